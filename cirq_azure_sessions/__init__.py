@@ -1,0 +1,1 @@
+"""Azure Quantum sessions for everything that takes a `cirq.Sampler`."""

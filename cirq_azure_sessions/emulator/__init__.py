@@ -1,0 +1,1 @@
+"""An Azure Quantum workspace on loopback HTTP."""

@@ -1,0 +1,217 @@
+"""Frozen values, as they pass between rooms, and the predicates on them.
+
+The words are the service's own. Times are seconds since the Unix epoch, as floats.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "Cost",
+    "Job",
+    "JobFailurePolicy",
+    "JobRequest",
+    "JobStatus",
+    "Quota",
+    "Session",
+    "SessionRequest",
+    "SessionStatus",
+    "TargetStatus",
+]
+
+
+class _ServiceWord(enum.StrEnum):
+    """An enumeration of the service; its case varies between API versions and is ignored."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> _ServiceWord | None:
+        wanted = str(value).lower()
+        return next((member for member in cls if member.value.lower() == wanted), None)
+
+
+class JobFailurePolicy(_ServiceWord):
+    """What a failed job does to its session."""
+
+    ABORT = "Abort"
+    CONTINUE = "Continue"
+
+
+class SessionStatus(_ServiceWord):
+    """The status of a session on the service."""
+
+    WAITING = "Waiting"
+    EXECUTING = "Executing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    FAILURES = "Failure(s)"
+    TIMED_OUT = "TimedOut"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the session takes no more jobs for good. `Failure(s)` is not final."""
+        return self in (self.SUCCEEDED, self.FAILED, self.TIMED_OUT)
+
+
+class JobStatus(_ServiceWord):
+    """The status of a job on the service."""
+
+    QUEUED = "Queued"
+    WAITING = "Waiting"
+    EXECUTING = "Executing"
+    FINISHING = "Finishing"
+    CANCELLATION_REQUESTED = "CancellationRequested"
+    CANCELLING = "Cancelling"
+    COMPLETED = "Completed"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is over."""
+        return self in (self.COMPLETED, self.SUCCEEDED, self.FAILED, self.CANCELLED)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a result to fetch."""
+        return self in (self.COMPLETED, self.SUCCEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the service says a job or session costs.
+
+    Attributes:
+        total: The amount, in `currency`.
+        currency: The currency's code, such as `USD`.
+        events: The billed quantities, each a mapping with the service's own field names.
+    """
+
+    total: float
+    currency: str = "USD"
+    events: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """A session to open. The id is the client's to choose."""
+
+    id: str
+    target: str
+    name: str
+    job_failure_policy: JobFailurePolicy = JobFailurePolicy.CONTINUE
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as the service last described it.
+
+    Attributes:
+        handle: The SDK's own `azure.quantum.Session`, where the workspace has one.
+    """
+
+    id: str
+    target: str
+    name: str
+    status: SessionStatus
+    job_failure_policy: JobFailurePolicy = JobFailurePolicy.ABORT
+    creation_time: float | None = None
+    end_time: float | None = None
+    cost: Cost | None = None
+    handle: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session still took jobs when the service described it."""
+        return not self.status.is_final
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A job to submit. The id is the client's to choose, and identifies the job for good.
+
+    Attributes:
+        payload: The program: bytes for a provider's format, an object for a local target.
+        input_format: Azure's `inputDataFormat`, such as `ionq.circuit.v1`.
+        output_format: Azure's `outputDataFormat`, such as `ionq.quantum-results.v1`.
+        input_params: Azure's `inputParams`, such as `{"shots": 500}`.
+        metadata: Strings that stay with the job; the layout of its result is among them.
+    """
+
+    id: str
+    target: str
+    name: str
+    payload: Any = field(repr=False)
+    input_format: str
+    output_format: str
+    session_id: str | None = None
+    input_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tags: tuple[str, ...] = ()
+    priority: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the service last described it.
+
+    Attributes:
+        output_uri: Where the result lies, without any SAS token.
+        error_code, error_message: The service's `errorData` of a failed job.
+        handle: The SDK's own `azure.quantum.Job`, where the workspace has one.
+    """
+
+    id: str
+    target: str
+    name: str
+    status: JobStatus
+    session_id: str | None = None
+    output_format: str = ""
+    output_uri: str | None = field(default=None, repr=False)
+    input_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tags: tuple[str, ...] = ()
+    creation_time: float | None = None
+    begin_time: float | None = None
+    end_time: float | None = None
+    error_code: str = ""
+    error_message: str = ""
+    cost: Cost | None = None
+    handle: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is over."""
+        return self.status.is_final
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """A target as the service's `providerStatus` lists it.
+
+    Attributes:
+        average_queue_time: Seconds.
+    """
+
+    id: str
+    provider: str
+    availability: str = "Available"
+    average_queue_time: float = 0.0
+    status_page: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A quota of the workspace, in the fields of the service's `quotas`."""
+
+    dimension: str
+    scope: str
+    provider: str
+    utilization: float
+    holds: float
+    limit: float
+    period: str | None = None
