@@ -16,6 +16,7 @@ __all__ = [
     "JobFailurePolicy",
     "JobRequest",
     "JobStatus",
+    "LocalProgram",
     "Quota",
     "Session",
     "SessionRequest",
@@ -153,6 +154,23 @@ class JobRequest:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     tags: tuple[str, ...] = ()
     priority: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProgram:
+    """The payload of a job on a local target: a whole sweep, as `cirq.Sampler.run_sweep` takes it.
+
+    Attributes:
+        circuit: A `cirq.AbstractCircuit`.
+        params: The `cirq.ParamResolver` of each point.
+        repetitions: How often to sample each point.
+        random_state: The `numpy.random.RandomState` to draw from, or None for fresh entropy.
+    """
+
+    circuit: Any = field(repr=False)
+    params: tuple[Any, ...] = field(repr=False)
+    repetitions: int
+    random_state: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
