@@ -34,6 +34,9 @@ JOBS_PER_PAGE = 100
 class WorkspacePort(Protocol):
     """Where jobs go."""
 
+    def takes(self, target: str) -> bool:
+        """Whether jobs for this target can go here, as far as it is known without a request."""
+
     async def open_session(self, request: SessionRequest) -> Session:
         """Opens a session under the id in the request. Repeating it is harmless."""
 
