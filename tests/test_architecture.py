@@ -1,0 +1,140 @@
+"""Who may know whom: the house as DESIGN draws it, read from the source with `ast`."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cirq_azure_sessions
+
+PACKAGE = cirq_azure_sessions.__name__
+SOURCE = Path(cirq_azure_sessions.__file__).parent
+
+# A room is a module, or a folder taken as one. It may import itself and the rooms it is listed
+# with, at the top of a file, inside a function or for type checking alike.
+VALUES = {"errors", "model"}
+PORT = VALUES | {"clock", "workspace"}
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "clock": set(),
+    "model": set(),
+    "events": set(),
+    "shutdown": set(),
+    "loop_thread": set(),
+    "result": {"model"},
+    "workspace": VALUES,
+    "journal": VALUES | {"clock"},
+    "limiter": {"clock"},
+    "formats": VALUES | {"result"},
+    "local_workspace": PORT,
+    "azure_workspace": PORT,
+    "workspace_router": PORT | {"local_workspace", "azure_workspace"},
+    "generation": PORT,
+    "job_watcher": PORT,
+    "session_pool": PORT
+    | {"events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
+    | {"workspace_router"},
+    "jobs": PORT | {"events", "formats", "generation", "journal", "limiter", "result"},
+    "sampler": PORT | {"formats", "jobs", "journal", "loop_thread", "result", "session_pool"},
+    "emulator": PORT | {"local_workspace"},
+    "circuit_file": set(),
+    "__init__": VALUES | {"clock", "local_workspace", "azure_workspace", "sampler", "session_pool"},
+    "cli": VALUES | {"circuit_file", "emulator", "sampler", "session_pool"},
+    "__main__": {"cli"},
+}
+
+# What only these rooms may import. The emulator's server builds an SDK workspace for its user.
+RESERVED = {
+    "azure": {"azure_workspace", "emulator.server"},
+    "time": {"clock"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts): path
+    for path in sorted(SOURCE.rglob("*.py"))
+}
+
+
+def room_of(module: str) -> str:
+    """The room that a module of the package is or lies in; its folder if it lies in one."""
+    return module.split(".")[0]
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """The full names of everything that a module imports, wherever in the file."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import: write {PACKAGE}.x in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_rooms(module: str) -> set[str]:
+    inside = {name.split(".")[1] for name in imports(module) if name.startswith(f"{PACKAGE}.")}
+    # `from cirq_azure_sessions import SessionPool` is an arrow to the package's front door.
+    return {name if name in ARROWS else "__init__" for name in inside} - {room_of(module)}
+
+
+def calls(module: str) -> Iterator[str]:
+    """The calls of a module as dotted names: `datetime.datetime.now`, `loop.time`, `print`."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def test_every_module_is_a_room_with_a_list_of_its_own() -> None:
+    assert {room_of(module) for module in MODULES} <= set(ARROWS)
+
+
+def test_arrows_only_go_down() -> None:
+    graphlib.TopologicalSorter(ARROWS).prepare()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_the_rooms_below_it(module: str) -> None:
+    assert imported_rooms(module) <= ARROWS[room_of(module)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_reserved_libraries_stay_in_their_rooms(module: str) -> None:
+    found = {name.split(".")[0] for name in imports(module)}
+    for library, rooms in RESERVED.items():
+        if library in found:
+            assert rooms & {module, room_of(module)}, f"{module} imports {library}"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"clock"}))
+def test_nobody_reads_a_clock_but_the_clock(module: str) -> None:
+    forbidden = (
+        "asyncio.sleep",
+        "asyncio.timeout",
+        "datetime.now",
+        "datetime.today",
+        "datetime.utcnow",
+        "loop.time",
+        "loop().time",
+        "loop.call_later",
+    )
+    assert [call for call in calls(module) if call.endswith(forbidden)] == []
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"cli"}))
+def test_nobody_prints_but_the_command_line(module: str) -> None:
+    printing = ("print", "sys.stdout.write", "sys.stderr.write")
+    assert [call for call in calls(module) if call in printing] == []
+
+
+def test_the_emulator_decodes_with_code_of_its_own() -> None:
+    emulator = [module for module in MODULES if room_of(module) == "emulator"]
+    assert all("formats" not in imported_rooms(module) for module in emulator)
