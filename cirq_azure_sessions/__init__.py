@@ -1,1 +1,88 @@
-"""Azure Quantum sessions for everything that takes a `cirq.Sampler`."""
+"""Azure Quantum for everything that takes a `cirq.Sampler`.
+
+`AzureSessionSampler` runs circuits on a target, `SessionPool` keeps the sessions that its jobs go
+in, and a workspace says where jobs go: an `azure.quantum.Workspace`, or `LocalWorkspace` in memory.
+Public names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cirq_azure_sessions.azure_workspace import AzureWorkspace
+    from cirq_azure_sessions.clock import ManualClock, SystemClock
+    from cirq_azure_sessions.errors import (
+        AzureSessionsError,
+        JobCancelled,
+        JobError,
+        JobFailed,
+        JobTimeout,
+        PoolClosed,
+        PoolTimeout,
+        ResultFormatError,
+        ServiceError,
+        SessionNotAvailable,
+        SweepError,
+        SweepTimeout,
+        UnsupportedProgram,
+        UnsupportedTarget,
+    )
+    from cirq_azure_sessions.events import JobEvent, SessionEvent
+    from cirq_azure_sessions.local_workspace import LocalWorkspace
+    from cirq_azure_sessions.result import AzureResult
+    from cirq_azure_sessions.sampler import AzureSessionSampler
+    from cirq_azure_sessions.session_pool import PooledSession, SessionPool
+
+__all__ = [
+    "AzureResult",
+    "AzureSessionSampler",
+    "AzureSessionsError",
+    "AzureWorkspace",
+    "JobCancelled",
+    "JobError",
+    "JobEvent",
+    "JobFailed",
+    "JobTimeout",
+    "LocalWorkspace",
+    "ManualClock",
+    "PoolClosed",
+    "PoolTimeout",
+    "PooledSession",
+    "ResultFormatError",
+    "ServiceError",
+    "SessionEvent",
+    "SessionNotAvailable",
+    "SessionPool",
+    "SweepError",
+    "SweepTimeout",
+    "SystemClock",
+    "UnsupportedProgram",
+    "UnsupportedTarget",
+]
+
+_ROOMS = {
+    "AzureResult": "result",
+    "AzureSessionSampler": "sampler",
+    "AzureWorkspace": "azure_workspace",
+    "JobEvent": "events",
+    "LocalWorkspace": "local_workspace",
+    "ManualClock": "clock",
+    "PooledSession": "session_pool",
+    "SessionEvent": "events",
+    "SessionPool": "session_pool",
+    "SystemClock": "clock",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room = importlib.import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}")
+    value = globals()[name] = getattr(room, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

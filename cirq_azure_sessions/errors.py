@@ -9,6 +9,7 @@
     |   +-- JobCancelled            it was cancelled, by a person, the service or the Abort policy
     |   +-- JobTimeout              (TimeoutError) it was not over when the caller's time was
     +-- SweepError                  some points failed: `.failures`, `.results`
+    |   +-- SweepTimeout            (PoolTimeout) because the call's own `timeout` ran out
     +-- UnsupportedTarget           (ValueError) no such target, or not in this workspace
     +-- UnsupportedProgram          (ValueError) the target cannot run this circuit
     +-- ResultFormatError           (ValueError) the result is not what its format promises
@@ -37,6 +38,7 @@ __all__ = [
     "ServiceError",
     "SessionNotAvailable",
     "SweepError",
+    "SweepTimeout",
     "UnsupportedProgram",
     "UnsupportedTarget",
 ]
@@ -135,6 +137,10 @@ class SweepError(AzureSessionsError):
         super().__init__(message)
         self.failures = dict(failures)
         self.results = list(results)
+
+
+class SweepTimeout(SweepError, PoolTimeout):
+    """The `timeout` of a sweep ran out; what had come home by then is in `.results`."""
 
 
 class UnsupportedTarget(AzureSessionsError, ValueError):

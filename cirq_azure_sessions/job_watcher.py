@@ -1,0 +1,193 @@
+"""Waiting for many jobs of a session with few requests.
+
+One watcher polls for all jobs of its session: a list request shows a hundred of them at once. How
+long it waits between two requests follows the jobs: a fraction of the time that they have been
+running, or that such jobs usually take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.errors import JobError, ServiceError
+from cirq_azure_sessions.model import Job
+from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
+
+__all__ = ["JobPace", "JobWatcher"]
+
+_SHORTEST_DELAY = 0.05
+_LONGEST_DELAY = 30.0
+# A result is seen at most this fraction of its job's duration too late.
+_PATIENCE = 0.25
+# Looking up so few jobs one by one is no more work than turning pages for them.
+_FEW_JOBS = 3
+
+
+class JobPace:
+    """How long jobs of a target take from submission to end: the median of the latest ones."""
+
+    def __init__(self) -> None:
+        self._durations: deque[float] = deque(maxlen=32)
+
+    def learn(self, duration: float) -> None:
+        """Takes note of one job's duration, in seconds."""
+        self._durations.append(duration)
+
+    def delay(self, ages: Iterable[float]) -> float:
+        """Seconds to wait before asking again about unfinished jobs of these ages, in seconds."""
+        typical = statistics.median(self._durations) if self._durations else 0.0
+        delay = _PATIENCE * max(typical, statistics.median(ages))
+        return min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY)
+
+
+class JobWatcher:
+    """Polls one session for the ends of jobs.
+
+    Lives on the pool's event loop, and needs no lock.
+
+    Args:
+        workspace: Where the session is.
+        session_id: The session, or None for a watcher of jobs outside of any session.
+        clock: Where ages are read.
+        pace: What is known of the durations of such jobs; added to.
+    """
+
+    def __init__(
+        self, workspace: WorkspacePort, session_id: str | None, clock: Clock, pace: JobPace
+    ) -> None:
+        self._workspace = workspace
+        self._session_id = session_id
+        self._clock = clock
+        self._pace = pace
+        # State: the future and the time of submission of each job that is waited for; the task that
+        # polls while there are any; the list request under way, and when its waiting ends.
+        self._waiting: dict[str, asyncio.Future[Job]] = {}
+        self._since: dict[str, float] = {}
+        self._polling: asyncio.Task[None] | None = None
+        self._page: asyncio.Task[Sequence[Job]] | None = None
+        self._page_due = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job is waited for."""
+        return not self._waiting
+
+    async def wait(self, job: Job) -> Job:
+        """Returns the job once it is over.
+
+        Raises:
+            JobError: If the service does not know the job any more.
+            ServiceError: If the service cannot be asked.
+        """
+        future = self._waiting.get(job.id)
+        if future is None:
+            future = self._waiting[job.id] = asyncio.get_running_loop().create_future()
+            self._since[job.id] = self._clock.monotonic()
+            self._wake()
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.ensure_future(self._poll())
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self._forget(job.id)
+            raise
+
+    async def cancel_all(self) -> None:
+        """Asks the service to cancel every job that is waited for."""
+        await asyncio.gather(
+            *(self._workspace.cancel_job(job_id) for job_id in list(self._waiting)),
+            return_exceptions=True,
+        )
+
+    async def _poll(self) -> None:
+        while self._waiting:
+            try:
+                await self._look()
+            except Exception as error:
+                # Whoever waits is told; the jobs themselves go on.
+                for job_id in list(self._waiting):
+                    self._resolve(job_id, error)
+
+    def _wake(self) -> None:
+        """Cuts a long wait short: the job that has just come may be a quick one."""
+        if self._page is not None and self._page_due - self._clock.monotonic() > _SHORTEST_DELAY:
+            self._page.cancel()
+
+    async def _look(self) -> None:
+        """Waits as long as seems right, then asks once about all jobs."""
+        asked = set(self._waiting)
+        now = self._clock.monotonic()
+        delay = self._pace.delay(now - self._since[job_id] for job_id in asked)
+        if self._session_id is None:
+            await self._clock.sleep(delay)
+            await self._look_up(asked)
+            return
+        jobs = await self._first_page(self._session_id, delay)
+        if jobs is None:
+            return
+        pages = 1
+        asked -= self._take_note(jobs)
+        while len(asked) > _FEW_JOBS and len(jobs) == JOBS_PER_PAGE:
+            jobs = await self._workspace.list_session_jobs(
+                self._session_id, skip=pages * JOBS_PER_PAGE
+            )
+            pages += 1
+            asked -= self._take_note(jobs)
+        await self._look_up(asked)
+
+    async def _first_page(self, session_id: str, delay: float) -> Sequence[Job] | None:
+        """The session's newest jobs after `delay`, or None if `_wake` cut the wait short."""
+        self._page_due = self._clock.monotonic() + delay
+        self._page = asyncio.ensure_future(
+            self._workspace.list_session_jobs(session_id, wait=delay)
+        )
+        try:
+            await asyncio.wait({self._page})
+            return None if self._page.cancelled() else self._page.result()
+        finally:
+            self._page.cancel()
+            self._page = None
+
+    def _take_note(self, jobs: Iterable[Job]) -> set[str]:
+        """Resolves the jobs that are over; returns the ids of all that were listed."""
+        listed = set()
+        for job in jobs:
+            listed.add(job.id)
+            if job.is_final:
+                self._resolve(job.id, job)
+        return listed
+
+    async def _look_up(self, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            try:
+                self._take_note([await self._workspace.get_job(job_id)])
+            except ServiceError as error:
+                if not error.is_missing:
+                    raise
+                self._resolve(
+                    job_id,
+                    JobError(
+                        f"The service does not know job {job_id} any more: submit the point again.",
+                        job_id=job_id,
+                        status="Missing",
+                    ),
+                )
+
+    def _resolve(self, job_id: str, outcome: Job | Exception) -> None:
+        future = self._waiting.get(job_id)
+        if future is None or future.done():
+            return
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            self._pace.learn(self._clock.monotonic() - self._since[job_id])
+            future.set_result(outcome)
+        self._forget(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        self._waiting.pop(job_id, None)
+        self._since.pop(job_id, None)

@@ -1,0 +1,304 @@
+"""Jobs of a sweep: submitted under a limit, watched together, brought home as they finish.
+
+A job's id is made here and never changes. After a submission whose answer was lost the service is
+asked for that id before anything else, so no job is submitted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    PoolClosed,
+    ServiceError,
+    SessionNotAvailable,
+)
+from cirq_azure_sessions.events import JobEvent
+from cirq_azure_sessions.generation import Generation
+from cirq_azure_sessions.limiter import AdaptiveLimit
+from cirq_azure_sessions.model import Job, JobRequest, JobStatus
+from cirq_azure_sessions.session_pool import SessionPool
+from cirq_azure_sessions.workspace import WorkspacePort
+
+__all__ = ["Delivery", "JobBatch", "JobRunner"]
+
+# So many sessions in a row may end before taking a job; after that something else is wrong.
+_MOST_SESSIONS = 5
+# A submission without an answer that the service does not know of is sent again so often.
+_MOST_SUBMISSIONS = 4
+_FIRST_BACKOFF = 0.2
+_LONGEST_BACKOFF = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one job: its output, or the error that stands for it.
+
+    Attributes:
+        index: The job's place in its batch.
+        job: The job as the service last described it; None if it was never accepted.
+        output: The result's bytes, or the object that a local target gave.
+        error: Why there is no output.
+    """
+
+    index: int
+    job: Job | None = None
+    output: Any = field(default=None, repr=False)
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class JobBatch:
+    """The jobs of one call, and how far they are.
+
+    Attributes:
+        requests: The jobs, made when their turn comes.
+        running: The id of each job that was accepted and is not over, by its index.
+        stopped_by: The error after which nothing more of the batch is submitted.
+        on_change: Called with `submitted`, `done` or `failed` for each job.
+    """
+
+    requests: Iterable[JobRequest]
+    running: dict[int, str] = field(default_factory=dict)
+    stopped_by: Exception | None = None
+    on_change: Callable[[str], None] = lambda change: None
+
+
+class JobRunner:
+    """Runs jobs on one target, with so many at a time in flight as the service allows.
+
+    Args:
+        pool: Where sessions come from.
+        target: The target.
+        max_concurrent_jobs: The most jobs in flight; the service may allow fewer.
+    """
+
+    def __init__(self, pool: SessionPool, target: str, max_concurrent_jobs: int) -> None:
+        self._pool = pool
+        self._target = target
+        self._places = AdaptiveLimit(max_concurrent_jobs)
+        # Inputs are stored ahead, and outputs fetched behind, of the jobs in flight.
+        self._window = 2 * max_concurrent_jobs
+
+    async def run(self, batch: JobBatch) -> AsyncGenerator[Delivery, None]:
+        """Yields what became of each job, in the order in which they end."""
+        workspace = self._pool.workspace_for(self._target)
+        deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=self._window)
+        source = enumerate(batch.requests)
+
+        async def work() -> None:
+            for index, request in source:
+                await deliveries.put(await self._deliver(index, request, batch, workspace))
+            await deliveries.put(None)
+
+        # The session is opened while the first inputs are stored.
+        opening = asyncio.ensure_future(self._open_session())
+        workers = [asyncio.ensure_future(work()) for _ in range(self._window)]
+        try:
+            for _ in workers:
+                while (delivery := await deliveries.get()) is not None:
+                    yield delivery
+        finally:
+            for task in (opening, *workers):
+                task.cancel()
+            await asyncio.gather(opening, *workers, return_exceptions=True)
+
+    async def fetch(self, job_id: str) -> tuple[Job, Any]:
+        """Waits for a job that was submitted before, here or elsewhere, and fetches its output.
+
+        Raises:
+            JobError: If the job failed or was cancelled, or the service does not know it.
+        """
+        workspace = self._pool.workspace_for(self._target)
+        try:
+            job = await workspace.get_job(job_id)
+        except ServiceError as error:
+            if not error.is_missing:
+                raise
+            raise JobError(
+                f"This workspace has no job {job_id}: check the id and the workspace.",
+                job_id=job_id,
+                status="Missing",
+            ) from None
+        job = await self._pool.watch(job, workspace)
+        _raise_unless_succeeded(job)
+        return job, await workspace.fetch_output(job)
+
+    async def _open_session(self) -> None:
+        generation = await self._pool.acquire(self._target)
+        self._pool.release(generation)
+
+    async def _deliver(
+        self, index: int, request: JobRequest, batch: JobBatch, workspace: WorkspacePort
+    ) -> Delivery:
+        job: Job | None = None
+        try:
+            if batch.stopped_by is not None:
+                raise batch.stopped_by
+            stored = await workspace.store_input(request)
+            job = await self._run_to_end(index, request, stored, batch, workspace)
+            _raise_unless_succeeded(job)
+            output = await workspace.fetch_output(job, stored)
+        except Exception as error:
+            if _concerns_all(error):
+                batch.stopped_by = batch.stopped_by or error
+            batch.on_change("failed")
+            return Delivery(index, job, error=_named(error, request.id))
+        batch.on_change("done")
+        return Delivery(index, job, output)
+
+    async def _run_to_end(
+        self,
+        index: int,
+        request: JobRequest,
+        stored: Any,
+        batch: JobBatch,
+        workspace: WorkspacePort,
+    ) -> Job:
+        """Submits the job and waits until it is over, holding a place among the jobs in flight."""
+        generation, job = await self._submit(request, stored, batch, workspace)
+        batch.running[index] = job.id
+        batch.on_change("submitted")
+        try:
+            self._report("submitted", job)
+            job = await self._pool.watch(job, workspace)
+            self._report(_OUTCOMES.get(job.status, "succeeded"), job)
+            del batch.running[index]
+            return job
+        finally:
+            self._pool.release(generation)
+            self._places.release()
+
+    async def _submit(
+        self, request: JobRequest, stored: Any, batch: JobBatch, workspace: WorkspacePort
+    ) -> tuple[Generation, Job]:
+        """Submits under the limit. The place and the generation are then the caller's to release.
+
+        A job refused for its number waits until another one is over. Only where that cannot help,
+        because none of ours is running or it was refused again, does it wait for time to pass.
+        """
+        refusals = 0
+        while True:
+            await self._places.acquire(first=refusals > 0)
+            try:
+                if batch.stopped_by is not None:
+                    raise batch.stopped_by
+                accepted = await self._submit_in_session(request, stored, workspace)
+            except ServiceError as error:
+                if not error.is_throttled:
+                    self._places.release()
+                    raise
+                self._places.refuse()
+                refusals += 1
+                if refusals > 1 or not self._places.taken:
+                    await self._pool.clock.sleep(error.retry_after or _backoff(refusals))
+            except BaseException:
+                self._places.release()
+                raise
+            else:
+                self._places.accept()
+                return accepted
+
+    async def _submit_in_session(
+        self, request: JobRequest, stored: Any, workspace: WorkspacePort
+    ) -> tuple[Generation, Job]:
+        """Takes the session, submits, and where the session is over goes round with a new one."""
+        for _ in range(_MOST_SESSIONS):
+            generation = await self._pool.acquire(self._target)
+            try:
+                session_id = generation.opened_session.id
+                placed = dataclasses.replace(request, session_id=session_id)
+                return generation, await self._submit_once(placed, stored, workspace)
+            except SessionNotAvailable:
+                self._pool.release(generation)
+                await self._pool.discard(generation)
+            except BaseException:
+                self._pool.release(generation)
+                raise
+        raise SessionNotAvailable(
+            f"{_MOST_SESSIONS} sessions in a row on {self._target} ended before they took a job: "
+            "check the target's availability and try again later."
+        )
+
+    async def _submit_once(self, request: JobRequest, stored: Any, workspace: WorkspacePort) -> Job:
+        """Submits so that the service has the job exactly once, whatever is lost on the way."""
+        attempt = 1
+        while True:
+            try:
+                return await workspace.submit_job(request, stored)
+            except ServiceError as error:
+                if not error.is_ambiguous:
+                    raise
+                job = await self._find_accepted(request.id, workspace)
+                if job is not None:
+                    return job
+                if attempt == _MOST_SUBMISSIONS:
+                    raise
+                await self._pool.clock.sleep(error.retry_after or _backoff(attempt))
+                attempt += 1
+
+    async def _find_accepted(self, job_id: str, workspace: WorkspacePort) -> Job | None:
+        try:
+            return await workspace.get_job(job_id)
+        except ServiceError as error:
+            if error.is_missing:
+                return None
+            raise
+
+    def _report(self, kind: str, job: Job) -> None:
+        self._pool.report(
+            JobEvent(
+                kind,
+                job.id,
+                job.session_id,
+                job.target,
+                time=self._pool.clock.time(),
+                cost=job.cost.total if job.cost and kind != "submitted" else None,
+                reason=job.error_code,
+            )
+        )
+
+
+_OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
+
+
+def _backoff(attempt: int) -> float:
+    return min(_FIRST_BACKOFF * 2.0 ** (attempt - 1), _LONGEST_BACKOFF)
+
+
+def _raise_unless_succeeded(job: Job) -> None:
+    if job.status is JobStatus.FAILED:
+        reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
+        raise JobFailed(
+            f"Job {job.id} on {job.target} failed ({reason}); see the job in the portal.",
+            job_id=job.id,
+            code=job.error_code,
+        )
+    if not job.status.has_result:
+        raise JobCancelled(
+            f"Job {job.id} on {job.target} was cancelled; run the point again to have its result.",
+            job_id=job.id,
+            status=job.status.value,
+        )
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether the other jobs of the batch would meet the same error."""
+    return isinstance(error, PoolClosed | SessionNotAvailable) or (
+        isinstance(error, ServiceError) and error.status_code in (401, 403)
+    )
+
+
+def _named(error: Exception, job_id: str) -> Exception:
+    """The error, with the job's id where it does not say it."""
+    if not isinstance(error, AzureSessionsError):
+        error.add_note(f"while running job {job_id}")
+    return error

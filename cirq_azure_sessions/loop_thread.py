@@ -1,0 +1,114 @@
+"""An event loop on a thread of its own, and the doors into it from other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Call", "LoopThread"]
+
+T = TypeVar("T")
+
+# How long a cancelled call may take to clean up before its caller goes on without it.
+_CLEAN_UP_SECONDS = 10.0
+
+
+class Call(Generic[T]):
+    """A coroutine that runs on the loop, as its caller on another thread sees it.
+
+    Attributes:
+        future: Its result, once there is one. Cancelling it cancels the coroutine.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        self._cleaned_up = threading.Event()
+        self.future: concurrent.futures.Future[T] = asyncio.run_coroutine_threadsafe(
+            self._run(work), loop
+        )
+
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        finally:
+            self._cleaned_up.set()
+
+    def cancel(self) -> None:
+        """Cancels the coroutine and gives it time to clean up."""
+        self.future.cancel()
+        self._cleaned_up.wait(_CLEAN_UP_SECONDS)
+
+    def result(self) -> T:
+        """Waits for the result; whatever interrupts the wait cancels the coroutine."""
+        try:
+            return self.future.result()
+        except BaseException:
+            if not self._cleaned_up.is_set():
+                self.cancel()
+            raise
+
+
+class LoopThread:
+    """An asyncio event loop on a daemon thread, started when it is first needed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # State: the running loop and its thread, both None while there is none.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        # Guards all of the above.
+        self._lock = threading.Lock()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
+        """Starts a coroutine on the loop; the caller may wait for it or not."""
+        return Call(self._running_loop(), work)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop and waits for its result.
+
+        Raises:
+            RuntimeError: If called on the loop's own thread, where waiting would never end.
+        """
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError(
+                "This call waits for the pool's event loop and was made on that loop: "
+                "call it from another thread, not from an event callback."
+            )
+        return self.start(work).result()
+
+    def stop(self) -> None:
+        """Cancels what still runs, stops the loop and waits for the thread to end."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join(_CLEAN_UP_SECONDS)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name=self._name, daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

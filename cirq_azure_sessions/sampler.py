@@ -1,0 +1,290 @@
+"""A `cirq.Sampler` whose circuits run on Azure Quantum, or on this machine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing
+from typing import Any
+
+import cirq
+from duet.futuretools import AwaitableFuture
+
+from cirq_azure_sessions.clock import within
+from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import TranslationOptions
+from cirq_azure_sessions.jobs import JobBatch, JobRunner
+from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.session_pool import SessionPool
+from cirq_azure_sessions.sweep import JobLabels, Sweep
+
+__all__ = ["AzureSessionSampler"]
+
+_DEFAULT_NAME = "cirq-azure-sessions"
+
+Arrived = tuple[int, AzureResult]
+
+
+class AzureSessionSampler(cirq.Sampler):
+    """Samples circuits on one target, in a session that the pool keeps for it.
+
+    Args:
+        target: Where circuits run: `local.simulator` and other `local.*` targets need no account,
+            everything else is an Azure target id such as `ionq.simulator`.
+        pool: The sessions to use. Without one the sampler makes and owns a pool; close the sampler,
+            or use it as a context manager, to close that pool's sessions.
+        workspace: For the pool that the sampler makes: an `azure.quantum.Workspace` or one of this
+            package's workspaces.
+        max_concurrent_jobs: The most jobs in flight at a time.
+        timeout: Seconds that one call may take; None for no limit, since queues may be long.
+        seed: Where the client draws the samples (on `ionq.simulator` and local targets), what they
+            are drawn from.
+        compile: Whether circuits are compiled to the gates that the target takes.
+        job_name: The name of the jobs on the service.
+        input_params: Provider options, passed on as Azure's `inputParams`.
+        tags: Tags for the jobs on the service.
+        priority: The jobs' priority on the service: `"Standard"` or `"High"`.
+        on_error: What a failed point does: `"raise"` a `SweepError` that carries all results that
+            came home, or `"return"` None in its place.
+        progress: Whether to show a progress bar on stderr.
+        journal: Path of a file that remembers this sampler's jobs across runs.
+        executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
+            sweeps on local targets are split.
+
+    Raises:
+        UnsupportedTarget: If no workspace at hand knows the target.
+        ValueError: If the options contradict each other.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        pool: SessionPool | None = None,
+        workspace: Any = None,
+        max_concurrent_jobs: int = 100,
+        timeout: float | None = None,
+        seed: cirq.RANDOM_STATE_OR_SEED_LIKE = None,
+        compile: bool = True,
+        job_name: str | None = None,
+        input_params: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        priority: str | None = None,
+        on_error: str = "raise",
+        progress: bool = False,
+        journal: Any = None,
+        executor: Executor | None = None,
+    ) -> None:
+        if pool is not None and (workspace is not None or executor is not None):
+            raise ValueError(
+                "workspace= and executor= belong to the pool: give them to SessionPool(...), "
+                "or leave out pool=."
+            )
+        if max_concurrent_jobs < 1:
+            raise ValueError(f"max_concurrent_jobs must be 1 or more, not {max_concurrent_jobs}.")
+        if on_error not in ("raise", "return"):
+            raise ValueError(f"on_error must be 'raise' or 'return', not {on_error!r}.")
+        self._target = target
+        self._format = format_for(target)
+        self._owns_pool = pool is None
+        self._pool = pool if pool is not None else SessionPool(workspace, executor=executor)
+        try:
+            self._pool.workspace_for(target)
+        except BaseException:
+            self.close()
+            raise
+        self._runner = JobRunner(self._pool, target, max_concurrent_jobs)
+        self._timeout = timeout
+        self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
+        self._seed = seed if isinstance(seed, int) else None
+        self._calls = itertools.count()
+        self._compile = compile
+        self._labels = JobLabels(target, job_name or _DEFAULT_NAME, tuple(tags), priority)
+        self._input_params = dict(input_params or {})
+        self._on_error = on_error
+        self._progress = progress
+        self._journal = journal
+
+    @property
+    def target(self) -> str:
+        """The target that circuits run on."""
+        return self._target
+
+    @property
+    def pool(self) -> SessionPool:
+        """The sessions that jobs go in."""
+        return self._pool
+
+    # cirq's interface
+
+    async def run_sweep_async(
+        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
+    ) -> Sequence[cirq.Result]:
+        """Samples the circuit at every point of a sweep, many points at a time.
+
+        Args:
+            program: The circuit, with measurements.
+            params: The sweep.
+            repetitions: How often to sample each point.
+
+        Returns:
+            One result a point, in the order of the sweep; with `on_error="return"`, None where a
+            point failed.
+
+        Raises:
+            UnsupportedProgram: If a point cannot be run on the target; nothing was sent then.
+            SweepError: If points failed, with every result that came home.
+            SweepTimeout: If `timeout` ran out, likewise.
+        """
+        sweep = self._translate(program, params, repetitions)
+        if sweep is None:
+            return cirq.Simulator().run_sweep(program, params, repetitions)
+        results: list[AzureResult | None] = [None] * len(sweep)
+        call = self._pool.loop.start(self._collect(sweep, results))
+        try:
+            timed_out = await AwaitableFuture.wrap(call.future)
+        except BaseException:
+            call.cancel()
+            raise
+        if sweep.failures and (timed_out or self._on_error == "raise"):
+            raise sweep.error(results, timed_out=timed_out)
+        return results  # type: ignore[return-value]  # None only where on_error asks for it
+
+    # Beside cirq's interface
+
+    def stream_sweep(
+        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
+    ) -> Iterator[tuple[int, cirq.Result]]:
+        """Samples the circuit at every point of a sweep, and yields results as they arrive.
+
+        No more results are held than the jobs in flight. Closing the iterator ends the sweep.
+
+        Yields:
+            The index of a point in the sweep, and its result.
+
+        Raises:
+            SweepError: In the end, if points failed; its `results` are None throughout, since all
+                that came home were yielded.
+        """
+        sweep = self._translate(program, params, repetitions)
+        if sweep is None:
+            yield from enumerate(cirq.Simulator().run_sweep(program, params, repetitions))
+            return
+        arriving = self._arriving(sweep, JobBatch(sweep.requests()))
+        loop = self._pool.loop
+        try:
+            while (arrived := loop.run(_next(arriving))) is not None:
+                yield arrived
+        finally:
+            loop.run(arriving.aclose())
+        if sweep.failures and self._on_error == "raise":
+            raise sweep.error([None] * len(sweep), timed_out=False)
+
+    def get_result(self, job_id: str) -> cirq.Result:
+        """The result of a job that was submitted before, by this process or another.
+
+        Waits for the job if it is not over. The circuit is not needed: what its result means is
+        written in the job's metadata.
+
+        Raises:
+            JobError: If the job failed or was cancelled, or the workspace does not know it.
+            ResultFormatError: If the job was not submitted by this package.
+        """
+        job, output = self._pool.loop.run(
+            within(self._pool.clock, self._timeout, self._runner.fetch(job_id))
+        )
+        results = self._format.decode(output, self._format.read_layout(job.metadata))
+        return results[0].with_job(job)
+
+    def close(self) -> None:
+        """Closes the pool if the sampler made it; sessions of a shared pool are left open."""
+        if self._owns_pool:
+            self._pool.close()
+
+    def __enter__(self) -> AzureSessionSampler:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self._owns_pool:
+            self._pool.__exit__(*exc_info)
+
+    def __repr__(self) -> str:
+        return f"AzureSessionSampler({self._target!r}, pool={self._pool!r})"
+
+    # From a sweep to results
+
+    def _translate(
+        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int
+    ) -> Sweep | None:
+        """Checks and translates everything; None if there is nothing to send."""
+        resolvers = list(cirq.to_resolvers(params))
+        _check(program, resolvers, repetitions)
+        if not resolvers or not repetitions:
+            return None
+        options = TranslationOptions(
+            target=self._target,
+            compile=self._compile,
+            seed=self._entropy(next(self._calls)),
+            input_params=self._input_params,
+            random_state=self._random_state,
+        )
+        translation = self._format.translate(program, resolvers, repetitions, options)
+        return Sweep(len(resolvers), translation, self._format, self._labels)
+
+    def _entropy(self, call: int) -> tuple[int, ...] | None:
+        """What the samples of this sampler's n-th call are drawn from."""
+        if self._random_state is None:
+            return None
+        if self._seed is not None:
+            return (self._seed % 2**64, call)
+        return (int(self._random_state.randint(2**31)), call)
+
+    async def _collect(self, sweep: Sweep, results: list[AzureResult | None]) -> bool:
+        """Fills in the results; returns whether the time ran out."""
+        batch = JobBatch(sweep.requests())
+
+        async def fill() -> None:
+            async for point, result in self._arriving(sweep, batch):
+                results[point] = result
+
+        try:
+            await within(self._pool.clock, self._timeout, fill())
+        except TimeoutError:
+            sweep.time_out(results, batch.running, self._timeout or 0.0)
+            return True
+        return False
+
+    async def _arriving(self, sweep: Sweep, batch: JobBatch) -> AsyncGenerator[Arrived, None]:
+        """Yields each point with its result as it becomes complete."""
+        async with aclosing(self._runner.run(batch)) as deliveries:
+            async for delivery in deliveries:
+                for arrived in sweep.take(delivery):
+                    yield arrived
+
+
+async def _next(arriving: AsyncGenerator[Arrived, None]) -> Arrived | None:
+    return await anext(arriving, None)
+
+
+def _check(
+    program: cirq.AbstractCircuit, resolvers: Sequence[cirq.ParamResolver], repetitions: int
+) -> None:
+    """Refuses what no target could run, before anything is translated."""
+    if repetitions < 0:
+        raise ValueError(f"repetitions must be 0 or more, not {repetitions}.")
+    if not program.has_measurements():
+        raise UnsupportedProgram(
+            "Circuit has no measurements to sample: add cirq.measure(...) to it."
+        )
+    names = cirq.parameter_names(program)
+    for index, resolver in enumerate(resolvers):
+        if names <= set(map(str, resolver.param_dict)):
+            continue
+        missing = sorted(cirq.parameter_names(cirq.resolve_parameters(program, resolver)))
+        if missing:
+            raise UnsupportedProgram(
+                f"Point {index} of the sweep leaves {', '.join(missing)} without a value: "
+                "give every symbol of the circuit one in the parameters."
+            )

@@ -1,0 +1,63 @@
+"""What ends a process, and what must be closed before: exit, SIGTERM and fork.
+
+Open pools register here. At interpreter exit, normal or by exception, each is closed; SIGTERM is
+turned into such an exit unless the program handles it itself; the child of a fork owns nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+import weakref
+from types import FrameType
+from typing import Protocol
+
+__all__ = ["register"]
+
+
+class Closeable(Protocol):
+    """What can be registered."""
+
+    def close_at_exit(self) -> None:
+        """Closes what is open, without waiting for work that may take hours."""
+
+    def disown(self) -> None:
+        """Forgets everything, without a word to anyone: it belongs to the parent process."""
+
+
+_open: weakref.WeakSet[Closeable] = weakref.WeakSet()
+
+
+def register(closeable: Closeable) -> None:
+    """Sees to it that `closeable` is closed when the process ends, if it is still alive then."""
+    _open.add(closeable)
+    _exit_on_sigterm()
+
+
+def _exit_on_sigterm() -> None:
+    # Only the main thread may set a handler, and a program's own handler stays.
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@atexit.register
+def _close_all() -> None:
+    for closeable in list(_open):
+        closeable.close_at_exit()
+
+
+def _disown_all() -> None:
+    for closeable in list(_open):
+        closeable.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

@@ -1,0 +1,155 @@
+"""A translated sweep on its way: which job covers which points, and what has come home."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    JobTimeout,
+    PoolTimeout,
+    SweepError,
+    SweepTimeout,
+)
+from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.jobs import Delivery
+from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.result import AzureResult
+
+__all__ = ["JobLabels", "Sweep"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobLabels:
+    """What the jobs of a sampler have in common on the service.
+
+    Attributes:
+        name: Their name; a sweep's jobs have their number added.
+        tags: Their tags.
+        priority: Their priority.
+    """
+
+    target: str
+    name: str
+    tags: tuple[str, ...] = ()
+    priority: str | None = None
+
+
+class Sweep:
+    """One call's points, jobs, results and failures.
+
+    Args:
+        points: The number of points.
+        translation: The jobs that cover them.
+        format: What wrote the translation, and reads the results.
+        labels: What to call the jobs.
+
+    Attributes:
+        failures: The error of each point that failed.
+    """
+
+    def __init__(
+        self, points: int, translation: Translation, format: Format, labels: JobLabels
+    ) -> None:
+        self._points = points
+        self._translation = translation
+        self._format = format
+        self._labels = labels
+        # State: the jobs handed out and not yet taken back; of points that stand in several jobs,
+        # the results that have come; how many jobs each such point stands in.
+        self._out: dict[int, JobInput] = {}
+        self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
+        self._jobs_of_point = _count_jobs(translation, points)
+        self.failures: dict[int, Exception] = {}
+
+    def __len__(self) -> int:
+        return self._points
+
+    def requests(self) -> Iterator[JobRequest]:
+        """The jobs, each made when it is asked for."""
+        many = len(self._translation) > 1
+        for index in range(len(self._translation)):
+            job = self._out[index] = self._translation.job(index)
+            yield JobRequest(
+                id=str(uuid.uuid4()),
+                target=self._labels.target,
+                name=f"{self._labels.name}-{index}" if many else self._labels.name,
+                payload=job.payload,
+                input_format=self._format.input_format,
+                output_format=self._format.output_format,
+                input_params=job.input_params,
+                metadata=job.metadata,
+                tags=self._labels.tags,
+                priority=self._labels.priority,
+            )
+
+    def take(self, delivery: Delivery) -> Iterator[tuple[int, AzureResult]]:
+        """Reads what a job brought; yields the points that are complete with it."""
+        job_input = self._out.pop(delivery.index)
+        error = delivery.error
+        if error is None:
+            try:
+                results = self._format.decode(delivery.output, job_input.layout)
+            except AzureSessionsError as decoding_error:
+                error = decoding_error
+        if error is not None:
+            self.failures.update(dict.fromkeys(job_input.points, error))
+            return
+        assert delivery.job is not None, "a job without an error was accepted"
+        for point, result in zip(job_input.points, results, strict=True):
+            yield from self._complete(point, delivery.index, result.with_job(delivery.job))
+
+    def time_out(self, done: Sequence[object], running: dict[int, str], timeout: float) -> None:
+        """Notes a failure for every point that is not done, because the call's time ran out."""
+        for index, job_id in running.items():
+            error = JobTimeout(
+                f"Job {job_id} was not over after {timeout:g} s; it may still be running: "
+                f"get_result({job_id!r}) brings its result later.",
+                job_id=job_id,
+                status="Waiting",
+            )
+            for point in self._translation.job(index).points:
+                self.failures.setdefault(point, error)
+        for point, result in enumerate(done):
+            if result is None and point not in self.failures:
+                self.failures[point] = PoolTimeout(
+                    f"The point was not submitted within {timeout:g} s: give more time, "
+                    "or run the missing points again."
+                )
+
+    def error(self, results: Sequence[AzureResult | None], *, timed_out: bool) -> SweepError:
+        """The error that tells which points failed and carries the results of the others."""
+        first = min(self.failures)
+        kind = SweepTimeout if timed_out else SweepError
+        error = kind(
+            f"{len(self.failures)} of {self._points} points failed, the first at index {first}: "
+            f"{self.failures[first]} All other results are in .results.",
+            failures=self.failures,
+            results=results,
+        )
+        error.__cause__ = self.failures[first]
+        return error
+
+    def _complete(
+        self, point: int, index: int, result: AzureResult
+    ) -> Iterator[tuple[int, AzureResult]]:
+        """Joins a point's results once all of its jobs are home, in the order of the jobs."""
+        parts = self._parts[point]
+        parts[index] = result
+        if len(parts) == self._jobs_of_point.get(point, 1):
+            del self._parts[point]
+            yield point, AzureResult.join([parts[number] for number in sorted(parts)])
+
+
+def _count_jobs(translation: Translation, points: int) -> dict[int, int]:
+    """How many jobs each point stands in, where any stands in more than one."""
+    if len(translation) <= points:
+        return {}
+    counts: dict[int, int] = defaultdict(int)
+    for index in range(len(translation)):
+        for point in translation.job(index).points:
+            counts[point] += 1
+    return counts
