@@ -1,0 +1,427 @@
+"""The HTTP routes of the emulator's own storage account, as azure-storage-blob calls them.
+
+Facts from the recordings, AZURE_WIRE section 6, and Azure's "Blob Storage REST API" for what the
+SDK's uploads, downloads, attachments and streamed blobs use beyond them: blocks and block lists,
+append blobs, ranges, metadata, listings. Every request needs a SAS; there are no shared keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
+from xml.etree import ElementTree
+
+from aiohttp import web
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.emulator.blob_store import (
+    APPEND_BLOB,
+    BLOCK_BLOB,
+    BlobProperties,
+    ContainerProperties,
+)
+from cirq_azure_sessions.emulator.storage import ACCOUNT, LocalStorage
+from cirq_azure_sessions.emulator.storage_error import StorageError
+
+__all__ = ["BlobService"]
+
+# Container names are 3 to 63 letters, digits and hyphens (Azure's "Naming containers"). The first
+# segments of the other routes of the emulator are not containers, so that an unknown route there
+# is not answered in the storage's words.
+_CONTAINER = r"{container:(?!(?:subscriptions|emulator)(?:/|$))[a-z0-9][a-z0-9-]{1,61}[a-z0-9]}"
+_BLOB = "{blob:.+}"
+
+_DEFAULT_VERSION = "2024-05-04"
+_LIST_LIMIT = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request, with what its URL names."""
+
+    request: web.Request
+    container: str
+    blob: str = ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.request.headers
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.request.query
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The verb and the two query parameters that together name an operation."""
+        query = self.request.query
+        return self.request.method, query.get("restype", ""), query.get("comp", "")
+
+
+_Handler = Callable[[_Call], Awaitable[web.Response]]
+
+
+class BlobService:
+    """Serves a `LocalStorage` over HTTP.
+
+    Args:
+        storage: What is served.
+        clock: The time in error messages.
+    """
+
+    def __init__(self, storage: LocalStorage, clock: Clock) -> None:
+        self._store = storage.store
+        self._signer = storage.signer
+        self._clock = clock
+        self._container_operations: dict[tuple[str, str, str], _Handler] = {
+            ("PUT", "container", ""): self._create_container,
+            ("GET", "container", ""): self._get_container,
+            ("HEAD", "container", ""): self._get_container,
+            ("DELETE", "container", ""): self._delete_container,
+            ("GET", "container", "list"): self._list_blobs,
+        }
+        self._blob_operations: dict[tuple[str, str, str], _Handler] = {
+            ("PUT", "", ""): self._put_blob,
+            ("PUT", "", "block"): self._put_block,
+            ("PUT", "", "blocklist"): self._put_block_list,
+            ("PUT", "", "appendblock"): self._append_block,
+            ("PUT", "", "metadata"): self._set_metadata,
+            ("GET", "", ""): self._get_blob,
+            ("HEAD", "", ""): self._get_properties,
+            ("GET", "", "metadata"): self._get_properties,
+            ("HEAD", "", "metadata"): self._get_properties,
+            ("DELETE", "", ""): self._delete_blob,
+        }
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds the routes. Add those of the workspace first: these take what is left."""
+        router.add_route("*", f"/{ACCOUNT}/{_CONTAINER}/{_BLOB}", self._serve_blob)
+        router.add_route("*", f"/{ACCOUNT}/{_CONTAINER}", self._serve_container)
+        router.add_route("*", f"/{_CONTAINER}/{_BLOB}", self._serve_blob)
+        router.add_route("*", f"/{_CONTAINER}", self._serve_container)
+
+    async def _serve_container(self, request: web.Request) -> web.Response:
+        call = _Call(request, request.match_info["container"])
+        return await self._serve(call, self._container_operations)
+
+    async def _serve_blob(self, request: web.Request) -> web.Response:
+        call = _Call(request, request.match_info["container"], request.match_info["blob"])
+        return await self._serve(call, self._blob_operations)
+
+    async def _serve(
+        self, call: _Call, operations: Mapping[tuple[str, str, str], _Handler]
+    ) -> web.Response:
+        request_id = str(uuid.uuid4())
+        try:
+            response = await _choose(call, operations)(call)
+        except StorageError as error:
+            response = self._refuse(call, error, request_id)
+        except web.HTTPRequestEntityTooLarge:
+            response = self._refuse(call, StorageError("RequestBodyTooLarge"), request_id)
+        response.headers["x-ms-request-id"] = request_id
+        response.headers["x-ms-version"] = call.headers.get("x-ms-version", _DEFAULT_VERSION)
+        if "x-ms-client-request-id" in call.headers:
+            response.headers["x-ms-client-request-id"] = call.headers["x-ms-client-request-id"]
+        return response
+
+    def _refuse(self, call: _Call, error: StorageError, request_id: str) -> web.Response:
+        time = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="microseconds")
+        # The answer to HEAD has no body, so the SDK reads the code from its header.
+        text = error.to_xml(request_id, time.replace("+00:00", "0Z"))
+        return web.Response(
+            status=error.status,
+            body=b"" if call.request.method == "HEAD" else text.encode(),
+            content_type="application/xml",
+            headers={"x-ms-error-code": error.code},
+        )
+
+    def _check(self, call: _Call, permissions: str, *, account_only: bool = False) -> None:
+        self._signer.check(
+            call.query,
+            container=call.container,
+            blob=call.blob,
+            permissions=permissions,
+            account_only=account_only,
+        )
+
+    def _check_write(self, call: _Call) -> None:
+        """Passes if the call may write this blob: `c` is enough to make one, not to replace it."""
+        is_there = self._store.exists(call.container, call.blob)
+        self._check(call, "w" if is_there else "wc")
+        if is_there and call.headers.get("If-None-Match") == "*":
+            raise StorageError("BlobAlreadyExists")
+        if is_there:
+            self._check_conditions(call, self._store.properties(call.container, call.blob))
+
+    def _check_conditions(self, call: _Call, blob: BlobProperties) -> None:
+        wanted = call.headers.get("If-Match", "*")
+        unwanted = call.headers.get("If-None-Match", "")
+        if wanted not in ("*", blob.etag) or unwanted == blob.etag:
+            raise StorageError("ConditionNotMet")
+
+    async def _create_container(self, call: _Call) -> web.Response:
+        self._check(call, "wc", account_only=True)
+        if not self._store.create_container(call.container):
+            raise StorageError("ContainerAlreadyExists")
+        return web.Response(
+            status=201, headers=_container_headers(self._store.container(call.container))
+        )
+
+    async def _get_container(self, call: _Call) -> web.Response:
+        self._check(call, "r", account_only=True)
+        properties = self._store.container(call.container)
+        return web.Response(headers=_container_headers(properties) | _LEASE_HEADERS)
+
+    async def _delete_container(self, call: _Call) -> web.Response:
+        self._check(call, "d", account_only=True)
+        if not self._store.delete_container(call.container):
+            raise StorageError("ContainerNotFound")
+        return web.Response(status=202)
+
+    async def _list_blobs(self, call: _Call) -> web.Response:
+        self._check(call, "l")
+        if "delimiter" in call.query:
+            raise StorageError("UnsupportedQueryParameter")
+        prefix, marker = call.query.get("prefix", ""), call.query.get("marker", "")
+        limit = _list_limit(call.query.get("maxresults", str(_LIST_LIMIT)))
+        # One more than asked for tells whether there is a next page.
+        blobs = self._store.list_blobs(call.container, prefix=prefix, after=marker, limit=limit + 1)
+        has_more = len(blobs) > limit
+        body = _listing(
+            f"{call.request.url.origin()}/",
+            call.container,
+            blobs[:limit],
+            prefix=prefix,
+            marker=marker,
+            next_marker=blobs[limit - 1].name if has_more else "",
+            with_metadata="metadata" in call.query.get("include", ""),
+        )
+        return web.Response(text=body, content_type="application/xml")
+
+    async def _put_blob(self, call: _Call) -> web.Response:
+        self._check_write(call)
+        kind = call.headers.get("x-ms-blob-type", "")
+        if kind not in (BLOCK_BLOB, APPEND_BLOB):
+            raise StorageError("InvalidHeaderValue")
+        content = await call.request.read()
+        return self._put(call, content, kind=kind)
+
+    async def _put_block(self, call: _Call) -> web.Response:
+        self._check(call, "wc")
+        block_id = _block_id(call.query.get("blockid", ""))
+        content = await call.request.read()
+        self._store.stage_block(call.container, call.blob, block_id, content)
+        return web.Response(status=201, headers=_WRITTEN_HEADERS)
+
+    async def _put_block_list(self, call: _Call) -> web.Response:
+        self._check_write(call)
+        block_ids = _parse_block_list(await call.request.read())
+        content = self._store.staged_blocks(call.container, call.blob, block_ids)
+        return self._put(call, content, blocks=len(block_ids))
+
+    def _put(
+        self, call: _Call, content: bytes, *, kind: str = BLOCK_BLOB, blocks: int = 0
+    ) -> web.Response:
+        headers = call.headers
+        content_type = headers.get("x-ms-blob-content-type") or headers.get("Content-Type")
+        properties = self._store.put(
+            call.container,
+            call.blob,
+            content,
+            kind=kind,
+            content_type=content_type or "application/octet-stream",
+            content_encoding=headers.get("x-ms-blob-content-encoding", ""),
+            metadata=_metadata(headers),
+            blocks=blocks,
+        )
+        return web.Response(status=201, headers=_version_headers(properties) | _WRITTEN_HEADERS)
+
+    async def _append_block(self, call: _Call) -> web.Response:
+        self._check(call, "aw")
+        before = self._store.properties(call.container, call.blob)
+        self._check_conditions(call, before)
+        content = await call.request.read()
+        after = self._store.append(call.container, call.blob, content)
+        headers = _version_headers(after) | _WRITTEN_HEADERS
+        headers["x-ms-blob-append-offset"] = str(before.size)
+        headers["x-ms-blob-committed-block-count"] = str(after.blocks)
+        return web.Response(status=201, headers=headers)
+
+    async def _set_metadata(self, call: _Call) -> web.Response:
+        self._check(call, "w")
+        properties = self._store.set_metadata(call.container, call.blob, _metadata(call.headers))
+        return web.Response(headers=_version_headers(properties) | _WRITTEN_HEADERS)
+
+    async def _get_blob(self, call: _Call) -> web.Response:
+        self._check(call, "r")
+        properties = self._store.properties(call.container, call.blob)
+        self._check_conditions(call, properties)
+        headers = _blob_headers(properties, call.query)
+        wanted = _range(call.headers, properties.size)
+        if wanted is None:
+            content = self._store.read(call.container, call.blob)
+            return web.Response(body=content, headers=headers)
+        content = self._store.read(call.container, call.blob, wanted.start, len(wanted))
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{properties.size}"
+        return web.Response(status=206, body=content, headers=headers)
+
+    async def _get_properties(self, call: _Call) -> web.Response:
+        self._check(call, "r")
+        properties = self._store.properties(call.container, call.blob)
+        self._check_conditions(call, properties)
+        headers = _blob_headers(properties, call.query)
+        if call.request.method == "HEAD":
+            headers["Content-Length"] = str(properties.size)
+        return web.Response(headers=headers)
+
+    async def _delete_blob(self, call: _Call) -> web.Response:
+        self._check(call, "d")
+        self._store.delete(call.container, call.blob)
+        return web.Response(status=202)
+
+
+_WRITTEN_HEADERS = {"x-ms-request-server-encrypted": "true"}
+_LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available"}
+
+
+def _choose(call: _Call, operations: Mapping[tuple[str, str, str], _Handler]) -> _Handler:
+    handler = operations.get(call.key)
+    if handler is not None:
+        return handler
+    verbs = {verb for verb, *_ in operations}
+    known = call.request.method in verbs
+    raise StorageError("InvalidQueryParameterValue" if known else "UnsupportedHttpVerb")
+
+
+def _container_headers(container: ContainerProperties) -> dict[str, str]:
+    return {"ETag": container.etag, "Last-Modified": _http_date(container.modified)}
+
+
+def _version_headers(blob: BlobProperties) -> dict[str, str]:
+    return {"ETag": blob.etag, "Last-Modified": _http_date(blob.modified)}
+
+
+def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, str]:
+    headers = _version_headers(blob) | _LEASE_HEADERS
+    headers |= {
+        "Accept-Ranges": "bytes",
+        "Content-Type": blob.content_type,
+        "x-ms-blob-type": blob.kind,
+        "x-ms-creation-time": _http_date(blob.created),
+        "x-ms-server-encrypted": "true",
+    }
+    if blob.kind == APPEND_BLOB:
+        headers["x-ms-blob-committed-block-count"] = str(blob.blocks)
+    if blob.content_encoding:
+        headers["Content-Encoding"] = blob.content_encoding
+    # The SAS, whose signature covers it, settles under which name the blob is saved.
+    if "rscd" in query:
+        headers["Content-Disposition"] = query["rscd"]
+    return headers | {f"x-ms-meta-{name}": value for name, value in blob.metadata.items()}
+
+
+def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    prefix = "x-ms-meta-"
+    return {
+        name[len(prefix) :]: value
+        for name, value in headers.items()
+        if name.lower().startswith(prefix)
+    }
+
+
+def _range(headers: Mapping[str, str], size: int) -> range | None:
+    """The bytes asked for, or None for all of them; `x-ms-range` goes before `Range`."""
+    text = headers.get("x-ms-range") or headers.get("Range")
+    if text is None:
+        return None
+    match = re.fullmatch(r"bytes=(\d{1,18})-(\d{1,18})?", text)
+    if match is None:
+        raise StorageError("InvalidHeaderValue")
+    start, last = int(match[1]), int(match[2] or size)
+    if start >= size or last < start:
+        raise StorageError("InvalidRange")
+    return range(start, min(last + 1, size))
+
+
+def _list_limit(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise StorageError("InvalidQueryParameterValue")
+    return min(int(text), _LIST_LIMIT)
+
+
+def _block_id(text: str) -> str:
+    """The id, if it is Base64 of 1 to 64 bytes as Azure asks."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise StorageError("InvalidQueryParameterValue") from None
+    if not 1 <= len(decoded) <= 64:
+        raise StorageError("InvalidQueryParameterValue")
+    return text
+
+
+def _parse_block_list(body: bytes) -> list[str]:
+    # A DOCTYPE is the door to entities that expand without bound; a block list has none.
+    if b"<!" in body:
+        raise StorageError("InvalidXmlDocument")
+    try:
+        root = ElementTree.fromstring(body)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        raise StorageError("InvalidXmlDocument") from None
+    return [(block.text or "").strip() for block in root]
+
+
+def _listing(
+    service: str,
+    container: str,
+    blobs: Iterable[BlobProperties],
+    *,
+    prefix: str,
+    marker: str,
+    next_marker: str,
+    with_metadata: bool,
+) -> str:
+    """The XML of List Blobs, in the elements that azure-storage-blob reads."""
+    root = ElementTree.Element(
+        "EnumerationResults", {"ServiceEndpoint": service, "ContainerName": container}
+    )
+    _add_text(root, {"Prefix": prefix, "Marker": marker})
+    parent = ElementTree.SubElement(root, "Blobs")
+    for blob in blobs:
+        element = ElementTree.SubElement(parent, "Blob")
+        _add_text(element, {"Name": blob.name})
+        _add_text(ElementTree.SubElement(element, "Properties"), _listed_properties(blob))
+        if with_metadata:
+            _add_text(ElementTree.SubElement(element, "Metadata"), blob.metadata)
+    _add_text(root, {"NextMarker": next_marker})
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _listed_properties(blob: BlobProperties) -> dict[str, str]:
+    return {
+        "Creation-Time": _http_date(blob.created),
+        "Last-Modified": _http_date(blob.modified),
+        "Etag": blob.etag.strip('"'),
+        "Content-Length": str(blob.size),
+        "Content-Type": blob.content_type,
+        "Content-Encoding": blob.content_encoding,
+        "BlobType": blob.kind,
+        "LeaseStatus": "unlocked",
+        "LeaseState": "available",
+        "ServerEncrypted": "true",
+    }
+
+
+def _add_text(parent: ElementTree.Element, children: Mapping[str, str]) -> None:
+    for name, text in children.items():
+        ElementTree.SubElement(parent, name).text = text
+
+
+def _http_date(time: float) -> str:
+    return formatdate(time, usegmt=True)

@@ -1,0 +1,253 @@
+"""Containers, blobs and uncommitted blocks, in memory or in a file.
+
+A thin layer on SQLite: the same statements serve both, a listing of 20,000 containers costs no
+more than one of ten, and what lies on disk is still there at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.emulator.storage_error import StorageError
+
+__all__ = ["APPEND_BLOB", "BLOCK_BLOB", "BlobProperties", "BlobStore", "ContainerProperties"]
+
+APPEND_BLOB = "AppendBlob"
+BLOCK_BLOB = "BlockBlob"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS containers (
+    name TEXT PRIMARY KEY, etag TEXT NOT NULL, modified REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS blobs (
+    container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, name TEXT NOT NULL,
+    kind TEXT NOT NULL, content_type TEXT NOT NULL, content_encoding TEXT NOT NULL,
+    metadata TEXT NOT NULL, etag TEXT NOT NULL, created REAL NOT NULL, modified REAL NOT NULL,
+    blocks INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, name));
+CREATE TABLE IF NOT EXISTS blocks (
+    container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, blob TEXT NOT NULL,
+    id TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, blob, id));
+"""
+
+_PROPERTIES = (
+    "name, kind, content_type, content_encoding, metadata, etag, created, modified, blocks, "
+    "length(content)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerProperties:
+    """What is known of a container; times are seconds since the epoch."""
+
+    name: str
+    etag: str
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlobProperties:
+    """What is known of a blob beside its content.
+
+    Attributes:
+        kind: `BlockBlob` or `AppendBlob`.
+        created, modified: Seconds since the epoch.
+        blocks: How many blocks were committed or appended.
+        size: Bytes.
+    """
+
+    name: str
+    kind: str
+    content_type: str
+    content_encoding: str
+    metadata: Mapping[str, str] = field(repr=False)
+    etag: str
+    created: float
+    modified: float
+    blocks: int
+    size: int
+
+
+class BlobStore:
+    """Containers and blobs.
+
+    Args:
+        clock: The dates of blobs.
+        directory: Where to keep them; made if missing. None keeps them in memory.
+    """
+
+    def __init__(self, clock: Clock, directory: Path | None = None) -> None:
+        self._clock = clock
+        self._directory = directory
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        path = ":memory:" if directory is None else directory / "blobs.db"
+        # State: everything is in the database.
+        self._database = sqlite3.connect(path, check_same_thread=False)
+        # Guards the database, which the server's thread and the user's share.
+        self._lock = threading.Lock()
+        self._database.execute("PRAGMA foreign_keys = ON")
+        # A crash of the machine may lose the last blobs of a rehearsal; a crash of the process not.
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.executescript(_SCHEMA)
+
+    def create_container(self, name: str) -> bool:
+        """Makes a container; False if it was there."""
+        return bool(
+            self._write(
+                "INSERT OR IGNORE INTO containers VALUES (?, ?, ?)",
+                (name, _new_etag(), self._clock.time()),
+            )
+        )
+
+    def container(self, name: str) -> ContainerProperties:
+        """The container. `StorageError` with `ContainerNotFound` if there is none."""
+        rows = self._rows("SELECT name, etag, modified FROM containers WHERE name = ?", (name,))
+        if not rows:
+            raise StorageError("ContainerNotFound")
+        return ContainerProperties(*rows[0])
+
+    def delete_container(self, name: str) -> bool:
+        """Forgets a container with its blobs; False if there was none."""
+        return bool(self._write("DELETE FROM containers WHERE name = ?", (name,)))
+
+    def exists(self, container: str, blob: str) -> bool:
+        """Whether there is such a blob."""
+        return bool(self._rows(f"SELECT 1 FROM blobs {_WHERE_BLOB}", (container, blob)))
+
+    def properties(self, container: str, blob: str) -> BlobProperties:
+        """The blob's properties. `StorageError` if the blob or its container is missing."""
+        rows = self._rows(f"SELECT {_PROPERTIES} FROM blobs {_WHERE_BLOB}", (container, blob))
+        if not rows:
+            self.container(container)
+            raise StorageError("BlobNotFound")
+        return _to_properties(rows[0])
+
+    def list_blobs(
+        self, container: str, *, prefix: str = "", after: str = "", limit: int = 5000
+    ) -> Sequence[BlobProperties]:
+        """Up to `limit` blobs whose names start with `prefix`, in order of name, after `after`."""
+        self.container(container)
+        rows = self._rows(
+            f"SELECT {_PROPERTIES} FROM blobs WHERE container = ? AND name > ? "
+            "AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
+            (container, after, len(prefix), prefix, limit),
+        )
+        return [_to_properties(row) for row in rows]
+
+    def read(self, container: str, blob: str, start: int = 0, length: int | None = None) -> bytes:
+        """The blob's content, or `length` bytes of it from `start` on."""
+        size = self.properties(container, blob).size
+        rows = self._rows(
+            f"SELECT substr(content, ?, ?) FROM blobs {_WHERE_BLOB}",
+            (start + 1, size if length is None else length, container, blob),
+        )
+        # SQLite's substr gives NULL for no bytes at all.
+        return bytes(rows[0][0] or b"") if rows else b""
+
+    def put(
+        self,
+        container: str,
+        blob: str,
+        content: bytes,
+        *,
+        kind: str = BLOCK_BLOB,
+        content_type: str = "application/octet-stream",
+        content_encoding: str = "",
+        metadata: Mapping[str, str] | None = None,
+        blocks: int = 0,
+    ) -> BlobProperties:
+        """Writes a whole blob, over an earlier one if there is one."""
+        self.container(container)
+        now = self._clock.time()
+        described = (kind, content_type, content_encoding, json.dumps(dict(metadata or {})))
+        row = (container, blob, *described, _new_etag(), now, now, blocks, content)
+        with self._lock, self._database:
+            self._database.execute(
+                f"INSERT OR REPLACE INTO blobs VALUES ({', '.join('?' * len(row))})", row
+            )
+            self._database.execute(
+                "DELETE FROM blocks WHERE container = ? AND blob = ?", (container, blob)
+            )
+        return self.properties(container, blob)
+
+    def append(self, container: str, blob: str, content: bytes) -> BlobProperties:
+        """Adds to the end of an append blob."""
+        if self.properties(container, blob).kind != APPEND_BLOB:
+            raise StorageError("InvalidBlobType")
+        self._write(
+            "UPDATE blobs SET content = CAST(content || ? AS BLOB), blocks = blocks + 1, etag = ?, "
+            f"modified = ? {_WHERE_BLOB}",
+            (content, _new_etag(), self._clock.time(), container, blob),
+        )
+        return self.properties(container, blob)
+
+    def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
+        """Keeps a block until it is committed or another upload of the blob makes it void."""
+        self.container(container)
+        self._write(
+            "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
+            (container, blob, block_id, content),
+        )
+
+    def staged_blocks(self, container: str, blob: str, block_ids: Sequence[str]) -> bytes:
+        """The staged blocks of these ids, joined in this order."""
+        rows = self._rows(
+            "SELECT id, content FROM blocks WHERE container = ? AND blob = ?", (container, blob)
+        )
+        staged: dict[str, bytes] = dict(rows)
+        try:
+            return b"".join(staged[block_id] for block_id in block_ids)
+        except KeyError:
+            raise StorageError("InvalidBlockList") from None
+
+    def set_metadata(
+        self, container: str, blob: str, metadata: Mapping[str, str]
+    ) -> BlobProperties:
+        """Replaces the blob's metadata."""
+        self.properties(container, blob)
+        self._write(
+            f"UPDATE blobs SET metadata = ?, etag = ?, modified = ? {_WHERE_BLOB}",
+            (json.dumps(dict(metadata)), _new_etag(), self._clock.time(), container, blob),
+        )
+        return self.properties(container, blob)
+
+    def delete(self, container: str, blob: str) -> None:
+        """Deletes the blob. `StorageError` if it is missing."""
+        self.properties(container, blob)
+        self._write(f"DELETE FROM blobs {_WHERE_BLOB}", (container, blob))
+
+    def close(self) -> None:
+        """Closes the file; what is in memory is gone."""
+        with self._lock:
+            self._database.close()
+
+    def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            return self._database.execute(statement, values).fetchall()
+
+    def _write(self, statement: str, values: Sequence[Any]) -> int:
+        """Runs a statement and returns how many rows it changed."""
+        with self._lock, self._database:
+            return self._database.execute(statement, values).rowcount
+
+    def __repr__(self) -> str:
+        return f"BlobStore({'in memory' if self._directory is None else str(self._directory)!r})"
+
+
+_WHERE_BLOB = "WHERE container = ? AND name = ?"
+
+
+def _new_etag() -> str:
+    return f'"0x{secrets.token_hex(7).upper()}"'
+
+
+def _to_properties(row: tuple[Any, ...]) -> BlobProperties:
+    name, kind, content_type, content_encoding, metadata, *rest = row
+    return BlobProperties(name, kind, content_type, content_encoding, json.loads(metadata), *rest)

@@ -1,0 +1,155 @@
+"""Shared access signatures: URLs that open one container or one blob, for a while.
+
+The shapes are those of the recordings:
+
+    account    sv ss=b srt=co spr=https st se sp=rwlac sig    what `sasUri` gives for a container
+    container  sv st se sr=c sp=rl sig                        `containerUri` of GET job
+    blob       sv st se sr=b sp=r rscd=... sig                `inputDataUri`, `outputDataUri`
+    blob       sv st se sr=b sp=rcw sig                       what `sasUri` gives for a blob
+
+Only the emulator checks what it signed, so the text under the signature is its own and not
+Azure's. One rule is stricter than Azure's: there an account SAS opens every container of the
+account, here only the one it was asked for, which finds out a client that mixes containers up.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.emulator.storage_error import StorageError
+
+__all__ = ["DEFAULT_LIFETIME", "SasSigner"]
+
+# Seconds. The SDK renews what has less than five minutes left, and signs for two weeks itself.
+DEFAULT_LIFETIME = 14 * 24 * 3600.0
+
+# A SAS begins to be valid a little before it is made, as clocks differ between machines.
+_CLOCK_SKEW = 900.0
+
+_VERSION = "2024-05-04"
+_SIGNED_FIELDS = ("sv", "ss", "srt", "spr", "st", "se", "sr", "sp", "rscd")
+
+
+class SasSigner:
+    """Signs and checks the query strings that open containers and blobs.
+
+    Args:
+        key: The account's key; it never leaves this object.
+        clock: When signatures begin and expire.
+    """
+
+    def __init__(self, key: bytes, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+
+    def sign_account(
+        self, container: str, permissions: str = "rwlac", lifetime: float = DEFAULT_LIFETIME
+    ) -> str:
+        """The query string of an account SAS, which also creates the container."""
+        begin, end = self._validity(lifetime)
+        fields = {"sv": _VERSION, "ss": "b", "srt": "co", "spr": "https"}
+        fields |= {"st": begin, "se": end, "sp": permissions}
+        return self._query(fields, container, "")
+
+    def sign_container(
+        self, container: str, permissions: str = "rl", lifetime: float = DEFAULT_LIFETIME
+    ) -> str:
+        """The query string of a SAS on one container."""
+        begin, end = self._validity(lifetime)
+        fields = {"sv": _VERSION, "st": begin, "se": end, "sr": "c", "sp": permissions}
+        return self._query(fields, container, "")
+
+    def sign_blob(
+        self,
+        container: str,
+        blob: str,
+        permissions: str = "r",
+        filename: str | None = None,
+        lifetime: float = DEFAULT_LIFETIME,
+    ) -> str:
+        """The query string of a SAS on one blob.
+
+        Args:
+            container: The container's name.
+            blob: The blob's name.
+            permissions: Letters of Azure's: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete.
+            filename: Under which name a browser saves the blob, if that is to be said.
+            lifetime: Seconds.
+        """
+        begin, end = self._validity(lifetime)
+        fields = {"sv": _VERSION, "st": begin, "se": end, "sr": "b", "sp": permissions}
+        if filename is not None:
+            fields["rscd"] = f"attachment; filename={filename}"
+        return self._query(fields, container, blob)
+
+    def check(
+        self,
+        query: Mapping[str, str],
+        *,
+        container: str,
+        blob: str = "",
+        permissions: str,
+        account_only: bool = False,
+    ) -> None:
+        """Passes if the SAS in `query` opens this resource, now, for one of `permissions`.
+
+        Args:
+            query: The request's query parameters.
+            container: The container asked for.
+            blob: The blob asked for; empty for an operation on the container.
+            permissions: Letters of which one suffices.
+            account_only: Whether Azure takes nothing but an account SAS for the operation.
+
+        Raises:
+            StorageError: With the code that Azure Storage would give.
+        """
+        fields = {name: query[name] for name in _SIGNED_FIELDS if name in query}
+        if "sig" not in query:
+            raise StorageError("NoAuthenticationInformation")
+        scope = blob if fields.get("sr") == "b" else ""
+        expected = self._signature(fields, container, scope)
+        if not hmac.compare_digest(expected.encode(), query["sig"].encode(errors="replace")):
+            raise StorageError("AuthenticationFailed", "Signature did not match.")
+        self._check_time(fields["st"], fields["se"])
+        if account_only and "srt" not in fields:
+            raise StorageError("AuthorizationFailure")
+        if not set(fields["sp"]) & set(permissions):
+            raise StorageError("AuthorizationPermissionMismatch")
+
+    def _check_time(self, begin: str, end: str) -> None:
+        now = self._clock.time()
+        if not _parse(begin) <= now < _parse(end):
+            raise StorageError(
+                "AuthenticationFailed",
+                "Signature not valid in the specified time frame: "
+                f"Start [{begin}] - Expiry [{end}] - Current [{_format(now)}]",
+            )
+
+    def _validity(self, lifetime: float) -> tuple[str, str]:
+        now = self._clock.time()
+        return _format(now - _CLOCK_SKEW), _format(now + lifetime)
+
+    def _query(self, fields: Mapping[str, str], container: str, blob: str) -> str:
+        signed = {**fields, "sig": self._signature(fields, container, blob)}
+        return "&".join(f"{name}={quote(value, safe='')}" for name, value in signed.items())
+
+    def _signature(self, fields: Mapping[str, str], container: str, blob: str) -> str:
+        # Lengths keep the parts apart: no two requests share a text to sign.
+        parts = [container, blob, *(fields.get(name, "") for name in _SIGNED_FIELDS)]
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        digest = hmac.new(self._key, text.encode(errors="replace"), hashlib.sha256).digest()
+        return base64.b64encode(digest).decode()
+
+
+def _format(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parse(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

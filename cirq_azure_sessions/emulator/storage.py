@@ -1,0 +1,185 @@
+"""Where the emulated workspace keeps programs and results: the port, and a store of its own.
+
+`Storage` is what the server asks of a storage account. `LocalStorage` is the emulator's own, in
+memory or on disk, served by `blob_service`; `azure_storage.AzureStorage` is a real account, or
+Azurite.
+
+The addresses of `LocalStorage`, at `http://127.0.0.1:PORT`:
+
+    container   /CONTAINER
+    blob        /storage/CONTAINER/BLOB     and, as clients derive it, /CONTAINER/BLOB
+
+Both forms of a blob's address are served. Two readers of the SDK force them: `Job.container_name`
+takes the first segment of `containerUri`, while `BlobClient.from_blob_url` takes the first segment
+of any URL at `127.0.0.1` or `localhost` for an account's name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.emulator.blob_store import BlobStore
+from cirq_azure_sessions.emulator.sas import DEFAULT_LIFETIME, SasSigner
+
+__all__ = ["ACCOUNT", "LocalStorage", "Storage"]
+
+# The account's name in the blob addresses of `LocalStorage`; no container can be called so.
+ACCOUNT = "storage"
+
+
+class Storage(Protocol):
+    """A storage account, as the emulated workspace uses it.
+
+    Lifetimes are seconds. URIs with a SAS are secrets: keep them out of logs and messages.
+    """
+
+    def container_uri(self, container: str) -> str:
+        """The container's address, bare."""
+
+    def blob_uri(self, container: str, blob: str) -> str:
+        """The blob's address, bare, in the form that the SDK can take apart again."""
+
+    def container_sas_uri(
+        self,
+        container: str,
+        permissions: str | None = None,
+        *,
+        lifetime: float = DEFAULT_LIFETIME,
+    ) -> str:
+        """The container's address with a SAS.
+
+        Args:
+            container: The container's name.
+            permissions: Letters of a SAS on this container, such as `rl`; None for the account SAS
+                that `sasUri` gives, which creates the container, lists, reads and writes.
+            lifetime: How long it holds.
+        """
+
+    def blob_sas_uri(
+        self,
+        container: str,
+        blob: str,
+        permissions: str = "r",
+        filename: str | None = None,
+        *,
+        lifetime: float = DEFAULT_LIFETIME,
+    ) -> str:
+        """The blob's address with a SAS; `filename` is what a browser saves it as."""
+
+    def locate(self, uri: str) -> tuple[str, str] | None:
+        """The container and the blob (empty for a container) of a URI, or None if not from here."""
+
+    async def create_container(self, container: str) -> None:
+        """Makes the container, if it is not there."""
+
+    async def exists(self, container: str, blob: str) -> bool:
+        """Whether there is such a blob."""
+
+    async def read(self, container: str, blob: str) -> bytes:
+        """The blob's content.
+
+        Raises:
+            StorageError: With `BlobNotFound` or `ContainerNotFound`.
+        """
+
+    async def write(
+        self,
+        container: str,
+        blob: str,
+        content: bytes,
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        """Writes a block blob, over an earlier one if need be.
+
+        Raises:
+            StorageError: With `ContainerNotFound`.
+        """
+
+    async def drop(self, container: str) -> None:
+        """Forgets the container and all that is in it. Harmless if there is none."""
+
+    async def aclose(self) -> None:
+        """Lets go of connections and files."""
+
+
+class LocalStorage:
+    """The emulator's own storage account.
+
+    Args:
+        endpoint: The address at which the blob service listens, such as `http://127.0.0.1:8080`.
+        clock: Dates of blobs, and the expiry of SAS.
+        store: Where blobs lie; by default in memory.
+    """
+
+    def __init__(self, endpoint: str, clock: Clock, store: BlobStore | None = None) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self.signer = SasSigner(secrets.token_bytes(32), clock)
+        self.store = store or BlobStore(clock)
+
+    def container_uri(self, container: str) -> str:
+        return f"{self.endpoint}/{container}"
+
+    def blob_uri(self, container: str, blob: str) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/{container}/{quote(blob)}"
+
+    def container_sas_uri(
+        self,
+        container: str,
+        permissions: str | None = None,
+        *,
+        lifetime: float = DEFAULT_LIFETIME,
+    ) -> str:
+        if permissions is None:
+            sas = self.signer.sign_account(container, lifetime=lifetime)
+        else:
+            sas = self.signer.sign_container(container, permissions, lifetime)
+        return f"{self.container_uri(container)}?{sas}"
+
+    def blob_sas_uri(
+        self,
+        container: str,
+        blob: str,
+        permissions: str = "r",
+        filename: str | None = None,
+        *,
+        lifetime: float = DEFAULT_LIFETIME,
+    ) -> str:
+        sas = self.signer.sign_blob(container, blob, permissions, filename, lifetime)
+        return f"{self.blob_uri(container, blob)}?{sas}"
+
+    def locate(self, uri: str) -> tuple[str, str] | None:
+        if not uri.startswith(f"{self.endpoint}/"):
+            return None
+        path = unquote(urlsplit(uri).path).removeprefix(f"/{ACCOUNT}/").lstrip("/")
+        container, _, blob = path.partition("/")
+        return (container, blob) if container else None
+
+    async def create_container(self, container: str) -> None:
+        self.store.create_container(container)
+
+    async def exists(self, container: str, blob: str) -> bool:
+        return self.store.exists(container, blob)
+
+    async def read(self, container: str, blob: str) -> bytes:
+        return self.store.read(container, blob)
+
+    async def write(
+        self,
+        container: str,
+        blob: str,
+        content: bytes,
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        self.store.put(container, blob, content, content_type=content_type)
+
+    async def drop(self, container: str) -> None:
+        self.store.delete_container(container)
+
+    async def aclose(self) -> None:
+        self.store.close()
+
+    def __repr__(self) -> str:
+        return f"LocalStorage({self.store!r})"

@@ -1,0 +1,84 @@
+"""The refusals of the blob service, as codes with their status and message.
+
+Codes and statuses are those of Azure Storage's "Blob Service error codes"; the form of the XML is
+the one in the recordings (a byte order mark, then `<Error><Code>...`).
+"""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape
+
+__all__ = ["StorageError"]
+
+_UNAUTHENTICATED = (
+    "Server failed to authenticate the request. Make sure the value of Authorization header is "
+    "formed correctly including the signature."
+)
+
+_CODES: dict[str, tuple[int, str]] = {
+    "AuthenticationFailed": (403, _UNAUTHENTICATED),
+    "AuthorizationFailure": (403, "This request is not authorized to perform this operation."),
+    "AuthorizationPermissionMismatch": (
+        403,
+        "This request is not authorized to perform this operation using this permission.",
+    ),
+    "BlobAlreadyExists": (409, "The specified blob already exists."),
+    "BlobNotFound": (404, "The specified blob does not exist."),
+    "ConditionNotMet": (
+        412,
+        "The condition specified using HTTP conditional header(s) is not met.",
+    ),
+    "ContainerAlreadyExists": (409, "The specified container already exists."),
+    "ContainerNotFound": (404, "The specified container does not exist."),
+    "InvalidBlobType": (409, "The blob type is invalid for this operation."),
+    "InvalidBlockList": (400, "The specified block list is invalid."),
+    "InvalidHeaderValue": (
+        400,
+        "The value for one of the HTTP headers is not in the correct format.",
+    ),
+    "InvalidQueryParameterValue": (
+        400,
+        "Value for one of the query parameters specified in the request URI is invalid.",
+    ),
+    "InvalidRange": (
+        416,
+        "The range specified is invalid for the current size of the resource.",
+    ),
+    "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
+    "NoAuthenticationInformation": (401, _UNAUTHENTICATED),
+    "RequestBodyTooLarge": (
+        413,
+        "The request body is too large and exceeds the maximum permissible limit.",
+    ),
+    "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),
+    "UnsupportedQueryParameter": (
+        400,
+        "One of the query parameters specified in the request URI is not supported.",
+    ),
+}
+
+
+class StorageError(Exception):
+    """The blob service refuses a request.
+
+    Args:
+        code: A code of Azure Storage, such as `BlobNotFound`; it settles status and message.
+        detail: What went wrong in particular. Never a signature.
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        self.code = code
+        self.status, self.message = _CODES[code]
+        self.detail = detail
+        super().__init__(f"{code}: {detail or self.message}")
+
+    def to_xml(self, request_id: str, time: str) -> str:
+        """The body of the answer, with the identifiers that Azure puts in every message."""
+        detail = ""
+        if self.detail:
+            detail = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
+        return (
+            '\ufeff<?xml version="1.0" encoding="utf-8"?>'
+            f"<Error><Code>{self.code}</Code><Message>{escape(self.message)}\n"
+            f"RequestId:{request_id}\nTime:{time}</Message>{detail}</Error>"
+        )
