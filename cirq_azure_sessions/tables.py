@@ -1,0 +1,148 @@
+"""What the command line shows: tables for a terminal of 80 columns, and values for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cirq
+import numpy as np
+from rich.bar import Bar
+from rich.table import Table
+from rich.text import Text
+
+from cirq_azure_sessions.histogram import Histogram, count_outcomes
+
+if TYPE_CHECKING:
+    from cirq_azure_sessions.demo import Agreement, Demo, Lifeline
+
+__all__ = [
+    "agreement_table",
+    "demo_table",
+    "histogram_table",
+    "lifeline_table",
+    "results_as_json",
+    "sweep_table",
+]
+
+# A table shows this many outcomes at most; JSON has them all.
+_ROWS = 24
+_COLUMNS = 6
+
+
+def _new_table(**options: Any) -> Table:
+    """An empty table in the style that all share."""
+    return Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", **options)
+
+
+def histogram_table(histogram: Histogram) -> Table:
+    """One row an outcome: its count, its fraction and a bar; the most frequent first."""
+    table = _new_table(expand=True)
+    table.add_column(" ".join(histogram.keys), overflow="fold", max_width=40)
+    table.add_column("count", justify="right")
+    table.add_column("fraction", justify="right")
+    table.add_column(ratio=1)
+    rows = list(histogram.counts.items())
+    for outcome, count in rows[:_ROWS]:
+        bar = Bar(size=rows[0][1], begin=0, end=count)
+        table.add_row(outcome, str(count), f"{histogram.fraction(outcome):.4f}", bar)
+    if len(rows) > _ROWS:
+        count = sum(count for _, count in rows[_ROWS:])
+        table.add_row("others", str(count), f"{count / histogram.repetitions:.4f}")
+        table.caption = f"{len(rows) - _ROWS} more outcomes; --json shows every one."
+    return table
+
+
+def sweep_table(results: Sequence[cirq.Result]) -> Table:
+    """One row a point: its parameters, and the fractions of the most frequent outcomes."""
+    histograms = [count_outcomes(result) for result in results]
+    totals = sum((Counter(histogram.counts) for histogram in histograms), Counter())
+    outcomes = sorted(outcome for outcome, _ in totals.most_common(_COLUMNS))
+    table = _new_table()
+    for name in results[0].params.param_dict:
+        table.add_column(str(name), justify="right")
+    for outcome in outcomes:
+        table.add_column(outcome, justify="right", overflow="fold")
+    for result, histogram in zip(results, histograms, strict=True):
+        values = [f"{value:.6g}" for value in result.params.param_dict.values()]
+        table.add_row(*values, *(f"{histogram.fraction(outcome):.4f}" for outcome in outcomes))
+    hidden = len(totals) - len(outcomes)
+    table.caption = f"Fractions of the outcomes of {' '.join(histograms[0].keys)}." + (
+        f" {hidden} more outcomes; --json shows every one." if hidden else ""
+    )
+    return table
+
+
+def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, Any]:
+    """The results of a sweep as JSON's values: every outcome of every point."""
+    histograms = [count_outcomes(result) for result in results]
+    return {
+        "target": target,
+        "keys": list(histograms[0].keys) if histograms else [],
+        "points": [
+            {
+                "params": {
+                    str(key): float(value) for key, value in result.params.param_dict.items()
+                },
+                "repetitions": histogram.repetitions,
+                "counts": histogram.counts,
+                "job_id": getattr(result, "job_id", None),
+                "session_id": getattr(result, "session_id", None),
+            }
+            for result, histogram in zip(results, histograms, strict=True)
+        ],
+    }
+
+
+def demo_table(demo: Demo) -> Table:
+    """One row a point: the mean cut of theory and of each target, in figures and as a plot."""
+    providers = [curve.target.split(".")[0] for curve in demo.curves]
+    table = _new_table()
+    for header in ("gamma", "theory", *providers):
+        table.add_column(header, justify="right")
+    marks = ", ".join(f"{name[0]} {name}" for name in providers)
+    table.add_column(f"| theory, {marks}")
+    rows = np.column_stack([demo.theory, *(curve.mean_cuts for curve in demo.curves)])
+    low, high = rows.min(), rows.max()
+    for gamma, row in zip(demo.gammas, rows, strict=True):
+        line = _plot((row - low) / (high - low), "|" + "".join(name[0] for name in providers))
+        table.add_row(f"{gamma:.3f}", *(f"{cut:.2f}" for cut in row), line)
+    return table
+
+
+def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
+    """A line with a mark at each position from 0 to 1; later marks hide earlier ones."""
+    line = [" "] * width
+    for position, mark in zip(positions, marks, strict=True):
+        line[round(position * (width - 1))] = mark
+    return Text("".join(line))
+
+
+def lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
+    """One row a session: what became of it, and how many of its jobs brought a result."""
+    table = _new_table()
+    for header in ("target", "session", "what became of it"):
+        table.add_column(header)
+    table.add_column("jobs", justify="right")
+    for line in lifelines:
+        words = ", ".join(kind.replace("_", " ") for kind in line.kinds)
+        table.add_row(line.target, line.session_id[:8], words, str(line.jobs))
+    return table
+
+
+def agreement_table(agreements: Sequence[Agreement]) -> Table:
+    """One row a pair of targets: how far apart they are, and how far chance would put them."""
+    table = _new_table()
+    table.add_column("targets", overflow="fold")
+    for header in ("mean cut apart", "by chance", "distance", "by chance "):
+        table.add_column(header, justify="right")
+    for pair in agreements:
+        table.add_row(
+            f"{pair.first}, {pair.second}",
+            f"{pair.cut_difference:.3f}",
+            f"{pair.expected_cut_difference:.3f}",
+            f"{pair.distance:.3f}",
+            f"{pair.expected_distance:.3f}",
+        )
+    return table
