@@ -17,17 +17,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = ["DEFAULT_LIFETIME", "SasSigner"]
-
-# Seconds. The SDK renews what has less than five minutes left, and signs for two weeks itself.
-DEFAULT_LIFETIME = 14 * 24 * 3600.0
+__all__ = ["Lifetime", "Lifetimes", "SasSigner"]
 
 # A SAS begins to be valid a little before it is made, as clocks differ between machines.
 _CLOCK_SKEW = 900.0
@@ -36,42 +34,59 @@ _VERSION = "2024-05-04"
 _SIGNED_FIELDS = ("sv", "ss", "srt", "spr", "st", "se", "sr", "sp", "rscd")
 
 
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long a SAS holds, in seconds from its signing.
+
+    Attributes:
+        announced: What its `se` says. The SDK itself signs for two weeks, and renews what has less
+            than five minutes left.
+        actual: When it is refused all the same, or None if `se` tells the truth.
+    """
+
+    announced: float = 14 * 24 * 3600.0
+    actual: float | None = None
+
+    @property
+    def shortest(self) -> float:
+        """When it is refused, whatever it says."""
+        return self.announced if self.actual is None else min(self.announced, self.actual)
+
+
+# The lifetime of the next SAS on a resource, `container` or `container/blob`.
+Lifetimes = Callable[[str], Lifetime]
+
+
 class SasSigner:
     """Signs and checks the query strings that open containers and blobs.
 
     Args:
         key: The account's key; it never leaves this object.
         clock: When signatures begin and expire.
+        lifetimes: Asked at each signing how long the signature is to hold.
     """
 
-    def __init__(self, key: bytes, clock: Clock) -> None:
+    def __init__(
+        self, key: bytes, clock: Clock, lifetimes: Lifetimes = lambda resource: Lifetime()
+    ) -> None:
         self._key = key
         self._clock = clock
+        self._lifetimes = lifetimes
+        # The signatures that expire before they say so, and when; only tests of clients make any.
+        self._early_expiries: dict[str, float] = {}
 
-    def sign_account(
-        self, container: str, permissions: str = "rwlac", lifetime: float = DEFAULT_LIFETIME
-    ) -> str:
+    def sign_account(self, container: str, permissions: str = "rwlac") -> str:
         """The query string of an account SAS, which also creates the container."""
-        begin, end = self._validity(lifetime)
-        fields = {"sv": _VERSION, "ss": "b", "srt": "co", "spr": "https"}
-        fields |= {"st": begin, "se": end, "sp": permissions}
-        return self._query(fields, container, "")
+        fields = {"sv": _VERSION, "ss": "b", "srt": "co", "spr": "https", "st": "", "se": ""}
+        return self._sign(fields | {"sp": permissions}, container)
 
-    def sign_container(
-        self, container: str, permissions: str = "rl", lifetime: float = DEFAULT_LIFETIME
-    ) -> str:
+    def sign_container(self, container: str, permissions: str = "rl") -> str:
         """The query string of a SAS on one container."""
-        begin, end = self._validity(lifetime)
-        fields = {"sv": _VERSION, "st": begin, "se": end, "sr": "c", "sp": permissions}
-        return self._query(fields, container, "")
+        fields = {"sv": _VERSION, "st": "", "se": "", "sr": "c", "sp": permissions}
+        return self._sign(fields, container)
 
     def sign_blob(
-        self,
-        container: str,
-        blob: str,
-        permissions: str = "r",
-        filename: str | None = None,
-        lifetime: float = DEFAULT_LIFETIME,
+        self, container: str, blob: str, permissions: str = "r", filename: str | None = None
     ) -> str:
         """The query string of a SAS on one blob.
 
@@ -80,13 +95,11 @@ class SasSigner:
             blob: The blob's name.
             permissions: Letters of Azure's: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete.
             filename: Under which name a browser saves the blob, if that is to be said.
-            lifetime: Seconds.
         """
-        begin, end = self._validity(lifetime)
-        fields = {"sv": _VERSION, "st": begin, "se": end, "sr": "b", "sp": permissions}
+        fields = {"sv": _VERSION, "st": "", "se": "", "sr": "b", "sp": permissions}
         if filename is not None:
             fields["rscd"] = f"attachment; filename={filename}"
-        return self._query(fields, container, blob)
+        return self._sign(fields, container, blob)
 
     def check(
         self,
@@ -116,27 +129,31 @@ class SasSigner:
         expected = self._signature(fields, container, scope)
         if not hmac.compare_digest(expected.encode(), query["sig"].encode(errors="replace")):
             raise StorageError("AuthenticationFailed", "Signature did not match.")
-        self._check_time(fields["st"], fields["se"])
+        self._check_time(fields["st"], fields["se"], self._early_expiries.get(query["sig"]))
         if account_only and "srt" not in fields:
             raise StorageError("AuthorizationFailure")
         if not set(fields["sp"]) & set(permissions):
             raise StorageError("AuthorizationPermissionMismatch")
 
-    def _check_time(self, begin: str, end: str) -> None:
+    def _check_time(self, begin: str, end: str, early: float | None) -> None:
         now = self._clock.time()
-        if not _parse(begin) <= now < _parse(end):
+        if not _parse(begin) <= now < _parse(end) or (early is not None and now >= early):
             raise StorageError(
                 "AuthenticationFailed",
                 "Signature not valid in the specified time frame: "
                 f"Start [{begin}] - Expiry [{end}] - Current [{_format(now)}]",
             )
 
-    def _validity(self, lifetime: float) -> tuple[str, str]:
+    def _sign(self, fields: Mapping[str, str], container: str, blob: str = "") -> str:
+        lifetime = self._lifetimes(f"{container}/{blob}" if blob else container)
         now = self._clock.time()
-        return _format(now - _CLOCK_SKEW), _format(now + lifetime)
-
-    def _query(self, fields: Mapping[str, str], container: str, blob: str) -> str:
-        signed = {**fields, "sig": self._signature(fields, container, blob)}
+        # One that expires early begins a second earlier, so that a good one which is signed in its
+        # place at the same time is not the same text.
+        begin = now - _CLOCK_SKEW - (lifetime.actual is not None)
+        signed = {**fields, "st": _format(begin), "se": _format(now + lifetime.announced)}
+        signed["sig"] = self._signature(signed, container, blob)
+        if lifetime.actual is not None:
+            self._early_expiries[signed["sig"]] = now + lifetime.actual
         return "&".join(f"{name}={quote(value, safe='')}" for name, value in signed.items())
 
     def _signature(self, fields: Mapping[str, str], container: str, blob: str) -> str:

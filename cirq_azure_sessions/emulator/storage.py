@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.blob_store import BlobStore
-from cirq_azure_sessions.emulator.sas import DEFAULT_LIFETIME, SasSigner
+from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes, SasSigner
 
 __all__ = ["ACCOUNT", "LocalStorage", "Storage"]
 
@@ -33,7 +33,7 @@ ACCOUNT = "storage"
 class Storage(Protocol):
     """A storage account, as the emulated workspace uses it.
 
-    Lifetimes are seconds. URIs with a SAS are secrets: keep them out of logs and messages.
+    URIs with a SAS are secrets: keep them out of logs and messages.
     """
 
     def container_uri(self, container: str) -> str:
@@ -46,8 +46,6 @@ class Storage(Protocol):
         self,
         container: str,
         permissions: str | None = None,
-        *,
-        lifetime: float = DEFAULT_LIFETIME,
     ) -> str:
         """The container's address with a SAS.
 
@@ -55,7 +53,6 @@ class Storage(Protocol):
             container: The container's name.
             permissions: Letters of a SAS on this container, such as `rl`; None for the account SAS
                 that `sasUri` gives, which creates the container, lists, reads and writes.
-            lifetime: How long it holds.
         """
 
     def blob_sas_uri(
@@ -64,8 +61,6 @@ class Storage(Protocol):
         blob: str,
         permissions: str = "r",
         filename: str | None = None,
-        *,
-        lifetime: float = DEFAULT_LIFETIME,
     ) -> str:
         """The blob's address with a SAS; `filename` is what a browser saves it as."""
 
@@ -112,11 +107,19 @@ class LocalStorage:
         endpoint: The address at which the blob service listens, such as `http://127.0.0.1:8080`.
         clock: Dates of blobs, and the expiry of SAS.
         store: Where blobs lie; by default in memory.
+        lifetimes: Asked at each signing how long the SAS is to hold.
     """
 
-    def __init__(self, endpoint: str, clock: Clock, store: BlobStore | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        clock: Clock,
+        store: BlobStore | None = None,
+        *,
+        lifetimes: Lifetimes = lambda resource: Lifetime(),
+    ) -> None:
         self.endpoint = endpoint.rstrip("/")
-        self.signer = SasSigner(secrets.token_bytes(32), clock)
+        self.signer = SasSigner(secrets.token_bytes(32), clock, lifetimes)
         self.store = store or BlobStore(clock)
 
     def container_uri(self, container: str) -> str:
@@ -129,13 +132,11 @@ class LocalStorage:
         self,
         container: str,
         permissions: str | None = None,
-        *,
-        lifetime: float = DEFAULT_LIFETIME,
     ) -> str:
         if permissions is None:
-            sas = self.signer.sign_account(container, lifetime=lifetime)
+            sas = self.signer.sign_account(container)
         else:
-            sas = self.signer.sign_container(container, permissions, lifetime)
+            sas = self.signer.sign_container(container, permissions)
         return f"{self.container_uri(container)}?{sas}"
 
     def blob_sas_uri(
@@ -144,10 +145,8 @@ class LocalStorage:
         blob: str,
         permissions: str = "r",
         filename: str | None = None,
-        *,
-        lifetime: float = DEFAULT_LIFETIME,
     ) -> str:
-        sas = self.signer.sign_blob(container, blob, permissions, filename, lifetime)
+        sas = self.signer.sign_blob(container, blob, permissions, filename)
         return f"{self.blob_uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-__all__ = ["StorageError"]
+__all__ = ["StorageError", "error_xml"]
 
 _UNAUTHENTICATED = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is "
@@ -77,8 +77,13 @@ class StorageError(Exception):
         detail = ""
         if self.detail:
             detail = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
-        return (
-            '\ufeff<?xml version="1.0" encoding="utf-8"?>'
-            f"<Error><Code>{self.code}</Code><Message>{escape(self.message)}\n"
-            f"RequestId:{request_id}\nTime:{time}</Message>{detail}</Error>"
-        )
+        message = f"{self.message}\nRequestId:{request_id}\nTime:{time}"
+        return error_xml(self.code, message, detail)
+
+
+def error_xml(code: str, message: str, more: str = "") -> str:
+    """A refusal as XML; `more` is XML that follows the message."""
+    return (
+        '\ufeff<?xml version="1.0" encoding="utf-8"?>'
+        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"
+    )
