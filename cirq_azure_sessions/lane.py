@@ -1,0 +1,67 @@
+"""Work done in order on threads that nobody has to put away."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+__all__ = ["Lane"]
+
+
+class Lane:
+    """Runs functions in the order they come, on up to `threads` threads at a time.
+
+    A thread ends when there is nothing left to do, so an idle lane holds none, and there is nothing
+    to shut down. The threads are daemons: where `concurrent.futures.ThreadPoolExecutor` would keep
+    the interpreter from exiting until a long simulation is over, Ctrl-C ends it at once.
+
+    Args:
+        threads: How many functions may run at once; with one, they run strictly in order.
+        name: What the threads are called.
+    """
+
+    def __init__(self, threads: int = 1, *, name: str = "lane") -> None:
+        self._threads = threads
+        self._name = name
+        # State: the work that no thread has taken yet, and how many threads are at work.
+        self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._running = 0
+        # Guards both.
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Queues `function(*args)`; the future is cancellable until a thread takes it."""
+        future: Future[Any] = Future()
+        with self._lock:
+            self._queue.append((future, function, args))
+            is_short_handed = self._running < self._threads
+            self._running += is_short_handed
+        if is_short_handed:
+            threading.Thread(target=self._drain, name=self._name, daemon=True).start()
+        return future
+
+    def _drain(self) -> None:
+        while True:
+            # Critical section: a thread that finds no work is off the count before anyone else
+            # looks, so that no work is left behind without a thread.
+            with self._lock:
+                if not self._queue:
+                    self._running -= 1
+                    return
+                future, function, args = self._queue.popleft()
+            if future.set_running_or_notify_cancel():
+                _run(future, function, args)
+            # An idle moment must not keep the last result alive.
+            del future, function, args
+
+
+def _run(future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        result = function(*args)
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

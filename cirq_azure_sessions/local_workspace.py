@@ -1,0 +1,664 @@
+"""The port in memory: sessions, jobs and timeouts as on the service, programs run right here."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+import os
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from cirq_azure_sessions.clock import Clock, SystemClock, within
+from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.lane import Lane
+from cirq_azure_sessions.local_samplers import (
+    BUILT_IN_TARGETS,
+    Machine,
+    SamplerFactory,
+    check_installed,
+    local_machines,
+)
+from cirq_azure_sessions.local_state import JobPace, JobRecord, Ledger, Outcome, SessionRecord
+from cirq_azure_sessions.model import (
+    Job,
+    JobRequest,
+    JobStatus,
+    Quota,
+    Session,
+    SessionRequest,
+    TargetStatus,
+)
+from cirq_azure_sessions.workspace import JOBS_PER_PAGE
+
+if TYPE_CHECKING:
+    import cirq
+
+__all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+# Runs a job of some target and returns its output; called on a worker thread.
+Backend = Callable[[JobRequest], Any]
+
+# Programs run in real time, whatever the workspace's clock: one that takes less than this many
+# seconds is as good as instant.
+_REAL_TIME = SystemClock()
+_MOMENT = 1.0
+
+
+class ProgramError(Exception):
+    """What a backend raises where the program is at fault: the job fails with this code.
+
+    Attributes:
+        code: The service's code, such as `InvalidInputData`.
+        message: A sentence for whoever submitted the job.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """What is known of a job beside its `Job`.
+
+    Attributes:
+        request: What was submitted, with the changes that were made since.
+        last_modified_time: When its status last changed, in seconds since the epoch.
+        cancellation_time: When it was cancelled, if it was.
+    """
+
+    request: JobRequest
+    last_modified_time: float
+    cancellation_time: float | None = None
+
+
+class LocalWorkspace:
+    """A workspace in memory, with the states and timeouts of the service.
+
+    Sessions and jobs follow the recorded rules of Azure Quantum (AZURE_WIRE, section 3). Where the
+    recordings are silent: the idle clock of a session starts anew when a job is accepted and when
+    one ends, and stands still while any is unfinished; Abort cancels every job of the session that
+    is not over, as the documentation says; a session that was closed takes no jobs, whether or not
+    its last ones are done; a second request under a known id answers with what is there.
+
+    A job's program runs on a worker thread as soon as the job is accepted, and the job is over
+    when its pace says so on the clock: the status is a function of the clock and of whether the
+    program is done. Verbs that report states first give programs that are due a moment of real time
+    to finish, up to a second, so that instant jobs are instant under a manual clock too.
+
+    May be used from several threads and event loops.
+
+    Args:
+        samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
+            `local.density-matrix`, `local.clifford`, `local.qsim` and `local.stim`. Either a
+            sampler, which draws from its own generator, or a function that makes one and takes
+            the keyword `seed`, such as a simulator's class.
+        session_timeout: Seconds without activity after which a session times out.
+        clock: Where time is read.
+        executor: Where to run sweeps of `local.*` targets, split over their points; functions
+            among the `samplers` must then be picklable if the executor is one of processes.
+        backends: What runs jobs of other targets, by target: a function from a `JobRequest` to the
+            job's output. It may raise `ProgramError`; any other error is a `RuntimeError` of the
+            job. It is called on several threads.
+        pace: How long a job takes on the clock; by default no time at all.
+        timeout_notice: Seconds by which the end of an idle session is noticed too late, or a
+            function that draws them. Until then the session takes jobs.
+        max_jobs: How many jobs may be unfinished at once, in all or by target; more are refused
+            with status 429.
+        max_outputs: Of how many jobs to keep program and output after it was fetched. Those of
+            other jobs are kept until they are fetched or forgotten.
+    """
+
+    def __init__(
+        self,
+        samplers: Mapping[str, cirq.Sampler | SamplerFactory] | None = None,
+        *,
+        session_timeout: float = 600.0,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        pace: Callable[[JobRequest], JobPace] | None = None,
+        timeout_notice: float | Callable[[], float] = 0.0,
+        max_jobs: int | Mapping[str, int] | None = None,
+        max_outputs: int = 1000,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        # Dates follow from ages, so that each operation reads the clock once.
+        self._epoch = self._clock.time() - self._clock.monotonic()
+        self._session_timeout = session_timeout
+        self._timeout_notice = timeout_notice
+        self._pace = pace
+        self._max_jobs = max_jobs
+        self._max_outputs = max_outputs
+        self._machines = local_machines(samplers or {}, executor)
+        self._uninstalled = BUILT_IN_TARGETS.keys() - (samplers or {}).keys()
+        lane = Lane((os.cpu_count() or 1) + 4, name="local-backend")
+        for target, backend in (backends or {}).items():
+            self._machines[target] = partial(lane.submit, backend)
+        # State: sessions and jobs by id, and in the order of their creation; unfinished jobs by
+        # target; a heap of what is to happen (when, number, what); the jobs whose output was
+        # fetched, oldest first; and what is to be done as soon as the lock is free.
+        self._sessions: dict[str, SessionRecord] = {}
+        self._session_order: list[SessionRecord] = []
+        self._jobs: dict[str, JobRecord] = {}
+        self._ledger = Ledger()
+        self._unfinished: Counter[str] = Counter()
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        self._numbers = itertools.count()
+        self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
+        self._effects: list[Callable[[], Any]] = []
+        # Guards all of the above, and the records themselves.
+        self._lock = threading.Lock()
+
+    # Sessions.
+
+    def takes(self, target: str) -> bool:
+        return target in self._machines
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        self._machine(request.target)
+        with self._deciding() as now:
+            session = self._sessions.get(request.id)
+            if session is None:
+                session = self._sessions[request.id] = SessionRecord(request, now)
+                self._session_order.append(session)
+                self._watch(session)
+            return self._describe_session(session)
+
+    async def get_session(self, session_id: str) -> Session:
+        await self.settle(session_id)
+        with self._deciding():
+            return self._describe_session(self._session(session_id))
+
+    async def close_session(self, session_id: str) -> Session:
+        await self.settle(session_id)
+        with self._deciding() as now:
+            session = self._session(session_id)
+            session.close(now)
+            return self._describe_session(session)
+
+    async def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
+        async for session in self._newest_first(self.sessions()):
+            if target is None or session.target == target:
+                yield session
+
+    def sessions(self) -> Sequence[Session]:
+        """All sessions in the order of their creation, as a view: slices cost what they hold."""
+        return _View(
+            self, self._session_order, lambda session, now: self._describe_session(session)
+        )
+
+    # Jobs.
+
+    async def store_input(self, request: JobRequest) -> None:
+        return None
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        machine = self._machine(request.target)
+        if request.session_id is not None:
+            await self._notice_idleness(request.session_id)
+        pace = self._pace(request) if self._pace else JobPace()
+        with self._deciding() as now:
+            job = self._jobs.get(request.id)
+            if job is None:
+                self._check_limits(request.target)
+                job = self._accept(request, pace, now)
+                self._effects.append(partial(self._start, job, machine))
+            return self._describe_job(job, now)
+
+    async def get_job(self, job_id: str) -> Job:
+        job = self._job(job_id)
+        await self._give_a_moment(self._ledgers(job)[-1], job)
+        with self._deciding() as now:
+            return self._describe_job(job, now)
+
+    async def list_session_jobs(
+        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+    ) -> Sequence[Job]:
+        ledger = self._session(session_id).ledger
+        if wait > 0:
+            await self._wait_for_news(ledger, skip, wait)
+        else:
+            await self._give_a_moment(ledger)
+        with self._deciding() as now:
+            if wait > 0:
+                ledger.shown[skip] = ledger.ended
+            end = max(len(ledger.jobs) - skip, 0)
+            page = ledger.jobs[max(end - JOBS_PER_PAGE, 0) : end]
+            return [self._describe_job(job, now) for job in reversed(page)]
+
+    async def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
+        async for job in self._newest_first(self.jobs(session_id)):
+            yield job
+
+    def jobs(self, session_id: str | None = None) -> Sequence[Job]:
+        """The jobs of a session, or all, in the order of their creation, as a view.
+
+        Slices cost what they hold. Other than the verbs of the port it does not wait for programs
+        that are due: `await settle()` first.
+        """
+        ledger = self._ledger if session_id is None else self._session(session_id).ledger
+        return _View(self, ledger.jobs, self._describe_job)
+
+    def job_details(self, job_id: str) -> JobDetails:
+        """What is known of a job beside its `Job`. `ServiceError.is_missing` if there is none."""
+        job = self._job(job_id)
+        with self._deciding():
+            cancelled = job.ended if job.final is JobStatus.CANCELLED else None
+            return JobDetails(
+                request=job.request,
+                last_modified_time=self._epoch + (job.ended or job.created),
+                cancellation_time=self._date(cancelled),
+            )
+
+    async def cancel_job(self, job_id: str) -> Job:
+        job = self._job(job_id)
+        with self._deciding() as now:
+            if job.final is None:
+                self._end(job, JobStatus.CANCELLED, now)
+            return self._describe_job(job, now)
+
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        priority: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Job:
+        """Changes what is given and leaves the rest."""
+        job = self._job(job_id)
+        changes: dict[str, Any] = {"name": name, "priority": priority}
+        changes["tags"] = None if tags is None else tuple(tags)
+        with self._deciding() as now:
+            given = {field: value for field, value in changes.items() if value is not None}
+            job.request = replace(job.request, **given)
+            return self._describe_job(job, now)
+
+    async def delete_job(self, job_id: str) -> None:
+        """Cancels the job if it is not over, and forgets it."""
+        await self.cancel_job(job_id)
+        with self._deciding():
+            job = self._jobs.pop(job_id)
+            for ledger in self._ledgers(job):
+                ledger.remove(job)
+            self._fetched.pop(job_id, None)
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        record = self._job(job.id)
+        with self._deciding():
+            has_result = record.final is not None and record.final.has_result
+            if not has_result or record.is_forgotten or record.outcome is None:
+                raise ServiceError(
+                    f"Job {job.id} has no result to fetch, or it was dropped.", status_code=404
+                )
+            self._fetched[job.id] = record
+            self._fetched.move_to_end(job.id)
+            while len(self._fetched) > self._max_outputs:
+                self._fetched.popitem(last=False)[1].forget()
+            return record.outcome.output
+
+    def forget_output(self, job_id: str) -> None:
+        """Drops the program and the output of a job that is over, to save memory."""
+        job = self._job(job_id)
+        with self._deciding():
+            if job.final is not None:
+                job.forget()
+                self._fetched.pop(job_id, None)
+
+    # The workspace.
+
+    async def list_targets(self) -> Sequence[TargetStatus]:
+        return [
+            TargetStatus(id=target, provider=target.split(".")[0])
+            for target in sorted(self._machines)
+        ]
+
+    async def list_quotas(self) -> Sequence[Quota]:
+        return []
+
+    async def aclose(self) -> None:
+        """Does nothing: worker threads end with their work."""
+
+    async def settle(self, session_id: str | None = None) -> None:
+        """Gives programs that are due by the clock a moment of real time to finish.
+
+        Args:
+            session_id: The session whose jobs are meant, or None for all jobs.
+        """
+        ledger = self._ledger if session_id is None else self._session(session_id).ledger
+        await self._give_a_moment(ledger)
+
+    def __repr__(self) -> str:
+        with self._deciding() as now:
+            sessions = Counter(session.status for session in self._session_order)
+            jobs = Counter(job.status(now) for job in self._ledger.jobs)
+        return f"LocalWorkspace({_count('session', sessions)}; {_count('job', jobs)})"
+
+    # Looking things up.
+
+    def _machine(self, target: str) -> Machine:
+        if target not in self._machines:
+            raise UnsupportedTarget(
+                f"This workspace has no target {target!r}: use one of "
+                f"{', '.join(sorted(self._machines))}."
+            )
+        if target in self._uninstalled:
+            check_installed(target)
+        return self._machines[target]
+
+    def _session(self, session_id: str) -> SessionRecord:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise ServiceError(f"There is no session {session_id}.", status_code=404) from None
+
+    def _job(self, job_id: str) -> JobRecord:
+        try:
+            return self._jobs[job_id]
+        except KeyError:
+            raise ServiceError(f"There is no job {job_id}.", status_code=404) from None
+
+    def _ledgers(self, job: JobRecord) -> list[Ledger]:
+        return [self._ledger] + ([job.session.ledger] if job.session else [])
+
+    # What happens in time. Needs the lock, except where it says otherwise.
+
+    @contextmanager
+    def _deciding(self) -> Iterator[float]:
+        """Takes the lock, catches up with the clock, and acts on what was decided afterwards."""
+        with self._lock:
+            now = self._clock.monotonic()
+            try:
+                self._settle(now)
+                yield now
+            finally:
+                effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
+
+    def _settle(self, now: float) -> None:
+        """Lets everything happen that is due, in the order of time."""
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, happen = heapq.heappop(self._agenda)
+            happen(due)
+
+    def _plan(self, due: float, happen: Callable[[float], None]) -> None:
+        heapq.heappush(self._agenda, (due, next(self._numbers), happen))
+
+    def _check_limits(self, target: str) -> None:
+        if self._max_jobs is None:
+            return
+        if isinstance(self._max_jobs, Mapping):
+            count, limit = self._unfinished[target], self._max_jobs.get(target, math.inf)
+        else:
+            count, limit = len(self._ledger.unfinished), self._max_jobs
+        if count >= limit:
+            raise ServiceError(
+                f"{count} jobs are unfinished: wait until some of them end, then submit again.",
+                status_code=429,
+                code="TooManyRequests",
+            )
+
+    def _accept(self, request: JobRequest, pace: JobPace, now: float) -> JobRecord:
+        session = None if request.session_id is None else self._session(request.session_id)
+        if session is not None and not session.takes_jobs:
+            raise SessionNotAvailable(
+                f"Session {request.session_id} is over or closed and takes no more jobs: "
+                "open a new one.",
+                session_id=request.session_id,
+            )
+        job = JobRecord(
+            request, next(self._numbers), pace, session, now, started=_REAL_TIME.monotonic()
+        )
+        self._jobs[request.id] = job
+        self._unfinished[request.target] += 1
+        self._ledger.add(job)
+        if session is not None:
+            session.add(job)
+        self._plan(job.due, partial(self._come_due, job))
+        return job
+
+    def _start(self, job: JobRecord, machine: Machine) -> None:
+        """Runs the job's program. Without the lock: what it starts may call back at once."""
+        try:
+            run = machine(job.request)
+        except Exception as error:
+            run = Future()
+            run.set_exception(error)
+        job.run = run
+        run.add_done_callback(partial(self._finish_run, job))
+        if job.final is not None:
+            run.cancel()
+
+    def _finish_run(self, job: JobRecord, run: Future[Any]) -> None:
+        """Takes note that the program is done. Without the lock, on any thread."""
+        if run.cancelled():
+            return
+        outcome = _outcome(run)
+        with self._deciding() as now:
+            job.resolve(outcome, now, _REAL_TIME.monotonic() - job.started)
+            if job.is_overdue:
+                self._plan(job.ripe, partial(self._come_due, job))
+            self._settle(now)
+
+    def _come_due(self, job: JobRecord, due: float) -> None:
+        if job.final is not None:
+            return
+        if job.outcome is None:
+            job.is_overdue = True
+            for ledger in self._ledgers(job):
+                ledger.overdue += 1
+        elif due < job.ripe:
+            self._plan(job.ripe, partial(self._come_due, job))
+        else:
+            self._end(job, job.outcome.status, due)
+
+    def _end(self, job: JobRecord, status: JobStatus, now: float) -> None:
+        """Ends a job, and with it what its end decides."""
+        job.end(status, now)
+        self._unfinished[job.request.target] -= 1
+        for ledger in self._ledgers(job):
+            ledger.end(job)
+            self._effects += [partial(_wake, waiter) for waiter in ledger.waiters]
+            ledger.waiters.clear()
+        if status is JobStatus.CANCELLED and job.run is not None:
+            self._effects.append(job.run.cancel)
+        if job.session is not None:
+            for other in job.session.end_job(status, now):
+                self._end(other, JobStatus.CANCELLED, now)
+            self._watch(job.session)
+
+    def _watch(self, session: SessionRecord) -> None:
+        """Sees to it that somebody looks at the idle clock, if it is running."""
+        if session.is_idle and not session.is_watched:
+            notice = self._timeout_notice
+            patience = self._session_timeout + (notice() if callable(notice) else notice)
+            session.is_watched = True
+            self._plan(
+                session.last_activity + patience, partial(self._look_at_idle, session, patience)
+            )
+
+    def _look_at_idle(self, session: SessionRecord, patience: float, now: float) -> None:
+        session.is_watched = False
+        if not session.is_idle:
+            return
+        if session.last_activity + patience <= now:
+            session.time_out(now)
+        else:
+            self._watch(session)
+
+    # Waiting. Without the lock.
+
+    async def _give_a_moment(self, ledger: Ledger, job: JobRecord | None = None) -> None:
+        """Waits for programs that are due, each at most a moment of real time from its start."""
+        while True:
+            with self._deciding():
+                is_late = job.is_overdue if job else ledger.overdue > 0
+                left = (job.started if job else ledger.started) + _MOMENT - _REAL_TIME.monotonic()
+                if not is_late or left <= 0:
+                    return
+                waiter = _join(ledger)
+            await self._wait(waiter, ledger, _REAL_TIME, left)
+
+    async def _wait_for_news(self, ledger: Ledger, skip: int, wait: float) -> None:
+        """Waits until a job has ended since this page was last shown, or `wait` has passed."""
+        clock: Clock = _REAL_TIME
+        deadline = self._clock.monotonic() + wait
+        while True:
+            with self._deciding() as now:
+                if now >= deadline or ledger.ended != ledger.shown.get(skip, 0):
+                    return
+                # 1. A program is due: it gets its moment before the clock may move.
+                # 2. Else until the next thing happens, which may be the end of a job.
+                if clock is _REAL_TIME and ledger.overdue:
+                    pause = _MOMENT
+                else:
+                    clock = self._clock
+                    pause = min([deadline, *(due for due, _, _ in self._agenda[:1])]) - now
+                waiter = _join(ledger)
+            await self._wait(waiter, ledger, clock, pause)
+            clock = self._clock
+
+    async def _notice_idleness(self, session_id: str) -> None:
+        """Lets programs finish that were due so long ago that the session may have timed out."""
+        session = self._session(session_id)
+        with self._deciding() as now:
+            is_in_doubt = session.last_activity + self._session_timeout <= now
+        if is_in_doubt:
+            await self._give_a_moment(session.ledger)
+
+    async def _wait(
+        self, waiter: asyncio.Future[None], ledger: Ledger, clock: Clock, seconds: float
+    ) -> None:
+        """Waits until the waiter is woken, or for so many seconds on the clock."""
+        try:
+            await within(clock, seconds, _result(waiter))
+        except TimeoutError:
+            pass
+        finally:
+            with self._lock:
+                ledger.waiters.discard(waiter)
+
+    # Telling.
+
+    def _date(self, moment: float | None) -> float | None:
+        return None if moment is None else self._epoch + moment
+
+    def _describe_session(self, session: SessionRecord) -> Session:
+        return Session(
+            id=session.request.id,
+            target=session.request.target,
+            name=session.request.name,
+            status=session.status,
+            job_failure_policy=session.request.job_failure_policy,
+            creation_time=self._date(session.created),
+            end_time=self._date(session.ended),
+        )
+
+    def _describe_job(self, job: JobRecord, now: float) -> Job:
+        request, outcome, status = job.request, job.outcome, job.status(now)
+        has_failed = status is JobStatus.FAILED and outcome is not None
+        return Job(
+            id=request.id,
+            target=request.target,
+            name=request.name,
+            status=status,
+            session_id=request.session_id,
+            output_format=request.output_format,
+            input_params=request.input_params,
+            metadata=request.metadata,
+            tags=request.tags,
+            creation_time=self._date(job.created),
+            begin_time=self._date(job.begin_time(now)),
+            end_time=self._date(job.end_time),
+            error_code=outcome.code if has_failed and outcome else "",
+            error_message=outcome.message if has_failed and outcome else "",
+        )
+
+    async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:
+        await self.settle()
+        end = len(view)
+        while end > 0:
+            start = max(end - JOBS_PER_PAGE, 0)
+            for value in reversed(view[start:end]):
+                yield value
+            end = start
+
+
+class _View(Sequence[V]):
+    """A list of records as the values that describe them, made as they are looked at."""
+
+    def __init__(
+        self, workspace: LocalWorkspace, records: list[R], describe: Callable[[R, float], V]
+    ) -> None:
+        self._workspace = workspace
+        self._records = records
+        self._describe = describe
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> V: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[V]: ...
+    def __getitem__(self, index: int | slice) -> V | list[V]:
+        with self._workspace._deciding() as now:
+            if isinstance(index, slice):
+                return [self._describe(record, now) for record in self._records[index]]
+            return self._describe(self._records[index], now)
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self[:])
+
+
+def _outcome(run: Future[Any]) -> Outcome:
+    error = run.exception()
+    if error is None:
+        return Outcome(JobStatus.SUCCEEDED, run.result())
+    if isinstance(error, ProgramError):
+        return Outcome(JobStatus.FAILED, code=error.code, message=error.message)
+    message = f"{type(error).__name__}: {error}"
+    return Outcome(JobStatus.FAILED, code="RuntimeError", message=message)
+
+
+def _join(ledger: Ledger) -> asyncio.Future[None]:
+    """A future, on the caller's loop, of the ledger's next news. Needs the lock."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ledger.waiters.add(waiter)
+    return waiter
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    loop = waiter.get_loop()
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_resolve, waiter)
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+async def _result(waiter: asyncio.Future[None]) -> None:
+    await waiter
+
+
+def _count(noun: str, states: Counter[Any]) -> str:
+    """Such as `3 jobs: 1 Executing, 2 Succeeded`."""
+    total = sum(states.values())
+    parts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{total} {noun}{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
