@@ -94,6 +94,8 @@ class JobWatcher:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             self._forget(job.id)
+            if self.is_idle and self._polling is not None:
+                self._polling.cancel()
             raise
 
     async def cancel_all(self) -> None:

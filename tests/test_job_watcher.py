@@ -1,0 +1,149 @@
+"""One watcher for each session: many jobs, few requests, delays that follow the jobs."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cirq_azure_sessions.clock import ManualClock
+from cirq_azure_sessions.errors import JobError, ServiceError
+from cirq_azure_sessions.job_watcher import JobPace, JobWatcher
+from cirq_azure_sessions.model import Job, JobStatus
+
+
+class _Session:
+    """A session whose jobs end at given times, newest first in its list; counts requests."""
+
+    def __init__(self, clock: ManualClock, ends: dict[str, float]) -> None:
+        self._clock = clock
+        self._ends = ends
+        self.lists = 0
+        self.gets = 0
+        self.broken = 0
+
+    def job(self, name: str) -> Job:
+        over = self._clock.monotonic() >= self._ends[name]
+        status = JobStatus.SUCCEEDED if over else JobStatus.WAITING
+        return Job(name, "ionq.simulator", name, status, session_id="s")
+
+    async def list_session_jobs(
+        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+    ) -> Sequence[Job]:
+        await self._clock.sleep(wait)
+        self.lists += 1
+        if self.broken:
+            self.broken -= 1
+            raise ServiceError("The service is unavailable.", status_code=503)
+        newest_first = list(reversed(self._ends))
+        return [self.job(name) for name in newest_first[skip : skip + 100]]
+
+    async def get_job(self, job_id: str) -> Job:
+        self.gets += 1
+        if job_id not in self._ends:
+            raise ServiceError("There is no such job.", status_code=404)
+        return self.job(job_id)
+
+
+def _watch(session: _Session, clock: ManualClock, names: Sequence[str]) -> list[Job]:
+    watcher = JobWatcher(session, "s", clock, JobPace())
+
+    async def story() -> list[Job]:
+        jobs = [Job(name, "t", name, JobStatus.WAITING, session_id="s") for name in names]
+        ended = await asyncio.gather(*(watcher.wait(job) for job in jobs))
+        assert watcher.is_idle
+        return ended
+
+    return asyncio.run(story())
+
+
+def test_a_hundred_jobs_are_seen_with_one_list_request():
+    clock = ManualClock()
+    session = _Session(clock, {f"j{i}": 0.0 for i in range(100)})
+    ended = _watch(session, clock, list(session._ends))
+    assert [job.id for job in ended] == list(session._ends)
+    assert (session.lists, session.gets) == (1, 0)
+
+
+def test_three_hundred_jobs_are_seen_with_three_list_requests():
+    clock = ManualClock()
+    session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
+    _watch(session, clock, list(session._ends))
+    assert (session.lists, session.gets) == (3, 0)
+
+
+def test_a_few_old_jobs_are_looked_up_one_by_one():
+    clock = ManualClock()
+    session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
+    _watch(session, clock, ["j0", "j1"])
+    assert (session.lists, session.gets) == (1, 2)
+
+
+def test_quick_jobs_are_asked_about_quickly_and_long_queues_slowly():
+    for duration, most_requests in ((0.2, 6), (60, 40), (7200, 300)):
+        clock = ManualClock()
+        session = _Session(clock, {"job": duration})
+        _watch(session, clock, ["job"])
+        assert session.lists <= most_requests
+        assert clock.monotonic() <= max(1.3 * duration, duration + 0.1)
+        assert clock.monotonic() - duration <= 30.0
+
+
+def test_a_job_that_the_service_forgot_is_an_error_of_its_own():
+    clock = ManualClock()
+    with pytest.raises(JobError, match="does not know job lost"):
+        _watch(_Session(clock, {"there": 0.0}), clock, ["lost"])
+
+
+def test_if_the_service_cannot_be_asked_whoever_waits_is_told():
+    clock = ManualClock()
+    session = _Session(clock, {"job": 0.0})
+    session.broken = 1
+    with pytest.raises(ServiceError, match="unavailable"):
+        _watch(session, clock, ["job"])
+
+
+def test_a_new_job_cuts_a_long_wait_short():
+    clock = ManualClock(auto_advance=False)
+    session = _Session(clock, {"slow": 1e6, "quick": 100.2})
+    watcher = JobWatcher(session, "s", clock, JobPace())
+
+    def waiting(name: str) -> asyncio.Task[Job]:
+        job = Job(name, "t", name, JobStatus.WAITING, session_id="s")
+        return asyncio.ensure_future(watcher.wait(job))
+
+    async def settle() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        slow = waiting("slow")
+        await settle()
+        clock.advance(100)
+        await settle()
+        # Nothing will be asked for 25 s, were there not a new job.
+        asked = session.lists
+        quick = waiting("quick")
+        await settle()
+        for _ in range(20):
+            clock.advance(1.0)
+            await settle()
+        assert quick.done()
+        assert session.lists > asked
+        slow.cancel()
+        await asyncio.gather(slow, return_exceptions=True)
+        assert watcher.is_idle
+
+    asyncio.run(story())
+
+
+@given(
+    durations=st.lists(st.floats(0, 1e5), max_size=40),
+    ages=st.lists(st.floats(0, 1e5), min_size=1, max_size=40),
+)
+def test_delays_stay_between_a_twentieth_of_a_second_and_half_a_minute(durations, ages):
+    pace = JobPace()
+    for duration in durations:
+        pace.learn(duration)
+    assert 0.05 <= pace.delay(ages) <= 30.0

@@ -1,0 +1,83 @@
+"""The doors into the pool's event loop."""
+
+import asyncio
+import threading
+
+import pytest
+
+from cirq_azure_sessions.loop_thread import LoopThread
+
+
+@pytest.fixture
+def loop():
+    thread = LoopThread("test-loop")
+    yield thread
+    thread.stop()
+
+
+async def _answer() -> int:
+    return 42
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "test-loop"]
+
+
+def test_no_thread_runs_until_it_is_needed(loop: LoopThread):
+    assert _threads() == []
+    assert loop.run(_answer()) == 42
+    assert _threads() == ["test-loop"]
+
+
+def test_stopping_ends_the_thread_and_it_can_be_used_again(loop: LoopThread):
+    loop.run(_answer())
+    loop.stop()
+    loop.stop()
+    assert _threads() == []
+    assert loop.run(_answer()) == 42
+
+
+def test_an_error_reaches_the_caller(loop: LoopThread):
+    async def fail() -> None:
+        raise KeyError("theta")
+
+    with pytest.raises(KeyError, match="theta"):
+        loop.run(fail())
+
+
+def test_cancelling_a_call_lets_it_clean_up_first(loop: LoopThread):
+    started, cleaned_up = threading.Event(), []
+
+    async def work() -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned_up.append(True)
+
+    call = loop.start(work())
+    started.wait()
+    call.cancel()
+    assert cleaned_up == [True]
+
+
+def test_what_still_runs_is_cancelled_when_the_loop_stops(loop: LoopThread):
+    started = threading.Event()
+
+    async def work() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    call = loop.start(work())
+    started.wait()
+    loop.stop()
+    assert call.future.cancelled()
+
+
+def test_waiting_for_the_loop_on_the_loop_is_refused(loop: LoopThread):
+    async def wait_for_itself() -> None:
+        loop.run(_answer())
+
+    with pytest.raises(RuntimeError, match="from another thread"):
+        loop.run(wait_for_itself())

@@ -1,0 +1,276 @@
+"""The whole `cirq.Sampler` interface, on local targets; every answer compared with cirq's own."""
+
+import asyncio
+from collections.abc import Iterator
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    JobFailed,
+    LocalWorkspace,
+    ManualClock,
+    PoolTimeout,
+    SessionPool,
+    SweepError,
+    SweepTimeout,
+    UnsupportedProgram,
+    UnsupportedTarget,
+)
+
+A, B = cirq.LineQubit.range(2)
+THETA = sympy.Symbol("theta")
+RABI = cirq.Circuit(cirq.rx(THETA)(A), cirq.CNOT(A, B), cirq.measure(A, B, key="m"))
+SWEEP = cirq.Linspace("theta", 0, 6.28, 9)
+
+
+@pytest.fixture
+def sampler() -> Iterator[AzureSessionSampler]:
+    with AzureSessionSampler("local.simulator", seed=7) as sampler:
+        yield sampler
+
+
+# The same answer
+
+
+def test_a_seed_gives_what_cirqs_simulator_gives_call_after_call(sampler: AzureSessionSampler):
+    simulator = cirq.Simulator(seed=7)
+    for _ in range(3):
+        assert sampler.run_sweep(RABI, SWEEP, 100) == simulator.run_sweep(RABI, SWEEP, 100)
+        assert sampler.run(RABI, {"theta": 1.0}, 50) == simulator.run(RABI, {"theta": 1.0}, 50)
+
+
+def test_results_know_their_job_and_are_cirq_results_in_every_other_way(
+    sampler: AzureSessionSampler,
+):
+    result = sampler.run(RABI, {"theta": 1.0}, 50)
+    plain = cirq.ResultDict(params=result.params, records=result.records)
+    assert result.job_id
+    assert result.session_id == sampler.pool.sessions()[0].id
+    assert result.target == "local.simulator"
+    assert (result == plain, str(result) == str(plain), repr(result) == repr(plain)) == (True,) * 3
+    assert cirq.read_json(json_text=cirq.to_json(result)) == plain
+
+
+def test_a_whole_sweep_is_one_job(sampler: AzureSessionSampler):
+    sampler.run_sweep(RABI, SWEEP, 10)
+    assert sampler.pool.get_stats()["jobs_submitted"] == 1
+
+
+@pytest.mark.parametrize("params", [[], {"theta": 1.0}, SWEEP, [SWEEP, {"theta": 2.0}]])
+def test_zero_repetitions_and_empty_sweeps_send_nothing_and_give_what_cirq_gives(
+    sampler: AzureSessionSampler, params: cirq.Sweepable
+):
+    repetitions = 0 if params else 10
+    expected = cirq.Simulator().run_sweep(RABI, params, repetitions)
+    got = sampler.run_sweep(RABI, params, repetitions)
+    assert [result.params for result in got] == [result.params for result in expected]
+    for mine, cirqs in zip(got, expected, strict=True):
+        assert mine.records["m"].shape == cirqs.records["m"].shape
+    assert sampler.pool.get_stats()["jobs_submitted"] == 0
+
+
+def test_every_kind_of_sweepable_is_taken(sampler: AzureSessionSampler):
+    sweepables = [{"theta": [0.0, 1.0]}, [{"theta": 0.0}, {"theta": 1.0}], cirq.Points("theta", [0, 1])]
+    for sweepable in sweepables:
+        assert [r.params["theta"] for r in sampler.run_sweep(RABI, sweepable, 5)] == [0.0, 1.0]
+
+
+# cirq's interface
+
+
+def test_run_batch_runs_all_programs_concurrently(sampler: AzureSessionSampler):
+    other = cirq.Circuit(cirq.X(A), cirq.measure(A, key="x"))
+    batch = sampler.run_batch([RABI, other], [SWEEP, None], repetitions=[10, 20])
+    assert [len(results) for results in batch] == [9, 1]
+    assert [results[0].repetitions for results in batch] == [10, 20]
+
+
+def test_the_asynchronous_forms_give_the_same(sampler: AzureSessionSampler):
+    import duet
+
+    simulator = cirq.Simulator(seed=7)
+    assert duet.run(sampler.run_async, RABI, {"theta": 1.0}, 20) == simulator.run(
+        RABI, {"theta": 1.0}, 20
+    )
+    assert duet.run(sampler.run_sweep_async, RABI, SWEEP, 20) == simulator.run_sweep(
+        RABI, SWEEP, 20
+    )
+
+
+def test_sample_gives_a_data_frame(sampler: AzureSessionSampler):
+    frame = sampler.sample(RABI, repetitions=5, params=SWEEP)
+    assert list(frame.columns) == ["theta", "m"]
+    assert len(frame) == 45
+
+
+def test_expectation_values_and_observables_are_measured(sampler: AzureSessionSampler):
+    state = cirq.Circuit(cirq.H(A), cirq.CNOT(A, B))
+    ((zz, xx),) = sampler.sample_expectation_values(
+        state, [cirq.Z(A) * cirq.Z(B), cirq.X(A) * cirq.X(B)], num_samples=100
+    )
+    assert (zz, xx) == (1.0, 1.0)
+
+
+def test_it_may_be_used_inside_a_running_event_loop(sampler: AzureSessionSampler):
+    async def notebook_cell() -> cirq.Result:
+        return sampler.run(RABI, {"theta": 1.0}, 10)
+
+    assert asyncio.run(notebook_cell()).repetitions == 10
+
+
+def test_cirqs_own_experiments_run_on_it(sampler: AzureSessionSampler):
+    data = cirq.experiments.t1_decay(
+        sampler,
+        qubit=A,
+        num_points=3,
+        max_delay=cirq.Duration(nanos=100),
+        repetitions=20,
+    )
+    assert list(data.data["true_count"]) == [20, 20, 20]
+
+
+# Streams and results fetched later
+
+
+def test_a_stream_yields_each_point_with_its_index(sampler: AzureSessionSampler):
+    streamed = dict(sampler.stream_sweep(RABI, SWEEP, 30))
+    assert [streamed[point] for point in range(9)] == cirq.Simulator(seed=7).run_sweep(
+        RABI, SWEEP, 30
+    )
+
+
+def test_a_stream_may_be_left_early(sampler: AzureSessionSampler):
+    stream = sampler.stream_sweep(RABI, SWEEP, 30)
+    next(stream)
+    stream.close()
+    assert sampler.run(RABI, {"theta": 1.0}).repetitions == 1
+
+
+def test_a_result_is_fetched_by_the_id_of_its_job(sampler: AzureSessionSampler):
+    result = sampler.run(RABI, {"theta": 1.0}, 20)
+    assert sampler.get_result(result.job_id) == result
+
+
+# Wrong input: one sentence, before any request
+
+
+def _nothing_was_sent(sampler: AzureSessionSampler) -> bool:
+    return repr(sampler.pool) == "<SessionPool: no session>"
+
+
+def test_a_circuit_without_measurements_is_refused(sampler: AzureSessionSampler):
+    with pytest.raises(UnsupportedProgram, match=r"no measurements to sample: add cirq\.measure"):
+        sampler.run(cirq.Circuit(cirq.X(A)))
+    assert _nothing_was_sent(sampler)
+
+
+def test_symbols_without_a_value_are_named(sampler: AzureSessionSampler):
+    with pytest.raises(UnsupportedProgram, match="leaves theta without a value"):
+        sampler.run_sweep(RABI, [{"theta": 1.0}, {"phi": 1.0}], 10)
+    assert _nothing_was_sent(sampler)
+
+
+def test_symbols_may_be_given_by_way_of_others(sampler: AzureSessionSampler):
+    resolver = cirq.ParamResolver({"theta": sympy.Symbol("x") * 2, "x": 0.5})
+    assert sampler.run(RABI, resolver, 10).repetitions == 10
+
+
+def test_negative_repetitions_are_refused(sampler: AzureSessionSampler):
+    with pytest.raises(ValueError, match="repetitions must be 0 or more, not -1"):
+        sampler.run(RABI, {"theta": 1.0}, -1)
+    assert _nothing_was_sent(sampler)
+
+
+@pytest.mark.parametrize("target", ["ionq.simulator", "local.nonsense", "nonsense", ""])
+def test_a_target_that_no_workspace_takes_is_refused(target: str):
+    with pytest.raises(UnsupportedTarget, match="target"):
+        AzureSessionSampler(target)
+
+
+def test_options_that_contradict_each_other_are_refused():
+    with SessionPool() as pool:
+        with pytest.raises(ValueError, match="belong to the pool"):
+            AzureSessionSampler("local.simulator", pool=pool, workspace=LocalWorkspace())
+        with pytest.raises(ValueError, match="max_concurrent_jobs"):
+            AzureSessionSampler("local.simulator", pool=pool, max_concurrent_jobs=0)
+        with pytest.raises(ValueError, match="on_error"):
+            AzureSessionSampler("local.simulator", pool=pool, on_error="ignore")
+
+
+# What fails
+
+
+class _Failing(cirq.Sampler):
+    def run_sweep(self, program, params, repetitions=1):
+        raise RuntimeError("The ion got away.")
+
+
+def test_a_failed_point_is_told_with_its_job():
+    workspace = LocalWorkspace({"local.failing": _Failing()})
+    with AzureSessionSampler("local.failing", workspace=workspace) as sampler:
+        with pytest.raises(SweepError, match="1 of 1 points failed.*The ion got away") as caught:
+            sampler.run(RABI, {"theta": 1.0}, 10)
+    assert caught.value.results == [None]
+    assert isinstance(caught.value.failures[0], JobFailed)
+    assert caught.value.failures[0].job_id
+
+
+def test_on_error_return_leaves_a_gap():
+    workspace = LocalWorkspace({"local.failing": _Failing()})
+    with AzureSessionSampler(
+        "local.failing", workspace=workspace, on_error="return"
+    ) as sampler:
+        assert sampler.run_sweep(RABI, {"theta": 1.0}, 10) == [None]
+
+
+def test_when_the_time_runs_out_the_error_is_a_timeout_with_what_came_home():
+    clock = ManualClock()
+    workspace = LocalWorkspace(clock=clock, pace=lambda request: _pace(3600.0))
+    with SessionPool(workspace, clock=clock) as pool:
+        sampler = AzureSessionSampler("local.simulator", pool=pool, timeout=60.0)
+        with pytest.raises(SweepTimeout, match="get_result") as caught:
+            sampler.run(RABI, {"theta": 1.0}, 10)
+        assert isinstance(caught.value, PoolTimeout | TimeoutError)
+        pool.close(cancel=True)
+
+
+def _pace(seconds: float):
+    from cirq_azure_sessions.local_workspace import JobPace
+
+    return JobPace(queue=seconds, run=0.0, visible=0.0)
+
+
+# Whose pool it is
+
+
+def test_a_sampler_closes_the_pool_it_made_and_leaves_the_one_it_was_given():
+    with SessionPool() as pool:
+        with AzureSessionSampler("local.simulator", pool=pool) as guest:
+            guest.run(RABI, {"theta": 1.0})
+        assert repr(pool) == "<SessionPool: local.simulator OPEN>"
+    own = AzureSessionSampler("local.simulator")
+    own.run(RABI, {"theta": 1.0})
+    own.close()
+    own.close()
+    assert repr(own.pool) == "<SessionPool closed: no session>"
+
+
+def test_two_samplers_of_one_pool_share_the_session_of_their_target():
+    with SessionPool() as pool:
+        results = [
+            AzureSessionSampler("local.simulator", pool=pool).run(RABI, {"theta": 1.0})
+            for _ in range(3)
+        ]
+        assert len({result.session_id for result in results}) == 1
+
+
+def test_a_sampler_of_ones_own_runs_under_any_local_name():
+    workspace = LocalWorkspace({"local.noisy": cirq.DensityMatrixSimulator(noise=cirq.depolarize(0.1))})
+    with AzureSessionSampler("local.noisy", workspace=workspace) as sampler:
+        result = sampler.run(RABI, {"theta": np.pi}, 2000)
+    # 1 - the chance of both flips staying in place; a fair noise leaves between 1% and 50%.
+    assert 0.01 < np.mean(result.measurements["m"] != 1) < 0.5
