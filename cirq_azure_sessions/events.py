@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 __all__ = ["Event", "JobEvent", "SessionEvent"]
@@ -30,6 +31,11 @@ class SessionEvent:
     def counter(self) -> str:
         """The name of the pool's statistic that counts such events."""
         return f"sessions_{self.kind}"
+
+    @property
+    def level(self) -> int:
+        """The level at which it is logged: people follow sessions, not jobs."""
+        return logging.INFO
 
     @property
     def is_start_of_session(self) -> bool:
@@ -65,6 +71,11 @@ class JobEvent:
     def counter(self) -> str:
         """The name of the pool's statistic that counts such events."""
         return f"jobs_{self.kind}"
+
+    @property
+    def level(self) -> int:
+        """The level at which it is logged: people follow sessions, not jobs."""
+        return logging.DEBUG
 
     @property
     def is_start_of_session(self) -> bool:

@@ -112,9 +112,9 @@ class Generation:
         self._idle: list[concurrent.futures.Future[None]] = []
 
     @property
-    def takes_jobs(self) -> bool:
-        """Whether a job can be submitted now, as far as the pool knows."""
-        return self.state is State.OPEN
+    def is_open(self) -> bool:
+        """Whether the session is open on the service, as far as the pool knows."""
+        return self.state in (State.OPEN, State.DRAINING)
 
     @property
     def is_over(self) -> bool:
@@ -124,7 +124,7 @@ class Generation:
     @property
     def is_ours_to_close(self) -> bool:
         """Whether closing it is this pool's business."""
-        return not self.adopted and self.state in (State.OPEN, State.DRAINING)
+        return not self.adopted and self.is_open
 
     @property
     def opened_session(self) -> PooledSession:

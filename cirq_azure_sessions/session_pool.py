@@ -14,7 +14,6 @@ import logging
 import math
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -25,6 +24,7 @@ import cachetools
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import PoolClosed, ServiceError, SessionNotAvailable
+from cirq_azure_sessions.event_log import EventLog
 from cirq_azure_sessions.events import Event, SessionEvent
 from cirq_azure_sessions.generation import Generation, PooledSession, State, settled
 from cirq_azure_sessions.job_watcher import JobPace, JobWatcher
@@ -97,12 +97,12 @@ class SessionPool:
     def _start_afresh(self) -> None:
         """Sets up the state of a pool that has no session: at birth, and in the child of a fork."""
         self._loop = LoopThread(f"cirq-azure-sessions-{id(self):x}")
+        self._events = EventLog()
         # Tasks that the event loop would otherwise only refer to weakly; touched on the loop alone.
         self._tasks: set[asyncio.Task[None]] = set()
         # State: for each target the generation that its jobs go to; those of them used within
         # max_idle; every generation that is not over; the watcher of each session whose jobs are
-        # waited for, and the pace of each target's jobs; the subscribers; the counts of what
-        # happened; and the call that closes the pool, if any.
+        # waited for, and the pace of each target's jobs; and the call that closes the pool, if any.
         self._current: dict[str, Generation] = {}
         self._fresh: cachetools.TTLCache[str, Generation] = cachetools.TTLCache(
             maxsize=math.inf, ttl=self._max_idle, timer=self._clock.monotonic
@@ -110,10 +110,6 @@ class SessionPool:
         self._generations: list[Generation] = []
         self._watchers: dict[str | None, JobWatcher] = {}
         self._paces: dict[str, JobPace] = {}
-        self._subscribers: list[Callable[[Event], None]] = []
-        self._counts: Counter[str] = Counter()
-        self._cost = 0.0
-        self._ended: set[str] = set()
         self._closing: Call[None] | None = None
         # Guards all of the above. No request is ever sent, and nobody is called, with it held.
         self._lock = threading.Lock()
@@ -132,9 +128,10 @@ class SessionPool:
         """
         with self._lock:
             generation = self._take_fresh(target)
-            self._counts["sessions_reused"] += generation is not None
         if generation is None:
             generation = self._loop.run(self._find(target))
+        else:
+            self._events.count("sessions_reused")
         return generation.opened_session
 
     def sessions(self) -> Sequence[PooledSession]:
@@ -143,8 +140,7 @@ class SessionPool:
             return [
                 generation.session
                 for generation in self._generations
-                if generation.session is not None
-                and generation.state in (State.OPEN, State.DRAINING)
+                if generation.session is not None and generation.is_open
             ]
 
     def get_stats(self) -> dict[str, float]:
@@ -157,14 +153,11 @@ class SessionPool:
             `jobs_submitted`, `jobs_succeeded`, `jobs_failed` and `jobs_cancelled`; the levels
             `sessions_open` and `jobs_running`; and `cost`, the sum that the service reported.
         """
+        stats = self._events.stats()
         with self._lock:
-            stats: dict[str, float] = {name: self._counts[name] for name in _COUNTS}
-            stats["sessions_open"] = sum(
-                generation.state in (State.OPEN, State.DRAINING) for generation in self._generations
-            )
+            stats["sessions_open"] = sum(generation.is_open for generation in self._generations)
             stats["jobs_running"] = sum(generation.jobs for generation in self._generations)
-            stats["cost"] = self._cost
-            return stats
+        return stats
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `callback` with every `SessionEvent` and `JobEvent` from now on.
@@ -175,14 +168,7 @@ class SessionPool:
         Returns:
             A function that ends the subscription.
         """
-        with self._lock:
-            self._subscribers.append(callback)
-
-        def unsubscribe() -> None:
-            with self._lock, suppress(ValueError):
-                self._subscribers.remove(callback)
-
-        return unsubscribe
+        return self._events.subscribe(callback)
 
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened. Closing twice is no error.
@@ -310,15 +296,7 @@ class SessionPool:
 
     def report(self, event: Event) -> None:
         """Counts an event, logs it and tells the subscribers."""
-        with self._lock:
-            self._count(event)
-            subscribers = list(self._subscribers)
-        logger.debug("%s", event)
-        for subscriber in subscribers:
-            try:
-                subscriber(event)
-            except Exception:
-                logger.exception("A subscriber of the pool's events failed.")
+        self._events.report(event)
 
     # Finding the session
 
@@ -367,10 +345,11 @@ class SessionPool:
                     generation.ready = concurrent.futures.Future()
                 assert generation is not None
                 if step is _Step.TAKE:
-                    self._counts["sessions_reused"] += trusted is None
                     generation.jobs += for_job
             # Each in a task of its own, so that whoever met it first may be cancelled.
             if step is _Step.TAKE:
+                if trusted is None:
+                    self._events.count("sessions_reused")
                 return generation
             if step is _Step.OPEN:
                 self._spawn(self._make_ready(generation, self._open(generation)))
@@ -438,8 +417,7 @@ class SessionPool:
 
     async def _check(self, generation: Generation) -> bool:
         """Asks the service whether a session that rested for long is still open."""
-        with self._lock:
-            self._counts["sessions_checked"] += 1
+        self._events.count("sessions_checked")
         session = await self._describe(generation)
         if session is not None and session.is_open:
             return True
@@ -556,36 +534,9 @@ class SessionPool:
         self._tell(kind, session, reason=session.status.value)
 
     def _tell(self, kind: str, session: Session, reason: str = "") -> None:
-        logger.info("Session %s on %s: %s", session.id, session.target, kind.replace("_", " "))
         self.report(
             SessionEvent(kind, session.id, session.target, time=self._clock.time(), reason=reason)
         )
-
-    def _count(self, event: Event) -> None:
-        """Adds an event to the counts. Needs the lock."""
-        self._counts[event.counter] += 1
-        self._cost += event.cost or 0.0
-        if event.is_end_of_session:
-            self._ended.add(event.target)
-        elif event.is_start_of_session and event.target in self._ended:
-            self._counts["sessions_reopened"] += 1
-
-
-_COUNTS = (
-    "sessions_opened",
-    "sessions_adopted",
-    "sessions_reused",
-    "sessions_checked",
-    "sessions_reopened",
-    "sessions_timed_out",
-    "sessions_failed",
-    "sessions_lost",
-    "sessions_closed",
-    "jobs_submitted",
-    "jobs_succeeded",
-    "jobs_failed",
-    "jobs_cancelled",
-)
 
 
 def _failed_under_abort(session: Session) -> bool:

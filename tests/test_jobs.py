@@ -1,4 +1,4 @@
-"""Jobs are accepted exactly once, whatever is lost on the way, and never more at a time than asked."""
+"""Jobs are accepted exactly once, whatever is lost, and never more at a time than asked."""
 
 import asyncio
 import json
@@ -93,9 +93,7 @@ def _requests(numbers: range | list[int]) -> Iterator[JobRequest]:
         )
 
 
-def _run(
-    pool: SessionPool, numbers: range | list[int], *, limit: int = 100
-) -> list[Delivery]:
+def _run(pool: SessionPool, numbers: range | list[int], *, limit: int = 100) -> list[Delivery]:
     runner = JobRunner(pool, TARGET, limit)
 
     async def collect() -> list[Delivery]:
@@ -134,9 +132,7 @@ def test_a_lost_submission_is_sent_again_under_the_same_id(pool: SessionPool, se
     assert service.submitted == ["job-7"] * 3
 
 
-def test_a_submission_that_is_lost_again_and_again_is_an_error(
-    pool: SessionPool, service: Service
-):
+def test_a_submission_that_is_lost_again_and_again_is_an_error(pool: SessionPool, service: Service):
     service.script = ["lost before"] * 4
     (error,) = _outputs(_run(pool, [7]))
     assert isinstance(error, ServiceError)
@@ -231,6 +227,8 @@ def test_abandoning_a_batch_leaves_no_task_behind(pool: SessionPool):
         deliveries = JobRunner(pool, TARGET, 4).run(JobBatch(_requests(range(100))))
         await anext(deliveries)
         await deliveries.aclose()
+        for _ in range(5):
+            await asyncio.sleep(0)
         return len(asyncio.all_tasks())
 
     assert pool.loop.run(story()) == 1

@@ -74,7 +74,11 @@ def test_zero_repetitions_and_empty_sweeps_send_nothing_and_give_what_cirq_gives
 
 
 def test_every_kind_of_sweepable_is_taken(sampler: AzureSessionSampler):
-    sweepables = [{"theta": [0.0, 1.0]}, [{"theta": 0.0}, {"theta": 1.0}], cirq.Points("theta", [0, 1])]
+    sweepables = [
+        {"theta": [0.0, 1.0]},
+        [{"theta": 0.0}, {"theta": 1.0}],
+        cirq.Points("theta", [0, 1]),
+    ]
     for sweepable in sweepables:
         assert [r.params["theta"] for r in sampler.run_sweep(RABI, sweepable, 5)] == [0.0, 1.0]
 
@@ -211,9 +215,11 @@ class _Failing(cirq.Sampler):
 
 def test_a_failed_point_is_told_with_its_job():
     workspace = LocalWorkspace({"local.failing": _Failing()})
-    with AzureSessionSampler("local.failing", workspace=workspace) as sampler:
-        with pytest.raises(SweepError, match="1 of 1 points failed.*The ion got away") as caught:
-            sampler.run(RABI, {"theta": 1.0}, 10)
+    with (
+        AzureSessionSampler("local.failing", workspace=workspace) as sampler,
+        pytest.raises(SweepError, match=r"1 of 1 points failed.*The ion got away") as caught,
+    ):
+        sampler.run(RABI, {"theta": 1.0}, 10)
     assert caught.value.results == [None]
     assert isinstance(caught.value.failures[0], JobFailed)
     assert caught.value.failures[0].job_id
@@ -221,9 +227,7 @@ def test_a_failed_point_is_told_with_its_job():
 
 def test_on_error_return_leaves_a_gap():
     workspace = LocalWorkspace({"local.failing": _Failing()})
-    with AzureSessionSampler(
-        "local.failing", workspace=workspace, on_error="return"
-    ) as sampler:
+    with AzureSessionSampler("local.failing", workspace=workspace, on_error="return") as sampler:
         assert sampler.run_sweep(RABI, {"theta": 1.0}, 10) == [None]
 
 
@@ -269,7 +273,9 @@ def test_two_samplers_of_one_pool_share_the_session_of_their_target():
 
 
 def test_a_sampler_of_ones_own_runs_under_any_local_name():
-    workspace = LocalWorkspace({"local.noisy": cirq.DensityMatrixSimulator(noise=cirq.depolarize(0.1))})
+    workspace = LocalWorkspace(
+        {"local.noisy": cirq.DensityMatrixSimulator(noise=cirq.depolarize(0.1))}
+    )
     with AzureSessionSampler("local.noisy", workspace=workspace) as sampler:
         result = sampler.run(RABI, {"theta": np.pi}, 2000)
     # 1 - the chance of both flips staying in place; a fair noise leaves between 1% and 50%.

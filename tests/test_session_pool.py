@@ -168,9 +168,7 @@ def test_after_the_services_ten_minutes_the_next_run_opens_exactly_one_more(
     assert pool.get_stats()["sessions_reopened"] == 1
 
 
-def test_a_refused_submission_reopens_without_a_word(
-    workspace: LocalWorkspace, clock: ManualClock
-):
+def test_a_refused_submission_reopens_without_a_word(workspace: LocalWorkspace, clock: ManualClock):
     # The pool's own clock stands still: it believes that the session is fresh.
     with SessionPool(workspace, clock=ManualClock()) as pool:
         _run(pool)
