@@ -62,7 +62,13 @@ class ManualClock:
     Args:
         start: The time of day to begin with, in seconds since the Unix epoch.
         auto_advance: Whether a sleeper moves the clock itself.
+
+    Attributes:
+        is_manual: That time stands still, also while a program runs: who keeps such a clock lets
+            work that is due finish before saying how it stands.
     """
+
+    is_manual = True
 
     def __init__(self, start: float = 1_767_225_600.0, *, auto_advance: bool = True) -> None:
         self._start = start

@@ -56,7 +56,7 @@ class Outcome:
 
 
 class Ledger:
-    """Jobs in the order of their creation, and who waits for news of them."""
+    """Jobs in the order of their creation, how they stand, and who waits for news of them."""
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
@@ -67,13 +67,15 @@ class Ledger:
         self.ended = 0
         self.shown: dict[int, int] = {}
         self.waiters: set[asyncio.Future[None]] = set()
-        # The real time at which the latest job was started.
-        self.started = 0.0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the end of some job waits for its program."""
+        return self.overdue > 0
 
     def add(self, job: JobRecord) -> None:
         self.jobs.append(job)
         self.unfinished[job.request.id] = job
-        self.started = job.started
 
     def end(self, job: JobRecord) -> None:
         del self.unfinished[job.request.id]
@@ -205,6 +207,11 @@ class JobRecord:
         # How the job ended, and when.
         self.final: JobStatus | None = None
         self.ended: float | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the job's end waits for its program."""
+        return self.is_overdue and self.final is None
 
     def status(self, now: float) -> JobStatus:
         """The status at a time when everything due has been settled."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import math
 import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -27,6 +25,7 @@ from cirq_azure_sessions.local_samplers import (
     local_machines,
 )
 from cirq_azure_sessions.local_state import JobPace, JobRecord, Ledger, Outcome, SessionRecord
+from cirq_azure_sessions.local_timeline import Timeline
 from cirq_azure_sessions.model import (
     Job,
     JobRequest,
@@ -137,8 +136,9 @@ class LocalWorkspace:
         self._clock = clock or SystemClock()
         # Dates follow from ages, so that each operation reads the clock once.
         self._epoch = self._clock.time() - self._clock.monotonic()
+        # A clock that stands still does so while programs run, too.
+        self._is_manual = getattr(self._clock, "is_manual", False)
         self._session_timeout = session_timeout
-        self._timeout_notice = timeout_notice
         self._pace = pace
         self._max_jobs = max_jobs
         self._max_outputs = max_outputs
@@ -147,19 +147,11 @@ class LocalWorkspace:
         lane = Lane((os.cpu_count() or 1) + 4, name="local-backend")
         for target, backend in (backends or {}).items():
             self._machines[target] = partial(lane.submit, backend)
-        # State: sessions and jobs by id, and in the order of their creation; unfinished jobs by
-        # target; a heap of what is to happen (when, number, what); the jobs whose output was
-        # fetched, oldest first; and what is to be done as soon as the lock is free.
-        self._sessions: dict[str, SessionRecord] = {}
-        self._session_order: list[SessionRecord] = []
-        self._jobs: dict[str, JobRecord] = {}
-        self._ledger = Ledger()
-        self._unfinished: Counter[str] = Counter()
-        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
-        self._numbers = itertools.count()
+        # State: every session and job in time; and the jobs whose output was fetched, oldest first.
+        self._timeline = Timeline(session_timeout, timeout_notice)
         self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
-        self._effects: list[Callable[[], Any]] = []
-        # Guards all of the above, and the records themselves.
+        # Guards both, and the records in them. It is never held while a program is started or
+        # cancelled, nor while somebody is woken.
         self._lock = threading.Lock()
 
     # Sessions.
@@ -170,12 +162,7 @@ class LocalWorkspace:
     async def open_session(self, request: SessionRequest) -> Session:
         self._machine(request.target)
         with self._deciding() as now:
-            session = self._sessions.get(request.id)
-            if session is None:
-                session = self._sessions[request.id] = SessionRecord(request, now)
-                self._session_order.append(session)
-                self._watch(session)
-            return self._describe_session(session)
+            return self._describe_session(self._timeline.open_session(request, now))
 
     async def get_session(self, session_id: str) -> Session:
         await self.settle(session_id)
@@ -197,7 +184,7 @@ class LocalWorkspace:
     def sessions(self) -> Sequence[Session]:
         """All sessions in the order of their creation, as a view: slices cost what they hold."""
         return _View(
-            self, self._session_order, lambda session, now: self._describe_session(session)
+            self, self._timeline.session_order, lambda session, now: self._describe_session(session)
         )
 
     # Jobs.
@@ -208,19 +195,19 @@ class LocalWorkspace:
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         machine = self._machine(request.target)
         if request.session_id is not None:
-            await self._notice_idleness(request.session_id)
+            await self._notice_idleness(self._session(request.session_id))
         pace = self._pace(request) if self._pace else JobPace()
         with self._deciding() as now:
-            job = self._jobs.get(request.id)
-            if job is None:
-                self._check_limits(request.target)
-                job = self._accept(request, pace, now)
-                self._effects.append(partial(self._start, job, machine))
-            return self._describe_job(job, now)
+            known = self._timeline.jobs.get(request.id)
+            job = known or self._accept(request, pace, now)
+            answer = self._describe_job(job, now)
+        if known is None:
+            self._start(job, machine)
+        return answer
 
     async def get_job(self, job_id: str) -> Job:
         job = self._job(job_id)
-        await self._give_a_moment(self._ledgers(job)[-1], job)
+        await self._let_finish(self._timeline.ledgers(job)[-1], lambda: job.is_late)
         with self._deciding() as now:
             return self._describe_job(job, now)
 
@@ -231,7 +218,7 @@ class LocalWorkspace:
         if wait > 0:
             await self._wait_for_news(ledger, skip, wait)
         else:
-            await self._give_a_moment(ledger)
+            await self._let_finish(ledger, lambda: ledger.is_late)
         with self._deciding() as now:
             if wait > 0:
                 ledger.shown[skip] = ledger.ended
@@ -249,7 +236,7 @@ class LocalWorkspace:
         Slices cost what they hold. Other than the verbs of the port it does not wait for programs
         that are due: `await settle()` first.
         """
-        ledger = self._ledger if session_id is None else self._session(session_id).ledger
+        ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
         return _View(self, ledger.jobs, self._describe_job)
 
     def job_details(self, job_id: str) -> JobDetails:
@@ -266,8 +253,7 @@ class LocalWorkspace:
     async def cancel_job(self, job_id: str) -> Job:
         job = self._job(job_id)
         with self._deciding() as now:
-            if job.final is None:
-                self._end(job, JobStatus.CANCELLED, now)
+            self._timeline.cancel(job, now)
             return self._describe_job(job, now)
 
     async def update_job(
@@ -289,11 +275,10 @@ class LocalWorkspace:
 
     async def delete_job(self, job_id: str) -> None:
         """Cancels the job if it is not over, and forgets it."""
-        await self.cancel_job(job_id)
-        with self._deciding():
-            job = self._jobs.pop(job_id)
-            for ledger in self._ledgers(job):
-                ledger.remove(job)
+        job = self._job(job_id)
+        with self._deciding() as now:
+            self._timeline.cancel(job, now)
+            self._timeline.remove(job)
             self._fetched.pop(job_id, None)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
@@ -338,13 +323,13 @@ class LocalWorkspace:
         Args:
             session_id: The session whose jobs are meant, or None for all jobs.
         """
-        ledger = self._ledger if session_id is None else self._session(session_id).ledger
-        await self._give_a_moment(ledger)
+        ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
+        await self._let_finish(ledger, lambda: ledger.is_late)
 
     def __repr__(self) -> str:
         with self._deciding() as now:
-            sessions = Counter(session.status for session in self._session_order)
-            jobs = Counter(job.status(now) for job in self._ledger.jobs)
+            sessions = Counter(session.status for session in self._timeline.session_order)
+            jobs = Counter(job.status(now) for job in self._timeline.ledger.jobs)
         return f"LocalWorkspace({_count('session', sessions)}; {_count('job', jobs)})"
 
     # Looking things up.
@@ -361,56 +346,39 @@ class LocalWorkspace:
 
     def _session(self, session_id: str) -> SessionRecord:
         try:
-            return self._sessions[session_id]
+            return self._timeline.sessions[session_id]
         except KeyError:
             raise ServiceError(f"There is no session {session_id}.", status_code=404) from None
 
     def _job(self, job_id: str) -> JobRecord:
         try:
-            return self._jobs[job_id]
+            return self._timeline.jobs[job_id]
         except KeyError:
             raise ServiceError(f"There is no job {job_id}.", status_code=404) from None
 
-    def _ledgers(self, job: JobRecord) -> list[Ledger]:
-        return [self._ledger] + ([job.session.ledger] if job.session else [])
-
-    # What happens in time. Needs the lock, except where it says otherwise.
+    # Deciding, and acting on it.
 
     @contextmanager
     def _deciding(self) -> Iterator[float]:
-        """Takes the lock, catches up with the clock, and acts on what was decided afterwards."""
+        """The critical section: takes the lock and catches up with the clock, whose time it yields.
+
+        When the lock is free again, it acts on what was decided.
+        """
+        timeline = self._timeline
         with self._lock:
             now = self._clock.monotonic()
             try:
-                self._settle(now)
+                timeline.settle(now)
                 yield now
             finally:
-                effects, self._effects = self._effects, []
-        for effect in effects:
-            effect()
-
-    def _settle(self, now: float) -> None:
-        """Lets everything happen that is due, in the order of time."""
-        while self._agenda and self._agenda[0][0] <= now:
-            due, _, happen = heapq.heappop(self._agenda)
-            happen(due)
-
-    def _plan(self, due: float, happen: Callable[[float], None]) -> None:
-        heapq.heappush(self._agenda, (due, next(self._numbers), happen))
-
-    def _check_limits(self, target: str) -> None:
-        if self._max_jobs is None:
-            return
-        if isinstance(self._max_jobs, Mapping):
-            count, limit = self._unfinished[target], self._max_jobs.get(target, math.inf)
-        else:
-            count, limit = len(self._ledger.unfinished), self._max_jobs
-        if count >= limit:
-            raise ServiceError(
-                f"{count} jobs are unfinished: wait until some of them end, then submit again.",
-                status_code=429,
-                code="TooManyRequests",
-            )
+                ended, timeline.just_ended = timeline.just_ended, []
+                ledgers = {ledger for job in ended for ledger in timeline.ledgers(job)}
+                waiters = [waiter for ledger in ledgers for waiter in ledger.waiters]
+        for job in ended:
+            if job.final is JobStatus.CANCELLED and job.run is not None:
+                job.run.cancel()
+        for waiter in waiters:
+            _wake(waiter)
 
     def _accept(self, request: JobRequest, pace: JobPace, now: float) -> JobRecord:
         session = None if request.session_id is None else self._session(request.session_id)
@@ -420,137 +388,101 @@ class LocalWorkspace:
                 "open a new one.",
                 session_id=request.session_id,
             )
-        job = JobRecord(
-            request, next(self._numbers), pace, session, now, started=_REAL_TIME.monotonic()
-        )
-        self._jobs[request.id] = job
-        self._unfinished[request.target] += 1
-        self._ledger.add(job)
-        if session is not None:
-            session.add(job)
-        self._plan(job.due, partial(self._come_due, job))
-        return job
+        self._check_limits(request.target)
+        return self._timeline.accept(request, pace, session, now, started=_REAL_TIME.monotonic())
+
+    def _check_limits(self, target: str) -> None:
+        if self._max_jobs is None:
+            return
+        if isinstance(self._max_jobs, Mapping):
+            count, limit = self._timeline.unfinished[target], self._max_jobs.get(target, math.inf)
+        else:
+            count, limit = len(self._timeline.ledger.unfinished), self._max_jobs
+        if count >= limit:
+            raise ServiceError(
+                f"{count} jobs are unfinished: wait until some of them end, then submit again.",
+                status_code=429,
+                code="TooManyRequests",
+            )
 
     def _start(self, job: JobRecord, machine: Machine) -> None:
-        """Runs the job's program. Without the lock: what it starts may call back at once."""
+        """Runs the job's program."""
         try:
             run = machine(job.request)
         except Exception as error:
             run = Future()
             run.set_exception(error)
         job.run = run
-        run.add_done_callback(partial(self._finish_run, job))
+        run.add_done_callback(partial(self._finish, job))
+        # It may have been cancelled before there was anything to cancel.
         if job.final is not None:
             run.cancel()
 
-    def _finish_run(self, job: JobRecord, run: Future[Any]) -> None:
-        """Takes note that the program is done. Without the lock, on any thread."""
+    def _finish(self, job: JobRecord, run: Future[Any]) -> None:
+        """Takes note that the program is done; called on the thread that ran it."""
         if run.cancelled():
             return
         outcome = _outcome(run)
         with self._deciding() as now:
-            job.resolve(outcome, now, _REAL_TIME.monotonic() - job.started)
-            if job.is_overdue:
-                self._plan(job.ripe, partial(self._come_due, job))
-            self._settle(now)
+            duration = _REAL_TIME.monotonic() - job.started
+            self._timeline.resolve(job, outcome, now, duration)
 
-    def _come_due(self, job: JobRecord, due: float) -> None:
-        if job.final is not None:
-            return
-        if job.outcome is None:
-            job.is_overdue = True
-            for ledger in self._ledgers(job):
-                ledger.overdue += 1
-        elif due < job.ripe:
-            self._plan(job.ripe, partial(self._come_due, job))
-        else:
-            self._end(job, job.outcome.status, due)
+    # Waiting.
 
-    def _end(self, job: JobRecord, status: JobStatus, now: float) -> None:
-        """Ends a job, and with it what its end decides."""
-        job.end(status, now)
-        self._unfinished[job.request.target] -= 1
-        for ledger in self._ledgers(job):
-            ledger.end(job)
-            self._effects += [partial(_wake, waiter) for waiter in ledger.waiters]
-            ledger.waiters.clear()
-        if status is JobStatus.CANCELLED and job.run is not None:
-            self._effects.append(job.run.cancel)
-        if job.session is not None:
-            for other in job.session.end_job(status, now):
-                self._end(other, JobStatus.CANCELLED, now)
-            self._watch(job.session)
+    async def _let_finish(self, ledger: Ledger, is_late: Callable[[], bool]) -> None:
+        """Under a manual clock, gives programs that are due a moment of real time.
 
-    def _watch(self, session: SessionRecord) -> None:
-        """Sees to it that somebody looks at the idle clock, if it is running."""
-        if session.is_idle and not session.is_watched:
-            notice = self._timeout_notice
-            patience = self._session_timeout + (notice() if callable(notice) else notice)
-            session.is_watched = True
-            self._plan(
-                session.last_activity + patience, partial(self._look_at_idle, session, patience)
-            )
+        Under any other they have had the time that passed.
+        """
+        if self._is_manual:
+            await self._wait(ledger, lambda: not is_late(), _REAL_TIME, _MOMENT)
 
-    def _look_at_idle(self, session: SessionRecord, patience: float, now: float) -> None:
-        session.is_watched = False
-        if not session.is_idle:
-            return
-        if session.last_activity + patience <= now:
-            session.time_out(now)
-        else:
-            self._watch(session)
-
-    # Waiting. Without the lock.
-
-    async def _give_a_moment(self, ledger: Ledger, job: JobRecord | None = None) -> None:
-        """Waits for programs that are due, each at most a moment of real time from its start."""
-        while True:
-            with self._deciding():
-                is_late = job.is_overdue if job else ledger.overdue > 0
-                left = (job.started if job else ledger.started) + _MOMENT - _REAL_TIME.monotonic()
-                if not is_late or left <= 0:
-                    return
-                waiter = _join(ledger)
-            await self._wait(waiter, ledger, _REAL_TIME, left)
-
-    async def _wait_for_news(self, ledger: Ledger, skip: int, wait: float) -> None:
-        """Waits until a job has ended since this page was last shown, or `wait` has passed."""
-        clock: Clock = _REAL_TIME
-        deadline = self._clock.monotonic() + wait
-        while True:
-            with self._deciding() as now:
-                if now >= deadline or ledger.ended != ledger.shown.get(skip, 0):
-                    return
-                # 1. A program is due: it gets its moment before the clock may move.
-                # 2. Else until the next thing happens, which may be the end of a job.
-                if clock is _REAL_TIME and ledger.overdue:
-                    pause = _MOMENT
-                else:
-                    clock = self._clock
-                    pause = min([deadline, *(due for due, _, _ in self._agenda[:1])]) - now
-                waiter = _join(ledger)
-            await self._wait(waiter, ledger, clock, pause)
-            clock = self._clock
-
-    async def _notice_idleness(self, session_id: str) -> None:
+    async def _notice_idleness(self, session: SessionRecord) -> None:
         """Lets programs finish that were due so long ago that the session may have timed out."""
-        session = self._session(session_id)
         with self._deciding() as now:
             is_in_doubt = session.last_activity + self._session_timeout <= now
         if is_in_doubt:
-            await self._give_a_moment(session.ledger)
+            await self._wait(
+                session.ledger, lambda: not session.ledger.is_late, _REAL_TIME, _MOMENT
+            )
+
+    async def _wait_for_news(self, ledger: Ledger, skip: int, seconds: float) -> None:
+        """Waits until a job has ended since this page was last shown, or the time has passed."""
+
+        def has_news() -> bool:
+            return ledger.ended != ledger.shown.get(skip, 0)
+
+        deadline = self._clock.monotonic() + seconds
+        # Before a manual clock may move, a program that is due gets the same time to finish.
+        moment = min(seconds, _MOMENT)
+        await self._wait(ledger, lambda: has_news() or not ledger.is_late, _REAL_TIME, moment)
+        while not has_news() and (now := self._clock.monotonic()) < deadline:
+            # Whatever is due next may be the end of a job.
+            pause = min(deadline, self._timeline.next_due) - now
+            await self._wait(ledger, has_news, self._clock, pause)
 
     async def _wait(
-        self, waiter: asyncio.Future[None], ledger: Ledger, clock: Clock, seconds: float
+        self, ledger: Ledger, is_over: Callable[[], bool], clock: Clock, seconds: float
     ) -> None:
-        """Waits until the waiter is woken, or for so many seconds on the clock."""
-        try:
-            await within(clock, seconds, _result(waiter))
-        except TimeoutError:
-            pass
-        finally:
-            with self._lock:
-                ledger.waiters.discard(waiter)
+        """Waits until so it is, looking whenever a job ends, or for so many seconds."""
+        with self._deciding():
+            if is_over():
+                return
+        with suppress(TimeoutError):
+            await within(clock, seconds, self._until(ledger, is_over))
+
+    async def _until(self, ledger: Ledger, is_over: Callable[[], bool]) -> None:
+        while True:
+            waiter = asyncio.get_running_loop().create_future()
+            with self._deciding():
+                if is_over():
+                    return
+                ledger.waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                with self._lock:
+                    ledger.waiters.discard(waiter)
 
     # Telling.
 
@@ -635,13 +567,6 @@ def _outcome(run: Future[Any]) -> Outcome:
     return Outcome(JobStatus.FAILED, code="RuntimeError", message=message)
 
 
-def _join(ledger: Ledger) -> asyncio.Future[None]:
-    """A future, on the caller's loop, of the ledger's next news. Needs the lock."""
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    ledger.waiters.add(waiter)
-    return waiter
-
-
 def _wake(waiter: asyncio.Future[None]) -> None:
     loop = waiter.get_loop()
     if not loop.is_closed():
@@ -651,10 +576,6 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 def _resolve(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-async def _result(waiter: asyncio.Future[None]) -> None:
-    await waiter
 
 
 def _count(noun: str, states: Counter[Any]) -> str:

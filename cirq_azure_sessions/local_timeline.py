@@ -1,0 +1,155 @@
+"""What has happened to sessions and jobs, and what is due to happen to them.
+
+A `Timeline` knows no clock, thread or lock: it is told the time, and lets everything happen that is
+due by then, in the order of time. Each call costs at most the logarithm of what there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from cirq_azure_sessions.local_state import JobPace, JobRecord, Ledger, Outcome, SessionRecord
+from cirq_azure_sessions.model import JobRequest, JobStatus, SessionRequest
+
+__all__ = ["Timeline"]
+
+
+class Timeline:
+    """Every session and job of a workspace, in time.
+
+    Not thread-safe: its owner's lock guards it. All times are seconds of one monotonic clock; call
+    `settle` first with the time that the other methods are then given.
+
+    Attributes:
+        sessions, jobs: By id.
+        session_order: The sessions in the order of their creation.
+        ledger: The jobs of all sessions and of none.
+        unfinished: How many jobs are not over, by target.
+        just_ended: Jobs that ended since its owner last took them out.
+    """
+
+    def __init__(self, session_timeout: float, timeout_notice: float | Callable[[], float]) -> None:
+        self._session_timeout = session_timeout
+        self._timeout_notice = timeout_notice
+        self.sessions: dict[str, SessionRecord] = {}
+        self.session_order: list[SessionRecord] = []
+        self.jobs: dict[str, JobRecord] = {}
+        self.ledger = Ledger()
+        self.unfinished: Counter[str] = Counter()
+        self.just_ended: list[JobRecord] = []
+        # A heap of what is to happen: when, a number to tell ties apart, and what.
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        self._numbers = itertools.count()
+
+    @property
+    def next_due(self) -> float:
+        """When the next thing is due to happen, or infinity."""
+        return self._agenda[0][0] if self._agenda else math.inf
+
+    def settle(self, now: float) -> None:
+        """Lets everything happen that is due, in the order of time."""
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, happen = heapq.heappop(self._agenda)
+            happen(due)
+
+    def open_session(self, request: SessionRequest, now: float) -> SessionRecord:
+        """The session with the request's id, opened if there is none yet."""
+        session = self.sessions.get(request.id)
+        if session is None:
+            session = self.sessions[request.id] = SessionRecord(request, now)
+            self.session_order.append(session)
+            self._watch(session)
+        return session
+
+    def accept(
+        self,
+        request: JobRequest,
+        pace: JobPace,
+        session: SessionRecord | None,
+        now: float,
+        *,
+        started: float,
+    ) -> JobRecord:
+        """Takes a new job, whose program starts at the real time `started`."""
+        job = JobRecord(request, next(self._numbers), pace, session, now, started=started)
+        self.jobs[request.id] = job
+        self.unfinished[request.target] += 1
+        self.ledger.add(job)
+        if session is not None:
+            session.add(job)
+        self._plan(job.due, partial(self._come_due, job))
+        return job
+
+    def resolve(self, job: JobRecord, outcome: Outcome, now: float, duration: float) -> None:
+        """Takes note of what came of the job's program, after `duration` real seconds."""
+        if job.final is not None:
+            return
+        job.resolve(outcome, now, duration)
+        if job.is_overdue:
+            self._plan(job.ripe, partial(self._come_due, job))
+            self.settle(now)
+
+    def cancel(self, job: JobRecord, now: float) -> None:
+        """Ends the job if it is not over."""
+        if job.final is None:
+            self._end(job, JobStatus.CANCELLED, now)
+
+    def remove(self, job: JobRecord) -> None:
+        """Forgets a job that is over."""
+        del self.jobs[job.request.id]
+        for ledger in self.ledgers(job):
+            ledger.remove(job)
+
+    def ledgers(self, job: JobRecord) -> list[Ledger]:
+        """Where the job is written down: with all jobs, and with those of its session."""
+        return [self.ledger] if job.session is None else [self.ledger, job.session.ledger]
+
+    def _plan(self, due: float, happen: Callable[[float], None]) -> None:
+        heapq.heappush(self._agenda, (due, next(self._numbers), happen))
+
+    def _come_due(self, job: JobRecord, now: float) -> None:
+        """The job's time is up: it ends, unless its program is not done."""
+        if job.final is not None:
+            return
+        if job.outcome is None:
+            job.is_overdue = True
+            for ledger in self.ledgers(job):
+                ledger.overdue += 1
+        elif now < job.ripe:
+            self._plan(job.ripe, partial(self._come_due, job))
+        else:
+            self._end(job, job.outcome.status, now)
+
+    def _end(self, job: JobRecord, status: JobStatus, now: float) -> None:
+        """Ends a job, and with it what its end decides."""
+        job.end(status, now)
+        self.just_ended.append(job)
+        self.unfinished[job.request.target] -= 1
+        for ledger in self.ledgers(job):
+            ledger.end(job)
+        if job.session is not None:
+            for other in job.session.end_job(status, now):
+                self._end(other, JobStatus.CANCELLED, now)
+            self._watch(job.session)
+
+    def _watch(self, session: SessionRecord) -> None:
+        """Plans a look at the session's idle clock, if it is running and none is planned."""
+        if session.is_watched or not session.is_idle:
+            return
+        session.is_watched = True
+        notice = self._timeout_notice
+        patience = self._session_timeout + (notice() if callable(notice) else notice)
+        self._plan(session.last_activity + patience, partial(self._look, session, patience))
+
+    def _look(self, session: SessionRecord, patience: float, now: float) -> None:
+        """Ends the session if it has been idle all the time, or else comes back when it may be."""
+        session.is_watched = False
+        if session.is_idle and session.last_activity + patience <= now:
+            session.time_out(now)
+        else:
+            self._watch(session)
