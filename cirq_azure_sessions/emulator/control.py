@@ -19,6 +19,7 @@ from aiohttp import web
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.api_error import ApiError
+from cirq_azure_sessions.emulator.fault_documents import add_document
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.requests import Requests
 
@@ -54,7 +55,7 @@ class Control:
     async def _add_fault(self, request: web.Request) -> web.Response:
         document = await _json_object(request)
         try:
-            self._faults.add_document(document)
+            add_document(self._faults, document)
         except ValueError as error:
             raise _invalid(str(error)) from None
         return await self._list_faults(request)

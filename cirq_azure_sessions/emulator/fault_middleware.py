@@ -9,7 +9,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.api_error import error_document
-from cirq_azure_sessions.emulator.faults import Faults, RequestFault
+from cirq_azure_sessions.emulator.fault_kinds import RequestFault
+from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.route_names import CONTROL, STORAGE_ROUTES, route_name
 from cirq_azure_sessions.emulator.storage_error import error_xml

@@ -1,0 +1,153 @@
+"""A storage account of Azure, or Azurite, as the emulated workspace's own.
+
+With it the emulator's clients store their programs where `Workspace(storage=connection_string)`
+would: the same account serves both ways. Sending, retrying and signing is azure-storage-blob's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import (
+    ContentSettings,
+    generate_account_sas,
+    generate_blob_sas,
+    generate_container_sas,
+)
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes
+from cirq_azure_sessions.emulator.storage_error import StorageError
+
+__all__ = ["AzureStorage"]
+
+# SAS begin to be valid a little before they are made, as clocks differ between machines.
+_CLOCK_SKEW = timedelta(minutes=15)
+
+
+class AzureStorage:
+    """A `Storage` in a storage account.
+
+    Args:
+        connection_string: The account's, with its key.
+        clock: The time for SAS. The account has a clock of its own, so this is the machine's and
+            not the emulated one.
+        lifetimes: Asked at each signing how long the SAS is to hold. The account goes by what a SAS
+            says, so one that is to expire early says so.
+    """
+
+    def __init__(
+        self,
+        connection_string: str,
+        clock: Clock | None = None,
+        *,
+        lifetimes: Lifetimes = lambda resource: Lifetime(),
+    ) -> None:
+        self._service = BlobServiceClient.from_connection_string(connection_string)
+        self._clock = clock or SystemClock()
+        self._lifetimes = lifetimes
+
+    def container_uri(self, container: str) -> str:
+        return self._service.get_container_client(container).url
+
+    def blob_uri(self, container: str, blob: str) -> str:
+        return self._blob(container, blob).url
+
+    def container_sas_uri(self, container: str, permissions: str | None = None) -> str:
+        signing = self._signing(container)
+        if permissions is None:
+            sas = generate_account_sas(resource_types="co", permission="rwlac", **signing)
+        else:
+            sas = generate_container_sas(
+                container_name=container, permission=permissions, **signing
+            )
+        return f"{self.container_uri(container)}?{sas}"
+
+    def blob_sas_uri(
+        self, container: str, blob: str, permissions: str = "r", filename: str | None = None
+    ) -> str:
+        sas = generate_blob_sas(
+            container_name=container,
+            blob_name=blob,
+            permission=permissions,
+            content_disposition=filename and f"attachment; filename={filename}",
+            **self._signing(f"{container}/{blob}"),
+        )
+        return f"{self.blob_uri(container, blob)}?{sas}"
+
+    def locate(self, uri: str) -> tuple[str, str] | None:
+        account = self._service.primary_endpoint.rstrip("/")
+        if not uri.startswith(f"{account}/"):
+            return None
+        path = unquote(urlsplit(uri).path)
+        path = path.removeprefix(urlsplit(account).path).lstrip("/")
+        container, _, blob = path.partition("/")
+        return (container, blob) if container else None
+
+    async def create_container(self, container: str) -> None:
+        with suppress(ResourceExistsError):
+            await self._service.create_container(container)
+
+    async def exists(self, container: str, blob: str) -> bool:
+        return await self._blob(container, blob).exists()
+
+    async def read(self, container: str, blob: str) -> bytes:
+        with _refusals():
+            download = await self._blob(container, blob).download_blob()
+            return await download.readall()
+
+    async def write(
+        self,
+        container: str,
+        blob: str,
+        content: bytes,
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        settings = ContentSettings(content_type=content_type)
+        with _refusals():
+            await self._blob(container, blob).upload_blob(
+                content, overwrite=True, content_settings=settings
+            )
+
+    async def drop(self, container: str) -> None:
+        with suppress(ResourceNotFoundError):
+            await self._service.delete_container(container)
+
+    async def aclose(self) -> None:
+        await self._service.close()
+
+    def _blob(self, container: str, blob: str) -> BlobClient:
+        return self._service.get_blob_client(container, blob)
+
+    def _signing(self, resource: str) -> dict[str, Any]:
+        """What every signature needs: the account, its key, and the time."""
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        return {
+            "account_name": self._service.account_name,
+            "account_key": self._service.credential.account_key,
+            "start": now - _CLOCK_SKEW,
+            "expiry": now + timedelta(seconds=self._lifetimes(resource).shortest),
+        }
+
+    def __repr__(self) -> str:
+        return f"AzureStorage({self._service.account_name!r})"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns the account's word for a missing blob or container into the emulator's own."""
+    try:
+        yield
+    except HttpResponseError as error:
+        # azure-storage-blob adds the attribute to azure-core's error; it is an enumeration or text.
+        code = getattr(error, "error_code", "")
+        code = str(getattr(code, "value", code))
+        if code not in ("BlobNotFound", "ContainerNotFound"):
+            raise
+        raise StorageError(code) from error
