@@ -1,0 +1,129 @@
+"""From any gate to the gates that a provider takes, one operation at a time, by cirq's compilers.
+
+Compiling looks at one operation and never at its neighbours. So a parametrised circuit is compiled
+once for its sweep, and gives at every point exactly what the resolved circuit gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cirq
+
+from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.program import Step
+
+__all__ = ["Compiler"]
+
+# Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
+_MAX_MATRIX_QUBITS = 7
+
+# Cirq's gatesets let a gate pass that equals one of these, whatever its type; a serializer goes by
+# the type.
+_LOOKALIKES = (cirq.H, cirq.CNOT, cirq.CZ, cirq.SWAP, cirq.CCX)
+
+
+class Compiler:
+    """Rewrites steps in the gates of a target.
+
+    Args:
+        target: The target's id, for messages.
+        takes: Whether the target's format can write a gate as it is.
+        gateset: What cirq compiles all other gates to; None compiles nothing, and such gates are
+            refused.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        takes: Callable[[cirq.Gate], bool],
+        gateset: cirq.CompilationTargetGateset | None,
+    ) -> None:
+        self._target = target
+        self._takes = takes
+        self._gateset = gateset
+        self._compiled: dict[object, Sequence[cirq.Operation]] = {}
+
+    def compile(self, step: Step) -> Iterator[Step]:
+        """The step in gates that the target takes. Its parameters must be resolved.
+
+        Raises:
+            UnsupportedProgram: If the gate cannot be brought into that form.
+        """
+        if step.is_measurement or step.is_reset:
+            yield step
+        elif self._takes(step.gate):
+            if self._gateset is None or not _is_negligible(step.gate):
+                yield step
+        else:
+            for operation in self._rewritten(step):
+                assert operation.gate is not None
+                qubits = tuple(step.qubits[_number(qubit)] for qubit in operation.qubits)
+                yield Step(operation.gate, qubits, condition=step.condition, source=step.source)
+
+    def _rewritten(self, step: Step) -> Sequence[cirq.Operation]:
+        if self._gateset is None:
+            raise UnsupportedProgram(
+                f"{self._target} does not take {step.source!r} as it is; leave compile=True, or "
+                "write the circuit in the target's own gates."
+            )
+        # Only gates that are a number and a type are remembered: equal gates of other types may
+        # differ in the last digit, and a program must not depend on what was compiled before.
+        gate = step.gate
+        if not isinstance(gate, cirq.EigenGate):
+            return self._optimized(step)
+        key = type(gate), gate.exponent, gate.global_shift
+        if key not in self._compiled:
+            self._compiled[key] = self._optimized(step)
+        return self._compiled[key]
+
+    def _optimized(self, step: Step) -> Sequence[cirq.Operation]:
+        qubits: list[cirq.Qid] = [*cirq.LineQubit.range(len(step.qubits))]
+        if not cirq.has_unitary(step.gate):
+            raise UnsupportedProgram(
+                f"{self._target} cannot run {step.source!r}, which is not unitary or has a "
+                "parameter without a value; give every parameter a number."
+            )
+        try:
+            try:
+                circuit = self._optimize(step.gate.on(*qubits))
+            except ValueError:
+                # Cirq's gatesets do not decompose a bare matrix on four qubits or more.
+                if not 3 <= len(qubits) <= _MAX_MATRIX_QUBITS:
+                    raise
+                unitary = cirq.unitary(step.gate)
+                circuit = self._optimize(cirq.quantum_shannon_decomposition(qubits, unitary))
+        except ValueError as error:
+            raise UnsupportedProgram(
+                f"{self._target} cannot run {step.source!r}: cirq finds no decomposition of it; "
+                "write it in gates on one, two or three qubits."
+            ) from error
+        return [self._by_type(op, step) for op in circuit.all_operations() if op.qubits]
+
+    def _optimize(self, operations: cirq.OP_TREE) -> cirq.AbstractCircuit:
+        return cirq.optimize_for_target_gateset(
+            cirq.Circuit(operations), gateset=self._gateset, ignore_failures=False
+        )
+
+    def _by_type(self, operation: cirq.Operation, step: Step) -> cirq.Operation:
+        """The operation with a gate that the serializer knows by its type."""
+        gate = operation.gate
+        if gate is not None and self._takes(gate):
+            return operation.untagged
+        for plain in _LOOKALIKES:
+            if self._takes(plain) and cirq.equal_up_to_global_phase(gate, plain):
+                return plain.on(*operation.qubits)
+        raise UnsupportedProgram(
+            f"{self._target} cannot run {step.source!r}: cirq compiles it to {operation!r}, which "
+            "the target does not take; write it in simpler gates."
+        )
+
+
+def _is_negligible(gate: cirq.Gate) -> bool:
+    # The bound of cirq.drop_negligible_operations.
+    return cirq.trace_distance_bound(gate) <= 1e-8
+
+
+def _number(qubit: cirq.Qid) -> int:
+    assert isinstance(qubit, cirq.LineQubit)
+    return qubit.x

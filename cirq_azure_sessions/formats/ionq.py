@@ -1,0 +1,253 @@
+"""IonQ: circuits as JSON in its `qis` or `native` gates, results as a histogram.
+
+A histogram's key is a decimal integer in which bit q is qubit q. Measurement keys are not part of
+a circuit; all its qubits are measured at its end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cirq
+import cirq_ionq
+import numpy as np
+import numpy.typing as npt
+
+from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
+from cirq_azure_sessions.formats.compile import Compiler
+from cirq_azure_sessions.formats.decoding import bits_of_integers, read_json
+from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout
+from cirq_azure_sessions.formats.program import Program, Step
+from cirq_azure_sessions.formats.sweep import translate_sweep
+from cirq_azure_sessions.formats.template import Template
+from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
+from cirq_azure_sessions.result import AzureResult
+
+__all__ = ["IonQFormat"]
+
+_NATIVE_GATES = (cirq_ionq.GPIGate, cirq_ionq.GPI2Gate, cirq_ionq.MSGate, cirq_ionq.ZZGate)
+_ROTATIONS = (
+    cirq.XPowGate,
+    cirq.YPowGate,
+    cirq.ZPowGate,
+    cirq.XXPowGate,
+    cirq.YYPowGate,
+    cirq.ZZPowGate,
+)
+_FIXED_GATES = (cirq.HPowGate, cirq.CXPowGate, cirq.SwapPowGate)
+
+# How far from one the probabilities of a histogram may sum: they are rounded.
+_SUM_TOLERANCE = 1e-3
+
+
+class _Json:
+    """Single operations as IonQ's JSON objects, by Cirq's own serializer."""
+
+    def __init__(self, native: bool) -> None:
+        self._native = native
+        self._serializer = cirq_ionq.Serializer()
+
+    def takes(self, gate: cirq.Gate) -> bool:
+        if self._native:
+            return isinstance(gate, _NATIVE_GATES)
+        if isinstance(gate, _FIXED_GATES):
+            return not cirq.is_parameterized(gate) and gate.exponent % 2 == 1
+        return isinstance(gate, _ROTATIONS)
+
+    def write(self, step: Step) -> str:
+        circuit = cirq.Circuit(step.operation)
+        operations = self._serializer.serialize_single_circuit(circuit).body["circuit"]
+        return ", ".join(json.dumps(operation) for operation in operations)
+
+    def angle(self, half_turns: float) -> str:
+        return repr(half_turns * math.pi)
+
+
+class _IonQWriter:
+    """A circuit as IonQ takes it."""
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        steps = _before_measurement(program, options.target)
+        gates = [step.gate for step in steps]
+        self._native = bool(gates) and all(isinstance(gate, _NATIVE_GATES) for gate in gates)
+        self._num_qubits = program.num_qubits
+        dialect = _Json(self._native)
+        gateset = cirq_ionq.IonQTargetGateset() if options.compile else None
+        self.template = Template(steps, dialect, Compiler(options.target, dialect.takes, gateset))
+        self.layout = Layout(
+            target=options.target,
+            repetitions=0,
+            measurements=_on_qubits(program),
+            num_bits=program.num_qubits,
+            samples_at_end=program.samples_at_end,
+            is_exact=options.target == "ionq.simulator",
+        )
+        self.metadata = {**_sdk_metadata(self.layout), "qubits": str(program.num_qubits)}
+
+    def payload(self, operations: Sequence[str]) -> bytes:
+        gateset = "native" if self._native else "qis"
+        circuit = ", ".join(operation for operation in operations if operation)
+        return (
+            f'{{"gateset": "{gateset}", "qubits": {self._num_qubits}, "circuit": [{circuit}]}}'
+        ).encode()
+
+
+class IonQFormat:
+    """IonQ's own circuit format."""
+
+    input_format = "ionq.circuit.v1"
+    output_format = "ionq.quantum-results.v1"
+
+    def translate(
+        self,
+        program: cirq.AbstractCircuit,
+        resolvers: Sequence[cirq.ParamResolver],
+        repetitions: int,
+        options: TranslationOptions,
+    ) -> Translation:
+        """One job a point, in `native` gates if the circuit is in nothing else, in `qis` otherwise.
+
+        Raises:
+            UnsupportedProgram: If a qubit is used after its measurement, among other things.
+        """
+        return translate_sweep(
+            program, resolvers, repetitions, options, _IonQWriter, lambda n: {"shots": n}
+        )
+
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+        """Samples the exact probabilities of a simulator; takes the counts of a machine as counts.
+
+        Raises:
+            ResultFormatError: If the payload is not a histogram over the layout's qubits.
+        """
+        outcomes, probabilities = _histogram(read_json(payload), layout.num_bits)
+        bits = bits_of_integers(outcomes, layout.num_bits)
+        generator = layout.generator()
+        if layout.is_exact:
+            rows = generator.choice(len(outcomes), size=layout.repetitions, p=probabilities)
+        else:
+            counts = _counts(probabilities, layout.repetitions)
+            rows = generator.permutation(np.repeat(np.arange(len(outcomes)), counts))
+        return [
+            AzureResult(
+                params=layout.params,
+                records=layout.records(bits[rows], generator),
+                target=layout.target,
+                probabilities=layout.distribution(bits, probabilities) if layout.is_exact else None,
+            )
+        ]
+
+    def read_layout(self, metadata: Mapping[str, str]) -> Layout:
+        """The layout from the metadata of a job of this package.
+
+        Raises:
+            ResultFormatError: If there is none, or it is damaged.
+        """
+        return read_layout(metadata)
+
+
+def _before_measurement(program: Program, target: str) -> Sequence[Step]:
+    """The steps of a program whose measurements may all be made at its end.
+
+    Raises:
+        UnsupportedProgram: If one may not.
+    """
+    measured: dict[int, Step] = {}
+    steps = []
+    for step in _that_matter(program.steps):
+        if step.is_measurement:
+            measured.setdefault(step.qubits[0], step)
+            continue
+        if step.condition is not None or step.is_reset:
+            what = "reset a qubit" if step.is_reset else "act on measured results"
+            raise UnsupportedProgram(
+                f"{target} measures at the end and cannot {what}: {step.source!r}; run it on a "
+                "target that can, such as quantinuum.sim.h2-1e or local.simulator."
+            )
+        used = [measured[qubit] for qubit in step.qubits if qubit in measured]
+        if used:
+            raise UnsupportedProgram(
+                f"{target} measures at the end, and {step.source!r} comes after "
+                f"{used[0].source!r}; measure into further qubits (cirq.defer_measurements), or "
+                "run on a target that measures in between, such as quantinuum.sim.h2-1e."
+            )
+        steps.append(step)
+    return steps
+
+
+def _that_matter(steps: Sequence[Step]) -> Sequence[Step]:
+    """Leaves out the steps that no later measurement can notice."""
+    watched: set[int] = set()
+    kept: list[Step] = []
+    for step in reversed(steps):
+        if step.is_measurement or not watched.isdisjoint(step.qubits):
+            watched.update(step.qubits)
+            kept.append(step)
+    return kept[::-1]
+
+
+def _on_qubits(program: Program) -> tuple[Measurement, ...]:
+    """The measurements with each bit found where IonQ puts it: at the number of its qubit."""
+    qubit_of = {step.bit: step.qubits[0] for step in program.steps if step.is_measurement}
+    return tuple(m.with_bits([qubit_of[bit] for bit in m.bits]) for m in program.measurements)
+
+
+def _sdk_metadata(layout: Layout) -> dict[str, str]:
+    """The measurements as `cirq_ionq` writes them, for the SDK's own Cirq service to read.
+
+    It knows no repeated key, inversion or confusion, and little room; where they would be needed,
+    nothing is written, rather than half the truth.
+    """
+    qubits = cirq.LineQubit.range(layout.num_bits)
+    keys = [measurement.key for measurement in layout.measurements]
+    is_plain = all(not m.inverted and not m.confusion for m in layout.measurements)
+    if not is_plain or len(set(keys)) < len(keys) or not "".join(keys).isascii():
+        return {}
+    circuit = cirq.Circuit(
+        cirq.measure(*(qubits[bit] for bit in m.bits), key=m.key) for m in layout.measurements
+    )
+    try:
+        return dict(cirq_ionq.Serializer().serialize_single_circuit(circuit).metadata)
+    except ValueError:
+        return {}
+
+
+def _histogram(document: Any, num_bits: int) -> tuple[list[int], npt.NDArray[np.float64]]:
+    """The outcomes, ascending, and their probabilities, which sum to one."""
+    histogram = document.get("histogram") if isinstance(document, dict) else None
+    if not isinstance(histogram, dict) or not histogram:
+        raise ResultFormatError('The result has no "histogram"; fetch the job\'s output to see it.')
+    items = sorted(_items(histogram, num_bits))
+    probabilities = np.array([probability for _, probability in items])
+    total = probabilities.sum()
+    if not abs(total - 1) <= _SUM_TOLERANCE:
+        raise ResultFormatError(
+            f"The histogram's probabilities sum to {total:.6g} instead of 1; "
+            "fetch the job's output to see it."
+        )
+    return [outcome for outcome, _ in items], probabilities / total
+
+
+def _items(histogram: Mapping[str, Any], num_bits: int) -> Iterator[tuple[int, float]]:
+    longest = num_bits // 3 + 1  # a decimal digit says more than three bits
+    for key, value in histogram.items():
+        is_number = key.isascii() and key.isdecimal() and len(key) <= longest
+        if not is_number or (key[0] == "0" and len(key) > 1) or int(key) >> num_bits:
+            raise ResultFormatError(
+                f"The histogram's key {key[:40]!r} is no outcome of {num_bits} qubits."
+            )
+        if type(value) not in (int, float) or not 0 <= value <= 1 + _SUM_TOLERANCE:
+            raise ResultFormatError(f"The histogram's value at {key[:40]!r} is no probability.")
+        yield int(key), float(value)
+
+
+def _counts(probabilities: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
+    """The whole counts behind fractions of `shots`: the largest remainders are rounded up."""
+    shares = probabilities * shots
+    counts = np.floor(shares).astype(np.int64)
+    largest = np.argsort(counts - shares, kind="stable")
+    counts[largest[: shots - int(counts.sum())]] += 1
+    return counts

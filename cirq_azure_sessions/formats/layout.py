@@ -1,0 +1,367 @@
+"""What a job's result means: the part of a translation that stays at home, or travels as metadata.
+
+A provider returns bits by number. The layout says which measurement key each belongs to, what to
+invert and confuse, and how many repetitions were asked for. It goes with the job in its metadata,
+so that another process can read the result without the circuit.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import cmath
+import json
+import math
+import numbers
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cirq
+import numpy as np
+import numpy.typing as npt
+import sympy
+
+from cirq_azure_sessions.errors import ResultFormatError
+
+__all__ = ["Layout", "Measurement", "read_layout", "write_layout"]
+
+Bits = npt.NDArray[np.uint8]
+Matrix = tuple[tuple[float, ...], ...]
+
+# The version of what `write_layout` writes. A reader refuses a later one.
+_VERSION = 1
+
+# Azure documents no limit on the length of a metadata value. IonQ's own interface takes values of
+# 40 characters; jobs recorded on Azure carry some of 100 and more. 250 is a guess on the safe side.
+_CHUNK = 250
+_PREFIX = "cirq-azure-sessions."
+
+# Bounds on what a reader believes, so that hostile metadata costs neither time nor memory.
+_MAX_CHUNKS = 4_000
+_MAX_TEXT = 16_000_000
+_MAX_REPETITIONS = 10**7
+_MAX_BITS = 100_000
+_MAX_CONFUSED = 12
+_MAX_SEED = 2**512
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement of the circuit.
+
+    Attributes:
+        key: The measurement key, as cirq writes it.
+        bits: For each qubit measured, the number of its bit in the provider's result.
+        inverted: The positions in `bits` that `invert_mask` flips.
+        confusion: Pairs of positions in `bits` and the confusion matrix on them, as in
+            `cirq.MeasurementGate.confusion_map`, in its order.
+    """
+
+    key: str
+    bits: tuple[int, ...]
+    inverted: tuple[int, ...] = ()
+    confusion: tuple[tuple[tuple[int, ...], Matrix], ...] = ()
+
+    @classmethod
+    def of_gate(cls, gate: cirq.MeasurementGate, bits: Sequence[int]) -> Measurement:
+        """The measurement that `gate` makes, given the numbers of the bits it writes."""
+        return cls(
+            key=gate.key,
+            bits=tuple(bits),
+            inverted=tuple(k for k, flip in enumerate(gate.full_invert_mask()) if flip),
+            confusion=tuple(
+                (tuple(indices), tuple(tuple(float(p) for p in row) for row in matrix))
+                for indices, matrix in gate.confusion_map.items()
+            ),
+        )
+
+    def with_bits(self, bits: Sequence[int]) -> Measurement:
+        """The same measurement, its bits found elsewhere."""
+        return replace(self, bits=tuple(bits))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is needed to turn a provider's answer into a `cirq.Result`.
+
+    Attributes:
+        target: The target's id.
+        repetitions: How many repetitions this job asked for.
+        measurements: What each measurement reads, in the circuit's order.
+        num_bits: How many bits the provider's answer has.
+        params: The sweep point.
+        point: The point's index in its sweep.
+        part: Which of the point's jobs this is, where its repetitions were split.
+        entropy: Where the client draws samples, what it draws them from.
+        samples_at_end: Whether `cirq.Simulator` would sample the circuit once, at its end.
+        is_exact: Whether the provider returns probabilities, to be sampled here, and not counts.
+    """
+
+    target: str
+    repetitions: int
+    measurements: tuple[Measurement, ...]
+    num_bits: int
+    params: cirq.ParamResolver = field(default_factory=cirq.ParamResolver)
+    point: int = 0
+    part: int = 0
+    entropy: tuple[int, ...] = ()
+    samples_at_end: bool = True
+    is_exact: bool = False
+
+    def generator(self) -> np.random.Generator:
+        """The source of this job's draws: its own, and the same in every run of a seed."""
+        key = (self.point, self.part) if self.part else (self.point,)
+        return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=key))
+
+    def records(self, bits: Bits, generator: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+        """Sorts measured bits into keys, as `cirq.Simulator` returns them.
+
+        Args:
+            bits: Zeros and ones as the machine measured them, of shape (repetitions, `num_bits`).
+            generator: Where confusion maps draw from.
+
+        Returns:
+            For each key an array of shape (repetitions, records of the key, qubits).
+        """
+        by_key: dict[str, list[npt.NDArray[Any]]] = {}
+        for measurement in self.measurements:
+            columns = bits[:, list(measurement.bits)]
+            if measurement.confusion or measurement.inverted:
+                columns = self._corrected(columns, measurement, generator)
+            by_key.setdefault(measurement.key, []).append(columns)
+        # The dtypes are those of cirq's two ways of sampling.
+        dtype = np.int8 if self.samples_at_end else np.uint8
+        return {key: np.stack(instances, axis=1).astype(dtype) for key, instances in by_key.items()}
+
+    def distribution(self, bits: Bits, probabilities: npt.NDArray[np.float64]) -> dict[int, float]:
+        """The distribution of the measured bits of all keys, as big-endian integers.
+
+        Inversions are applied; confusion maps are not.
+
+        Args:
+            bits: Outcomes as the machine measures them, of shape (outcomes, `num_bits`).
+            probabilities: The probability of each.
+        """
+        keys = list(dict.fromkeys(measurement.key for measurement in self.measurements))
+        measured = sorted(self.measurements, key=lambda measurement: keys.index(measurement.key))
+        columns = [bit for measurement in measured for bit in measurement.bits]
+        flips = [k in m.inverted for m in measured for k in range(len(m.bits))]
+        table: dict[int, float] = {}
+        rows = np.packbits(
+            (bits[:, columns] ^ np.array(flips, dtype=np.uint8))[:, ::-1], 1, "little"
+        )
+        for row, probability in zip(rows, probabilities.tolist(), strict=True):
+            outcome = int.from_bytes(row.tobytes(), "little")
+            table[outcome] = table.get(outcome, 0.0) + probability
+        return table
+
+    def _corrected(
+        self, bits: Bits, measurement: Measurement, generator: np.random.Generator
+    ) -> Bits:
+        """Inverts and confuses, in cirq's order.
+
+        `cirq.StepResult.sample_measurement_ops` inverts first, and each confusion matrix reads
+        what the one before it wrote; `cirq.SimulationState.measure` confuses what was measured,
+        then inverts.
+        """
+        flips = np.zeros(bits.shape[1], dtype=np.uint8)
+        flips[list(measurement.inverted)] = 1
+        if self.samples_at_end:
+            confused = bits ^ flips
+            for indices, matrix in measurement.confusion:
+                confused[:, list(indices)] = _confused(confused, indices, matrix, generator)
+            return confused
+        confused = bits.copy()
+        for indices, matrix in measurement.confusion:
+            confused[:, list(indices)] = _confused(bits, indices, matrix, generator)
+        return confused ^ flips
+
+
+def _confused(
+    bits: Bits, indices: Sequence[int], matrix: Matrix, generator: np.random.Generator
+) -> Bits:
+    """Draws, for each row of `bits`, new values of the columns `indices`."""
+    weights = 1 << np.arange(len(indices))[::-1]
+    rows = bits[:, list(indices)].astype(np.int64) @ weights
+    cumulated = np.cumsum(np.asarray(matrix), axis=1)[rows]
+    drawn = generator.random(len(bits))[:, np.newaxis] * cumulated[:, -1:]
+    values = np.sum(drawn >= cumulated, axis=1)
+    confused: Bits = ((values[:, np.newaxis] & weights) > 0).astype(np.uint8)
+    return confused
+
+
+def write_layout(layout: Layout) -> dict[str, str]:
+    """The layout as metadata: a few ASCII strings of at most 250 characters."""
+    text = json.dumps(_to_json(layout), separators=(",", ":"))
+    # Long layouts are mostly repetition: half a kilobyte and more shrinks well.
+    if len(text) > 2 * _CHUNK:
+        text = base64.b64encode(zlib.compress(text.encode(), 6)).decode()
+    chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
+    return {f"{_PREFIX}{number}": chunk for number, chunk in enumerate(chunks)}
+
+
+def read_layout(metadata: Mapping[str, str]) -> Layout:
+    """The layout that `write_layout` wrote.
+
+    Raises:
+        ResultFormatError: If there is none, or one of a later version, or it makes no sense.
+    """
+    try:
+        document = json.loads(_joined(metadata))
+        version = document["v"]
+        if version != _VERSION:
+            raise ResultFormatError(
+                f"The job was submitted by a later cirq-azure-sessions (layout {version!r}); "
+                "update this one to read it."
+            )
+        return _from_json(document)
+    except ResultFormatError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as e:
+        raise ResultFormatError(
+            "The job's layout in its metadata is damaged; fetch its raw result from the workspace."
+        ) from e
+
+
+def _joined(metadata: Mapping[str, str]) -> str:
+    chunks: list[str] = []
+    while (chunk := metadata.get(f"{_PREFIX}{len(chunks)}")) is not None:
+        chunks.append(chunk)
+        if len(chunks) > _MAX_CHUNKS:
+            raise ValueError("too many chunks")
+    if not chunks:
+        raise ResultFormatError(
+            "The job carries no layout of cirq-azure-sessions; only jobs that it submitted can be "
+            "read back."
+        )
+    text = "".join(chunks)
+    return text if text.startswith("{") else _unzipped(text)
+
+
+def _unzipped(text: str) -> str:
+    try:
+        unzip = zlib.decompressobj()
+        data = unzip.decompress(base64.b64decode(text, validate=True), _MAX_TEXT)
+    except (zlib.error, binascii.Error) as error:
+        raise ValueError("not compressed text") from error
+    if not unzip.eof:
+        raise ValueError("truncated, or too long")
+    return data.decode()
+
+
+def _to_json(layout: Layout) -> dict[str, Any]:
+    return {
+        "v": _VERSION,
+        "t": layout.target,
+        "r": layout.repetitions,
+        "n": layout.num_bits,
+        "m": [_measurement_to_json(measurement) for measurement in layout.measurements],
+        "p": _params_to_json(layout.params),
+        "i": [layout.point, layout.part],
+        "s": [str(integer) for integer in layout.entropy],
+        "f": [int(layout.samples_at_end), int(layout.is_exact)],
+    }
+
+
+def _measurement_to_json(measurement: Measurement) -> list[Any]:
+    parts: list[Any] = [measurement.key, measurement.bits]
+    if measurement.inverted or measurement.confusion:
+        parts.append(measurement.inverted)
+    if measurement.confusion:
+        parts.append(measurement.confusion)
+    return parts
+
+
+def _params_to_json(params: cirq.ParamResolver) -> list[list[Any]]:
+    """The parameters as numbers.
+
+    A value given as an expression is written as the number it stands for: another process gets
+    the same point in other words. One that stands for no number, which no gate of the circuit can
+    then depend on, is left out.
+    """
+    return [
+        [int(not isinstance(key, str)), str(key), *_number_to_json(value)]
+        for key in params
+        if isinstance(value := params.value_of(key), numbers.Complex)
+        and cmath.isfinite(complex(value))
+    ]
+
+
+def _number_to_json(value: numbers.Complex) -> list[Any]:
+    if isinstance(value, numbers.Integral):
+        return [int(value)]
+    if isinstance(value, numbers.Real):
+        return [float(value)]
+    return [float(value.real), float(value.imag)]
+
+
+def _from_json(document: Mapping[str, Any]) -> Layout:
+    num_bits = _integer(document["n"], _MAX_BITS)
+    point, part = document["i"]
+    samples_at_end, is_exact = document["f"]
+    return Layout(
+        target=_string(document["t"]),
+        repetitions=_integer(document["r"], _MAX_REPETITIONS),
+        measurements=tuple(_measurement_from_json(m, num_bits) for m in document["m"]),
+        num_bits=num_bits,
+        params=_params_from_json(document["p"]),
+        point=_integer(point, _MAX_REPETITIONS),
+        part=_integer(part, _MAX_REPETITIONS),
+        entropy=tuple(_integer(int(_string(s)[:200]), _MAX_SEED) for s in document["s"][:64]),
+        samples_at_end=bool(_integer(samples_at_end, 1)),
+        is_exact=bool(_integer(is_exact, 1)),
+    )
+
+
+def _measurement_from_json(parts: Sequence[Any], num_bits: int) -> Measurement:
+    key, bits, inverted, confusion = [*parts, (), ()][:4]
+    bits = tuple(_integer(bit, num_bits - 1) for bit in bits)
+    return Measurement(
+        key=_string(key),
+        bits=bits,
+        inverted=tuple(_integer(k, len(bits) - 1) for k in inverted),
+        confusion=tuple(
+            (_positions(indices, len(bits)), _matrix(matrix, len(indices)))
+            for indices, matrix in confusion
+        ),
+    )
+
+
+def _positions(indices: Sequence[Any], length: int) -> tuple[int, ...]:
+    if not 0 < len(indices) <= _MAX_CONFUSED:
+        raise ValueError("a confusion map on too many qubits")
+    return tuple(_integer(k, length - 1) for k in indices)
+
+
+def _matrix(rows: Any, num_qubits: int) -> Matrix:
+    matrix = np.asarray(rows, dtype=float)
+    size = 2**num_qubits
+    if matrix.shape != (size, size) or not np.all(matrix >= 0):
+        raise ValueError("not a confusion matrix")
+    if not np.allclose(matrix.sum(axis=1), 1):
+        raise ValueError("not a confusion matrix")
+    return tuple(tuple(float(p) for p in row) for row in matrix)
+
+
+def _params_from_json(items: Sequence[Any]) -> cirq.ParamResolver:
+    values: dict[Any, Any] = {}
+    for is_symbol, name, *parts in items:
+        key = sympy.Symbol(_string(name)) if is_symbol else _string(name)
+        if not all(type(part) in (int, float) and math.isfinite(part) for part in parts):
+            raise ValueError("not a number")
+        values[key] = complex(*parts) if len(parts) == 2 else parts[0]
+    return cirq.ParamResolver(values)
+
+
+def _integer(value: Any, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"not an integer from 0 to {most}")
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError("not a string")
+    return value

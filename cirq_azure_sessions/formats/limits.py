@@ -1,0 +1,28 @@
+"""How many repetitions one job may have, by target."""
+
+from __future__ import annotations
+
+import fnmatch
+
+__all__ = ["max_repetitions", "shares"]
+
+# The first pattern that fits counts. A target without a known limit is not split: a job too large
+# is refused by the service in its own words, and a job split without need is paid for twice.
+_LIMITS: tuple[tuple[str, int | None], ...] = ()
+
+
+def max_repetitions(target: str) -> int | None:
+    """The most repetitions that one job on the target may have; None where no limit is known."""
+    for pattern, limit in _LIMITS:
+        if fnmatch.fnmatchcase(target, pattern):
+            return limit
+    return None
+
+
+def shares(target: str, repetitions: int) -> tuple[int, ...]:
+    """The repetitions of a point as jobs of the target take them, the full ones first."""
+    limit = max_repetitions(target)
+    if limit is None:
+        return (repetitions,)
+    full, rest = divmod(repetitions, limit)
+    return (limit,) * full + ((rest,) if rest else ())

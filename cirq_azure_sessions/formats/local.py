@@ -1,0 +1,104 @@
+"""Local targets: the whole sweep is one job, and its result comes back as cirq made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cirq
+
+from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
+from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
+from cirq_azure_sessions.model import LocalProgram
+from cirq_azure_sessions.result import AzureResult
+
+__all__ = ["LocalFormat", "LocalLayout"]
+
+_POINTS = "cirq-azure-sessions.points"
+_TARGET = "cirq-azure-sessions.target"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLayout:
+    """What a local job's result must hold.
+
+    Attributes:
+        target: The target's id.
+        points: The number of sweep points, hence of results.
+    """
+
+    target: str
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalTranslation:
+    job_input: JobInput
+
+    def __len__(self) -> int:
+        return 1
+
+    def job(self, index: int) -> JobInput:
+        return (self.job_input,)[index]
+
+
+class LocalFormat:
+    """Hands a circuit to a `cirq.Sampler` as it is; the sampler is the judge of what it can run."""
+
+    input_format = "cirq.sweep.v1"
+    output_format = "cirq.results.v1"
+
+    def translate(
+        self,
+        program: cirq.AbstractCircuit,
+        resolvers: Sequence[cirq.ParamResolver],
+        repetitions: int,
+        options: TranslationOptions,
+    ) -> Translation:
+        """One job for the whole sweep.
+
+        Raises:
+            UnsupportedProgram: If the circuit has no measurements.
+        """
+        if not program.has_measurements():
+            raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
+        layout = LocalLayout(options.target, len(resolvers))
+        payload = LocalProgram(program, tuple(resolvers), repetitions, options.random_state)
+        return _LocalTranslation(
+            JobInput(
+                points=range(len(resolvers)),
+                payload=payload,
+                input_params={"shots": repetitions, **options.input_params},
+                metadata={_TARGET: layout.target, _POINTS: str(layout.points)},
+                layout=layout,
+            )
+        )
+
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+        """The sampler's results, as they are.
+
+        Raises:
+            ResultFormatError: If there are more or fewer results than points.
+        """
+        results = list(payload)
+        if len(results) != layout.points:
+            raise ResultFormatError(
+                f"{layout.target} returned {len(results)} results for {layout.points} points; "
+                "its sampler's run_sweep must return one for each."
+            )
+        return [AzureResult.from_result(result, target=layout.target) for result in results]
+
+    def read_layout(self, metadata: Mapping[str, str]) -> LocalLayout:
+        """The layout of a local job.
+
+        Raises:
+            ResultFormatError: If the job was not submitted by this package.
+        """
+        try:
+            return LocalLayout(metadata[_TARGET], int(metadata[_POINTS]))
+        except (KeyError, ValueError) as error:
+            raise ResultFormatError(
+                "The job carries no layout of cirq-azure-sessions; only jobs that it submitted "
+                "can be read back."
+            ) from error

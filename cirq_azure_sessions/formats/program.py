@@ -1,0 +1,332 @@
+"""A circuit as the providers see it: a flat list of steps on numbered qubits and numbered bits.
+
+Names of qubits and measurement keys end here. What goes on is numbers, so that no name can end up
+in a program's text; what the numbers mean stays with the job in its layout.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cirq
+
+from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.layout import Measurement
+
+__all__ = ["Condition", "Program", "Step", "flatten"]
+
+# A condition on k measured bits is written out as the list of the bit values that fulfil it,
+# which is at most 2**k long.
+_MAX_CONDITION_BITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a classically controlled step is done: when `bits` have one of `values`.
+
+    Attributes:
+        bits: Numbers of measured bits, as the machine measured them: before any inversion.
+        values: The values of those bits, as tuples of 0 and 1 in the order of `bits`.
+    """
+
+    bits: tuple[int, ...]
+    values: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a program.
+
+    Attributes:
+        gate: The gate; a measurement's is `cirq.MeasurementGate(1)` and a reset's
+            `cirq.ResetChannel()`.
+        qubits: The numbers of the qubits it acts on.
+        bit: The number of the bit that a measurement writes; None for every other step.
+        condition: When the step is done; None for always.
+        source: The operation of the circuit that it comes from, for messages.
+    """
+
+    gate: cirq.Gate
+    qubits: tuple[int, ...]
+    bit: int | None = None
+    condition: Condition | None = None
+    source: cirq.Operation | None = field(default=None, compare=False)
+
+    @property
+    def is_measurement(self) -> bool:
+        return self.bit is not None
+
+    @property
+    def is_reset(self) -> bool:
+        return isinstance(self.gate, cirq.ResetChannel)
+
+    @property
+    def operation(self) -> cirq.Operation:
+        """The gate on `cirq.LineQubit`s of the step's numbers."""
+        return self.gate.on(*map(cirq.LineQubit, self.qubits))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A flat circuit.
+
+    Attributes:
+        steps: The operations, in an order in which they may be done.
+        num_qubits: How many qubits there are, idle ones included.
+        measurements: What each measurement of the circuit writes where, in the circuit's order.
+        qubits: The circuit's qubits by number: sorted, as cirq sorts them.
+        samples_at_end: Whether `cirq.Simulator` samples this circuit once at its end, instead of
+            running it once a repetition. The two differ in their dtype and in the order in which
+            they invert and confuse.
+    """
+
+    steps: tuple[Step, ...]
+    measurements: tuple[Measurement, ...]
+    qubits: tuple[cirq.Qid, ...]
+    samples_at_end: bool
+
+    @property
+    def num_qubits(self) -> int:
+        return len(self.qubits)
+
+    @property
+    def num_bits(self) -> int:
+        return sum(len(measurement.bits) for measurement in self.measurements)
+
+
+def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
+    """The circuit as a flat list of steps.
+
+    Subcircuits are unrolled, Pauli measurements become basis changes and measurements, and every
+    condition becomes one on measured bits. Parameters may stay open, except in what decides the
+    shape of the circuit.
+
+    Raises:
+        UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
+            loops without a fixed end, no measurement at all.
+    """
+    qubits = tuple(sorted(circuit.all_qubits()))
+    if not circuit.has_measurements():
+        raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
+    for qubit in qubits:
+        if qubit.dimension != 2:
+            raise UnsupportedProgram(
+                f"{target} has qubits only, and {qubit!r} has {qubit.dimension} levels; "
+                "encode it in qubits or run on local.simulator."
+            )
+    builder = _Builder(target, {qubit: number for number, qubit in enumerate(qubits)})
+    for operation in circuit.all_operations():
+        for simple in _unrolled(operation, target):
+            builder.add(simple)
+    builder.check_shapes()
+    return Program(
+        steps=tuple(builder.steps),
+        measurements=tuple(builder.measurements),
+        qubits=qubits,
+        samples_at_end=_samples_at_end(circuit),
+    )
+
+
+def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
+    """The operation as gates, each under at most one layer of classical control."""
+    inner = operation.without_classical_controls().untagged
+    if isinstance(inner, cirq.CircuitOperation):
+        _check_loop(inner, target)
+    elif inner.gate is not None and not isinstance(inner.gate, cirq.PauliMeasurementGate):
+        yield operation
+        return
+    parts = cirq.decompose_once(operation.untagged, None)
+    if parts is None:
+        raise UnsupportedProgram(
+            f"{target} cannot run {operation!r}: it is neither a gate nor made of gates; "
+            "replace it by gates."
+        )
+    for part in parts:
+        yield from _unrolled(part, target)
+
+
+def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
+    if subcircuit.repeat_until is not None:
+        raise UnsupportedProgram(
+            f"{target} cannot repeat a subcircuit until {subcircuit.repeat_until}; "
+            "give it a number of repetitions or run on local.simulator."
+        )
+    if cirq.is_parameterized(subcircuit.repetitions):
+        raise UnsupportedProgram(
+            f"How often a subcircuit repeats is still open ({subcircuit.repetitions}); "
+            "give its parameter a value."
+        )
+
+
+class _Builder:
+    """Numbers bits as measurements come, and knows which bits a key means at any moment."""
+
+    def __init__(self, target: str, numbers: Mapping[cirq.Qid, int]) -> None:
+        self.steps: list[Step] = []
+        self.measurements: list[Measurement] = []
+        self._target = target
+        self._numbers = numbers
+        self._instances: dict[cirq.MeasurementKey, list[Measurement]] = {}
+        self._next_bit = itertools.count()
+        self._touched: set[int] = set()
+
+    def add(self, operation: cirq.Operation) -> None:
+        gate = operation.without_classical_controls().untagged.gate
+        assert gate is not None
+        qubits = tuple(self._numbers[qubit] for qubit in operation.qubits)
+        if isinstance(gate, cirq.MeasurementGate):
+            self._measure(gate, qubits, operation)
+        elif isinstance(gate, cirq.ResetChannel):
+            # A qubit that nothing has touched is in |0> as it is.
+            if qubits[0] in self._touched:
+                self._append(gate, qubits, operation)
+        elif isinstance(gate, cirq.GlobalPhaseGate):
+            pass
+        else:
+            self._check_unitary(operation, gate)
+            self._append(gate, qubits, operation)
+        self._touched.update(qubits)
+
+    def _append(self, gate: cirq.Gate, qubits: tuple[int, ...], source: cirq.Operation) -> None:
+        condition = self._condition(source)
+        if condition is None or len(condition.values) == 2 ** len(condition.bits):
+            self.steps.append(Step(gate, qubits, source=source))
+        elif condition.values:
+            self.steps.append(Step(gate, qubits, condition=condition, source=source))
+
+    def _measure(
+        self, gate: cirq.MeasurementGate, qubits: tuple[int, ...], source: cirq.Operation
+    ) -> None:
+        bits = tuple(itertools.islice(self._next_bit, len(qubits)))
+        measurement = Measurement.of_gate(gate, bits)
+        self.measurements.append(measurement)
+        self._instances.setdefault(gate.mkey, []).append(measurement)
+        single = cirq.MeasurementGate(1, key="m")
+        for qubit, bit in zip(qubits, bits, strict=True):
+            self.steps.append(Step(single, (qubit,), bit=bit, source=source))
+
+    def _check_unitary(self, operation: cirq.Operation, gate: cirq.Gate) -> None:
+        if cirq.is_parameterized(gate) or cirq.has_unitary(gate):
+            return
+        raise UnsupportedProgram(
+            f"{self._target} runs gates, measurements and resets, and {operation!r} is a noisy or "
+            "random channel; leave it out, or run on local.simulator or local.density-matrix."
+        )
+
+    def _condition(self, operation: cirq.Operation) -> Condition | None:
+        controls = operation.classical_controls
+        if not controls:
+            return None
+        measured = {
+            key: self._instances_of(key, operation) for control in controls for key in control.keys
+        }
+        read = sorted({bit for control in controls for bit in _bits_read(control, measured)})
+        for instance in itertools.chain.from_iterable(measured.values()):
+            if instance.confusion and not set(read).isdisjoint(instance.bits):
+                raise UnsupportedProgram(
+                    f"{operation!r} depends on key {instance.key!r}, whose confusion map only the "
+                    f"client applies, after {self._target} has run; leave the map out."
+                )
+        return _truth_table(controls, measured, read)
+
+    def _instances_of(
+        self, key: cirq.MeasurementKey, operation: cirq.Operation
+    ) -> Sequence[Measurement]:
+        if key not in self._instances:
+            raise UnsupportedProgram(
+                f"{operation!r} depends on key {str(key)!r} before it is measured; "
+                "measure it in an earlier moment."
+            )
+        return tuple(self._instances[key])
+
+    def check_shapes(self) -> None:
+        for key, instances in self._instances.items():
+            if len({len(instance.bits) for instance in instances}) > 1:
+                raise UnsupportedProgram(
+                    f"Key {str(key)!r} measures different numbers of qubits at different times; "
+                    "give each its own key."
+                )
+
+
+_Measured = Mapping[cirq.MeasurementKey, Sequence[Measurement]]
+
+
+def _bits_read(control: cirq.Condition, measured: _Measured) -> Iterator[int]:
+    """The bits that the condition can depend on."""
+    # Cirq's conditions read one record of a repeated key: the one with their index, or the last.
+    for key in control.keys:
+        index = getattr(control, "index", -1)
+        try:
+            yield from measured[key][index].bits
+        except IndexError:
+            raise UnsupportedProgram(
+                f"The condition {control!r} reads a record of key {str(key)!r} that is not "
+                "measured by then; use a smaller index."
+            ) from None
+
+
+def _truth_table(
+    controls: frozenset[cirq.Condition], measured: _Measured, bits: Sequence[int]
+) -> Condition:
+    """Asks cirq's own conditions about every value of the bits they read."""
+    if len(bits) > _MAX_CONDITION_BITS:
+        raise UnsupportedProgram(
+            f"A condition on {len(bits)} measured bits is too much for one operation; "
+            f"use at most {_MAX_CONDITION_BITS}."
+        )
+    values = []
+    for value in itertools.product((0, 1), repeat=len(bits)):
+        record = _record(measured, dict(zip(bits, value, strict=True)))
+        if all(control.resolve(record) for control in controls):
+            values.append(value)
+    return _without_idle_bits(Condition(tuple(bits), tuple(values)))
+
+
+def _record(measured: _Measured, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:
+    """Cirq's record of the measurements, had the machine measured `value`."""
+    return cirq.ClassicalDataDictionaryStore(
+        _records={
+            key: [
+                tuple(value.get(bit, 0) ^ (k in one.inverted) for k, bit in enumerate(one.bits))
+                for one in instances
+            ]
+            for key, instances in measured.items()
+        },
+        _measured_qubits={
+            key: [tuple(cirq.LineQubit(bit) for bit in one.bits) for one in instances]
+            for key, instances in measured.items()
+        },
+    )
+
+
+def _without_idle_bits(condition: Condition) -> Condition:
+    """Leaves out the bits that do not matter, such as earlier records of a repeated key."""
+    for k in range(len(condition.bits)):
+        fulfilling = set(condition.values)
+        if all((*v[:k], 1 - v[k], *v[k + 1 :]) in fulfilling for v in fulfilling):
+            bits = condition.bits[:k] + condition.bits[k + 1 :]
+            values = tuple(sorted({value[:k] + value[k + 1 :] for value in fulfilling}))
+            return _without_idle_bits(Condition(bits, values))
+    return condition
+
+
+def _samples_at_end(circuit: cirq.AbstractCircuit) -> bool:
+    """Whether nothing but plain measurements is left once the leading unitaries are done.
+
+    The rule is that of `cirq.sim.simulator_base.SimulatorBase._run`.
+    """
+    measured: set[cirq.Qid] = set()
+    for operation in circuit.all_operations():
+        if isinstance(operation.gate, cirq.MeasurementGate):
+            measured.update(operation.qubits)
+        elif not measured.isdisjoint(operation.qubits) or not _is_unitary(operation):
+            return False
+    return True
+
+
+def _is_unitary(operation: cirq.Operation) -> bool:
+    if operation.classical_controls or cirq.is_measurement(operation):
+        return False
+    return cirq.is_parameterized(operation) or cirq.has_unitary(operation)

@@ -1,0 +1,189 @@
+"""Quantinuum: OpenQASM 2 programs, and one string a shot and classical register as the result.
+
+A measured bit has a classical register of its own, so that the order of characters in a register's
+string, which no recording settles, cannot matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cirq
+import numpy as np
+import numpy.typing as npt
+
+from cirq_azure_sessions.errors import ResultFormatError
+from cirq_azure_sessions.formats import openqasm
+from cirq_azure_sessions.formats.compile import Compiler
+from cirq_azure_sessions.formats.decoding import read_json
+from cirq_azure_sessions.formats.layout import Layout, read_layout
+from cirq_azure_sessions.formats.program import Condition, Program, Step
+from cirq_azure_sessions.formats.sweep import translate_sweep
+from cirq_azure_sessions.formats.template import Template
+from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
+from cirq_azure_sessions.result import AzureResult
+
+__all__ = ["QuantinuumFormat"]
+
+
+class _OpenQasm2:
+    """Steps as statements of OpenQASM 2.
+
+    Registers `m0`, `m1`, ... hold the measured bits. OpenQASM 2 compares only a whole register
+    with a number, so a condition on several bits has a register `c0`, `c1`, ... of its own, into
+    which they are measured a second time.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        conditions = (step.condition for step in steps if step.condition is not None)
+        shared = dict.fromkeys(c.bits for c in conditions if len(c.bits) > 1)
+        self.registers = {bits: f"c{number}" for number, bits in enumerate(shared)}
+        self._reused = _bits_of_reused_qubits(steps)
+
+    takes = staticmethod(openqasm.takes)
+    angle = staticmethod(openqasm.angle)
+
+    def write(self, step: Step) -> str:
+        if step.bit is not None:
+            return self._measured(step.qubits[0], step.bit)
+        if step.is_reset:
+            statements = [f"reset q[{step.qubits[0]}];"]
+        else:
+            statements = openqasm.gate_statements(step.gate, step.qubits)
+        if step.condition is not None:
+            prefixes = self._prefixes(step.condition)
+            statements = [f"{prefix} {s}" for prefix in prefixes for s in statements]
+        return "\n".join(statements)
+
+    def _prefixes(self, condition: Condition) -> list[str]:
+        """The ways in which the condition may hold, each as an `if`; at most one does."""
+        name = self.registers.get(condition.bits, f"m{condition.bits[0]}")
+        return [f"if({name}=={_integer(value)})" for value in condition.values]
+
+    def _measured(self, qubit: int, bit: int) -> str:
+        copies = [
+            f"{name}[{bits.index(bit)}]" for bits, name in self.registers.items() if bit in bits
+        ]
+        # A measured ion may be left outside the two states of its qubit. Quantinuum asks for a
+        # reset before it is used again (Azure's page on the provider, "Mid-circuit measurement").
+        prepare = f"reset q[{qubit}];\nif(m{bit}==1) x q[{qubit}];"
+        lines = [f"measure q[{qubit}] -> m{bit}[0];"]
+        for copy in copies:
+            lines += [prepare, f"measure q[{qubit}] -> {copy};"]
+        if bit in self._reused:
+            lines.append(prepare)
+        return "\n".join(lines)
+
+
+class _QuantinuumWriter:
+    """A circuit as Quantinuum takes it."""
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        self._program = program
+        self._dialect = _OpenQasm2(program.steps)
+        gateset = openqasm.make_gateset() if options.compile else None
+        compiler = Compiler(options.target, openqasm.takes, gateset)
+        self.template = Template(program.steps, self._dialect, compiler)
+        self.layout = Layout(
+            target=options.target,
+            repetitions=0,
+            measurements=program.measurements,
+            num_bits=program.num_bits,
+            samples_at_end=program.samples_at_end,
+        )
+        self.metadata = {"qubits": str(program.num_qubits)}
+
+    def payload(self, operations: Sequence[str]) -> bytes:
+        registers = [f"creg m{bit}[1];" for bit in range(self._program.num_bits)]
+        registers += [f"creg {c}[{len(bits)}];" for bits, c in self._dialect.registers.items()]
+        lines = [
+            "OPENQASM 2.0;",
+            'include "qelib1.inc";',
+            f"qreg q[{self._program.num_qubits}];",
+            *registers,
+            *(operation for operation in operations if operation),
+        ]
+        return ("\n".join(lines) + "\n").encode()
+
+
+class QuantinuumFormat:
+    """OpenQASM 2, under the name it has on Azure since Quantinuum was Honeywell's."""
+
+    input_format = "honeywell.openqasm.v1"
+    output_format = "honeywell.quantum-results.v1"
+
+    def translate(
+        self,
+        program: cirq.AbstractCircuit,
+        resolvers: Sequence[cirq.ParamResolver],
+        repetitions: int,
+        options: TranslationOptions,
+    ) -> Translation:
+        """One job a point.
+
+        Raises:
+            UnsupportedProgram: If the circuit holds noise, qudits or loops without an end.
+        """
+        return translate_sweep(
+            program, resolvers, repetitions, options, _QuantinuumWriter, _shots_params
+        )
+
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+        """Reads the registers of the measured bits.
+
+        Raises:
+            ResultFormatError: If one is missing, or is not a string of one bit for each repetition.
+        """
+        document = read_json(payload)
+        if not isinstance(document, dict):
+            raise ResultFormatError(
+                "The result has no registers; fetch the job's output to see it."
+            )
+        bits = np.empty((layout.repetitions, layout.num_bits), dtype=np.uint8)
+        for bit in range(layout.num_bits):
+            bits[:, bit] = _register(document, f"m{bit}", layout.repetitions)
+        records = layout.records(bits, layout.generator())
+        return [AzureResult(params=layout.params, records=records, target=layout.target)]
+
+    def read_layout(self, metadata: Mapping[str, str]) -> Layout:
+        """The layout from the metadata of a job of this package.
+
+        Raises:
+            ResultFormatError: If there is none, or it is damaged.
+        """
+        return read_layout(metadata)
+
+
+def _shots_params(repetitions: int) -> dict[str, Any]:
+    # Recorded jobs say `count`, the SDK of 2026 says `shots`.
+    return {"count": repetitions, "shots": repetitions}
+
+
+def _integer(value: Sequence[int]) -> int:
+    return sum(bit << k for k, bit in enumerate(value))
+
+
+def _bits_of_reused_qubits(steps: Sequence[Step]) -> frozenset[int]:
+    """The bits whose qubits go on, after their measurement, to something other than a reset."""
+    next_step: dict[int, Step] = {}
+    reused = set()
+    for step in reversed(steps):
+        follower = next_step.get(step.qubits[0])
+        if step.bit is None or follower is None:
+            pass
+        elif not follower.is_reset or follower.condition is not None:
+            reused.add(step.bit)
+        next_step.update(dict.fromkeys(step.qubits, step))
+    return frozenset(reused)
+
+
+def _register(document: Mapping[str, Any], name: str, shots: int) -> npt.NDArray[np.uint8]:
+    values = document.get(name)
+    if not isinstance(values, list) or not all(value in ("0", "1") for value in values):
+        raise ResultFormatError(f"The result's register {name!r} is missing, or holds no bits.")
+    if len(values) != shots:
+        raise ResultFormatError(
+            f"The result's register {name!r} holds {len(values)} shots of {shots}."
+        )
+    return np.frombuffer("".join(values).encode(), dtype=np.uint8) - ord("0")
