@@ -61,15 +61,22 @@ class JobBatch:
 
     Attributes:
         requests: The jobs, made when their turn comes.
+        accepted: How many jobs the service has accepted.
         running: The id of each job that was accepted and is not over, by its index.
         stopped_by: The error after which nothing more of the batch is submitted.
         on_change: Called with `submitted`, `done` or `failed` for each job.
     """
 
     requests: Iterable[JobRequest]
+    accepted: int = 0
     running: dict[int, str] = field(default_factory=dict)
     stopped_by: Exception | None = None
     on_change: Callable[[str], None] = lambda change: None
+
+    @property
+    def never_started(self) -> bool:
+        """Whether an error that concerns every job came before the service accepted any."""
+        return self.stopped_by is not None and not self.accepted
 
 
 class JobRunner:
@@ -165,6 +172,7 @@ class JobRunner:
     ) -> Job:
         """Submits the job and waits until it is over, holding a place among the jobs in flight."""
         generation, job = await self._submit(request, stored, batch, workspace)
+        batch.accepted += 1
         batch.running[index] = job.id
         batch.on_change("submitted")
         try:

@@ -135,6 +135,7 @@ class AzureSessionSampler(cirq.Sampler):
 
         Raises:
             UnsupportedProgram: If a point cannot be run on the target; nothing was sent then.
+            PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every result that came home.
             SweepTimeout: If `timeout` ran out, likewise.
         """
@@ -142,14 +143,15 @@ class AzureSessionSampler(cirq.Sampler):
         if sweep is None:
             return cirq.Simulator().run_sweep(program, params, repetitions)
         results: list[AzureResult | None] = [None] * len(sweep)
-        call = self._pool.loop.start(self._collect(sweep, results))
+        batch = JobBatch(sweep.requests())
+        call = self._pool.loop.start(self._collect(sweep, batch, results))
         try:
             timed_out = await AwaitableFuture.wrap(call.future)
         except BaseException:
             call.cancel()
             raise
         if sweep.failures and (timed_out or self._on_error == "raise"):
-            raise sweep.error(results, timed_out=timed_out)
+            raise _error_of(sweep, batch, results, timed_out=timed_out)
         return results  # type: ignore[return-value]  # None only where on_error asks for it
 
     # Beside cirq's interface
@@ -172,7 +174,8 @@ class AzureSessionSampler(cirq.Sampler):
         if sweep is None:
             yield from enumerate(cirq.Simulator().run_sweep(program, params, repetitions))
             return
-        arriving = self._arriving(sweep, JobBatch(sweep.requests()))
+        batch = JobBatch(sweep.requests())
+        arriving = self._arriving(sweep, batch)
         loop = self._pool.loop
         try:
             while (arrived := loop.run(_next(arriving))) is not None:
@@ -180,7 +183,7 @@ class AzureSessionSampler(cirq.Sampler):
         finally:
             loop.run(arriving.aclose())
         if sweep.failures and self._on_error == "raise":
-            raise sweep.error([None] * len(sweep), timed_out=False)
+            raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -219,6 +222,7 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int
     ) -> Sweep | None:
         """Checks and translates everything; None if there is nothing to send."""
+        self._pool.check_open()
         resolvers = list(cirq.to_resolvers(params))
         _check(program, resolvers, repetitions)
         if not resolvers or not repetitions:
@@ -241,9 +245,10 @@ class AzureSessionSampler(cirq.Sampler):
             return (self._seed % 2**64, call)
         return (int(self._random_state.randint(2**31)), call)
 
-    async def _collect(self, sweep: Sweep, results: list[AzureResult | None]) -> bool:
+    async def _collect(
+        self, sweep: Sweep, batch: JobBatch, results: list[AzureResult | None]
+    ) -> bool:
         """Fills in the results; returns whether the time ran out."""
-        batch = JobBatch(sweep.requests())
 
         async def fill() -> None:
             async for point, result in self._arriving(sweep, batch):
@@ -266,6 +271,15 @@ class AzureSessionSampler(cirq.Sampler):
 
 async def _next(arriving: AsyncGenerator[Arrived, None]) -> Arrived | None:
     return await anext(arriving, None)
+
+
+def _error_of(
+    sweep: Sweep, batch: JobBatch, results: list[AzureResult | None], *, timed_out: bool
+) -> Exception:
+    """What stopped the sweep before its first job, or else an error with all that came home."""
+    if batch.never_started and batch.stopped_by is not None:
+        return batch.stopped_by
+    return sweep.error(results, timed_out=timed_out)
 
 
 def _check(

@@ -182,8 +182,7 @@ class SessionPool:
         self._close(drain=True, cancel=cancel)
 
     def __enter__(self) -> SessionPool:
-        with self._lock:
-            self._refuse_if_closed()
+        self.check_open()
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
@@ -231,6 +230,11 @@ class SessionPool:
     def journal(self) -> Any:
         """The record of submitted jobs, or None."""
         return self._journal
+
+    def check_open(self) -> None:
+        """Raises `PoolClosed` if the pool is closed."""
+        with self._lock:
+            self._refuse_if_closed()
 
     def workspace_for(self, target: str) -> WorkspacePort:
         """The workspace that takes jobs for this target; `UnsupportedTarget` if there is none."""

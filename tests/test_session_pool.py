@@ -412,16 +412,17 @@ def test_an_error_in_a_subscriber_changes_nothing(
 _CHILD = textwrap.dedent(
     """
     import asyncio, atexit, os, signal, sys
-    from cirq_azure_sessions import LocalWorkspace, SessionPool
 
-    workspace = LocalWorkspace()
-
+    # Registered first, hence called last, when the pools are closed.
     @atexit.register
     def tell():
         async def statuses():
             return [session.status.value async for session in workspace.list_sessions()]
         print(",".join(asyncio.run(statuses())), flush=True)
 
+    from cirq_azure_sessions import LocalWorkspace, SessionPool
+
+    workspace = LocalWorkspace()
     pool = SessionPool(workspace)
     pool.session("local.simulator")
     {ending}
