@@ -1,0 +1,70 @@
+"""What differs between the API versions that clients name in `api-version`.
+
+Three generations are known: that of `2024-10-01-preview` and that of `2025-12-01-preview` from
+recordings, that of `2026-01-15-preview` from the SDK's source. A version counts to the last
+generation that began before it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cirq_azure_sessions.emulator.api_error import ApiError
+
+__all__ = ["ApiVersion"]
+
+_FORM = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiVersion:
+    """An API version by the date in its name."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> ApiVersion:
+        """Reads the query parameter.
+
+        Raises:
+            ApiError: If it is missing or not a version's name.
+        """
+        if not text:
+            raise ApiError(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.",
+            )
+        if not _FORM.fullmatch(text):
+            raise ApiError(
+                400,
+                "InvalidApiVersionParameter",
+                "The api-version is a date, such as 2026-01-15-preview.",
+            )
+        return cls(text)
+
+    @property
+    def has_bare_uris(self) -> bool:
+        """Whether PUT and list answers give the addresses of blobs without a SAS."""
+        return self.name >= "2025"
+
+    @property
+    def lists_newest_first(self) -> bool:
+        """Whether a session's jobs come newest first."""
+        return self.name >= "2025"
+
+    @property
+    def has_modification_times(self) -> bool:
+        """Whether jobs have `lastModifiedTime`, and jobs and sessions `jobPriority`."""
+        return self.name >= "2025"
+
+    @property
+    def has_priorities(self) -> bool:
+        """Whether jobs and sessions have `priority` (`Standard` or `High`), and jobs `usage`."""
+        return self.name >= "2026"
+
+    @property
+    def makes_containers(self) -> bool:
+        """Whether `sasUri` makes the container that it gives access to; else the client does."""
+        return self.name >= "2026"

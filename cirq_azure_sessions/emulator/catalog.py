@@ -1,0 +1,137 @@
+"""The providers and targets of the emulated workspace, and whether they take jobs.
+
+Targets, their order, queue times and status pages are those of the recordings (`providerStatus` in
+October and November 2025, and what August 2024 had beyond it). Only the availability differs: in
+the recordings some targets were down on the day; here all are up until `set_availability` says
+otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["TEST_PROVIDER", "Catalog"]
+
+TEST_PROVIDER = "Microsoft.Test.FirstParty"
+
+# Azure's words. A degraded target takes jobs without running them, an unavailable one takes none.
+AVAILABLE, DEGRADED, UNAVAILABLE = "Available", "Degraded", "Unavailable"
+
+# Average queue times in seconds, by provider and target.
+_TARGETS: dict[str, dict[str, int]] = {
+    "ionq": {
+        "ionq.qpu.aria-1": 0,
+        "ionq.qpu.aria-2": 0,
+        "ionq.simulator": 3,
+        "ionq.qpu.forte-1": 0,
+        "ionq.qpu.forte-enterprise-1": 0,
+    },
+    "pasqal": {"pasqal.sim.emu-tn": 0, "pasqal.qpu.fresnel": 0},
+    "quantinuum": {
+        "quantinuum.qpu.h1-1": 93331,
+        "quantinuum.sim.h1-1sc": 52,
+        "quantinuum.sim.h1-1e": 7324,
+        "quantinuum.qpu.h2-1": 248309,
+        "quantinuum.sim.h2-1sc": 1,
+        "quantinuum.sim.h2-1e": 199773,
+        "quantinuum.qpu.h2-2": 0,
+        "quantinuum.sim.h2-2sc": 14,
+        "quantinuum.sim.h2-2e": 987,
+        "quantinuum.sim.h1-1sc-preview": 52,
+        "quantinuum.sim.h1-1e-preview": 7324,
+        "quantinuum.sim.h1-2e-preview": 0,
+        "quantinuum.qpu.h1-1-preview": 93331,
+    },
+    "rigetti": {
+        "rigetti.sim.qvm": 5,
+        "rigetti.qpu.ankaa-2": 5,
+        "rigetti.qpu.ankaa-3": 5,
+        "rigetti.qpu.cepheus-1-36q": 5,
+    },
+    "microsoft-qc": {"microsoft.estimator": 0},
+    "qci": {"qci.simulator": 0, "qci.machine1": 0, "qci.simulator.noisy": 0},
+    TEST_PROVIDER: {
+        "echo-rigetti": 1,
+        "echo-quantinuum": 1,
+        "echo-qci": 1,
+        "echo-ionq": 1,
+        "echo-aquarius": 1,
+        "sparse-sim-rigetti": 1,
+        "sparse-sim-quantinuum": 1,
+        "sparse-sim-qci": 1,
+        "sparse-sim-ionq": 1,
+        "echo-output": 1,
+    },
+}
+
+_STATUS_PAGES: dict[str, str | None] = {
+    "ionq": "https://status.ionq.co",
+    "quantinuum": "https://calendar.qapi.quantinuum.com/?target={machine}&key=PLACEHOLDER",
+    "rigetti": "https://rigetti.statuspage.io/",
+    "pasqal": "",
+    TEST_PROVIDER: "",
+}
+
+
+class Catalog:
+    """Which targets there are, and the availability of each."""
+
+    def __init__(self) -> None:
+        # State: the availability of every target. Read and written on the server's loop, or from
+        # any thread: each is one operation on a dict.
+        self._availability = {
+            target: AVAILABLE for targets in _TARGETS.values() for target in targets
+        }
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The ids of all targets."""
+        return tuple(self._availability)
+
+    def availability(self, target: str) -> str | None:
+        """`Available`, `Degraded` or `Unavailable`; None for a target that does not exist."""
+        return self._availability.get(target.lower())
+
+    def set_availability(self, target: str, availability: str) -> None:
+        """Takes a target down, or up again.
+
+        Raises:
+            ValueError: If there is no such target, or no such word.
+        """
+        word = availability.capitalize()
+        if word not in (AVAILABLE, DEGRADED, UNAVAILABLE):
+            raise ValueError(f"A target is Available, Degraded or Unavailable, not {availability}.")
+        if target not in self._availability:
+            raise ValueError(f"There is no target {target}; see `targets` for those there are.")
+        self._availability[target] = word
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The entries of `providerStatus`."""
+        return [
+            {
+                "id": provider,
+                "currentAvailability": self._provider_availability(targets),
+                "targets": [
+                    self._target_document(provider, target, seconds)
+                    for target, seconds in targets.items()
+                ],
+            }
+            for provider, targets in _TARGETS.items()
+        ]
+
+    def _target_document(self, provider: str, target: str, queue_time: int) -> dict[str, Any]:
+        machine = target.rpartition(".")[2].upper()
+        page = _STATUS_PAGES.get(provider)
+        return {
+            "id": target,
+            "currentAvailability": self._availability[target],
+            "averageQueueTime": queue_time,
+            "statusPage": page.format(machine=machine) if page else page,
+        }
+
+    def _provider_availability(self, targets: dict[str, int]) -> str:
+        found = {self._availability[target] for target in targets}
+        if found == {UNAVAILABLE}:
+            return UNAVAILABLE
+        # In the recordings a provider is Available while one of its targets is.
+        return AVAILABLE if AVAILABLE in found else DEGRADED

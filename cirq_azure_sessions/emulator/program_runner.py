@@ -1,0 +1,80 @@
+"""Runs the programs of emulated jobs: from the storage, through the simulators, to the storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+
+from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.emulator.storage_error import StorageError
+from cirq_azure_sessions.local_workspace import ProgramError
+from cirq_azure_sessions.model import JobRequest
+
+__all__ = ["ProgramRunner"]
+
+_JSON_FORMATS = ("ionq.quantum-results.v1", "microsoft.quantum-log.v1")
+
+
+class ProgramRunner:
+    """The backend of every emulated target; called on worker threads.
+
+    Args:
+        storage: Where programs come from and results go.
+        run: Runs a coroutine on the server's loop, where the storage lives, and waits for it.
+        seed: Makes results repeat; None draws fresh entropy.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        run: Callable[[Coroutine[Any, Any, Any]], Any],
+        seed: int | None = None,
+    ) -> None:
+        self._storage = storage
+        self._run = run
+        self._entropy = np.random.SeedSequence(seed).entropy
+
+    def __call__(self, request: JobRequest) -> None:
+        """Runs a job's program and stores its result.
+
+        Raises:
+            ProgramError: If the program is at fault, or a failure was asked for.
+        """
+        program: StoredProgram = request.payload
+        if program.fault is not None and program.fault.end == "fail":
+            raise ProgramError(program.fault.code, program.fault.message)
+        output = programs.run(
+            target=request.target,
+            provider=program.provider,
+            input_format=request.input_format,
+            output_format=request.output_format,
+            payload=self._read(program),
+            input_params=request.input_params,
+            rng=self._generator(request),
+        )
+        self._write(program, request.output_format, output)
+
+    def _read(self, program: StoredProgram) -> bytes:
+        if program.container is None or program.blob is None:
+            raise ProgramError("InvalidInputData", "The inputDataUri is not in this storage.")
+        try:
+            content: bytes = self._run(self._storage.read(program.container, program.blob))
+        except StorageError:
+            raise ProgramError("InvalidInputData", "There is no blob at inputDataUri.") from None
+        return content
+
+    def _write(self, program: StoredProgram, output_format: str, output: bytes) -> None:
+        is_json = output_format in _JSON_FORMATS
+        content_type = "application/json" if is_json else "application/octet-stream"
+        blob = result_blob(output_format)
+        assert program.container is not None
+        self._run(self._storage.write(program.container, blob, output, content_type))
+
+    def _generator(self, request: JobRequest) -> np.random.Generator:
+        """A generator of the job's own: its results depend on no other job."""
+        key = np.frombuffer(request.id.encode(), dtype=np.uint8).tolist()
+        return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=tuple(key)))

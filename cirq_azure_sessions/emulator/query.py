@@ -1,0 +1,292 @@
+"""What a list request asks for: `filter`, `orderby`, `skip` and `top`, without the `$` of OData.
+
+The grammar covers every form that the SDK writes (AZURE_WIRE, section 4) and what follows from it:
+
+    filter     = all ("or" all)*
+    all        = one ("and" one)*
+    one        = "(" filter ")" | "startswith" "(" field "," string ")" | field operator value
+    operator   = "eq" | "ne" | "ge" | "gt" | "le" | "lt"
+    value      = string | date | date and time
+    orderby    = field ["asc" | "desc"]
+
+Anything else is a `QueryError`. An item's fields are read through a function, so that this module
+knows neither jobs nor sessions.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from cirq_azure_sessions.workspace import JOBS_PER_PAGE
+
+__all__ = ["FIELDS", "ListQuery", "QueryError", "parse_filter", "parse_query", "select"]
+
+T = TypeVar("T")
+
+# How a field of one item is read: text, or for CreationTime seconds since the Unix epoch.
+Reader = Callable[[str], Any]
+Predicate = Callable[[Reader], bool]
+
+FIELDS = ("Name", "ItemType", "JobType", "ProviderId", "Target", "State", "CreationTime")
+_FIELD_NAMES = {name.lower(): name for name in FIELDS}
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    name: getattr(operator, name) for name in ("eq", "ne", "ge", "gt", "le", "lt")
+}
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<string>'(?:[^']|'')*')
+          |(?P<word>[A-Za-z]\w*)
+          |(?P<date>\d[\d:.TZ+-]*)
+          |(?P<mark>[(),]))""",
+    re.VERBOSE | re.ASCII,
+)
+
+# Parentheses inside parentheses: far more than the SDK writes, far fewer than Python's stack takes.
+_DEEPEST = 16
+
+
+class QueryError(ValueError):
+    """The list request is not in the grammar."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A list request, understood.
+
+    Attributes:
+        texts: `filter` and `orderby` as they came, for the link to the next page.
+        predicate: Which items belong to the list; None for all.
+        order: The field to sort by; None for the list's own order.
+    """
+
+    texts: Mapping[str, str]
+    predicate: Predicate | None
+    order: str | None
+    descending: bool
+    skip: int
+    top: int
+
+    def next_query(self, api_version: str) -> str:
+        """The query string that asks for the page after this one."""
+        following = {"skip": str(self.skip + self.top), "top": str(self.top)}
+        return urlencode({"api-version": api_version, **self.texts, **following}, quote_via=quote)
+
+
+def parse_query(query: Mapping[str, str]) -> ListQuery:
+    """Reads the parameters of a list request.
+
+    Raises:
+        QueryError: If one of them is not in the grammar.
+    """
+    texts = {name: query[name] for name in ("filter", "orderby") if query.get(name)}
+    order, descending = _parse_orderby(texts["orderby"]) if "orderby" in texts else (None, False)
+    return ListQuery(
+        texts=texts,
+        predicate=parse_filter(texts["filter"]) if "filter" in texts else None,
+        order=order,
+        descending=descending,
+        skip=_parse_count(query, "skip", default=0, least=0),
+        top=min(_parse_count(query, "top", default=JOBS_PER_PAGE, least=1), JOBS_PER_PAGE),
+    )
+
+
+def select(
+    items: Sequence[T],
+    query: ListQuery,
+    read: Callable[[T, str], Any],
+    *,
+    newest_first: bool = False,
+) -> tuple[list[T], bool]:
+    """The page of `items` that a query asks for, and whether more follow it.
+
+    Without a filter, and in the order of creation, it looks at no item outside of the page.
+
+    Args:
+        items: Oldest first.
+        query: What is asked for.
+        read: Gives an item's field by name.
+        newest_first: The list's own order, where the query names none.
+    """
+    backwards = query.descending if query.order else newest_first
+    if query.order not in (None, "CreationTime"):
+        items = sorted(items, key=lambda item: read(item, str(query.order)))
+    if query.predicate is None:
+        page = _cut(items, query.skip, query.top + 1, backwards)
+    else:
+        matches = query.predicate
+        ordered = reversed(items) if backwards else iter(items)
+        fitting = (item for item in ordered if matches(lambda name: read(item, name)))  # noqa: B023
+        page = list(islice(fitting, query.skip, query.skip + query.top + 1))
+    return page[: query.top], len(page) > query.top
+
+
+def parse_filter(text: str) -> Predicate:
+    """Compiles the text of a filter.
+
+    Raises:
+        QueryError: If it is not in the grammar.
+    """
+    parser = _FilterParser(text)
+    predicate = parser.any_of()
+    parser.expect_end()
+    return predicate
+
+
+class _FilterParser:
+    """Recursive descent, one method a rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = _tokenize(text)
+        self._position = 0
+        self._depth = 0
+
+    def any_of(self) -> Predicate:
+        choices = [self._all_of()]
+        while self._skip_word("or"):
+            choices.append(self._all_of())
+        return choices[0] if len(choices) == 1 else lambda read: any(c(read) for c in choices)
+
+    def expect_end(self) -> None:
+        if self._position < len(self._tokens):
+            raise self._error()
+
+    def _all_of(self) -> Predicate:
+        parts = [self._one()]
+        while self._skip_word("and"):
+            parts.append(self._one())
+        return parts[0] if len(parts) == 1 else lambda read: all(p(read) for p in parts)
+
+    def _one(self) -> Predicate:
+        if self._skip_mark("("):
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise self._error()
+            inner = self.any_of()
+            self._depth -= 1
+            self._take_mark(")")
+            return inner
+        if self._skip_word("startswith"):
+            return self._starts_with()
+        return self._comparison()
+
+    def _starts_with(self) -> Predicate:
+        self._take_mark("(")
+        field = self._field()
+        self._take_mark(",")
+        prefix = self._value(field)
+        self._take_mark(")")
+        if not isinstance(prefix, str):
+            raise self._error()
+        return lambda read: str(read(field)).startswith(prefix)
+
+    def _comparison(self) -> Predicate:
+        field = self._field()
+        compare = _OPERATORS.get(self._take("word").lower())
+        if compare is None:
+            raise self._error()
+        value = self._value(field)
+        if field in ("Name", "CreationTime"):
+            return lambda read: compare(read(field), value)
+        # The rest are the service's own words, whose case varies between its versions.
+        folded = str(value).lower()
+        return lambda read: compare(str(read(field)).lower(), folded)
+
+    def _field(self) -> str:
+        field = _FIELD_NAMES.get(self._take("word").lower())
+        if field is None:
+            raise self._error()
+        return field
+
+    def _value(self, field: str) -> str | float:
+        if field == "CreationTime":
+            kind, text = self._take_any()
+            return _parse_time(text[1:-1] if kind == "string" else text)
+        value = self._take("string")[1:-1].replace("''", "'")
+        # From Python 3.11 on the SDK writes a status given as an enum by its Python name:
+        # State eq 'JobStatus.SUCCEEDED'.
+        return value.rpartition(".")[2].replace("_", "") if field == "State" else value
+
+    def _take(self, kind: str) -> str:
+        found, text = self._take_any()
+        if found != kind:
+            raise self._error()
+        return text
+
+    def _take_any(self) -> tuple[str, str]:
+        if self._position >= len(self._tokens):
+            raise self._error()
+        self._position += 1
+        return self._tokens[self._position - 1]
+
+    def _take_mark(self, mark: str) -> None:
+        if not self._skip_mark(mark):
+            raise self._error()
+
+    def _skip_mark(self, mark: str) -> bool:
+        return self._skip(("mark", mark))
+
+    def _skip_word(self, word: str) -> bool:
+        return self._skip(("word", word))
+
+    def _skip(self, wanted: tuple[str, str]) -> bool:
+        here = self._tokens[self._position : self._position + 1]
+        found = [(kind, text.lower()) for kind, text in here] == [wanted]
+        self._position += found
+        return found
+
+    def _error(self) -> QueryError:
+        return QueryError(f"The filter is not understood from its part {self._position + 1} on.")
+
+
+def _tokenize(text: str) -> list[tuple[str, str]]:
+    tokens = []
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise QueryError(f"The filter has an unexpected character at {position + 1}.")
+        tokens.append((str(match.lastgroup), match.group(str(match.lastgroup))))
+        position = match.end()
+    return tokens
+
+
+def _parse_orderby(text: str) -> tuple[str, bool]:
+    field, _, direction = text.strip().partition(" ")
+    name = _FIELD_NAMES.get(field.lower())
+    direction = direction.strip().lower() or "asc"
+    if name is None or direction not in ("asc", "desc"):
+        raise QueryError("The orderby takes a field's name, then asc or desc.")
+    return name, direction == "desc"
+
+
+def _parse_count(query: Mapping[str, str], name: str, *, default: int, least: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < least:
+        raise QueryError(f"The parameter {name} takes a whole number from {least} on.")
+    return int(text)
+
+
+def _parse_time(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise QueryError("A CreationTime is compared with a date such as 2024-04-01.") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _cut(items: Sequence[T], skip: int, count: int, backwards: bool) -> list[T]:
+    if not backwards:
+        return list(items[skip : skip + count])
+    last = len(items) - skip
+    return list(reversed(items[max(last - count, 0) : max(last, 0)]))

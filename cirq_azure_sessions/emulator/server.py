@@ -1,0 +1,211 @@
+"""An Azure Quantum workspace on loopback HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from cirq_azure_sessions.clock import Clock, ShiftedClock
+from cirq_azure_sessions.emulator.blob_service import BlobService
+from cirq_azure_sessions.emulator.catalog import Catalog
+from cirq_azure_sessions.emulator.control import Control
+from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
+from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.program_runner import ProgramRunner
+from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.responses import refusal, translate
+from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
+from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.local_workspace import LocalWorkspace
+from cirq_azure_sessions.loop_thread import LoopThread
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import azure.quantum
+
+__all__ = ["EmulatorServer"]
+
+_KEY_HEADER = "x-ms-quantum-api-key"
+
+# Programs and results; Azure takes far larger blobs, in blocks.
+_LARGEST_BODY = 256 * 1024 * 1024
+
+_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+_RESOURCE_GROUP = "myresourcegroup"
+_WORKSPACE = "myworkspace"
+_LOCATION = "eastus"
+
+
+class EmulatorServer:
+    """A server on its own thread that answers as an Azure Quantum workspace does.
+
+        with EmulatorServer() as server:
+            pool = SessionPool(server.workspace())
+
+    Args:
+        host: Where to listen. Anything but loopback lets others in who know the key.
+        port: Where to listen; 0 takes a free port.
+        key: What clients send as `x-ms-quantum-api-key`; made up if not given.
+        clock: The service's time; by default the machine's, which `clock.advance` puts forward.
+        latency: Seconds that every request waits, on the clock.
+        session_timeout: Seconds of idleness after which a session times out.
+        seed: Makes the results of jobs repeat.
+
+    Attributes:
+        key: The key that opens the workspace. A secret.
+        clock: The service's time.
+        faults: What goes wrong next.
+        requests: Counts of requests and connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        key: str | None = None,
+        clock: Clock | None = None,
+        latency: float = 0.0,
+        session_timeout: float = 600.0,
+        seed: int | None = None,
+    ) -> None:
+        self.key = key or secrets.token_urlsafe(32)
+        self.clock: Clock = clock or ShiftedClock()
+        self.faults = Faults(latency)
+        self.requests = Requests()
+        self._catalog = Catalog()
+        self._session_timeout = session_timeout
+        self._seed = seed
+        # A listening socket exists from the start, so that the endpoint is known before `start`.
+        self._socket = _listen(host, port)
+        self._loop = LoopThread("emulator")
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the service, such as `http://127.0.0.1:8080`."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def resource_id(self) -> str:
+        """The workspace's resource id, as `azure.quantum.Workspace` takes it."""
+        return (
+            f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/{_RESOURCE_GROUP}"
+            f"/providers/Microsoft.Quantum/Workspaces/{_WORKSPACE}"
+        )
+
+    @property
+    def connection_string(self) -> str:
+        """What `Workspace.from_connection_string` would take if the SDK took such an address."""
+        return (
+            f"SubscriptionId={_SUBSCRIPTION};ResourceGroupName={_RESOURCE_GROUP};"
+            f"WorkspaceName={_WORKSPACE};ApiKey={self.key};QuantumEndpoint={self.endpoint}/;"
+        )
+
+    def workspace(self) -> azure.quantum.Workspace:
+        """A new, unmodified `azure.quantum.Workspace` that is connected to this server."""
+        from azure.core.credentials import AzureKeyCredential
+        from azure.quantum import Workspace
+
+        return Workspace(
+            resource_id=self.resource_id,
+            location=_LOCATION,
+            credential=AzureKeyCredential(self.key),
+            _quantum_endpoint=self.endpoint,
+        )
+
+    def set_availability(self, target: str, availability: str) -> None:
+        """Makes a target `Available`, `Degraded` or `Unavailable`.
+
+        Raises:
+            ValueError: If there is no such target or no such word.
+        """
+        self._catalog.set_availability(target, availability)
+
+    def start(self) -> None:
+        """Begins to serve; on return the server answers."""
+        self._loop.run(self._start())
+
+    def stop(self) -> None:
+        """Ends serving and forgets everything; harmless if it has not started."""
+        self._loop.run(self._stop())
+        self._loop.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    async def _start(self) -> None:
+        self._runner = web.AppRunner(self._application(), access_log=None)
+        await self._runner.setup()
+        connect = self._runner.server
+        assert connect is not None
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self.requests.counting(connect), sock=self._socket
+        )
+
+    async def _stop(self) -> None:
+        if self._runner is not None and self._listener is not None:
+            self._listener.close()
+            await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        storage = LocalStorage(self.endpoint, self.clock, lifetimes=self.faults.sas_lifetime)
+        runner = ProgramRunner(storage, self._loop.run, self._seed)
+        workspace = LocalWorkspace(
+            session_timeout=self._session_timeout,
+            clock=self.clock,
+            backends=dict.fromkeys(self._catalog.targets, runner),
+        )
+        routes = WorkspaceRoutes(workspace, storage, self._catalog)
+        application = web.Application(
+            client_max_size=_LARGEST_BODY,
+            middlewares=[
+                fault_middleware(self.faults, self.requests, self.clock),
+                _refusing(self.key),
+            ],
+        )
+        application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
+        Control(self.faults, self.requests, self.clock).add_routes(application.router)
+        BlobService(storage, self.clock).add_routes(application.router)
+        return application
+
+    def __repr__(self) -> str:
+        return f"EmulatorServer({self.endpoint!r})"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def _refusing(key: str) -> Middleware:
+    """Lets in who has the key, and turns errors into answers."""
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        needs_key = request.path.startswith(("/subscriptions/", "/emulator/"))
+        given = request.headers.get(_KEY_HEADER, "")
+        if needs_key and not hmac.compare_digest(given.encode(), key.encode()):
+            return web.Response(
+                status=401, headers={"www-authenticate": 'Bearer error="invalid_token"'}
+            )
+        try:
+            return await handler(request)
+        except Exception as error:
+            return refusal(translate(error))
+
+    return refuse

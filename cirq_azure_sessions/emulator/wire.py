@@ -1,0 +1,226 @@
+"""Sessions and jobs as JSON documents, field by field as recorded.
+
+The service is not of one mind about times, and the documents follow it: a session's end in `Z`; a
+job's `creationTime` and `lastModifiedTime` end in `+00:00` in answers to PUT and GET and in `Z` in
+lists; `beginExecutionTime` and `endExecutionTime` are written as the provider writes them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+from cirq_azure_sessions.emulator.api_version import ApiVersion
+from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.local_workspace import JobDetails
+from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, Session
+
+__all__ = ["JobView", "SessionNotes", "job_document", "output_blob", "session_document"]
+
+_ZULU = "Z"
+_OFFSET = "+00:00"
+
+# IonQ's and the test provider's clocks tick in milliseconds.
+_MILLISECOND_PROVIDERS = ("ionq", "microsoft.test.firstparty", "microsoft.test")
+
+
+class JobView(enum.Enum):
+    """In what kind of answer a job appears."""
+
+    PUT = "put"
+    GET = "get"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionNotes:
+    """What the service gives back of a session's request and a workspace need not know."""
+
+    provider: str
+    priority: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+def session_document(session: Session, notes: SessionNotes, version: ApiVersion) -> dict[str, Any]:
+    """A session; it looks the same in every kind of answer."""
+    return {
+        "status": session.status.value,
+        "jobFailurePolicy": session.job_failure_policy.value,
+        **_priorities(notes.priority, version),
+        **({"tags": list(notes.tags)} if version.has_priorities else {}),
+        "name": session.name,
+        "id": session.id,
+        "providerId": notes.provider,
+        "target": session.target,
+        "creationTime": format_time(session.creation_time, _ZULU),
+        "endExecutionTime": format_time(session.end_time, _ZULU),
+        "costEstimate": _cost_document(session.cost),
+        "itemType": "Session",
+    }
+
+
+def job_document(
+    job: Job, details: JobDetails, storage: Storage, view: JobView, version: ApiVersion
+) -> dict[str, Any]:
+    """A job as an answer of this kind shows it.
+
+    Args:
+        job: The job's state.
+        details: What else is known of it; the payload of its request is a `StoredProgram`.
+        storage: Signs the addresses of blobs.
+        view: The kind of answer.
+        version: The API version that the client speaks.
+    """
+    request = details.request
+    program: StoredProgram = request.payload
+    uris = _job_uris(job, program, storage, view, version)
+    zone = _ZULU if view is JobView.LIST else _OFFSET
+    return {
+        "containerUri": uris.container,
+        "inputDataUri": uris.input,
+        "inputDataFormat": request.input_format,
+        "inputParams": request.input_params,
+        "metadata": request.metadata or None,
+        "sessionId": job.session_id,
+        **_priorities(request.priority, version),
+        "status": job.status.value,
+        "jobType": "QuantumComputing",
+        "outputDataFormat": request.output_format,
+        "outputDataUri": uris.output,
+        "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
+        "cancellationTime": format_time(details.cancellation_time, zone),
+        **_modification(details.last_modified_time, zone, version),
+        "quantumComputingData": None if view is JobView.PUT else {"count": _count(request)},
+        "errorData": _error_document(job),
+        "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
+        "tags": list(job.tags),
+        "name": job.name,
+        "id": job.id,
+        "providerId": program.provider,
+        "target": job.target,
+        "creationTime": format_time(job.creation_time, zone),
+        "endExecutionTime": _execution_time(job.end_time, program.provider, zone),
+        "costEstimate": _cost_document(job.cost),
+        "itemType": "Job",
+    }
+
+
+def output_blob(job: Job) -> str:
+    """The blob that `outputDataUri` names: the result's, once there is one.
+
+    A provider's own format is in `rawOutputData`, after a failure too; `outputData` stands for what
+    is still to come, for what the service translates, and for what it failed to translate.
+    """
+    never_ran = not job.is_final or job.status is JobStatus.CANCELLED
+    if never_ran or job.error_code == "CannotTranslateOutputData":
+        return "outputData"
+    return result_blob(job.output_format)
+
+
+def format_time(seconds: float | None, zone: str) -> str | None:
+    """A time as .NET writes it: no zeros at the end of the fraction, and no empty fraction."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return text.rstrip("0").rstrip(".") + zone
+
+
+def _execution_time(seconds: float | None, provider: str, zone: str) -> str | None:
+    if seconds is None:
+        return None
+    if provider in _MILLISECOND_PROVIDERS:
+        return format_time(round(seconds, 3), _ZULU)
+    return format_time(seconds, zone if provider == "quantinuum" else _ZULU)
+
+
+@dataclass(frozen=True, slots=True)
+class _JobUris:
+    container: str
+    input: str
+    output: str
+
+
+def _job_uris(
+    job: Job, program: StoredProgram, storage: Storage, view: JobView, version: ApiVersion
+) -> _JobUris:
+    container, blob = program.container, output_blob(job)
+    if container is None or program.blob is None:
+        return _JobUris(program.container_uri, program.input_uri, f"{program.container_uri}/{blob}")
+    if view is JobView.GET:
+        return _JobUris(
+            storage.container_sas_uri(container, "rl" if version.has_bare_uris else "rcwl"),
+            storage.blob_sas_uri(container, program.blob, "r", _filename(job, "input")),
+            storage.blob_sas_uri(container, blob, "r", _filename(job, "output")),
+        )
+    if version.has_bare_uris:
+        return _JobUris(
+            program.container_uri,
+            program.input_uri,
+            _with_port(storage.blob_uri(container, blob)),
+        )
+    # The generation of 2024 gave signed addresses in every answer but for the input in that to PUT.
+    signed_input = storage.blob_sas_uri(container, program.blob, "rcw")
+    return _JobUris(
+        storage.container_sas_uri(container),
+        program.input_uri if view is JobView.PUT else signed_input,
+        storage.blob_sas_uri(container, blob, "rcw"),
+    )
+
+
+def _filename(job: Job, kind: str) -> str:
+    return f"{quote_plus(job.name)}-{job.id}.{kind}.json"
+
+
+def _with_port(uri: str) -> str:
+    """The address with its port written out, as the service gives `outputDataUri`."""
+    parts = urlsplit(uri)
+    if parts.port is not None:
+        return uri
+    port = 443 if parts.scheme == "https" else 80
+    return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
+
+
+def _priorities(priority: str | None, version: ApiVersion) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    if version.has_modification_times:
+        document["jobPriority"] = "Basic"
+    if version.has_priorities:
+        document["priority"] = priority or "Standard"
+    return document
+
+
+def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]:
+    modified = format_time(time, zone)
+    document: dict[str, Any] = {}
+    if version.has_modification_times:
+        document["lastModifiedTime"] = modified
+    if version.has_priorities:
+        document |= {"lastUpdatedTime": modified, "usage": None}
+    return document
+
+
+def _count(request: JobRequest) -> int:
+    """How many programs a job holds: the entries of `items`, or one."""
+    items = request.input_params.get("items")
+    return len(items) if isinstance(items, list) and items else 1
+
+
+def _error_document(job: Job) -> dict[str, str] | None:
+    if not job.error_code:
+        return None
+    return {"code": job.error_code, "message": job.error_message}
+
+
+def _cost_document(cost: Cost | None) -> Mapping[str, Any] | None:
+    if cost is None:
+        return None
+    return {
+        "currencyCode": cost.currency,
+        "events": [dict(event) for event in cost.events],
+        "estimatedTotal": cost.total,
+    }
