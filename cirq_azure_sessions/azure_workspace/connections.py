@@ -1,0 +1,229 @@
+"""The connections under a workspace's requests: one bounded set for the service and its storage.
+
+azure-core's pipelines over aiohttp. Four defaults of theirs would break promises of this package,
+and are replaced here:
+
+- aiohttp sends a PUT again by itself when a connection is lost, also the PUT of a job;
+- with `trust_env`, aiohttp looks for proxies and `.netrc` on threads, twice a request;
+- names are resolved, and credentials asked, on threads that are not to be had at interpreter exit,
+  when sessions are still to be closed;
+- a connector that dies in the child of a fork takes the parent's sockets out of the parent's
+  event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import urllib.request
+import weakref
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from azure.core.pipeline import AsyncPipeline
+from azure.core.pipeline.policies import (
+    AsyncBearerTokenCredentialPolicy,
+    AzureKeyCredentialPolicy,
+    HttpLoggingPolicy,
+)
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.quantum import Workspace
+from yarl import URL
+
+from cirq_azure_sessions.errors import ServiceError
+
+__all__ = ["Connections"]
+
+T = TypeVar("T")
+_Pipeline: TypeAlias = AsyncPipeline[HttpRequest, AsyncHttpResponse]
+
+# Seconds. Idle connections are kept for the next sweep, but not as long as Azure keeps its side.
+_KEEP_ALIVE = 60.0
+_CONNECT_TIMEOUT = 10.0
+_NAME_LIFETIME = 300
+
+_API_KEY_HEADER = "x-ms-quantum-api-key"
+
+
+class Connections:
+    """The connections of the running event loop. Its errors are azure-core's and aiohttp's.
+
+    Args:
+        workspace: The user's workspace: whose credential to use.
+        max_connections: The most connections at a time, to the service and its storage together.
+        read_timeout: Seconds without a byte after which an answer counts as lost.
+    """
+
+    def __init__(self, workspace: Workspace, max_connections: int, read_timeout: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(
+                limit=max_connections,
+                keepalive_timeout=_KEEP_ALIVE,
+                resolver=_Resolver(),
+                ttl_dns_cache=_NAME_LIFETIME,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            middlewares=(_send_once,),
+        )
+        _sessions.add(self._session)
+        transport = AioHttpTransport(
+            session=self._session,
+            session_owner=False,
+            connection_timeout=_CONNECT_TIMEOUT,
+            read_timeout=read_timeout,
+        )
+        # The credential is for the service alone: URLs of storage carry their own.
+        log: Any = HttpLoggingPolicy()
+        self._service: _Pipeline = AsyncPipeline(transport, [_authentication(workspace), log])
+        self._storage: _Pipeline = AsyncPipeline(transport, [log])
+        self._proxies: dict[str, dict[str, Any]] = {}
+
+    @property
+    def is_here(self) -> bool:
+        """Whether these are the connections of the event loop that runs now."""
+        return self._loop is asyncio.get_running_loop()
+
+    async def send_to_service(self, request: HttpRequest) -> AsyncHttpResponse:
+        """Sends a request with the workspace's credential, and reads the answer whole."""
+        return await self._send(self._service, request)
+
+    async def send_to_storage(self, request: HttpRequest) -> AsyncHttpResponse:
+        """Sends a request as it is, and reads the answer whole."""
+        return await self._send(self._storage, request)
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._session.close()
+
+    def abandon(self) -> None:
+        """Drops connections of another event loop, where they cannot be closed in order."""
+        self._session.detach()
+
+    async def _send(self, pipeline: _Pipeline, request: HttpRequest) -> AsyncHttpResponse:
+        origin = request.url[: request.url.find("/", len("https://"))]
+        if origin not in self._proxies:
+            self._proxies[origin] = _find_proxy(URL(origin))
+        return (await pipeline.run(request, **self._proxies[origin])).http_response
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._process = os.getpid()
+
+    def __del__(self, *args: Any) -> None:
+        # In the child of a fork the event loop's epoll object is the parent's: closing a connection
+        # here would make the parent deaf to it.
+        if os.getpid() == self._process and not self._loop.is_closed():
+            super().__del__(*args)
+
+
+# The sessions of this process; aiohttp complains of those that are not closed.
+_sessions: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for session in list(_sessions):
+        session.detach()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from repeating a request whose connection was lost: it may have arrived."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        lost = aiohttp.ClientConnectionError(type(error).__name__)
+    raise lost
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names on a thread, or in place where there are no threads any more."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await _in_thread(
+            partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for family, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def _find_proxy(origin: URL) -> dict[str, Any]:
+    """The proxy that the environment names for a server, as options of a request."""
+    proxy = urllib.request.getproxies().get(origin.scheme)
+    if proxy is None or urllib.request.proxy_bypass(origin.host or ""):
+        return {}
+    url = URL(proxy)
+    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
+    return {"proxy": str(url.with_user(None)), "proxy_auth": login}
+
+
+def _authentication(workspace: Workspace) -> Any:
+    """The policy for the credential that the workspace's own client uses."""
+    config = workspace._client._config
+    if not hasattr(config.credential, "get_token"):
+        return AzureKeyCredentialPolicy(config.credential, _API_KEY_HEADER)
+    credential: Any = _Credential(config.credential)
+    return AsyncBearerTokenCredentialPolicy(credential, *config.credential_scopes)
+
+
+class _Credential:
+    """A credential of the user's whose calls do not hold up the event loop."""
+
+    def __init__(self, credential: Any) -> None:
+        self.get_token = partial(_ask, credential.get_token)
+        # azure-core asks for this newer method if it is there.
+        if hasattr(credential, "get_token_info"):
+            self.get_token_info = partial(_ask, credential.get_token_info)
+
+
+async def _ask(get_token: Callable[..., T], *scopes: str, **options: Any) -> T:
+    try:
+        return await _in_thread(partial(get_token, *scopes, **options))
+    except Exception as error:
+        reason = type(error).__name__
+    raise ServiceError(
+        f"Signing in to Azure failed ({reason}): run `az login`, or set AZURE_TENANT_ID, "
+        "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
+        status_code=401,
+    )
+
+
+def _in_thread(call: Callable[[], T]) -> Awaitable[T]:
+    """Runs a blocking call on a thread; at interpreter exit, when there are no more, in place."""
+    try:
+        return asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:
+        return _in_place(call)
+
+
+async def _in_place(call: Callable[[], T]) -> T:
+    return call()
