@@ -87,11 +87,11 @@ class AzureSessionSampler(cirq.Sampler):
         if on_error not in ("raise", "return"):
             raise ValueError(f"on_error must be 'raise' or 'return', not {on_error!r}.")
         self._target = target
-        self._format = format_for(target)
         self._owns_pool = pool is None
         self._pool = pool if pool is not None else SessionPool(workspace, executor=executor)
         try:
             self._pool.workspace_for(target)
+            self._format = format_for(target)
         except BaseException:
             self.close()
             raise
