@@ -8,6 +8,7 @@ connections   aiohttp under azure-core's pipelines
 connect       the SDK's `Workspace` from a resource id, a connection string or the environment
 """
 
+from cirq_azure_sessions.azure_workspace.connect import connect
 from cirq_azure_sessions.azure_workspace.workspace import AzureWorkspace
 
-__all__ = ["AzureWorkspace"]
+__all__ = ["AzureWorkspace", "connect"]
