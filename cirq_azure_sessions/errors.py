@@ -179,8 +179,8 @@ class ServiceError(AzureSessionsError):
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the request may have taken effect: no answer, or a server's error."""
-        return self.status_code is None or self.status_code >= 500
+        """Whether the request may have taken effect: no answer, or a server's error or timeout."""
+        return self.status_code in (None, 408) or self.status_code >= 500
 
     @property
     def is_throttled(self) -> bool:
