@@ -61,6 +61,7 @@ class JobBatch:
 
     Attributes:
         requests: The jobs, made when their turn comes.
+        size: How many they are.
         accepted: How many jobs the service has accepted.
         running: The id of each job that was accepted and is not over, by its index.
         stopped_by: The error after which nothing more of the batch is submitted.
@@ -68,6 +69,7 @@ class JobBatch:
     """
 
     requests: Iterable[JobRequest]
+    size: int
     accepted: int = 0
     running: dict[int, str] = field(default_factory=dict)
     stopped_by: Exception | None = None
@@ -108,7 +110,7 @@ class JobRunner:
 
         # The session is opened while the first inputs are stored.
         opening = asyncio.ensure_future(self._open_session())
-        workers = [asyncio.ensure_future(work()) for _ in range(self._window)]
+        workers = [asyncio.ensure_future(work()) for _ in range(min(self._window, batch.size))]
         try:
             for _ in workers:
                 while (delivery := await deliveries.get()) is not None:

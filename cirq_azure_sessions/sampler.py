@@ -143,7 +143,7 @@ class AzureSessionSampler(cirq.Sampler):
         if sweep is None:
             return cirq.Simulator().run_sweep(program, params, repetitions)
         results: list[AzureResult | None] = [None] * len(sweep)
-        batch = JobBatch(sweep.requests())
+        batch = sweep.batch()
         call = self._pool.loop.start(self._collect(sweep, batch, results))
         try:
             timed_out = await AwaitableFuture.wrap(call.future)
@@ -174,7 +174,7 @@ class AzureSessionSampler(cirq.Sampler):
         if sweep is None:
             yield from enumerate(cirq.Simulator().run_sweep(program, params, repetitions))
             return
-        batch = JobBatch(sweep.requests())
+        batch = sweep.batch()
         arriving = self._arriving(sweep, batch)
         loop = self._pool.loop
         try:

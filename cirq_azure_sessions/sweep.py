@@ -15,7 +15,7 @@ from cirq_azure_sessions.errors import (
     SweepTimeout,
 )
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
-from cirq_azure_sessions.jobs import Delivery
+from cirq_azure_sessions.jobs import Delivery, JobBatch
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.result import AzureResult
 
@@ -68,7 +68,11 @@ class Sweep:
     def __len__(self) -> int:
         return self._points
 
-    def requests(self) -> Iterator[JobRequest]:
+    def batch(self) -> JobBatch:
+        """The jobs, to be run."""
+        return JobBatch(self._requests(), len(self._translation))
+
+    def _requests(self) -> Iterator[JobRequest]:
         """The jobs, each made when it is asked for."""
         many = len(self._translation) > 1
         for index in range(len(self._translation)):

@@ -97,7 +97,9 @@ def _run(pool: SessionPool, numbers: range | list[int], *, limit: int = 100) -> 
     runner = JobRunner(pool, TARGET, limit)
 
     async def collect() -> list[Delivery]:
-        deliveries = [delivery async for delivery in runner.run(JobBatch(_requests(numbers)))]
+        deliveries = [
+            delivery async for delivery in runner.run(JobBatch(_requests(numbers), len(numbers)))
+        ]
         return sorted(deliveries, key=lambda delivery: delivery.index)
 
     return pool.loop.run(collect())
@@ -224,7 +226,7 @@ def test_a_job_of_another_process_is_fetched_by_its_id(
 
 def test_abandoning_a_batch_leaves_no_task_behind(pool: SessionPool):
     async def story() -> int:
-        deliveries = JobRunner(pool, TARGET, 4).run(JobBatch(_requests(range(100))))
+        deliveries = JobRunner(pool, TARGET, 4).run(JobBatch(_requests(range(100)), 100))
         await anext(deliveries)
         await deliveries.aclose()
         for _ in range(5):
