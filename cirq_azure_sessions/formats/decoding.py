@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError
 
-__all__ = ["bits_of_integers", "read_json"]
+__all__ = ["bits_of_integers", "fractions", "read_json", "whole_counts"]
+
+# How far from one the probabilities of a histogram may sum: services round them.
+_SUM_TOLERANCE = 1e-3
 
 
 def read_json(payload: Any) -> Any:
@@ -51,3 +54,37 @@ def bits_of_integers(integers: Sequence[int], num_bits: int) -> npt.NDArray[np.u
     data = b"".join(integer.to_bytes(width, "little") for integer in integers)
     rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
     return np.unpackbits(rows, axis=1, bitorder="little")[:, :num_bits]
+
+
+def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """A histogram's values as probabilities that sum to one.
+
+    Raises:
+        ResultFormatError: If one is no probability, or their sum is not within 0.001 of one.
+    """
+    for value in values:
+        if type(value) not in (int, float) or not 0 <= value <= 1 + _SUM_TOLERANCE:
+            raise ResultFormatError(
+                f"The histogram holds {str(value)[:40]}, which is no probability; "
+                "fetch the job's output to see it."
+            )
+    probabilities = np.array(values, dtype=np.float64)
+    total = float(probabilities.sum())
+    if abs(total - 1) > _SUM_TOLERANCE:
+        raise ResultFormatError(
+            f"The histogram's probabilities sum to {total:.6g} instead of 1; "
+            "fetch the job's output to see it."
+        )
+    return probabilities / total
+
+
+def whole_counts(probabilities: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
+    """The counts behind fractions of `shots`: whole numbers whose sum is `shots`.
+
+    Fractions that fall between are rounded by largest remainder.
+    """
+    shares = probabilities * shots
+    counts = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(counts - shares, kind="stable")
+    counts[by_remainder[: shots - int(counts.sum())]] += 1
+    return counts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cirq
@@ -18,7 +18,12 @@ import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.compile import Compiler
-from cirq_azure_sessions.formats.decoding import bits_of_integers, read_json
+from cirq_azure_sessions.formats.decoding import (
+    bits_of_integers,
+    fractions,
+    read_json,
+    whole_counts,
+)
 from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout
 from cirq_azure_sessions.formats.program import Program, Step
 from cirq_azure_sessions.formats.sweep import translate_sweep
@@ -38,9 +43,6 @@ _ROTATIONS = (
     cirq.ZZPowGate,
 )
 _FIXED_GATES = (cirq.HPowGate, cirq.CXPowGate, cirq.SwapPowGate)
-
-# How far from one the probabilities of a histogram may sum: they are rounded.
-_SUM_TOLERANCE = 1e-3
 
 
 class _Json:
@@ -87,6 +89,9 @@ class _IonQWriter:
         )
         self.metadata = {**_sdk_metadata(self.layout), "qubits": str(program.num_qubits)}
 
+    def input_params(self, repetitions: int) -> dict[str, Any]:
+        return {"shots": repetitions}
+
     def payload(self, operations: Sequence[str]) -> bytes:
         gateset = "native" if self._native else "qis"
         circuit = ", ".join(operation for operation in operations if operation)
@@ -113,9 +118,7 @@ class IonQFormat:
         Raises:
             UnsupportedProgram: If a qubit is used after its measurement, among other things.
         """
-        return translate_sweep(
-            program, resolvers, repetitions, options, _IonQWriter, lambda n: {"shots": n}
-        )
+        return translate_sweep(program, resolvers, repetitions, options, _IonQWriter)
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
         """Samples the exact probabilities of a simulator; takes the counts of a machine as counts.
@@ -129,7 +132,7 @@ class IonQFormat:
         if layout.is_exact:
             rows = generator.choice(len(outcomes), size=layout.repetitions, p=probabilities)
         else:
-            counts = _counts(probabilities, layout.repetitions)
+            counts = whole_counts(probabilities, layout.repetitions)
             rows = generator.permutation(np.repeat(np.arange(len(outcomes)), counts))
         return [
             AzureResult(
@@ -220,34 +223,15 @@ def _histogram(document: Any, num_bits: int) -> tuple[list[int], npt.NDArray[np.
     histogram = document.get("histogram") if isinstance(document, dict) else None
     if not isinstance(histogram, dict) or not histogram:
         raise ResultFormatError('The result has no "histogram"; fetch the job\'s output to see it.')
-    items = sorted(_items(histogram, num_bits))
-    probabilities = np.array([probability for _, probability in items])
-    total = probabilities.sum()
-    if not abs(total - 1) <= _SUM_TOLERANCE:
+    items = sorted((_outcome(key, num_bits), value) for key, value in histogram.items())
+    return [outcome for outcome, _ in items], fractions([value for _, value in items])
+
+
+def _outcome(key: str, num_bits: int) -> int:
+    # A decimal digit says more than three bits.
+    is_number = key.isascii() and key.isdecimal() and len(key) <= num_bits // 3 + 1
+    if not is_number or (key[0] == "0" and len(key) > 1) or int(key) >> num_bits:
         raise ResultFormatError(
-            f"The histogram's probabilities sum to {total:.6g} instead of 1; "
-            "fetch the job's output to see it."
+            f"The histogram's key {key[:40]!r} is no outcome of {num_bits} qubits."
         )
-    return [outcome for outcome, _ in items], probabilities / total
-
-
-def _items(histogram: Mapping[str, Any], num_bits: int) -> Iterator[tuple[int, float]]:
-    longest = num_bits // 3 + 1  # a decimal digit says more than three bits
-    for key, value in histogram.items():
-        is_number = key.isascii() and key.isdecimal() and len(key) <= longest
-        if not is_number or (key[0] == "0" and len(key) > 1) or int(key) >> num_bits:
-            raise ResultFormatError(
-                f"The histogram's key {key[:40]!r} is no outcome of {num_bits} qubits."
-            )
-        if type(value) not in (int, float) or not 0 <= value <= 1 + _SUM_TOLERANCE:
-            raise ResultFormatError(f"The histogram's value at {key[:40]!r} is no probability.")
-        yield int(key), float(value)
-
-
-def _counts(probabilities: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
-    """The whole counts behind fractions of `shots`: the largest remainders are rounded up."""
-    shares = probabilities * shots
-    counts = np.floor(shares).astype(np.int64)
-    largest = np.argsort(counts - shares, kind="stable")
-    counts[largest[: shots - int(counts.sum())]] += 1
-    return counts
+    return int(key)

@@ -94,6 +94,10 @@ class _QuantinuumWriter:
         )
         self.metadata = {"qubits": str(program.num_qubits)}
 
+    def input_params(self, repetitions: int) -> dict[str, Any]:
+        # Recorded jobs say `count`, the SDK of 2026 says `shots`.
+        return {"count": repetitions, "shots": repetitions}
+
     def payload(self, operations: Sequence[str]) -> bytes:
         registers = [f"creg m{bit}[1];" for bit in range(self._program.num_bits)]
         registers += [f"creg {c}[{len(bits)}];" for bits, c in self._dialect.registers.items()]
@@ -125,9 +129,7 @@ class QuantinuumFormat:
         Raises:
             UnsupportedProgram: If the circuit holds noise, qudits or loops without an end.
         """
-        return translate_sweep(
-            program, resolvers, repetitions, options, _QuantinuumWriter, _shots_params
-        )
+        return translate_sweep(program, resolvers, repetitions, options, _QuantinuumWriter)
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
         """Reads the registers of the measured bits.
@@ -153,11 +155,6 @@ class QuantinuumFormat:
             ResultFormatError: If there is none, or it is damaged.
         """
         return read_layout(metadata)
-
-
-def _shots_params(repetitions: int) -> dict[str, Any]:
-    # Recorded jobs say `count`, the SDK of 2026 says `shots`.
-    return {"count": repetitions, "shots": repetitions}
 
 
 def _integer(value: Sequence[int]) -> int:

@@ -38,12 +38,14 @@ class Writer(Protocol):
     @property
     def metadata(self) -> Mapping[str, str]: ...
 
+    def input_params(self, repetitions: int) -> Mapping[str, Any]:
+        """Azure's `inputParams` for a job of so many repetitions."""
+
     def payload(self, operations: Sequence[str]) -> bytes:
         """The whole program, given the texts of its operations."""
 
 
 MakeWriter = Callable[[Program, TranslationOptions], Writer]
-ShotsParams = Callable[[int], Mapping[str, Any]]
 
 
 class _Stored(NamedTuple):
@@ -62,14 +64,12 @@ class _SweepTranslation:
         resolvers: Sequence[cirq.ParamResolver],
         repetitions: int,
         options: TranslationOptions,
-        shots_params: ShotsParams,
     ) -> None:
         self._payloads = payloads
         self._resolvers = resolvers
         self._shares = shares(options.target, repetitions)
         self._entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
         self._options = options
-        self._shots_params = shots_params
 
     def __len__(self) -> int:
         return len(self._resolvers) * len(self._shares)
@@ -88,7 +88,7 @@ class _SweepTranslation:
         return JobInput(
             points=range(point, point + 1),
             payload=payload,
-            input_params={**self._shots_params(layout.repetitions), **self._options.input_params},
+            input_params={**writer.input_params(layout.repetitions), **self._options.input_params},
             metadata={**writer.metadata, **write_layout(layout)},
             layout=layout,
         )
@@ -103,7 +103,6 @@ def translate_sweep(
     repetitions: int,
     options: TranslationOptions,
     make_writer: MakeWriter,
-    shots_params: ShotsParams,
 ) -> Translation:
     """Translates a sweep for a provider that takes one circuit a job.
 
@@ -113,7 +112,6 @@ def translate_sweep(
         repetitions: At least one.
         options: The caller's wishes.
         make_writer: The provider's way of writing a flat circuit.
-        shots_params: Azure's `inputParams` for a number of repetitions.
 
     Raises:
         UnsupportedProgram: If any point cannot be run as it stands.
@@ -127,7 +125,7 @@ def translate_sweep(
         payloads = _point_by_point(circuit, resolvers, options, make_writer)
     else:
         payloads = _by_template(writer, resolvers)
-    return _SweepTranslation(payloads, resolvers, repetitions, options, shots_params)
+    return _SweepTranslation(payloads, resolvers, repetitions, options)
 
 
 def _by_template(writer: Writer, resolvers: Sequence[cirq.ParamResolver]) -> _Payloads:
@@ -137,6 +135,7 @@ def _by_template(writer: Writer, resolvers: Sequence[cirq.ParamResolver]) -> _Pa
     def payload(point: int) -> bytes:
         return writer.payload(template.fill(numbers[point].tolist(), resolvers[point]))
 
+    payload(0)  # what can still go wrong with the program as a whole, goes wrong now
     if template.is_filled_by_numbers:
         return lambda point: (writer, payload(point))
     stored = [zlib.compress(payload(point), 1) for point in range(len(resolvers))]

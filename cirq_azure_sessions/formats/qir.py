@@ -1,0 +1,324 @@
+"""QIR, for every provider without a format of its own: compiled by qdk, from OpenQASM 3.
+
+The QIR is compiled once for a program's form, whatever its angles, and the angles are put in
+afterwards: compiling takes about a tenth of a second, and rounds angles to qdk's own grid.
+
+qdk tells Microsoft how often it compiles, unless QDK_PYTHON_TELEMETRY=none is set.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cirq
+import numpy as np
+import numpy.typing as npt
+
+from cirq_azure_sessions.errors import (
+    ResultFormatError,
+    UnsupportedProgram,
+    UnsupportedTarget,
+)
+from cirq_azure_sessions.formats import openqasm
+from cirq_azure_sessions.formats.compile import Compiler
+from cirq_azure_sessions.formats.decoding import fractions, read_json, whole_counts
+from cirq_azure_sessions.formats.layout import Layout, read_layout
+from cirq_azure_sessions.formats.program import Program, Step
+from cirq_azure_sessions.formats.sweep import translate_sweep
+from cirq_azure_sessions.formats.template import Template
+from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
+from cirq_azure_sessions.result import AzureResult
+
+__all__ = ["QirFormat"]
+
+# An angle as `openqasm.angle` writes it, and one as qdk does.
+_ANGLE = re.compile(r"(?<=\()-?\d+\.\d{16}(?=\))")
+_DOUBLE = re.compile(r"(?<=double )-?\d+\.\d+")
+
+# QIR's profiles, as qdk and Azure's `target_profile` spell them. The first has no branches.
+_BASE = "Base"
+_ADAPTIVE = "Adaptive_RI"
+
+# Stands for an angle in a program's form.
+_HOLE = "@"
+
+# The ways in which services write a result.
+_ONES = (1, "1", "One", "True")
+_LOST = ("Loss", "-", None)
+_WORDS = (0, "0", "Zero", "False", *_ONES, *_LOST)
+_DISPLAY = re.compile(r"[\[(][\w\s,()\[\]-]*[\])]")
+
+
+class _OpenQasm3:
+    """Steps as statements of OpenQASM 3, the measured bits in one array `c`."""
+
+    takes = staticmethod(openqasm.takes)
+    angle = staticmethod(openqasm.angle)
+
+    def write(self, step: Step) -> str:
+        if step.bit is not None:
+            return f"c[{step.bit}] = measure q[{step.qubits[0]}];"
+        if step.is_reset:
+            statements = [f"reset q[{step.qubits[0]}];"]
+        else:
+            statements = openqasm.gate_statements(step.gate, step.qubits)
+        if step.condition is None:
+            return "\n".join(statements)
+        return "\n".join(
+            _guarded(statements, step.condition.bits, value) for value in step.condition.values
+        )
+
+
+def _guarded(statements: Sequence[str], bits: Sequence[int], value: Sequence[int]) -> str:
+    """The statements, done when the bits have the value."""
+    text = " ".join(statements)
+    for bit, wanted in zip(bits, value, strict=True):
+        text = f"if ({'' if wanted else '!'}c[{bit}]) {{ {text} }}"
+    return text
+
+
+class _QirWriter:
+    """A circuit as QIR."""
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        self._program = program
+        self._options = options
+        self._profile = _profile(program, options)
+        gateset = openqasm.make_gateset() if options.compile else None
+        compiler = Compiler(options.target, openqasm.takes, gateset)
+        self.template = Template(program.steps, _OpenQasm3(), compiler)
+        self.layout = Layout(
+            target=options.target,
+            repetitions=0,
+            measurements=program.measurements,
+            num_bits=program.num_bits,
+            samples_at_end=program.samples_at_end,
+        )
+        self.metadata = {"qubits": str(program.num_qubits)}
+
+    def input_params(self, repetitions: int) -> dict[str, Any]:
+        return {
+            "entryPoint": "ENTRYPOINT__main",
+            "arguments": [],
+            "target_profile": self._profile,
+            # Recorded jobs carry the number under both names.
+            "shots": repetitions,
+            "count": repetitions,
+        }
+
+    def payload(self, operations: Sequence[str]) -> bytes:
+        lines = [
+            "OPENQASM 3.0;",
+            'include "stdgates.inc";',
+            f"qubit[{self._program.num_qubits}] q;",
+            f"bit[{self._program.num_bits}] c;",
+            *(operation for operation in operations if operation),
+        ]
+        source = "\n".join(lines)
+        pieces = _compiled(_ANGLE.sub(_HOLE, source), self._profile)
+        angles = [*_ANGLE.findall(source), ""]
+        return "".join(p + angle for p, angle in zip(pieces, angles, strict=True)).encode()
+
+
+class QirFormat:
+    """QIR, of the Base profile where that is enough and of Adaptive RI where it is not.
+
+    Base programs measure at the end: qdk moves measurements there, at the price of a qubit each,
+    but cannot move what depends on a measured result. Not every provider takes Adaptive RI; what it
+    refuses, it refuses when the job runs. `input_params={"target_profile": ...}` overrides.
+    """
+
+    input_format = "qir.v1"
+    output_format = "microsoft.quantum-results.v2"
+
+    def translate(
+        self,
+        program: cirq.AbstractCircuit,
+        resolvers: Sequence[cirq.ParamResolver],
+        repetitions: int,
+        options: TranslationOptions,
+    ) -> Translation:
+        """One job a point.
+
+        Raises:
+            UnsupportedProgram: If the circuit holds noise, qudits or loops without an end.
+            UnsupportedTarget: If qdk, of the extra `qir`, is not installed.
+        """
+        return translate_sweep(program, resolvers, repetitions, options, _QirWriter)
+
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+        """Reads shots, or a histogram where there are none.
+
+        Shots in which a qubit was lost are left out of the records, counted, and kept raw.
+
+        Raises:
+            ResultFormatError: If the payload is no result of these formats, or has more shots than
+                repetitions, or shots of another number of bits.
+        """
+        generator = layout.generator()
+        shots = _shots(read_json(payload), layout.repetitions, generator)
+        if len(shots) > layout.repetitions:
+            raise ResultFormatError(
+                f"The result has {len(shots)} shots of {layout.repetitions}; "
+                "fetch the job's output to see it."
+            )
+        rows = [row for row in (_row(shot, layout.num_bits) for shot in shots) if row is not None]
+        bits = np.array(rows, dtype=np.uint8).reshape(len(rows), layout.num_bits)
+        lost = layout.repetitions - len(rows)
+        return [
+            AzureResult(
+                params=layout.params,
+                records=layout.records(bits, generator),
+                target=layout.target,
+                raw_shots=shots if lost else None,
+                lost_shots=lost,
+            )
+        ]
+
+    def read_layout(self, metadata: Mapping[str, str]) -> Layout:
+        """The layout from the metadata of a job of this package.
+
+        Raises:
+            ResultFormatError: If there is none, or it is damaged.
+        """
+        return read_layout(metadata)
+
+
+def _profile(program: Program, options: TranslationOptions) -> str:
+    conditional = next((step for step in program.steps if step.condition is not None), None)
+    wanted = options.input_params.get("target_profile")
+    if wanted is None:
+        return _BASE if conditional is None else _ADAPTIVE
+    if wanted == _BASE and conditional is not None:
+        raise UnsupportedProgram(
+            f"QIR's Base profile has no branches, and {conditional.source!r} depends on a "
+            "measurement; leave out target_profile, or name one that has them."
+        )
+    return str(wanted)
+
+
+@functools.lru_cache(maxsize=128)
+def _compiled(form: str, profile: str) -> tuple[str, ...]:
+    """The QIR of a program, cut where its angles stand.
+
+    Args:
+        form: The OpenQASM 3 program, with a hole for each angle.
+        profile: The QIR profile.
+    """
+    pieces = form.split(_HOLE)
+    probes = [1 + k / len(pieces) for k in range(1, len(pieces))]
+    source = "".join(
+        p + a for p, a in zip(pieces, [*map("{:.16f}".format, probes), ""], strict=True)
+    )
+    qir = _qdk_compile(source, profile)
+    found = [float(number) for number in _DOUBLE.findall(qir)]
+    if len(found) != len(probes) or not np.allclose(found, probes, rtol=0, atol=1e-9):
+        raise UnsupportedProgram(
+            "qdk does not keep the angles of this program in their places; "
+            "install the version of qdk that this package was tested with."
+        )
+    return tuple(_DOUBLE.split(qir))
+
+
+def _qdk_compile(source: str, profile: str) -> str:
+    try:
+        from qdk import TargetProfile
+        from qdk import openqasm as qdk_openqasm
+    except ImportError as error:
+        raise UnsupportedTarget(
+            "Targets that take QIR need qdk: pip install 'cirq-azure-sessions[qir]'."
+        ) from error
+    try:
+        program = qdk_openqasm.compile(
+            source,
+            target_profile=TargetProfile.from_str(profile),
+            output_semantics=qdk_openqasm.OutputSemantics.OpenQasm,
+        )
+    except (ValueError, qdk_openqasm.QasmError) as error:
+        raise UnsupportedProgram(
+            f"qdk cannot compile the circuit to QIR's {profile} profile; choose another in "
+            "input_params, or simplify the circuit."
+        ) from error
+    return str(program)
+
+
+def _shots(document: Any, repetitions: int, generator: np.random.Generator) -> list[Any]:
+    """The shots of a result in Azure's format 2 or 1, each as the service wrote it."""
+    if not isinstance(document, dict):
+        raise ResultFormatError("The result is no object; fetch the job's output to see it.")
+    if "Results" not in document:
+        outcomes, fractions = _fractions(document.get("Histogram"))
+        counts = whole_counts(fractions, repetitions)
+    else:
+        results = document["Results"]
+        if not isinstance(results, list) or len(results) != 1 or not isinstance(results[0], dict):
+            raise ResultFormatError("The result does not hold the results of one circuit.")
+        if isinstance(shots := results[0].get("Shots"), list):
+            return shots
+        outcomes, counts = _counted(results[0].get("Histogram"), repetitions)
+    return [outcomes[k] for k in generator.permutation(np.repeat(np.arange(len(counts)), counts))]
+
+
+def _counted(histogram: Any, repetitions: int) -> tuple[list[Any], npt.NDArray[np.int64]]:
+    """The outcomes of a histogram of format 2, and how often each came."""
+    if not isinstance(histogram, list) or not all(isinstance(item, dict) for item in histogram):
+        raise ResultFormatError('The result has neither "Shots" nor a "Histogram".')
+    counts = [item.get("Count") for item in histogram]
+    if not all(type(count) is int and 0 <= count <= repetitions for count in counts):
+        raise ResultFormatError("The histogram's counts are no numbers of shots.")
+    if sum(counts) > repetitions:
+        raise ResultFormatError(f"The histogram counts {sum(counts)} shots of {repetitions}.")
+    return [item.get("Outcome") for item in histogram], np.array(counts, dtype=np.int64)
+
+
+def _fractions(histogram: Any) -> tuple[list[Any], npt.NDArray[np.float64]]:
+    """The outcomes of a histogram of format 1, and the fraction of each."""
+    if not isinstance(histogram, list) or not histogram or len(histogram) % 2:
+        raise ResultFormatError('The result has no "Histogram"; fetch the job\'s output to see it.')
+    return histogram[::2], fractions(histogram[1::2])
+
+
+def _row(shot: Any, num_bits: int) -> list[int] | None:
+    """The bits of a shot; None if the machine lost a qubit of it."""
+    leaves = [*itertools.islice(_leaves(shot), num_bits + 1)]
+    if len(leaves) != num_bits:
+        raise ResultFormatError(f"A shot of the result does not hold {num_bits} bits.")
+    if any(leaf in _LOST for leaf in leaves):
+        return None
+    return [int(leaf in _ONES) for leaf in leaves]
+
+
+def _leaves(shot: Any) -> Iterator[Any]:
+    """The results of a shot, in order, out of arrays, tuples and their written form."""
+    pending = [shot]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str) and item not in _WORDS:
+            item = _written(item)
+        if isinstance(item, dict):
+            item = _tuple(item)
+        if isinstance(item, list):
+            pending.extend(reversed(item))
+        elif item in _WORDS:
+            yield item
+        else:
+            raise ResultFormatError(f"A shot of the result holds {str(item)[:40]!r}, not a bit.")
+
+
+def _tuple(item: Mapping[str, Any]) -> list[Any]:
+    """The items of a tuple, which Azure writes as {"Item1": ..., "Item2": ...}."""
+    names = [f"Item{number}" for number in range(1, len(item) + 1)]
+    if set(names) != set(item):
+        raise ResultFormatError("A shot of the result is neither an array nor a tuple of bits.")
+    return [item[name] for name in names]
+
+
+def _written(display: str) -> list[Any]:
+    """The results in an outcome's display, such as `[0, 1]` or `(0, [1, 0])`."""
+    if not _DISPLAY.fullmatch(display):
+        raise ResultFormatError(f"A shot of the result holds {display[:40]!r}, not a bit.")
+    return re.findall(r"\w+|-", display)
