@@ -197,8 +197,8 @@ class BlobService:
             f"{call.request.url.origin()}/",
             call.container,
             blobs[:limit],
-            prefix=prefix,
-            marker=marker,
+            # The SDK asks for the next page in the size that this answer names.
+            request={"Prefix": prefix, "Marker": marker, "MaxResults": str(limit)},
             next_marker=blobs[limit - 1].name if has_more else "",
             with_metadata="metadata" in call.query.get("include", ""),
         )
@@ -382,8 +382,7 @@ def _listing(
     container: str,
     blobs: Iterable[BlobProperties],
     *,
-    prefix: str,
-    marker: str,
+    request: Mapping[str, str],
     next_marker: str,
     with_metadata: bool,
 ) -> str:
@@ -391,7 +390,7 @@ def _listing(
     root = ElementTree.Element(
         "EnumerationResults", {"ServiceEndpoint": service, "ContainerName": container}
     )
-    _add_text(root, {"Prefix": prefix, "Marker": marker})
+    _add_text(root, request)
     parent = ElementTree.SubElement(root, "Blobs")
     for blob in blobs:
         element = ElementTree.SubElement(parent, "Blob")

@@ -238,7 +238,7 @@ class BlobStore:
             return self._database.execute(statement, values).rowcount
 
     def __repr__(self) -> str:
-        return f"BlobStore({'in memory' if self._directory is None else str(self._directory)!r})"
+        return f"BlobStore({str(self._directory or 'in memory')!r})"
 
 
 _WHERE_BLOB = "WHERE container = ? AND name = ?"

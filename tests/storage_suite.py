@@ -1,0 +1,281 @@
+"""What every storage account of the emulated workspace does, as the SDK's own storage code sees it.
+
+`test_emulator_storage` runs it on the emulator's account over HTTP, `test_emulator_azurite` on
+Azurite, Microsoft's own emulator: where both pass, the emulator's is as true as Azurite.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import azure.core.exceptions
+import pytest
+from azure.quantum.storage import (
+    StreamedBlob,
+    append_blob,
+    download_blob_metadata,
+    set_blob_metadata,
+    upload_blob,
+)
+from azure.storage.blob import BlobClient, BlobType, ContainerClient
+
+from cirq_azure_sessions.emulator.sas import Lifetime
+from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.emulator.storage_error import StorageError
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+class Lifetimes:
+    """How long the next signatures hold: what a test says, and two weeks otherwise."""
+
+    def __init__(self) -> None:
+        self.next = Lifetime()
+
+    def __call__(self, resource: str) -> Lifetime:
+        return self.next
+
+
+def upload(client: ContainerClient, blob: str, content: bytes) -> str:
+    return upload_blob(client, blob, "application/json", "", content, return_sas_token=False)
+
+
+def download(uri: str) -> bytes:
+    with BlobClient.from_blob_url(uri) as client:
+        return client.download_blob().readall()
+
+
+class StorageSuite:
+    """Needs the fixtures `storage`, `lifetimes` (which the storage signs by) and `run`."""
+
+    @pytest.fixture
+    def container(self) -> str:
+        return f"job-{uuid.uuid4()}"
+
+    @pytest.fixture
+    def client(self, storage: Storage, run: Run, container: str) -> ContainerClient:
+        run(storage.create_container(container))
+        return ContainerClient.from_container_url(storage.container_sas_uri(container))
+
+    def test_a_container_is_there_once_its_client_made_it(
+        self, storage: Storage, container: str
+    ) -> None:
+        client = ContainerClient.from_container_url(storage.container_sas_uri(container))
+        assert not client.exists()
+        client.create_container()
+        assert client.exists()
+        with pytest.raises(azure.core.exceptions.ResourceExistsError):
+            client.create_container()
+
+    def test_the_workspace_reads_what_a_client_uploaded(
+        self, storage: Storage, run: Run, container: str, client: ContainerClient
+    ) -> None:
+        uri = upload(client, "inputData", b'{"qubits": 1}')
+        assert storage.locate(uri) == (container, "inputData")
+        assert run(storage.exists(container, "inputData"))
+        assert run(storage.read(container, "inputData")) == b'{"qubits": 1}'
+
+    def test_a_second_upload_is_refused_and_changes_nothing(
+        self, storage: Storage, run: Run, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"first")
+        with pytest.raises(azure.core.exceptions.ResourceExistsError) as refusal:
+            upload(client, "inputData", b"second")
+        assert refusal.value.status_code == 409
+        assert refusal.value.error_code == "BlobAlreadyExists"
+        assert run(storage.read(container, "inputData")) == b"first"
+
+    def test_an_upload_before_the_container_is_refused(
+        self, storage: Storage, container: str
+    ) -> None:
+        client = ContainerClient.from_container_url(storage.container_sas_uri(container))
+        with pytest.raises(azure.core.exceptions.ResourceNotFoundError) as refusal:
+            upload(client, "inputData", b"early")
+        assert refusal.value.error_code == "ContainerNotFound"
+
+    @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 5120])
+    def test_content_of_any_size_travels_in_blocks_and_ranges(
+        self, storage: Storage, run: Run, container: str, size: int
+    ) -> None:
+        run(storage.create_container(container))
+        content = (bytes(range(256)) * 20)[:size]
+        client = ContainerClient.from_container_url(
+            storage.container_sas_uri(container),
+            max_single_put_size=1000,
+            max_block_size=1000,
+            max_single_get_size=1000,
+            max_chunk_get_size=700,
+        )
+        blob = client.upload_blob("inputData", content)
+        assert blob.download_blob().readall() == content
+        assert run(storage.read(container, "inputData")) == content
+
+    def test_a_range_is_answered_with_its_place_in_the_whole(self, client: ContainerClient) -> None:
+        blob = client.upload_blob("inputData", b"0123456789")
+        part = blob.download_blob(offset=2, length=3)
+        assert part.readall() == b"234"
+        assert part.properties.content_range == "bytes 2-4/10"
+
+    def test_a_streamed_blob_is_there_once_it_is_committed(self, client: ContainerClient) -> None:
+        streamed = StreamedBlob(client, "streamed", "text/plain", "")
+        for text in (b"one,", b"two,", b"three"):
+            streamed.upload_data(text)
+        assert not client.get_blob_client("streamed").exists()
+        streamed.commit(metadata={"parts": "3"})
+        blob = client.get_blob_client("streamed")
+        assert blob.download_blob().readall() == b"one,two,three"
+        assert blob.get_blob_properties().metadata == {"parts": "3"}
+
+    def test_a_block_list_with_a_block_that_nobody_staged_is_refused(
+        self, client: ContainerClient
+    ) -> None:
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
+            client.get_blob_client("streamed").commit_block_list(["missing"])
+        assert refusal.value.error_code == "InvalidBlockList"
+
+    def test_an_append_blob_grows(self, client: ContainerClient) -> None:
+        for part in (b"a\0", b"\xff\xfe", b"c"):
+            append_blob(client, "log", "text/plain", "", part, return_sas_token=False)
+        blob = client.get_blob_client("log")
+        assert blob.download_blob().readall() == b"a\0\xff\xfec"
+        assert blob.get_blob_properties().blob_type == BlobType.APPENDBLOB
+        assert blob.get_blob_properties().append_blob_committed_block_count == 3
+
+    def test_a_block_blob_takes_no_appended_block(self, client: ContainerClient) -> None:
+        blob = client.upload_blob("inputData", b"whole")
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
+            blob.append_block(b"more")
+        assert refusal.value.error_code == "InvalidBlobType"
+
+    def test_metadata_stays_with_the_blob(
+        self, storage: Storage, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        uri = storage.blob_sas_uri(container, "inputData", "rcw")
+        set_blob_metadata(uri, {"circuit": "bell", "qubits": "2"})
+        assert download_blob_metadata(uri) == {"circuit": "bell", "qubits": "2"}
+
+    def test_a_listing_goes_page_by_page_in_order_of_names(self, client: ContainerClient) -> None:
+        for name in ("b", "a/2", "a/1", "c", "a/3"):
+            client.upload_blob(name, name.encode(), metadata={"name": name.replace("/", "-")})
+        pages = client.list_blobs(include=["metadata"], results_per_page=2).by_page()
+        listed = [[(blob.name, blob.size, blob.metadata) for blob in page] for page in pages]
+        assert listed == [
+            [("a/1", 3, {"name": "a-1"}), ("a/2", 3, {"name": "a-2"})],
+            [("a/3", 3, {"name": "a-3"}), ("b", 1, {"name": "b"})],
+            [("c", 1, {"name": "c"})],
+        ]
+        assert list(client.list_blob_names(name_starts_with="a/")) == ["a/1", "a/2", "a/3"]
+
+    def test_a_result_is_saved_under_the_jobs_name(
+        self, storage: Storage, run: Run, container: str
+    ) -> None:
+        run(storage.create_container(container))
+        run(storage.write(container, "rawOutputData", b"{}", "application/json"))
+        run(storage.write(container, "rawOutputData", b'{"histogram": {}}', "application/json"))
+        uri = storage.blob_sas_uri(container, "rawOutputData", filename="Job+1-id.output.json")
+        properties = BlobClient.from_blob_url(uri).get_blob_properties()
+        assert download(uri) == b'{"histogram": {}}'
+        assert properties.content_settings.content_type == "application/json"
+        disposition = properties.content_settings.content_disposition
+        assert disposition == "attachment; filename=Job+1-id.output.json"
+        assert storage.locate(uri) == (container, "rawOutputData")
+
+    def test_what_is_missing_is_said_by_its_name(
+        self, storage: Storage, run: Run, container: str
+    ) -> None:
+        uri = storage.blob_sas_uri(container, "rawOutputData")
+        for code in ("ContainerNotFound", "BlobNotFound"):
+            with pytest.raises(StorageError) as refusal:
+                run(storage.read(container, "rawOutputData"))
+            assert refusal.value.code == code
+            with pytest.raises(azure.core.exceptions.ResourceNotFoundError):
+                download(uri)
+            with pytest.raises(azure.core.exceptions.ResourceNotFoundError):
+                BlobClient.from_blob_url(uri).get_blob_properties()
+            run(storage.create_container(container))
+        assert not run(storage.exists(container, "rawOutputData"))
+
+    def test_a_dropped_container_takes_its_blobs_along(
+        self, storage: Storage, run: Run, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        run(storage.drop(container))
+        run(storage.drop(container))
+        assert not client.exists()
+        with pytest.raises(StorageError):
+            run(storage.read(container, "inputData"))
+
+    def test_a_sas_that_lists_and_reads_does_not_write(
+        self, storage: Storage, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        reader = ContainerClient.from_container_url(storage.container_sas_uri(container, "rl"))
+        assert list(reader.list_blob_names()) == ["inputData"]
+        assert reader.download_blob("inputData").readall() == b"{}"
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
+            upload(reader, "other", b"{}")
+        assert refusal.value.status_code == 403
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
+            reader.delete_blob("inputData")
+        assert refusal.value.status_code == 403
+
+    def test_a_sas_on_a_blob_opens_no_other_blob(
+        self, storage: Storage, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        upload(client, "other", b"{}")
+        sas = urlsplit(storage.blob_sas_uri(container, "inputData", "rcw")).query
+        with pytest.raises(azure.core.exceptions.ClientAuthenticationError) as refusal:
+            download(f"{storage.blob_uri(container, 'other')}?{sas}")
+        assert refusal.value.status_code == 403
+        assert refusal.value.error_code == "AuthenticationFailed"
+
+    def test_a_sas_on_a_container_opens_no_other_container(
+        self, storage: Storage, run: Run, container: str, client: ContainerClient
+    ) -> None:
+        other = f"{container}-2"
+        run(storage.create_container(other))
+        run(storage.write(other, "inputData", b"{}"))
+        sas = urlsplit(storage.container_sas_uri(container, "rl")).query
+        with pytest.raises(azure.core.exceptions.ClientAuthenticationError):
+            download(f"{storage.blob_uri(other, 'inputData')}?{sas}")
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("sig", "AAAA"), ("sp", "racwd"), ("se", "2100-01-01T00:00:00Z"), ("rscd", "inline")],
+    )
+    def test_a_sas_that_was_tampered_with_opens_nothing(
+        self, storage: Storage, container: str, client: ContainerClient, field: str, value: str
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        uri = storage.blob_sas_uri(container, "inputData", "r", "name.json")
+        fields = {name: values[0] for name, values in parse_qs(urlsplit(uri).query).items()}
+        bare = storage.blob_uri(container, "inputData")
+        with pytest.raises(azure.core.exceptions.ClientAuthenticationError) as refusal:
+            download(f"{bare}?{urlencode({**fields, field: value})}")
+        assert refusal.value.status_code == 403
+        assert download(f"{bare}?{urlencode(fields)}") == b"{}"
+
+    def test_a_sas_that_has_expired_opens_nothing(
+        self, storage: Storage, lifetimes: Lifetimes, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        lifetimes.next = Lifetime(announced=0.0)
+        uri = storage.blob_sas_uri(container, "inputData")
+        with pytest.raises(azure.core.exceptions.ClientAuthenticationError) as refusal:
+            download(uri)
+        assert refusal.value.error_code == "AuthenticationFailed"
+        with pytest.raises(azure.core.exceptions.ClientAuthenticationError):
+            BlobClient.from_blob_url(uri).get_blob_properties()
+
+    def test_nothing_opens_without_a_sas(
+        self, storage: Storage, container: str, client: ContainerClient
+    ) -> None:
+        upload(client, "inputData", b"{}")
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
+            download(storage.blob_uri(container, "inputData"))
+        assert refusal.value.status_code in (401, 403)
