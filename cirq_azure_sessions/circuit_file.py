@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cirq
 
+from cirq_azure_sessions.openqasm import read_openqasm
+
 __all__ = ["parse_circuit", "read_circuit"]
 
 _UNREADABLE = (
@@ -58,13 +60,10 @@ def _from_json(text: str) -> cirq.Circuit:
 
 
 def _from_openqasm(text: str) -> cirq.Circuit:
-    # The importer needs a parser library, which takes a moment to load.
-    from cirq.contrib.qasm_import import QasmException, circuit_from_qasm
-
     try:
-        return circuit_from_qasm(text)
-    except QasmException as error:
-        raise ValueError(f"This OpenQASM cannot be read: {_in_one_line(error)}") from error
+        return read_openqasm(text)
+    except ValueError as error:
+        raise ValueError(f"This OpenQASM cannot be read: {_in_one_line(error)}.") from error
 
 
 def _in_one_line(error: Exception) -> str:

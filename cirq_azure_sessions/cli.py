@@ -144,9 +144,7 @@ def demo() -> None:
     click.echo(_DEMO_INTRODUCTION.format(nodes=NODES, points=POINTS, repetitions=REPETITIONS))
     outcome = run_demo()
     _show(tables.demo_table(outcome))
-    click.echo(
-        "\nSessions: one a target, opened when needed, replaced where the service ended it.\n"
-    )
+    click.echo(_DEMO_SESSIONS)
     _show(tables.lifeline_table(lifelines(outcome.events)))
     click.echo(
         "\npool.get_stats(): "
