@@ -1,7 +1,8 @@
 """What every storage account of the emulated workspace does, as the SDK's own storage code sees it.
 
 `test_emulator_storage` runs it on the emulator's account over HTTP, `test_emulator_azurite` on
-Azurite, Microsoft's own emulator: where both pass, the emulator's is as true as Azurite.
+Azurite, Microsoft's own emulator: where both pass, the emulator's is as true as Azurite. Where
+Azure and Azurite give a refusal different codes, only its status is held to here.
 """
 
 from __future__ import annotations
@@ -229,10 +230,9 @@ class StorageSuite:
         upload(client, "inputData", b"{}")
         upload(client, "other", b"{}")
         sas = urlsplit(storage.blob_sas_uri(container, "inputData", "rcw")).query
-        with pytest.raises(azure.core.exceptions.ClientAuthenticationError) as refusal:
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(f"{storage.blob_uri(container, 'other')}?{sas}")
         assert refusal.value.status_code == 403
-        assert refusal.value.error_code == "AuthenticationFailed"
 
     def test_a_sas_on_a_container_opens_no_other_container(
         self, storage: Storage, run: Run, container: str, client: ContainerClient
@@ -241,8 +241,9 @@ class StorageSuite:
         run(storage.create_container(other))
         run(storage.write(other, "inputData", b"{}"))
         sas = urlsplit(storage.container_sas_uri(container, "rl")).query
-        with pytest.raises(azure.core.exceptions.ClientAuthenticationError):
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(f"{storage.blob_uri(other, 'inputData')}?{sas}")
+        assert refusal.value.status_code == 403
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -255,7 +256,7 @@ class StorageSuite:
         uri = storage.blob_sas_uri(container, "inputData", "r", "name.json")
         fields = {name: values[0] for name, values in parse_qs(urlsplit(uri).query).items()}
         bare = storage.blob_uri(container, "inputData")
-        with pytest.raises(azure.core.exceptions.ClientAuthenticationError) as refusal:
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(f"{bare}?{urlencode({**fields, field: value})}")
         assert refusal.value.status_code == 403
         assert download(f"{bare}?{urlencode(fields)}") == b"{}"
@@ -266,11 +267,12 @@ class StorageSuite:
         upload(client, "inputData", b"{}")
         lifetimes.next = Lifetime(announced=0.0)
         uri = storage.blob_sas_uri(container, "inputData")
-        with pytest.raises(azure.core.exceptions.ClientAuthenticationError) as refusal:
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(uri)
-        assert refusal.value.error_code == "AuthenticationFailed"
-        with pytest.raises(azure.core.exceptions.ClientAuthenticationError):
+        assert refusal.value.status_code == 403
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             BlobClient.from_blob_url(uri).get_blob_properties()
+        assert refusal.value.status_code == 403
 
     def test_nothing_opens_without_a_sas(
         self, storage: Storage, container: str, client: ContainerClient
