@@ -6,20 +6,31 @@ at once. Exit codes: 0 for success, 1 for a failure at work, 2 for a wrong comma
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cirq_azure_sessions.errors import AzureSessionsError, UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    ServiceError,
+    UnsupportedProgram,
+    UnsupportedTarget,
+)
 
 if TYPE_CHECKING:
     import cirq
     from rich.console import RenderableType
 
 __all__ = ["main"]
+
+# An emulator listens on loopback alone and holds no secrets: its key need not be one.
+_KEY = "emulator"
 
 
 class _Commands(click.Group):
@@ -62,6 +73,62 @@ def _parse_sweep(text: str) -> _Range:
     return sweep
 
 
+@dataclass(frozen=True)
+class _WorkspaceOptions:
+    """How the command line names a workspace; with nothing given, the SDK's environment does."""
+
+    resource_id: str | None
+    location: str | None
+    connection_string: str | None
+    emulator: str | None
+    emulator_key: str
+
+    def connect(self) -> Any:
+        """The SDK's workspace."""
+        from cirq_azure_sessions.azure_workspace import connect
+
+        try:
+            return connect(
+                self.resource_id,
+                location=self.location,
+                connection_string=self.connection_string,
+                endpoint=self.emulator,
+                key=self.emulator_key,
+            )
+        except ServiceError:
+            raise
+        except AzureSessionsError as error:
+            raise click.UsageError(
+                f"{error} See --resource-id, --connection-string and --emulator in --help."
+            ) from error
+
+
+def _takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that name a workspace; the command gets them as `workspace`."""
+
+    @click.option("--resource-id", metavar="ID", help="The workspace, as the portal shows it.")
+    @click.option("--location", metavar="REGION", help="Its region, such as eastus.")
+    @click.option("--connection-string", metavar="TEXT", help="Or its connection string.")
+    @click.option("--emulator", metavar="URL", help="Or an emulator (cirq-azure-sessions emulate).")
+    @click.option("--emulator-key", metavar="KEY", default=_KEY, help="The emulator's key.")
+    @functools.wraps(command)
+    def with_workspace(
+        *args: Any,
+        resource_id: str | None,
+        location: str | None,
+        connection_string: str | None,
+        emulator: str | None,
+        emulator_key: str,
+        **options: Any,
+    ) -> None:
+        workspace = _WorkspaceOptions(
+            resource_id, location, connection_string, emulator, emulator_key
+        )
+        command(*args, workspace=workspace, **options)
+
+    return with_workspace
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cirq-azure-sessions")
 def main() -> None:
@@ -89,7 +156,9 @@ def main() -> None:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples every time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
+@_takes_workspace
 def run(
+    workspace: _WorkspaceOptions,
     circuit: str,
     target: str,
     repetitions: int,
@@ -104,7 +173,8 @@ def run(
 
     program = _read(circuit)
     params = _product(program, sweeps)
-    with AzureSessionSampler(target, seed=seed) as sampler:
+    connected = None if target.startswith("local.") else workspace.connect()
+    with AzureSessionSampler(target, workspace=connected, seed=seed) as sampler:
         results = sampler.run_sweep(program, params, repetitions)
     if as_json:
         click.echo(json.dumps(results_as_json(target, results), indent=2))
@@ -112,6 +182,57 @@ def run(
         _show(sweep_table(results))
     else:
         _show(histogram_table(count_outcomes(results[0])))
+
+
+_EMULATOR_IS_UP = """\
+An emulated Azure Quantum workspace listens at {endpoint} until Ctrl-C.
+It runs every job for real, on this machine, and bills nothing.
+
+With the SDK:
+
+    from azure.core.credentials import AzureKeyCredential
+    from azure.quantum import Workspace
+    workspace = Workspace(
+        resource_id="{resource_id}",
+        location="eastus",
+        credential=AzureKeyCredential("{key}"),
+        _quantum_endpoint="{endpoint}",
+    )
+
+With the sampler:
+
+    from cirq_azure_sessions import AzureSessionSampler
+    sampler = AzureSessionSampler("ionq.simulator", workspace=workspace)
+
+From a shell:
+
+    cirq-azure-sessions run CIRCUIT --target ionq.simulator \\
+        --emulator {endpoint} --emulator-key {key}
+"""
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@click.option("--key", default=_KEY, show_default=True, help="What clients sign in with.")
+@click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds a request.")
+@click.option("--seed", type=click.IntRange(min=0), help="Make the results of jobs repeat.")
+def emulate(port: int, key: str, latency: float, seed: int | None) -> None:
+    """Serve an emulated Azure Quantum workspace until Ctrl-C."""
+    from cirq_azure_sessions.emulator import EmulatorServer
+
+    try:
+        emulator = EmulatorServer(port=port, key=key, latency=latency, seed=seed)
+    except OSError as error:
+        raise click.ClickException(f"Port {port} cannot be had: choose another --port.") from error
+    with emulator as server:
+        click.echo(
+            _EMULATOR_IS_UP.format(
+                endpoint=server.endpoint, resource_id=server.resource_id, key=key
+            )
+        )
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    click.echo("The emulator has stopped.")
 
 
 _DEMO_INTRODUCTION = """\
