@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 __all__ = ["Lane"]
+
+
+class _Work(Future[Any]):
+    """A queued function's future; cancelling it also cancels what the function waits for."""
+
+    def __init__(self, parts: Sequence[Future[Any]]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def cancel(self) -> bool:
+        for part in self._parts:
+            part.cancel()
+        return super().cancel()
 
 
 class Lane:
@@ -32,9 +45,21 @@ class Lane:
         # Guards both.
         self._lock = threading.Lock()
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Queues `function(*args)`; the future is cancellable until a thread takes it."""
-        future: Future[Any] = Future()
+    def submit(
+        self, function: Callable[..., Any], *args: Any, parts: Sequence[Future[Any]] = ()
+    ) -> Future[Any]:
+        """Queues `function(*args)`.
+
+        Args:
+            function: What to run.
+            args: Its arguments.
+            parts: The futures that the function waits for; it may add to them while it runs.
+
+        Returns:
+            A future that is cancellable until a thread takes the function, and afterwards as far as
+            its `parts` are.
+        """
+        future = _Work(parts)
         with self._lock:
             self._queue.append((future, function, args))
             is_short_handed = self._running < self._threads

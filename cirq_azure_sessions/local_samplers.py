@@ -115,7 +115,8 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
     def start(request: JobRequest) -> Future[Any]:
         # Drawn now and not on the thread: jobs start in the order of their submission.
         entropy = _draw_entropy(request.payload)
-        return lane.submit(_run_split, make, executor, request.payload, entropy)
+        parts: list[Future[Any]] = []
+        return lane.submit(_run_split, make, executor, request.payload, entropy, parts, parts=parts)
 
     return start
 
@@ -131,23 +132,22 @@ def _run_split(
     executor: Executor,
     program: LocalProgram,
     entropy: Sequence[int] | None,
+    parts: list[Future[Any]],
 ) -> list[cirq.Result]:
     import numpy as np
 
     # Fresh entropy is drawn once for all: a chunk knows nothing of the others.
     root = np.random.SeedSequence(entropy).entropy
-    futures = [
-        executor.submit(
-            _run_points, make, program.circuit, program.params[cut], program.repetitions, root, cut
-        )
-        for cut in _cuts(len(program.params))
-    ]
+    circuit, params, repetitions = program.circuit, program.params, program.repetitions
+    for cut in _cuts(len(params)):
+        work = executor.submit(_run_points, make, circuit, params[cut], repetitions, root, cut)
+        parts.append(work)
     try:
-        return [result for future in futures for result in future.result()]
+        return [result for part in parts for result in part.result()]
     finally:
         # After an error, what has not begun need not begin.
-        for future in futures:
-            future.cancel()
+        for part in parts:
+            part.cancel()
 
 
 def _cuts(count: int) -> Iterator[slice]:

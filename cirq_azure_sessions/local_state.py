@@ -11,17 +11,31 @@ import asyncio
 import bisect
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from cirq_azure_sessions.model import (
+    Cost,
+    Job,
     JobFailurePolicy,
     JobRequest,
     JobStatus,
+    Session,
     SessionRequest,
     SessionStatus,
 )
 
-__all__ = ["JobPace", "JobRecord", "Ledger", "Outcome", "SessionRecord"]
+__all__ = [
+    "JobDetails",
+    "JobPace",
+    "JobRecord",
+    "Ledger",
+    "Outcome",
+    "ProgramError",
+    "SessionRecord",
+    "remove",
+]
+
+R = TypeVar("R", bound="SessionRecord | JobRecord")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +46,64 @@ class JobPace:
         queue: Seconds from its creation to the begin of its execution.
         run: Seconds from the begin to the end of its execution.
         visible: Seconds from the end until its status tells.
+        finishing: How many of these, the last ones, it shows as `Finishing`.
     """
 
     queue: float = 0.0
     run: float = 0.0
     visible: float = 0.0
+    finishing: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """What is known of a job beside its `Job`.
+
+    Attributes:
+        request: What was submitted, with the changes that were made since.
+        last_modified_time: When its status last changed, in seconds since the epoch.
+        cancellation_time: When it was cancelled, if it was.
+    """
+
+    request: JobRequest
+    last_modified_time: float
+    cancellation_time: float | None = None
+
+
+class ProgramError(Exception):
+    """What a backend raises where the program is at fault: the job fails with this code.
+
+    Attributes:
+        code: The service's code, such as `InvalidInputData`.
+        message: A sentence for whoever submitted the job.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of running a program.
-
-    Attributes:
-        status: `Succeeded`, `Failed`, or `Cancelled` if it was not run to the end.
-        output: What the backend returned.
-        code, message: The error of a failure.
-    """
+    """What came of running a program: an output, or the code and message of a failure."""
 
     status: JobStatus
     output: Any = field(default=None, repr=False)
     code: str = ""
     message: str = ""
+    cost: Cost | None = None
+
+    @classmethod
+    def of(cls, run: Future[Any]) -> Outcome:
+        """What came of a run that is over."""
+        error = run.exception()
+        if error is None:
+            return cls(JobStatus.SUCCEEDED, run.result())
+        if isinstance(error, ProgramError):
+            return cls(JobStatus.FAILED, code=error.code, message=error.message)
+        message = f"{type(error).__name__}: {error}"
+        return cls(JobStatus.FAILED, code="RuntimeError", message=message)
 
 
 class Ledger:
@@ -82,29 +133,25 @@ class Ledger:
         self.overdue -= job.is_overdue
         self.ended += 1
 
-    def remove(self, job: JobRecord) -> None:
-        """Takes out a job that is over."""
-        del self.jobs[bisect.bisect_left(self.jobs, job.number, key=_number)]
-
-
-def _number(job: JobRecord) -> int:
-    return job.number
-
 
 class SessionRecord:
     """One session: its jobs, and what has become of it.
 
     Args:
         request: What was asked for.
+        number: The session's place among all sessions and jobs.
         now: When.
     """
 
-    def __init__(self, request: SessionRequest, now: float) -> None:
+    def __init__(self, request: SessionRequest, number: int, now: float) -> None:
         self.request = request
+        self.number = number
         self.created = now
         self.ended: float | None = None
         self.status = SessionStatus.WAITING
         self.is_closing = False
+        # What its jobs cost, once one that costs something has succeeded.
+        self.cost: Cost | None = None
         self.ledger = Ledger()
         # The idle clock starts anew here.
         self.last_activity = now
@@ -145,6 +192,11 @@ class SessionRecord:
         self._end_if_closed(now)
         return []
 
+    def add_cost(self, cost: Cost) -> None:
+        """Takes note of what a job costs; a session tells the sum alone."""
+        total = cost.total + (self.cost.total if self.cost else 0.0)
+        self.cost = Cost(total, cost.currency)
+
     def close(self, now: float) -> None:
         """Takes no more jobs; ends at once if none is unfinished, else with the last of them."""
         self.is_closing = True
@@ -153,6 +205,30 @@ class SessionRecord:
     def time_out(self, now: float) -> None:
         """Ends because nothing has happened for too long."""
         self._end(SessionStatus.TIMED_OUT, now)
+
+    def break_off(self, status: SessionStatus, now: float) -> list[JobRecord]:
+        """Ends for a reason from outside, with this final status.
+
+        Returns:
+            The jobs that have to be cancelled now.
+        """
+        if self.status.is_final:
+            return []
+        self._end(status, now)
+        return list(self.ledger.unfinished.values())
+
+    def describe(self, epoch: float, now: float) -> Session:
+        """The session as it stands now, on a clock that read zero at `epoch`."""
+        return Session(
+            id=self.request.id,
+            target=self.request.target,
+            name=self.request.name,
+            status=self.status,
+            job_failure_policy=self.request.job_failure_policy,
+            creation_time=epoch + self.created,
+            end_time=_date(epoch, self.ended),
+            cost=self.cost,
+        )
 
     def _end_if_closed(self, now: float) -> None:
         if self.is_closing and self.is_idle:
@@ -172,12 +248,31 @@ class JobRecord:
 
     Args:
         request: What was asked for.
-        number: The job's place among all jobs.
+        number: The job's place among all sessions and jobs.
         pace: How long it takes on the clock.
         session: The session it is in, if any.
         now: When it was submitted, on the clock.
         started: The real time of that.
     """
+
+    # There may be many of them.
+    __slots__ = (
+        "begins",
+        "created",
+        "due",
+        "ended",
+        "final",
+        "is_forgotten",
+        "is_overdue",
+        "number",
+        "outcome",
+        "pace",
+        "request",
+        "ripe",
+        "run",
+        "session",
+        "started",
+    )
 
     def __init__(
         self,
@@ -197,7 +292,7 @@ class JobRecord:
         self.begins = now + pace.queue
         self.due = self.begins + pace.run + pace.visible
         self.started = started
-        # The future of its program's run.
+        # The future of its program's run, while it matters.
         self.run: Future[Any] | None = None
         # What came of the program, and when on the clock that may show at the earliest.
         self.outcome: Outcome | None = None
@@ -213,13 +308,27 @@ class JobRecord:
         """Whether the job's end waits for its program."""
         return self.is_overdue and self.final is None
 
+    @property
+    def cost(self) -> Cost | None:
+        """What it costs, if it has succeeded and that is known."""
+        has_result = self.final is not None and self.final.has_result
+        return self.outcome.cost if has_result and self.outcome is not None else None
+
     def status(self, now: float) -> JobStatus:
         """The status at a time when everything due has been settled."""
         if self.final is not None:
             return self.final
+        if self.pace.finishing and now >= self.due - self.pace.finishing:
+            return JobStatus.FINISHING
         # A job that runs for no time at all is not seen executing, unless its program is slow.
         executes = self.begins if self.pace.run else self.due
         return JobStatus.EXECUTING if now >= executes else JobStatus.WAITING
+
+    def change_pace(self, pace: JobPace, now: float) -> None:
+        """Takes another pace, as if it had been submitted now."""
+        self.pace = pace
+        self.begins = now + pace.queue
+        self.due = self.ripe = self.begins + pace.run + pace.visible
 
     def resolve(self, outcome: Outcome, now: float, duration: float) -> None:
         """Takes note of what came of the program, after `duration` seconds of real time.
@@ -241,15 +350,56 @@ class JobRecord:
         self.outcome = self.outcome and replace(self.outcome, output=None)
         self.is_forgotten = True
 
-    def begin_time(self, now: float) -> float | None:
-        """When it began to execute, if that shows."""
-        if self.status(now) is JobStatus.WAITING or (self.ended or now) < self.begins:
-            return None
-        return self.begins
+    def describe(self, epoch: float, now: float) -> Job:
+        """The job as it stands now, on a clock that read zero at `epoch`."""
+        request, outcome = self.request, self.outcome
+        has_failed = self.final is JobStatus.FAILED and outcome is not None
+        return Job(
+            id=request.id,
+            target=request.target,
+            name=request.name,
+            status=self.status(now),
+            session_id=request.session_id,
+            output_format=request.output_format,
+            input_params=request.input_params,
+            metadata=request.metadata,
+            tags=request.tags,
+            creation_time=epoch + self.created,
+            begin_time=_date(epoch, self._begin_time(now)),
+            end_time=_date(epoch, self._end_time(now)),
+            error_code=outcome.code if has_failed and outcome else "",
+            error_message=outcome.message if has_failed and outcome else "",
+            cost=self.cost,
+        )
 
-    @property
-    def end_time(self) -> float | None:
-        """When it stopped executing, of a job that is over: some time before that shows."""
+    def describe_further(self, epoch: float) -> JobDetails:
+        """What else is known of the job."""
+        was_cancelled = self.final is JobStatus.CANCELLED
+        return JobDetails(
+            request=self.request,
+            last_modified_time=epoch + (self.created if self.ended is None else self.ended),
+            cancellation_time=_date(epoch, self.ended if was_cancelled else None),
+        )
+
+    def _begin_time(self, now: float) -> float | None:
+        """When it began to execute, if that shows."""
+        is_over = self.final is not None and self.final is not JobStatus.CANCELLED
+        has_begun = is_over or self.begins <= (now if self.ended is None else self.ended)
+        return self.begins if has_begun and self.status(now) is not JobStatus.WAITING else None
+
+    def _end_time(self, now: float) -> float | None:
+        """When it stopped executing, if that shows: some time before the job is over."""
+        if self.status(now) is JobStatus.FINISHING:
+            return self.begins + self.pace.run
         if self.ended is None or self.final is JobStatus.CANCELLED:
             return self.ended
         return max(self.begins, self.ended - self.pace.visible)
+
+
+def remove(records: list[R], record: R) -> None:
+    """Takes a record out of a list that is in the order of creation."""
+    del records[bisect.bisect_left(records, record.number, key=lambda other: other.number)]
+
+
+def _date(epoch: float, seconds: float | None) -> float | None:
+    return None if seconds is None else epoch + seconds

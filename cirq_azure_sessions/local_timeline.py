@@ -9,12 +9,19 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 
-from cirq_azure_sessions.local_state import JobPace, JobRecord, Ledger, Outcome, SessionRecord
-from cirq_azure_sessions.model import JobRequest, JobStatus, SessionRequest
+from cirq_azure_sessions.local_state import (
+    JobPace,
+    JobRecord,
+    Ledger,
+    Outcome,
+    SessionRecord,
+    remove,
+)
+from cirq_azure_sessions.model import JobRequest, JobStatus, SessionRequest, SessionStatus
 
 __all__ = ["Timeline"]
 
@@ -25,23 +32,37 @@ class Timeline:
     Not thread-safe: its owner's lock guards it. All times are seconds of one monotonic clock; call
     `settle` first with the time that the other methods are then given.
 
+    Args:
+        session_timeout: Seconds without activity after which a session times out.
+        timeout_notice: Seconds by which that is noticed too late, or a function that draws them.
+        max_history: How many jobs that are over to remember; the earliest to end go first.
+
     Attributes:
         sessions, jobs: By id.
         session_order: The sessions in the order of their creation.
+        top_level: The sessions, and the jobs that are in none, in the order of their creation.
         ledger: The jobs of all sessions and of none.
         unfinished: How many jobs are not over, by target.
         just_ended: Jobs that ended since its owner last took them out.
     """
 
-    def __init__(self, session_timeout: float, timeout_notice: float | Callable[[], float]) -> None:
+    def __init__(
+        self,
+        session_timeout: float,
+        timeout_notice: float | Callable[[], float],
+        max_history: int,
+    ) -> None:
         self._session_timeout = session_timeout
         self._timeout_notice = timeout_notice
+        self._max_history = max_history
         self.sessions: dict[str, SessionRecord] = {}
         self.session_order: list[SessionRecord] = []
+        self.top_level: list[SessionRecord | JobRecord] = []
         self.jobs: dict[str, JobRecord] = {}
         self.ledger = Ledger()
         self.unfinished: Counter[str] = Counter()
         self.just_ended: list[JobRecord] = []
+        self._over: deque[JobRecord] = deque()
         # A heap of what is to happen: when, a number to tell ties apart, and what.
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
@@ -61,8 +82,10 @@ class Timeline:
         """The session with the request's id, opened if there is none yet."""
         session = self.sessions.get(request.id)
         if session is None:
-            session = self.sessions[request.id] = SessionRecord(request, now)
+            session = SessionRecord(request, next(self._numbers), now)
+            self.sessions[request.id] = session
             self.session_order.append(session)
+            self.top_level.append(session)
             self._watch(session)
         return session
 
@@ -82,6 +105,8 @@ class Timeline:
         self.ledger.add(job)
         if session is not None:
             session.add(job)
+        else:
+            self.top_level.append(job)
         self._plan(job.due, partial(self._come_due, job))
         return job
 
@@ -103,7 +128,20 @@ class Timeline:
         """Forgets a job that is over."""
         del self.jobs[job.request.id]
         for ledger in self.ledgers(job):
-            ledger.remove(job)
+            remove(ledger.jobs, job)
+        if job.session is None:
+            remove(self.top_level, job)
+
+    def break_off(self, session: SessionRecord, status: SessionStatus, now: float) -> None:
+        """Ends the session with this final status, and cancels its jobs."""
+        for job in session.break_off(status, now):
+            self._end(job, JobStatus.CANCELLED, now)
+
+    def change_pace(self, job: JobRecord, pace: JobPace, now: float) -> None:
+        """Gives a job that has not begun another pace, as if it had been submitted now."""
+        if job.final is None and now < job.begins:
+            job.change_pace(pace, now)
+            self._plan(job.due, partial(self._come_due, job))
 
     def ledgers(self, job: JobRecord) -> list[Ledger]:
         """Where the job is written down: with all jobs, and with those of its session."""
@@ -114,12 +152,13 @@ class Timeline:
 
     def _come_due(self, job: JobRecord, now: float) -> None:
         """The job's time is up: it ends, unless its program is not done."""
-        if job.final is not None:
+        if job.final is not None or now < job.due:
+            # It was cancelled, or this appointment is from before its pace changed.
             return
         if job.outcome is None:
-            job.is_overdue = True
             for ledger in self.ledgers(job):
-                ledger.overdue += 1
+                ledger.overdue += not job.is_overdue
+            job.is_overdue = True
         elif now < job.ripe:
             self._plan(job.ripe, partial(self._come_due, job))
         else:
@@ -133,9 +172,19 @@ class Timeline:
         for ledger in self.ledgers(job):
             ledger.end(job)
         if job.session is not None:
+            if job.cost is not None:
+                job.session.add_cost(job.cost)
             for other in job.session.end_job(status, now):
                 self._end(other, JobStatus.CANCELLED, now)
             self._watch(job.session)
+        self._over.append(job)
+        if len(self._over) > self._max_history:
+            self._forget(self._over.popleft())
+
+    def _forget(self, job: JobRecord) -> None:
+        # It may have been removed long ago, and its id be another's.
+        if self.jobs.get(job.request.id) is job:
+            self.remove(job)
 
     def _watch(self, session: SessionRecord) -> None:
         """Plans a look at the session's idle clock, if it is running and none is planned."""

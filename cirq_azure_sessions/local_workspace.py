@@ -9,10 +9,10 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from cirq_azure_sessions.clock import Clock, SystemClock, within
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
@@ -24,15 +24,25 @@ from cirq_azure_sessions.local_samplers import (
     check_installed,
     local_machines,
 )
-from cirq_azure_sessions.local_state import JobPace, JobRecord, Ledger, Outcome, SessionRecord
+from cirq_azure_sessions.local_state import (
+    JobDetails,
+    JobPace,
+    JobRecord,
+    Ledger,
+    Outcome,
+    ProgramError,
+    SessionRecord,
+)
 from cirq_azure_sessions.local_timeline import Timeline
 from cirq_azure_sessions.model import (
+    Cost,
     Job,
     JobRequest,
     JobStatus,
     Quota,
     Session,
     SessionRequest,
+    SessionStatus,
     TargetStatus,
 )
 from cirq_azure_sessions.workspace import JOBS_PER_PAGE
@@ -42,8 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
 
-R = TypeVar("R")
 V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 
 # Runs a job of some target and returns its output; called on a worker thread.
 Backend = Callable[[JobRequest], Any]
@@ -52,35 +62,6 @@ Backend = Callable[[JobRequest], Any]
 # seconds is as good as instant.
 _REAL_TIME = SystemClock()
 _MOMENT = 1.0
-
-
-class ProgramError(Exception):
-    """What a backend raises where the program is at fault: the job fails with this code.
-
-    Attributes:
-        code: The service's code, such as `InvalidInputData`.
-        message: A sentence for whoever submitted the job.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class JobDetails:
-    """What is known of a job beside its `Job`.
-
-    Attributes:
-        request: What was submitted, with the changes that were made since.
-        last_modified_time: When its status last changed, in seconds since the epoch.
-        cancellation_time: When it was cancelled, if it was.
-    """
-
-    request: JobRequest
-    last_modified_time: float
-    cancellation_time: float | None = None
 
 
 class LocalWorkspace:
@@ -111,13 +92,16 @@ class LocalWorkspace:
         backends: What runs jobs of other targets, by target: a function from a `JobRequest` to the
             job's output. It may raise `ProgramError`; any other error is a `RuntimeError` of the
             job. It is called on several threads.
-        pace: How long a job takes on the clock; by default no time at all.
+        pace: How long a job takes on the clock; by default no time at all. It and a function for
+            `timeout_notice` are called with the workspace locked.
         timeout_notice: Seconds by which the end of an idle session is noticed too late, or a
             function that draws them. Until then the session takes jobs.
+        cost: What a job costs, from its request and its output; by default nothing is said.
         max_jobs: How many jobs may be unfinished at once, in all or by target; more are refused
             with status 429.
         max_outputs: Of how many jobs to keep program and output after it was fetched. Those of
             other jobs are kept until they are fetched or forgotten.
+        max_history: How many jobs that are over to remember at all.
     """
 
     def __init__(
@@ -130,8 +114,10 @@ class LocalWorkspace:
         backends: Mapping[str, Backend] | None = None,
         pace: Callable[[JobRequest], JobPace] | None = None,
         timeout_notice: float | Callable[[], float] = 0.0,
+        cost: Callable[[JobRequest, Any], Cost | None] | None = None,
         max_jobs: int | Mapping[str, int] | None = None,
-        max_outputs: int = 1000,
+        max_outputs: int = 1_000,
+        max_history: int = 100_000,
     ) -> None:
         self._clock = clock or SystemClock()
         # Dates follow from ages, so that each operation reads the clock once.
@@ -140,6 +126,7 @@ class LocalWorkspace:
         self._is_manual = getattr(self._clock, "is_manual", False)
         self._session_timeout = session_timeout
         self._pace = pace
+        self._cost = cost
         self._max_jobs = max_jobs
         self._max_outputs = max_outputs
         self._machines = local_machines(samplers or {}, executor)
@@ -148,7 +135,7 @@ class LocalWorkspace:
         for target, backend in (backends or {}).items():
             self._machines[target] = partial(lane.submit, backend)
         # State: every session and job in time; and the jobs whose output was fetched, oldest first.
-        self._timeline = Timeline(session_timeout, timeout_notice)
+        self._timeline = Timeline(session_timeout, timeout_notice, max_history)
         self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
         # Guards both, and the records in them. It is never held while a program is started or
         # cancelled, nor while somebody is woken.
@@ -162,19 +149,25 @@ class LocalWorkspace:
     async def open_session(self, request: SessionRequest) -> Session:
         self._machine(request.target)
         with self._deciding() as now:
-            return self._describe_session(self._timeline.open_session(request, now))
+            return self._timeline.open_session(request, now).describe(self._epoch, now)
 
     async def get_session(self, session_id: str) -> Session:
         await self.settle(session_id)
-        with self._deciding():
-            return self._describe_session(self._session(session_id))
+        with self._deciding() as now:
+            return self._session(session_id).describe(self._epoch, now)
 
     async def close_session(self, session_id: str) -> Session:
         await self.settle(session_id)
         with self._deciding() as now:
             session = self._session(session_id)
             session.close(now)
-            return self._describe_session(session)
+            return session.describe(self._epoch, now)
+
+    async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
+        """Ends a session, and cancels its jobs, as the service does where something went wrong."""
+        session = self._session(session_id)
+        with self._deciding() as now:
+            self._timeline.break_off(session, status, now)
 
     async def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
         async for session in self._newest_first(self.sessions()):
@@ -183,9 +176,11 @@ class LocalWorkspace:
 
     def sessions(self) -> Sequence[Session]:
         """All sessions in the order of their creation, as a view: slices cost what they hold."""
-        return _View(
-            self, self._timeline.session_order, lambda session, now: self._describe_session(session)
-        )
+        return _View(self._deciding, self._timeline.session_order, self._epoch)
+
+    def top_level_items(self) -> Sequence[Session | Job]:
+        """All sessions and the jobs that are in none, in the order of their creation: a view."""
+        return _View(self._deciding, self._timeline.top_level, self._epoch)
 
     # Jobs.
 
@@ -196,20 +191,21 @@ class LocalWorkspace:
         machine = self._machine(request.target)
         if request.session_id is not None:
             await self._notice_idleness(self._session(request.session_id))
-        pace = self._pace(request) if self._pace else JobPace()
         with self._deciding() as now:
             known = self._timeline.jobs.get(request.id)
-            job = known or self._accept(request, pace, now)
-            answer = self._describe_job(job, now)
-        if known is None:
-            self._start(job, machine)
-        return answer
+            job = known or self._accept(request, now)
+            answer = job.describe(self._epoch, now)
+        if known is not None:
+            return answer
+        self._start(job, machine)
+        # However fast the job is going to be, it had not begun when it was accepted.
+        return replace(answer, status=JobStatus.WAITING, begin_time=None)
 
     async def get_job(self, job_id: str) -> Job:
         job = self._job(job_id)
         await self._let_finish(self._timeline.ledgers(job)[-1], lambda: job.is_late)
         with self._deciding() as now:
-            return self._describe_job(job, now)
+            return job.describe(self._epoch, now)
 
     async def list_session_jobs(
         self, session_id: str, *, skip: int = 0, wait: float = 0.0
@@ -224,7 +220,7 @@ class LocalWorkspace:
                 ledger.shown[skip] = ledger.ended
             end = max(len(ledger.jobs) - skip, 0)
             page = ledger.jobs[max(end - JOBS_PER_PAGE, 0) : end]
-            return [self._describe_job(job, now) for job in reversed(page)]
+            return [job.describe(self._epoch, now) for job in reversed(page)]
 
     async def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
         async for job in self._newest_first(self.jobs(session_id)):
@@ -237,24 +233,18 @@ class LocalWorkspace:
         that are due: `await settle()` first.
         """
         ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
-        return _View(self, ledger.jobs, self._describe_job)
+        return _View(self._deciding, ledger.jobs, self._epoch)
 
     def job_details(self, job_id: str) -> JobDetails:
         """What is known of a job beside its `Job`. `ServiceError.is_missing` if there is none."""
-        job = self._job(job_id)
         with self._deciding():
-            cancelled = job.ended if job.final is JobStatus.CANCELLED else None
-            return JobDetails(
-                request=job.request,
-                last_modified_time=self._epoch + (job.ended or job.created),
-                cancellation_time=self._date(cancelled),
-            )
+            return self._job(job_id).describe_further(self._epoch)
 
     async def cancel_job(self, job_id: str) -> Job:
-        job = self._job(job_id)
         with self._deciding() as now:
+            job = self._job(job_id)
             self._timeline.cancel(job, now)
-            return self._describe_job(job, now)
+            return job.describe(self._epoch, now)
 
     async def update_job(
         self,
@@ -265,25 +255,30 @@ class LocalWorkspace:
         tags: Sequence[str] | None = None,
     ) -> Job:
         """Changes what is given and leaves the rest."""
-        job = self._job(job_id)
         changes: dict[str, Any] = {"name": name, "priority": priority}
         changes["tags"] = None if tags is None else tuple(tags)
         with self._deciding() as now:
+            job = self._job(job_id)
             given = {field: value for field, value in changes.items() if value is not None}
             job.request = replace(job.request, **given)
-            return self._describe_job(job, now)
+            return job.describe(self._epoch, now)
+
+    async def change_pace(self, job_id: str, pace: JobPace) -> None:
+        """Gives a job that has not begun another pace, counted from now."""
+        with self._deciding() as now:
+            self._timeline.change_pace(self._job(job_id), pace, now)
 
     async def delete_job(self, job_id: str) -> None:
         """Cancels the job if it is not over, and forgets it."""
-        job = self._job(job_id)
         with self._deciding() as now:
+            job = self._job(job_id)
             self._timeline.cancel(job, now)
             self._timeline.remove(job)
             self._fetched.pop(job_id, None)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
-        record = self._job(job.id)
         with self._deciding():
+            record = self._job(job.id)
             has_result = record.final is not None and record.final.has_result
             if not has_result or record.is_forgotten or record.outcome is None:
                 raise ServiceError(
@@ -297,8 +292,8 @@ class LocalWorkspace:
 
     def forget_output(self, job_id: str) -> None:
         """Drops the program and the output of a job that is over, to save memory."""
-        job = self._job(job_id)
         with self._deciding():
+            job = self._job(job_id)
             if job.final is not None:
                 job.forget()
                 self._fetched.pop(job_id, None)
@@ -375,12 +370,13 @@ class LocalWorkspace:
                 ledgers = {ledger for job in ended for ledger in timeline.ledgers(job)}
                 waiters = [waiter for ledger in ledgers for waiter in ledger.waiters]
         for job in ended:
-            if job.final is JobStatus.CANCELLED and job.run is not None:
-                job.run.cancel()
+            run, job.run = job.run, None
+            if run is not None and job.final is JobStatus.CANCELLED:
+                run.cancel()
         for waiter in waiters:
             _wake(waiter)
 
-    def _accept(self, request: JobRequest, pace: JobPace, now: float) -> JobRecord:
+    def _accept(self, request: JobRequest, now: float) -> JobRecord:
         session = None if request.session_id is None else self._session(request.session_id)
         if session is not None and not session.takes_jobs:
             raise SessionNotAvailable(
@@ -389,6 +385,7 @@ class LocalWorkspace:
                 session_id=request.session_id,
             )
         self._check_limits(request.target)
+        pace = self._pace(request) if self._pace else JobPace()
         return self._timeline.accept(request, pace, session, now, started=_REAL_TIME.monotonic())
 
     def _check_limits(self, target: str) -> None:
@@ -414,15 +411,18 @@ class LocalWorkspace:
             run.set_exception(error)
         job.run = run
         run.add_done_callback(partial(self._finish, job))
-        # It may have been cancelled before there was anything to cancel.
         if job.final is not None:
+            # It ended before there was anything to let go of, most likely by a cancellation.
+            job.run = None
             run.cancel()
 
     def _finish(self, job: JobRecord, run: Future[Any]) -> None:
         """Takes note that the program is done; called on the thread that ran it."""
         if run.cancelled():
             return
-        outcome = _outcome(run)
+        outcome = Outcome.of(run)
+        if self._cost is not None and outcome.status.has_result:
+            outcome = replace(outcome, cost=self._cost(job.request, outcome.output))
         with self._deciding() as now:
             duration = _REAL_TIME.monotonic() - job.started
             self._timeline.resolve(job, outcome, now, duration)
@@ -456,9 +456,12 @@ class LocalWorkspace:
         # Before a manual clock may move, a program that is due gets the same time to finish.
         moment = min(seconds, _MOMENT)
         await self._wait(ledger, lambda: has_news() or not ledger.is_late, _REAL_TIME, moment)
-        while not has_news() and (now := self._clock.monotonic()) < deadline:
-            # Whatever is due next may be the end of a job.
-            pause = min(deadline, self._timeline.next_due) - now
+        while True:
+            with self._deciding() as now:
+                if has_news() or now >= deadline:
+                    return
+                # Whatever is due next may be the end of a job.
+                pause = min(deadline, self._timeline.next_due) - now
             await self._wait(ledger, has_news, self._clock, pause)
 
     async def _wait(
@@ -484,42 +487,6 @@ class LocalWorkspace:
                 with self._lock:
                     ledger.waiters.discard(waiter)
 
-    # Telling.
-
-    def _date(self, moment: float | None) -> float | None:
-        return None if moment is None else self._epoch + moment
-
-    def _describe_session(self, session: SessionRecord) -> Session:
-        return Session(
-            id=session.request.id,
-            target=session.request.target,
-            name=session.request.name,
-            status=session.status,
-            job_failure_policy=session.request.job_failure_policy,
-            creation_time=self._date(session.created),
-            end_time=self._date(session.ended),
-        )
-
-    def _describe_job(self, job: JobRecord, now: float) -> Job:
-        request, outcome, status = job.request, job.outcome, job.status(now)
-        has_failed = status is JobStatus.FAILED and outcome is not None
-        return Job(
-            id=request.id,
-            target=request.target,
-            name=request.name,
-            status=status,
-            session_id=request.session_id,
-            output_format=request.output_format,
-            input_params=request.input_params,
-            metadata=request.metadata,
-            tags=request.tags,
-            creation_time=self._date(job.created),
-            begin_time=self._date(job.begin_time(now)),
-            end_time=self._date(job.end_time),
-            error_code=outcome.code if has_failed and outcome else "",
-            error_message=outcome.message if has_failed and outcome else "",
-        )
-
     async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:
         await self.settle()
         end = len(view)
@@ -530,15 +497,24 @@ class LocalWorkspace:
             end = start
 
 
+class _Record(Protocol[V_co]):
+    """What a view is of: something that describes itself, as it is at a time."""
+
+    def describe(self, epoch: float, now: float) -> V_co: ...
+
+
 class _View(Sequence[V]):
     """A list of records as the values that describe them, made as they are looked at."""
 
     def __init__(
-        self, workspace: LocalWorkspace, records: list[R], describe: Callable[[R, float], V]
+        self,
+        deciding: Callable[[], AbstractContextManager[float]],
+        records: Sequence[_Record[V]],
+        epoch: float,
     ) -> None:
-        self._workspace = workspace
+        self._deciding = deciding
         self._records = records
-        self._describe = describe
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._records)
@@ -548,23 +524,13 @@ class _View(Sequence[V]):
     @overload
     def __getitem__(self, index: slice) -> list[V]: ...
     def __getitem__(self, index: int | slice) -> V | list[V]:
-        with self._workspace._deciding() as now:
+        with self._deciding() as now:
             if isinstance(index, slice):
-                return [self._describe(record, now) for record in self._records[index]]
-            return self._describe(self._records[index], now)
+                return [record.describe(self._epoch, now) for record in self._records[index]]
+            return self._records[index].describe(self._epoch, now)
 
     def __iter__(self) -> Iterator[V]:
         return iter(self[:])
-
-
-def _outcome(run: Future[Any]) -> Outcome:
-    error = run.exception()
-    if error is None:
-        return Outcome(JobStatus.SUCCEEDED, run.result())
-    if isinstance(error, ProgramError):
-        return Outcome(JobStatus.FAILED, code=error.code, message=error.message)
-    message = f"{type(error).__name__}: {error}"
-    return Outcome(JobStatus.FAILED, code="RuntimeError", message=message)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
