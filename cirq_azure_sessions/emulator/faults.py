@@ -67,6 +67,8 @@ class _Pending(Generic[Fault]):
     times: float
 
     def __str__(self) -> str:
+        if self.times == math.inf:
+            return f"{self.fault}, until cleared"
         return f"{self.fault}{'' if self.times == 1 else f', {self.times:g} times'}"
 
 
