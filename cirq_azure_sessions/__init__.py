@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         JobError,
         JobFailed,
         JobTimeout,
+        JournalError,
         PoolClosed,
         PoolTimeout,
         ResultFormatError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         UnsupportedTarget,
     )
     from cirq_azure_sessions.events import JobEvent, SessionEvent
+    from cirq_azure_sessions.journal import Journal
     from cirq_azure_sessions.local_workspace import LocalWorkspace
     from cirq_azure_sessions.result import AzureResult
     from cirq_azure_sessions.sampler import AzureSessionSampler
@@ -45,6 +47,8 @@ __all__ = [
     "JobEvent",
     "JobFailed",
     "JobTimeout",
+    "Journal",
+    "JournalError",
     "LocalWorkspace",
     "ManualClock",
     "PoolClosed",
@@ -67,6 +71,7 @@ _ROOMS = {
     "AzureSessionSampler": "sampler",
     "AzureWorkspace": "azure_workspace",
     "JobEvent": "events",
+    "Journal": "journal",
     "LocalWorkspace": "local_workspace",
     "ManualClock": "clock",
     "PooledSession": "session_pool",

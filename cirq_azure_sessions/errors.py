@@ -14,6 +14,7 @@
     +-- UnsupportedProgram          (ValueError) the target cannot run this circuit
     +-- ResultFormatError           (ValueError) the result is not what its format promises
     +-- ServiceError                the service answered with an error, or not: `.status_code`
+    +-- JournalError                the journal's file cannot be read or written
 
 A message is one sentence that says what to do. No message holds a SAS token, a key or a payload.
 """
@@ -32,6 +33,7 @@ __all__ = [
     "JobError",
     "JobFailed",
     "JobTimeout",
+    "JournalError",
     "PoolClosed",
     "PoolTimeout",
     "ResultFormatError",
@@ -191,3 +193,7 @@ class ServiceError(AzureSessionsError):
     def is_missing(self) -> bool:
         """Whether the service does not know the thing asked for."""
         return self.status_code == 404
+
+
+class JournalError(AzureSessionsError):
+    """The journal's file cannot be read or written; nothing was submitted that it does not hold."""

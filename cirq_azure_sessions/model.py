@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "Cost",
@@ -112,8 +112,11 @@ class Session:
     """A session as the service last described it.
 
     Attributes:
+        item_type: Azure's `itemType`, which tells sessions from jobs in lists that have both.
         handle: The SDK's own `azure.quantum.Session`, where the workspace has one.
     """
+
+    item_type: ClassVar[str] = "Session"
 
     id: str
     target: str
@@ -141,6 +144,8 @@ class JobRequest:
         output_format: Azure's `outputDataFormat`, such as `ionq.quantum-results.v1`.
         input_params: Azure's `inputParams`, such as `{"shots": 500}`.
         metadata: Strings that stay with the job; the layout of its result is among them.
+        fingerprint: A hash of what the job asks for, by which a journal knows it again; None for a
+            job that is not journalled.
     """
 
     id: str
@@ -154,6 +159,7 @@ class JobRequest:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     tags: tuple[str, ...] = ()
     priority: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +184,13 @@ class Job:
     """A job as the service last described it.
 
     Attributes:
+        item_type: Azure's `itemType`, which tells jobs from sessions in lists that have both.
         output_uri: Where the result lies, without any SAS token.
         error_code, error_message: The service's `errorData` of a failed job.
         handle: The SDK's own `azure.quantum.Job`, where the workspace has one.
     """
+
+    item_type: ClassVar[str] = "Job"
 
     id: str
     target: str

@@ -1,0 +1,458 @@
+"""The durable record of jobs: what was asked for, which job answers it, and what came of it.
+
+A job is written down before the first request that could cost anything, so a run that is killed at
+any instant leaves word of every job that the service may have. The next run asks for the same
+things in the same order, is handed the same jobs, and submits only what never was.
+
+Programs are not in the file, only hashes of what was asked for; nor is any SAS token or key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import platform
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cirq_azure_sessions import shutdown
+from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.errors import JournalError
+from cirq_azure_sessions.group_commit import GroupCommit
+from cirq_azure_sessions.journal_entry import (
+    EntryState,
+    JournalEntry,
+    JournalSession,
+    columns_of,
+)
+from cirq_azure_sessions.journal_file import JournalFile
+from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
+from cirq_azure_sessions.run_lock import RunLock
+
+__all__ = ["Journal"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One opening of a journal for writing, and the lock that tells others that it is alive."""
+
+    id: int
+    lock: RunLock
+
+
+class Journal:
+    """A file that remembers jobs and sessions across runs.
+
+    A *run* is one `Journal`, from its first write until it is closed or its process ends. Within a
+    run the n-th request with a fingerprint claims the n-th place of that fingerprint, and no two
+    runs that are alive hold the same place. So a program that is run again is handed its own jobs
+    in their order, identical circuits asked for twice are two jobs, and two processes that share a
+    journal do not share jobs.
+
+    Thread-safe, and safe for several processes on one machine; not for a network file system,
+    where SQLite's write-ahead log does not work. Every record is on the disk before it counts
+    (`PRAGMA synchronous = FULL`).
+
+    Args:
+        path: The file; made with mode 0600 if there is none.
+        clock: Where the times in the rows are read.
+
+    Raises:
+        JournalError: If the file cannot be opened, or is not a journal.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
+        self._path = Path(path).absolute()
+        self._clock: Clock = clock or SystemClock()
+        # State: the open file, and the run with its lock, begun by the first write. Only the thread
+        # that commits touches them, so they need no lock; likewise the last error that was logged.
+        self._file: JournalFile | None = JournalFile(self._path)
+        self._run: _Run | None = None
+        self._logged: BaseException | None = None
+        self._commits = GroupCommit(self._transaction)
+        self._closed = False
+        shutdown.register(self)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    # Jobs, as they go
+
+    async def claim(self, request: JobRequest) -> JournalEntry:
+        """The job that answers this request: one of an earlier run, or a new one.
+
+        Called in the order of the requests; the order counts from the call, not from the await.
+        A new job, which has the request's own id, is on the disk when this returns. So is a job
+        that takes the place of one that failed or was cancelled in an earlier run.
+
+        Raises:
+            JournalError: If it cannot be written down; it must not be submitted then.
+        """
+        future = self._write(lambda file: self._claim(file, request))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            # It may be committed already, and nobody is left to answer for the place.
+            future.add_done_callback(self._give_back_unseen)
+            raise
+
+    async def renew(self, entry: JournalEntry, request: JobRequest) -> JournalEntry:
+        """A new job, under the request's id, in the place of one that will bring no result.
+
+        Raises:
+            JournalError: If it cannot be written down; it must not be submitted then.
+        """
+        return await asyncio.wrap_future(
+            self._write(lambda file: self._insert(file, request, entry.occurrence))
+        )
+
+    def accepted(self, entry: JournalEntry, job: Job) -> None:
+        """The service has the job. Written soon: until then, asking for the id tells the same."""
+        self._note(
+            lambda file: self._update(
+                file, entry, state=EntryState.ACCEPTED, session_id=job.session_id
+            )
+        )
+
+    async def finished(self, entry: JournalEntry, job: Job, output: bytes) -> None:
+        """The result is home; returns when it is on the disk.
+
+        A result that cannot be written is not lost to the caller for that: it is logged, and the
+        next run fetches it from the service.
+        """
+
+        def work(file: sqlite3.Connection) -> None:
+            file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
+            self._update(file, entry, state=EntryState.FINISHED, **columns_of(job))
+
+        await asyncio.wait({asyncio.wrap_future(self._note(work))})
+
+    def ended_without_result(self, entry: JournalEntry, job: Job) -> None:
+        """The job failed or was cancelled; the next run submits a new one in its place."""
+        failed = job.status is JobStatus.FAILED
+        state = EntryState.FAILED if failed else EntryState.CANCELLED
+        self._note(lambda file: self._update(file, entry, state=state, **columns_of(job)))
+
+    def give_back(self, entries: Iterable[JournalEntry]) -> None:
+        """Frees the places of requests whose answers did not reach the caller.
+
+        The same requests, made again in this run, are then handed the same jobs.
+        """
+        places = [(entry.fingerprint, entry.occurrence) for entry in entries]
+        self._note(
+            lambda file: file.executemany(
+                "UPDATE places SET run = NULL WHERE fingerprint = ? AND occurrence = ?", places
+            )
+        )
+
+    def _give_back_unseen(self, claim: Future[JournalEntry]) -> None:
+        if not claim.cancelled() and claim.exception() is None:
+            self.give_back([claim.result()])
+
+    # Sessions, as they come and go
+
+    async def opening(self, request: SessionRequest, workspace: str) -> None:
+        """A pool is about to open this session; on the disk when this returns.
+
+        Raises:
+            JournalError: If it cannot be written down; the session must not be opened then.
+        """
+        row = (request.id, workspace, request.target, request.name, self._clock.time())
+        await asyncio.wrap_future(
+            self._write(
+                lambda file: file.execute(
+                    "INSERT INTO sessions (run, id, workspace, target, name, opened) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (self._run_id, *row),
+                )
+            )
+        )
+
+    def closed(self, session_id: str) -> None:
+        """The session is over, whoever ended it."""
+        now = self._clock.time()
+        self._note(
+            lambda file: file.execute(
+                "UPDATE sessions SET closed = ? WHERE id = ?", (now, session_id)
+            )
+        )
+
+    async def inherit_sessions(self, workspace: str) -> list[JournalSession]:
+        """The sessions that runs which are over may have left open in this workspace.
+
+        They are this run's to close from now on.
+
+        Raises:
+            JournalError: If the journal cannot be written.
+        """
+        return await asyncio.wrap_future(self._write(lambda file: self._inherit(file, workspace)))
+
+    # For people
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """All jobs, in the order of submission, as they were when the first was read.
+
+        Raises:
+            JournalError: If the file cannot be read.
+        """
+        with self._reading() as file:
+            for row in file.execute(f"{_SELECT_JOBS} ORDER BY number"):
+                yield JournalEntry.read(row)
+
+    def sessions(self) -> Iterator[JournalSession]:
+        """All sessions that pools opened, oldest first.
+
+        Raises:
+            JournalError: If the file cannot be read.
+        """
+        with self._reading() as file:
+            for row in file.execute(f"{_SELECT_SESSIONS} ORDER BY opened"):
+                yield JournalSession(*row)
+
+    def export(self) -> Iterator[str]:
+        """All jobs as JSON, one line each; an output that is text stands there as it is.
+
+        Raises:
+            JournalError: If the file cannot be read.
+        """
+        for entry in self.entries():
+            document = asdict(entry)
+            del document["is_new"]
+            document["output"] = (entry.output or b"").decode(errors="backslashreplace") or None
+            yield json.dumps(document)
+
+    def summary(self) -> dict[str, int]:
+        """How many jobs are in each state, by its name, and how many `sessions_open`.
+
+        Raises:
+            JournalError: If the file cannot be read.
+        """
+        counts = {state.value: 0 for state in EntryState}
+        with self._reading() as file:
+            counts.update(
+                map(tuple, file.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+            )
+            (counts["sessions_open"],) = file.execute(
+                "SELECT count(*) FROM sessions WHERE closed IS NULL"
+            ).fetchone()
+        return counts
+
+    # The end
+
+    def flush(self) -> None:
+        """Waits until everything noted so far is on the disk."""
+        self._commits.flush()
+
+    def close(self) -> None:
+        """Ends the run: its places are free for the next one. Closing twice is no error."""
+        if self._closed:
+            return
+        self._closed = True
+        self._commits.flush()
+        # From here on no other thread touches the file.
+        if self._file is not None and self._run is not None:
+            # The end of the lock says the same, if it cannot be written.
+            with suppress(JournalError), self._file.transaction() as connection:
+                self._end(connection, self._run.id)
+            self._run.lock.release()
+        if self._file is not None:
+            self._file.close()
+        self._run = self._file = None
+
+    def close_at_exit(self) -> None:
+        """Writes what still waits; the run ends with its process."""
+        self.flush()
+
+    def disown(self) -> None:
+        """Starts afresh in the child of a fork: file and run belong to the parent."""
+        # SQLite forbids even to close a connection in the child of a fork
+        # (https://www.sqlite.org/howtocorrupt.html, 2.6), so it must outlive this object.
+        _parents_files.append(self._file)
+        if self._run is not None:
+            self._run.lock.disown()
+        self._run = self._file = None
+        self._commits = GroupCommit(self._transaction)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self._path)!r}{', closed' if self._closed else ''})"
+
+    # Writing and reading
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        if not self._closed:
+            return self._commits.write(work)
+        refused: Future[T] = Future()
+        refused.set_exception(
+            JournalError(f"The journal {self._path} is closed: open a new one to go on.")
+        )
+        return refused
+
+    def _note(self, work: Callable[[sqlite3.Connection], object]) -> Future[Any]:
+        """Writes what may be lost without harm, and logs if it is."""
+        future = self._write(work)
+        future.add_done_callback(self._log_failure)
+        return future
+
+    def _log_failure(self, future: Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        # All writes of one transaction fail with the same error.
+        if error is not None and error is not self._logged:
+            self._logged = error
+            logger.warning("%s Until then, the next run asks the service again.", error)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of this journal's run, which it begins if it is the first."""
+        file = self._file = self._file or JournalFile(self._path)
+        if self._run is None:
+            self._run = self._begin(file)
+        with file.transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        file = self._file or JournalFile(self._path)
+        with file.reading() as connection:
+            yield connection
+
+    # Runs
+
+    @property
+    def _run_id(self) -> int:
+        assert self._run is not None, "asked for within a transaction"
+        return self._run.id
+
+    def _begin(self, file: JournalFile) -> _Run:
+        row = (platform.node(), os.getpid(), self._clock.time())
+        with ExitStack() as undo:
+            with file.transaction() as connection:
+                run_id = connection.execute(
+                    "INSERT INTO runs (host, pid, started) VALUES (?, ?, ?)", row
+                ).lastrowid
+                assert run_id is not None, "a row was inserted"
+                # Before the commit, so that nobody ever sees a run that is alive without a lock.
+                lock = RunLock.take(self._lock_path(run_id))
+                undo.callback(lock.release)
+            undo.pop_all()
+        return _Run(run_id, lock)
+
+    def _lock_path(self, run_id: int) -> Path:
+        return self._path.with_name(f"{self._path.name}-run-{run_id}")
+
+    def _end(self, file: sqlite3.Connection, run_id: int) -> None:
+        file.execute("UPDATE runs SET ended = ? WHERE id = ?", (self._clock.time(), run_id))
+        file.execute("UPDATE places SET run = NULL WHERE run = ?", (run_id,))
+
+    def _note_dead_runs(self, file: sqlite3.Connection) -> None:
+        """Ends the runs whose processes did not. Transactions take turns, as `RunLock` asks."""
+        others = file.execute(
+            "SELECT id FROM runs WHERE ended IS NULL AND id <> ?", (self._run_id,)
+        )
+        for (run_id,) in others.fetchall():
+            if not RunLock.is_held(self._lock_path(run_id)):
+                self._end(file, run_id)
+
+    # Within a transaction
+
+    def _claim(self, file: sqlite3.Connection, request: JobRequest) -> JournalEntry:
+        self._note_dead_runs(file)
+        row = file.execute(_SELECT_FREE, (request.fingerprint,)).fetchone()
+        if row is None:
+            (taken,) = file.execute(
+                "SELECT max(occurrence) FROM places WHERE fingerprint = ?", (request.fingerprint,)
+            ).fetchone()
+            return self._insert(file, request, (taken or 0) + 1)
+        entry = JournalEntry.read(row)
+        if entry.is_without_result:
+            return self._insert(file, request, entry.occurrence)
+        self._hold(file, entry)
+        return entry
+
+    def _insert(
+        self, file: sqlite3.Connection, request: JobRequest, occurrence: int
+    ) -> JournalEntry:
+        now = self._clock.time()
+        number = file.execute(
+            "INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, "
+            "input_params, metadata, state, written, changed) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                request.id,
+                request.fingerprint,
+                occurrence,
+                request.target,
+                request.name,
+                request.output_format,
+                json.dumps(dict(request.input_params), default=str),
+                json.dumps(dict(request.metadata)),
+                EntryState.INTENDED,
+                now,
+                now,
+            ),
+        ).lastrowid
+        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", (number,)).fetchone()
+        entry = JournalEntry.read(row, is_new=True)
+        self._hold(file, entry)
+        return entry
+
+    def _hold(self, file: sqlite3.Connection, entry: JournalEntry) -> None:
+        file.execute(
+            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)",
+            (entry.fingerprint, entry.occurrence, entry.number, self._run_id),
+        )
+
+    def _update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
+        values["changed"] = self._clock.time()
+        columns = ", ".join(f"{name} = ?" for name in values)
+        file.execute(
+            f"UPDATE jobs SET {columns} WHERE number = ?", (*values.values(), entry.number)
+        )
+
+    def _inherit(self, file: sqlite3.Connection, workspace: str) -> list[JournalSession]:
+        self._note_dead_runs(file)
+        rows = file.execute(
+            f"{_SELECT_SESSIONS} WHERE closed IS NULL AND workspace = ? "
+            "AND run IN (SELECT id FROM runs WHERE ended IS NOT NULL)",
+            (workspace,),
+        ).fetchall()
+        file.executemany(
+            "UPDATE sessions SET run = ? WHERE id = ?", [(self._run_id, row[0]) for row in rows]
+        )
+        return [JournalSession(*row) for row in rows]
+
+
+# Connections of parent processes, kept so that they are never closed in a child.
+_parents_files: list[JournalFile | None] = []
+
+_SELECT_JOBS = """
+    SELECT number, jobs.id AS job_id, jobs.fingerprint, jobs.occurrence, target, name, session_id,
+        output_format, input_params, metadata, state, status, code, message, cost,
+        creation_time, begin_time, end_time, written, changed, outputs.payload AS output
+    FROM jobs LEFT JOIN outputs ON outputs.job = number
+"""
+# The primary key finds the place as well, but by way of all that are taken.
+_SELECT_FREE = f"""
+    {_SELECT_JOBS} WHERE number = (
+        SELECT job FROM places INDEXED BY places_of_run
+        WHERE run IS NULL AND fingerprint = ? ORDER BY occurrence LIMIT 1
+    )
+"""
+_SELECT_SESSIONS = "SELECT id, target, name, opened, closed FROM sessions"

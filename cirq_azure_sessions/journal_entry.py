@@ -1,0 +1,149 @@
+"""What stands in a journal, as values."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cirq_azure_sessions.model import Cost, Job, JobStatus
+
+__all__ = ["EntryState", "JournalEntry", "JournalSession", "columns_of"]
+
+
+class EntryState(enum.StrEnum):
+    """How far a job is, as far as its journal knows."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One job in a journal.
+
+    Attributes:
+        number: Its number in the journal, in the order of submission.
+        job_id: Its id on the service.
+        fingerprint: The hash of what it asks for.
+        occurrence: It answers the n-th request with this fingerprint, counted from 1.
+        metadata: What was sent as the job's metadata; how to read its output is among it.
+        state: How far it is.
+        status: The service's word for it, once it is over.
+        code, message: The service's reason for a failure.
+        output: The result's bytes, once it is finished.
+        written, changed: When its row was made and last changed.
+        is_new: Whether the claim that returned it has just made it; the service then cannot know
+            the job.
+    """
+
+    number: int
+    job_id: str
+    fingerprint: str
+    occurrence: int
+    target: str
+    name: str
+    session_id: str | None
+    output_format: str
+    input_params: Mapping[str, Any] = field(repr=False)
+    metadata: Mapping[str, str] = field(repr=False)
+    state: EntryState
+    status: str | None
+    code: str
+    message: str
+    cost: Cost | None
+    creation_time: float | None
+    begin_time: float | None
+    end_time: float | None
+    written: float
+    changed: float
+    output: bytes | None = field(default=None, repr=False)
+    is_new: bool = False
+
+    @classmethod
+    def read(cls, row: sqlite3.Row, *, is_new: bool = False) -> JournalEntry:
+        """The entry in a row that has a column for each attribute but `is_new`."""
+        values = dict(row)
+        values["state"] = EntryState(values["state"])
+        values["input_params"] = json.loads(values["input_params"])
+        values["metadata"] = json.loads(values["metadata"])
+        if values["cost"] is not None:
+            cost = json.loads(values["cost"])
+            values["cost"] = Cost(cost["total"], cost["currency"], tuple(cost["events"]))
+        return cls(**values, is_new=is_new)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the service has confirmed the job, and its end is not known yet."""
+        return self.state is EntryState.ACCEPTED
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the output is here."""
+        return self.state is EntryState.FINISHED
+
+    @property
+    def is_without_result(self) -> bool:
+        """Whether the job is over and brought nothing."""
+        return self.state in (EntryState.FAILED, EntryState.CANCELLED)
+
+    @property
+    def job(self) -> Job:
+        """The job as the service described it when it was over."""
+        return Job(
+            id=self.job_id,
+            target=self.target,
+            name=self.name,
+            status=JobStatus(self.status or JobStatus.WAITING),
+            session_id=self.session_id,
+            output_format=self.output_format,
+            input_params=self.input_params,
+            metadata=self.metadata,
+            creation_time=self.creation_time,
+            begin_time=self.begin_time,
+            end_time=self.end_time,
+            error_code=self.code,
+            error_message=self.message,
+            cost=self.cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSession:
+    """One session in a journal.
+
+    Attributes:
+        opened: When the pool was about to open it.
+        closed: When it was seen to be over; None if it may be open.
+    """
+
+    id: str
+    target: str
+    name: str
+    opened: float
+    closed: float | None
+
+
+def columns_of(job: Job) -> dict[str, Any]:
+    """What the service says of a job that is over, by column."""
+    return {
+        "session_id": job.session_id,
+        "status": job.status.value,
+        "code": job.error_code,
+        "message": job.error_message,
+        "cost": None if job.cost is None else _written(job.cost),
+        "creation_time": job.creation_time,
+        "begin_time": job.begin_time,
+        "end_time": job.end_time,
+    }
+
+
+def _written(cost: Cost) -> str:
+    events = [dict(event) for event in cost.events]
+    return json.dumps({"total": cost.total, "currency": cost.currency, "events": events})
