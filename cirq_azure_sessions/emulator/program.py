@@ -31,6 +31,11 @@ class StoredProgram:
     input_uri: str = field(repr=False)
     fault: JobFault | None = None
 
+    @property
+    def is_to_be_cancelled(self) -> bool:
+        """Whether the service is to cancel the job."""
+        return self.fault is not None and self.fault.end == "cancel"
+
 
 def result_blob(output_format: str) -> str:
     """The blob with a result in this format: what a provider gives stays raw."""

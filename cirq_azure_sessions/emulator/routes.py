@@ -5,15 +5,17 @@ No rule of sessions or jobs is here: `LocalWorkspace` has them all.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
 from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.catalog import UNAVAILABLE, Catalog
-from cirq_azure_sessions.emulator.query import ListQuery, parse_query, select
+from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.items import Items
+from cirq_azure_sessions.emulator.query import parse_query, select
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
     read_item_id,
@@ -26,54 +28,33 @@ from cirq_azure_sessions.emulator.reading import (
 from cirq_azure_sessions.emulator.responses import json_response
 from cirq_azure_sessions.emulator.route_names import route_name
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import (
-    JobView,
-    SessionNotes,
-    job_document,
-    session_document,
-)
+from cirq_azure_sessions.emulator.wire import JobView, SessionNotes
 from cirq_azure_sessions.local_workspace import LocalWorkspace
-from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.model import Job, JobRequest, Session
 
 __all__ = ["WorkspaceRoutes"]
 
 _Handler = Callable[[web.Request, ApiVersion], Awaitable[web.Response]]
 
-_SESSION_FIELDS: dict[str, Callable[[Session], Any]] = {
-    "Name": lambda session: session.name,
-    "ItemType": lambda session: "Session",
-    "JobType": lambda session: "",
-    "Target": lambda session: session.target,
-    "State": lambda session: session.status.value,
-    "CreationTime": lambda session: session.creation_time,
-}
-_JOB_FIELDS: dict[str, Callable[[Job], Any]] = {
-    "Name": lambda job: job.name,
-    "ItemType": lambda job: "Job",
-    "JobType": lambda job: "QuantumComputing",
-    "Target": lambda job: job.target,
-    "State": lambda job: job.status.value,
-    "CreationTime": lambda job: job.creation_time,
-}
-
 
 class WorkspaceRoutes:
     """Serves a workspace over HTTP.
-
-    Lives on the server's event loop, and needs no lock.
 
     Args:
         workspace: Holds the sessions and jobs.
         storage: Where programs and results lie.
         catalog: The targets that there are.
+        faults: What becomes of the next jobs and sessions.
     """
 
-    def __init__(self, workspace: LocalWorkspace, storage: Storage, catalog: Catalog) -> None:
+    def __init__(
+        self, workspace: LocalWorkspace, storage: Storage, catalog: Catalog, faults: Faults
+    ) -> None:
         self._workspace = workspace
         self._storage = storage
         self._catalog = catalog
-        # State: what the workspace need not know of each session.
-        self._notes: dict[str, SessionNotes] = {}
+        self._faults = faults
+        self._items = Items(workspace, storage)
         self._handlers: dict[str, _Handler] = {
             "open": self._open_session,
             "session": self._get_session,
@@ -87,6 +68,7 @@ class WorkspaceRoutes:
             "cancel": self._cancel_job,
             "delete": self._delete_job,
             "jobs": self._list_jobs,
+            "topLevelItems": self._list_top_level_items,
             "providerStatus": self._list_providers,
         }
 
@@ -113,7 +95,7 @@ class WorkspaceRoutes:
         )
         self._check_target(session_request.target)
         session = await self._workspace.open_session(session_request)
-        self._notes.setdefault(session.id, notes)
+        self._items.note(session.id, notes)
         return self._answer_session(session, version)
 
     async def _get_session(self, request: web.Request, version: ApiVersion) -> web.Response:
@@ -139,7 +121,10 @@ class WorkspaceRoutes:
     async def _submit_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job_request = read_job(_item_id(request), await read_json(request), self._storage)
         self._check_target(job_request.target)
+        job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
+        if job_request.payload.is_to_be_cancelled:
+            await self._workspace.cancel_job(job.id)
         return self._answer_job(job, JobView.PUT, version)
 
     async def _get_job(self, request: web.Request, version: ApiVersion) -> web.Response:
@@ -167,27 +152,24 @@ class WorkspaceRoutes:
     # Lists.
 
     async def _list_sessions(self, request: web.Request, version: ApiVersion) -> web.Response:
-        query = parse_query(request.query)
         await self._workspace.settle()
-        page, has_more = select(self._workspace.sessions(), query, self._read_session_field)
-        documents = [self._session_document(session, version) for session in page]
-        return _answer_page(request, query, documents, has_more, version)
+        return self._answer_page(request, self._workspace.sessions(), version)
 
     async def _list_session_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
-        query, session_id = parse_query(request.query), _item_id(request)
+        session_id = _item_id(request)
         await self._workspace.settle(session_id)
         jobs = self._workspace.jobs(session_id)
-        newest_first = version.lists_newest_first
-        page, has_more = select(jobs, query, self._read_job_field, newest_first=newest_first)
-        documents = [self._job_document(job, JobView.LIST, version) for job in page]
-        return _answer_page(request, query, documents, has_more, version)
+        return self._answer_page(request, jobs, version, newest_first=version.lists_newest_first)
 
     async def _list_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
-        query = parse_query(request.query)
         await self._workspace.settle()
-        page, has_more = select(self._workspace.jobs(), query, self._read_job_field)
-        documents = [self._job_document(job, JobView.LIST, version) for job in page]
-        return _answer_page(request, query, documents, has_more, version)
+        return self._answer_page(request, self._workspace.jobs(), version)
+
+    async def _list_top_level_items(
+        self, request: web.Request, version: ApiVersion
+    ) -> web.Response:
+        await self._workspace.settle()
+        return self._answer_page(request, self._workspace.top_level_items(), version)
 
     async def _list_providers(self, request: web.Request, version: ApiVersion) -> web.Response:
         return json_response({"value": self._catalog.documents(), "nextLink": None})
@@ -195,55 +177,49 @@ class WorkspaceRoutes:
     # Answers.
 
     def _answer_session(self, session: Session, version: ApiVersion) -> web.Response:
-        return json_response(self._session_document(session, version))
+        return json_response(self._items.session(session, version))
 
     def _answer_job(self, job: Job, view: JobView, version: ApiVersion) -> web.Response:
-        return json_response(self._job_document(job, view, version))
+        return json_response(self._items.job(job, view, version))
 
-    def _session_document(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
-        return session_document(session, self._notes[session.id], version)
+    def _answer_page(
+        self,
+        request: web.Request,
+        items: Sequence[Session | Job],
+        version: ApiVersion,
+        *,
+        newest_first: bool = False,
+    ) -> web.Response:
+        query = parse_query(request.query)
+        page, has_more = select(items, query, self._items.field, newest_first=newest_first)
+        link = None
+        if has_more:
+            link = f"{request.url.with_query(None)}?{query.next_query(version.name)}"
+        documents = [self._items.listed(item, version) for item in page]
+        return json_response({"value": documents, "nextLink": link})
 
-    def _job_document(self, job: Job, view: JobView, version: ApiVersion) -> Mapping[str, Any]:
-        details = self._workspace.job_details(job.id)
-        return job_document(job, details, self._storage, view, version)
-
-    # Fields of items, by the names that filters give them.
-
-    def _read_session_field(self, session: Session, field: str) -> Any:
-        if field == "ProviderId":
-            return self._notes[session.id].provider
-        return _SESSION_FIELDS[field](session)
-
-    def _read_job_field(self, job: Job, field: str) -> Any:
-        if field == "ProviderId":
-            return self._workspace.job_details(job.id).request.payload.provider
-        return _JOB_FIELDS[field](job)
+    # What can go wrong.
 
     def _check_target(self, target: str) -> None:
         availability = self._catalog.availability(target)
         if availability is None:
-            raise ApiError(
-                400, "InvalidJobDefinition", "The target does not exist in this workspace."
-            )
+            message = "The target does not exist in this workspace."
+            raise ApiError(400, "InvalidJobDefinition", message)
         if availability == UNAVAILABLE:
-            raise ApiError(
-                400, "InvalidJobDefinition", "The target is unavailable and takes no jobs now."
-            )
+            message = "The target is unavailable and takes no jobs now."
+            raise ApiError(400, "InvalidJobDefinition", message)
+
+    async def _disturb(self, request: JobRequest) -> JobRequest:
+        """Lets happen to the job and to its session what was asked for."""
+        if request.session_id is not None:
+            session_fault = self._faults.take_session(request.target)
+            if session_fault is not None:
+                await self._workspace.break_off_session(request.session_id, session_fault.status)
+        fault = self._faults.take_job(request.target)
+        return replace(request, payload=replace(request.payload, fault=fault))
 
 
 def _item_id(request: web.Request) -> str:
     """The id in `.../sessions/ID/jobs`, `.../jobs/ID:cancel` and their like."""
-    segments = request.path.rstrip("/").split("/")
+    segments = request.path.split("/")
     return read_item_id(segments[10].partition(":")[0])
-
-
-def _answer_page(
-    request: web.Request,
-    query: ListQuery,
-    documents: Sequence[Mapping[str, Any]],
-    has_more: bool,
-    version: ApiVersion,
-) -> web.Response:
-    here = request.url.with_query(None)
-    link = f"{here}?{query.next_query(version.name)}" if has_more else None
-    return json_response({"value": documents, "nextLink": link})

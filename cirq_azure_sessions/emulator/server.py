@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -17,11 +19,13 @@ from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
 from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import refusal, translate
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.loop_thread import LoopThread
 
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     import azure.quantum
 
 __all__ = ["EmulatorServer"]
+
+T = TypeVar("T")
 
 _KEY_HEADER = "x-ms-quantum-api-key"
 
@@ -55,8 +61,14 @@ class EmulatorServer:
         key: What clients send as `x-ms-quantum-api-key`; made up if not given.
         clock: The service's time; by default the machine's, which `clock.advance` puts forward.
         latency: Seconds that every request waits, on the clock.
+        realistic: Whether jobs take times as recorded, and idle sessions are found out late; else
+            jobs take no time and sessions end when they time out.
+        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
+            in its queue. None sets no limit.
+        max_concurrent_jobs: How many jobs may be unfinished at once, in all or by target; more are
+            refused with 429. None sets no limit.
         session_timeout: Seconds of idleness after which a session times out.
-        seed: Makes the results of jobs repeat.
+        seed: Makes the results and the times of jobs repeat.
 
     Attributes:
         key: The key that opens the workspace. A secret.
@@ -73,6 +85,9 @@ class EmulatorServer:
         key: str | None = None,
         clock: Clock | None = None,
         latency: float = 0.0,
+        realistic: bool = False,
+        slots: int | Mapping[str, int] | None = None,
+        max_concurrent_jobs: int | Mapping[str, int] | None = None,
         session_timeout: float = 600.0,
         seed: int | None = None,
     ) -> None:
@@ -81,11 +96,23 @@ class EmulatorServer:
         self.faults = Faults(latency)
         self.requests = Requests()
         self._catalog = Catalog()
-        self._session_timeout = session_timeout
-        self._seed = seed
+        self._pacing = Pacing(
+            self._catalog, self.clock, is_realistic=realistic, slots=slots, seed=seed
+        )
         # A listening socket exists from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._loop = LoopThread("emulator")
+        self._storage = LocalStorage(self.endpoint, self.clock, lifetimes=self.faults.sas_lifetime)
+        runner = ProgramRunner(self._storage, self._run_on_loop, seed)
+        self._workspace = LocalWorkspace(
+            session_timeout=session_timeout,
+            clock=self.clock,
+            backends=dict.fromkeys(self._catalog.targets, runner),
+            pace=self._pacing.pace,
+            timeout_notice=self._pacing.timeout_notice,
+            cost=lambda request, cost: cost,
+            max_jobs=max_concurrent_jobs,
+        )
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
@@ -124,12 +151,18 @@ class EmulatorServer:
         )
 
     def set_availability(self, target: str, availability: str) -> None:
-        """Makes a target `Available`, `Degraded` or `Unavailable`.
+        """Makes a target `Available`, `Degraded` (it takes jobs, which wait) or `Unavailable`.
 
         Raises:
             ValueError: If there is no such target or no such word.
         """
         self._catalog.set_availability(target, availability)
+        self._loop.run(self._release(target))
+
+    async def _release(self, target: str) -> None:
+        for request in self._pacing.release(target):
+            with contextlib.suppress(ServiceError):
+                await self._workspace.change_pace(request.id, self._pacing.pace(request))
 
     def start(self) -> None:
         """Begins to serve; on return the server answers."""
@@ -161,16 +194,17 @@ class EmulatorServer:
         if self._runner is not None and self._listener is not None:
             self._listener.close()
             await self._runner.cleanup()
+            await self._storage.aclose()
+
+    def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs what a worker thread asks of the loop, while there is one."""
+        if self._listener is None or not self._listener.is_serving():
+            work.close()
+            raise RuntimeError("The server has been stopped.")
+        return asyncio.run_coroutine_threadsafe(work, self._listener.get_loop()).result()
 
     def _application(self) -> web.Application:
-        storage = LocalStorage(self.endpoint, self.clock, lifetimes=self.faults.sas_lifetime)
-        runner = ProgramRunner(storage, self._loop.run, self._seed)
-        workspace = LocalWorkspace(
-            session_timeout=self._session_timeout,
-            clock=self.clock,
-            backends=dict.fromkeys(self._catalog.targets, runner),
-        )
-        routes = WorkspaceRoutes(workspace, storage, self._catalog)
+        routes = WorkspaceRoutes(self._workspace, self._storage, self._catalog, self.faults)
         application = web.Application(
             client_max_size=_LARGEST_BODY,
             middlewares=[
@@ -180,7 +214,7 @@ class EmulatorServer:
         )
         application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
         Control(self.faults, self.requests, self.clock).add_routes(application.router)
-        BlobService(storage, self.clock).add_routes(application.router)
+        BlobService(self._storage, self.clock).add_routes(application.router)
         return application
 
     def __repr__(self) -> str:

@@ -1,0 +1,84 @@
+"""The items of a workspace, sessions and jobs, as their lists need them: documents and fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cirq_azure_sessions.emulator.api_version import ApiVersion
+from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.emulator.wire import (
+    JobView,
+    SessionNotes,
+    job_document,
+    session_document,
+)
+from cirq_azure_sessions.local_workspace import LocalWorkspace
+from cirq_azure_sessions.model import Job, Session
+
+__all__ = ["Items"]
+
+
+class Items:
+    """Knows of each session and job what answers and filters show.
+
+    Lives on the server's event loop, and needs no lock.
+
+    Args:
+        workspace: Holds the sessions and jobs.
+        storage: Signs the addresses of blobs.
+    """
+
+    def __init__(self, workspace: LocalWorkspace, storage: Storage) -> None:
+        self._workspace = workspace
+        self._storage = storage
+        # State: what the workspace need not know of each session.
+        self._notes: dict[str, SessionNotes] = {}
+        self._documents: dict[str, Callable[[Any, ApiVersion], Mapping[str, Any]]] = {
+            Session.item_type: self.session,
+            Job.item_type: self._listed_job,
+        }
+        self._providers: dict[str, Callable[[str], str]] = {
+            Session.item_type: lambda session_id: self._notes[session_id].provider,
+            Job.item_type: self._job_provider,
+        }
+
+    def note(self, session_id: str, notes: SessionNotes) -> None:
+        """Remembers what was said of a session when it was first opened."""
+        self._notes.setdefault(session_id, notes)
+
+    def session(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
+        """A session's document."""
+        return session_document(session, self._notes[session.id], version)
+
+    def job(self, job: Job, view: JobView, version: ApiVersion) -> Mapping[str, Any]:
+        """A job's document in this kind of answer."""
+        details = self._workspace.job_details(job.id)
+        return job_document(job, details, self._storage, view, version)
+
+    def listed(self, item: Session | Job, version: ApiVersion) -> Mapping[str, Any]:
+        """The document of a session or job in a list."""
+        return self._documents[item.item_type](item, version)
+
+    def field(self, item: Session | Job, name: str) -> Any:
+        """What a filter calls `name`; see `query.FIELDS`."""
+        if name == "ProviderId":
+            return self._providers[item.item_type](item.id)
+        return _FIELDS[name](item)
+
+    def _listed_job(self, job: Job, version: ApiVersion) -> Mapping[str, Any]:
+        return self.job(job, JobView.LIST, version)
+
+    def _job_provider(self, job_id: str) -> str:
+        provider: str = self._workspace.job_details(job_id).request.payload.provider
+        return provider
+
+
+_FIELDS: dict[str, Callable[[Session | Job], Any]] = {
+    "Name": lambda item: item.name,
+    "ItemType": lambda item: item.item_type,
+    "JobType": lambda item: "QuantumComputing" if item.item_type == Job.item_type else "",
+    "Target": lambda item: item.target,
+    "State": lambda item: item.status.value,
+    "CreationTime": lambda item: item.creation_time,
+}

@@ -1,0 +1,160 @@
+"""How long jobs take: no time at all, or times as recorded.
+
+The recorded times (AZURE_WIRE, section 3) are the least, the median and the most of a few jobs on
+simulators. Half of the drawn times lie below the median, spread evenly, and half above it, bunched
+towards it: of a hundred jobs one or two come near the longest time seen.
+
+The recordings have no hardware target. Their times are made up: a queue of minutes to an hour.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.emulator.catalog import DEGRADED, Catalog
+from cirq_azure_sessions.emulator.program import StoredProgram
+from cirq_azure_sessions.local_workspace import JobPace
+from cirq_azure_sessions.model import JobRequest
+
+__all__ = ["Pacing"]
+
+
+class _Spread(NamedTuple):
+    """Seconds: the least, the median and the most."""
+
+    least: float
+    median: float
+    most: float
+
+    def draw(self, rng: np.random.Generator) -> float:
+        position = 2 * rng.random() - 1
+        if position < 0 or self.median == 0:
+            return self.median + abs(position) * (self.least - self.median)
+        return float(self.median * (self.most / self.median) ** (position**3))
+
+
+class _Times(NamedTuple):
+    """From creation to begin, from begin to end, and from the end until it shows."""
+
+    queue: _Spread
+    run: _Spread
+    visible: _Spread
+
+
+_TIMES = {
+    "ionq.simulator": _Times(_Spread(1.6, 3.5, 280), _Spread(0, 0, 1), _Spread(1.0, 2.3, 3.9)),
+    "quantinuum.sim.h2-1sc": _Times(
+        _Spread(2.6, 3.9, 7.7), _Spread(0, 0, 0), _Spread(1.5, 12.6, 13.8)
+    ),
+    "quantinuum.sim.h2-1e": _Times(
+        _Spread(94, 127, 187), _Spread(1.1, 1.9, 4.3), _Spread(1.1, 2.1, 3.0)
+    ),
+    "rigetti.sim.qvm": _Times(
+        _Spread(2.5, 4.8, 24), _Spread(0.7, 0.7, 0.9), _Spread(0.1, 0.9, 2.1)
+    ),
+    "echo-quantinuum": _Times(_Spread(2.7, 3.5, 5.2), _Spread(1.1, 23, 30), _Spread(0.2, 1.2, 2.1)),
+}
+_HARDWARE = _Times(_Spread(60, 600, 3600), _Spread(1, 5, 60), _Spread(1, 2, 4))
+
+# An idle session is found by a sweep: nine ended 602 to 713 s after their last activity.
+_SWEEP_DELAY = (2.0, 113.0)
+
+# `Finishing` was seen in one of the 71 recorded jobs, for about a second.
+_FINISHING_SHARE = 1 / 71
+_FINISHING_SECONDS = 1.0
+
+
+class Pacing:
+    """Gives every job its times.
+
+    Lives on the server's event loop, and needs no lock.
+
+    Args:
+        catalog: Knows which targets do not run jobs now.
+        clock: The service's time.
+        is_realistic: Whether to draw times as recorded; else jobs take none.
+        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
+            in its queue until a slot is free. None sets no limit.
+        seed: Makes the times repeat.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        is_realistic: bool = False,
+        slots: int | Mapping[str, int] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._is_realistic = is_realistic
+        self._slots = slots
+        self._rng = np.random.default_rng(seed)
+        # State: when the slots of each target become free, and the jobs that wait for a degraded
+        # target.
+        self._free: dict[str, list[float]] = defaultdict(list)
+        self._held: dict[str, list[JobRequest]] = defaultdict(list)
+
+    def pace(self, request: JobRequest) -> JobPace:
+        """How long this job takes, from now on."""
+        if self._catalog.availability(request.target) == DEGRADED:
+            self._held[request.target].append(request)
+            return JobPace(queue=math.inf)
+        pace = self._draw(request.target) if self._is_realistic else JobPace()
+        program: StoredProgram = request.payload
+        if program.fault is not None and program.fault.end == "hang":
+            pace = JobPace(pace.queue, math.inf)
+        return self._in_turn(request.target, pace)
+
+    def release(self, target: str) -> list[JobRequest]:
+        """The jobs that waited for a target that runs again; they need a new pace."""
+        return self._held.pop(target, [])
+
+    def timeout_notice(self) -> float:
+        """By how many seconds the end of an idle session is noticed too late; on any thread."""
+        return float(self._rng.uniform(*_SWEEP_DELAY)) if self._is_realistic else 0.0
+
+    def _draw(self, target: str) -> JobPace:
+        times = _times(target)
+        visible = times.visible.draw(self._rng)
+        is_seen_finishing = self._rng.random() < _FINISHING_SHARE
+        return JobPace(
+            queue=times.queue.draw(self._rng),
+            run=times.run.draw(self._rng),
+            visible=visible,
+            finishing=min(visible, _FINISHING_SECONDS) if is_seen_finishing else 0.0,
+        )
+
+    def _in_turn(self, target: str, pace: JobPace) -> JobPace:
+        """The same pace, begun when the target has a slot for it."""
+        slots = self._slots
+        if isinstance(slots, Mapping):
+            slots = slots.get(target)
+        if slots is None:
+            return pace
+        now, free = self._clock.monotonic(), self._free[target]
+        begin = now + pace.queue
+        if len(free) >= slots:
+            begin = max(begin, heapq.heappop(free))
+        heapq.heappush(free, begin + pace.run)
+        return JobPace(begin - now, pace.run, pace.visible, pace.finishing)
+
+
+def _times(target: str) -> _Times:
+    """The recorded times of a target, or those of its nearest relative."""
+    if target in _TIMES:
+        return _TIMES[target]
+    if ".qpu" in target:
+        return _HARDWARE
+    if target.startswith("quantinuum.sim"):
+        return _TIMES["quantinuum.sim.h2-1sc" if "sc" in target else "quantinuum.sim.h2-1e"]
+    return _TIMES["echo-quantinuum"]
