@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from storage_suite import Lifetimes, Run, StorageSuite, download, upload
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.emulator.blob_service import BlobService
 from cirq_azure_sessions.emulator.blob_store import APPEND_BLOB, BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, SasSigner
 from cirq_azure_sessions.emulator.storage import LocalStorage
@@ -61,7 +60,7 @@ def storage(loop: LoopThread, clock: ManualClock, lifetimes: Lifetimes) -> Itera
     port = listener.getsockname()[1]
     storage = LocalStorage(f"http://127.0.0.1:{port}", clock, lifetimes=lifetimes)
     app = web.Application(client_max_size=1_000_000)
-    BlobService(storage, clock).add_routes(app.router)
+    storage.add_routes(app.router)
     runner = web.AppRunner(app)
 
     async def serve() -> None:

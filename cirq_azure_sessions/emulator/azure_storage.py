@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from aiohttp import web
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import (
     ContentSettings,
@@ -114,6 +115,9 @@ class AzureStorage:
             await self._blob(container, blob).upload_blob(
                 content, overwrite=True, content_settings=settings
             )
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds none: the account serves itself."""
 
     async def drop(self, container: str) -> None:
         with suppress(ResourceNotFoundError):

@@ -24,12 +24,16 @@ from cirq_azure_sessions.emulator.blob_store import (
     APPEND_BLOB,
     BLOCK_BLOB,
     BlobProperties,
+    BlobStore,
     ContainerProperties,
 )
-from cirq_azure_sessions.emulator.storage import ACCOUNT, LocalStorage
+from cirq_azure_sessions.emulator.sas import SasSigner
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = ["BlobService"]
+__all__ = ["ACCOUNT", "BlobService"]
+
+# The first segment of the blob addresses that name the account; no container can be called so.
+ACCOUNT = "storage"
 
 # Container names are 3 to 63 letters, digits and hyphens (Azure's "Naming containers"). The first
 # segments of the other routes of the emulator are not containers, so that an unknown route there
@@ -68,16 +72,17 @@ _Handler = Callable[[_Call], Awaitable[web.Response]]
 
 
 class BlobService:
-    """Serves a `LocalStorage` over HTTP.
+    """Serves containers and blobs over HTTP.
 
     Args:
-        storage: What is served.
+        store: What is served.
+        signer: Checks the SAS of every request.
         clock: The time in error messages.
     """
 
-    def __init__(self, storage: LocalStorage, clock: Clock) -> None:
-        self._store = storage.store
-        self._signer = storage.signer
+    def __init__(self, store: BlobStore, signer: SasSigner, clock: Clock) -> None:
+        self._store = store
+        self._signer = signer
         self._clock = clock
         self._container_operations: dict[tuple[str, str, str], _Handler] = {
             ("PUT", "container", ""): self._create_container,

@@ -2,7 +2,7 @@
 
 `Storage` is what the server asks of a storage account. `LocalStorage` is the emulator's own, in
 memory or on disk, served by `blob_service`; `azure_storage.AzureStorage` is a real account, or
-Azurite.
+Azurite; `open_storage` chooses.
 
 The addresses of `LocalStorage`, at `http://127.0.0.1:PORT`:
 
@@ -17,17 +17,18 @@ of any URL at `127.0.0.1` or `localhost` for an account's name.
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
+from aiohttp import web
+
 from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.emulator.blob_service import ACCOUNT, BlobService
 from cirq_azure_sessions.emulator.blob_store import BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes, SasSigner
 
-__all__ = ["ACCOUNT", "LocalStorage", "Storage"]
-
-# The account's name in the blob addresses of `LocalStorage`; no container can be called so.
-ACCOUNT = "storage"
+__all__ = ["LocalStorage", "Storage", "open_storage"]
 
 
 class Storage(Protocol):
@@ -93,6 +94,9 @@ class Storage(Protocol):
             StorageError: With `ContainerNotFound`.
         """
 
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds the routes that serve the account, last of all, if the emulator serves it."""
+
     async def drop(self, container: str) -> None:
         """Forgets the container and all that is in it. Harmless if there is none."""
 
@@ -119,8 +123,9 @@ class LocalStorage:
         lifetimes: Lifetimes = lambda resource: Lifetime(),
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
-        self.signer = SasSigner(secrets.token_bytes(32), clock, lifetimes)
-        self.store = store or BlobStore(clock)
+        self._clock = clock
+        self._signer = SasSigner(secrets.token_bytes(32), clock, lifetimes)
+        self._store = store or BlobStore(clock)
 
     def container_uri(self, container: str) -> str:
         return f"{self.endpoint}/{container}"
@@ -134,9 +139,9 @@ class LocalStorage:
         permissions: str | None = None,
     ) -> str:
         if permissions is None:
-            sas = self.signer.sign_account(container)
+            sas = self._signer.sign_account(container)
         else:
-            sas = self.signer.sign_container(container, permissions)
+            sas = self._signer.sign_container(container, permissions)
         return f"{self.container_uri(container)}?{sas}"
 
     def blob_sas_uri(
@@ -146,7 +151,7 @@ class LocalStorage:
         permissions: str = "r",
         filename: str | None = None,
     ) -> str:
-        sas = self.signer.sign_blob(container, blob, permissions, filename)
+        sas = self._signer.sign_blob(container, blob, permissions, filename)
         return f"{self.blob_uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
@@ -157,13 +162,13 @@ class LocalStorage:
         return (container, blob) if container else None
 
     async def create_container(self, container: str) -> None:
-        self.store.create_container(container)
+        self._store.create_container(container)
 
     async def exists(self, container: str, blob: str) -> bool:
-        return self.store.exists(container, blob)
+        return self._store.exists(container, blob)
 
     async def read(self, container: str, blob: str) -> bytes:
-        return self.store.read(container, blob)
+        return self._store.read(container, blob)
 
     async def write(
         self,
@@ -172,13 +177,37 @@ class LocalStorage:
         content: bytes,
         content_type: str = "application/octet-stream",
     ) -> None:
-        self.store.put(container, blob, content, content_type=content_type)
+        self._store.put(container, blob, content, content_type=content_type)
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        BlobService(self._store, self._signer, self._clock).add_routes(router)
 
     async def drop(self, container: str) -> None:
-        self.store.delete_container(container)
+        self._store.delete_container(container)
 
     async def aclose(self) -> None:
-        self.store.close()
+        self._store.close()
 
     def __repr__(self) -> str:
-        return f"LocalStorage({self.store!r})"
+        return f"LocalStorage({self._store!r})"
+
+
+def open_storage(
+    store: str | Path | None, endpoint: str, clock: Clock, lifetimes: Lifetimes
+) -> Storage:
+    """The storage that a user names.
+
+    Args:
+        store: None for memory, a directory to keep blobs in, or the connection string of a storage
+            account: Azurite's or Azure's.
+        endpoint: The address of the emulator, for an account of its own.
+        clock: The emulator's time, for an account of its own.
+        lifetimes: Asked at each signing how long the SAS is to hold.
+    """
+    if isinstance(store, str) and "AccountName=" in store:
+        # azure-storage-blob takes a second to import; the emulator's own account does without.
+        from cirq_azure_sessions.emulator.azure_storage import AzureStorage
+
+        return AzureStorage(store, lifetimes=lifetimes)
+    directory = None if store is None else Path(store)
+    return LocalStorage(endpoint, clock, BlobStore(clock, directory), lifetimes=lifetimes)
