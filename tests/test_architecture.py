@@ -43,7 +43,9 @@ ARROWS: dict[str, set[str]] = {
     "azure_workspace": PORT,
     "workspace_router": PORT | {"local_workspace", "azure_workspace"},
     # Sessions, jobs and the sampler
-    "journal": VALUES | {"clock", "group_commit", "journal_file", "run_lock", "shutdown"},
+    "journal_entry": {"model"},
+    "journal": VALUES
+    | {"clock", "group_commit", "journal_entry", "journal_file", "run_lock", "shutdown"},
     "generation": PORT,
     "job_watcher": PORT,
     "session_pool": PORT
