@@ -143,6 +143,11 @@ class LocalWorkspace:
 
     # Sessions.
 
+    @property
+    def identity(self) -> None:
+        """None: what is in memory ends with the process."""
+        return None
+
     def takes(self, target: str) -> bool:
         return target in self._machines
 

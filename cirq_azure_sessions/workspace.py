@@ -34,6 +34,13 @@ JOBS_PER_PAGE = 100
 class WorkspacePort(Protocol):
     """Where jobs go."""
 
+    @property
+    def identity(self) -> str | None:
+        """What tells this workspace from any other, now and in later runs, such as a resource id.
+
+        None for a workspace that ends with its process: there is nothing to come back to.
+        """
+
     def takes(self, target: str) -> bool:
         """Whether jobs for this target can go here, as far as it is known without a request."""
 

@@ -100,6 +100,15 @@ class AzureWorkspace:
     def __repr__(self) -> str:
         return f"AzureWorkspace({self._workspace.name!r})"
 
+    @property
+    def identity(self) -> str:
+        """Azure's resource id, in lower case as Azure compares it."""
+        return (
+            f"/subscriptions/{self._workspace.subscription_id}"
+            f"/resourcegroups/{self._workspace.resource_group}"
+            f"/providers/microsoft.quantum/workspaces/{self._workspace.name}"
+        ).lower()
+
     def takes(self, target: str) -> bool:
         return not target.startswith("local.")
 
