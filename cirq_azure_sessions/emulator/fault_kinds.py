@@ -121,6 +121,11 @@ class JobFault:
     def __post_init__(self) -> None:
         check(self.end in get_args(JobEnd), "job", ", ".join(get_args(JobEnd)))
 
+    @property
+    def keeps_running(self) -> bool:
+        """Whether the job never ends of itself: it hangs, or the service is to cancel it."""
+        return self.end in ("hang", "cancel")
+
     def __str__(self) -> str:
         ends = {"fail": f"fails with {self.code}", "hang": "hangs", "cancel": "is cancelled"}
         return f"job on {self.target}: {ends[self.end]}"

@@ -111,7 +111,7 @@ class Pacing:
             return JobPace(queue=math.inf)
         pace = self._draw(request.target) if self._is_realistic else JobPace()
         program: StoredProgram = request.payload
-        if program.fault is not None and program.fault.end == "hang":
+        if program.fault is not None and program.fault.keeps_running:
             pace = JobPace(pace.queue, math.inf)
         return self._in_turn(request.target, pace)
 
