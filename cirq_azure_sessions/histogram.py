@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ class Histogram:
     """The outcomes of one point of a sweep.
 
     Attributes:
-        keys: The measurement keys, in the order in which an outcome shows them.
+        keys: The measurement keys, sorted with their numbers as numbers: an outcome shows them in
+            this order.
         counts: The repetitions of each outcome, the most frequent first. An outcome is written
             key by key, with blanks between keys; a key's bits are in the order of its qubits, and
             a key that was measured several times has the bits of each time, joined by commas.
@@ -34,10 +36,16 @@ class Histogram:
 
 def count_outcomes(result: cirq.Result) -> Histogram:
     """The histogram of all keys of a result together."""
-    written = [_write(record) for record in result.records.values()]
+    keys = sorted(result.records, key=_natural)
+    written = [_write(result.records[key]) for key in keys]
     counts = Counter(" ".join(parts) for parts in zip(*written, strict=True))
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Histogram(tuple(result.records), dict(ordered), result.repetitions)
+    return Histogram(tuple(keys), dict(ordered), result.repetitions)
+
+
+def _natural(key: str) -> list[str | int]:
+    """Sorts `c_10` after `c_9`: texts and numbers by turns."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]
 
 
 def _write(record: np.ndarray) -> list[str]:

@@ -116,7 +116,8 @@ class _Rewriter:
         self.rewrite(_LIBRARY)
 
     def rewrite(self, text: str) -> str:
-        return _STATEMENT.sub(self._rewrite_in_line, _COMMENT.sub("", text))
+        lines = "\n".join(text.splitlines())
+        return _STATEMENT.sub(self._rewrite_in_line, _COMMENT.sub("", lines))
 
     def _rewrite_in_line(self, match: re.Match[str]) -> str:
         rewritten = self._rewrite_statement(match[0])
@@ -176,14 +177,23 @@ class _Rewriter:
 
 
 def _settle_conditions(circuit: cirq.Circuit) -> Iterator[cirq.Operation]:
-    """Settles the conditions on bits that are still zero; the importer writes `Eq(bit, value)`."""
+    """Leaves out conditions on bits that are still zero, and what waits for a one in them."""
     written: set[str] = set()
     for operation in circuit.all_operations():
         written |= cirq.measurement_key_names(operation)
-        known: list[cirq.Condition] = []
-        settled: list[cirq.Condition] = []
-        for condition in operation.classical_controls:
-            is_known = written.issuperset(map(str, condition.keys))
-            (known if is_known else settled).append(condition)
-        if all(isinstance(c, cirq.SympyCondition) and c.expr.rhs == 0 for c in settled):
-            yield operation.without_classical_controls().with_classical_controls(*known)
+        wanted = [_bit_and_value(condition) for condition in operation.classical_controls]
+        if any(value for bit, value in wanted if bit not in written):
+            continue
+        # These are evaluated faster, shot by shot, than the formulas that the importer writes.
+        conditions = [
+            cirq.BitMaskKeyCondition(bit, target_value=value, equal_target=True)
+            for bit, value in wanted
+            if bit in written
+        ]
+        yield operation.without_classical_controls().with_classical_controls(*conditions)
+
+
+def _bit_and_value(condition: cirq.Condition) -> tuple[str, int]:
+    """What a condition compares; the importer writes `Eq(bit, value)` for each bit."""
+    assert isinstance(condition, cirq.SympyCondition)
+    return str(condition.expr.lhs), int(condition.expr.rhs)

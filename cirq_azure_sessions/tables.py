@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cirq
 import numpy as np
 from rich.bar import Bar
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -29,35 +30,46 @@ __all__ = [
 # A table shows this many outcomes at most; JSON has them all.
 _ROWS = 24
 _COLUMNS = 6
+# Names of keys up to this length together stand above the outcomes.
+_TITLE = 40
 
 
 def _new_table(**options: Any) -> Table:
     """An empty table in the style that all share."""
-    return Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", **options)
+    return Table(box=None, pad_edge=False, header_style="bold", **options)
 
 
-def histogram_table(histogram: Histogram) -> Table:
+def histogram_table(histogram: Histogram) -> Group:
     """One row an outcome: its count, its fraction and a bar; the most frequent first."""
+    title = " ".join(histogram.keys)
+    is_short = len(title) <= _TITLE
     table = _new_table(expand=True)
-    table.add_column(" ".join(histogram.keys), overflow="fold", max_width=40)
+    table.add_column(title if is_short else "outcome", overflow="fold")
     table.add_column("count", justify="right")
     table.add_column("fraction", justify="right")
     table.add_column(ratio=1)
     rows = list(histogram.counts.items())
     for outcome, count in rows[:_ROWS]:
+        shown = _align(outcome, histogram.keys) if is_short else outcome
         bar = Bar(size=rows[0][1], begin=0, end=count)
-        table.add_row(outcome, str(count), f"{histogram.fraction(outcome):.4f}", bar)
-    if len(rows) > _ROWS:
-        count = sum(count for _, count in rows[_ROWS:])
-        table.add_row("others", str(count), f"{count / histogram.repetitions:.4f}")
-        table.caption = f"{len(rows) - _ROWS} more outcomes; --json shows every one."
-    return table
+        table.add_row(shown, str(count), f"{histogram.fraction(outcome):.4f}", bar)
+    if others := [count for _, count in rows[_ROWS:]]:
+        fraction = sum(others) / histogram.repetitions
+        table.add_row(f"{len(others)} others", str(sum(others)), f"{fraction:.4f}")
+    return Group(table) if is_short else Group(table, f"An outcome shows {title}.")
 
 
-def sweep_table(results: Sequence[cirq.Result]) -> Table:
+def _align(outcome: str, keys: Sequence[str]) -> str:
+    """Puts the bits of each key under its name in the title."""
+    return " ".join(
+        bits.ljust(len(key)) for bits, key in zip(outcome.split(" "), keys, strict=True)
+    )
+
+
+def sweep_table(results: Sequence[cirq.Result]) -> Group:
     """One row a point: its parameters, and the fractions of the most frequent outcomes."""
     histograms = [count_outcomes(result) for result in results]
-    totals = sum((Counter(histogram.counts) for histogram in histograms), Counter())
+    totals: Counter[str] = sum((Counter(histogram.counts) for histogram in histograms), Counter())
     outcomes = sorted(outcome for outcome, _ in totals.most_common(_COLUMNS))
     table = _new_table()
     for name in results[0].params.param_dict:
@@ -68,10 +80,8 @@ def sweep_table(results: Sequence[cirq.Result]) -> Table:
         values = [f"{value:.6g}" for value in result.params.param_dict.values()]
         table.add_row(*values, *(f"{histogram.fraction(outcome):.4f}" for outcome in outcomes))
     hidden = len(totals) - len(outcomes)
-    table.caption = f"Fractions of the outcomes of {' '.join(histograms[0].keys)}." + (
-        f" {hidden} more outcomes; --json shows every one." if hidden else ""
-    )
-    return table
+    legend = f"Fractions of the outcomes of {' '.join(histograms[0].keys)}"
+    return Group(table, legend + (f"; {hidden} more are rarer." if hidden else "."))
 
 
 def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, Any]:
