@@ -106,7 +106,7 @@ class ManualClock:
         with self._lock:
             deadline = self._elapsed + max(seconds, 0.0)
             heapq.heappush(self._sleepers, (deadline, next(self._numbers), loop, future))
-            woken = self._move_to(max(deadline, self._elapsed)) if self._auto_advance else []
+            woken = self._move_to(deadline if self._auto_advance else self._elapsed)
         _wake(woken)
         await future
         # Others get a turn even where this sleep cost no real time.
