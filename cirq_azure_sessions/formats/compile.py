@@ -7,13 +7,33 @@ once for its sweep, and gives at every point exactly what the resolved circuit g
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.program import Step
 
-__all__ = ["Compiler"]
+__all__ = ["ROTATIONS", "Compiler"]
+
+# Gates of one number, which every provider writes as an angle.
+ROTATIONS = (
+    cirq.XPowGate,
+    cirq.YPowGate,
+    cirq.ZPowGate,
+    cirq.XXPowGate,
+    cirq.YYPowGate,
+    cirq.ZZPowGate,
+)
+
+# Gates whose decomposition is the same whatever their numbers, and no longer than another.
+_DECOMPOSABLE = (
+    cirq.HPowGate,
+    cirq.PhasedXPowGate,
+    cirq.PhasedXZGate,
+    cirq.CXPowGate,
+    cirq.CZPowGate,
+)
 
 # Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
 _MAX_MATRIX_QUBITS = 7
@@ -52,21 +72,41 @@ class Compiler:
         """
         if step.is_measurement or step.is_reset:
             yield step
+        elif self._gateset is None:
+            self._check(step)
+            yield step
         elif self._takes(step.gate):
-            if self._gateset is None or not _is_negligible(step.gate):
+            if not _is_negligible(step.gate):
                 yield step
+        elif _is_decomposable(step.gate):
+            for part in _decomposed(step):
+                yield from self.compile(part)
         else:
             for operation in self._rewritten(step):
-                assert operation.gate is not None
-                qubits = tuple(step.qubits[_number(qubit)] for qubit in operation.qubits)
-                yield Step(operation.gate, qubits, condition=step.condition, source=step.source)
+                yield from self.compile(_part(step, operation))
 
-    def _rewritten(self, step: Step) -> Sequence[cirq.Operation]:
-        if self._gateset is None:
+    def rotations(self, step: Step) -> Sequence[Step] | None:
+        """The rotations that `compile` gives for all but round values of the gate's parameters.
+
+        None if they depend on the values in some other way.
+        """
+        if isinstance(step.gate, ROTATIONS) and self._takes(step.gate):
+            return [step]
+        if self._gateset is None or not _is_decomposable(step.gate):
+            return None
+        parts = [self.rotations(part) for part in _decomposed(step)]
+        if any(part is None for part in parts):
+            return None
+        return [rotation for part in parts for rotation in part or ()]
+
+    def _check(self, step: Step) -> None:
+        if not self._takes(step.gate):
             raise UnsupportedProgram(
                 f"{self._target} does not take {step.source!r} as it is; leave compile=True, or "
                 "write the circuit in the target's own gates."
             )
+
+    def _rewritten(self, step: Step) -> Sequence[cirq.Operation]:
         # Only gates that are a number and a type are remembered: equal gates of other types may
         # differ in the last digit, and a program must not depend on what was compiled before.
         gate = step.gate
@@ -108,7 +148,7 @@ class Compiler:
     def _by_type(self, operation: cirq.Operation, step: Step) -> cirq.Operation:
         """The operation with a gate that the serializer knows by its type."""
         gate = operation.gate
-        if gate is not None and self._takes(gate):
+        if gate is not None and (self._takes(gate) or _is_decomposable(gate)):
             return operation.untagged
         for plain in _LOOKALIKES:
             if self._takes(plain) and cirq.equal_up_to_global_phase(gate, plain):
@@ -117,6 +157,34 @@ class Compiler:
             f"{self._target} cannot run {step.source!r}: cirq compiles it to {operation!r}, which "
             "the target does not take; write it in simpler gates."
         )
+
+
+def _is_decomposable(gate: cirq.Gate) -> bool:
+    # Every gateset has its own idea of a whole CZ; it is never in two ways at once.
+    is_whole_cz = isinstance(gate, cirq.CZPowGate) and gate.exponent % 2 == 1
+    return isinstance(gate, _DECOMPOSABLE) and not is_whole_cz
+
+
+def _decomposed(step: Step) -> Iterator[Step]:
+    """The step's gate taken apart once."""
+    gate = step.gate
+    operation = gate.on(*cirq.LineQubit.range(len(step.qubits)))
+    if isinstance(gate, cirq.CZPowGate):
+        # diag(1, 1, 1, w**2) is diag(1, w, w, w**2) times diag(1, 1/w, 1/w, 1): ZZ instead of a
+        # matrix's two CNOTs, and no matrix.
+        a, b = operation.qubits
+        half = gate.exponent / 2
+        parts = [cirq.Z(a) ** half, cirq.Z(b) ** half, cirq.ZZ(a, b) ** -half]
+    else:
+        parts = cirq.decompose_once(operation)
+    return (_part(step, part) for part in parts if part.qubits)
+
+
+def _part(step: Step, operation: cirq.Operation) -> Step:
+    """An operation on numbered qubits of its own, as a part of the step."""
+    assert operation.gate is not None
+    qubits = tuple(step.qubits[_number(qubit)] for qubit in operation.qubits)
+    return replace(step, gate=operation.gate, qubits=qubits)
 
 
 def _is_negligible(gate: cirq.Gate) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
-from cirq_azure_sessions.formats.compile import Compiler
+from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
 from cirq_azure_sessions.formats.decoding import (
     bits_of_integers,
     fractions,
@@ -34,14 +34,6 @@ from cirq_azure_sessions.result import AzureResult
 __all__ = ["IonQFormat"]
 
 _NATIVE_GATES = (cirq_ionq.GPIGate, cirq_ionq.GPI2Gate, cirq_ionq.MSGate, cirq_ionq.ZZGate)
-_ROTATIONS = (
-    cirq.XPowGate,
-    cirq.YPowGate,
-    cirq.ZPowGate,
-    cirq.XXPowGate,
-    cirq.YYPowGate,
-    cirq.ZZPowGate,
-)
 _FIXED_GATES = (cirq.HPowGate, cirq.CXPowGate, cirq.SwapPowGate)
 
 
@@ -57,7 +49,7 @@ class _Json:
             return isinstance(gate, _NATIVE_GATES)
         if isinstance(gate, _FIXED_GATES):
             return not cirq.is_parameterized(gate) and gate.exponent % 2 == 1
-        return isinstance(gate, _ROTATIONS)
+        return isinstance(gate, ROTATIONS)
 
     def write(self, step: Step) -> str:
         circuit = cirq.Circuit(step.operation)
@@ -85,7 +77,7 @@ class _IonQWriter:
             measurements=_on_qubits(program),
             num_bits=program.num_qubits,
             samples_at_end=program.samples_at_end,
-            is_exact=options.target == "ionq.simulator",
+            is_exact=_is_exact(options),
         )
         self.metadata = {**_sdk_metadata(self.layout), "qubits": str(program.num_qubits)}
 
@@ -150,6 +142,16 @@ class IonQFormat:
             ResultFormatError: If there is none, or it is damaged.
         """
         return read_layout(metadata)
+
+
+def _is_exact(options: TranslationOptions) -> bool:
+    """Whether the answer is a distribution: the ideal simulator's is, a noisy one's are counts.
+
+    IonQ's API reference says of `shots` that they are run "on a QPU or a non-ideal simulator".
+    """
+    noise = options.input_params.get("noise") or {}
+    model = noise.get("model", "ideal") if isinstance(noise, Mapping) else noise
+    return options.target == "ionq.simulator" and model == "ideal"
 
 
 def _before_measurement(program: Program, target: str) -> Sequence[Step]:

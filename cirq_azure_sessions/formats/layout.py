@@ -33,9 +33,12 @@ Matrix = tuple[tuple[float, ...], ...]
 # The version of what `write_layout` writes. A reader refuses a later one.
 _VERSION = 1
 
-# Azure documents no limit on the length of a metadata value. IonQ's own interface takes values of
-# 40 characters; jobs recorded on Azure carry some of 100 and more. 250 is a guess on the safe side.
+# Azure documents no limit on the length of a metadata value. IonQ's own API documents 400
+# characters, and cirq-ionq keeps to 40; 250 is a guess on the safe side.
 _CHUNK = 250
+
+# Layouts longer than this are compressed.
+_LONG = 4_000
 _PREFIX = "cirq-azure-sessions."
 
 # Bounds on what a reader believes, so that hostile metadata costs neither time nor memory.
@@ -193,10 +196,9 @@ def _confused(
 
 
 def write_layout(layout: Layout) -> dict[str, str]:
-    """The layout as metadata: a few ASCII strings of at most 250 characters."""
+    """The layout as metadata: a few ASCII strings of at most 250 characters each."""
     text = json.dumps(_to_json(layout), separators=(",", ":"))
-    # Long layouts are mostly repetition: half a kilobyte and more shrinks well.
-    if len(text) > 2 * _CHUNK:
+    if len(text) > _LONG:
         text = base64.b64encode(zlib.compress(text.encode(), 6)).decode()
     chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
     return {f"{_PREFIX}{number}": chunk for number, chunk in enumerate(chunks)}
@@ -274,19 +276,23 @@ def _measurement_to_json(measurement: Measurement) -> list[Any]:
     return parts
 
 
-def _params_to_json(params: cirq.ParamResolver) -> list[list[Any]]:
-    """The parameters as numbers.
+def _params_to_json(params: cirq.ParamResolver) -> tuple[dict[str, Any], list[list[Any]]]:
+    """The parameters as numbers: those under a plain name, then the others.
 
     A value given as an expression is written as the number it stands for: another process gets
     the same point in other words. One that stands for no number, which no gate of the circuit can
     then depend on, is left out.
     """
-    return [
-        [int(not isinstance(key, str)), str(key), *_number_to_json(value)]
-        for key in params
-        if isinstance(value := params.value_of(key), numbers.Complex)
-        and cmath.isfinite(complex(value))
-    ]
+    plain: dict[str, Any] = {}
+    others: list[list[Any]] = []
+    for key, value in params.param_dict.items():
+        if type(key) is str and type(value) in (float, int) and math.isfinite(value):
+            plain[key] = value
+            continue
+        number = params.value_of(key)
+        if isinstance(number, numbers.Complex) and cmath.isfinite(complex(number)):
+            others.append([int(not isinstance(key, str)), str(key), *_number_to_json(number)])
+    return plain, others
 
 
 def _number_to_json(value: numbers.Complex) -> list[Any]:
@@ -306,7 +312,7 @@ def _from_json(document: Mapping[str, Any]) -> Layout:
         repetitions=_integer(document["r"], _MAX_REPETITIONS),
         measurements=tuple(_measurement_from_json(m, num_bits) for m in document["m"]),
         num_bits=num_bits,
-        params=_params_from_json(document["p"]),
+        params=_params_from_json(*document["p"]),
         point=_integer(point, _MAX_REPETITIONS),
         part=_integer(part, _MAX_REPETITIONS),
         entropy=tuple(_integer(int(_string(s)[:200]), _MAX_SEED) for s in document["s"][:64]),
@@ -345,14 +351,22 @@ def _matrix(rows: Any, num_qubits: int) -> Matrix:
     return tuple(tuple(float(p) for p in row) for row in matrix)
 
 
-def _params_from_json(items: Sequence[Any]) -> cirq.ParamResolver:
-    values: dict[Any, Any] = {}
-    for is_symbol, name, *parts in items:
+def _params_from_json(
+    plain: Mapping[str, Any], others: Sequence[Sequence[Any]]
+) -> cirq.ParamResolver:
+    values: dict[Any, Any] = {key: _number(value) for key, value in plain.items()}
+    for is_symbol, name, *parts in others:
         key = sympy.Symbol(_string(name)) if is_symbol else _string(name)
-        if not all(type(part) in (int, float) and math.isfinite(part) for part in parts):
-            raise ValueError("not a number")
-        values[key] = complex(*parts) if len(parts) == 2 else parts[0]
+        real, *imaginary = map(_number, parts)
+        values[key] = complex(real, *imaginary) if imaginary else real
     return cirq.ParamResolver(values)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("not a number")
+    number: float = value
+    return number
 
 
 def _integer(value: Any, most: int) -> int:

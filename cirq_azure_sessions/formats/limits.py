@@ -6,9 +6,15 @@ import fnmatch
 
 __all__ = ["max_repetitions", "shares"]
 
-# The first pattern that fits counts. A target without a known limit is not split: a job too large
-# is refused by the service in its own words, and a job split without need is paid for twice.
-_LIMITS: tuple[tuple[str, int | None], ...] = ()
+# A target without a known limit is not split: a job too large is refused by the service in its own
+# words, and a job split without need is paid for twice.
+# The numbers are `max_shots` of the SDK's Qiskit backends (azure.quantum.qiskit.backends of
+# azure-quantum 3.13), which name none for IonQ's simulator and Quantinuum's emulators.
+_LIMITS = (
+    ("ionq.qpu*", 10_000),
+    ("quantinuum.qpu.*", 10_000),
+    ("rigetti.*", 10_000),
+)
 
 
 def max_repetitions(target: str) -> int | None:

@@ -37,8 +37,6 @@ def takes(gate: cirq.Gate) -> bool:
     """Whether `gate_statements` can write the gate, once its parameters are resolved."""
     if isinstance(gate, tuple(_ROTATIONS)):
         return True
-    if isinstance(gate, cirq.PhasedXZGate):
-        return not cirq.is_parameterized(gate)
     return _name(gate) is not None
 
 
@@ -48,10 +46,6 @@ def gate_statements(gate: cirq.Gate, qubits: Sequence[int]) -> list[str]:
     name = _name(gate)
     if name is not None:
         return [f"{name} {','.join(names)};"]
-    if isinstance(gate, cirq.PhasedXZGate):
-        a, x, z = gate.axis_phase_exponent, gate.x_exponent, gate.z_exponent
-        turns = (("rz", -a), ("rx", x), ("rz", a + z))
-        return [f"{r}({angle(t)}) {names[0]};" for r, t in turns if abs(t) > _TOLERANCE]
     assert isinstance(gate, cirq.EigenGate)
     write = next(write for kind, write in _ROTATIONS.items() if isinstance(gate, kind))
     return write(angle(gate.exponent), *names)

@@ -8,6 +8,7 @@ qdk tells Microsoft how often it compiles, unless QDK_PYTHON_TELEMETRY=none is s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import re
@@ -166,9 +167,8 @@ class QirFormat:
                 f"The result has {len(shots)} shots of {layout.repetitions}; "
                 "fetch the job's output to see it."
             )
-        rows = [row for row in (_row(shot, layout.num_bits) for shot in shots) if row is not None]
-        bits = np.array(rows, dtype=np.uint8).reshape(len(rows), layout.num_bits)
-        lost = layout.repetitions - len(rows)
+        bits = _bits(shots, layout.num_bits)
+        lost = layout.repetitions - len(bits)
         return [
             AzureResult(
                 params=layout.params,
@@ -280,6 +280,18 @@ def _fractions(histogram: Any) -> tuple[list[Any], npt.NDArray[np.float64]]:
     if not isinstance(histogram, list) or not histogram or len(histogram) % 2:
         raise ResultFormatError('The result has no "Histogram"; fetch the job\'s output to see it.')
     return histogram[::2], fractions(histogram[1::2])
+
+
+def _bits(shots: Sequence[Any], num_bits: int) -> npt.NDArray[np.uint8]:
+    """The bits of the shots that lost no qubit, in an array with a row a shot."""
+    # Nearly always they are plain lists of 0 and 1.
+    if all(type(shot) is list and len(shot) == num_bits for shot in shots):
+        with contextlib.suppress(TypeError, ValueError):
+            table = np.frombuffer(bytes(itertools.chain.from_iterable(shots)), dtype=np.uint8)
+            if np.all(table <= 1):
+                return table.reshape(len(shots), num_bits)
+    rows = [row for row in (_row(shot, num_bits) for shot in shots) if row is not None]
+    return np.array(rows, dtype=np.uint8).reshape(len(rows), num_bits)
 
 
 def _row(shot: Any, num_bits: int) -> list[int] | None:

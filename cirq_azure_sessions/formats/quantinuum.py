@@ -177,10 +177,17 @@ def _bits_of_reused_qubits(steps: Sequence[Step]) -> frozenset[int]:
 
 def _register(document: Mapping[str, Any], name: str, shots: int) -> npt.NDArray[np.uint8]:
     values = document.get(name)
-    if not isinstance(values, list) or not all(value in ("0", "1") for value in values):
+    if not isinstance(values, list) or not _are_bits(values):
         raise ResultFormatError(f"The result's register {name!r} is missing, or holds no bits.")
     if len(values) != shots:
         raise ResultFormatError(
             f"The result's register {name!r} holds {len(values)} shots of {shots}."
         )
     return np.frombuffer("".join(values).encode(), dtype=np.uint8) - ord("0")
+
+
+def _are_bits(values: list[Any]) -> bool:
+    try:
+        return set(values) <= {"0", "1"}
+    except TypeError:  # something in it is a list or an object
+        return False

@@ -130,10 +130,10 @@ def translate_sweep(
 
 def _by_template(writer: Writer, resolvers: Sequence[cirq.ParamResolver]) -> _Payloads:
     template = writer.template
-    numbers = [template.numbers(resolver) for resolver in resolvers]
+    numbers = template.numbers(resolvers)
 
     def payload(point: int) -> bytes:
-        return writer.payload(template.fill(numbers[point].tolist(), resolvers[point]))
+        return writer.payload(template.fill(numbers, point, resolvers[point]))
 
     payload(0)  # what can still go wrong with the program as a whole, goes wrong now
     if template.is_filled_by_numbers:
@@ -166,5 +166,5 @@ def _stored(
 ) -> _Stored:
     writer = make_writer(flatten(circuit, options.target), options)
     empty = cirq.ParamResolver()
-    texts = writer.template.fill(writer.template.numbers(empty).tolist(), empty)
+    texts = writer.template.fill(writer.template.numbers([empty]), 0, empty)
     return _Stored(writer, zlib.compress(writer.payload(texts), 1))
