@@ -1,0 +1,29 @@
+"""The parameters that every job may carry, read with suspicion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cirq_azure_sessions.emulator.programs.failure import invalid_input
+
+__all__ = ["read_shots"]
+
+# Twenty times what the SDK allows for hardware targets, and little enough to hold in memory.
+MAX_SHOTS = 200_000
+
+# What the providers document where a job does not say: 500 shots, but one on Rigetti's targets. A
+# QIR job without shots on the test provider is recorded to run once.
+_DEFAULT_SHOTS = {"ionq": 500, "quantinuum": 500}
+
+
+def read_shots(params: Mapping[str, Any], provider: str) -> int:
+    """How often to run the program: `shots`, or else `count`, or else the provider's default."""
+    value = params.get("shots")
+    if value is None:
+        value = params.get("count")
+    if value is None:
+        value = _DEFAULT_SHOTS.get(provider, 1)
+    if type(value) is not int or not 1 <= value <= MAX_SHOTS:
+        raise invalid_input(f"The number of shots has to be an integer from 1 to {MAX_SHOTS}.")
+    return value
