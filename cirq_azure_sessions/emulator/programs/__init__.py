@@ -1,0 +1,86 @@
+"""What the emulated targets do with a job: its program, run into the bytes of its result.
+
+Everything here is a pure function of the job, the noise and the generator of random numbers. The
+languages are read with code of this package's own, not with that of `formats`: one mistake made on
+both sides would cancel out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from cirq_azure_sessions.emulator.programs import ionq, openqasm, qir, quil
+from cirq_azure_sessions.emulator.programs.failure import invalid_input, untranslatable
+from cirq_azure_sessions.emulator.programs.noise import NOISELESS, NoiseModel, target_noise
+
+__all__ = ["NOISELESS", "NoiseModel", "run"]
+
+_Language: TypeAlias = Callable[
+    [str, bytes, Mapping[str, Any], NoiseModel, np.random.Generator], bytes
+]
+
+# What a provider's own input format is called, what its results are, and what runs it.
+_LANGUAGES: dict[str, tuple[str, str, _Language]] = {
+    "ionq.circuit.v1": ("ionq", "ionq.quantum-results.v1", ionq.run),
+    "honeywell.openqasm.v1": ("quantinuum", "honeywell.quantum-results.v1", openqasm.run),
+    "rigetti.quil.v1": ("rigetti", "rigetti.quil-results.v1", quil.run),
+}
+
+# Azure's test provider: its targets echo a job's input, or run it free of noise.
+_TEST_PROVIDER = "microsoft.test.firstparty"
+
+_QIR_PROVIDERS = ("ionq", "quantinuum", "rigetti", "qci", _TEST_PROVIDER)
+
+_MAX_PAYLOAD = 4 << 20
+
+
+def run(
+    *,
+    target: str,
+    provider: str,
+    input_format: str,
+    output_format: str,
+    payload: bytes,
+    input_params: Mapping[str, Any],
+    rng: np.random.Generator,
+    noise: NoiseModel | None = None,
+) -> bytes:
+    """Runs a job's program.
+
+    Args:
+        target: The target's id, such as `ionq.simulator`.
+        provider: The provider's id, such as `ionq`.
+        input_format: Azure's `inputDataFormat`.
+        output_format: Azure's `outputDataFormat`.
+        payload: The program, as it was uploaded.
+        input_params: Azure's `inputParams`.
+        rng: Where chance comes from: the result is a function of it and of the other arguments.
+        noise: The noise of the target, `NOISELESS` for none; by default that of its hardware, from
+            the table in `noise`. A job's own parameters for noise go over it.
+
+    Returns:
+        The content of the job's output blob.
+
+    Raises:
+        ProgramError: If the program cannot be read or run, or the result not be brought into the
+            output format; with the code that the service was recorded to give.
+    """
+    target, provider = target.lower(), provider.lower()
+    if len(payload) > _MAX_PAYLOAD:
+        raise invalid_input(f"The input is larger than {_MAX_PAYLOAD} bytes.")
+    if target == "echo-output":
+        return payload
+    noise = target_noise(target) if noise is None else noise
+    if input_format == "qir.v1" and provider in _QIR_PROVIDERS:
+        return qir.run(target, provider, payload, input_params, output_format, noise, rng)
+    owner, own_output_format, language = _LANGUAGES.get(input_format, ("", "", None))
+    if language is None or provider not in (owner, _TEST_PROVIDER):
+        raise invalid_input(f"The target {target} does not take input of this format.")
+    output = language(target, payload, input_params, noise, rng)
+    # The service runs a program before it looks at what to make of the result.
+    if output_format != own_output_format:
+        raise untranslatable(provider)
+    return output
