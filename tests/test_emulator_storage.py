@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from xml.etree import ElementTree
 
 import azure.core.exceptions
@@ -17,7 +17,7 @@ import requests
 from aiohttp import web
 from azure.quantum.storage import upload_blob
 from azure.storage.blob import BlobClient, ContainerClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from storage_suite import Lifetimes, Run, StorageSuite, download, upload
 
@@ -223,6 +223,9 @@ def test_an_answer_carries_what_clients_correlate_by(storage: LocalStorage, run:
         ("GET", "/job-1/inputData", {"Range": "bytes=2-"}, 416, "InvalidRange"),
         ("GET", "/job-1/inputData", {"Range": "bytes=-1"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
+        ("PUT", "/job-1/b?comp=metadata", {"x-ms-meta-1st": "a"}, 400, "InvalidMetadata"),
+        ("PUT", "/job-1/b", {"x-ms-meta-a": "\xe9"}, 400, "InvalidHeaderValue"),
+        ("GET", "/job-1/a%07b", {}, 400, "InvalidUri"),
         ("GET", "/job-1?restype=container", {}, 200, None),
         ("GET", "/job-1", {}, 400, "InvalidQueryParameterValue"),
         (
@@ -271,6 +274,49 @@ def test_a_block_list_is_not_read_as_a_program(storage: LocalStorage, run: Run) 
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]><BlockList><Latest>&a;</Latest></BlockList>'
     uri = storage.blob_sas_uri("job-1", "inputData", "w") + "&comp=blocklist"
     assert requests.put(uri, data=bomb, timeout=10).status_code == 400
+
+
+QUERY_NAMES = st.sampled_from(
+    ["restype", "comp", "blockid", "prefix", "marker", "maxresults", "include", "sig", "sp"]
+)
+QUERY_VALUES = st.text(st.characters(codec="utf-8"), max_size=5) | st.sampled_from(
+    ["container", "list", "block", "blocklist", "appendblock", "metadata", "AAAA", "1", "99999999"]
+)
+HEADER_NAMES = st.sampled_from(
+    ["Range", "x-ms-range", "If-Match", "If-None-Match", "x-ms-blob-type", "Content-Type"]
+) | st.sampled_from(
+    ["x-ms-blob-content-type", "x-ms-blob-content-encoding", "x-ms-meta-a", "x-ms-meta-1"]
+)
+HEADER_VALUES = st.text("abc =-,;/0123456789\xe9", max_size=8).map(str.strip) | st.sampled_from(
+    ["bytes=0-3", "bytes=3-", "bytes=99-100", "*", "BlockBlob", "AppendBlob", "gzip", "text/plain"]
+)
+
+
+def test_no_request_makes_the_service_stumble(storage: LocalStorage, run: Run) -> None:
+    run(storage.create_container("job-1"))
+    run(storage.write("job-1", "inputData", b"0123456789"))
+    sas = urlsplit(storage.container_sas_uri("job-1")).query
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        verb=st.sampled_from(["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]),
+        path=st.sampled_from(["", "/", "/inputData", "/%00", "/%ff", "/a%2Fb", "//", "/new"]),
+        query=st.dictionaries(QUERY_NAMES, QUERY_VALUES, max_size=4),
+        headers=st.dictionaries(HEADER_NAMES, HEADER_VALUES, max_size=4),
+        body=st.binary(max_size=30) | st.just(b"<BlockList><Latest>AAAA</Latest></BlockList>"),
+    )
+    def send(
+        verb: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes
+    ) -> None:
+        uri = f"{storage.container_uri('job-1')}{path}?{urlencode(query)}&{sas}"
+        answer = client.request(verb, uri, headers=headers, data=body, timeout=10)
+        assert answer.status_code < 500
+        # What was stored, whatever it is, can be told again.
+        assert client.get(f"{listing}&{sas}", timeout=10).status_code == 200
+
+    listing = f"{storage.container_uri('job-1')}?restype=container&comp=list&include=metadata"
+    with requests.Session() as client:
+        send()
 
 
 def test_no_repr_tells_a_secret(storage: LocalStorage) -> None:

@@ -124,6 +124,7 @@ class BlobService:
     ) -> web.Response:
         request_id = str(uuid.uuid4())
         try:
+            _check_characters(call)
             response = await _choose(call, operations)(call)
         except StorageError as error:
             response = self._refuse(call, error, request_id)
@@ -295,6 +296,16 @@ _WRITTEN_HEADERS = {"x-ms-request-server-encrypted": "true"}
 _LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available"}
 
 
+def _check_characters(call: _Call) -> None:
+    """Refuses what could not be written into a header or into XML again."""
+    if not call.blob.isprintable():
+        raise StorageError("InvalidUri")
+    if not all(value.isprintable() for value in call.query.values()):
+        raise StorageError("InvalidQueryParameterValue")
+    if not all(value.isascii() for value in call.headers.values()):
+        raise StorageError("InvalidHeaderValue")
+
+
 def _choose(call: _Call, operations: Mapping[tuple[str, str, str], _Handler]) -> _Handler:
     handler = operations.get(call.key)
     if handler is not None:
@@ -333,11 +344,15 @@ def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, s
 
 def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
     prefix = "x-ms-meta-"
-    return {
+    metadata = {
         name[len(prefix) :]: value
         for name, value in headers.items()
         if name.lower().startswith(prefix)
     }
+    # Azure asks for identifiers; a listing writes them as the names of XML elements.
+    if not all(re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) for name in metadata):
+        raise StorageError("InvalidMetadata")
+    return metadata
 
 
 def _range(headers: Mapping[str, str], size: int) -> range | None:

@@ -36,6 +36,7 @@ _CODES: dict[str, tuple[int, str]] = {
         400,
         "The value for one of the HTTP headers is not in the correct format.",
     ),
+    "InvalidMetadata": (400, "The specified metadata is invalid. It has invalid characters."),
     "InvalidQueryParameterValue": (
         400,
         "Value for one of the query parameters specified in the request URI is invalid.",
@@ -44,6 +45,7 @@ _CODES: dict[str, tuple[int, str]] = {
         416,
         "The range specified is invalid for the current size of the resource.",
     ),
+    "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
     "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
     "NoAuthenticationInformation": (401, _UNAUTHENTICATED),
     "RequestBodyTooLarge": (
