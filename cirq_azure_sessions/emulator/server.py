@@ -8,13 +8,13 @@ import hmac
 import secrets
 import socket
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import Clock, ShiftedClock
-from cirq_azure_sessions.emulator.blob_service import BlobService
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
@@ -24,7 +24,7 @@ from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import refusal, translate
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
-from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.loop_thread import LoopThread
@@ -62,12 +62,15 @@ class EmulatorServer:
         clock: The service's time; by default the machine's, which `clock.advance` puts forward.
         latency: Seconds that every request waits, on the clock.
         realistic: Whether jobs take times as recorded, and idle sessions are found out late; else
-            jobs take no time and sessions end when they time out.
+            jobs take `job_time` and sessions end when they time out.
+        job_time: Seconds that every job runs, unless times are realistic.
         slots: How many jobs a target runs at once, for all targets or by target; further ones wait
             in its queue. None sets no limit.
         max_concurrent_jobs: How many jobs may be unfinished at once, in all or by target; more are
             refused with 429. None sets no limit.
         session_timeout: Seconds of idleness after which a session times out.
+        store: Where programs and results lie: a directory, or the connection string of a storage
+            account, Azurite's or Azure's. None keeps them in memory.
         seed: Makes the results and the times of jobs repeat.
 
     Attributes:
@@ -86,9 +89,11 @@ class EmulatorServer:
         clock: Clock | None = None,
         latency: float = 0.0,
         realistic: bool = False,
+        job_time: float = 0.0,
         slots: int | Mapping[str, int] | None = None,
         max_concurrent_jobs: int | Mapping[str, int] | None = None,
         session_timeout: float = 600.0,
+        store: str | Path | None = None,
         seed: int | None = None,
     ) -> None:
         self.key = key or secrets.token_urlsafe(32)
@@ -97,12 +102,17 @@ class EmulatorServer:
         self.requests = Requests()
         self._catalog = Catalog()
         self._pacing = Pacing(
-            self._catalog, self.clock, is_realistic=realistic, slots=slots, seed=seed
+            self._catalog,
+            self.clock,
+            is_realistic=realistic,
+            job_time=job_time,
+            slots=slots,
+            seed=seed,
         )
         # A listening socket exists from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._loop = LoopThread("emulator")
-        self._storage = LocalStorage(self.endpoint, self.clock, lifetimes=self.faults.sas_lifetime)
+        self._storage = open_storage(store, self.endpoint, self.clock, self.faults.sas_lifetime)
         runner = ProgramRunner(self._storage, self._run_on_loop, seed)
         self._workspace = LocalWorkspace(
             session_timeout=session_timeout,
@@ -214,7 +224,7 @@ class EmulatorServer:
         )
         application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
         Control(self.faults, self.requests, self.clock).add_routes(application.router)
-        BlobService(self._storage, self.clock).add_routes(application.router)
+        self._storage.add_routes(application.router)
         return application
 
     def __repr__(self) -> str:
