@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from azurite import running_azurite
+from azure.core.credentials import AzureKeyCredential
+from azure.quantum import Workspace
+from azure.quantum.target import IonQ
+from azurite import ACCOUNT, KEY, running_azurite
 from storage_suite import Lifetimes, Run, StorageSuite
 
 from cirq_azure_sessions.emulator.azure_storage import AzureStorage
+from cirq_azure_sessions.emulator.server import EmulatorServer
 from cirq_azure_sessions.loop_thread import LoopThread
 
 # The first run installs Azurite.
@@ -49,3 +53,37 @@ def storage(
 
 class TestAzureStorage(StorageSuite):
     """The suite of every storage account, on Azurite."""
+
+
+CIRCUIT = {"gateset": "qis", "qubits": 1, "circuit": [{"gate": "x", "targets": [0]}]}
+
+
+@pytest.fixture(params=["the service's", "the client's"])
+def workspace(connection_string: str, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """A workspace whose storage account is named to the service only, or to the client too."""
+    with EmulatorServer(store=connection_string) as server:
+        yield Workspace(
+            resource_id=server.resource_id,
+            location="eastus",
+            credential=AzureKeyCredential(server.key),
+            storage=connection_string if request.param == "the client's" else None,
+            _quantum_endpoint=server.endpoint,
+        )
+
+
+def test_jobs_run_from_azurite_into_azurite(workspace: Workspace) -> None:
+    target = IonQ(workspace, name="ionq.simulator")
+    with target.open_session(name="rehearsal") as session:
+        jobs = [target.submit(CIRCUIT, name=f"point {number}", shots=10) for number in range(3)]
+        assert [job.get_results() for job in jobs] == [{"histogram": {"1": 1.0}}] * 3
+    assert {job.id for job in session.list_jobs()} == {job.id for job in jobs}
+    for job in jobs:
+        assert f"/{ACCOUNT}/job-{job.id}" in job.details.container_uri
+        again = workspace.get_job(job.id)
+        assert again.download_data(again.details.input_data_uri).startswith(b"{")
+
+
+def test_the_accounts_key_is_never_shown(connection_string: str) -> None:
+    with EmulatorServer(store=connection_string) as server:
+        assert KEY not in repr(server)
+        assert KEY not in repr(AzureStorage(connection_string))
