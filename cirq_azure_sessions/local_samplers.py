@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from cirq_azure_sessions.errors import UnsupportedTarget
+from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.lane import Lane
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 
@@ -37,6 +37,8 @@ BUILT_IN_TARGETS = {
     "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
     "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
 }
+# Samplers that take no seed; their sweeps stay whole.
+_UNSEEDED = {"local.stim"}
 
 # A sweep is cut into so many chunks: enough to keep dozens of workers busy to the end, few enough
 # that sending the circuit along with each costs little.
@@ -64,7 +66,10 @@ def local_machines(
             factories.pop(target, None)
             machines[target] = _in_order(lambda seed, sampler=sampler: sampler)
     for target, make in factories.items():
-        machines[target] = _in_order(make) if executor is None else _split(make, executor)
+        if executor is None or target in _UNSEEDED:
+            machines[target] = _in_order(make)
+        else:
+            machines[target] = _split(make, executor)
     return machines
 
 
@@ -82,11 +87,11 @@ def check_installed(target: str) -> None:
 def _make_built_in(target: str, seed: Any) -> cirq.Sampler:
     _, module, name = BUILT_IN_TARGETS[target]
     make = getattr(importlib.import_module(module), name)
-    if target == "local.stim" and seed is not None:
-        # Stim seeds a generator of its own, with an integer.
-        seed = int(seed.randint(2**62, dtype="int64"))
-    sampler: cirq.Sampler = make(seed=seed)
-    return sampler
+    if target not in _UNSEEDED:
+        return cast("cirq.Sampler", make(seed=seed))
+    if seed is not None:
+        raise UnsupportedProgram(f"{target!r} draws from entropy of its own: leave out the seed.")
+    return cast("cirq.Sampler", make())
 
 
 def _in_order(make: SamplerFactory) -> Machine:
