@@ -1,7 +1,8 @@
 """Jobs of a sweep: submitted under a limit, watched together, brought home as they finish.
 
-A job's id is made here and never changes. After a submission whose answer was lost the service is
-asked for that id before anything else, so no job is submitted twice.
+A job's id never changes. After a submission whose answer was lost, in this run or in an earlier one
+that left word in the journal, the service is asked for that id before anything else, so no job is
+submitted twice.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from cirq_azure_sessions.errors import (
     JobCancelled,
     JobError,
     JobFailed,
+    JournalError,
     PoolClosed,
     ServiceError,
     SessionNotAvailable,
 )
 from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
+from cirq_azure_sessions.job_record import JobRecord, find_job
+from cirq_azure_sessions.journal import Journal
+from cirq_azure_sessions.journal_entry import Place
 from cirq_azure_sessions.limiter import AdaptiveLimit
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
 from cirq_azure_sessions.session_pool import SessionPool
@@ -44,14 +49,12 @@ class Delivery:
 
     Attributes:
         index: The job's place in its batch.
-        job: The job as the service last described it; None if it was never accepted.
-        output: The result's bytes, or the object that a local target gave.
+        record: The job and its output.
         error: Why there is no output.
     """
 
     index: int
-    job: Job | None = None
-    output: Any = field(default=None, repr=False)
+    record: JobRecord = field(repr=False)
     error: Exception | None = None
 
 
@@ -64,6 +67,8 @@ class JobBatch:
         size: How many they are.
         accepted: How many jobs the service has accepted.
         running: The id of each job that was accepted and is not over, by its index.
+        places: The places in the journal of the jobs that brought an output.
+        opening: Opens the session while the first input is stored.
         stopped_by: The error after which nothing more of the batch is submitted.
         on_change: Called with `submitted`, `done` or `failed` for each job.
     """
@@ -72,6 +77,8 @@ class JobBatch:
     size: int
     accepted: int = 0
     running: dict[int, str] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    opening: asyncio.Task[None] | None = None
     stopped_by: Exception | None = None
     on_change: Callable[[str], None] = lambda change: None
 
@@ -88,11 +95,19 @@ class JobRunner:
         pool: Where sessions come from.
         target: The target.
         max_concurrent_jobs: The most jobs in flight; the service may allow fewer.
+        journal: Where jobs are written down, if anywhere.
     """
 
-    def __init__(self, pool: SessionPool, target: str, max_concurrent_jobs: int) -> None:
+    def __init__(
+        self,
+        pool: SessionPool,
+        target: str,
+        max_concurrent_jobs: int,
+        journal: Journal | None = None,
+    ) -> None:
         self._pool = pool
         self._target = target
+        self._journal = journal
         self._places = AdaptiveLimit(max_concurrent_jobs)
         # Inputs are stored ahead, and outputs fetched behind, of the jobs in flight.
         self._window = 2 * max_concurrent_jobs
@@ -108,17 +123,21 @@ class JobRunner:
                 await deliveries.put(await self._deliver(index, request, batch, workspace))
             await deliveries.put(None)
 
-        # The session is opened while the first inputs are stored.
-        opening = asyncio.ensure_future(self._open_session())
         workers = [asyncio.ensure_future(work()) for _ in range(min(self._window, batch.size))]
         try:
             for _ in workers:
                 while (delivery := await deliveries.get()) is not None:
                     yield delivery
         finally:
-            for task in (opening, *workers):
+            tasks = [*workers, batch.opening] if batch.opening is not None else workers
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(opening, *workers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def give_back(self, batch: JobBatch) -> None:
+        """The call did not end well: the next same call is handed the same jobs."""
+        if self._journal is not None and batch.places:
+            self._journal.give_back(batch.places)
 
     async def fetch(self, job_id: str) -> tuple[Job, Any]:
         """Waits for a job that was submitted before, here or elsewhere, and fetches its output.
@@ -127,16 +146,13 @@ class JobRunner:
             JobError: If the job failed or was cancelled, or the service does not know it.
         """
         workspace = self._pool.workspace_for(self._target)
-        try:
-            job = await workspace.get_job(job_id)
-        except ServiceError as error:
-            if not error.is_missing:
-                raise
+        job = await find_job(job_id, workspace)
+        if job is None:
             raise JobError(
                 f"This workspace has no job {job_id}: check the id and the workspace.",
                 job_id=job_id,
                 status="Missing",
-            ) from None
+            )
         job = await self._pool.watch(job, workspace)
         _raise_unless_succeeded(job)
         return job, await workspace.fetch_output(job)
@@ -148,44 +164,70 @@ class JobRunner:
     async def _deliver(
         self, index: int, request: JobRequest, batch: JobBatch, workspace: WorkspacePort
     ) -> Delivery:
-        job: Job | None = None
+        record = JobRecord(request, self._journal)
         try:
             if batch.stopped_by is not None:
                 raise batch.stopped_by
-            stored = await workspace.store_input(request)
-            job = await self._run_to_end(index, request, stored, batch, workspace)
-            _raise_unless_succeeded(job)
-            output = await workspace.fetch_output(job, stored)
+            await record.recall(workspace)
+            if record.output is None:
+                await self._bring_home(index, record, batch, workspace)
         except Exception as error:
+            record.failed(error)
             if _concerns_all(error):
                 batch.stopped_by = batch.stopped_by or error
             batch.on_change("failed")
-            return Delivery(index, job, error=_named(error, request.id))
+            return Delivery(index, record, _named(error, record.request.id))
+        except BaseException:
+            record.give_back()
+            raise
+        if record.place is not None:
+            batch.places.append(record.place)
         batch.on_change("done")
-        return Delivery(index, job, output)
+        return Delivery(index, record)
+
+    async def _bring_home(
+        self, index: int, record: JobRecord, batch: JobBatch, workspace: WorkspacePort
+    ) -> None:
+        """Submits the job unless the service has it already, waits for it, fetches its output."""
+        stored: Any = None
+        if record.job is not None:
+            job = await self._follow(index, record.job, batch, workspace)
+        else:
+            if batch.opening is None:
+                batch.opening = asyncio.ensure_future(self._open_session())
+            stored = await workspace.store_input(record.request)
+            job = await self._run_to_end(index, record, stored, batch, workspace)
+        record.job = job
+        _raise_unless_succeeded(job)
+        await record.finished(job, await workspace.fetch_output(job, stored))
 
     async def _run_to_end(
         self,
         index: int,
-        request: JobRequest,
+        record: JobRecord,
         stored: Any,
         batch: JobBatch,
         workspace: WorkspacePort,
     ) -> Job:
         """Submits the job and waits until it is over, holding a place among the jobs in flight."""
-        generation, job = await self._submit(request, stored, batch, workspace)
-        batch.accepted += 1
-        batch.running[index] = job.id
-        batch.on_change("submitted")
+        generation, job = await self._submit(record.request, stored, batch, workspace)
+        record.accepted(job)
         try:
             self._report("submitted", job)
-            job = await self._pool.watch(job, workspace)
-            self._report(_OUTCOMES.get(job.status, "succeeded"), job)
-            del batch.running[index]
-            return job
+            return await self._follow(index, job, batch, workspace)
         finally:
             self._pool.release(generation)
             self._places.release()
+
+    async def _follow(self, index: int, job: Job, batch: JobBatch, workspace: WorkspacePort) -> Job:
+        """Waits until a job that the service has accepted is over."""
+        batch.accepted += 1
+        batch.running[index] = job.id
+        batch.on_change("submitted")
+        job = await self._pool.watch(job, workspace)
+        self._report(_OUTCOMES.get(job.status, "succeeded"), job)
+        del batch.running[index]
+        return job
 
     async def _submit(
         self, request: JobRequest, stored: Any, batch: JobBatch, workspace: WorkspacePort
@@ -247,21 +289,13 @@ class JobRunner:
             except ServiceError as error:
                 if not error.is_ambiguous:
                     raise
-                job = await self._find_accepted(request.id, workspace)
+                job = await find_job(request.id, workspace)
                 if job is not None:
                     return job
                 if attempt == _MOST_SUBMISSIONS:
                     raise
                 await self._pool.clock.sleep(error.retry_after or _backoff(attempt))
                 attempt += 1
-
-    async def _find_accepted(self, job_id: str, workspace: WorkspacePort) -> Job | None:
-        try:
-            return await workspace.get_job(job_id)
-        except ServiceError as error:
-            if error.is_missing:
-                return None
-            raise
 
     def _report(self, kind: str, job: Job) -> None:
         self._pool.report(
@@ -302,7 +336,7 @@ def _raise_unless_succeeded(job: Job) -> None:
 
 def _concerns_all(error: Exception) -> bool:
     """Whether the other jobs of the batch would meet the same error."""
-    return isinstance(error, PoolClosed | SessionNotAvailable) or (
+    return isinstance(error, JournalError | PoolClosed | SessionNotAvailable) or (
         isinstance(error, ServiceError) and error.status_code in (401, 403)
     )
 

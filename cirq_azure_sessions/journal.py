@@ -15,7 +15,7 @@ import logging
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -30,10 +30,11 @@ from cirq_azure_sessions.journal_entry import (
     EntryState,
     JournalEntry,
     JournalSession,
+    Place,
     columns_of,
 )
 from cirq_azure_sessions.journal_file import JournalFile
-from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
+from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
 from cirq_azure_sessions.run_lock import RunLock
 
 __all__ = ["Journal"]
@@ -109,15 +110,18 @@ class Journal:
             future.add_done_callback(self._give_back_unseen)
             raise
 
-    async def renew(self, entry: JournalEntry, request: JobRequest) -> JournalEntry:
-        """A new job, under the request's id, in the place of one that will bring no result.
+    async def renew(self, entry: JournalEntry, request: JobRequest, job: Job) -> JournalEntry:
+        """A new job, under the request's id, in the place of one that was cancelled.
 
         Raises:
             JournalError: If it cannot be written down; it must not be submitted then.
         """
-        return await asyncio.wrap_future(
-            self._write(lambda file: self._insert(file, request, entry.occurrence))
-        )
+
+        def work(file: sqlite3.Connection) -> JournalEntry:
+            self._update(file, entry, state=EntryState.CANCELLED, **columns_of(job))
+            return self._insert(file, request, entry.occurrence)
+
+        return await asyncio.wrap_future(self._write(work))
 
     def accepted(self, entry: JournalEntry, job: Job) -> None:
         """The service has the job. Written soon: until then, asking for the id tells the same."""
@@ -140,27 +144,38 @@ class Journal:
 
         await asyncio.wait({asyncio.wrap_future(self._note(work))})
 
-    def ended_without_result(self, entry: JournalEntry, job: Job) -> None:
-        """The job failed or was cancelled; the next run submits a new one in its place."""
-        failed = job.status is JobStatus.FAILED
-        state = EntryState.FAILED if failed else EntryState.CANCELLED
-        self._note(lambda file: self._update(file, entry, state=state, **columns_of(job)))
+    def unreadable(self, entry: JournalEntry) -> None:
+        """The output makes no sense, and is fetched again when it is next asked for."""
 
-    def give_back(self, entries: Iterable[JournalEntry]) -> None:
+        def work(file: sqlite3.Connection) -> None:
+            file.execute("DELETE FROM outputs WHERE job = ?", (entry.number,))
+            self._update(file, entry, state=EntryState.ACCEPTED)
+
+        self._note(work)
+
+    def ended_without_result(
+        self, entry: JournalEntry, state: EntryState, job: Job | None = None
+    ) -> None:
+        """The job brings no result; the next same request takes its place with a new one."""
+        described = {} if job is None else columns_of(job)
+        self._note(lambda file: self._update(file, entry, state=state, **described))
+        self.give_back([entry.place])
+
+    def give_back(self, places: Sequence[Place]) -> None:
         """Frees the places of requests whose answers did not reach the caller.
 
-        The same requests, made again in this run, are then handed the same jobs.
+        The same requests, made again in this run or a later one, are then handed the same jobs.
         """
-        places = [(entry.fingerprint, entry.occurrence) for entry in entries]
         self._note(
             lambda file: file.executemany(
-                "UPDATE places SET run = NULL WHERE fingerprint = ? AND occurrence = ?", places
+                "UPDATE places SET run = NULL WHERE fingerprint = ? AND occurrence = ? AND run = ?",
+                [(*place, self._run_id) for place in places],
             )
         )
 
     def _give_back_unseen(self, claim: Future[JournalEntry]) -> None:
         if not claim.cancelled() and claim.exception() is None:
-            self.give_back([claim.result()])
+            self.give_back([claim.result().place])
 
     # Sessions, as they come and go
 
@@ -382,7 +397,7 @@ class Journal:
             ).fetchone()
             return self._insert(file, request, (taken or 0) + 1)
         entry = JournalEntry.read(row)
-        if entry.is_without_result:
+        if entry.state.is_without_result:
             return self._insert(file, request, entry.occurrence)
         self._hold(file, entry)
         return entry

@@ -11,7 +11,10 @@ from typing import Any
 
 from cirq_azure_sessions.model import Cost, Job, JobStatus
 
-__all__ = ["EntryState", "JournalEntry", "JournalSession", "columns_of"]
+__all__ = ["EntryState", "JournalEntry", "JournalSession", "Place", "columns_of"]
+
+# The n-th request with a fingerprint.
+Place = tuple[str, int]
 
 
 class EntryState(enum.StrEnum):
@@ -22,6 +25,12 @@ class EntryState(enum.StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def is_without_result(self) -> bool:
+        """Whether the job is over and brought nothing; lost means that the service forgot it."""
+        return self in (self.FAILED, self.CANCELLED, self.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,9 @@ class JournalEntry:
         return self.state is EntryState.FINISHED
 
     @property
-    def is_without_result(self) -> bool:
-        """Whether the job is over and brought nothing."""
-        return self.state in (EntryState.FAILED, EntryState.CANCELLED)
+    def place(self) -> Place:
+        """Which request it answers: the fingerprint, and the occurrence."""
+        return self.fingerprint, self.occurrence
 
     @property
     def job(self) -> Job:

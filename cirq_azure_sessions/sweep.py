@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
@@ -15,6 +18,7 @@ from cirq_azure_sessions.errors import (
     SweepTimeout,
 )
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.job_record import JobRecord
 from cirq_azure_sessions.jobs import Delivery, JobBatch
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.result import AzureResult
@@ -30,12 +34,15 @@ class JobLabels:
         name: Their name; a sweep's jobs have their number added.
         tags: Their tags.
         priority: Their priority.
+        workspace: The identity of the workspace, in which a journal knows them again; None if they
+            are not journalled.
     """
 
     target: str
     name: str
     tags: tuple[str, ...] = ()
     priority: str | None = None
+    workspace: str | None = None
 
 
 class Sweep:
@@ -77,7 +84,7 @@ class Sweep:
         many = len(self._translation) > 1
         for index in range(len(self._translation)):
             job = self._out[index] = self._translation.job(index)
-            yield JobRequest(
+            request = JobRequest(
                 id=str(uuid.uuid4()),
                 target=self._labels.target,
                 name=f"{self._labels.name}-{index}" if many else self._labels.name,
@@ -89,6 +96,10 @@ class Sweep:
                 tags=self._labels.tags,
                 priority=self._labels.priority,
             )
+            if self._labels.workspace is not None:
+                fingerprint = _fingerprint(request, self._labels.workspace)
+                request = replace(request, fingerprint=fingerprint)
+            yield request
 
     def take(self, delivery: Delivery) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it."""
@@ -96,15 +107,23 @@ class Sweep:
         error = delivery.error
         if error is None:
             try:
-                results = self._format.decode(delivery.output, job_input.layout)
+                results = self._read(delivery.record, job_input.layout)
             except AzureSessionsError as decoding_error:
+                delivery.record.unreadable()
                 error = decoding_error
         if error is not None:
             self.failures.update(dict.fromkeys(job_input.points, error))
             return
-        assert delivery.job is not None, "a job without an error was accepted"
         for point, result in zip(job_input.points, results, strict=True):
-            yield from self._complete(point, delivery.index, result.with_job(delivery.job))
+            yield from self._complete(point, delivery.index, result)
+
+    def _read(self, record: JobRecord, layout: Any) -> Sequence[AzureResult]:
+        """The results of a job: if an earlier run submitted it, as that run would have had them."""
+        assert record.job is not None, "a job with an output was accepted"
+        if record.earlier_metadata is not None:
+            layout = layout.with_draws_of(self._format.read_layout(record.earlier_metadata))
+        results = self._format.decode(record.output, layout)
+        return [result.with_job(record.job) for result in results]
 
     def time_out(self, done: Sequence[object], running: dict[int, str], timeout: float) -> None:
         """Notes a failure for every point that is not done, because the call's time ran out."""
@@ -146,6 +165,24 @@ class Sweep:
         if len(parts) == self._jobs_of_point.get(point, 1):
             del self._parts[point]
             yield point, AzureResult.join([parts[number] for number in sorted(parts)])
+
+
+def _fingerprint(request: JobRequest, workspace: str) -> str:
+    """A hash of what the job asks for, the same in every run.
+
+    What its result means, its layout, follows from that. Its name, tags and priority do not matter
+    to the result.
+    """
+    asked = [
+        workspace,
+        request.target,
+        request.input_format,
+        request.output_format,
+        dict(request.input_params),
+    ]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
+    digest.update(b"\0" + request.payload)
+    return digest.hexdigest()
 
 
 def _count_jobs(translation: Translation, points: int) -> dict[int, int]:

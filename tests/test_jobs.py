@@ -106,7 +106,7 @@ def _run(pool: SessionPool, numbers: range | list[int], *, limit: int = 100) -> 
 
 
 def _outputs(deliveries: list[Delivery]) -> list[Any]:
-    return [delivery.error or json.loads(delivery.output) for delivery in deliveries]
+    return [delivery.error or json.loads(delivery.record.output) for delivery in deliveries]
 
 
 def test_every_job_comes_home_under_its_index(pool: SessionPool, service: Service):

@@ -118,6 +118,10 @@ class Layout:
         key = (self.point, self.part) if self.part else (self.point,)
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=key))
 
+    def with_draws_of(self, other: Layout) -> Layout:
+        """This layout, drawing what `other` draws: that of the same job in an earlier run."""
+        return replace(self, entropy=other.entropy, point=other.point, part=other.part)
+
     def records(self, bits: Bits, generator: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """Sorts measured bits into keys, as `cirq.Simulator` returns them.
 
