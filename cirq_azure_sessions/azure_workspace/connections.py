@@ -14,6 +14,7 @@ and are replaced here:
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import socket
 import urllib.request
@@ -182,8 +183,11 @@ def _find_proxy(origin: URL) -> dict[str, Any]:
     if proxy is None or urllib.request.proxy_bypass(origin.host or ""):
         return {}
     url = URL(proxy)
-    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
-    return {"proxy": str(url.with_user(None)), "proxy_auth": login}
+    options: dict[str, Any] = {"proxy": str(url.with_user(None))}
+    if url.user:
+        login = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {login}"}
+    return options
 
 
 def _authentication(workspace: Workspace) -> Any:

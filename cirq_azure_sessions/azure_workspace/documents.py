@@ -104,6 +104,7 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
 
 def read_quota(document: Mapping[str, Any]) -> Quota:
     """One quota."""
+    period = document.get("period")
     return Quota(
         dimension=_text(document["dimension"]),
         scope=_text(document["scope"]),
@@ -111,7 +112,8 @@ def read_quota(document: Mapping[str, Any]) -> Quota:
         utilization=float(document["utilization"]),
         holds=float(document["holds"]),
         limit=float(document["limit"]),
-        period=document.get("period"),
+        # The service has a word for none.
+        period=None if period == "None" else period,
     )
 
 
