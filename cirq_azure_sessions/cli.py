@@ -185,7 +185,7 @@ def run(
 
 
 _EMULATOR_IS_UP = """\
-An emulated Azure Quantum workspace listens at {endpoint} until Ctrl-C.
+An emulated Azure Quantum workspace listens at {endpoint}.
 It runs every job for real, on this machine, and bills nothing.
 
 With the SDK:
@@ -206,8 +206,9 @@ With the sampler:
 
 From a shell:
 
-    cirq-azure-sessions run CIRCUIT --target ionq.simulator \\
-        --emulator {endpoint} --emulator-key {key}
+    cirq-azure-sessions run CIRCUIT --target ionq.simulator --emulator {endpoint}{key_option}
+
+Stop it with Ctrl-C.
 """
 
 
@@ -225,32 +226,35 @@ def emulate(port: int, key: str, latency: float, seed: int | None) -> None:
     except OSError as error:
         raise click.ClickException(f"Port {port} cannot be had: choose another --port.") from error
     with emulator as server:
-        click.echo(
-            _EMULATOR_IS_UP.format(
-                endpoint=server.endpoint, resource_id=server.resource_id, key=key
-            )
-        )
+        words = {
+            "endpoint": server.endpoint,
+            "resource_id": server.resource_id,
+            "key": key,
+            "key_option": "" if key == _KEY else f" --emulator-key {key}",
+        }
+        click.echo(_EMULATOR_IS_UP.format(**words), nl=False)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
     click.echo("The emulator has stopped.")
 
 
 _DEMO_INTRODUCTION = """\
-QAOA for the largest cut of a ring of {nodes} nodes: the same sweep on three targets.
+QAOA for the largest cut of a ring of {nodes} nodes: one sweep, on three targets.
 The last two are served by an emulator on this machine, through Azure's own SDK.
 
     sampler = AzureSessionSampler(target, pool=pool)
     sampler.run_sweep(circuit, cirq.Linspace("gamma", 0, pi / 2, {points}), {repetitions})
 
-Mean number of cut edges:
+The mean number of cut edges:
 """
+_DEMO_BEST = "\nWhere theory puts the largest mean:\n"
 _DEMO_SESSIONS = """
-Half way through the last sweep the emulator's clock was put on by ten minutes, so
-that its session timed out. The pool opened another, and nothing else was noticed:
+Half way through the last sweep the emulator's clock was put on by ten minutes,
+so its session timed out. The pool opened another, and the sweep went on:
 """
 _DEMO_AGREEMENT = """
-How far the targets' answers are apart, and how far {repetitions} samples from equal
-targets would be: mean cuts in edges, distributions in total variation distance.
+How far the answers are apart, averaged over the sweep, and how far {repetitions} samples
+of equal targets would be: mean cuts in edges, distributions by total variation.
 """
 
 
@@ -265,12 +269,12 @@ def demo() -> None:
     click.echo(_DEMO_INTRODUCTION.format(nodes=NODES, points=POINTS, repetitions=REPETITIONS))
     outcome = run_demo()
     _show(tables.demo_table(outcome))
+    click.echo(_DEMO_BEST)
+    _show(tables.best_cut_table(outcome))
     click.echo(_DEMO_SESSIONS)
     _show(tables.lifeline_table(lifelines(outcome.events)))
-    click.echo(
-        "\npool.get_stats(): "
-        + ", ".join(f"{name} {count:g}" for name, count in outcome.stats.items() if count)
-    )
+    click.echo("\npool.get_stats():\n")
+    _show(tables.stats_table(outcome.stats))
     click.echo(_DEMO_AGREEMENT.format(repetitions=outcome.repetitions))
     _show(tables.agreement_table([compare(*pair) for pair in combinations(outcome.curves, 2)]))
 

@@ -13,6 +13,7 @@ import cirq
 import numpy as np
 import sympy
 
+from cirq_azure_sessions.clock import ShiftedClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.events import Event
 from cirq_azure_sessions.sampler import AzureSessionSampler
@@ -59,6 +60,11 @@ class Curve:
     results: Sequence[cirq.Result]
 
     @property
+    def provider(self) -> str:
+        """The first part of the target's id."""
+        return self.target.split(".")[0]
+
+    @property
     def mean_cuts(self) -> np.ndarray:
         """The mean number of cut edges at each point."""
         return np.array([_cuts(result).mean() for result in self.results])
@@ -76,15 +82,15 @@ class Agreement:
     """How far two targets are from each other, averaged over the sweep.
 
     Attributes:
-        first, second: The targets.
+        first, second: The targets' curves.
         cut_difference: The mean absolute difference of their mean cuts, in edges.
         expected_cut_difference: What sampling alone makes of it if the targets are equal.
         distance: The mean total variation distance of their outcomes, from 0 to 1.
         expected_distance: What sampling alone makes of it if the targets are equal.
     """
 
-    first: str
-    second: str
+    first: Curve
+    second: Curve
     cut_difference: float
     expected_cut_difference: float
     distance: float
@@ -96,7 +102,8 @@ class Lifeline:
     """What the pool told about one session.
 
     Attributes:
-        kinds: What happened to it, in order, in the words of `SessionEvent.kind`.
+        kinds: What happened to it, in order, in the words of `SessionEvent.kind`; but `reopened`
+            where it took the place of another.
         jobs: How many of its jobs brought a result.
     """
 
@@ -138,13 +145,14 @@ def run_demo(*, nodes: int = NODES, points: int = POINTS, repetitions: int = REP
     halves = [cirq.Points("gamma", half.tolist()) for half in np.array_split(gammas, 2)]
     curves = []
     events: list[Event] = []
-    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+    clock = ShiftedClock()
+    with EmulatorServer(clock=clock) as server, SessionPool(server.workspace()) as pool:
         pool.subscribe(events.append)
         for target in TARGETS:
             sampler = AzureSessionSampler(target, pool=pool)
             results = list(sampler.run_sweep(circuit, halves[0], repetitions))
             if target == TARGETS[-1]:
-                server.clock.advance(_PAUSE)
+                clock.advance(_PAUSE)
             results += sampler.run_sweep(circuit, halves[1], repetitions)
             curves.append(Curve(target, results))
     return Demo(
@@ -158,15 +166,15 @@ def lifelines(events: Sequence[Event]) -> Sequence[Lifeline]:
     for event in events:
         if event.session_id is not None:
             by_session.setdefault(event.session_id, []).append(event)
-    return [
-        Lifeline(
-            session_id,
-            told[0].target,
-            tuple(event.kind for event in told if event.counter.startswith("sessions_")),
-            sum(event.counter == "jobs_succeeded" for event in told),
-        )
-        for session_id, told in by_session.items()
-    ]
+    lines: list[Lifeline] = []
+    for session_id, told in by_session.items():
+        target = told[0].target
+        kinds = [event.kind for event in told if event.counter.startswith("sessions_")]
+        if any(line.target == target for line in lines):
+            kinds[0] = "reopened"
+        jobs = sum(event.counter == "jobs_succeeded" for event in told)
+        lines.append(Lifeline(session_id, target, tuple(kinds), jobs))
+    return lines
 
 
 def qaoa_ring(nodes: int) -> cirq.Circuit:
@@ -193,7 +201,7 @@ def _theory(nodes: int, gammas: np.ndarray) -> np.ndarray:
 def _cuts(result: cirq.Result) -> np.ndarray:
     """The number of cut edges in each repetition."""
     sides = result.measurements["cut"]
-    return np.count_nonzero(sides != np.roll(sides, 1, axis=1), axis=1)
+    return np.asarray(np.count_nonzero(sides != np.roll(sides, 1, axis=1), axis=1))
 
 
 def compare(first: Curve, second: Curve) -> Agreement:
@@ -205,8 +213,8 @@ def compare(first: Curve, second: Curve) -> Agreement:
         *(_distance(a, b) for a, b in zip(first.results, second.results, strict=True)), strict=True
     )
     return Agreement(
-        first.target,
-        second.target,
+        first,
+        second,
         float(np.abs(first.mean_cuts - second.mean_cuts).mean()),
         float(of_normal * spread.mean()),
         float(np.mean(distances)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cirq
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "agreement_table",
+    "best_cut_table",
     "demo_table",
     "histogram_table",
     "lifeline_table",
     "results_as_json",
+    "stats_table",
     "sweep_table",
 ]
 
@@ -107,7 +109,7 @@ def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, An
 
 def demo_table(demo: Demo) -> Table:
     """One row a point: the mean cut of theory and of each target, in figures and as a plot."""
-    providers = [curve.target.split(".")[0] for curve in demo.curves]
+    providers = [curve.provider for curve in demo.curves]
     table = _new_table()
     for header in ("gamma", "theory", *providers):
         table.add_column(header, justify="right")
@@ -129,6 +131,22 @@ def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
     return Text("".join(line))
 
 
+def best_cut_table(demo: Demo) -> Table:
+    """One row a target: the outcome it gave most often where theory puts the largest mean cut."""
+    table = _new_table()
+    for header in ("target", "most frequent outcome", "cut edges"):
+        table.add_column(header)
+    best = int(demo.theory.argmax())
+    for curve in demo.curves:
+        outcome, count = next(iter(count_outcomes(curve.results[best]).counts.items()))
+        ring = zip(outcome, outcome[1:] + outcome[:1], strict=True)
+        cut = sum(a != b for a, b in ring)
+        table.add_row(
+            curve.target, f"{outcome}, {count} of {demo.repetitions}", f"{cut} of {demo.nodes}"
+        )
+    return table
+
+
 def lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
     """One row a session: what became of it, and how many of its jobs brought a result."""
     table = _new_table()
@@ -144,15 +162,28 @@ def lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
 def agreement_table(agreements: Sequence[Agreement]) -> Table:
     """One row a pair of targets: how far apart they are, and how far chance would put them."""
     table = _new_table()
-    table.add_column("targets", overflow="fold")
-    for header in ("mean cut apart", "by chance", "distance", "by chance "):
+    table.add_column("targets")
+    for header in ("mean cuts", "by chance", "distributions", "by chance "):
         table.add_column(header, justify="right")
     for pair in agreements:
         table.add_row(
-            f"{pair.first}, {pair.second}",
+            f"{pair.first.provider}, {pair.second.provider}",
             f"{pair.cut_difference:.3f}",
             f"{pair.expected_cut_difference:.3f}",
             f"{pair.distance:.3f}",
             f"{pair.expected_distance:.3f}",
         )
+    return table
+
+
+def stats_table(stats: Mapping[str, float]) -> Table:
+    """The pool's statistics that are not zero: sessions in one row, jobs in another."""
+    table = _new_table(show_header=False)
+    for noun in ("sessions", "jobs"):
+        counts = {
+            name.removeprefix(f"{noun}_").replace("_", " "): count
+            for name, count in stats.items()
+            if name.startswith(noun) and count
+        }
+        table.add_row(noun, ", ".join(f"{count:g} {name}" for name, count in counts.items()))
     return table

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import cirq
 import pytest
 import sympy
 from click.testing import CliRunner, Result
 
+from cirq_azure_sessions.circuit_file import read_circuit
 from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.emulator import EmulatorServer
 
 BELL = """
 OPENQASM 2.0;
@@ -153,3 +160,72 @@ def test_wrong_input_gets_one_sentence_and_exit_code_2(
     assert sentence.startswith("Error: ")
     assert told in sentence
     assert "Traceback" not in shown.stderr
+
+
+# The emulator
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorServer]:
+    with EmulatorServer(key="emulator") as server:
+        yield server
+
+
+def test_a_run_on_the_emulator_goes_through_the_sdk(bell: Path, emulator: EmulatorServer) -> None:
+    arguments = ("--target", "quantinuum.sim.h2-1sc", "--emulator", emulator.endpoint, "--json")
+    (point,) = json.loads(call("run", bell, *arguments).stdout)["points"]
+    workspace = emulator.workspace()
+    assert workspace.get_job(point["job_id"]).details.session_id == point["session_id"]
+    assert workspace.get_session(point["session_id"]).details.status == "Succeeded"
+
+
+def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) -> None:
+    arguments = ("--emulator", emulator.endpoint, "--emulator-key", "wrong")
+    shown = call("run", bell, "--target", "ionq.simulator", *arguments)
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Error: ")
+    assert "401" in shown.stderr
+
+
+def test_emulate_prints_code_that_connects_and_stops_at_ctrl_c(bell: Path) -> None:
+    command = [sys.executable, "-m", "cirq_azure_sessions", "emulate"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = "".join(iter(process.stdout.readline, "Stop it with Ctrl-C.\n"))
+        code = [line for line in printed.splitlines() if line.startswith("    ")]
+        python = [line for line in code if "cirq-azure-sessions" not in line and "--" not in line]
+        names: dict[str, Any] = {}
+        exec(textwrap.dedent("\n".join(python)), names)
+        with names["sampler"] as sampler:
+            result = sampler.run(read_circuit(bell), repetitions=10)
+        assert result.repetitions == 10
+        (shell,) = [line.split() for line in code if "cirq-azure-sessions" in line]
+        assert call(*(bell if word == "CIRCUIT" else word for word in shell[1:])).exit_code == 0
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "The emulator has stopped.\n"
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken_is_named(emulator: EmulatorServer) -> None:
+    port = urlsplit(emulator.endpoint).port
+    shown = call("emulate", "--port", port)
+    assert shown.exit_code == 1
+    assert shown.stderr == f"Error: Port {port} cannot be had: choose another --port.\n"
+
+
+# The demonstration
+
+
+def test_the_demonstration_shows_samples_sessions_and_agreement() -> None:
+    shown = call("demo")
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    sessions = [line.split(maxsplit=2) for line in lines if line.endswith((" 6", " 12", " 2"))]
+    assert [(target, what) for target, _, what in sessions[-4:]] == [
+        ("local.simulator", "opened, closed        2"),
+        ("ionq.simulator", "opened, closed       12"),
+        ("quantinuum.sim.h2-1e", "opened, timed out     6"),
+        ("quantinuum.sim.h2-1e", "reopened, closed      6"),
+    ]
+    assert "4 opened, 28 reused, 1 reopened, 1 timed out, 3 closed" in shown.stdout
