@@ -20,6 +20,7 @@ AVAILABLE, DEGRADED, UNAVAILABLE = "Available", "Degraded", "Unavailable"
 # Average queue times in seconds, by provider and target.
 _TARGETS: dict[str, dict[str, int]] = {
     "ionq": {
+        "ionq.qpu": 0,
         "ionq.qpu.aria-1": 0,
         "ionq.qpu.aria-2": 0,
         "ionq.simulator": 3,
@@ -50,6 +51,7 @@ _TARGETS: dict[str, dict[str, int]] = {
     },
     "microsoft-qc": {"microsoft.estimator": 0},
     "qci": {"qci.simulator": 0, "qci.machine1": 0, "qci.simulator.noisy": 0},
+    "Microsoft.ChemistryHpc": {"microsoft.hpc": 0},
     TEST_PROVIDER: {
         "echo-rigetti": 1,
         "echo-quantinuum": 1,
@@ -63,6 +65,8 @@ _TARGETS: dict[str, dict[str, int]] = {
         "echo-output": 1,
     },
 }
+
+_PROVIDERS = {target: provider for provider, targets in _TARGETS.items() for target in targets}
 
 _STATUS_PAGES: dict[str, str | None] = {
     "ionq": "https://status.ionq.co",
@@ -88,9 +92,17 @@ class Catalog:
         """The ids of all targets."""
         return tuple(self._availability)
 
+    def provider(self, target: str) -> str:
+        """The id of the provider that has the target.
+
+        Raises:
+            KeyError: If there is no such target.
+        """
+        return _PROVIDERS[target]
+
     def availability(self, target: str) -> str | None:
         """`Available`, `Degraded` or `Unavailable`; None for a target that does not exist."""
-        return self._availability.get(target.lower())
+        return self._availability.get(target)
 
     def set_availability(self, target: str, availability: str) -> None:
         """Takes a target down, or up again.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -80,7 +80,7 @@ class Pacing:
         catalog: Knows which targets do not run jobs now.
         clock: The service's time.
         is_realistic: Whether to draw times as recorded.
-        job_time: Seconds that every job runs otherwise.
+        job_time: Seconds that every job runs otherwise, or what gives each job its times.
         slots: How many jobs a target runs at once, for all targets or by target; further ones wait
             in its queue until a slot is free. None sets no limit.
         seed: Makes the times repeat.
@@ -92,14 +92,14 @@ class Pacing:
         clock: Clock,
         *,
         is_realistic: bool = False,
-        job_time: float = 0.0,
+        job_time: float | Callable[[JobRequest], JobPace] = 0.0,
         slots: int | Mapping[str, int] | None = None,
         seed: int | None = None,
     ) -> None:
         self._catalog = catalog
         self._clock = clock
         self._is_realistic = is_realistic
-        self._job_time = job_time
+        self._job_time = job_time if callable(job_time) else lambda _: JobPace(run=job_time)
         self._slots = slots
         self._rng = np.random.default_rng(seed)
         # State: when the slots of each target become free, and the jobs that wait for a degraded
@@ -112,7 +112,7 @@ class Pacing:
         if self._catalog.availability(request.target) == DEGRADED:
             self._held[request.target].append(request)
             return JobPace(queue=math.inf)
-        pace = self._draw(request.target) if self._is_realistic else JobPace(run=self._job_time)
+        pace = self._draw(request.target) if self._is_realistic else self._job_time(request)
         program: StoredProgram = request.payload
         if program.fault is not None and program.fault.keeps_running:
             pace = JobPace(pace.queue, math.inf)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator.billing import estimate_cost
+from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
 from cirq_azure_sessions.local_workspace import ProgramError
-from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.model import Cost, JobRequest
 
 __all__ = ["ProgramRunner"]
 
@@ -24,6 +26,7 @@ class ProgramRunner:
 
     Args:
         storage: Where programs come from and results go.
+        catalog: Whose targets they are.
         run: Runs a coroutine on the server's loop, where the storage lives, and waits for it.
         seed: Makes results repeat; None draws fresh entropy.
     """
@@ -31,15 +34,17 @@ class ProgramRunner:
     def __init__(
         self,
         storage: Storage,
+        catalog: Catalog,
         run: Callable[[Coroutine[Any, Any, Any]], Any],
         seed: int | None = None,
     ) -> None:
         self._storage = storage
+        self._catalog = catalog
         self._run = run
         self._entropy = np.random.SeedSequence(seed).entropy
 
-    def __call__(self, request: JobRequest) -> None:
-        """Runs a job's program and stores its result.
+    def __call__(self, request: JobRequest) -> Cost | None:
+        """Runs a job's program, stores its result, and says what that costs.
 
         Raises:
             ProgramError: If the program is at fault, or a failure was asked for.
@@ -47,16 +52,18 @@ class ProgramRunner:
         program: StoredProgram = request.payload
         if program.fault is not None and program.fault.end == "fail":
             raise ProgramError(program.fault.code, program.fault.message)
+        payload = self._read(program)
         output = programs.run(
             target=request.target,
-            provider=program.provider,
+            provider=self._catalog.provider(request.target),
             input_format=request.input_format,
             output_format=request.output_format,
-            payload=self._read(program),
+            payload=payload,
             input_params=request.input_params,
             rng=self._generator(request),
         )
         self._write(program, request.output_format, output)
+        return estimate_cost(request.target, request.input_format, payload, request.input_params)
 
     def _read(self, program: StoredProgram) -> bytes:
         if program.container is None or program.blob is None:

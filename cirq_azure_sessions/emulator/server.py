@@ -7,7 +7,7 @@ import contextlib
 import hmac
 import secrets
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,8 +26,9 @@ from cirq_azure_sessions.emulator.responses import refusal, translate
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.local_workspace import LocalWorkspace
+from cirq_azure_sessions.local_workspace import JobPace, LocalWorkspace
 from cirq_azure_sessions.loop_thread import LoopThread
+from cirq_azure_sessions.model import JobRequest
 
 if TYPE_CHECKING:
     from typing import Self
@@ -63,7 +64,8 @@ class EmulatorServer:
         latency: Seconds that every request waits, on the clock.
         realistic: Whether jobs take times as recorded, and idle sessions are found out late; else
             jobs take `job_time` and sessions end when they time out.
-        job_time: Seconds that every job runs, unless times are realistic.
+        job_time: Seconds that every job runs, or a function that gives each job its times, unless
+            they are realistic.
         slots: How many jobs a target runs at once, for all targets or by target; further ones wait
             in its queue. None sets no limit.
         max_concurrent_jobs: How many jobs may be unfinished at once, in all or by target; more are
@@ -89,7 +91,7 @@ class EmulatorServer:
         clock: Clock | None = None,
         latency: float = 0.0,
         realistic: bool = False,
-        job_time: float = 0.0,
+        job_time: float | Callable[[JobRequest], JobPace] = 0.0,
         slots: int | Mapping[str, int] | None = None,
         max_concurrent_jobs: int | Mapping[str, int] | None = None,
         session_timeout: float = 600.0,
@@ -113,7 +115,7 @@ class EmulatorServer:
         self._socket = _listen(host, port)
         self._loop = LoopThread("emulator")
         self._storage = open_storage(store, self.endpoint, self.clock, self.faults.sas_lifetime)
-        runner = ProgramRunner(self._storage, self._run_on_loop, seed)
+        runner = ProgramRunner(self._storage, self._catalog, self._run_on_loop, seed)
         self._workspace = LocalWorkspace(
             session_timeout=session_timeout,
             clock=self.clock,
@@ -148,8 +150,12 @@ class EmulatorServer:
             f"WorkspaceName={_WORKSPACE};ApiKey={self.key};QuantumEndpoint={self.endpoint}/;"
         )
 
-    def workspace(self) -> azure.quantum.Workspace:
-        """A new, unmodified `azure.quantum.Workspace` that is connected to this server."""
+    def workspace(self, **options: Any) -> azure.quantum.Workspace:
+        """A new, unmodified `azure.quantum.Workspace` that is connected to this server.
+
+        Args:
+            **options: Further arguments of `azure.quantum.Workspace`, such as `storage`.
+        """
         from azure.core.credentials import AzureKeyCredential
         from azure.quantum import Workspace
 
@@ -158,6 +164,7 @@ class EmulatorServer:
             location=_LOCATION,
             credential=AzureKeyCredential(self.key),
             _quantum_endpoint=self.endpoint,
+            **options,
         )
 
     def set_availability(self, target: str, availability: str) -> None:
