@@ -61,7 +61,8 @@ class JobDetails:
 
     Attributes:
         request: What was submitted, with the changes that were made since.
-        last_modified_time: When its status last changed, in seconds since the epoch.
+        last_modified_time: When it last went a step further, in seconds since the epoch: it was
+            created, handed to the machine half way through its queue, or ended.
         cancellation_time: When it was cancelled, if it was.
     """
 
@@ -372,14 +373,20 @@ class JobRecord:
             cost=self.cost,
         )
 
-    def describe_further(self, epoch: float) -> JobDetails:
+    def describe_further(self, epoch: float, now: float) -> JobDetails:
         """What else is known of the job."""
         was_cancelled = self.final is JobStatus.CANCELLED
         return JobDetails(
             request=self.request,
-            last_modified_time=epoch + (self.created if self.ended is None else self.ended),
+            last_modified_time=epoch + self._last_step(now),
             cancellation_time=_date(epoch, self.ended if was_cancelled else None),
         )
+
+    def _last_step(self, now: float) -> float:
+        if self.ended is not None:
+            return self.ended
+        handed_over = self.created + self.pace.queue / 2
+        return handed_over if now >= handed_over else self.created
 
     def _begin_time(self, now: float) -> float | None:
         """When it began to execute, if that shows."""

@@ -242,8 +242,8 @@ class LocalWorkspace:
 
     def job_details(self, job_id: str) -> JobDetails:
         """What is known of a job beside its `Job`. `ServiceError.is_missing` if there is none."""
-        with self._deciding():
-            return self._job(job_id).describe_further(self._epoch)
+        with self._deciding() as now:
+            return self._job(job_id).describe_further(self._epoch, now)
 
     async def cancel_job(self, job_id: str) -> Job:
         with self._deciding() as now:

@@ -18,7 +18,7 @@ from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.local_workspace import JobDetails
-from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, Session
+from cirq_azure_sessions.model import Cost, Job, JobStatus, Session
 
 __all__ = ["JobView", "SessionNotes", "job_document", "output_blob", "session_document"]
 
@@ -95,7 +95,7 @@ def job_document(
         "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
         "cancellationTime": format_time(details.cancellation_time, zone),
         **_modification(details.last_modified_time, zone, version),
-        "quantumComputingData": None if view is JobView.PUT else {"count": _count(request)},
+        "quantumComputingData": _quantum_computing_data(job, details),
         "errorData": _error_document(job),
         "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
         "tags": list(job.tags),
@@ -204,10 +204,12 @@ def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]
     return document
 
 
-def _count(request: JobRequest) -> int:
-    """How many programs a job holds: the entries of `items`, or one."""
-    items = request.input_params.get("items")
-    return len(items) if isinstance(items, list) and items else 1
+def _quantum_computing_data(job: Job, details: JobDetails) -> dict[str, int] | None:
+    """How many programs a job holds, once it was handed to the provider: its `items`, or one."""
+    if job.status is JobStatus.WAITING and details.last_modified_time == job.creation_time:
+        return None
+    items = details.request.input_params.get("items")
+    return {"count": len(items) if isinstance(items, list) and items else 1}
 
 
 def _error_document(job: Job) -> dict[str, str] | None:
