@@ -37,7 +37,7 @@ from cirq_azure_sessions.journal_file import JournalFile
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
 from cirq_azure_sessions.run_lock import RunLock
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "open_journal"]
 
 logger = logging.getLogger(__name__)
 
@@ -452,6 +452,19 @@ class Journal:
             "UPDATE sessions SET run = ? WHERE id = ?", [(self._run_id, row[0]) for row in rows]
         )
         return [JournalSession(*row) for row in rows]
+
+
+def open_journal(
+    journal: Journal | str | os.PathLike[str] | None, clock: Clock
+) -> tuple[Journal | None, bool]:
+    """The journal at a path, or the journal itself, and whether the caller is to close it.
+
+    Raises:
+        JournalError: If the file cannot be opened, or is not a journal.
+    """
+    if isinstance(journal, str | os.PathLike):
+        return Journal(journal, clock=clock), True
+    return journal, False
 
 
 # Connections of parent processes, kept so that they are never closed in a child.

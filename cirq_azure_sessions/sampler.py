@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import cirq
@@ -16,6 +17,7 @@ from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.jobs import JobBatch, JobRunner
+from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.sweep import JobLabels, Sweep
@@ -49,13 +51,16 @@ class AzureSessionSampler(cirq.Sampler):
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all results that
             came home, or `"return"` None in its place.
         progress: Whether to show a progress bar on stderr.
-        journal: Path of a file that remembers this sampler's jobs across runs.
+        journal: Path of a file that remembers this sampler's jobs across runs, or a `Journal`: what
+            an earlier run brought home is read from it, and what that run submitted is waited for
+            and not submitted again. By default the pool's.
         executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
             sweeps on local targets are split.
 
     Raises:
         UnsupportedTarget: If no workspace at hand knows the target.
         ValueError: If the options contradict each other.
+        JournalError: If the journal cannot be opened.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class AzureSessionSampler(cirq.Sampler):
         priority: str | None = None,
         on_error: str = "raise",
         progress: bool = False,
-        journal: Any = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
         executor: Executor | None = None,
     ) -> None:
         if pool is not None and (workspace is not None or executor is not None):
@@ -88,24 +93,35 @@ class AzureSessionSampler(cirq.Sampler):
             raise ValueError(f"on_error must be 'raise' or 'return', not {on_error!r}.")
         self._target = target
         self._owns_pool = pool is None
-        self._pool = pool if pool is not None else SessionPool(workspace, executor=executor)
+        if pool is None:
+            self._pool = SessionPool(workspace, executor=executor, journal=journal)
+            journal = None
+        else:
+            self._pool = pool
+        self._journal, self._owns_journal = open_journal(journal, self._pool.clock)
         try:
             self._pool.workspace_for(target)
             self._format = format_for(target)
         except BaseException:
             self.close()
             raise
-        self._runner = JobRunner(self._pool, target, max_concurrent_jobs)
+        journal = self._journal or self._pool.journal
+        self._runner = JobRunner(self._pool, target, max_concurrent_jobs, journal)
         self._timeout = timeout
         self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
         self._seed = seed if isinstance(seed, int) else None
         self._calls = itertools.count()
         self._compile = compile
-        self._labels = JobLabels(target, job_name or _DEFAULT_NAME, tuple(tags), priority)
+        self._labels = JobLabels(
+            target,
+            job_name or _DEFAULT_NAME,
+            tuple(tags),
+            priority,
+            None if journal is None else self._pool.workspace_for(target).identity,
+        )
         self._input_params = dict(input_params or {})
         self._on_error = on_error
         self._progress = progress
-        self._journal = journal
 
     @property
     def target(self) -> str:
@@ -144,14 +160,15 @@ class AzureSessionSampler(cirq.Sampler):
             return cirq.Simulator().run_sweep(program, params, repetitions)
         results: list[AzureResult | None] = [None] * len(sweep)
         batch = sweep.batch()
-        call = self._pool.loop.start(self._collect(sweep, batch, results))
-        try:
-            timed_out = await AwaitableFuture.wrap(call.future)
-        except BaseException:
-            call.cancel()
-            raise
-        if sweep.failures and (timed_out or self._on_error == "raise"):
-            raise _error_of(sweep, batch, results, timed_out=timed_out)
+        with self._giving_back(batch):
+            call = self._pool.loop.start(self._collect(sweep, batch, results))
+            try:
+                timed_out = await AwaitableFuture.wrap(call.future)
+            except BaseException:
+                call.cancel()
+                raise
+            if sweep.failures and (timed_out or self._on_error == "raise"):
+                raise _error_of(sweep, batch, results, timed_out=timed_out)
         return results  # type: ignore[return-value]  # None only where on_error asks for it
 
     # Beside cirq's interface
@@ -177,13 +194,14 @@ class AzureSessionSampler(cirq.Sampler):
         batch = sweep.batch()
         arriving = self._arriving(sweep, batch)
         loop = self._pool.loop
-        try:
-            while (arrived := loop.run(_next(arriving))) is not None:
-                yield arrived
-        finally:
-            loop.run(arriving.aclose())
-        if sweep.failures and self._on_error == "raise":
-            raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
+        with self._giving_back(batch):
+            try:
+                while (arrived := loop.run(_next(arriving))) is not None:
+                    yield arrived
+            finally:
+                loop.run(arriving.aclose())
+            if sweep.failures and self._on_error == "raise":
+                raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -205,6 +223,7 @@ class AzureSessionSampler(cirq.Sampler):
         """Closes the pool if the sampler made it; sessions of a shared pool are left open."""
         if self._owns_pool:
             self._pool.close()
+        self._close_journal()
 
     def __enter__(self) -> AzureSessionSampler:
         return self
@@ -212,6 +231,11 @@ class AzureSessionSampler(cirq.Sampler):
     def __exit__(self, *exc_info: Any) -> None:
         if self._owns_pool:
             self._pool.__exit__(*exc_info)
+        self._close_journal()
+
+    def _close_journal(self) -> None:
+        if self._journal is not None and self._owns_journal:
+            self._journal.close()
 
     def __repr__(self) -> str:
         return f"AzureSessionSampler({self._target!r}, pool={self._pool!r})"
@@ -244,6 +268,15 @@ class AzureSessionSampler(cirq.Sampler):
         if self._seed is not None:
             return (self._seed % 2**64, call)
         return (int(self._random_state.randint(2**31)), call)
+
+    @contextmanager
+    def _giving_back(self, batch: JobBatch) -> Iterator[None]:
+        """A call that ends in an error has not used its jobs up: the journal offers them again."""
+        try:
+            yield
+        except BaseException:
+            self._runner.give_back(batch)
+            raise
 
     async def _collect(
         self, sweep: Sweep, batch: JobBatch, results: list[AzureResult | None]

@@ -12,9 +12,10 @@ import concurrent.futures
 import enum
 import logging
 import math
+import os
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
@@ -23,13 +24,20 @@ import cachetools
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.errors import PoolClosed, ServiceError, SessionNotAvailable
+from cirq_azure_sessions.errors import (
+    JournalError,
+    PoolClosed,
+    ServiceError,
+    SessionNotAvailable,
+)
 from cirq_azure_sessions.event_log import EventLog
 from cirq_azure_sessions.events import Event, SessionEvent
 from cirq_azure_sessions.generation import Generation, PooledSession, State, settled
 from cirq_azure_sessions.job_watcher import JobPace, JobWatcher
+from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.loop_thread import Call, LoopThread
 from cirq_azure_sessions.model import Job, JobFailurePolicy, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.session_journal import SessionJournal
 from cirq_azure_sessions.workspace import WorkspacePort
 from cirq_azure_sessions.workspace_router import WorkspaceRouter
 
@@ -64,12 +72,14 @@ class SessionPool:
         max_idle: Seconds without use after which the service is asked whether the session is still
             open. The service ends a session after 600 s of idleness.
         job_failure_policy: What a failed job does to its session: `"Continue"` or `"Abort"`.
-        journal: Path of a file that remembers submitted jobs across runs.
+        journal: Path of a file that remembers jobs and sessions across runs, or a `Journal`: what
+            an earlier run brought home is not paid again, and what it left open is closed.
         executor: A `concurrent.futures.Executor` over which sweeps on local targets are split.
         clock: Where the pool reads time; a `ManualClock` in tests.
 
     Raises:
         ValueError: If the policy is unknown or `max_idle` is not positive.
+        JournalError: If the journal cannot be opened.
     """
 
     def __init__(
@@ -79,7 +89,7 @@ class SessionPool:
         name: str | None = None,
         max_idle: float = 540.0,
         job_failure_policy: str = "Continue",
-        journal: Any = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
         executor: Executor | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -90,7 +100,7 @@ class SessionPool:
         self._max_idle = max_idle
         self._policy = JobFailurePolicy(job_failure_policy)
         self._workspaces = WorkspaceRouter(workspace, executor=executor, clock=self._clock)
-        self._journal = journal
+        self._journal, self._owns_journal = open_journal(journal, self._clock)
         self._start_afresh()
         shutdown.register(self)
 
@@ -100,6 +110,7 @@ class SessionPool:
         self._events = EventLog()
         # Tasks that the event loop would otherwise only refer to weakly; touched on the loop alone.
         self._tasks: set[asyncio.Task[None]] = set()
+        self._session_journal = SessionJournal(self._journal, self._workspaces.given)
         # State: for each target the generation that its jobs go to; those of them used within
         # max_idle; every generation that is not over; the watcher of each session whose jobs are
         # waited for, and the pace of each target's jobs; and the call that closes the pool, if any.
@@ -159,6 +170,21 @@ class SessionPool:
             stats["jobs_running"] = sum(generation.jobs for generation in self._generations)
         return stats
 
+    def close_orphans(self) -> list[str]:
+        """Closes the sessions that earlier runs with this journal opened and did not close.
+
+        The pool does so by itself: when it opens its first session, and when it is closed.
+
+        Returns:
+            The ids of the sessions that were closed now; none without a journal.
+
+        Raises:
+            PoolClosed: If the pool is closed.
+            JournalError: If the journal cannot be written.
+        """
+        self.check_open()
+        return self._loop.run(self._close_orphans())
+
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `callback` with every `SessionEvent` and `JobEvent` from now on.
 
@@ -198,7 +224,7 @@ class SessionPool:
     def close_at_exit(self) -> None:
         """Closes the sessions because the interpreter ends; waits for no job."""
         with self._lock:
-            if not self._generations:
+            if not self._generations and self._journal is None:
                 return
         with suppress(Exception):
             self._begin_to_close(drain=False, cancel=False).future.result(_EXIT_SECONDS)
@@ -227,8 +253,8 @@ class SessionPool:
         return self._loop
 
     @property
-    def journal(self) -> Any:
-        """The record of submitted jobs, or None."""
+    def journal(self) -> Journal | None:
+        """The record of jobs and sessions, if there is one."""
         return self._journal
 
     def check_open(self) -> None:
@@ -392,20 +418,26 @@ class SessionPool:
 
     async def _open(self, generation: Generation) -> bool:
         """Adopts the latest open session of the pool's name, or opens a new one."""
+        await self._session_journal.find_orphans()
+        self._spawn(self._close_other_orphans())
         session = await self._find_to_adopt(generation)
-        generation.adopted = session is not None
-        if session is None:
-            session_id = str(uuid.uuid4())
-            session = await generation.workspace.open_session(
-                SessionRequest(
-                    id=session_id,
-                    target=generation.target,
-                    name=self._name or f"session-{session_id}",
-                    job_failure_policy=self._policy,
-                )
-            )
+        if session is not None:
+            # What a dead run of this journal left open is this pool's to close.
+            generation.adopted = not self._session_journal.adopt(session.id)
+            generation.session = PooledSession(session)
+            self._tell("adopted", session)
+            return True
+        session_id = str(uuid.uuid4())
+        request = SessionRequest(
+            id=session_id,
+            target=generation.target,
+            name=self._name or f"session-{session_id}",
+            job_failure_policy=self._policy,
+        )
+        await self._session_journal.opening(request, generation.workspace)
+        session = await generation.workspace.open_session(request)
         generation.session = PooledSession(session)
-        self._tell("adopted" if generation.adopted else "opened", session)
+        self._tell("opened", session)
         return True
 
     async def _find_to_adopt(self, generation: Generation) -> Session | None:
@@ -483,7 +515,13 @@ class SessionPool:
             )
             if session_id
         ]
+        try:
+            await self._close_orphans()
+        except JournalError as error:
+            logger.warning("%s", error)
         await self._workspaces.aclose()
+        if self._journal is not None and self._owns_journal:
+            self._journal.close()
         if not_closed:
             raise SessionNotAvailable(
                 f"The service did not close {', '.join(not_closed)}: close it with "
@@ -512,6 +550,20 @@ class SessionPool:
         self._tell("closed", closed)
         return None
 
+    async def _close_orphans(self) -> list[str]:
+        await self._session_journal.find_orphans()
+        return [session.id async for session in self._closing_orphans(but=None)]
+
+    async def _close_other_orphans(self) -> None:
+        """Closes those orphans that the pool may not adopt."""
+        async for _ in self._closing_orphans(but=self._name):
+            pass
+
+    async def _closing_orphans(self, *, but: str | None) -> AsyncIterator[Session]:
+        async for session in self._session_journal.close_orphans(but=but):
+            self._tell("closed", session)
+            yield session
+
     def _refuse_if_closed(self) -> None:
         if self._closing is not None:
             raise PoolClosed("The session pool is closed: make a new SessionPool to go on.")
@@ -538,9 +590,12 @@ class SessionPool:
         self._tell(kind, session, reason=session.status.value)
 
     def _tell(self, kind: str, session: Session, reason: str = "") -> None:
-        self.report(
-            SessionEvent(kind, session.id, session.target, time=self._clock.time(), reason=reason)
+        event = SessionEvent(
+            kind, session.id, session.target, time=self._clock.time(), reason=reason
         )
+        if not event.is_start_of_session:
+            self._session_journal.ended(session.id)
+        self.report(event)
 
 
 def _failed_under_abort(session: Session) -> bool:

@@ -48,9 +48,10 @@ ARROWS: dict[str, set[str]] = {
     | {"clock", "group_commit", "journal_entry", "journal_file", "run_lock", "shutdown"},
     "generation": PORT,
     "job_watcher": PORT,
+    "session_journal": PORT | {"journal", "journal_entry"},
     "session_pool": PORT
     | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
-    | {"workspace_router"},
+    | {"session_journal", "workspace_router"},
     "job_record": PORT | {"journal", "journal_entry"},
     "jobs": PORT
     | {"events", "generation", "job_record", "journal", "journal_entry", "limiter"}

@@ -1,0 +1,82 @@
+"""What a pool writes down of its sessions, and the sessions that earlier runs left open."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.journal import Journal
+from cirq_azure_sessions.journal_entry import JournalSession
+from cirq_azure_sessions.model import Session, SessionRequest
+from cirq_azure_sessions.workspace import WorkspacePort
+
+__all__ = ["SessionJournal"]
+
+logger = logging.getLogger(__name__)
+
+
+class SessionJournal:
+    """The sessions of one workspace in a journal; without a journal it does nothing.
+
+    An *orphan* is a session that a run opened which is over by now without having closed it.
+
+    Args:
+        journal: Where sessions are written down, if anywhere.
+        workspace: Where they are. One that ends with its process leaves no orphans.
+    """
+
+    def __init__(self, journal: Journal | None, workspace: WorkspacePort | None) -> None:
+        self._journal = journal
+        self._workspace = workspace
+        self._identity = None if workspace is None else workspace.identity
+        # State: the orphans that are neither closed nor adopted, by their ids. Touched on the
+        # pool's event loop alone.
+        self._orphans: dict[str, JournalSession] = {}
+
+    async def opening(self, request: SessionRequest, workspace: WorkspacePort) -> None:
+        """The pool is about to open this session.
+
+        Raises:
+            JournalError: If it cannot be written down; the session must not be opened then.
+        """
+        if self._journal is not None and workspace.identity is not None:
+            await self._journal.opening(request, workspace.identity)
+
+    def ended(self, session_id: str) -> None:
+        """The session is over."""
+        self._orphans.pop(session_id, None)
+        if self._journal is not None:
+            self._journal.closed(session_id)
+
+    async def find_orphans(self) -> None:
+        """Takes over the sessions that runs which are over by now left open.
+
+        Raises:
+            JournalError: If the journal cannot be written.
+        """
+        if self._journal is not None and self._identity is not None:
+            for session in await self._journal.inherit_sessions(self._identity):
+                self._orphans[session.id] = session
+
+    def adopt(self, session_id: str) -> bool:
+        """Whether this is an orphan; from now on it counts as opened by the pool."""
+        return self._orphans.pop(session_id, None) is not None
+
+    async def close_orphans(self, *, but: str | None = None) -> AsyncIterator[Session]:
+        """Closes the orphans, except those with the name `but`; yields each that the service knew.
+
+        One that cannot be closed now is left for later, with a line in the log.
+        """
+        if self._workspace is None:
+            return
+        for orphan in [one for one in self._orphans.values() if but is None or one.name != but]:
+            try:
+                session = await self._workspace.close_session(orphan.id)
+            except ServiceError as error:
+                if error.is_missing:
+                    self.ended(orphan.id)
+                else:
+                    logger.warning("Session %s of an earlier run stays open: %s", orphan.id, error)
+            else:
+                yield session
