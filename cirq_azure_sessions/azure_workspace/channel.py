@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
-from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.core.exceptions import AzureError
+from azure.core.rest import HttpRequest
 from azure.quantum import Workspace
 
-from cirq_azure_sessions.azure_workspace.connections import Connections
+from cirq_azure_sessions.azure_workspace.connections import Answer, Connections
 from cirq_azure_sessions.azure_workspace.documents import without_secrets
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
@@ -183,7 +184,7 @@ class Channel:
             logger.debug("%s Trying again in %.2g s.", error, pause)
             await self._clock.sleep(pause)
 
-    async def _answer(self, sending: Awaitable[AsyncHttpResponse], what: str) -> AsyncHttpResponse:
+    async def _answer(self, sending: Awaitable[Answer], what: str) -> Answer:
         """The door: what comes out of here is a good answer or a `ServiceError`."""
         try:
             response = await sending
@@ -222,19 +223,21 @@ def _pause(error: ServiceError, number: int) -> float | None:
 
 def _lost(error: Exception, what: str) -> ServiceError:
     """The error for a request without an answer."""
-    # azure-core's own classes do not tell: it says "request error" of a lost connection too.
-    cause = getattr(error, "inner_exception", None) or error
-    name = type(cause).__name__
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    name = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return _NotSent(
             f"No connection could be made for {what} ({name}): check the network and the endpoint."
         )
-    if isinstance(cause, TimeoutError):
+    if isinstance(error, TimeoutError):
         return ServiceError(f"No answer to {what} came in time: try again later.")
+    if isinstance(error, AzureError):
+        # What azure-core's policies refuse to send, such as a token without TLS.
+        words = without_secrets(str(error))
+        return ServiceError(f"The credential cannot be used for {what}: {words}", status_code=401)
     return ServiceError(f"The answer to {what} was lost ({name}): check the network.")
 
 
-def _refused(response: AsyncHttpResponse, what: str, now: float) -> ServiceError:
+def _refused(response: Answer, what: str, now: float) -> ServiceError:
     """The error for an answer that says no."""
     status = response.status_code
     code, message = _explanation(response)
@@ -249,7 +252,7 @@ def _refused(response: AsyncHttpResponse, what: str, now: float) -> ServiceError
     )
 
 
-def _explanation(response: AsyncHttpResponse) -> tuple[str, str]:
+def _explanation(response: Answer) -> tuple[str, str]:
     """The error's code and message, as far as they are fit to be shown."""
     # Storage explains itself in XML, and may quote the string it signed; its code is enough.
     code = response.headers.get("x-ms-error-code") or ""
@@ -279,7 +282,7 @@ def _seconds(text: str, now: float) -> float:
         return float(parsedate_to_datetime(text).timestamp()) - now
 
 
-def _read(response: AsyncHttpResponse, read: Callable[[Any], T], what: str) -> T:
+def _read(response: Answer, read: Callable[[Any], T], what: str) -> T:
     try:
         return read(json.loads(response.content) if response.content else None)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:

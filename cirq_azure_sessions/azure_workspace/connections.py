@@ -1,10 +1,11 @@
 """The connections under a workspace's requests: one bounded set for the service and its storage.
 
-azure-core's pipelines over aiohttp. Four defaults of theirs would break promises of this package,
-and are replaced here:
+azure-core's policies sign in and log; aiohttp sends. What they would do by default and may not do
+here:
 
+- azure-core's own transport calls a lost connection a request that was not sent, asks threads for
+  proxies and `.netrc` twice a request, and takes half of a request's time;
 - aiohttp sends a PUT again by itself when a connection is lost, also the PUT of a job;
-- with `trust_env`, aiohttp looks for proxies and `.netrc` on threads, twice a request;
 - names are resolved, and credentials asked, on threads that are not to be had at interpreter exit,
   when sessions are still to be closed;
 - a connector that dies in the child of a fork takes the parent's sockets out of the parent's
@@ -19,7 +20,8 @@ import os
 import socket
 import urllib.request
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -31,17 +33,16 @@ from azure.core.pipeline.policies import (
     AzureKeyCredentialPolicy,
     HttpLoggingPolicy,
 )
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.rest import HttpRequest
 from azure.quantum import Workspace
 from yarl import URL
 
 from cirq_azure_sessions.errors import ServiceError
 
-__all__ = ["Connections"]
+__all__ = ["Answer", "Connections"]
 
 T = TypeVar("T")
-_Pipeline: TypeAlias = AsyncPipeline[HttpRequest, AsyncHttpResponse]
 
 # Seconds. Idle connections are kept for the next sweep, but not as long as Azure keeps its side.
 _KEEP_ALIVE = 60.0
@@ -49,6 +50,22 @@ _CONNECT_TIMEOUT = 10.0
 _NAME_LIFETIME = 300
 
 _API_KEY_HEADER = "x-ms-quantum-api-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read whole. The names are those that azure-core's policies look for.
+
+    Attributes:
+        headers: By name, in any case.
+    """
+
+    status_code: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+
+_Pipeline: TypeAlias = AsyncPipeline[HttpRequest, Answer]
 
 
 class Connections:
@@ -70,16 +87,15 @@ class Connections:
                 ttl_dns_cache=_NAME_LIFETIME,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout
+            ),
+            # Only a request with a body has a type, and says itself which.
+            skip_auto_headers=("Content-Type",),
             middlewares=(_send_once,),
         )
         _sessions.add(self._session)
-        transport = AioHttpTransport(
-            session=self._session,
-            session_owner=False,
-            connection_timeout=_CONNECT_TIMEOUT,
-            read_timeout=read_timeout,
-        )
+        transport = _Transport(self._session)
         # The credential is for the service alone: URLs of storage carry their own.
         log: Any = HttpLoggingPolicy()
         self._service: _Pipeline = AsyncPipeline(transport, [_authentication(workspace), log])
@@ -91,12 +107,12 @@ class Connections:
         """Whether these are the connections of the event loop that runs now."""
         return self._loop is asyncio.get_running_loop()
 
-    async def send_to_service(self, request: HttpRequest) -> AsyncHttpResponse:
-        """Sends a request with the workspace's credential, and reads the answer whole."""
+    async def send_to_service(self, request: HttpRequest) -> Answer:
+        """Sends a request with the workspace's credential."""
         return await self._send(self._service, request)
 
-    async def send_to_storage(self, request: HttpRequest) -> AsyncHttpResponse:
-        """Sends a request as it is, and reads the answer whole."""
+    async def send_to_storage(self, request: HttpRequest) -> Answer:
+        """Sends a request as it is."""
         return await self._send(self._storage, request)
 
     async def aclose(self) -> None:
@@ -107,11 +123,38 @@ class Connections:
         """Drops connections of another event loop, where they cannot be closed in order."""
         self._session.detach()
 
-    async def _send(self, pipeline: _Pipeline, request: HttpRequest) -> AsyncHttpResponse:
+    async def _send(self, pipeline: _Pipeline, request: HttpRequest) -> Answer:
         origin = request.url[: request.url.find("/", len("https://"))]
         if origin not in self._proxies:
             self._proxies[origin] = _find_proxy(URL(origin))
         return (await pipeline.run(request, **self._proxies[origin])).http_response
+
+
+class _Transport(AsyncHttpTransport[HttpRequest, Answer]):
+    """Where azure-core's pipelines end."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def send(self, request: HttpRequest, **options: Any) -> Answer:
+        async with self._session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.content,
+            allow_redirects=False,
+            **options,
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
 
 
 class _Connector(aiohttp.TCPConnector):
