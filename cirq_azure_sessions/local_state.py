@@ -47,12 +47,14 @@ class JobPace:
         run: Seconds from the begin to the end of its execution.
         visible: Seconds from the end until its status tells.
         finishing: How many of these, the last ones, it shows as `Finishing`.
+        handover: Seconds from its creation until it is handed to the machine.
     """
 
     queue: float = 0.0
     run: float = 0.0
     visible: float = 0.0
     finishing: float = 0.0
+    handover: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,15 @@ class JobDetails:
 
     Attributes:
         request: What was submitted, with the changes that were made since.
-        last_modified_time: When it last went a step further, in seconds since the epoch: it was
-            created, handed to the machine half way through its queue, or ended.
+        last_modified_time: When it was created, handed to the machine or ended, whichever came
+            last, in seconds since the epoch.
+        was_handed_over: Whether it has been handed to the machine.
         cancellation_time: When it was cancelled, if it was.
     """
 
     request: JobRequest
     last_modified_time: float
+    was_handed_over: bool
     cancellation_time: float | None = None
 
 
@@ -379,13 +383,14 @@ class JobRecord:
         return JobDetails(
             request=self.request,
             last_modified_time=epoch + self._last_step(now),
+            was_handed_over=now > self.created + self.pace.handover or self.final is not None,
             cancellation_time=_date(epoch, self.ended if was_cancelled else None),
         )
 
     def _last_step(self, now: float) -> float:
         if self.ended is not None:
             return self.ended
-        handed_over = self.created + self.pace.queue / 2
+        handed_over = self.created + self.pace.handover
         return handed_over if now >= handed_over else self.created
 
     def _begin_time(self, now: float) -> float | None:

@@ -132,7 +132,9 @@ class Catalog:
         ]
 
     def _target_document(self, provider: str, target: str, queue_time: int) -> dict[str, Any]:
-        machine = target.rpartition(".")[2].upper()
+        # The preview of a machine that is listed itself has that machine's page.
+        listed = target.removesuffix("-preview")
+        machine = (listed if listed in _PROVIDERS else target).rpartition(".")[2].upper()
         page = _STATUS_PAGES.get(provider)
         return {
             "id": target,

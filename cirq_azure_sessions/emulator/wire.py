@@ -95,7 +95,7 @@ def job_document(
         "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
         "cancellationTime": format_time(details.cancellation_time, zone),
         **_modification(details.last_modified_time, zone, version),
-        "quantumComputingData": _quantum_computing_data(job, details),
+        "quantumComputingData": _quantum_computing_data(details),
         "errorData": _error_document(job),
         "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
         "tags": list(job.tags),
@@ -163,11 +163,15 @@ def _job_uris(
             program.input_uri,
             _with_port(storage.blob_uri(container, blob)),
         )
-    # The generation of 2024 gave signed addresses in every answer but for the input in that to PUT.
-    signed_input = storage.blob_sas_uri(container, program.blob, "rcw")
+    # The generation of 2024 signed addresses in every answer; that to PUT gave back what was sent.
+    signed_container = storage.container_sas_uri(container)
+    if view is JobView.PUT:
+        output = _with_port(storage.blob_uri(container, blob))
+        sas = signed_container.partition("?")[2]
+        return _JobUris(signed_container, program.input_uri, f"{output}?{sas}")
     return _JobUris(
-        storage.container_sas_uri(container),
-        program.input_uri if view is JobView.PUT else signed_input,
+        signed_container,
+        storage.blob_sas_uri(container, program.blob, "rcw"),
         storage.blob_sas_uri(container, blob, "rcw"),
     )
 
@@ -204,9 +208,9 @@ def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]
     return document
 
 
-def _quantum_computing_data(job: Job, details: JobDetails) -> dict[str, int] | None:
+def _quantum_computing_data(details: JobDetails) -> dict[str, int] | None:
     """How many programs a job holds, once it was handed to the provider: its `items`, or one."""
-    if job.status is JobStatus.WAITING and details.last_modified_time == job.creation_time:
+    if not details.was_handed_over:
         return None
     items = details.request.input_params.get("items")
     return {"count": len(items) if isinstance(items, list) and items else 1}
