@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import JobError, ServiceError
@@ -18,6 +19,8 @@ from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
 
 __all__ = ["JobPace", "JobWatcher"]
+
+T = TypeVar("T")
 
 _SHORTEST_DELAY = 0.05
 _LONGEST_DELAY = 30.0
@@ -64,12 +67,12 @@ class JobWatcher:
         self._clock = clock
         self._pace = pace
         # State: the future and the time of submission of each job that is waited for; the task that
-        # polls while there are any; the list request under way, and when its waiting ends.
+        # polls while there are any; the request under way, and when its waiting ends.
         self._waiting: dict[str, asyncio.Future[Job]] = {}
         self._since: dict[str, float] = {}
         self._polling: asyncio.Task[None] | None = None
-        self._page: asyncio.Task[Sequence[Job]] | None = None
-        self._page_due = 0.0
+        self._answer: asyncio.Task[Any] | None = None
+        self._answer_due = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -116,19 +119,21 @@ class JobWatcher:
 
     def _wake(self) -> None:
         """Cuts a long wait short: the job that has just come may be a quick one."""
-        if self._page is not None and self._page_due - self._clock.monotonic() > _SHORTEST_DELAY:
-            self._page.cancel()
+        wait_left = self._answer_due - self._clock.monotonic()
+        if self._answer is not None and wait_left > _SHORTEST_DELAY:
+            self._answer.cancel()
 
     async def _look(self) -> None:
         """Waits as long as seems right, then asks once about all jobs."""
         asked = set(self._waiting)
         now = self._clock.monotonic()
         delay = self._pace.delay(now - self._since[job_id] for job_id in asked)
-        if self._session_id is None:
-            await self._clock.sleep(delay)
-            await self._look_up(asked)
+        if self._session_id is None or len(asked) == 1:
+            await self._first_answer(delay, self._look_up(asked, wait=delay))
             return
-        jobs = await self._first_page(self._session_id, delay)
+        jobs = await self._first_answer(
+            delay, self._workspace.list_session_jobs(self._session_id, wait=delay)
+        )
         if jobs is None:
             return
         pages = 1
@@ -141,18 +146,16 @@ class JobWatcher:
             asked -= self._take_note(jobs)
         await self._look_up(asked)
 
-    async def _first_page(self, session_id: str, delay: float) -> Sequence[Job] | None:
-        """The session's newest jobs after `delay`, or None if `_wake` cut the wait short."""
-        self._page_due = self._clock.monotonic() + delay
-        self._page = asyncio.ensure_future(
-            self._workspace.list_session_jobs(session_id, wait=delay)
-        )
+    async def _first_answer(self, delay: float, asking: Coroutine[Any, Any, T]) -> T | None:
+        """What the service says after `delay`, or None if `_wake` cut the wait short."""
+        self._answer_due = self._clock.monotonic() + delay
+        self._answer = answer = asyncio.ensure_future(asking)
         try:
-            await asyncio.wait({self._page})
-            return None if self._page.cancelled() else self._page.result()
+            await asyncio.wait({answer})
+            return None if answer.cancelled() else answer.result()
         finally:
-            self._page.cancel()
-            self._page = None
+            answer.cancel()
+            self._answer = None
 
     def _take_note(self, jobs: Iterable[Job]) -> set[str]:
         """Resolves the jobs that are over; returns the ids of all that were listed."""
@@ -163,10 +166,11 @@ class JobWatcher:
                 self._resolve(job.id, job)
         return listed
 
-    async def _look_up(self, job_ids: Iterable[str]) -> None:
+    async def _look_up(self, job_ids: Iterable[str], wait: float = 0.0) -> None:
         for job_id in job_ids:
             try:
-                self._take_note([await self._workspace.get_job(job_id)])
+                self._take_note([await self._workspace.get_job(job_id, wait=wait)])
+                wait = 0.0
             except ServiceError as error:
                 if not error.is_missing:
                     raise

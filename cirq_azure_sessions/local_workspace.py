@@ -75,8 +75,8 @@ class LocalWorkspace:
 
     A job's program runs on a worker thread as soon as the job is accepted, and the job is over
     when its pace says so on the clock: the status is a function of the clock and of whether the
-    program is done. Verbs that report states first give programs that are due a moment of real time
-    to finish, up to a second, so that instant jobs are instant under a manual clock too.
+    program is done. Under a manual clock, verbs that report states first give programs that are due
+    a moment of real time to finish, up to a second, so that instant jobs are instant there too.
 
     May be used from several threads and event loops.
 
@@ -206,9 +206,15 @@ class LocalWorkspace:
         # However fast the job is going to be, it had not begun when it was accepted.
         return replace(answer, status=JobStatus.WAITING, begin_time=None)
 
-    async def get_job(self, job_id: str) -> Job:
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         job = self._job(job_id)
-        await self._let_finish(self._timeline.ledgers(job)[-1], lambda: job.is_late)
+        ledger = self._timeline.ledgers(job)[-1]
+        if wait > 0:
+            await self._wait_for_news(
+                ledger, lambda: job.final is not None, lambda: job.is_late, wait
+            )
+        else:
+            await self._let_finish(ledger, lambda: job.is_late)
         with self._deciding() as now:
             return job.describe(self._epoch, now)
 
@@ -217,7 +223,12 @@ class LocalWorkspace:
     ) -> Sequence[Job]:
         ledger = self._session(session_id).ledger
         if wait > 0:
-            await self._wait_for_news(ledger, skip, wait)
+            await self._wait_for_news(
+                ledger,
+                lambda: ledger.ended != ledger.shown.get(skip, 0),
+                lambda: ledger.is_late,
+                wait,
+            )
         else:
             await self._let_finish(ledger, lambda: ledger.is_late)
         with self._deciding() as now:
@@ -451,16 +462,18 @@ class LocalWorkspace:
                 session.ledger, lambda: not session.ledger.is_late, _REAL_TIME, _MOMENT
             )
 
-    async def _wait_for_news(self, ledger: Ledger, skip: int, seconds: float) -> None:
-        """Waits until a job has ended since this page was last shown, or the time has passed."""
-
-        def has_news() -> bool:
-            return ledger.ended != ledger.shown.get(skip, 0)
-
+    async def _wait_for_news(
+        self,
+        ledger: Ledger,
+        has_news: Callable[[], bool],
+        is_late: Callable[[], bool],
+        seconds: float,
+    ) -> None:
+        """Waits until there is news of what somebody asks about, or the time has passed."""
         deadline = self._clock.monotonic() + seconds
         # Before a manual clock may move, a program that is due gets the same time to finish.
         moment = min(seconds, _MOMENT)
-        await self._wait(ledger, lambda: has_news() or not ledger.is_late, _REAL_TIME, moment)
+        await self._wait(ledger, lambda: has_news() or not is_late(), _REAL_TIME, moment)
         while True:
             with self._deciding() as now:
                 if has_news() or now >= deadline:

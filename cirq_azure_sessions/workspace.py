@@ -74,8 +74,12 @@ class WorkspacePort(Protocol):
                 with `is_throttled` if the service wants fewer jobs now.
         """
 
-    async def get_job(self, job_id: str) -> Job:
-        """The job as it stands now. `ServiceError.is_missing` if there is none."""
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        """The job as it stands now, or after waiting for its end as `list_session_jobs` does.
+
+        Raises:
+            ServiceError: With `is_missing` if there is no such job.
+        """
 
     async def list_session_jobs(
         self, session_id: str, *, skip: int = 0, wait: float = 0.0

@@ -39,7 +39,8 @@ class _Session:
         newest_first = list(reversed(self._ends))
         return [self.job(name) for name in newest_first[skip : skip + 100]]
 
-    async def get_job(self, job_id: str) -> Job:
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        await self._clock.sleep(wait)
         self.gets += 1
         if job_id not in self._ends:
             raise ServiceError("There is no such job.", status_code=404)
@@ -66,6 +67,13 @@ def test_a_hundred_jobs_are_seen_with_one_list_request():
     assert (session.lists, session.gets) == (1, 0)
 
 
+def test_a_single_job_is_asked_for_by_its_id():
+    clock = ManualClock()
+    session = _Session(clock, {f"j{i}": 0.0 for i in range(100)})
+    _watch(session, clock, ["j50"])
+    assert (session.lists, session.gets) == (0, 1)
+
+
 def test_three_hundred_jobs_are_seen_with_three_list_requests():
     clock = ManualClock()
     session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
@@ -85,7 +93,7 @@ def test_quick_jobs_are_asked_about_quickly_and_long_queues_slowly():
         clock = ManualClock()
         session = _Session(clock, {"job": duration})
         _watch(session, clock, ["job"])
-        assert session.lists <= most_requests
+        assert session.gets <= most_requests
         assert clock.monotonic() <= max(1.3 * duration, duration + 0.1)
         assert clock.monotonic() - duration <= 30.0
 
@@ -98,10 +106,10 @@ def test_a_job_that_the_service_forgot_is_an_error_of_its_own():
 
 def test_if_the_service_cannot_be_asked_whoever_waits_is_told():
     clock = ManualClock()
-    session = _Session(clock, {"job": 0.0})
+    session = _Session(clock, {"one": 0.0, "two": 0.0})
     session.broken = 1
     with pytest.raises(ServiceError, match="unavailable"):
-        _watch(session, clock, ["job"])
+        _watch(session, clock, ["one", "two"])
 
 
 def test_a_new_job_cuts_a_long_wait_short():
@@ -123,14 +131,14 @@ def test_a_new_job_cuts_a_long_wait_short():
         clock.advance(100)
         await settle()
         # Nothing will be asked for 25 s, were there not a new job.
-        asked = session.lists
+        asked = session.gets + session.lists
         quick = waiting("quick")
         await settle()
         for _ in range(20):
             clock.advance(1.0)
             await settle()
         assert quick.done()
-        assert session.lists > asked
+        assert session.gets + session.lists > asked
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)
         assert watcher.is_idle

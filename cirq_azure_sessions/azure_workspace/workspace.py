@@ -190,7 +190,9 @@ class AzureWorkspace:
                 raise
         return await self.get_job(request.id)
 
-    async def get_job(self, job_id: str) -> Job:
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        if wait > 0:
+            await self._clock.sleep(wait)
         return await self._channel.ask("GET", _job_path(job_id), self._read_job)
 
     async def list_session_jobs(
@@ -243,20 +245,15 @@ class AzureWorkspace:
         return await self._channel.store("GET", await self._storage.sign_blob(job.output_uri))
 
     async def _upload(self, container: Container, request: JobRequest) -> None:
+        url = container.sign(container.blob_url(_INPUT_BLOB))
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "If-None-Match": "*",
+            "x-ms-blob-type": "BlockBlob",
+            "x-ms-blob-content-type": _CONTENT_TYPES.get(request.input_format, _OTHER_CONTENT_TYPE),
+        }
         try:
-            await self._channel.store(
-                "PUT",
-                container.sign(container.blob_url(_INPUT_BLOB)),
-                request.payload,
-                **{
-                    "Content-Type": "application/octet-stream",
-                    "If-None-Match": "*",
-                    "x-ms-blob-type": "BlockBlob",
-                    "x-ms-blob-content-type": _CONTENT_TYPES.get(
-                        request.input_format, _OTHER_CONTENT_TYPE
-                    ),
-                },
-            )
+            await self._channel.store("PUT", url, request.payload, headers)
         except ServiceError as error:
             # An upload is whole or not at all: what is there is what an earlier attempt stored.
             if error.code != "BlobAlreadyExists":
