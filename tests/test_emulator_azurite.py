@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cirq
 import pytest
+import sympy
 from azure.core.credentials import AzureKeyCredential
 from azure.quantum import Workspace
 from azure.quantum.target import IonQ
 from azurite import ACCOUNT, KEY, running_azurite
 from storage_suite import Lifetimes, Run, StorageSuite
 
+from cirq_azure_sessions import AzureSessionSampler
 from cirq_azure_sessions.emulator.azure_storage import AzureStorage
 from cirq_azure_sessions.emulator.server import EmulatorServer
 from cirq_azure_sessions.loop_thread import LoopThread
@@ -81,6 +84,16 @@ def test_jobs_run_from_azurite_into_azurite(workspace: Workspace) -> None:
         assert f"/{ACCOUNT}/job-{job.id}" in job.details.container_uri
         again = workspace.get_job(job.id)
         assert again.download_data(again.details.input_data_uri).startswith(b"{")
+
+
+@pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e", "rigetti.sim.qvm"])
+def test_a_sweep_goes_through_azurite(workspace: Workspace, target: str) -> None:
+    qubit = cirq.LineQubit(0)
+    circuit = cirq.Circuit(cirq.X(qubit) ** sympy.Symbol("t"), cirq.measure(qubit, key="m"))
+    with AzureSessionSampler(target, workspace=workspace, seed=0) as sampler:
+        results = sampler.run_sweep(circuit, cirq.Points("t", [0, 1]), repetitions=50)
+    # The noise of a target flips about one bit in a hundred: 25 of 50, once in 1e36 runs.
+    assert [round(result.measurements["m"].mean()) for result in results] == [0, 1]
 
 
 def test_the_accounts_key_is_never_shown(connection_string: str) -> None:

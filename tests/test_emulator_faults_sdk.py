@@ -6,10 +6,15 @@ waits are not slept through but noted.
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import azure.core.exceptions
 import pytest
+import requests
+from azure.core.credentials import AzureKeyCredential
 from azure.core.pipeline.transport import HttpTransport
 from azure.quantum import Job, Workspace
 from azure.quantum.target import IonQ
@@ -229,3 +234,43 @@ def test_a_result_whose_sas_expired_early_is_refused_once(
         job.get_results()
     job.refresh()
     assert job.get_results() == HISTOGRAM
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[Workspace, str]]:
+    """A workspace served by another process, and the address of its controls."""
+    command = [sys.executable, "-m", "cirq_azure_sessions", "emulate", "--key", "secret"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            printed = "".join(iter(process.stdout.readline, "Stop it with Ctrl-C.\n"))
+            (resource_id,) = re.findall(r'resource_id="(.*)"', printed)
+            (endpoint,) = re.findall(r'_quantum_endpoint="(.*)"', printed)
+            workspace = Workspace(
+                resource_id=resource_id,
+                location="eastus",
+                credential=AzureKeyCredential("secret"),
+                _quantum_endpoint=endpoint,
+            )
+            yield workspace, f"{endpoint}/emulator"
+        finally:
+            process.terminate()
+
+
+def test_a_server_in_another_process_is_steered_over_http(
+    elsewhere: tuple[Workspace, str],
+) -> None:
+    workspace, url = elsewhere
+    target = IonQ(workspace, name="ionq.simulator")
+    with requests.Session() as control:
+        control.headers["x-ms-quantum-api-key"] = "secret"
+        fault = {"job": "fail", "code": "RuntimeError", "message": "Lost in another process"}
+        control.post(f"{url}/faults", json=fault, timeout=10).raise_for_status()
+        with pytest.raises(RuntimeError, match="Lost in another process"):
+            submit(target).get_results()
+        session = target.open_session()
+        control.post(f"{url}/clock", json={"advance": 3600}, timeout=10).raise_for_status()
+        session.refresh()
+        assert session.details.status == "TimedOut"
+        counts = control.get(f"{url}/requests", timeout=10).json()
+        assert (counts["byRoute"]["submit"], counts["byRoute"]["open"]) == (1, 1)

@@ -16,6 +16,7 @@ import pytest
 import requests
 from aiohttp import web
 from azure.quantum.storage import upload_blob
+from azure.quantum.target import IonQ
 from azure.storage.blob import BlobClient, ContainerClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from storage_suite import Lifetimes, Run, StorageSuite, download, upload
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator.blob_store import APPEND_BLOB, BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, SasSigner
+from cirq_azure_sessions.emulator.server import EmulatorServer
 from cirq_azure_sessions.emulator.storage import LocalStorage
 from cirq_azure_sessions.emulator.storage_error import StorageError
 from cirq_azure_sessions.loop_thread import LoopThread
@@ -149,6 +151,31 @@ def test_both_forms_of_a_blobs_address_are_served(storage: LocalStorage, run: Ru
     for uri in (derived, storage.blob_uri("job-1", "inputData")):
         assert requests.get(f"{uri}?{sas}", timeout=10).content == b"{}"
         assert BlobClient.from_blob_url(uri).container_name == "job-1"
+
+
+CIRCUIT = {"gateset": "qis", "qubits": 1, "circuit": [{"gate": "x", "targets": [0]}]}
+
+
+def test_the_sdk_attaches_what_it_likes_to_a_job() -> None:
+    with EmulatorServer() as server:
+        workspace = server.workspace()
+        job = IonQ(workspace, name="ionq.simulator").submit(CIRCUIT, name="a/b", shots=10)
+        uri = job.upload_attachment("notes.txt", b"x marks the qubit")
+        assert job.get_results() == {"histogram": {"1": 1.0}}
+        again = workspace.get_job(job.id)
+        assert again.download_attachment("notes.txt") == b"x marks the qubit"
+        assert again.download_data(uri) == b"x marks the qubit"
+        names = [blob.name for blob in again.list_attachments()]
+        assert names == ["inputData", "notes.txt", "rawOutputData"]
+
+
+def test_a_server_keeps_its_blobs_in_the_directory_that_it_is_given(tmp_path: Path) -> None:
+    with EmulatorServer(store=tmp_path) as server:
+        job = IonQ(server.workspace(), name="ionq.simulator").submit(CIRCUIT, shots=10)
+        job.wait_until_completed()
+    store = BlobStore(ManualClock(), tmp_path)
+    assert json.loads(store.read(f"job-{job.id}", "rawOutputData")) == {"histogram": {"1": 1.0}}
+    store.close()
 
 
 def test_an_address_of_another_account_is_not_ours(storage: LocalStorage) -> None:
