@@ -16,6 +16,7 @@ from cirq_azure_sessions.emulator.catalog import UNAVAILABLE, Catalog
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.items import Items
 from cirq_azure_sessions.emulator.query import parse_query, select
+from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
     read_item_id,
@@ -44,15 +45,22 @@ class WorkspaceRoutes:
         workspace: Holds the sessions and jobs.
         storage: Where programs and results lie.
         catalog: The targets that there are.
+        quotas: What jobs may consume.
         faults: What becomes of the next jobs and sessions.
     """
 
     def __init__(
-        self, workspace: LocalWorkspace, storage: Storage, catalog: Catalog, faults: Faults
+        self,
+        workspace: LocalWorkspace,
+        storage: Storage,
+        catalog: Catalog,
+        quotas: Quotas,
+        faults: Faults,
     ) -> None:
         self._workspace = workspace
         self._storage = storage
         self._catalog = catalog
+        self._quotas = quotas
         self._faults = faults
         self._items = Items(workspace, storage)
         self._handlers: dict[str, _Handler] = {
@@ -70,6 +78,7 @@ class WorkspaceRoutes:
             "jobs": self._list_jobs,
             "topLevelItems": self._list_top_level_items,
             "providerStatus": self._list_providers,
+            "quotas": self._list_quotas,
         }
 
     async def serve(self, request: web.Request) -> web.Response:
@@ -121,6 +130,7 @@ class WorkspaceRoutes:
     async def _submit_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job_request = read_job(_item_id(request), await read_json(request), self._storage)
         self._check_target(job_request.target)
+        self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
         if job_request.payload.is_to_be_cancelled:
@@ -173,6 +183,9 @@ class WorkspaceRoutes:
 
     async def _list_providers(self, request: web.Request, version: ApiVersion) -> web.Response:
         return json_response({"value": self._catalog.documents(), "nextLink": None})
+
+    async def _list_quotas(self, request: web.Request, version: ApiVersion) -> web.Response:
+        return json_response({"value": self._quotas.documents(), "nextLink": None})
 
     # Answers.
 

@@ -21,6 +21,7 @@ from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
+from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import refusal, translate
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
@@ -28,7 +29,7 @@ from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.local_workspace import JobPace, LocalWorkspace
 from cirq_azure_sessions.loop_thread import LoopThread
-from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.model import Cost, JobRequest
 
 if TYPE_CHECKING:
     from typing import Self
@@ -70,6 +71,7 @@ class EmulatorServer:
             in its queue. None sets no limit.
         max_concurrent_jobs: How many jobs may be unfinished at once, in all or by target; more are
             refused with 429. None sets no limit.
+        quotas: How much jobs may consume of dimensions of their cost, such as `{"ehqc": 100.0}`.
         session_timeout: Seconds of idleness after which a session times out.
         store: Where programs and results lie: a directory, or the connection string of a storage
             account, Azurite's or Azure's. None keeps them in memory.
@@ -94,6 +96,7 @@ class EmulatorServer:
         job_time: float | Callable[[JobRequest], JobPace] = 0.0,
         slots: int | Mapping[str, int] | None = None,
         max_concurrent_jobs: int | Mapping[str, int] | None = None,
+        quotas: Mapping[str, float] | None = None,
         session_timeout: float = 600.0,
         store: str | Path | None = None,
         seed: int | None = None,
@@ -103,6 +106,7 @@ class EmulatorServer:
         self.faults = Faults(latency)
         self.requests = Requests()
         self._catalog = Catalog()
+        self._quotas = Quotas(quotas)
         self._pacing = Pacing(
             self._catalog,
             self.clock,
@@ -122,7 +126,7 @@ class EmulatorServer:
             backends=dict.fromkeys(self._catalog.targets, runner),
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
-            cost=lambda request, cost: cost,
+            cost=self._charge,
             max_jobs=max_concurrent_jobs,
         )
         self._runner: web.AppRunner | None = None
@@ -213,6 +217,10 @@ class EmulatorServer:
             await self._runner.cleanup()
             await self._storage.aclose()
 
+    def _charge(self, request: JobRequest, cost: Cost | None) -> Cost | None:
+        self._quotas.charge(cost)
+        return cost
+
     def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs what a worker thread asks of the loop, while there is one."""
         if self._listener is None or not self._listener.is_serving():
@@ -221,7 +229,9 @@ class EmulatorServer:
         return asyncio.run_coroutine_threadsafe(work, self._listener.get_loop()).result()
 
     def _application(self) -> web.Application:
-        routes = WorkspaceRoutes(self._workspace, self._storage, self._catalog, self.faults)
+        routes = WorkspaceRoutes(
+            self._workspace, self._storage, self._catalog, self._quotas, self.faults
+        )
         application = web.Application(
             client_max_size=_LARGEST_BODY,
             middlewares=[
