@@ -170,8 +170,11 @@ class JournalFile:
             connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
     def _check_owner(self) -> None:
+        # Of one moment: another process may be making the journal.
+        self._connection.execute("BEGIN")
         (application_id,) = self._connection.execute("PRAGMA application_id").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        self._connection.execute("COMMIT")
         if tables and application_id != _APPLICATION_ID:
             raise self._error("it is some other program's database: give another path")
         if self._version() > len(_VERSIONS):
