@@ -421,14 +421,23 @@ def job(shared_server: EmulatorServer) -> Job:
     return tell(story, shared_server.workspace())
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("verb", VERBS)
+# Of these answers only the status counts, so there is nothing to be garbled.
+WITHOUT_WORDS = ("upload", "download", "cancel")
+
+
+@pytest.mark.parametrize(
+    ("verb", "fault"),
+    [
+        (verb, fault)
+        for verb, (route, _) in VERBS.items()
+        for fault in FAULTS
+        if not (route in WITHOUT_WORDS and fault.startswith("garbage"))
+    ],
+)
 def test_one_fault_costs_seconds_at_most(
     server: EmulatorServer, job: Job, verb: str, fault: str
 ) -> None:
     route, call = VERBS[verb]
-    if route in ("upload", "download", "cancel") and fault.startswith("garbage"):
-        pytest.skip("a good status says all there is to know")
     clock = ManualClock()
     FAULTS[fault](server, route)
     tell(lambda workspace: call(workspace, job), server.workspace(), clock=clock)

@@ -127,7 +127,11 @@ class Channel:
         return await self._repeat(attempt, repeatable)
 
     async def store(
-        self, method: str, url: str, content: bytes | None = None, **headers: str
+        self,
+        method: str,
+        url: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """Asks storage, at a URL that carries a SAS, and returns the body of the answer.
 
@@ -137,10 +141,14 @@ class Channel:
             ServiceError: If there is no answer, or not a good one.
         """
         what = f"{method} {urlsplit(url).path.lstrip('/')}"
-        headers |= {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent}
+        all_headers = {
+            "x-ms-version": _STORAGE_VERSION,
+            "User-Agent": self._user_agent,
+            **(headers or {}),
+        }
 
         async def attempt() -> bytes:
-            request = HttpRequest(method, url, headers=headers, content=content)
+            request = HttpRequest(method, url, headers=all_headers, content=content)
             response = await self._answer(self._connect().send_to_storage(request), what)
             return response.content
 
