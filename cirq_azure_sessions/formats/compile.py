@@ -12,7 +12,7 @@ from dataclasses import replace
 import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
-from cirq_azure_sessions.formats.program import Step
+from cirq_azure_sessions.formats.program import Step, shown
 
 __all__ = ["ROTATIONS", "Compiler"]
 
@@ -102,8 +102,8 @@ class Compiler:
     def _check(self, step: Step) -> None:
         if not self._takes(step.gate):
             raise UnsupportedProgram(
-                f"{self._target} does not take {step.source!r} as it is; leave compile=True, or "
-                "write the circuit in the target's own gates."
+                f"{self._target} does not take {shown(step.source)} as it is; leave compile=True, "
+                "or write the circuit in the target's own gates."
             )
 
     def _rewritten(self, step: Step) -> Sequence[cirq.Operation]:
@@ -121,7 +121,7 @@ class Compiler:
         qubits: list[cirq.Qid] = [*cirq.LineQubit.range(len(step.qubits))]
         if not cirq.has_unitary(step.gate):
             raise UnsupportedProgram(
-                f"{self._target} cannot run {step.source!r}, which is not unitary or has a "
+                f"{self._target} cannot run {shown(step.source)}, which is not unitary or has a "
                 "parameter without a value; give every parameter a number."
             )
         try:
@@ -135,7 +135,7 @@ class Compiler:
                 circuit = self._optimize(cirq.quantum_shannon_decomposition(qubits, unitary))
         except ValueError as error:
             raise UnsupportedProgram(
-                f"{self._target} cannot run {step.source!r}: cirq finds no decomposition of it; "
+                f"{self._target} cannot run {shown(step.source)}: cirq finds no decomposition; "
                 "write it in gates on one, two or three qubits."
             ) from error
         return [self._by_type(op, step) for op in circuit.all_operations() if op.qubits]
@@ -154,8 +154,8 @@ class Compiler:
             if self._takes(plain) and cirq.equal_up_to_global_phase(gate, plain):
                 return plain.on(*operation.qubits)
         raise UnsupportedProgram(
-            f"{self._target} cannot run {step.source!r}: cirq compiles it to {operation!r}, which "
-            "the target does not take; write it in simpler gates."
+            f"{self._target} cannot run {shown(step.source)}: cirq compiles it to "
+            f"{shown(operation)}, which the target does not take; write it in simpler gates."
         )
 
 

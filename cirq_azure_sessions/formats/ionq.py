@@ -25,7 +25,7 @@ from cirq_azure_sessions.formats.decoding import (
     whole_counts,
 )
 from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout
-from cirq_azure_sessions.formats.program import Program, Step
+from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.sweep import translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
@@ -169,15 +169,15 @@ def _before_measurement(program: Program, target: str) -> Sequence[Step]:
         if step.condition is not None or step.is_reset:
             what = "reset a qubit" if step.is_reset else "act on measured results"
             raise UnsupportedProgram(
-                f"{target} measures at the end and cannot {what}: {step.source!r}; run it on a "
-                "target that can, such as quantinuum.sim.h2-1e or local.simulator."
+                f"{target} measures at the end and cannot {what}: {shown(step.source)}; run it on "
+                "a target that can, such as quantinuum.sim.h2-1e or local.simulator."
             )
         used = [measured[qubit] for qubit in step.qubits if qubit in measured]
         if used:
             raise UnsupportedProgram(
-                f"{target} measures at the end, and {step.source!r} comes after "
-                f"{used[0].source!r}; measure into further qubits (cirq.defer_measurements), or "
-                "run on a target that measures in between, such as quantinuum.sim.h2-1e."
+                f"{target} measures at the end, and {shown(step.source)} comes after "
+                f"{shown(used[0].source)}; measure into further qubits (cirq.defer_measurements), "
+                "or run on a target that measures in between, such as quantinuum.sim.h2-1e."
             )
         steps.append(step)
     return steps

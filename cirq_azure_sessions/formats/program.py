@@ -15,7 +15,7 @@ import cirq
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
 
-__all__ = ["Condition", "Program", "Step", "flatten"]
+__all__ = ["Condition", "Program", "Step", "flatten", "shown"]
 
 # A condition on k measured bits is written out as the list of the bit values that fulfil it,
 # which is at most 2**k long.
@@ -92,8 +92,25 @@ class Program:
         return len(self.qubits)
 
     @property
+    def measures_at_end(self) -> bool:
+        """Whether nothing but further measurements happens to a measured qubit."""
+        measured: set[int] = set()
+        for step in self.steps:
+            if step.is_measurement:
+                measured.update(step.qubits)
+            elif step.is_reset or not measured.isdisjoint(step.qubits):
+                return False
+        return True
+
+    @property
     def num_bits(self) -> int:
         return sum(len(measurement.bits) for measurement in self.measurements)
+
+
+def shown(operation: object) -> str:
+    """The operation as a message shows it: on one line, and not all of a large matrix."""
+    text = " ".join(repr(operation).split())
+    return text if len(text) <= 200 else f"{text[:140]} ... {text[-50:]}"
 
 
 def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
@@ -140,7 +157,7 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
     parts = cirq.decompose_once(operation.untagged, None)
     if parts is None:
         raise UnsupportedProgram(
-            f"{target} cannot run {operation!r}: it is neither a gate nor made of gates; "
+            f"{target} cannot run {shown(operation)}: it is neither a gate nor made of gates; "
             "replace it by gates."
         )
     for part in parts:
@@ -211,8 +228,8 @@ class _Builder:
         if cirq.is_parameterized(gate) or cirq.has_unitary(gate):
             return
         raise UnsupportedProgram(
-            f"{self._target} runs gates, measurements and resets, and {operation!r} is a noisy or "
-            "random channel; leave it out, or run on local.simulator or local.density-matrix."
+            f"{self._target} runs gates, measurements and resets, and {shown(operation)} is a "
+            "noisy or random channel; leave it out, or run on local.simulator."
         )
 
     def _condition(self, operation: cirq.Operation) -> Condition | None:
@@ -226,8 +243,8 @@ class _Builder:
         for instance in itertools.chain.from_iterable(measured.values()):
             if instance.confusion and not set(read).isdisjoint(instance.bits):
                 raise UnsupportedProgram(
-                    f"{operation!r} depends on key {instance.key!r}, whose confusion map only the "
-                    f"client applies, after {self._target} has run; leave the map out."
+                    f"{shown(operation)} depends on key {instance.key!r}, whose confusion map only "
+                    f"the client applies, after {self._target} has run; leave the map out."
                 )
         return _truth_table(controls, measured, read)
 
@@ -236,7 +253,7 @@ class _Builder:
     ) -> Sequence[Measurement]:
         if key not in self._instances:
             raise UnsupportedProgram(
-                f"{operation!r} depends on key {str(key)!r} before it is measured; "
+                f"{shown(operation)} depends on key {str(key)!r} before it is measured; "
                 "measure it in an earlier moment."
             )
         return tuple(self._instances[key])
@@ -262,7 +279,7 @@ def _bits_read(control: cirq.Condition, measured: _Measured) -> Iterator[int]:
             yield from measured[key][index].bits
         except IndexError:
             raise UnsupportedProgram(
-                f"The condition {control!r} reads a record of key {str(key)!r} that is not "
+                f"The condition {shown(control)} reads a record of key {str(key)!r} that is not "
                 "measured by then; use a smaller index."
             ) from None
 

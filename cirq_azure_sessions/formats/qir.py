@@ -28,7 +28,7 @@ from cirq_azure_sessions.formats import openqasm
 from cirq_azure_sessions.formats.compile import Compiler
 from cirq_azure_sessions.formats.decoding import fractions, read_json, whole_counts
 from cirq_azure_sessions.formats.layout import Layout, read_layout
-from cirq_azure_sessions.formats.program import Program, Step
+from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.sweep import translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
@@ -43,6 +43,9 @@ _DOUBLE = re.compile(r"(?<=double )-?\d+\.\d+")
 # QIR's profiles, as qdk and Azure's `target_profile` spell them. The first has no branches.
 _BASE = "Base"
 _ADAPTIVE = "Adaptive_RI"
+
+# Providers documented to take no other profile than Base (Azure's page on Rigetti).
+_BASE_PROVIDERS = frozenset({"rigetti"})
 
 # Stands for an angle in a program's form.
 _HOLE = "@"
@@ -128,9 +131,9 @@ class _QirWriter:
 class QirFormat:
     """QIR, of the Base profile where that is enough and of Adaptive RI where it is not.
 
-    Base programs measure at the end: qdk moves measurements there, at the price of a qubit each,
-    but cannot move what depends on a measured result. Not every provider takes Adaptive RI; what it
-    refuses, it refuses when the job runs. `input_params={"target_profile": ...}` overrides.
+    Base programs measure at the end. For providers that take nothing else, qdk moves measurements
+    there, at the price of a qubit each; what depends on a measured result cannot be moved, and the
+    service has the last word on it. `input_params={"target_profile": ...}` overrides the choice.
     """
 
     input_format = "qir.v1"
@@ -191,14 +194,16 @@ class QirFormat:
 def _profile(program: Program, options: TranslationOptions) -> str:
     conditional = next((step for step in program.steps if step.condition is not None), None)
     wanted = options.input_params.get("target_profile")
-    if wanted is None:
-        return _BASE if conditional is None else _ADAPTIVE
     if wanted == _BASE and conditional is not None:
         raise UnsupportedProgram(
-            f"QIR's Base profile has no branches, and {conditional.source!r} depends on a "
+            f"QIR's Base profile has no branches, and {shown(conditional.source)} depends on a "
             "measurement; leave out target_profile, or name one that has them."
         )
-    return str(wanted)
+    if wanted is not None:
+        return str(wanted)
+    provider = options.target.partition(".")[0]
+    fits_base = provider in _BASE_PROVIDERS or program.measures_at_end
+    return _BASE if conditional is None and fits_base else _ADAPTIVE
 
 
 @functools.lru_cache(maxsize=128)

@@ -20,7 +20,7 @@ import sympy
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
 from cirq_azure_sessions.formats.expressions import Floats, evaluate, values_at
-from cirq_azure_sessions.formats.program import Step
+from cirq_azure_sessions.formats.program import Step, shown
 
 __all__ = ["Dialect", "Template"]
 
@@ -204,7 +204,7 @@ class Template:
             gate = cirq.resolve_parameters(step.gate, resolver)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise UnsupportedProgram(
-                f"{step.source!r} takes no such parameters; give it finite real numbers."
+                f"{shown(step.source)} takes no such parameters; give it finite real numbers."
             ) from error
         return self._written(replace(step, gate=gate))
 

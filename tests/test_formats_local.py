@@ -1,0 +1,90 @@
+"""Local targets: nothing is translated, and nothing is lost."""
+
+from __future__ import annotations
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+
+from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import TranslationOptions
+
+LOCAL = "local.simulator"
+Q = cirq.q(0)
+CIRCUIT = cirq.Circuit(cirq.X(Q) ** sympy.Symbol("t"), cirq.measure(Q, key="m"))
+POINTS = [cirq.ParamResolver({"t": t}) for t in (0, 0.5, 1)]
+
+
+def test_the_whole_sweep_is_one_job() -> None:
+    state = np.random.RandomState(1)
+    options = TranslationOptions(LOCAL, random_state=state)
+    sweep = format_for(LOCAL).translate(CIRCUIT, POINTS, 10, options)
+    assert len(sweep) == 1
+    job = sweep.job(0)
+    assert job.points == range(3)
+    assert job.payload.circuit is CIRCUIT
+    assert job.payload.params == tuple(POINTS)
+    assert job.payload.repetitions == 10
+    assert job.payload.random_state is state
+    with pytest.raises(IndexError):
+        sweep.job(1)
+
+
+def test_results_are_the_simulators_own() -> None:
+    job = format_for(LOCAL).translate(CIRCUIT, POINTS, 10, TranslationOptions(LOCAL)).job(0)
+    expected = cirq.Simulator(seed=1).run_sweep(CIRCUIT, POINTS, 10)
+    reader = format_for(LOCAL)
+    results = reader.decode(expected, reader.read_layout(job.metadata))
+    assert list(results) == expected
+    assert [result.target for result in results] == [LOCAL] * 3
+    assert [result.records["m"].dtype for result in results] == [np.int8] * 3
+
+
+def test_a_missing_result_is_noticed() -> None:
+    job = format_for(LOCAL).translate(CIRCUIT, POINTS, 10, TranslationOptions(LOCAL)).job(0)
+    expected = cirq.Simulator(seed=1).run_sweep(CIRCUIT, POINTS[:2], 10)
+    with pytest.raises(ResultFormatError, match="2 results for 3 points"):
+        format_for(LOCAL).decode(expected, job.layout)
+
+
+def test_circuit_without_measurements_is_refused() -> None:
+    with pytest.raises(UnsupportedProgram, match="no measurements"):
+        format_for(LOCAL).translate(
+            cirq.Circuit(cirq.X(Q)), POINTS[:1], 1, TranslationOptions(LOCAL)
+        )
+
+
+@pytest.mark.parametrize("metadata", [{}, {"cirq-azure-sessions.points": "x"}])
+def test_jobs_of_others_are_refused(metadata: dict[str, str]) -> None:
+    with pytest.raises(ResultFormatError):
+        format_for(LOCAL).read_layout(metadata)
+
+
+@pytest.mark.parametrize(
+    ("target", "input_format"),
+    [
+        ("local.simulator", "cirq.sweep.v1"),
+        ("local.anything", "cirq.sweep.v1"),
+        ("ionq.simulator", "ionq.circuit.v1"),
+        ("ionq.qpu.forte-enterprise-1", "ionq.circuit.v1"),
+        ("IonQ.simulator", "ionq.circuit.v1"),
+        ("quantinuum.sim.h2-1sc", "honeywell.openqasm.v1"),
+        ("quantinuum.qpu.helios-1", "honeywell.openqasm.v1"),
+        ("rigetti.qpu.cepheus-1-36q", "qir.v1"),
+        ("echo-quantinuum", "qir.v1"),
+        ("newcomer.qpu.one", "qir.v1"),
+    ],
+)
+def test_every_provider_has_a_format(target: str, input_format: str) -> None:
+    assert format_for(target).input_format == input_format
+    assert format_for(target) is format_for(target)
+
+
+@pytest.mark.parametrize(
+    "target", ["", ".", "ionq.", ".simulator", "ionq simulator", "pasqal.sim.emu-tn", "a..b", None]
+)
+def test_what_is_no_target_for_circuits_is_refused(target: str) -> None:
+    with pytest.raises(UnsupportedTarget):
+        format_for(target)

@@ -1,0 +1,233 @@
+"""Layouts: what travels with a job, and what a reader believes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+from formats_lab import AWKWARD_KEYS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cirq_azure_sessions.errors import ResultFormatError
+from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout, write_layout
+
+PLAIN = Layout("ionq.simulator", 100, (Measurement("m", (0, 1)),), 2, entropy=(7,))
+
+_keys = st.sampled_from(AWKWARD_KEYS) | st.text(max_size=5)
+_numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def measurements(draw: st.DrawFn, num_bits: int) -> Measurement:
+    bits = draw(st.lists(st.integers(0, num_bits - 1), min_size=1, max_size=6))
+    positions = st.integers(0, len(bits) - 1)
+    confusion = ((0.9, 0.1), (0.25, 0.75))
+    return Measurement(
+        draw(_keys),
+        tuple(bits),
+        tuple(sorted(draw(st.sets(positions)))),
+        tuple(((k,), confusion) for k in draw(st.sets(positions))),
+    )
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    num_bits = draw(st.integers(1, 80))
+    params = draw(st.dictionaries(_keys, _numbers | st.complex_numbers(max_magnitude=9)))
+    return Layout(
+        target=draw(st.sampled_from(["ionq.simulator", "rigetti.sim.qvm"])),
+        repetitions=draw(st.integers(1, 10**7)),
+        measurements=tuple(draw(st.lists(measurements(num_bits), max_size=30))),
+        num_bits=num_bits,
+        params=cirq.ParamResolver(params),
+        point=draw(st.integers(0, 10**6)),
+        part=draw(st.integers(0, 9)),
+        entropy=tuple(draw(st.lists(st.integers(0, 2**128), max_size=3))),
+        samples_at_end=draw(st.booleans()),
+        is_exact=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(layouts())
+def test_a_layout_comes_back_as_it_went(layout: Layout) -> None:
+    metadata = write_layout(layout)
+    assert read_layout({"other": "x", **metadata}) == layout
+    for name, value in metadata.items():
+        assert name.isascii()
+        assert value.isascii()
+        assert value.isprintable()
+        assert len(value) <= 250
+
+
+def test_a_plain_layout_is_one_short_readable_string() -> None:
+    assert write_layout(PLAIN) == {
+        "cirq-azure-sessions.0": '{"v":1,"t":"ionq.simulator","r":100,"n":2,'
+        '"m":[["m",[0,1]]],"p":[{},[]],"i":[0,0],"s":["7"],"f":[1,0]}'
+    }
+
+
+def test_a_long_layout_is_compressed() -> None:
+    many = tuple(Measurement(f"key number {k}", (k,)) for k in range(1000))
+    metadata = write_layout(Layout("ionq.simulator", 1, many, 1000))
+    assert len(metadata) < 40
+    assert read_layout(metadata).measurements == many
+
+
+def test_parameters_keep_their_kinds() -> None:
+    t, u = sympy.symbols("t u")
+    params = cirq.ParamResolver({t: 1, "u": np.float64(0.25), "v": 2, "w": 1j})
+    read = read_layout(write_layout(Layout("x", 1, (), 1, params)))
+    assert read.params == params
+    expressions = cirq.ParamResolver({"t": 2 * u, "u": 0.5, "nothing": sympy.Symbol("open")})
+    read = read_layout(write_layout(Layout("x", 1, (), 1, expressions)))
+    assert read.params == cirq.ParamResolver({"t": 1.0, "u": 0.5})
+
+
+def test_bits_become_records_by_key() -> None:
+    layout = Layout(
+        "x",
+        2,
+        (Measurement("b", (2,)), Measurement("a", (1, 0), (0,)), Measurement("b", (0,))),
+        3,
+        samples_at_end=False,
+    )
+    records = layout.records(np.array([[1, 0, 0], [0, 1, 1]], np.uint8), layout.generator())
+    assert list(records) == ["b", "a"]
+    assert records["b"].tolist() == [[[0], [1]], [[1], [0]]]
+    assert records["a"].tolist() == [[[1, 1]], [[0, 0]]]
+    assert records["a"].dtype == np.uint8
+
+
+def test_no_repetitions_keep_the_shape() -> None:
+    records = PLAIN.records(np.empty((0, 2), np.uint8), PLAIN.generator())
+    assert records["m"].shape == (0, 1, 2)
+
+
+# Broken and hostile metadata
+
+
+def document(**changes: Any) -> dict[str, str]:
+    members = json.loads(write_layout(PLAIN)["cirq-azure-sessions.0"]) | changes
+    return {"cirq-azure-sessions.0": json.dumps(members)}
+
+
+CONFUSED = ["m", [0, 1], [], [[[0], [[0.5, 0.5], [0.5, 0.5]]]]]
+
+
+def test_the_documents_below_differ_from_good_ones_in_one_thing() -> None:
+    assert read_layout(document()) == PLAIN
+    assert read_layout(document(m=[CONFUSED])).measurements[0].confusion
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"v": "1"},
+        {"t": None},
+        {"r": -1},
+        {"r": 10**12},
+        {"r": 1.5},
+        {"r": True},
+        {"r": "100"},
+        {"n": 10**9},
+        {"m": None},
+        {"m": [["m", [2]]]},
+        {"m": [["m", [-1]]]},
+        {"m": [["m", [0.0]]]},
+        {"m": [[1, [0]]]},
+        {"m": [["m"]]},
+        {"m": [["m", [0], [1]]]},
+        {"m": [["m", [0], [], [[[1], [[1, 0], [0, 1]]]]]]},
+        {"m": [["m", [0], [], [[[0], [[1, 0]]]]]]},
+        {"m": [["m", [0], [], [[[0], [[1, 0], [0.5, 0.6]]]]]]},
+        {"m": [["m", [0], [], [[[0], [[2, -1], [0, 1]]]]]]},
+        {"m": [["m", [0], [], [[[0], "x"]]]]},
+        {"m": [["m", [0], [], [[[0] * 40, []]]]]},
+        {"p": []},
+        {"p": [{"t": "1"}, []]},
+        {"p": [{"t": [1]}, []]},
+        {"p": [{}, [[0, "t"]]]},
+        {"p": [{}, [[0, "t", 1, 2, 3]]]},
+        {"i": [0]},
+        {"i": [0, -1]},
+        {"s": [7]},
+        {"s": ["-1"]},
+        {"s": ["9" * 200]},
+        {"s": ["x"]},
+        {"f": [1]},
+        {"f": [1, 2]},
+    ],
+    ids=str,
+)
+def test_layouts_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ResultFormatError):
+        read_layout(document(**changes))
+
+
+BOMB = base64.b64encode(zlib.compress(b" " * 10**8)).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "{",
+        "{}",
+        "{" * 10_000,
+        '{"v": NaN}',
+        "AAAA",
+        "é",
+        BOMB,
+        base64.b64encode(zlib.compress(b'{"v":1')).decode(),
+        base64.b64encode(zlib.compress(b'{"v":1}')[:-4]).decode(),
+        base64.b64encode(zlib.compress(b"\xff")).decode(),
+        base64.b64encode(zlib.compress(b"[" * 10**6)).decode(),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_metadata_that_is_no_layout_is_refused(text: str) -> None:
+    chunks = [text[k : k + 250] for k in range(0, len(text), 250)] or [""]
+    with pytest.raises(ResultFormatError):
+        read_layout({f"cirq-azure-sessions.{k}": chunk for k, chunk in enumerate(chunks)})
+
+
+def test_a_lost_chunk_is_noticed() -> None:
+    many = tuple(Measurement(f"key number {k}", (k,)) for k in range(20))
+    metadata = write_layout(Layout("ionq.simulator", 1, many, 20))
+    assert len(metadata) > 1
+    del metadata["cirq-azure-sessions.1"]
+    with pytest.raises(ResultFormatError):
+        read_layout(metadata)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.data())
+def test_a_damaged_layout_is_refused_or_read_but_never_an_accident(data: st.DataObject) -> None:
+    text = bytearray(write_layout(PLAIN)["cirq-azure-sessions.0"], "ascii")
+    for _ in range(data.draw(st.integers(1, 3))):
+        text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(32, 126))
+    try:
+        layout = read_layout({"cirq-azure-sessions.0": text.decode()})
+    except ResultFormatError:
+        return
+    layout.records(np.zeros((1, layout.num_bits), np.uint8), layout.generator())
+
+
+def test_an_empty_mapping_says_what_is_missing() -> None:
+    with pytest.raises(ResultFormatError, match="only jobs that it submitted"):
+        read_layout({})
+
+
+def test_a_later_version_says_so() -> None:
+    with pytest.raises(ResultFormatError, match="update this one"):
+        read_layout(document(v=2))
