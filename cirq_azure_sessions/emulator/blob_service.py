@@ -11,11 +11,9 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import formatdate
-from xml.etree import ElementTree
 
 from aiohttp import web
 
@@ -26,6 +24,11 @@ from cirq_azure_sessions.emulator.blob_store import (
     BlobProperties,
     BlobStore,
     ContainerProperties,
+)
+from cirq_azure_sessions.emulator.blob_xml import (
+    http_date,
+    list_blobs_document,
+    parse_block_list,
 )
 from cirq_azure_sessions.emulator.sas import SasSigner
 from cirq_azure_sessions.emulator.storage_error import StorageError
@@ -199,7 +202,7 @@ class BlobService:
         # One more than asked for tells whether there is a next page.
         blobs = self._store.list_blobs(call.container, prefix=prefix, after=marker, limit=limit + 1)
         has_more = len(blobs) > limit
-        body = _listing(
+        body = list_blobs_document(
             f"{call.request.url.origin()}/",
             call.container,
             blobs[:limit],
@@ -227,7 +230,7 @@ class BlobService:
 
     async def _put_block_list(self, call: _Call) -> web.Response:
         self._check_write(call)
-        block_ids = _parse_block_list(await call.request.read())
+        block_ids = parse_block_list(await call.request.read())
         content = self._store.staged_blocks(call.container, call.blob, block_ids)
         return self._put(call, content, blocks=len(block_ids))
 
@@ -316,11 +319,11 @@ def _choose(call: _Call, operations: Mapping[tuple[str, str, str], _Handler]) ->
 
 
 def _container_headers(container: ContainerProperties) -> dict[str, str]:
-    return {"ETag": container.etag, "Last-Modified": _http_date(container.modified)}
+    return {"ETag": container.etag, "Last-Modified": http_date(container.modified)}
 
 
 def _version_headers(blob: BlobProperties) -> dict[str, str]:
-    return {"ETag": blob.etag, "Last-Modified": _http_date(blob.modified)}
+    return {"ETag": blob.etag, "Last-Modified": http_date(blob.modified)}
 
 
 def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, str]:
@@ -329,7 +332,7 @@ def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, s
         "Accept-Ranges": "bytes",
         "Content-Type": blob.content_type,
         "x-ms-blob-type": blob.kind,
-        "x-ms-creation-time": _http_date(blob.created),
+        "x-ms-creation-time": http_date(blob.created),
         "x-ms-server-encrypted": "true",
     }
     if blob.kind == APPEND_BLOB:
@@ -384,63 +387,3 @@ def _block_id(text: str) -> str:
     if not 1 <= len(decoded) <= 64:
         raise StorageError("InvalidQueryParameterValue")
     return text
-
-
-def _parse_block_list(body: bytes) -> list[str]:
-    # A DOCTYPE is the door to entities that expand without bound; a block list has none.
-    if b"<!" in body:
-        raise StorageError("InvalidXmlDocument")
-    try:
-        root = ElementTree.fromstring(body)
-    except (ElementTree.ParseError, ValueError, LookupError):
-        raise StorageError("InvalidXmlDocument") from None
-    return [(block.text or "").strip() for block in root]
-
-
-def _listing(
-    service: str,
-    container: str,
-    blobs: Iterable[BlobProperties],
-    *,
-    request: Mapping[str, str],
-    next_marker: str,
-    with_metadata: bool,
-) -> str:
-    """The XML of List Blobs, in the elements that azure-storage-blob reads."""
-    root = ElementTree.Element(
-        "EnumerationResults", {"ServiceEndpoint": service, "ContainerName": container}
-    )
-    _add_text(root, request)
-    parent = ElementTree.SubElement(root, "Blobs")
-    for blob in blobs:
-        element = ElementTree.SubElement(parent, "Blob")
-        _add_text(element, {"Name": blob.name})
-        _add_text(ElementTree.SubElement(element, "Properties"), _listed_properties(blob))
-        if with_metadata:
-            _add_text(ElementTree.SubElement(element, "Metadata"), blob.metadata)
-    _add_text(root, {"NextMarker": next_marker})
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
-
-
-def _listed_properties(blob: BlobProperties) -> dict[str, str]:
-    return {
-        "Creation-Time": _http_date(blob.created),
-        "Last-Modified": _http_date(blob.modified),
-        "Etag": blob.etag.strip('"'),
-        "Content-Length": str(blob.size),
-        "Content-Type": blob.content_type,
-        "Content-Encoding": blob.content_encoding,
-        "BlobType": blob.kind,
-        "LeaseStatus": "unlocked",
-        "LeaseState": "available",
-        "ServerEncrypted": "true",
-    }
-
-
-def _add_text(parent: ElementTree.Element, children: Mapping[str, str]) -> None:
-    for name, text in children.items():
-        ElementTree.SubElement(parent, name).text = text
-
-
-def _http_date(time: float) -> str:
-    return formatdate(time, usegmt=True)
