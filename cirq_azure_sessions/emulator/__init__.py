@@ -1,4 +1,39 @@
-"""An Azure Quantum workspace on loopback HTTP."""
+"""An Azure Quantum workspace on loopback HTTP, for rehearsals and tests.
+
+    with EmulatorServer() as server:
+        workspace = server.workspace()            # an unmodified azure.quantum.Workspace
+        ...
+        server.clock.advance(600)                 # sessions time out
+        server.faults.add("submit", status=503)   # the next submission fails
+        server.requests["job"]                    # how often a job was asked for
+
+Its ground truth is recorded traffic of the service, which `tests/test_emulator_conformance.py`
+replays request by request. What still differs there, by the name that the test gives it:
+
+`older-service`
+    One recording is of a service of early 2025, under the name of a later API version: without
+    `jobPriority` and `lastModifiedTime`, with signed addresses in lists, and with the jobs of a
+    session oldest first. The emulator goes by the version that the client names.
+`sweep`
+    An idle session was found out 2 to 113 s late. The emulator finds it out at once, unless it is
+    `realistic`; when exactly is chance in either.
+`catalogue`
+    Providers and targets came and went between the recordings. The emulator has them all, each with
+    the status page that was recorded last.
+
+What the recordings do not show, and the emulator decides:
+
+- A second PUT of a job or session answers what is there. A session that was closed takes no jobs,
+  though its last ones may still run; one that fails under Abort cancels those it has.
+- Submissions to an unknown or unavailable target and malformed requests are refused with 400, an
+  unknown session or job with 404, jobs beyond the limit on concurrency with 429, beyond a quota
+  with 403.
+- Any subscription, resource group and workspace name in the path will do: the key tells who comes.
+- The fields of `2026-01-15-preview`, which nobody recorded, are those of 2025 and, from the SDK's
+  source, `priority`, `usage`, `lastUpdatedTime` and a session's `tags`.
+- Queue times and noise of hardware targets are made up, within reason; see `pacing` and
+  `programs.noise`.
+"""
 
 from __future__ import annotations
 
