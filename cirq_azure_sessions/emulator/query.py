@@ -197,8 +197,9 @@ class _FilterParser:
         if field in ("Name", "CreationTime"):
             return lambda read: compare(read(field), value)
         # The rest are the service's own words, whose case varies between its versions.
-        folded = str(value).lower()
-        return lambda read: compare(str(read(field)).lower(), folded)
+        fold = _letters if field == "State" else str.lower
+        wanted = fold(str(value))
+        return lambda read: compare(fold(str(read(field))), wanted)
 
     def _field(self) -> str:
         field = _FIELD_NAMES.get(self._take("word").lower())
@@ -210,10 +211,7 @@ class _FilterParser:
         if field == "CreationTime":
             kind, text = self._take_any()
             return _parse_time(text[1:-1] if kind == "string" else text)
-        value = self._take("string")[1:-1].replace("''", "'")
-        # From Python 3.11 on the SDK writes a status given as an enum by its Python name:
-        # State eq 'JobStatus.SUCCEEDED'.
-        return value.rpartition(".")[2].replace("_", "") if field == "State" else value
+        return self._take("string")[1:-1].replace("''", "'")
 
     def _take(self, kind: str) -> str:
         found, text = self._take_any()
@@ -245,6 +243,15 @@ class _FilterParser:
 
     def _error(self) -> QueryError:
         return QueryError(f"The filter is not understood from its part {self._position + 1} on.")
+
+
+def _letters(state: str) -> str:
+    """A state without case and signs.
+
+    From Python 3.11 on the SDK writes a state that it is given as an enum by its Python name, as in
+    `State eq 'SessionStatus.FAILURE_S_'`.
+    """
+    return re.sub("[^a-z]", "", state.rpartition(".")[2].lower())
 
 
 def _tokenize(text: str) -> list[tuple[str, str]]:

@@ -1,0 +1,166 @@
+"""The language of lists: every form the SDK writes, and nothing that it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cirq_azure_sessions.emulator.query import (
+    FIELDS,
+    ListQuery,
+    QueryError,
+    parse_filter,
+    parse_query,
+    select,
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    number: int
+    name: str
+    state: str
+
+    def read(self, field: str) -> Any:
+        values = {
+            "Name": self.name,
+            "State": self.state,
+            "Target": "ionq.simulator",
+            "ProviderId": "ionq",
+            "ItemType": "Job",
+            "JobType": "QuantumComputing",
+            "CreationTime": datetime(2024, 4, 1, tzinfo=UTC).timestamp() + self.number,
+        }
+        return values[field]
+
+
+def read(item: Item, field: str) -> Any:
+    return item.read(field)
+
+
+SUCCEEDED = Item(0, "Job 1", "Succeeded")
+FAILED = Item(1, "Other's job", "Failed")
+FAILURES = Item(2, "Job 3", "Failure(s)")
+
+
+@pytest.mark.parametrize(
+    ("text", "matching"),
+    [
+        ("startswith(Name, 'Job')", [SUCCEEDED, FAILURES]),
+        ("startswith(Name, 'Other''s')", [FAILED]),
+        ("(State eq 'Succeeded')", [SUCCEEDED]),
+        ("(State eq 'Succeeded' or State eq 'Failed')", [SUCCEEDED, FAILED]),
+        # What Python 3.11 and later make of an enum in the SDK.
+        ("(State eq 'JobStatus.SUCCEEDED')", [SUCCEEDED]),
+        ("(State eq 'SessionStatus.FAILURE_S_')", [FAILURES]),
+        ("(State eq 'Failure(s)')", [FAILURES]),
+        ("(ItemType eq 'Session')", []),
+        ("(JobType eq 'QuantumComputing') and (State eq 'Failed')", [FAILED]),
+        ("(ProviderId eq 'IonQ' or ProviderId eq 'rigetti')", [SUCCEEDED, FAILED, FAILURES]),
+        ("(Target eq 'ionq.test' or Target eq 'ionq.qpu')", []),
+        ("CreationTime ge 2024-04-01 and CreationTime le 2024-04-01", [SUCCEEDED]),
+        ("CreationTime gt 2024-04-01T00:00:01Z", [FAILURES]),
+        ("CreationTime ge 2024-04-02", []),
+        ("startswith(Name, 'Job') and (State ne 'Succeeded')", [FAILURES]),
+    ],
+)
+def test_filters_that_the_sdk_writes(text: str, matching: list[Item]) -> None:
+    matches = parse_filter(text)
+    assert [item for item in (SUCCEEDED, FAILED, FAILURES) if matches(item.read)] == matching
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Name",
+        "Name eq",
+        "Name eq Job",
+        "Name like 'Job'",
+        "Colour eq 'red'",
+        "startswith(CreationTime, 'Job')",
+        "endswith(Name, 'Job')",
+        "startswith(Name, 'it's')",
+        "(State eq 'Failed'",
+        "State eq 'Failed')",
+        "State eq 'Failed' State eq 'Failed'",
+        "CreationTime ge yesterday",
+        "CreationTime ge 2024-13-01",
+        "Name eq 'a' and",
+        "Name eq 'a' ; drop",
+        "(" * 500 + "Name eq 'a'" + ")" * 500,
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(QueryError):
+        parse_filter(text)
+
+
+@given(st.text())
+def test_any_text_is_a_filter_or_refused(text: str) -> None:
+    try:
+        matches = parse_filter(text)
+    except QueryError:
+        return
+    assert matches(SUCCEEDED.read) in (True, False)
+
+
+@given(st.dictionaries(st.sampled_from(["filter", "orderby", "skip", "top"]), st.text()))
+def test_any_parameters_are_a_query_or_refused(parameters: dict[str, str]) -> None:
+    try:
+        query = parse_query(parameters)
+    except QueryError:
+        return
+    assert query.skip >= 0
+    assert 1 <= query.top <= 100
+
+
+@pytest.mark.parametrize("orderby", ["Colour asc", "Name upwards", "Name asc asc", "asc"])
+def test_an_unknown_order_is_refused(orderby: str) -> None:
+    with pytest.raises(QueryError):
+        parse_query({"orderby": orderby})
+
+
+ITEMS = [Item(number, f"{number % 7}", "Waiting") for number in range(250)]
+
+
+def turn_pages(query: ListQuery, *, newest_first: bool = False) -> list[Item]:
+    found: list[Item] = []
+    has_more = True
+    while has_more:
+        page, has_more = select(ITEMS, query, read, newest_first=newest_first)
+        assert len(page) <= query.top
+        found += page
+        parameters = dict(part.split("=") for part in query.next_query("v").split("&"))
+        query = parse_query({**query.texts, **{k: parameters[k] for k in ("skip", "top")}})
+    return found
+
+
+@given(top=st.integers(1, 120), newest_first=st.booleans(), matching=st.booleans())
+def test_pages_show_every_item_once_and_in_order(
+    top: int, newest_first: bool, matching: bool
+) -> None:
+    texts = {"filter": "CreationTime ge 2024-04-01"} if matching else {}
+    found = turn_pages(parse_query({"top": str(top), **texts}), newest_first=newest_first)
+    assert found == (ITEMS[::-1] if newest_first else ITEMS)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("direction", ["asc", "desc", ""])
+def test_every_field_sorts_both_ways(field: str, direction: str) -> None:
+    found = turn_pages(parse_query({"orderby": f"{field} {direction}".strip()}))
+    values = [item.read(field) for item in found]
+    assert values == sorted(values, reverse=direction == "desc")
+    assert sorted(item.number for item in found) == list(range(250))
+
+
+def test_the_link_to_the_next_page_repeats_the_question() -> None:
+    query = parse_query({"filter": "startswith(Name, 'a b')", "orderby": "Name desc", "top": "10"})
+    assert query.next_query("2025-12-01-preview") == (
+        "api-version=2025-12-01-preview&filter=startswith%28Name%2C%20%27a%20b%27%29"
+        "&orderby=Name%20desc&skip=10&top=10"
+    )
