@@ -76,8 +76,9 @@ def _installed() -> str:
         command += ["--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=30000"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if result.returncode != 0:
-            reason = result.stderr.strip().splitlines()[-1:] or ["npm gives no reason"]
-            pytest.skip(f"npm cannot install Azurite: {reason[0]}")
+            # npm's first word on an error is its code, such as ENOTFOUND.
+            errors = [line for line in result.stderr.splitlines() if line.startswith("npm err")]
+            pytest.skip(f"Azurite cannot be installed: {errors[:1] or 'npm gives no reason'}")
         if not home.exists():
             Path(scratch).rename(home)
             Path(scratch).mkdir()
