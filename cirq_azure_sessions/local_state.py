@@ -119,9 +119,9 @@ class Ledger:
         self.unfinished: dict[str, JobRecord] = {}
         # How many jobs are due by the clock while their program is still running.
         self.overdue = 0
-        # How many jobs have ended; and how many had when a page was last shown, by its `skip`.
+        # How many jobs have ended; and how many had when a page was last shown, by page and viewer.
         self.ended = 0
-        self.shown: dict[int, int] = {}
+        self.shown: dict[tuple[int, int], int] = {}
         self.waiters: set[asyncio.Future[None]] = set()
 
     @property

@@ -222,18 +222,18 @@ class LocalWorkspace:
         self, session_id: str, *, skip: int = 0, wait: float = 0.0
     ) -> Sequence[Job]:
         ledger = self._session(session_id).ledger
+        # Whoever looks again at the same page, from the same event loop, waits for what is new.
+        look = (skip, id(asyncio.get_running_loop()))
+        known = ledger.shown.get(look, 0)
         if wait > 0:
             await self._wait_for_news(
-                ledger,
-                lambda: ledger.ended != ledger.shown.get(skip, 0),
-                lambda: ledger.is_late,
-                wait,
+                ledger, lambda: ledger.ended > known, lambda: ledger.is_late, wait
             )
         else:
             await self._let_finish(ledger, lambda: ledger.is_late)
         with self._deciding() as now:
             if wait > 0:
-                ledger.shown[skip] = ledger.ended
+                ledger.shown[look] = ledger.ended
             end = max(len(ledger.jobs) - skip, 0)
             page = ledger.jobs[max(end - JOBS_PER_PAGE, 0) : end]
             return [job.describe(self._epoch, now) for job in reversed(page)]

@@ -709,6 +709,12 @@ class TestLists:
         assert [job.status for job in jobs] == [JobStatus.WAITING]
         assert scene.clock.monotonic() == pytest.approx(30)
 
+    def test_of_one_job_waits_on_the_clock_where_nothing_happens(self, scene: Scene) -> None:
+        scene.queue.hold()
+        job = scene.submit(scene.open())
+        assert scene.run(scene.workspace.get_job(job.id, wait=30)).status is JobStatus.WAITING
+        assert scene.clock.monotonic() == pytest.approx(30)
+
     def test_name_the_targets(self, scene: Scene) -> None:
         targets = {target.id: target for target in scene.run(scene.workspace.list_targets())}
 
