@@ -1,8 +1,8 @@
 """Waiting for many jobs of a session with few requests.
 
 One watcher polls for all jobs of its session: a list request shows a hundred of them at once. How
-long it waits between two requests follows the jobs: a fraction of the time that they have been
-running, or that such jobs usually take.
+long it waits between two requests follows the jobs: how long such jobs usually take, and for how
+long these have been running.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ T = TypeVar("T")
 
 _SHORTEST_DELAY = 0.05
 _LONGEST_DELAY = 30.0
-# A result is seen at most this fraction of its job's duration too late.
-_PATIENCE = 0.25
+# The watcher looks a little before jobs are expected to end, then again in short steps. Once it has
+# seen some end it waits longer, so that the next look shows many. Jobs that are overdue are looked
+# for less and less often. All as fractions: of the usual duration, and of the time overdue.
+_EARLY = 0.95
+_STEP = 0.05
+_STEP_AFTER_ENDS = 0.25
+_STEP_OVERDUE = 0.25
 # Looking up so few jobs one by one is no more work than turning pages for them.
 _FEW_JOBS = 3
 
 
 class JobPace:
-    """How long jobs of a target take from submission to end: the median of the latest ones."""
+    """How long jobs of a target take from submission to end, and when to look for their ends."""
 
     def __init__(self) -> None:
         self._durations: deque[float] = deque(maxlen=32)
@@ -40,10 +45,25 @@ class JobPace:
         """Takes note of one job's duration, in seconds."""
         self._durations.append(duration)
 
-    def delay(self, ages: Iterable[float]) -> float:
-        """Seconds to wait before asking again about unfinished jobs of these ages, in seconds."""
-        typical = statistics.median(self._durations) if self._durations else 0.0
-        delay = _PATIENCE * max(typical, statistics.median(ages))
+    def delay(self, ages: Iterable[float], *, after_ends: bool = False) -> float:
+        """How long to wait before asking again about unfinished jobs.
+
+        Args:
+            ages: Since when each of them has been submitted, in seconds.
+            after_ends: Whether the last look saw jobs end.
+
+        Returns:
+            Seconds, between a twentieth of one and thirty.
+        """
+        ages = sorted(ages)
+        usual = statistics.median(self._durations) if self._durations else 0.0
+        until_first_end = _EARLY * usual - ages[-1]
+        if until_first_end > 0:
+            delay = until_first_end
+        else:
+            overdue = statistics.median(ages) - usual
+            step = _STEP_AFTER_ENDS if after_ends else _STEP
+            delay = max(step * usual, _STEP_OVERDUE * overdue)
         return min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY)
 
 
@@ -67,12 +87,14 @@ class JobWatcher:
         self._clock = clock
         self._pace = pace
         # State: the future and the time of submission of each job that is waited for; the task that
-        # polls while there are any; the request under way, and when its waiting ends.
+        # polls while there are any; the request under way, and when its waiting ends; and whether
+        # the last look saw jobs end.
         self._waiting: dict[str, asyncio.Future[Job]] = {}
         self._since: dict[str, float] = {}
         self._polling: asyncio.Task[None] | None = None
         self._answer: asyncio.Task[Any] | None = None
         self._answer_due = 0.0
+        self._saw_ends = False
 
     @property
     def is_idle(self) -> bool:
@@ -127,7 +149,9 @@ class JobWatcher:
         """Waits as long as seems right, then asks once about all jobs."""
         asked = set(self._waiting)
         now = self._clock.monotonic()
-        delay = self._pace.delay(now - self._since[job_id] for job_id in asked)
+        ages = [now - self._since[job_id] for job_id in asked]
+        delay = self._pace.delay(ages, after_ends=self._saw_ends)
+        self._saw_ends = False
         if self._session_id is None or len(asked) == 1:
             await self._first_answer(delay, self._look_up(asked, wait=delay))
             return
@@ -191,6 +215,7 @@ class JobWatcher:
             future.set_exception(outcome)
         else:
             self._pace.learn(self._clock.monotonic() - self._since[job_id])
+            self._saw_ends = True
             future.set_result(outcome)
         self._forget(job_id)
 

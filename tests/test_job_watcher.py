@@ -149,9 +149,20 @@ def test_a_new_job_cuts_a_long_wait_short():
 @given(
     durations=st.lists(st.floats(0, 1e5), max_size=40),
     ages=st.lists(st.floats(0, 1e5), min_size=1, max_size=40),
+    after_ends=st.booleans(),
 )
-def test_delays_stay_between_a_twentieth_of_a_second_and_half_a_minute(durations, ages):
+def test_delays_stay_between_a_twentieth_of_a_second_and_half_a_minute(durations, ages, after_ends):
     pace = JobPace()
     for duration in durations:
         pace.learn(duration)
-    assert 0.05 <= pace.delay(ages) <= 30.0
+    assert 0.05 <= pace.delay(ages, after_ends=after_ends) <= 30.0
+
+
+def test_once_durations_are_known_the_first_look_is_when_jobs_are_about_to_end():
+    pace = JobPace()
+    for _ in range(5):
+        pace.learn(10.0)
+    assert pace.delay([0.0, 1.0]) == pytest.approx(8.5)
+    assert pace.delay([9.6]) == pytest.approx(0.5)
+    assert pace.delay([9.6, 9.6], after_ends=True) == pytest.approx(2.5)
+    assert pace.delay([50.0]) == pytest.approx(10.0)

@@ -1,0 +1,1 @@
+"""Figures of this package beside the plain SDK, measured in one run: `python -m benchmarks`."""

@@ -1,0 +1,75 @@
+"""`python -m benchmarks`: measures, prints a table, and fails if a ratio or a count is missed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figure import Figure
+from benchmarks.measurements import MEASUREMENTS, Effort
+
+_RESULTS = Path(__file__).parent / "results"
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Less work, under a minute; no pictures.")
+@click.option("--only", help="Only the measurements whose name holds this text.")
+@click.option("--plots/--no-plots", default=None, help="Draw the pictures of the README.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=_RESULTS, help="Where files are written."
+)
+def main(quick: bool, only: str | None, plots: bool | None, output: Path) -> None:
+    """Measure this package beside the plain SDK, against an emulator in a process of its own."""
+    console = Console()
+    machine = _machine()
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    figures: list[Figure] = []
+    for measure in MEASUREMENTS:
+        if only and only not in measure.__name__:
+            continue
+        with console.status(measure.__name__.replace("_", " ")):
+            figures += measure(Effort(quick))
+    console.print(_table(figures))
+    output.mkdir(parents=True, exist_ok=True)
+    report = {"machine": machine, "quick": quick, "figures": [each.as_json() for each in figures]}
+    (output / "benchmarks.json").write_text(json.dumps(report, indent=2) + "\n")
+    if plots or (plots is None and not quick and not only):
+        from benchmarks.plots import draw
+
+        console.print("Drawn:", *map(str, draw(output)))
+    missed = [each.name for each in figures if each.decides and not each.is_met]
+    if missed:
+        console.print("Missed:", "; ".join(missed))
+        sys.exit(1)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "azure-quantum": version("azure-quantum"),
+        "cirq": version("cirq-core"),
+        "cirq-azure-sessions": version("cirq-azure-sessions"),
+    }
+
+
+def _table(figures: list[Figure]) -> Table:
+    table = Table("figure", "value", "unit", "bound", "", "detail")
+    for each in figures:
+        mark = "" if not each.bound else "met" if each.is_met else "MISSED"
+        table.add_row(each.name, f"{each.value:.3g}", each.unit, each.bound, mark, each.detail)
+    return table
+
+
+if __name__ == "__main__":
+    main()

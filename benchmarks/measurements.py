@@ -1,0 +1,388 @@
+"""What is measured, each against its peer or its floor in the same run.
+
+A measurement is a function that takes how much work to do and yields figures. Times are compared
+with each other only if they were taken in turn; of repeated ones the median counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import cirq
+
+from benchmarks.figure import Figure
+from benchmarks.peers import service_run_loop, target_submit_loop
+from benchmarks.programs import ansatz, heavy, rabi, sweep
+from benchmarks.service import Service
+from cirq_azure_sessions import AzureSessionSampler, SessionPool
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import TranslationOptions
+
+__all__ = ["MEASUREMENTS", "Effort", "floor", "timed_sweep"]
+
+TARGET = "ionq.simulator"
+LATENCY = 0.05
+JOB_TIME = 0.2
+CONNECTIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work to do.
+
+    Attributes:
+        is_quick: Whether to keep the whole run under a minute.
+    """
+
+    is_quick: bool
+
+    def of(self, full: int, quick: int) -> int:
+        """The size of a piece of work."""
+        return quick if self.is_quick else full
+
+
+def floor(latency: float, job_time: float) -> float:
+    """Seconds of any sweep at the least: container, upload, submit, job, status, download."""
+    return 5 * latency + job_time
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def timed_sweep(service: Service, points: int) -> float:
+    """Seconds of a sweep of ours in a pool of its own, its session opened on the way."""
+    with SessionPool(service.workspace()) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+        return seconds(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100))
+
+
+def wall_and_requests(effort: Effort) -> Iterator[Figure]:
+    """Fifty points behind a network, beside the SDK's two ways."""
+    points, peers = 50, effort.of(50, 3)
+    with Service(latency=LATENCY, job_time=JOB_TIME) as service:
+        timed_sweep(service, 2)
+        ours = statistics.median(timed_sweep(service, points) for _ in range(effort.of(7, 3)))
+        service.forget()
+        timed_sweep(service, points)
+        counts = service.requests()
+        # The SDK's loops take as long for each point as for the one before.
+        scale = points / peers
+        run = scale * seconds(lambda: service_run_loop(service.workspace(), rabi(), sweep(peers)))
+        submit = scale * seconds(
+            lambda: target_submit_loop(service.workspace(), rabi(), sweep(peers))
+        )
+    least = floor(LATENCY, JOB_TIME)
+    yield Figure(
+        "wall of 50 points, to the floor",
+        ours / least,
+        "times",
+        at_most=1.5,
+        decides=not effort.is_quick,
+        detail=f"{ours:.2f} s, floor {least:.2f} s",
+    )
+    yield Figure(
+        "AzureQuantumService.run loop, to ours",
+        run / ours,
+        "times",
+        at_least=effort.of(80, 40),
+        detail=f"{run:.1f} s" + (f" (from {peers} points)" if peers != points else ""),
+    )
+    yield Figure(
+        "target.submit in a session, to ours",
+        submit / ours,
+        "times",
+        at_least=effort.of(10, 5),
+        detail=f"{submit:.1f} s" + (f" (from {peers} points)" if peers != points else ""),
+    )
+    session = counts.by_route.get("open", 0) + counts.by_route.get("close", 0)
+    yield Figure(
+        "requests a point, 50 points",
+        (counts.total - session) / points,
+        "requests",
+        at_most=4.2,
+        detail=f"{counts.total} requests, {session} of them for the session",
+    )
+    yield Figure(
+        "TCP connections, 50 points", counts.connections, "connections", at_most=CONNECTIONS
+    )
+
+
+def many_points(effort: Effort) -> Iterator[Figure]:
+    """A thousand points: polls shared, connections kept from sweep to sweep."""
+    points = effort.of(1000, 400)
+    service = Service(latency=LATENCY, job_time=JOB_TIME)
+    with service, SessionPool(service.workspace()) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+        sampler.run_sweep(rabi(), sweep(200), repetitions=100)
+        service.forget()
+        sampler.run_sweep(rabi(), sweep(points), repetitions=100)
+        counts = service.requests()
+    yield Figure(
+        f"requests a point, {points} points",
+        counts.total / points,
+        "requests",
+        at_most=4.05 if points >= 1000 else 4.1,
+        detail=f"{counts.total} requests",
+    )
+    yield Figure(
+        "new TCP connections of a second sweep", counts.connections, "connections", at_most=0
+    )
+
+
+def client_cpu(effort: Effort) -> Iterator[Figure]:
+    """Processor time of the client, with no network in the way."""
+    points, peers = effort.of(500, 300), effort.of(40, 15)
+    with Service() as service:
+        with SessionPool(service.workspace()) as pool:
+            sampler = AzureSessionSampler(TARGET, pool=pool)
+            sampler.run_sweep(rabi(), sweep(100), repetitions=100)
+            ours = statistics.median(
+                _cpu(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100)) / points
+                for _ in range(3)
+            )
+        workspace = service.workspace()
+        target_submit_loop(workspace, rabi(), sweep(2))
+        peer = _cpu(lambda: target_submit_loop(workspace, rabi(), sweep(peers))) / peers
+    yield Figure(
+        "client CPU a point",
+        1e3 * ours,
+        "ms",
+        at_most=3.0,
+        decides=False,
+        detail=f"goal 1.5 ms; {points} points",
+    )
+    yield Figure(
+        "client CPU of target.submit, to ours",
+        peer / ours,
+        "times",
+        at_least=effort.of(8, 4),
+        detail=f"{1e3 * peer:.1f} ms a point",
+    )
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def growth(effort: Effort) -> Iterator[Figure]:
+    """Whether a point of a large sweep costs what a point of a small one costs."""
+    small, large = effort.of(1000, 300), effort.of(10_000, 1500)
+    with Service() as service, SessionPool(service.workspace()) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+        _consume(sampler, small)
+        first = _consume(sampler, small)
+        many = _consume(sampler, large)
+        second = _consume(sampler, small)
+        memory = _peak(lambda: _consume(sampler, large)) / large
+    few = (first + second) / 2
+    yield Figure(
+        f"time a point, {large} points to {small}",
+        (many / large) / (few / small),
+        "times",
+        at_most=1.15,
+        decides=not effort.is_quick,
+        detail=f"{1e3 * many / large:.2f} ms to {1e3 * few / small:.2f} ms",
+    )
+    yield Figure(f"memory a point of a stream, {large} points", memory / 1024, "KB", at_most=20)
+
+
+def _consume(sampler: AzureSessionSampler, points: int) -> float:
+    def work() -> None:
+        for _ in sampler.stream_sweep(rabi(), sweep(points), repetitions=100):
+            pass
+
+    return seconds(work)
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """Bytes that Python allocated at the peak of the work, beyond what stood before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def translation(effort: Effort) -> Iterator[Figure]:
+    """A circuit compiled once for the sweep, beside one resolved and translated at each point."""
+    points = effort.of(200, 60)
+    circuit = ansatz()
+    resolvers = list(sweep(points))
+    options = TranslationOptions(TARGET, seed=(1,))
+    format_ = format_for(TARGET)
+
+    def once() -> list[bytes]:
+        jobs = format_.translate(circuit, resolvers, 100, options)
+        return [jobs.job(index).payload for index in range(points)]
+
+    def each() -> list[bytes]:
+        return [
+            format_.translate(
+                cirq.resolve_parameters(circuit, resolver), [cirq.ParamResolver({})], 100, options
+            )
+            .job(0)
+            .payload
+            for resolver in resolvers
+        ]
+
+    same = once() == each()
+    ratio = statistics.median(seconds(each) / seconds(once) for _ in range(3))
+    yield Figure(
+        "resolve and serialize each point, to compile once",
+        ratio,
+        "times",
+        at_least=10,
+        detail="10 qubits, 100 gates",
+    )
+    yield Figure("payloads that differ between the two", 0 if same else 1, "payloads", at_most=0)
+
+
+def throttled(effort: Effort) -> Iterator[Figure]:
+    """A service that takes eight jobs at once and refuses more with 429."""
+    points, job_time, limit = 200, effort.of(2, 1) * 0.25, 8
+    service = Service(job_time=job_time, max_concurrent_jobs=limit)
+    with service, SessionPool(service.workspace()) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+        wall = seconds(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100))
+        counts = service.requests()
+    least = points / limit * job_time
+    yield Figure(
+        "wall under a limit of 8 jobs, to the limit",
+        wall / least,
+        "times",
+        at_most=1.1,
+        decides=not effort.is_quick,
+        detail=f"{wall:.1f} s, {least:.1f} s at least",
+    )
+    yield Figure(
+        "requests under the limit, to the least possible",
+        counts.total / (4 * points),
+        "times",
+        at_most=1.3,
+        detail=f"{counts.total} requests for {points} points",
+    )
+
+
+def local(effort: Effort) -> Iterator[Figure]:
+    """`local.simulator` beside the simulator itself, and over two processes."""
+    circuit, points = heavy(), effort.of(24, 8)
+    simulator = cirq.Simulator()
+    with AzureSessionSampler("local.simulator") as sampler:
+        sampler.run_sweep(circuit, sweep(1), repetitions=10)
+        ratio = statistics.median(
+            seconds(lambda: sampler.run_sweep(circuit, sweep(points), repetitions=100))
+            / seconds(lambda: simulator.run_sweep(circuit, sweep(points), repetitions=100))
+            for _ in range(effort.of(9, 5))
+        )
+    yield Figure(
+        "local.simulator, more than cirq.Simulator",
+        100 * (ratio - 1),
+        "%",
+        at_most=2,
+        decides=False,
+        detail="median of pairs",
+    )
+    with (
+        ProcessPoolExecutor(2) as executor,
+        AzureSessionSampler("local.simulator", executor=executor) as sampler,
+    ):
+        sampler.run_sweep(circuit, sweep(4), repetitions=10)
+        more = 4 * points
+        speedup = statistics.median(
+            seconds(lambda: simulator.run_sweep(circuit, sweep(more), repetitions=100))
+            / seconds(lambda: sampler.run_sweep(circuit, sweep(more), repetitions=100))
+            for _ in range(3)
+        )
+    yield Figure("speed of two processes, to one", speedup, "times", at_least=1.7, decides=False)
+
+
+def imports(effort: Effort) -> Iterator[Figure]:
+    """What importing costs, in fresh interpreters, in turn."""
+    runs = effort.of(9, 3)
+    ratios = [
+        _python("import cirq, cirq_azure_sessions") / _python("import cirq") for _ in range(runs)
+    ]
+    yield Figure(
+        "import, more than import cirq",
+        100 * (statistics.median(ratios) - 1),
+        "%",
+        at_most=5,
+        decides=False,
+    )
+    helps = [
+        _python("from cirq_azure_sessions.cli import main; main(['--help'])") for _ in range(runs)
+    ]
+    yield Figure(
+        "cirq-azure-sessions --help", statistics.median(helps), "s", at_most=0.3, decides=False
+    )
+    probe = (
+        "import sys; from cirq_azure_sessions.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: sys.exit('cirq' in sys.modules)"
+    )
+    imported = subprocess.run([sys.executable, "-c", probe], capture_output=True, check=False)
+    yield Figure("--help imports cirq", imported.returncode, "times", at_most=0)
+
+
+def _python(code: str) -> float:
+    return seconds(
+        lambda: subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    )
+
+
+def pool_session(effort: Effort) -> Iterator[Figure]:
+    """`pool.session(target)` on an open session, from one thread and from 32."""
+    calls = effort.of(100_000, 20_000)
+    with SessionPool() as pool:
+        pool.session("local.simulator")
+
+        def use(times: int) -> None:
+            for _ in range(times):
+                pool.session("local.simulator")
+
+        alone = seconds(lambda: use(calls)) / calls
+        threads = [threading.Thread(target=use, args=(calls // 32,)) for _ in range(32)]
+
+        def together() -> None:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        crowded = seconds(together) / calls
+    yield Figure("pool.session on an open session", 1e6 * alone, "us", at_most=10, decides=False)
+    yield Figure(
+        "the same from 32 threads, to one",
+        crowded / alone,
+        "times",
+        at_most=5,
+        decides=False,
+        detail=f"{1e6 * crowded:.1f} us a call",
+    )
+
+
+MEASUREMENTS: tuple[Callable[[Effort], Iterator[Figure]], ...] = (
+    wall_and_requests,
+    many_points,
+    client_cpu,
+    growth,
+    translation,
+    throttled,
+    local,
+    imports,
+    pool_session,
+)

@@ -1,0 +1,94 @@
+"""The emulated service, in a process of its own, as the measurements see it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+from azure.core.credentials import AzureKeyCredential
+from azure.quantum import Workspace
+
+from cirq_azure_sessions.emulator.requests import RequestCounts
+
+__all__ = ["Service"]
+
+
+class Service:
+    """An `EmulatorServer` in another process, so that its work is not counted as the client's.
+
+    Args:
+        latency: Seconds that the server lets every request wait.
+        job_time: Seconds that a job takes.
+        max_concurrent_jobs: How many unfinished jobs it accepts; more are refused with 429.
+    """
+
+    def __init__(
+        self,
+        *,
+        latency: float = 0.0,
+        job_time: float = 0.0,
+        max_concurrent_jobs: int | None = None,
+    ) -> None:
+        self._options = {
+            "latency": latency,
+            "job_time": job_time,
+            "max_concurrent_jobs": max_concurrent_jobs,
+        }
+
+    def __enter__(self) -> Service:
+        # A fresh interpreter: a forked one would share the client's threads and connections.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._options), daemon=True)
+        self._process.start()
+        self._address = self._pipe.recv()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ask("stop")
+        self._process.join()
+
+    def workspace(self) -> Workspace:
+        """A new, unmodified `azure.quantum.Workspace` connected to the service."""
+        endpoint, key, resource_id = self._address
+        return Workspace(
+            resource_id=resource_id,
+            location="eastus",
+            credential=AzureKeyCredential(key),
+            _quantum_endpoint=endpoint,
+        )
+
+    def requests(self) -> RequestCounts:
+        """The counts of requests by route, and of TCP connections, since `forget`."""
+        counts: RequestCounts = self._ask("requests")
+        return counts
+
+    def forget(self) -> None:
+        """Begins to count anew."""
+        self._ask("forget")
+
+    def _ask(self, question: str) -> Any:
+        self._pipe.send(question)
+        return self._pipe.recv()
+
+
+def _serve(pipe: Connection, options: dict[str, Any]) -> None:
+    from cirq_azure_sessions.emulator import EmulatorServer
+
+    with EmulatorServer(**options, seed=1) as server:
+        pipe.send((server.endpoint, server.key, server.resource_id))
+        while (question := pipe.recv()) != "stop":
+            if question == "forget":
+                server.requests.clear()
+            # A snapshot of its own is read-only, which cannot be pickled.
+            counts = server.requests.snapshot()
+            pipe.send(replace(counts, by_route=dict(counts.by_route)))
+    pipe.send(None)
