@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import threading
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cirq_azure_sessions.clock import Clock, SystemClock, within
+from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.lane import Lane
+from cirq_azure_sessions.local_live_timeline import REAL_TIME, LiveTimeline
 from cirq_azure_sessions.local_samplers import (
     BUILT_IN_TARGETS,
     Machine,
@@ -28,7 +27,6 @@ from cirq_azure_sessions.local_state import (
     JobDetails,
     JobPace,
     JobRecord,
-    Ledger,
     Outcome,
     ProgramError,
     SessionRecord,
@@ -53,15 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
 
 V = TypeVar("V")
-V_co = TypeVar("V_co", covariant=True)
 
 # Runs a job of some target and returns its output; called on a worker thread.
 Backend = Callable[[JobRequest], Any]
-
-# Programs run in real time, whatever the workspace's clock: one that takes less than this many
-# seconds is as good as instant.
-_REAL_TIME = SystemClock()
-_MOMENT = 1.0
 
 
 class LocalWorkspace:
@@ -119,11 +111,6 @@ class LocalWorkspace:
         max_outputs: int = 1_000,
         max_history: int = 100_000,
     ) -> None:
-        self._clock = clock or SystemClock()
-        # Dates follow from ages, so that each operation reads the clock once.
-        self._epoch = self._clock.time() - self._clock.monotonic()
-        # A clock that stands still does so while programs run, too.
-        self._is_manual = getattr(self._clock, "is_manual", False)
         self._session_timeout = session_timeout
         self._pace = pace
         self._cost = cost
@@ -137,9 +124,8 @@ class LocalWorkspace:
         # State: every session and job in time; and the jobs whose output was fetched, oldest first.
         self._timeline = Timeline(session_timeout, timeout_notice, max_history)
         self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
-        # Guards both, and the records in them. It is never held while a program is started or
-        # cancelled, nor while somebody is woken.
-        self._lock = threading.Lock()
+        # Guards both: only looking up an id is done outside of `deciding`.
+        self._live = LiveTimeline(self._timeline, clock or SystemClock())
 
     # Sessions.
 
@@ -153,25 +139,25 @@ class LocalWorkspace:
 
     async def open_session(self, request: SessionRequest) -> Session:
         self._machine(request.target)
-        with self._deciding() as now:
-            return self._timeline.open_session(request, now).describe(self._epoch, now)
+        with self._live.deciding() as now:
+            return self._timeline.open_session(request, now).describe(self._live.epoch, now)
 
     async def get_session(self, session_id: str) -> Session:
         await self.settle(session_id)
-        with self._deciding() as now:
-            return self._session(session_id).describe(self._epoch, now)
+        with self._live.deciding() as now:
+            return self._session(session_id).describe(self._live.epoch, now)
 
     async def close_session(self, session_id: str) -> Session:
         await self.settle(session_id)
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             session = self._session(session_id)
             session.close(now)
-            return session.describe(self._epoch, now)
+            return session.describe(self._live.epoch, now)
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
         """Ends a session, and cancels its jobs, as the service does where something went wrong."""
         session = self._session(session_id)
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             self._timeline.break_off(session, status, now)
 
     async def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
@@ -181,11 +167,11 @@ class LocalWorkspace:
 
     def sessions(self) -> Sequence[Session]:
         """All sessions in the order of their creation, as a view: slices cost what they hold."""
-        return _View(self._deciding, self._timeline.session_order, self._epoch)
+        return self._live.view(self._timeline.session_order)
 
     def top_level_items(self) -> Sequence[Session | Job]:
         """All sessions and the jobs that are in none, in the order of their creation: a view."""
-        return _View(self._deciding, self._timeline.top_level, self._epoch)
+        return self._live.view(self._timeline.top_level)
 
     # Jobs.
 
@@ -195,11 +181,12 @@ class LocalWorkspace:
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         machine = self._machine(request.target)
         if request.session_id is not None:
-            await self._notice_idleness(self._session(request.session_id))
-        with self._deciding() as now:
+            session = self._session(request.session_id)
+            await self._live.notice_idleness(session, self._session_timeout)
+        with self._live.deciding() as now:
             known = self._timeline.jobs.get(request.id)
             job = known or self._accept(request, now)
-            answer = job.describe(self._epoch, now)
+            answer = job.describe(self._live.epoch, now)
         if known is not None:
             return answer
         self._start(job, machine)
@@ -210,13 +197,13 @@ class LocalWorkspace:
         job = self._job(job_id)
         ledger = self._timeline.ledgers(job)[-1]
         if wait > 0:
-            await self._wait_for_news(
+            await self._live.wait_for_news(
                 ledger, lambda: job.final is not None, lambda: job.is_late, wait
             )
         else:
-            await self._let_finish(ledger, lambda: job.is_late)
-        with self._deciding() as now:
-            return job.describe(self._epoch, now)
+            await self._live.let_finish(ledger, lambda: job.is_late)
+        with self._live.deciding() as now:
+            return job.describe(self._live.epoch, now)
 
     async def list_session_jobs(
         self, session_id: str, *, skip: int = 0, wait: float = 0.0
@@ -226,17 +213,17 @@ class LocalWorkspace:
         look = (skip, id(asyncio.get_running_loop()))
         known = ledger.shown.get(look, 0)
         if wait > 0:
-            await self._wait_for_news(
+            await self._live.wait_for_news(
                 ledger, lambda: ledger.ended > known, lambda: ledger.is_late, wait
             )
         else:
-            await self._let_finish(ledger, lambda: ledger.is_late)
-        with self._deciding() as now:
+            await self._live.let_finish(ledger, lambda: ledger.is_late)
+        with self._live.deciding() as now:
             if wait > 0:
                 ledger.shown[look] = ledger.ended
             end = max(len(ledger.jobs) - skip, 0)
             page = ledger.jobs[max(end - JOBS_PER_PAGE, 0) : end]
-            return [job.describe(self._epoch, now) for job in reversed(page)]
+            return [job.describe(self._live.epoch, now) for job in reversed(page)]
 
     async def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
         async for job in self._newest_first(self.jobs(session_id)):
@@ -249,18 +236,18 @@ class LocalWorkspace:
         that are due: `await settle()` first.
         """
         ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
-        return _View(self._deciding, ledger.jobs, self._epoch)
+        return self._live.view(ledger.jobs)
 
     def job_details(self, job_id: str) -> JobDetails:
         """What is known of a job beside its `Job`. `ServiceError.is_missing` if there is none."""
-        with self._deciding() as now:
-            return self._job(job_id).describe_further(self._epoch, now)
+        with self._live.deciding() as now:
+            return self._job(job_id).describe_further(self._live.epoch, now)
 
     async def cancel_job(self, job_id: str) -> Job:
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             job = self._job(job_id)
             self._timeline.cancel(job, now)
-            return job.describe(self._epoch, now)
+            return job.describe(self._live.epoch, now)
 
     async def update_job(
         self,
@@ -273,27 +260,27 @@ class LocalWorkspace:
         """Changes what is given and leaves the rest."""
         changes: dict[str, Any] = {"name": name, "priority": priority}
         changes["tags"] = None if tags is None else tuple(tags)
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             job = self._job(job_id)
             given = {field: value for field, value in changes.items() if value is not None}
             job.request = replace(job.request, **given)
-            return job.describe(self._epoch, now)
+            return job.describe(self._live.epoch, now)
 
     async def change_pace(self, job_id: str, pace: JobPace) -> None:
         """Gives a job that has not begun another pace, counted from now."""
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             self._timeline.change_pace(self._job(job_id), pace, now)
 
     async def delete_job(self, job_id: str) -> None:
         """Cancels the job if it is not over, and forgets it."""
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             job = self._job(job_id)
             self._timeline.cancel(job, now)
             self._timeline.remove(job)
             self._fetched.pop(job_id, None)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
-        with self._deciding():
+        with self._live.deciding():
             record = self._job(job.id)
             has_result = record.final is not None and record.final.has_result
             if not has_result or record.is_forgotten or record.outcome is None:
@@ -308,7 +295,7 @@ class LocalWorkspace:
 
     def forget_output(self, job_id: str) -> None:
         """Drops the program and the output of a job that is over, to save memory."""
-        with self._deciding():
+        with self._live.deciding():
             job = self._job(job_id)
             if job.final is not None:
                 job.forget()
@@ -335,10 +322,10 @@ class LocalWorkspace:
             session_id: The session whose jobs are meant, or None for all jobs.
         """
         ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
-        await self._let_finish(ledger, lambda: ledger.is_late)
+        await self._live.let_finish(ledger, lambda: ledger.is_late)
 
     def __repr__(self) -> str:
-        with self._deciding() as now:
+        with self._live.deciding() as now:
             sessions = Counter(session.status for session in self._timeline.session_order)
             jobs = Counter(job.status(now) for job in self._timeline.ledger.jobs)
         return f"LocalWorkspace({_count('session', sessions)}; {_count('job', jobs)})"
@@ -369,29 +356,6 @@ class LocalWorkspace:
 
     # Deciding, and acting on it.
 
-    @contextmanager
-    def _deciding(self) -> Iterator[float]:
-        """The critical section: takes the lock and catches up with the clock, whose time it yields.
-
-        When the lock is free again, it acts on what was decided.
-        """
-        timeline = self._timeline
-        with self._lock:
-            now = self._clock.monotonic()
-            try:
-                timeline.settle(now)
-                yield now
-            finally:
-                ended, timeline.just_ended = timeline.just_ended, []
-                ledgers = {ledger for job in ended for ledger in timeline.ledgers(job)}
-                waiters = [waiter for ledger in ledgers for waiter in ledger.waiters]
-        for job in ended:
-            run, job.run = job.run, None
-            if run is not None and job.final is JobStatus.CANCELLED:
-                run.cancel()
-        for waiter in waiters:
-            _wake(waiter)
-
     def _accept(self, request: JobRequest, now: float) -> JobRecord:
         session = None if request.session_id is None else self._session(request.session_id)
         if session is not None and not session.takes_jobs:
@@ -402,7 +366,7 @@ class LocalWorkspace:
             )
         self._check_limits(request.target)
         pace = self._pace(request) if self._pace else JobPace()
-        return self._timeline.accept(request, pace, session, now, started=_REAL_TIME.monotonic())
+        return self._timeline.accept(request, pace, session, now, started=REAL_TIME.monotonic())
 
     def _check_limits(self, target: str) -> None:
         if self._max_jobs is None:
@@ -439,71 +403,9 @@ class LocalWorkspace:
         outcome = Outcome.of(run)
         if self._cost is not None and outcome.status.has_result:
             outcome = replace(outcome, cost=self._cost(job.request, outcome.output))
-        with self._deciding() as now:
-            duration = _REAL_TIME.monotonic() - job.started
+        with self._live.deciding() as now:
+            duration = REAL_TIME.monotonic() - job.started
             self._timeline.resolve(job, outcome, now, duration)
-
-    # Waiting.
-
-    async def _let_finish(self, ledger: Ledger, is_late: Callable[[], bool]) -> None:
-        """Under a manual clock, gives programs that are due a moment of real time.
-
-        Under any other they have had the time that passed.
-        """
-        if self._is_manual:
-            await self._wait(ledger, lambda: not is_late(), _REAL_TIME, _MOMENT)
-
-    async def _notice_idleness(self, session: SessionRecord) -> None:
-        """Lets programs finish that were due so long ago that the session may have timed out."""
-        with self._deciding() as now:
-            is_in_doubt = session.last_activity + self._session_timeout <= now
-        if is_in_doubt:
-            await self._wait(
-                session.ledger, lambda: not session.ledger.is_late, _REAL_TIME, _MOMENT
-            )
-
-    async def _wait_for_news(
-        self,
-        ledger: Ledger,
-        has_news: Callable[[], bool],
-        is_late: Callable[[], bool],
-        seconds: float,
-    ) -> None:
-        """Waits until there is news of what somebody asks about, or the time has passed."""
-        deadline = self._clock.monotonic() + seconds
-        # Before a manual clock may move, a program that is due gets the same time to finish.
-        moment = min(seconds, _MOMENT)
-        await self._wait(ledger, lambda: has_news() or not is_late(), _REAL_TIME, moment)
-        while True:
-            with self._deciding() as now:
-                if has_news() or now >= deadline:
-                    return
-                # Whatever is due next may be the end of a job.
-                pause = min(deadline, self._timeline.next_due) - now
-            await self._wait(ledger, has_news, self._clock, pause)
-
-    async def _wait(
-        self, ledger: Ledger, is_over: Callable[[], bool], clock: Clock, seconds: float
-    ) -> None:
-        """Waits until so it is, looking whenever a job ends, or for so many seconds."""
-        with self._deciding():
-            if is_over():
-                return
-        with suppress(TimeoutError):
-            await within(clock, seconds, self._until(ledger, is_over))
-
-    async def _until(self, ledger: Ledger, is_over: Callable[[], bool]) -> None:
-        while True:
-            waiter = asyncio.get_running_loop().create_future()
-            with self._deciding():
-                if is_over():
-                    return
-                ledger.waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                with self._lock:
-                    ledger.waiters.discard(waiter)
 
     async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:
         await self.settle()
@@ -513,53 +415,6 @@ class LocalWorkspace:
             for value in reversed(view[start:end]):
                 yield value
             end = start
-
-
-class _Record(Protocol[V_co]):
-    """What a view is of: something that describes itself, as it is at a time."""
-
-    def describe(self, epoch: float, now: float) -> V_co: ...
-
-
-class _View(Sequence[V]):
-    """A list of records as the values that describe them, made as they are looked at."""
-
-    def __init__(
-        self,
-        deciding: Callable[[], AbstractContextManager[float]],
-        records: Sequence[_Record[V]],
-        epoch: float,
-    ) -> None:
-        self._deciding = deciding
-        self._records = records
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    @overload
-    def __getitem__(self, index: int) -> V: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[V]: ...
-    def __getitem__(self, index: int | slice) -> V | list[V]:
-        with self._deciding() as now:
-            if isinstance(index, slice):
-                return [record.describe(self._epoch, now) for record in self._records[index]]
-            return self._records[index].describe(self._epoch, now)
-
-    def __iter__(self) -> Iterator[V]:
-        return iter(self[:])
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    loop = waiter.get_loop()
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(_resolve, waiter)
-
-
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _count(noun: str, states: Counter[Any]) -> str:

@@ -39,7 +39,9 @@ ARROWS: dict[str, set[str]] = {
     "local_state": {"model"},
     "local_timeline": {"model", "local_state"},
     "local_samplers": VALUES | {"lane"},
-    "local_workspace": PORT | {"lane", "local_samplers", "local_state", "local_timeline"},
+    "local_live_timeline": {"clock", "local_state", "local_timeline", "model"},
+    "local_workspace": PORT
+    | {"lane", "local_live_timeline", "local_samplers", "local_state", "local_timeline"},
     "azure_workspace": PORT,
     "workspace_router": PORT | {"local_workspace", "azure_workspace"},
     # Sessions, jobs and the sampler
@@ -57,7 +59,9 @@ ARROWS: dict[str, set[str]] = {
     | {"events", "generation", "job_record", "journal", "journal_entry", "limiter"}
     | {"session_pool"},
     "sweep": VALUES | {"formats", "job_record", "jobs", "result"},
-    "sampler": VALUES | {"clock", "formats", "jobs", "journal", "result", "session_pool", "sweep"},
+    "progress": set(),
+    "sampler": VALUES
+    | {"clock", "formats", "jobs", "journal", "progress", "result", "session_pool", "sweep"},
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "events", "journal", "local_workspace", "result"}
