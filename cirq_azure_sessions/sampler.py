@@ -18,6 +18,7 @@ from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.jobs import JobBatch, JobRunner
 from cirq_azure_sessions.journal import Journal, open_journal
+from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.sweep import JobLabels, Sweep
@@ -296,10 +297,12 @@ class AzureSessionSampler(cirq.Sampler):
 
     async def _arriving(self, sweep: Sweep, batch: JobBatch) -> AsyncGenerator[Arrived, None]:
         """Yields each point with its result as it becomes complete."""
-        async with aclosing(self._runner.run(batch)) as deliveries:
-            async for delivery in deliveries:
-                for arrived in sweep.take(delivery):
-                    yield arrived
+        with SweepProgress(self._target, batch.size, is_shown=self._progress) as progress:
+            batch.on_change = progress.note
+            async with aclosing(self._runner.run(batch)) as deliveries:
+                async for delivery in deliveries:
+                    for arrived in sweep.take(delivery):
+                        yield arrived
 
 
 async def _next(arriving: AsyncGenerator[Arrived, None]) -> Arrived | None:
