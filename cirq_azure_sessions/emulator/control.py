@@ -4,6 +4,7 @@
     GET, POST /emulator/clock              `{"time", "monotonic"}`; `{"advance": seconds}`
     GET, PUT /emulator/latency             `{"seconds"}` that every request waits
     GET, DELETE /emulator/requests         counts by route and of connections; begin anew
+    PUT /emulator/targets/TARGET           `{"availability": "Degraded"}`, or another of the words
 
 The server's key opens them, as it opens the workspace.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -25,17 +26,29 @@ from cirq_azure_sessions.emulator.requests import Requests
 
 __all__ = ["Control"]
 
-# A century: further on, dates no longer fit into what others can read.
+# Dates stay within what others can read: no step is more than a century, and none leads past the
+# year 9000.
 _LARGEST_STEP = 100 * 365 * 86400.0
+_LATEST_TIME = 7000 * 365 * 86400.0
+
+# Takes a target down or up; `ValueError` if there is no such target or word.
+SetAvailability = Callable[[str, str], Awaitable[None]]
 
 
 class Control:
-    """Faults, clock and counts over HTTP. Refusals are raised as `ApiError`."""
+    """Faults, clock, counts and targets over HTTP. Refusals are raised as `ApiError`."""
 
-    def __init__(self, faults: Faults, requests: Requests, clock: Clock) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        requests: Requests,
+        clock: Clock,
+        set_availability: SetAvailability,
+    ) -> None:
         self._faults = faults
         self._requests = requests
         self._clock = clock
+        self._set_availability = set_availability
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes under `/emulator/`."""
@@ -48,6 +61,7 @@ class Control:
         router.add_put("/emulator/latency", self._set_latency)
         router.add_get("/emulator/requests", self._tell_counts)
         router.add_delete("/emulator/requests", self._clear_counts)
+        router.add_put("/emulator/targets/{target}", self._change_target)
 
     async def _list_faults(self, request: web.Request) -> web.Response:
         return web.json_response({"pending": self._faults.pending()})
@@ -71,6 +85,8 @@ class Control:
     async def _advance(self, request: web.Request) -> web.Response:
         seconds = _seconds(await _json_object(request), "advance")
         advance = getattr(self._clock, "advance", None)
+        if self._clock.time() + seconds > _LATEST_TIME:
+            raise _invalid("The clock cannot be put past the year 9000.")
         if advance is None:
             raise _invalid("This server's clock cannot be moved; start it with a ManualClock.")
         advance(seconds)
@@ -97,6 +113,15 @@ class Control:
     async def _clear_counts(self, request: web.Request) -> web.Response:
         self._requests.clear()
         return await self._tell_counts(request)
+
+    async def _change_target(self, request: web.Request) -> web.Response:
+        target, document = request.match_info["target"], await _json_object(request)
+        availability = str(document.get("availability"))
+        try:
+            await self._set_availability(target, availability)
+        except ValueError as error:
+            raise _invalid(str(error)) from None
+        return web.json_response({"target": target, "availability": availability})
 
 
 async def _json_object(request: web.Request) -> Mapping[str, Any]:

@@ -45,6 +45,9 @@ _KEY_HEADER = "x-ms-quantum-api-key"
 # Programs and results; Azure takes far larger blobs, in blocks.
 _LARGEST_BODY = 256 * 1024 * 1024
 
+# Seconds that requests under way have when the server stops.
+_PATIENCE_AT_STOP = 1.0
+
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _RESOURCE_GROUP = "myresourcegroup"
 _WORKSPACE = "myworkspace"
@@ -177,10 +180,10 @@ class EmulatorServer:
         Raises:
             ValueError: If there is no such target or no such word.
         """
-        self._catalog.set_availability(target, availability)
-        self._loop.run(self._release(target))
+        self._loop.run(self._change_availability(target, availability))
 
-    async def _release(self, target: str) -> None:
+    async def _change_availability(self, target: str, availability: str) -> None:
+        self._catalog.set_availability(target, availability)
         for request in self._pacing.release(target):
             with contextlib.suppress(ServiceError):
                 await self._workspace.change_pace(request.id, self._pacing.pace(request))
@@ -193,6 +196,7 @@ class EmulatorServer:
         """Ends serving and forgets everything; harmless if it has not started."""
         self._loop.run(self._stop())
         self._loop.stop()
+        self._socket.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -202,7 +206,9 @@ class EmulatorServer:
         self.stop()
 
     async def _start(self) -> None:
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=_PATIENCE_AT_STOP
+        )
         await self._runner.setup()
         connect = self._runner.server
         assert connect is not None
@@ -240,7 +246,8 @@ class EmulatorServer:
             ],
         )
         application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
-        Control(self.faults, self.requests, self.clock).add_routes(application.router)
+        control = Control(self.faults, self.requests, self.clock, self._change_availability)
+        control.add_routes(application.router)
         self._storage.add_routes(application.router)
         return application
 
