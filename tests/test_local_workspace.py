@@ -114,9 +114,10 @@ class Desk:
 
     def see_through(self, job: Job) -> Job:
         """Waits for a job as a watcher does."""
-        assert job.session_id is not None
+        session_id = job.session_id
+        assert session_id is not None
         while not job.is_final:
-            jobs = self.run(self.workspace.list_session_jobs(job.session_id, wait=1.0))
+            jobs = self.run(self.workspace.list_session_jobs(session_id, wait=1.0))
             job = next(other for other in jobs if other.id == job.id)
         return job
 
