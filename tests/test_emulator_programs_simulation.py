@@ -13,7 +13,7 @@ import pytest
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, NoiseModel, gates, simulation
 from cirq_azure_sessions.emulator.programs.instructions import (
-    Condition,
+    Comparison,
     Conditional,
     Gate,
     Instruction,
@@ -30,7 +30,9 @@ PROGRAM: list[Instruction] = [
     Gate(gates.H, (0,)),
     Gate(gates.X, (1,), (0,)),
     Measurement(0, 0),
-    Conditional(Condition((0,), "==", 1), (Gate(gates.H, (2,)), Gate(gates.X, (1,)))),
+    Comparison((0,), "==", 1, bit=4),
+    Conditional(4, Gate(gates.H, (2,))),
+    Conditional(4, Gate(gates.X, (1,))),
     Reset(0),
     Gate(gates.pauli_rotation("XX", 0.8), (0, 2)),
     Measurement(0, 1),
@@ -40,8 +42,8 @@ PROGRAM: list[Instruction] = [
 
 
 def frequencies(noise: NoiseModel, seed: int) -> Counter[bytes]:
-    bits = sample(PROGRAM, 4, SHOTS, noise, np.random.default_rng(seed))
-    assert bits.shape == (SHOTS, 4)
+    bits = sample(PROGRAM, 5, SHOTS, noise, np.random.default_rng(seed))
+    assert bits.shape == (SHOTS, 5)
     return Counter(row.tobytes() for row in bits)
 
 

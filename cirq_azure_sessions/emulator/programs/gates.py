@@ -7,6 +7,7 @@ Cirq does. Global phases matter, because every gate may be controlled.
 from __future__ import annotations
 
 import cmath
+import functools
 import math
 from typing import TypeAlias
 
@@ -78,11 +79,13 @@ def u(theta: float, phi: float, lambda_: float) -> Matrix:
     )
 
 
+@functools.lru_cache(maxsize=256)
 def pauli_product(paulis: str) -> Matrix:
     """The tensor product of Paulis written like `XIZ`, the first for the first qubit."""
     product = np.eye(1, dtype=np.complex128)
     for pauli in paulis:
         product = np.kron(product, PAULIS[pauli]).astype(np.complex128, copy=False)
+    product.setflags(write=False)
     return product
 
 

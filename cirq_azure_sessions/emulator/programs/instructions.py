@@ -7,7 +7,7 @@ from zero.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,29 +19,30 @@ from cirq_azure_sessions.emulator.programs.gates import Matrix
 if TYPE_CHECKING:
     from cirq_azure_sessions.emulator.programs.simulation import Trajectories
 
-__all__ = ["Condition", "Conditional", "Gate", "Instruction", "Measurement", "Reset"]
+__all__ = ["Comparison", "Conditional", "Error", "Gate", "Instruction", "Measurement", "Reset"]
 
 
 class Instruction(Protocol):
-    """One step of a program.
-
-    Attributes:
-        qubits: The qubits acted on.
-        bits: The classical bits read or written.
-    """
+    """One step of a program."""
 
     @property
-    def qubits(self) -> tuple[int, ...]: ...
+    def qubits(self) -> tuple[int, ...]:
+        """The qubits acted on."""
 
     @property
-    def bits(self) -> tuple[int, ...]: ...
+    def bits(self) -> tuple[int, ...]:
+        """The classical bits read or written."""
 
     @property
     def is_measurement(self) -> bool:
         """Whether it does nothing but to measure its one qubit into its one bit."""
 
+    @property
+    def errors(self) -> Sequence[Instruction]:
+        """What follows it on a noisy machine."""
+
     def run(self, trajectories: Trajectories) -> None:
-        """Takes the step, in all the trajectories."""
+        """Takes the step, in all trajectories. It splits none of them into more than 16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,16 +52,41 @@ class Gate:
     matrix: Matrix
     targets: tuple[int, ...]
     controls: tuple[int, ...] = ()
-    bits: tuple[int, ...] = ()
+
+    bits = ()
     is_measurement = False
 
     @property
     def qubits(self) -> tuple[int, ...]:
         return self.controls + self.targets
 
+    @property
+    def errors(self) -> tuple[Error, ...]:
+        size = len(self.qubits)
+        groups = [self.qubits] if size <= 2 else [(qubit,) for qubit in self.qubits]
+        return tuple(Error(group, size) for group in groups)
+
     def run(self, trajectories: Trajectories) -> None:
         trajectories.apply(self.matrix, self.targets, self.controls)
-        trajectories.add_gate_noise(self.qubits)
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The chance that a random Pauli other than the identity hits one or two qubits.
+
+    Attributes:
+        gate_size: How many qubits the gate before it acted on.
+    """
+
+    qubits: tuple[int, ...]
+    gate_size: int
+
+    bits = ()
+    is_measurement = False
+    errors = ()
+
+    def run(self, trajectories: Trajectories) -> None:
+        trajectories.depolarize(self.qubits, self.gate_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +95,9 @@ class Measurement:
 
     qubit: int
     bit: int
+
     is_measurement = True
+    errors = ()
 
     @property
     def qubits(self) -> tuple[int, ...]:
@@ -88,8 +116,10 @@ class Reset:
     """Puts one qubit into |0>, whatever it was entangled with."""
 
     qubit: int
-    bits: tuple[int, ...] = ()
+
+    bits = ()
     is_measurement = False
+    errors = ()
 
     @property
     def qubits(self) -> tuple[int, ...]:
@@ -110,42 +140,58 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """A comparison of bits, read as an integer with the first bit least significant.
+class Comparison:
+    """Compares a register with a number, and notes in another bit whether that holds.
 
     Attributes:
+        register: The bits compared, the first least significant.
         comparison: `==`, `!=`, `<`, `<=`, `>` or `>=`.
+        bit: Where to note the answer.
     """
 
-    bits: tuple[int, ...]
+    register: tuple[int, ...]
     comparison: str
     value: int
+    bit: int
 
-    def holds(self, bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """For each row of bits, whether the condition holds."""
+    qubits = ()
+    is_measurement = False
+    errors = ()
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        return (*self.register, self.bit)
+
+    def run(self, trajectories: Trajectories) -> None:
+        bits = trajectories.bits
         # Beyond 62 bits numpy's integers overflow and Python's have to do.
-        dtype: Any = np.int64 if len(self.bits) < 63 else object
-        weights = np.array([1 << place for place in range(len(self.bits))], dtype=dtype)
-        register = bits[:, list(self.bits)].astype(dtype) @ weights
-        return np.asarray(_COMPARISONS[self.comparison](register, self.value), dtype=np.bool_)
+        dtype: Any = np.int64 if len(self.register) < 63 else object
+        weights = np.array([1 << place for place in range(len(self.register))], dtype=dtype)
+        number = bits[:, list(self.register)].astype(dtype) @ weights
+        holds: NDArray[Any] = _COMPARISONS[self.comparison](number, self.value)
+        bits[:, self.bit] = holds
 
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """Instructions that are run where a condition holds. It is looked at once, before them."""
+    """A step that is taken where a bit is 1."""
 
-    condition: Condition
-    instructions: tuple[Instruction, ...]
+    bit: int
+    step: Instruction
+
     is_measurement = False
 
     @property
     def qubits(self) -> tuple[int, ...]:
-        return tuple(qubit for step in self.instructions for qubit in step.qubits)
+        return self.step.qubits
 
     @property
     def bits(self) -> tuple[int, ...]:
-        written = (bit for step in self.instructions for bit in step.bits)
-        return (*self.condition.bits, *written)
+        return (self.bit, *self.step.bits)
+
+    @property
+    def errors(self) -> tuple[Conditional, ...]:
+        return tuple(Conditional(self.bit, error) for error in self.step.errors)
 
     def run(self, trajectories: Trajectories) -> None:
-        trajectories.run_where(self.condition.holds(trajectories.bits), self.instructions)
+        trajectories.run_where(self.bit, self.step)

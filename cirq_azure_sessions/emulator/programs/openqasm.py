@@ -22,7 +22,7 @@ from cirq_azure_sessions.emulator.programs.expressions import (
 )
 from cirq_azure_sessions.emulator.programs.failure import invalid_input
 from cirq_azure_sessions.emulator.programs.instructions import (
-    Condition,
+    Comparison,
     Conditional,
     Gate,
     Instruction,
@@ -44,6 +44,9 @@ _MAX_SIZE = 200_000
 _MAX_DEPTH = 100
 
 _MAX_BITS = 4_096
+
+# The bit that holds whether the last condition was true; those of the program come after it.
+_CONDITION = 0
 
 # Bits of all shots together, each a character of the result.
 _MAX_RESULT = 50_000_000
@@ -84,21 +87,22 @@ def is_syntax_checker(target: str) -> bool:
 
 def _strings(bits: NDArray[np.uint8]) -> list[str]:
     """One string of digits for each row, the last column first."""
-    digits = np.ascontiguousarray(bits[:, ::-1]) + np.uint8(ord("0"))
-    strings: list[str] = digits.view(f"S{digits.shape[1]}").ravel().astype(str).tolist()
-    return strings
+    digits = (bits[:, ::-1] + np.uint8(ord("0"))).tobytes().decode()
+    width = bits.shape[1]
+    return [digits[start : start + width] for start in range(0, len(digits), width)]
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, and where its classical registers lie among its bits."""
+    """A program, and where its classical registers lie among its bits.
+
+    Attributes:
+        num_bits: How many bits there are, those outside of all registers included.
+    """
 
     instructions: list[Instruction]
     registers: dict[str, range]
-
-    @property
-    def num_bits(self) -> int:
-        return sum(map(len, self.registers.values()))
+    num_bits: int
 
 
 def read(payload: bytes) -> Program:
@@ -190,16 +194,17 @@ class _Reader:
         self._tokens.expect(";")
         while not self._tokens.is_at_end:
             self._statement()
-        return Program(self._instructions, self._bits)
+        num_bits = _CONDITION + 1 + sum(map(len, self._bits.values()))
+        return Program(self._instructions, self._bits, num_bits)
 
     def _statement(self) -> None:
         match self._tokens.accept("include", "qreg", "creg", "gate", "opaque", "barrier", "if"):
             case "include":
                 self._include()
             case "qreg":
-                self._declare(self._qubits)
+                self._declare(self._qubits, first=0)
             case "creg":
-                self._declare(self._bits)
+                self._declare(self._bits, first=_CONDITION + 1)
                 if sum(map(len, self._bits.values())) > _MAX_BITS:
                     raise self._tokens.fail(f"there are more than {_MAX_BITS} bits.")
             case "gate":
@@ -220,7 +225,7 @@ class _Reader:
         self._tokens.expect(";")
         self._gates |= LIBRARIES[file]
 
-    def _declare(self, registers: dict[str, range]) -> None:
+    def _declare(self, registers: dict[str, range], first: int) -> None:
         name = self._new_name()
         self._tokens.expect("[")
         size = self._tokens.integer()
@@ -228,7 +233,7 @@ class _Reader:
         self._tokens.expect(";")
         if size < 1:
             raise self._tokens.fail(f"the register {name} has no elements.")
-        start = next(reversed(registers.values())).stop if registers else 0
+        start = next(reversed(registers.values())).stop if registers else first
         registers[name] = range(start, start + size)
 
     def _new_name(self) -> str:
@@ -332,8 +337,9 @@ class _Reader:
         comparison = self._tokens.expect("==", "!=", "<=", ">=", "<", ">")
         value = self._tokens.integer()
         self._tokens.expect(")")
-        condition = Condition(tuple(bits), comparison, value)
-        self._instructions.append(Conditional(condition, tuple(self._operation())))
+        # The comparison is made once, before a broadcast measurement can change the register.
+        self._instructions.append(Comparison(tuple(bits), comparison, value, _CONDITION))
+        self._instructions += [Conditional(_CONDITION, step) for step in self._operation()]
 
     def _operation(self) -> list[Instruction]:
         """One quantum operation, written out for each element of the registers it is given."""

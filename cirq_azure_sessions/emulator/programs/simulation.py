@@ -8,7 +8,7 @@ So a program without any of these costs one state vector however many shots it i
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cirq
 import numpy as np
@@ -101,26 +101,20 @@ class Trajectories:
         else:
             self._states = cirq.targeted_left_multiply(tensor, self._states, axes)
 
-    def add_gate_noise(self, qubits: Sequence[int]) -> None:
-        """Lets errors happen after a gate on these qubits."""
-        rate = self._noise.gate_error(len(qubits))
-        if not rate:
-            return
-        # Beyond two qubits the errors of each qubit are drawn on their own; see `NoiseModel`.
-        for group in [qubits] if len(qubits) <= 2 else [[qubit] for qubit in qubits]:
-            self._depolarize(group, rate)
-
-    def _depolarize(self, qubits: Sequence[int], rate: float) -> None:
-        errors = self._rng.binomial(self._shots, rate)
+    def depolarize(self, qubits: Sequence[int], gate_size: int) -> None:
+        """Lets errors hit one or two qubits, as often as after a gate on so many."""
+        errors = self._rng.binomial(self._shots, self._noise.gate_error(gate_size))
         if not errors.any():
             return
         kinds = 4 ** len(qubits)
         which = self._rng.multinomial(errors, [1 / (kinds - 1)] * (kinds - 1))
         error = self._split(np.column_stack([self._shots - errors, which]))
-        for kind in np.unique(error[error > 0]):
-            for place, qubit in enumerate(qubits):
-                pauli = "IXYZ"[kind >> (2 * place) & 3]
-                self.apply(PAULIS[pauli], [qubit], rows=error == kind)
+        # The digits of an error to base 4 are its Paulis.
+        for place, qubit in enumerate(qubits):
+            digit = error >> (2 * place) & 3
+            for value, pauli in enumerate("IXYZ"):
+                if value and (rows := digit == value).any():
+                    self.apply(PAULIS[pauli], [qubit], rows=rows)
 
     def measure(self, qubit: int, bit: int) -> None:
         """Measures a qubit into a bit; the readout may err, the state does not."""
@@ -174,13 +168,13 @@ class Trajectories:
             index[self._axis[qubit]] = slice(value, value + 1)
         return tuple(index)
 
-    def run_where(self, rows: NDArray[np.bool_], instructions: Iterable[Instruction]) -> None:
-        """Runs instructions in some rows only."""
+    def run_where(self, bit: int, step: Instruction) -> None:
+        """Takes a step in those rows only where a bit is 1."""
+        rows = self.bits[:, bit] == 1
         if not rows.any():
             return
         others = self._take(~rows)
-        for step in instructions:
-            step.run(self)
+        step.run(self)
         if not others._shots.size:
             return
         self._states = np.concatenate([self._states, others._states])
@@ -279,6 +273,8 @@ def sample(
         ProgramError: If that takes more memory or work than one job is given.
     """
     body, measured = _defer_measurements(instructions)
+    if not noise.is_silent:
+        body = [part for step in body for part in (step, *step.errors)]
     start = Trajectories(_qubits(body), num_bits, shots, noise, rng)
     waiting = [(start, 0)]
     finished = []
