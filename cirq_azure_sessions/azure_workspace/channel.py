@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -150,6 +151,10 @@ class Channel:
         async def attempt() -> bytes:
             request = HttpRequest(method, url, headers=all_headers, content=content)
             response = await self._answer(self._connect().send_to_storage(request), what)
+            # Any other answer to a PUT comes from something in between: nothing was stored, and a
+            # job without its input would be paid for nothing.
+            if method == "PUT" and response.status_code != HTTPStatus.CREATED:
+                raise ServiceError(f"Storage did not confirm {what}: check for a proxy in between.")
             return response.content
 
         return await self._repeat(attempt, repeatable=True)
