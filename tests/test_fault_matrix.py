@@ -1,0 +1,260 @@
+"""Every request of a sweep's path times everything that can go wrong with it, at the first, a middle
+and the last point.
+
+For each of these: the results are right, or the error is the named one; the service ran each job
+once; no session is left open; and the recovery took seconds of the clock that pool and service
+share, not of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cirq
+import pytest
+import sympy
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    AzureWorkspace,
+    JobCancelled,
+    JobFailed,
+    ManualClock,
+    ResultFormatError,
+    SessionPool,
+    SweepError,
+)
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
+
+TARGET = "ionq.simulator"
+QUBITS = cirq.LineQubit.range(2)
+CIRCUIT = cirq.Circuit(
+    cirq.X(QUBITS[0]) ** sympy.Symbol("a"),
+    cirq.X(QUBITS[1]) ** sympy.Symbol("b"),
+    cirq.measure(*QUBITS, key="m"),
+)
+# Each point has one possible outcome, and no two the same.
+POINTS = cirq.Points("a", [0, 0, 1, 1]) + cirq.Points("b", [0, 1, 0, 1])
+OUTCOMES = [[0, 0], [0, 1], [1, 0], [1, 1]]
+REPETITIONS = 5
+
+# When in a sweep a request is disturbed. A session is opened and closed once.
+FIRST, MIDDLE, LAST = 0, 2, 3
+PLACES = {
+    "open": [FIRST],
+    "sasUri": [FIRST, MIDDLE, LAST],
+    "upload": [FIRST, MIDDLE, LAST],
+    "submit": [FIRST, MIDDLE, LAST],
+    "poll": [FIRST, MIDDLE, LAST],
+    "download": [FIRST, MIDDLE, LAST],
+    "close": [FIRST],
+}
+CASES = [(route, place) for route, places in PLACES.items() for place in places]
+
+
+class Path(AzureWorkspace):
+    """The way to the service, on which something happens just before one of its requests.
+
+    Args:
+        route: The emulator's name of that request.
+        place: How many such requests come first.
+        happen: What happens.
+    """
+
+    def __init__(
+        self,
+        server: EmulatorServer,
+        route: str,
+        place: int,
+        happen: Callable[[], None],
+        **options: Any,
+    ) -> None:
+        super().__init__(server.workspace(), **options)
+        self._route = route
+        self._place = place
+        self._happen = happen
+        self._passed: Counter[str] = Counter()
+
+    def _pass(self, *routes: str) -> None:
+        if self._route in routes:
+            if self._passed[self._route] == self._place:
+                self._happen()
+            self._passed[self._route] += 1
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        self._pass("open")
+        return await super().open_session(request)
+
+    async def store_input(self, request: JobRequest) -> Any:
+        self._pass("sasUri", "upload")
+        return await super().store_input(request)
+
+    async def submit_job(self, request: JobRequest, stored: Any) -> Job:
+        self._pass("submit")
+        return await super().submit_job(request, stored)
+
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        self._pass("poll")
+        return await super().get_job(job_id, wait=wait)
+
+    async def list_session_jobs(
+        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+    ) -> Sequence[Job]:
+        self._pass("poll")
+        return await super().list_session_jobs(session_id, skip=skip, wait=wait)
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> bytes:
+        self._pass("download")
+        return await super().fetch_output(job, stored)
+
+    async def close_session(self, session_id: str) -> Session:
+        self._pass("close")
+        return await super().close_session(session_id)
+
+
+@dataclass
+class Story:
+    """What became of one disturbed sweep.
+
+    Attributes:
+        results: The outcome of each point, None where it failed.
+        failures: The error of each point that failed.
+        jobs: The jobs that the service accepted.
+        open_sessions: The sessions that are open afterwards.
+        seconds: How long it took, on the clock.
+    """
+
+    results: list[list[int] | None]
+    failures: dict[int, Exception] = field(default_factory=dict)
+    jobs: list[Job] = field(default_factory=list)
+    open_sessions: list[Session] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+_names = (f"story-{number}" for number in itertools.count())
+
+
+def play(
+    server: EmulatorServer,
+    route: str,
+    place: int,
+    happen: Callable[[], None],
+    *,
+    clock: ManualClock | None = None,
+    finally_: Callable[[], None] = lambda: None,
+    policy: str = "Continue",
+    **options: Any,
+) -> Story:
+    """Runs a sweep in which something happens on the way, and asks the service how it went."""
+    clock = clock or server.clock
+    workspace = Path(server, route, place, happen, clock=clock, **options)
+    began = clock.monotonic()
+    name = next(_names)
+    with SessionPool(workspace, clock=clock, job_failure_policy=policy) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool, job_name=name, max_concurrent_jobs=2)
+        try:
+            story = Story(_outcomes(sampler.run_sweep(CIRCUIT, POINTS, REPETITIONS)))
+        except SweepError as error:
+            story = Story(_outcomes(error.results), error.failures)
+    finally_()
+    story.seconds = clock.monotonic() - began
+    server.faults.clear()
+    jobs, sessions = asyncio.run(_newest(server))
+    story.jobs = [job for job in jobs if job.name.startswith(f"{name}-")]
+    story.open_sessions = [session for session in sessions if session.is_open]
+    return story
+
+
+def _outcomes(results: Sequence[cirq.Result | None]) -> list[list[int] | None]:
+    outcomes: list[list[int] | None] = []
+    for result in results:
+        if result is None:
+            outcomes.append(None)
+            continue
+        rows = result.measurements["m"].tolist()
+        assert rows == [rows[0]] * REPETITIONS
+        outcomes.append(rows[0])
+    return outcomes
+
+
+async def _newest(server: EmulatorServer) -> tuple[list[Job], list[Session]]:
+    """More jobs and sessions than any one story makes, newest first."""
+    workspace = AzureWorkspace(server.workspace())
+    try:
+        return await _first(20, workspace.list_jobs()), await _first(20, workspace.list_sessions())
+    finally:
+        await workspace.aclose()
+
+
+async def _first(count: int, items: Any) -> list[Any]:
+    return [item async for _, item in _counted(count, items)]
+
+
+async def _counted(count: int, items: Any) -> Any:
+    number = 0
+    async for item in items:
+        yield number, item
+        number += 1
+        if number == count:
+            return
+
+
+def check(story: Story, *, jobs: int = len(OUTCOMES), seconds: float = 30.0) -> None:
+    """What holds whatever happened."""
+    for point, (outcome, right) in enumerate(zip(story.results, OUTCOMES, strict=True)):
+        assert outcome == right or (outcome is None and point in story.failures)
+    assert len(story.jobs) == jobs
+    assert len({job.name for job in story.jobs}) == jobs
+    assert story.open_sessions == []
+    assert story.seconds < seconds
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmulatorServer]:
+    with EmulatorServer(clock=ManualClock()) as server:
+        yield server
+
+
+# What happens to one request, after which all is well
+
+REQUEST_FAULTS: dict[str, Callable[[EmulatorServer, str], None]] = {
+    "429": lambda server, route: server.faults.add(route, status=429),
+    "429 with Retry-After": lambda server, route: server.faults.add(
+        route, status=429, retry_after=3
+    ),
+    "500": lambda server, route: server.faults.add(route, status=500),
+    "500 after it took effect": lambda server, route: server.faults.add(
+        route, status=500, after=True
+    ),
+    "503": lambda server, route: server.faults.add(route, status=503),
+    "reset": lambda server, route: server.faults.reset(route),
+    "reset after it took effect": lambda server, route: server.faults.reset(route, after=True),
+    "garbage": lambda server, route: server.faults.garble(route),
+    "garbage after it took effect": lambda server, route: server.faults.garble(route, after=True),
+}
+
+
+@pytest.mark.parametrize("fault", REQUEST_FAULTS)
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_one_disturbed_request(server: EmulatorServer, route: str, place: int, fault: str) -> None:
+    left: list[str] = []
+    story = play(
+        server,
+        route,
+        place,
+        lambda: REQUEST_FAULTS[fault](server, route),
+        finally_=lambda: left.extend(server.faults.pending()),
+    )
+    assert left == []
+    check(story)
+    if route == "download" and fault.startswith("garbage"):
+        (error,) = story.failures.values()
+        assert isinstance(error, ResultFormatError)
+    else:
+        assert story.failures == {}
