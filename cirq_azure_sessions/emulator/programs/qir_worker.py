@@ -199,10 +199,11 @@ def read(request: dict[str, Any], module: pyqir.Module) -> list[list[Any]]:
 
 
 def argument(value: pyqir.Value) -> int | float | None:
-    """A constant, or the number of a qubit or result."""
+    """A constant, or the number of a qubit or result; None for a label."""
     if isinstance(value, pyqir.IntConstant | pyqir.FloatConstant):
         return value.value
-    return pyqir.ptr_id(value)
+    # Compilers give labels as global strings, and asking pyqir for the number of one is a crash.
+    return None if isinstance(value, pyqir.GlobalVariable) else pyqir.ptr_id(value)
 
 
 if __name__ == "__main__":
