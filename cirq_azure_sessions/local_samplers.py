@@ -40,9 +40,11 @@ BUILT_IN_TARGETS = {
 # Samplers that take no seed; their sweeps stay whole.
 _UNSEEDED = {"local.stim"}
 
-# A sweep is cut into so many chunks: enough to keep dozens of workers busy to the end, few enough
-# that sending the circuit along with each costs little.
+# A sweep is cut into so many chunks, or more of them if they would have more points than this:
+# enough to keep many workers busy to the end, few enough that sending the circuit along with each
+# costs little.
 _CHUNKS = 64
+_POINTS_PER_CHUNK = 64
 # How many jobs may be out at an executor at once; for each, a thread waits.
 _JOBS_AT_EXECUTOR = 128
 
@@ -156,7 +158,7 @@ def _run_split(
 
 
 def _cuts(count: int) -> Iterator[slice]:
-    size = math.ceil(count / _CHUNKS) or 1
+    size = min(math.ceil(count / _CHUNKS), _POINTS_PER_CHUNK) or 1
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 

@@ -251,12 +251,13 @@ class TestSplittingASweep:
         )
         assert first != second
 
-    def test_sends_a_long_sweep_in_a_few_chunks(self) -> None:
-        executor = HoldingExecutor()
-        local_machines({}, executor)["local.simulator"](request(self.seeded()))
-        for _ in range(50):
-            assert executor.is_full.acquire(timeout=10)
-        assert len(executor.futures) <= local_samplers._CHUNKS
+    @pytest.mark.parametrize(
+        ("points", "chunks"), [(0, 0), (1, 1), (64, 64), (150, 50), (4096, 64), (10_000, 157)]
+    )
+    def test_sends_a_sweep_in_few_chunks_and_none_too_large(self, points: int, chunks: int) -> None:
+        cuts = list(local_samplers._cuts(points))
+        assert len(cuts) == chunks
+        assert [index for cut in cuts for index in range(points)[cut]] == list(range(points))
 
     def test_stops_when_a_point_fails(self) -> None:
         program = LocalProgram(ROTATION, (*POINTS[:3], *POINT, *POINTS[3:]), 1)
