@@ -1,5 +1,5 @@
-"""Every request of a sweep's path times everything that can go wrong with it, at the first, a middle
-and the last point.
+"""Every request of a sweep's path times everything that can go wrong with it, at the first, a
+middle and the last point.
 
 For each of these: the results are right, or the error is the named one; the service ran each job
 once; no session is left open; and the recovery took seconds of the clock that pool and service
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,13 +78,13 @@ class Path(AzureWorkspace):
         self._route = route
         self._place = place
         self._happen = happen
-        self._passed: Counter[str] = Counter()
+        self.passed = 0
 
     def _pass(self, *routes: str) -> None:
         if self._route in routes:
-            if self._passed[self._route] == self._place:
+            if self.passed == self._place:
                 self._happen()
-            self._passed[self._route] += 1
+            self.passed += 1
 
     async def open_session(self, request: SessionRequest) -> Session:
         self._pass("open")
@@ -127,6 +126,7 @@ class Story:
         failures: The error of each point that failed.
         jobs: The jobs that the service accepted.
         open_sessions: The sessions that are open afterwards.
+        pending: The faults that were ordered and did not happen.
         seconds: How long it took, on the clock.
     """
 
@@ -134,6 +134,7 @@ class Story:
     failures: dict[int, Exception] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     open_sessions: list[Session] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -147,8 +148,7 @@ def play(
     happen: Callable[[], None],
     *,
     clock: ManualClock | None = None,
-    finally_: Callable[[], None] = lambda: None,
-    policy: str = "Continue",
+    then: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> Story:
     """Runs a sweep in which something happens on the way, and asks the service how it went."""
@@ -156,14 +156,16 @@ def play(
     workspace = Path(server, route, place, happen, clock=clock, **options)
     began = clock.monotonic()
     name = next(_names)
-    with SessionPool(workspace, clock=clock, job_failure_policy=policy) as pool:
-        sampler = AzureSessionSampler(TARGET, pool=pool, job_name=name, max_concurrent_jobs=2)
+    with SessionPool(workspace, clock=clock) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool, job_name=name, max_concurrent_jobs=1)
         try:
             story = Story(_outcomes(sampler.run_sweep(CIRCUIT, POINTS, REPETITIONS)))
         except SweepError as error:
             story = Story(_outcomes(error.results), error.failures)
-    finally_()
+    assert workspace.passed > place, "there was such a request"
+    then()
     story.seconds = clock.monotonic() - began
+    story.pending = server.faults.pending()
     server.faults.clear()
     jobs, sessions = asyncio.run(_newest(server))
     story.jobs = [job for job in jobs if job.name.startswith(f"{name}-")]
@@ -243,18 +245,82 @@ REQUEST_FAULTS: dict[str, Callable[[EmulatorServer, str], None]] = {
 @pytest.mark.parametrize("fault", REQUEST_FAULTS)
 @pytest.mark.parametrize(("route", "place"), CASES)
 def test_one_disturbed_request(server: EmulatorServer, route: str, place: int, fault: str) -> None:
-    left: list[str] = []
-    story = play(
-        server,
-        route,
-        place,
-        lambda: REQUEST_FAULTS[fault](server, route),
-        finally_=lambda: left.extend(server.faults.pending()),
-    )
-    assert left == []
+    story = play(server, route, place, lambda: REQUEST_FAULTS[fault](server, route))
     check(story)
+    assert story.pending == []
     if route == "download" and fault.startswith("garbage"):
         (error,) = story.failures.values()
         assert isinstance(error, ResultFormatError)
     else:
         assert story.failures == {}
+
+
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_an_answer_that_does_not_come(late_server: EmulatorServer, route: str, place: int) -> None:
+    """The request is given up, and takes effect when all is over."""
+    story = play(
+        late_server,
+        route,
+        place,
+        lambda: late_server.faults.add(route, delay=3600),
+        clock=ManualClock(),
+        then=lambda: late_server.clock.advance(3600),
+        read_timeout=0.3,
+    )
+    check(story)
+    assert story.failures == {}
+
+
+@pytest.fixture(scope="module")
+def late_server() -> Iterator[EmulatorServer]:
+    """A server whose delays last until its clock is moved."""
+    with EmulatorServer(clock=ManualClock(auto_advance=False)) as server:
+        yield server
+
+
+# What happens to jobs, sessions, signatures and clocks
+
+
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_a_job_fails(server: EmulatorServer, route: str, place: int) -> None:
+    story = play(server, route, place, lambda: server.faults.fail_job("QubitLost", "It got away."))
+    check(story)
+    assert len(story.failures) + len(story.pending) == 1
+    for point, error in story.failures.items():
+        assert isinstance(error, JobFailed)
+        assert error.code == "QubitLost"
+        assert error.job_id in {job.id for job in story.jobs if job.name.endswith(f"-{point}")}
+
+
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_a_job_is_cancelled_by_the_service(server: EmulatorServer, route: str, place: int) -> None:
+    story = play(server, route, place, server.faults.cancel_job)
+    check(story)
+    assert len(story.failures) + len(story.pending) == 1
+    assert all(isinstance(error, JobCancelled) for error in story.failures.values())
+
+
+@pytest.mark.parametrize("end", ["TimedOut", "Failed"])
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_the_session_ends(server: EmulatorServer, route: str, place: int, end: str) -> None:
+    faults = server.faults
+    happen = faults.time_out_session if end == "TimedOut" else faults.fail_session
+    story = play(server, route, place, happen)
+    check(story)
+    # The service cancels what still runs in a session that it breaks off.
+    assert all(isinstance(error, JobCancelled) for error in story.failures.values())
+    assert len(story.failures) <= 1
+
+
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_a_signature_expires(server: EmulatorServer, route: str, place: int) -> None:
+    story = play(server, route, place, lambda: server.faults.expire_sas("*"))
+    check(story)
+    assert story.failures == {}
+
+
+@pytest.mark.parametrize(("route", "place"), CASES)
+def test_the_clocks_move_an_hour(server: EmulatorServer, route: str, place: int) -> None:
+    story = play(server, route, place, lambda: server.clock.advance(3600))
+    check(story, seconds=3800.0)
+    assert story.failures == {}
