@@ -172,8 +172,9 @@ def test_a_sweep_that_is_killed_at_any_instant_is_paid_once_and_ends_as_if_undis
     server: EmulatorServer, path: Path, seed: int, name: str | None
 ):
     server.faults.latency = 0.01
+    child = _start(_sweep, server, path.with_name("other.db"), None)
     began = time.monotonic()
-    undisturbed = _run_with_kills(_sweep, server, path.with_name("other.db"), None, [])
+    undisturbed = _finish(*child)
     took = time.monotonic() - began
     draw = random.Random(seed)
     kills = [draw.uniform(0.0, took) for _ in range(4)]
