@@ -156,4 +156,7 @@ class Generation:
 
 async def settled(future: concurrent.futures.Future[Any]) -> Any:
     """Awaits a shared future; cancelling the waiter leaves the future to the others."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+    waiter = asyncio.wrap_future(future)
+    # A waiter that was cancelled never looks at the error, and asyncio would complain of that.
+    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiter)
