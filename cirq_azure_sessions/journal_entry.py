@@ -128,15 +128,15 @@ class JournalSession:
     """One session in a journal.
 
     Attributes:
-        opened: When the pool was about to open it.
+        opened: When the pool was about to open it; 0 if that is not known.
         closed: When it was seen to be over; None if it may be open.
     """
 
     id: str
     target: str
     name: str
-    opened: float
-    closed: float | None
+    opened: float = 0.0
+    closed: float | None = None
 
 
 def columns_of(job: Job) -> dict[str, Any]:

@@ -17,9 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class SessionJournal:
-    """The sessions of one workspace in a journal; without a journal it does nothing.
+    """The sessions of one workspace in a journal, and those that nobody else will close.
 
-    An *orphan* is a session that a run opened which is over by now without having closed it.
+    An *orphan* is a session that a run opened which is over by now without having closed it, or one
+    whose opening was not answered. Without a journal there are only the latter.
 
     Args:
         journal: Where sessions are written down, if anywhere.
@@ -42,6 +43,10 @@ class SessionJournal:
         """
         if self._journal is not None and workspace.identity is not None:
             await self._journal.opening(request, workspace.identity)
+
+    def doubt(self, request: SessionRequest) -> None:
+        """The opening of this session was not answered: it may be open all the same."""
+        self._orphans[request.id] = JournalSession(request.id, request.target, request.name)
 
     def ended(self, session_id: str) -> None:
         """The session is over."""

@@ -400,8 +400,12 @@ class SessionPool:
             is_open = await work
         except BaseException as error:
             with self._lock:
-                generation.state = State.LOST
-                self._retire(generation)
+                if generation.session is None:
+                    generation.state = State.LOST
+                    self._retire(generation)
+                else:
+                    # It could not be asked about, and may well be open: the next use asks again.
+                    generation.state = State.OPEN
             generation.ready.set_exception(_as_session_error(error, generation.target))
             if not isinstance(error, Exception):
                 raise
@@ -435,7 +439,12 @@ class SessionPool:
             job_failure_policy=self._policy,
         )
         await self._session_journal.opening(request, generation.workspace)
-        session = await generation.workspace.open_session(request)
+        try:
+            session = await generation.workspace.open_session(request)
+        except ServiceError as error:
+            if error.is_ambiguous:
+                self._session_journal.doubt(request)
+            raise
         generation.session = PooledSession(session)
         self._tell("opened", session)
         return True
@@ -485,12 +494,18 @@ class SessionPool:
     # Closing
 
     def _close(self, *, drain: bool, cancel: bool) -> None:
-        self._begin_to_close(drain=drain, cancel=cancel).result()
-        self._loop.stop()
+        try:
+            self._begin_to_close(drain=drain, cancel=cancel).result()
+        except (KeyboardInterrupt, SystemExit):
+            # Whoever is tired of waiting for jobs still wants the sessions closed.
+            self._begin_to_close(drain=False, cancel=cancel).result()
+            raise
+        finally:
+            self._loop.stop()
 
     def _begin_to_close(self, *, drain: bool, cancel: bool) -> Call[None]:
         with self._lock:
-            if self._closing is None:
+            if self._closing is None or self._closing.future.cancelled():
                 self._closing = self._loop.start(self._close_all(drain=drain, cancel=cancel))
                 self._fresh.clear()
                 self._current.clear()
@@ -533,21 +548,21 @@ class SessionPool:
         """Closes one session; returns its id if that failed."""
         with self._lock:
             ours = generation.is_ours_to_close
+        if ours:
+            session = generation.opened_session
+            try:
+                closed = await generation.workspace.close_session(session.id)
+            except ServiceError as error:
+                if not error.is_missing:
+                    logger.warning("Session %s is not closed: %s", session.id, error)
+                    return session.id
+            else:
+                session.update(closed)
+                self._tell("closed", closed)
+        with self._lock:
             if generation.state is not State.LOST:
                 generation.state = State.CLOSED
             self._forget_if_over(generation)
-        if not ours:
-            return None
-        session = generation.opened_session
-        try:
-            closed = await generation.workspace.close_session(session.id)
-        except ServiceError as error:
-            if error.is_missing:
-                return None
-            logger.warning("Session %s on %s was not closed: %s", session.id, session.target, error)
-            return session.id
-        session.update(closed)
-        self._tell("closed", closed)
         return None
 
     async def _close_orphans(self) -> list[str]:

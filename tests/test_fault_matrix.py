@@ -25,6 +25,7 @@ from cirq_azure_sessions import (
     JobFailed,
     ManualClock,
     ResultFormatError,
+    SessionNotAvailable,
     SessionPool,
     SweepError,
 )
@@ -324,3 +325,48 @@ def test_the_clocks_move_an_hour(server: EmulatorServer, route: str, place: int)
     story = play(server, route, place, lambda: server.clock.advance(3600))
     check(story, seconds=3800.0)
     assert story.failures == {}
+
+
+# What does not get better while the sweep runs
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "reset after it took effect"])
+def test_no_session_can_be_opened(server: EmulatorServer, fault: str) -> None:
+    with SessionPool(server.workspace(), clock=server.clock) as pool:
+        LASTING[fault](server, "open")
+        sampler = AzureSessionSampler(TARGET, pool=pool, job_name=(name := next(_names)))
+        with pytest.raises(SessionNotAvailable, match="No session could be opened"):
+            sampler.run_sweep(CIRCUIT, POINTS, REPETITIONS)
+        server.faults.clear()
+    jobs, sessions = asyncio.run(_newest(server))
+    assert [job for job in jobs if job.name.startswith(name)] == []
+    assert [session for session in sessions if session.is_open] == []
+
+
+LASTING: dict[str, Callable[[EmulatorServer, str], None]] = {
+    "503": lambda server, route: server.faults.add(route, status=503, times=None),
+    "reset": lambda server, route: server.faults.reset(route, times=None),
+    "reset after it took effect": lambda server, route: server.faults.reset(
+        route, after=True, times=None
+    ),
+}
+
+
+def test_a_session_that_cannot_be_asked_about_is_closed_all_the_same(
+    server: EmulatorServer,
+) -> None:
+    with SessionPool(server.workspace(), clock=server.clock, max_idle=10.0) as pool:
+        session = pool.session(TARGET)
+        server.clock.advance(11)
+        server.faults.reset("session", times=None)
+        with pytest.raises(SessionNotAvailable):
+            pool.session(TARGET)
+        server.faults.clear()
+        assert pool.session(TARGET) is session
+        server.clock.advance(11)
+        server.faults.reset("session", times=None)
+        with pytest.raises(SessionNotAvailable):
+            pool.session(TARGET)
+    server.faults.clear()
+    _, sessions = asyncio.run(_newest(server))
+    assert [session for session in sessions if session.is_open] == []
