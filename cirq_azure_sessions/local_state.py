@@ -105,6 +105,11 @@ class Outcome:
         error = run.exception()
         if error is None:
             return cls(JobStatus.SUCCEEDED, run.result())
+        return cls.failure(error)
+
+    @classmethod
+    def failure(cls, error: BaseException) -> Outcome:
+        """What comes of a run that raised this error."""
         if isinstance(error, ProgramError):
             return cls(JobStatus.FAILED, code=error.code, message=error.message)
         message = f"{type(error).__name__}: {error}"

@@ -402,7 +402,11 @@ class LocalWorkspace:
             return
         outcome = Outcome.of(run)
         if self._cost is not None and outcome.status.has_result:
-            outcome = replace(outcome, cost=self._cost(job.request, outcome.output))
+            try:
+                outcome = replace(outcome, cost=self._cost(job.request, outcome.output))
+            except Exception as error:
+                # Raised from here, it would reach nobody, and the job would never end.
+                outcome = Outcome.failure(error)
         with self._live.deciding() as now:
             duration = REAL_TIME.monotonic() - job.started
             self._timeline.resolve(job, outcome, now, duration)

@@ -30,6 +30,7 @@ from cirq_azure_sessions.clock import Clock, ManualClock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.local_workspace import JobPace, LocalWorkspace, ProgramError
 from cirq_azure_sessions.model import (
+    Cost,
     Job,
     JobFailurePolicy,
     JobRequest,
@@ -212,6 +213,18 @@ class TestRunningPrograms:
         assert (crashed.status, crashed.error_code) == (JobStatus.FAILED, "RuntimeError")
         assert crashed.error_message == "ZeroDivisionError: It was asked to crash."
         assert desk.job(good).status is JobStatus.SUCCEEDED
+
+    def test_a_cost_that_cannot_be_told_fails_the_job(self, desks: Any) -> None:
+        desk = desks(cost=lambda request, output: 1 / 0)
+        job = desk.job(desk.submit())
+        assert (job.status, job.error_code) == (JobStatus.FAILED, "RuntimeError")
+
+    def test_costs_add_up_in_the_session(self, desks: Any) -> None:
+        desk = desks(cost=lambda request, output: Cost(2.5))
+        session = desk.open()
+        jobs = [desk.job(desk.submit(session)) for _ in range(2)]
+        assert [job.cost for job in jobs] == [Cost(2.5)] * 2
+        assert desk.run(desk.workspace.get_session(session.id)).cost == Cost(5.0)
 
     def test_the_event_loop_never_runs_a_program(self, desks: Any) -> None:
         threads: list[int] = []
