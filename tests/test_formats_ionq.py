@@ -176,6 +176,11 @@ def test_keys_too_long_for_the_sdk_still_travel() -> None:
     assert list(decode(IONQ, sent, histogram(_0=1.0)).records) == keys
 
 
+def test_keys_with_paths_are_written_for_the_sdk_too() -> None:
+    key = cirq.MeasurementKey.parse_serialized("0:m")
+    assert job(IONQ, cirq.Circuit(cirq.measure(A, key=key))).metadata["measurement0"] == "0:m\x1f0"
+
+
 @pytest.mark.parametrize("key", ["é", "\x1e", "twice"])
 def test_what_the_sdk_could_not_read_is_not_written_for_it(key: str) -> None:
     qubits = [A, A] if key == "twice" else [A]
@@ -220,13 +225,21 @@ def test_classical_control_and_reset_are_refused() -> None:
 )
 def test_noise_is_refused(operation: cirq.Operation) -> None:
     circuit = cirq.Circuit(operation, cirq.measure(A))
-    with pytest.raises(UnsupportedProgram, match=r"noisy or random channel; .*local.simulator"):
+    with pytest.raises(
+        UnsupportedProgram, match=r"leave out noise and random channels.*local.simulator"
+    ):
         payload(IONQ, circuit)
 
 
 def test_qudits_are_refused() -> None:
     circuit = cirq.Circuit(cirq.measure(cirq.LineQid(0, dimension=3)))
     with pytest.raises(UnsupportedProgram, match="3 levels"):
+        payload(IONQ, circuit)
+
+
+def test_native_gates_with_parameters_are_refused() -> None:
+    circuit = cirq.Circuit(cirq_ionq.GPIGate(phi=sympy.Symbol("t"))(A), cirq.measure(A))
+    with pytest.raises(UnsupportedProgram, match="give every parameter a number"):
         payload(IONQ, circuit)
 
 

@@ -212,7 +212,10 @@ def _sdk_metadata(layout: Layout) -> dict[str, str]:
     if not is_plain or len(set(keys)) < len(keys) or not "".join(keys).isascii():
         return {}
     circuit = cirq.Circuit(
-        cirq.measure(*(qubits[bit] for bit in m.bits), key=m.key) for m in layout.measurements
+        cirq.MeasurementGate(len(m.bits), cirq.MeasurementKey.parse_serialized(m.key)).on(
+            *(qubits[bit] for bit in m.bits)
+        )
+        for m in layout.measurements
     )
     try:
         return dict(cirq_ionq.Serializer().serialize_single_circuit(circuit).metadata)

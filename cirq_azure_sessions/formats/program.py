@@ -225,11 +225,12 @@ class _Builder:
             self.steps.append(Step(single, (qubit,), bit=bit, source=source))
 
     def _check_unitary(self, operation: cirq.Operation, gate: cirq.Gate) -> None:
-        if cirq.is_parameterized(gate) or cirq.has_unitary(gate):
+        if _is_unitary(gate):
             return
         raise UnsupportedProgram(
-            f"{self._target} runs gates, measurements and resets, and {shown(operation)} is a "
-            "noisy or random channel; leave it out, or run on local.simulator."
+            f"{self._target} runs unitary gates, measurements and resets, and {shown(operation)} "
+            "is none of them: leave out noise and random channels, give every parameter a number, "
+            "or run on local.simulator."
         )
 
     def _condition(self, operation: cirq.Operation) -> Condition | None:
@@ -338,12 +339,20 @@ def _samples_at_end(circuit: cirq.AbstractCircuit) -> bool:
     for operation in circuit.all_operations():
         if isinstance(operation.gate, cirq.MeasurementGate):
             measured.update(operation.qubits)
-        elif not measured.isdisjoint(operation.qubits) or not _is_unitary(operation):
+        elif not measured.isdisjoint(operation.qubits) or not _can_come_first(operation):
             return False
     return True
 
 
-def _is_unitary(operation: cirq.Operation) -> bool:
-    if operation.classical_controls or cirq.is_measurement(operation):
+def _can_come_first(operation: cirq.Operation) -> bool:
+    is_plain = not operation.classical_controls and not cirq.is_measurement(operation)
+    return is_plain and _is_unitary(operation)
+
+
+def _is_unitary(value: cirq.Gate | cirq.Operation) -> bool:
+    """Whether it is unitary, or will be once its parameters have values."""
+    try:
+        return cirq.is_parameterized(value) or cirq.has_unitary(value)
+    except (TypeError, ValueError):
+        # Gates that do not know about parameters compute with them all the same.
         return False
-    return cirq.is_parameterized(operation) or cirq.has_unitary(operation)

@@ -102,9 +102,9 @@ class Template:
     def __init__(self, steps: Sequence[Step], dialect: Dialect, compiler: Compiler) -> None:
         self._dialect = dialect
         self._compiler = compiler
-        # For each column of `Numbers.parameters` an expression, and whether its gate keeps it as
-        # an angle; for each of `Numbers.exponents` an expression of some of those columns.
-        self._parameters: dict[tuple[sympy.Basic, bool], int] = {}
+        # For each column of `Numbers.parameters` an expression, and what becomes of its value in
+        # the gate; for each of `Numbers.exponents` an expression of some of those columns.
+        self._parameters: dict[tuple[sympy.Basic, _Keeping], int] = {}
         self._exponents: list[tuple[sympy.Basic, dict[sympy.Basic, int]]] = []
         self._open: list[_OpenStep] = []
         texts: list[str] = []
@@ -128,12 +128,7 @@ class Template:
             UnsupportedProgram: If one has no value, or none that is a finite real number.
         """
         values = values_at([expression for expression, _ in self._parameters], resolvers)
-        # cirq.Rx, Ry and Rz keep an angle. An exponent passes through it when it is resolved, and
-        # comes out with another last digit.
-        columns = [
-            column * np.pi / np.pi if is_angle else column
-            for (_, is_angle), column in zip(self._parameters, values, strict=True)
-        ]
+        columns = [kept(column) for (_, kept), column in zip(self._parameters, values, strict=True)]
         exponents = [
             evaluate(expression, {symbol: columns[k] for symbol, k in names.items()})
             for expression, names in self._exponents
@@ -170,11 +165,12 @@ class Template:
         # worked out in the same order with symbols as with numbers.
         gate, meanings = cirq.flatten(step.gate)
         rotations = self._compiler.rotations(replace(step, gate=gate))
-        if rotations is None:
+        if rotations is None or _has_a_number_in_two_roles(gate):
             return _OpenStep(before, step)
-        is_angle = isinstance(step.gate, cirq.Rx | cirq.Ry | cirq.Rz)
         names = {
-            symbol: self._parameters.setdefault((expression, is_angle), len(self._parameters))
+            symbol: self._parameters.setdefault(
+                (expression, _keeping(gate, symbol)), len(self._parameters)
+            )
             for expression, symbol in meanings.items()
         }
         holes = tuple(self._hole(rotation, names) for rotation in rotations)
@@ -210,6 +206,37 @@ class Template:
 
     def _written(self, step: Step) -> Iterator[str]:
         return (self._dialect.write(simple) for simple in self._compiler.compile(step))
+
+
+_Keeping = Callable[[Floats], Floats]
+
+
+def _keeping(gate: cirq.Gate, symbol: sympy.Basic) -> _Keeping:
+    """What a gate's constructor makes of a value that is resolved into it."""
+    if isinstance(gate, cirq.Rx | cirq.Ry | cirq.Rz):
+        return _as_angle
+    if isinstance(gate, cirq.PhasedXPowGate) and symbol == gate.phase_exponent:
+        return _as_phase
+    return _as_it_is
+
+
+def _as_it_is(exponents: Floats) -> Floats:
+    return exponents
+
+
+def _as_angle(exponents: Floats) -> Floats:
+    # An exponent becomes an angle and again an exponent, with another last digit.
+    return exponents * np.pi / np.pi
+
+
+def _as_phase(exponents: Floats) -> Floats:
+    # As cirq.canonicalize_half_turns.
+    turns = exponents % 2
+    return np.where(turns > 1, turns - 2, turns)
+
+
+def _has_a_number_in_two_roles(gate: cirq.Gate) -> bool:
+    return isinstance(gate, cirq.PhasedXPowGate) and gate.phase_exponent == gate.exponent
 
 
 def _table(columns: Sequence[Floats | float], points: int) -> Floats:
