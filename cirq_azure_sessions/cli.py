@@ -1,4 +1,4 @@
-"""The command `cirq-azure-sessions`, and the only room that prints.
+"""The command `cirq-azure-sessions`: running circuits, the emulator, and the demonstration.
 
 Cirq, Azure's SDK and the rest are imported by the command that needs them, so that `--help` answers
 at once. Exit codes: 0 for success, 1 for a failure at work, 2 for a wrong command.
@@ -6,43 +6,30 @@ at once. Exit codes: 0 for success, 1 for a failure at work, 2 for a wrong comma
 
 from __future__ import annotations
 
-import functools
-import json
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from cirq_azure_sessions.errors import (
-    AzureSessionsError,
-    ServiceError,
-    UnsupportedProgram,
-    UnsupportedTarget,
+from cirq_azure_sessions.cli_monitor import jobs, quotas, sessions, targets
+from cirq_azure_sessions.cli_options import (
+    EMULATOR_KEY,
+    Commands,
+    WorkspaceOptions,
+    show,
+    show_json,
+    takes_workspace,
 )
+from cirq_azure_sessions.errors import SweepError
 
 if TYPE_CHECKING:
     import cirq
-    from rich.console import RenderableType
 
 __all__ = ["main"]
-
-# An emulator listens on loopback alone and holds no secrets: its key need not be one.
-_KEY = "emulator"
-
-
-class _Commands(click.Group):
-    """Commands whose errors are one sentence on stderr, without a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (UnsupportedProgram, UnsupportedTarget) as error:
-            raise click.UsageError(str(error)) from error
-        except AzureSessionsError as error:
-            raise click.ClickException(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -73,66 +60,14 @@ def _parse_sweep(text: str) -> _Range:
     return sweep
 
 
-@dataclass(frozen=True)
-class _WorkspaceOptions:
-    """How the command line names a workspace; with nothing given, the SDK's environment does."""
-
-    resource_id: str | None
-    location: str | None
-    connection_string: str | None
-    emulator: str | None
-    emulator_key: str
-
-    def connect(self) -> Any:
-        """The SDK's workspace."""
-        from cirq_azure_sessions.azure_workspace import connect
-
-        try:
-            return connect(
-                self.resource_id,
-                location=self.location,
-                connection_string=self.connection_string,
-                endpoint=self.emulator,
-                key=self.emulator_key,
-            )
-        except ServiceError:
-            raise
-        except AzureSessionsError as error:
-            raise click.UsageError(
-                f"{error} See --resource-id, --connection-string and --emulator in --help."
-            ) from error
-
-
-def _takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that name a workspace; the command gets them as `workspace`."""
-
-    @click.option("--resource-id", metavar="ID", help="The workspace, as the portal shows it.")
-    @click.option("--location", metavar="REGION", help="Its region, such as eastus.")
-    @click.option("--connection-string", metavar="TEXT", help="Or its connection string.")
-    @click.option("--emulator", metavar="URL", help="Or an emulator (cirq-azure-sessions emulate).")
-    @click.option("--emulator-key", metavar="KEY", default=_KEY, help="The emulator's key.")
-    @functools.wraps(command)
-    def with_workspace(
-        *args: Any,
-        resource_id: str | None,
-        location: str | None,
-        connection_string: str | None,
-        emulator: str | None,
-        emulator_key: str,
-        **options: Any,
-    ) -> None:
-        workspace = _WorkspaceOptions(
-            resource_id, location, connection_string, emulator, emulator_key
-        )
-        command(*args, workspace=workspace, **options)
-
-    return with_workspace
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cirq-azure-sessions")
 def main() -> None:
     """Run Cirq circuits on Azure Quantum, in sessions that are kept, reused and reopened."""
+
+
+for _command in (targets, sessions, jobs, quotas):
+    main.add_command(_command)
 
 
 @main.command()
@@ -156,9 +91,9 @@ def main() -> None:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples every time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
-@_takes_workspace
+@takes_workspace
 def run(
-    workspace: _WorkspaceOptions,
+    workspace: WorkspaceOptions,
     circuit: str,
     target: str,
     repetitions: int,
@@ -166,7 +101,10 @@ def run(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Sample the circuit in the file CIRCUIT, which holds Cirq's JSON or OpenQASM 2."""
+    """Sample the circuit in a file.
+
+    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2.
+    """
     from cirq_azure_sessions import AzureSessionSampler
     from cirq_azure_sessions.histogram import count_outcomes
     from cirq_azure_sessions.tables import histogram_table, results_as_json, sweep_table
@@ -174,14 +112,24 @@ def run(
     program = _read(circuit)
     params = _product(program, sweeps)
     connected = None if target.startswith("local.") else workspace.connect()
-    with AzureSessionSampler(target, workspace=connected, seed=seed) as sampler:
-        results = sampler.run_sweep(program, params, repetitions)
+    progress = sys.stderr.isatty()
+    results: Sequence[cirq.Result | None]
+    failures: dict[int, Exception] = {}
+    with AzureSessionSampler(target, workspace=connected, seed=seed, progress=progress) as sampler:
+        try:
+            results = sampler.run_sweep(program, params, repetitions)
+        except SweepError as error:
+            results, failures = error.results, error.failures
+    came_home = [result for result in results if result is not None]
     if as_json:
-        click.echo(json.dumps(results_as_json(target, results), indent=2))
-    elif sweeps:
-        _show(sweep_table(results))
-    else:
-        _show(histogram_table(count_outcomes(results[0])))
+        show_json(results_as_json(target, came_home))
+    elif sweeps and came_home:
+        show(sweep_table(came_home))
+    elif came_home:
+        show(histogram_table(count_outcomes(came_home[0])))
+    if failures:
+        count = f"{len(failures)} of {len(results)} points failed: " if sweeps else ""
+        raise click.ClickException(f"{count}{failures[min(failures)]}")
 
 
 _EMULATOR_IS_UP = """\
@@ -214,7 +162,7 @@ Stop it with Ctrl-C.
 
 @main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-@click.option("--key", default=_KEY, show_default=True, help="What clients sign in with.")
+@click.option("--key", default=EMULATOR_KEY, show_default=True, help="What clients sign in with.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds a request.")
 @click.option("--seed", type=click.IntRange(min=0), help="Make the results of jobs repeat.")
 def emulate(port: int, key: str, latency: float, seed: int | None) -> None:
@@ -230,7 +178,7 @@ def emulate(port: int, key: str, latency: float, seed: int | None) -> None:
             "endpoint": server.endpoint,
             "resource_id": server.resource_id,
             "key": key,
-            "key_option": "" if key == _KEY else f" --emulator-key {key}",
+            "key_option": "" if key == EMULATOR_KEY else f" --emulator-key {key}",
         }
         click.echo(_EMULATOR_IS_UP.format(**words), nl=False)
         with suppress(KeyboardInterrupt):
@@ -260,7 +208,7 @@ of equal targets would be: mean cuts in edges, distributions by total variation.
 
 @main.command()
 def demo() -> None:
-    """Run one sweep on three targets, without an account or a second terminal."""
+    """Run one sweep on three targets; no account is needed."""
     from itertools import combinations
 
     from cirq_azure_sessions import tables
@@ -268,15 +216,15 @@ def demo() -> None:
 
     click.echo(_DEMO_INTRODUCTION.format(nodes=NODES, points=POINTS, repetitions=REPETITIONS))
     outcome = run_demo()
-    _show(tables.demo_table(outcome))
+    show(tables.demo_table(outcome))
     click.echo(_DEMO_BEST)
-    _show(tables.best_cut_table(outcome))
+    show(tables.best_cut_table(outcome))
     click.echo(_DEMO_SESSIONS)
-    _show(tables.lifeline_table(lifelines(outcome.events)))
+    show(tables.lifeline_table(lifelines(outcome.events)))
     click.echo("\npool.get_stats():\n")
-    _show(tables.stats_table(outcome.stats))
+    show(tables.stats_table(outcome.stats))
     click.echo(_DEMO_AGREEMENT.format(repetitions=outcome.repetitions))
-    _show(tables.agreement_table([compare(*pair) for pair in combinations(outcome.curves, 2)]))
+    show(tables.agreement_table([compare(*pair) for pair in combinations(outcome.curves, 2)]))
 
 
 def _read(path: str) -> cirq.Circuit:
@@ -306,9 +254,3 @@ def _product(program: cirq.Circuit, sweeps: Sequence[_Range]) -> cirq.Sweep:
         raise click.UsageError("A parameter is swept twice: give each one --sweep.")
     factors = [cirq.Linspace(each.name, each.start, each.stop, each.count) for each in sweeps]
     return cirq.Product(*factors) if factors else cirq.UnitSweep
-
-
-def _show(*renderables: RenderableType) -> None:
-    from rich.console import Console
-
-    Console().print(*renderables)

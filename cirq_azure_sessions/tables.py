@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cirq_azure_sessions.histogram import Histogram, count_outcomes
+from cirq_azure_sessions.table_style import new_table
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.demo import Agreement, Demo, Lifeline
@@ -36,16 +37,11 @@ _COLUMNS = 6
 _TITLE = 40
 
 
-def _new_table(**options: Any) -> Table:
-    """An empty table in the style that all share."""
-    return Table(box=None, pad_edge=False, header_style="bold", **options)
-
-
 def histogram_table(histogram: Histogram) -> Group:
     """One row an outcome: its count, its fraction and a bar; the most frequent first."""
     title = " ".join(histogram.keys)
     is_short = len(title) <= _TITLE
-    table = _new_table(expand=True)
+    table = new_table(expand=True)
     table.add_column(title if is_short else "outcome", overflow="fold")
     table.add_column("count", justify="right")
     table.add_column("fraction", justify="right")
@@ -73,7 +69,7 @@ def sweep_table(results: Sequence[cirq.Result]) -> Group:
     histograms = [count_outcomes(result) for result in results]
     totals: Counter[str] = sum((Counter(histogram.counts) for histogram in histograms), Counter())
     outcomes = sorted(outcome for outcome, _ in totals.most_common(_COLUMNS))
-    table = _new_table()
+    table = new_table()
     for name in results[0].params.param_dict:
         table.add_column(str(name), justify="right")
     for outcome in outcomes:
@@ -110,7 +106,7 @@ def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, An
 def demo_table(demo: Demo) -> Table:
     """One row a point: the mean cut of theory and of each target, in figures and as a plot."""
     providers = [curve.provider for curve in demo.curves]
-    table = _new_table()
+    table = new_table()
     for header in ("gamma", "theory", *providers):
         table.add_column(header, justify="right")
     marks = ", ".join(f"{name[0]} {name}" for name in providers)
@@ -133,7 +129,7 @@ def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
 
 def best_cut_table(demo: Demo) -> Table:
     """One row a target: the outcome it gave most often where theory puts the largest mean cut."""
-    table = _new_table()
+    table = new_table()
     for header in ("target", "most frequent outcome", "cut edges"):
         table.add_column(header)
     best = int(demo.theory.argmax())
@@ -149,7 +145,7 @@ def best_cut_table(demo: Demo) -> Table:
 
 def lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
     """One row a session: what became of it, and how many of its jobs brought a result."""
-    table = _new_table()
+    table = new_table()
     for header in ("target", "session", "what became of it"):
         table.add_column(header)
     table.add_column("jobs", justify="right")
@@ -161,7 +157,7 @@ def lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
 
 def agreement_table(agreements: Sequence[Agreement]) -> Table:
     """One row a pair of targets: how far apart they are, and how far chance would put them."""
-    table = _new_table()
+    table = new_table()
     table.add_column("targets")
     for header in ("mean cuts", "by chance", "distributions", "by chance "):
         table.add_column(header, justify="right")
@@ -178,7 +174,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> Table:
 
 def stats_table(stats: Mapping[str, float]) -> Table:
     """The pool's statistics that are not zero: sessions in one row, jobs in another."""
-    table = _new_table(show_header=False)
+    table = new_table(show_header=False)
     for noun in ("sessions", "jobs"):
         counts = {
             name.removeprefix(f"{noun}_").replace("_", " "): count

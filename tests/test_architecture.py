@@ -72,9 +72,14 @@ ARROWS: dict[str, set[str]] = {
     "circuit_file": {"openqasm"},
     "histogram": set(),
     "demo": {"clock", "emulator", "events", "sampler", "session_pool"},
-    "tables": {"demo", "histogram"},
-    "cli": VALUES
-    | {"__init__", "azure_workspace", "circuit_file", "demo", "emulator"}
+    "monitor": PORT | {"loop_thread"},
+    "table_style": set(),
+    "tables": {"demo", "histogram", "table_style"},
+    "monitor_tables": {"model", "monitor", "table_style"},
+    "cli_options": {"azure_workspace", "errors"},
+    "cli_monitor": {"__init__", "azure_workspace", "cli_options", "histogram", "model", "monitor"}
+    | {"monitor_tables", "tables"},
+    "cli": {"__init__", "circuit_file", "cli_monitor", "cli_options", "demo", "emulator", "errors"}
     | {"histogram", "tables"},
     "__main__": {"cli"},
 }
@@ -84,8 +89,8 @@ ARROWS: dict[str, set[str]] = {
 RESERVED = {
     "azure": {"azure_workspace", "emulator.server", "emulator.azure_storage"},
     "time": {"clock"},
-    "click": {"cli"},
-    "rich": {"cli", "tables"},
+    "click": {"cli", "cli_monitor", "cli_options"},
+    "rich": {"cli_options", "monitor_tables", "table_style", "tables"},
 }
 
 MODULES = {
@@ -166,7 +171,7 @@ def test_nobody_reads_a_clock_but_the_clock(module: str) -> None:
 
 
 # A worker process answers the emulator on its standard output, which is a pipe.
-PRINTING = {"cli", "emulator.programs.qir_worker"}
+PRINTING = {"emulator.programs.qir_worker"}
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - PRINTING))

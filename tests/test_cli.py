@@ -182,9 +182,22 @@ def test_a_run_on_the_emulator_goes_through_the_sdk(bell: Path, emulator: Emulat
 def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) -> None:
     arguments = ("--emulator", emulator.endpoint, "--emulator-key", "wrong")
     shown = call("run", bell, "--target", "ionq.simulator", *arguments)
+    assert (shown.stdout, shown.exit_code) == ("", 1)
+    (sentence,) = shown.stderr.splitlines()
+    assert sentence.startswith("Error: ")
+    assert "401" in sentence
+
+
+def test_points_that_came_home_are_printed_before_the_error(
+    rotation: Path, emulator: EmulatorServer
+) -> None:
+    emulator.faults.fail_job(code="InvalidInputData")
+    arguments = ("--target", "ionq.simulator", "--emulator", emulator.endpoint, "--json")
+    shown = call("run", rotation, "--sweep", "theta=0:3:4", *arguments)
     assert shown.exit_code == 1
-    assert shown.stderr.startswith("Error: ")
-    assert "401" in shown.stderr
+    assert len(json.loads(shown.stdout)["points"]) == 3
+    assert shown.stderr.startswith("Error: 1 of 4 points failed: ")
+    assert "InvalidInputData" in shown.stderr
 
 
 def test_emulate_prints_code_that_connects_and_stops_at_ctrl_c(bell: Path) -> None:

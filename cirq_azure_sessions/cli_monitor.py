@@ -1,0 +1,253 @@
+"""The commands that look at a workspace: its targets, sessions, jobs and quotas."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cirq_azure_sessions.cli_options import (
+    Commands,
+    WorkspaceOptions,
+    show,
+    show_json,
+    takes_workspace,
+)
+
+if TYPE_CHECKING:
+    from cirq_azure_sessions.model import Job, Session
+    from cirq_azure_sessions.monitor import Monitor, SessionView, Wanted
+
+__all__ = ["jobs", "quotas", "sessions", "targets"]
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_INTERVAL = click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+
+
+def _monitors(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that name a workspace; the command gets a `Monitor` of it."""
+
+    @takes_workspace
+    @functools.wraps(command)
+    def with_monitor(*args: Any, workspace: WorkspaceOptions, **options: Any) -> None:
+        from cirq_azure_sessions.azure_workspace import AzureWorkspace
+        from cirq_azure_sessions.monitor import Monitor
+
+        with Monitor(AzureWorkspace(workspace.connect())) as monitor:
+            command(*args, monitor=monitor, **options)
+
+    return with_monitor
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that choose sessions or jobs; the command gets them as `wanted`."""
+
+    @click.option("--target", metavar="TARGET", help="On this target; ionq.* means any of IonQ's.")
+    @click.option("--status", metavar="STATUS", help="In this status, such as Executing.")
+    @click.option("--name", metavar="TEXT", help="Whose name begins so.")
+    @click.option("--hours", type=click.FloatRange(min=0), help="Not older than this.")
+    @click.option(
+        "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most."
+    )
+    @functools.wraps(command)
+    def with_filters(
+        *args: Any,
+        target: str | None,
+        status: str | None,
+        name: str | None,
+        hours: float | None,
+        limit: int,
+        **options: Any,
+    ) -> None:
+        from cirq_azure_sessions.monitor import Wanted
+
+        max_age = None if hours is None else hours * 3600
+        command(*args, wanted=Wanted(target, status, name, max_age, limit), **options)
+
+    return with_filters
+
+
+@click.command()
+@_AS_JSON
+@_monitors
+def targets(monitor: Monitor, as_json: bool) -> None:
+    """List targets, with availability and queue times."""
+    from cirq_azure_sessions.monitor_tables import as_values, target_table
+
+    listed = monitor.targets()
+    if as_json:
+        show_json([as_values(target) for target in listed])
+    else:
+        show(target_table(listed))
+
+
+@click.command()
+@_AS_JSON
+@_monitors
+def quotas(monitor: Monitor, as_json: bool) -> None:
+    """List quotas: what of them is used and held."""
+    from cirq_azure_sessions.monitor_tables import as_values, quota_table
+
+    listed = monitor.quotas()
+    if as_json:
+        show_json([as_values(quota) for quota in listed])
+    else:
+        show(quota_table(listed))
+
+
+@click.group(cls=Commands)
+def sessions() -> None:
+    """List, show, watch, wait for and close sessions."""
+
+
+@sessions.command("list")
+@_filters
+@_AS_JSON
+@_monitors
+def list_sessions(monitor: Monitor, wanted: Wanted, as_json: bool) -> None:
+    """List sessions of the workspace, newest first."""
+    _show_items(monitor.sessions(wanted), monitor.now, as_json)
+
+
+@sessions.command("show")
+@click.argument("session_id", metavar="ID")
+@_AS_JSON
+@_monitors
+def show_session(monitor: Monitor, session_id: str, as_json: bool) -> None:
+    """Show a session, and how its jobs stand."""
+    from cirq_azure_sessions.monitor_tables import view_as_values
+
+    _show_details(view_as_values(monitor.session(session_id)), as_json)
+
+
+@sessions.command("watch")
+@click.argument("session_id", metavar="ID")
+@_INTERVAL
+@_AS_JSON
+@_monitors
+def watch_session(monitor: Monitor, session_id: str, interval: float, as_json: bool) -> None:
+    """Print each change of a session until it is over.
+
+    The exit code is 1 if it failed or timed out.
+    """
+    from cirq_azure_sessions.monitor_tables import view_as_line, view_as_values
+
+    for view in monitor.watch(session_id, interval=interval):
+        click.echo(json.dumps(view_as_values(view)) if as_json else view_as_line(view))
+    _exit_as(view)
+
+
+@sessions.command("wait")
+@click.argument("session_id", metavar="ID")
+@_INTERVAL
+@_monitors
+def wait_for_session(monitor: Monitor, session_id: str, interval: float) -> None:
+    """Return when a session is over.
+
+    The exit code is 1 if it failed or timed out.
+    """
+    *_, view = monitor.watch(session_id, interval=interval)
+    _exit_as(view)
+
+
+@sessions.command("close")
+@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@_AS_JSON
+@_monitors
+def close_sessions(monitor: Monitor, session_ids: Sequence[str], as_json: bool) -> None:
+    """Let sessions take no more jobs; those they have still run."""
+    _show_items([monitor.close_session(each) for each in session_ids], monitor.now, as_json)
+
+
+@click.group(cls=Commands)
+def jobs() -> None:
+    """List, show and cancel jobs, and fetch their results."""
+
+
+@jobs.command("list")
+@_filters
+@click.option("--session", "session_id", metavar="ID", help="Of this session.")
+@_AS_JSON
+@_monitors
+def list_jobs(monitor: Monitor, wanted: Wanted, session_id: str | None, as_json: bool) -> None:
+    """List jobs of the workspace, newest first."""
+    _show_items(monitor.jobs(wanted, session_id=session_id), monitor.now, as_json)
+
+
+@jobs.command("show")
+@click.argument("job_id", metavar="ID")
+@_AS_JSON
+@_monitors
+def show_job(monitor: Monitor, job_id: str, as_json: bool) -> None:
+    """Show a job: its times, its cost, and why it failed if it did."""
+    from cirq_azure_sessions.monitor_tables import as_values
+
+    _show_details(as_values(monitor.job(job_id)), as_json)
+
+
+@jobs.command("cancel")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@_AS_JSON
+@_monitors
+def cancel_jobs(monitor: Monitor, job_ids: Sequence[str], as_json: bool) -> None:
+    """Ask the service to cancel jobs."""
+    _show_items([monitor.cancel_job(each) for each in job_ids], monitor.now, as_json)
+
+
+@jobs.command("result")
+@click.argument("job_id", metavar="ID")
+@click.option("--raw", is_flag=True, help="Print what the provider wrote, of any client's job.")
+@_AS_JSON
+@takes_workspace
+def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
+    """Print the result of a job that this package submitted; wait for it if it still runs."""
+    from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace
+    from cirq_azure_sessions.histogram import count_outcomes
+    from cirq_azure_sessions.monitor import Monitor
+    from cirq_azure_sessions.tables import histogram_table, results_as_json
+
+    connected = workspace.connect()
+    with Monitor(AzureWorkspace(connected)) as monitor:
+        job = monitor.job(job_id)
+        if raw:
+            click.echo(monitor.output(job))
+            return
+    with AzureSessionSampler(job.target, workspace=connected) as sampler:
+        result = sampler.get_result(job_id)
+    if as_json:
+        show_json(results_as_json(job.target, [result]))
+    else:
+        show(histogram_table(count_outcomes(result)))
+
+
+def _show_items(items: Sequence[Session | Job], now: float, as_json: bool) -> None:
+    from cirq_azure_sessions.monitor_tables import as_values, item_table
+
+    if as_json:
+        show_json([as_values(item) for item in items])
+    else:
+        show(item_table(items, now))
+
+
+def _show_details(values: Mapping[str, Any], as_json: bool) -> None:
+    from cirq_azure_sessions.monitor_tables import detail_table
+
+    if as_json:
+        show_json(values)
+    else:
+        show(detail_table(values))
+
+
+def _exit_as(view: SessionView) -> None:
+    """Ends the command with the exit code that says how the session ended."""
+    if view.session.status != "Succeeded":
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,106 @@
+"""What all commands share: how they name a workspace, print, and report errors."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    ServiceError,
+    UnsupportedProgram,
+    UnsupportedTarget,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["EMULATOR_KEY", "Commands", "WorkspaceOptions", "show", "show_json", "takes_workspace"]
+
+# An emulator listens on loopback alone and holds no secrets: its key need not be one.
+EMULATOR_KEY = "emulator"
+
+
+class Commands(click.Group):
+    """Commands whose errors are one sentence on stderr, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (UnsupportedProgram, UnsupportedTarget) as error:
+            raise click.UsageError(str(error)) from error
+        except AzureSessionsError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def show(*renderables: RenderableType) -> None:
+    """Prints tables as wide as the terminal."""
+    from rich.console import Console
+
+    Console(highlight=False).print(*renderables)
+
+
+def show_json(value: Any) -> None:
+    """Prints a value for other programs to read."""
+    click.echo(json.dumps(value, indent=2))
+
+
+@dataclass(frozen=True)
+class WorkspaceOptions:
+    """How the command line names a workspace; with nothing given, the SDK's environment does."""
+
+    resource_id: str | None
+    location: str | None
+    connection_string: str | None
+    emulator: str | None
+    emulator_key: str
+
+    def connect(self) -> Any:
+        """The SDK's workspace."""
+        from cirq_azure_sessions.azure_workspace import connect
+
+        try:
+            return connect(
+                self.resource_id,
+                location=self.location,
+                connection_string=self.connection_string,
+                endpoint=self.emulator,
+                key=self.emulator_key,
+            )
+        except ServiceError:
+            raise
+        except AzureSessionsError as error:
+            raise click.UsageError(
+                f"{error} See --resource-id, --connection-string and --emulator in --help."
+            ) from error
+
+
+def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that name a workspace; the command gets them as `workspace`."""
+
+    @click.option("--resource-id", metavar="ID", help="The workspace, as the portal shows it.")
+    @click.option("--location", metavar="REGION", help="Its region, such as eastus.")
+    @click.option("--connection-string", metavar="TEXT", help="Or its connection string.")
+    @click.option("--emulator", metavar="URL", help="Or an emulator (cirq-azure-sessions emulate).")
+    @click.option("--emulator-key", metavar="KEY", default=EMULATOR_KEY, help="The emulator's key.")
+    @functools.wraps(command)
+    def with_workspace(
+        *args: Any,
+        resource_id: str | None,
+        location: str | None,
+        connection_string: str | None,
+        emulator: str | None,
+        emulator_key: str,
+        **options: Any,
+    ) -> None:
+        workspace = WorkspaceOptions(
+            resource_id, location, connection_string, emulator, emulator_key
+        )
+        command(*args, workspace=workspace, **options)
+
+    return with_workspace

@@ -1,0 +1,177 @@
+"""Looks at a workspace from outside: its sessions and jobs, whoever opened or submitted them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, TypeVar
+
+from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.loop_thread import LoopThread
+from cirq_azure_sessions.model import Job, Quota, Session, TargetStatus
+from cirq_azure_sessions.workspace import WorkspacePort
+
+__all__ = ["Monitor", "SessionView", "Wanted"]
+
+
+class _Item(Protocol):
+    """What sessions and jobs have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def creation_time(self) -> float | None: ...
+
+
+Item = TypeVar("Item", bound=_Item)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which sessions or jobs to list. What is None does not matter.
+
+    Attributes:
+        target: A target's id; `*` and `?` stand for any characters, as in `ionq.*`.
+        status: A word of the service, in any case.
+        name: How the name begins.
+        max_age: Seconds since it was opened or submitted.
+        limit: The most to list, the newest of them.
+    """
+
+    target: str | None = None
+    status: str | None = None
+    name: str | None = None
+    max_age: float | None = None
+    limit: int = 20
+
+    def includes(self, item: _Item) -> bool:
+        """Whether the target, the status and the name are the wanted ones."""
+        return (
+            fnmatchcase(item.target, self.target or "*")
+            and item.status.lower() == (self.status or item.status).lower()
+            and item.name.startswith(self.name or "")
+        )
+
+    def is_too_old(self, item: _Item, now: float) -> bool:
+        """Whether the item, and so every older one, is not wanted any more."""
+        if self.max_age is None or item.creation_time is None:
+            return False
+        return now - item.creation_time > self.max_age
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session at one moment.
+
+    Attributes:
+        jobs: The number of its jobs in each status.
+    """
+
+    session: Session
+    jobs: Counter[str]
+
+
+class Monitor:
+    """The sessions, jobs, targets and quotas of a workspace.
+
+    Args:
+        workspace: One of this package's workspaces.
+        clock: Where ages are read and waits pass.
+
+    Every method may raise `ServiceError`.
+    """
+
+    def __init__(self, workspace: WorkspacePort, *, clock: Clock | None = None) -> None:
+        self._workspace = workspace
+        self._clock: Clock = clock or SystemClock()
+        self._loop = LoopThread("cirq-azure-sessions-monitor")
+
+    @property
+    def now(self) -> float:
+        """The time of day, for ages."""
+        return self._clock.time()
+
+    def targets(self) -> Sequence[TargetStatus]:
+        """The targets of the workspace."""
+        return self._loop.run(self._workspace.list_targets())
+
+    def quotas(self) -> Sequence[Quota]:
+        """The quotas of the workspace."""
+        return self._loop.run(self._workspace.list_quotas())
+
+    def sessions(self, wanted: Wanted) -> Sequence[Session]:
+        """The newest sessions that are wanted."""
+        return self._loop.run(self._take(self._workspace.list_sessions(), wanted))
+
+    def jobs(self, wanted: Wanted, *, session_id: str | None = None) -> Sequence[Job]:
+        """The newest jobs that are wanted, of one session or of all and none."""
+        return self._loop.run(self._take(self._workspace.list_jobs(session_id=session_id), wanted))
+
+    def session(self, session_id: str) -> SessionView:
+        """The session as it stands now."""
+        return self._loop.run(self._view(session_id))
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands now."""
+        return self._loop.run(self._workspace.get_job(job_id))
+
+    def close_session(self, session_id: str) -> Session:
+        """Lets the session take no more jobs; those it has still run."""
+        return self._loop.run(self._workspace.close_session(session_id))
+
+    def cancel_job(self, job_id: str) -> Job:
+        """Asks the service to cancel the job."""
+        return self._loop.run(self._workspace.cancel_job(job_id))
+
+    def output(self, job: Job) -> Any:
+        """The result of a job as its provider wrote it."""
+        return self._loop.run(self._workspace.fetch_output(job))
+
+    def watch(self, session_id: str, *, interval: float) -> Iterator[SessionView]:
+        """The session each time that it or its jobs have changed, until it is over.
+
+        Args:
+            session_id: The session.
+            interval: Seconds between two looks.
+        """
+        shown: SessionView | None = None
+        while shown is None or shown.session.is_open:
+            if shown is not None:
+                self._loop.run(self._clock.sleep(interval))
+            seen = self.session(session_id)
+            if shown is None or (seen.session.status, seen.jobs) != (
+                shown.session.status,
+                shown.jobs,
+            ):
+                yield seen
+            shown = seen
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._loop.run(self._workspace.aclose())
+        self._loop.stop()
+
+    async def _take(self, items: AsyncIterator[Item], wanted: Wanted) -> list[Item]:
+        taken: list[Item] = []
+        now = self._clock.time()
+        async for item in items:
+            if wanted.is_too_old(item, now):
+                break
+            if wanted.includes(item):
+                taken.append(item)
+            if len(taken) == wanted.limit:
+                break
+        return taken
+
+    async def _view(self, session_id: str) -> SessionView:
+        session = await self._workspace.get_session(session_id)
+        jobs = self._workspace.list_jobs(session_id=session_id)
+        return SessionView(session, Counter([str(job.status) async for job in jobs]))
