@@ -588,7 +588,7 @@ def test_definitions_that_double_each_other_are_counted_before_they_are_written_
     doubling = "gate g0 a {} " + "".join(
         f"gate g{n} a {{ g{n - 1} a; g{n - 1} a; }} " for n in range(1, 60)
     )
-    with pytest.raises(ProgramError, match="more than 200000 operations"):
+    with pytest.raises(ProgramError, match="more than 100000 operations"):
         run(HEADER + doubling + "qreg q[1]; g59 q[0];")
     # Nothing is wrong with the definitions as such.
     assert openqasm.read((HEADER + doubling).encode()).instructions == []

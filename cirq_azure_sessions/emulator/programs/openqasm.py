@@ -38,7 +38,7 @@ from cirq_azure_sessions.emulator.programs.tokens import Tokens
 __all__ = ["Program", "read", "run"]
 
 # Gates, measurements and resets after all definitions and broadcasts are written out.
-_MAX_SIZE = 200_000
+_MAX_SIZE = 100_000
 
 # How far gates may be defined by gates that are defined by gates.
 _MAX_DEPTH = 100

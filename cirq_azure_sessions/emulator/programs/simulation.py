@@ -27,9 +27,9 @@ MAX_QUBITS = 22
 # Amplitudes held in one batch of trajectories, 16 MB, unless two state vectors need more.
 _BATCH_SIZE = 1 << 20
 
-# Amplitudes changed in one job, some half a minute's work; and what calling numpy costs besides,
-# in the same unit.
-_MAX_WORK = 2_000_000_000
+# Amplitudes changed in one job, some ten seconds' work; and what calling numpy costs besides, in
+# the same unit.
+_MAX_WORK = 1_000_000_000
 _OVERHEAD = 1_000
 
 # Results are cut off here: smaller probabilities are rounding errors.
@@ -89,7 +89,7 @@ class Trajectories:
         rows: NDArray[np.bool_] | None = None,
     ) -> None:
         """Applies a matrix, in all rows or in some."""
-        self._work.spend(self._states.size)
+        self._count_work()
         axes = [self._axis[qubit] for qubit in targets]
         tensor = matrix.reshape((2,) * (2 * len(axes)))
         if rows is not None:
@@ -133,7 +133,7 @@ class Trajectories:
 
     def _collapse(self, qubit: int) -> NDArray[np.uint8]:
         """Measures a qubit, and gives the outcome of each row."""
-        self._work.spend(self._states.size)
+        self._count_work()
         weights = np.abs(np.moveaxis(self._states, self._axis[qubit], 1)) ** 2
         zero, one = weights.reshape(len(weights), 2, -1).sum(axis=2).T
         ones = self._rng.binomial(self._shots, one / (zero + one))
@@ -158,6 +158,7 @@ class Trajectories:
         # Every row has shots, so as many as before are the same ones.
         if len(rows) > len(self._shots):
             self._states, self.bits = self._states[rows], self.bits[rows]
+            self._count_work()
         self._shots = shots[rows, events]
         return events.astype(np.uint8)
 
@@ -173,6 +174,7 @@ class Trajectories:
         rows = self.bits[:, bit] == 1
         if not rows.any():
             return
+        self._count_work()
         others = self._take(~rows)
         step.run(self)
         if not others._shots.size:
@@ -180,6 +182,10 @@ class Trajectories:
         self._states = np.concatenate([self._states, others._states])
         self.bits = np.concatenate([self.bits, others.bits])
         self._shots = np.concatenate([self._shots, others._shots])
+
+    def _count_work(self) -> None:
+        # Many bits of many rows take their time too, two of them as much as an amplitude.
+        self._work.spend(self._states.size + self.bits.size // 2)
 
     @property
     def is_full(self) -> bool:
