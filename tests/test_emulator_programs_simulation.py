@@ -65,7 +65,7 @@ def test_shots_without_chance_amid_the_program_cost_one_state_vector(
 ) -> None:
     program: list[Instruction] = [Gate(gates.H, (0,)), Gate(gates.X, (1,), (0,))]
     program += [Measurement(qubit, qubit) for qubit in range(2)]
-    monkeypatch.setattr(simulation, "_MAX_WORK", 2 * (simulation._OVERHEAD + 4))
+    monkeypatch.setattr(simulation, "_MAX_WORK", 2 * (simulation._OVERHEAD + 8))
     assert len(sample(program, 2, 100_000, NOISELESS, np.random.default_rng(1))) == 100_000
 
 
