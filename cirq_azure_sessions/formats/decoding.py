@@ -50,9 +50,12 @@ def bits_of_integers(integers: Sequence[int], num_bits: int) -> npt.NDArray[np.u
     Returns:
         An array of shape (integers, `num_bits`); any number of bits is fine.
     """
-    width = max(1, -(-num_bits // 8))
-    data = b"".join(integer.to_bytes(width, "little") for integer in integers)
-    rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+    if num_bits <= 64:
+        rows = np.array(integers, dtype="<u8").view(np.uint8).reshape(-1, 8)
+    else:
+        width = -(-num_bits // 8)
+        data = b"".join(integer.to_bytes(width, "little") for integer in integers)
+        rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
     return np.unpackbits(rows, axis=1, bitorder="little")[:, :num_bits]
 
 
@@ -62,15 +65,18 @@ def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
     Raises:
         ResultFormatError: If one is no probability, or their sum is not within 0.001 of one.
     """
-    for value in values:
-        if type(value) not in (int, float) or not 0 <= value <= 1 + _SUM_TOLERANCE:
-            raise ResultFormatError(
-                f"The histogram holds {str(value)[:40]}, which is no probability; "
-                "fetch the job's output to see it."
-            )
-    probabilities = np.array(values, dtype=np.float64)
+    try:
+        probabilities = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        probabilities = np.array([np.nan])
+    are_numbers = set(map(type, values)) <= {int, float}
+    if not are_numbers or not np.all((probabilities >= 0) & (probabilities < np.inf)):
+        raise ResultFormatError(
+            "The histogram holds values that are no probabilities; "
+            "fetch the job's output to see it."
+        )
     total = float(probabilities.sum())
-    if abs(total - 1) > _SUM_TOLERANCE:
+    if not abs(total - 1) <= _SUM_TOLERANCE:
         raise ResultFormatError(
             f"The histogram's probabilities sum to {total:.6g} instead of 1; "
             "fetch the job's output to see it."

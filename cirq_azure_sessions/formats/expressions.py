@@ -34,7 +34,7 @@ def values_at(
             number.
     """
     symbols = {symbol for expression in expressions for symbol in expression.free_symbols}
-    columns = {symbol: _point_by_point(symbol, resolvers) for symbol in symbols}
+    columns = {symbol: _values_of_symbol(symbol, resolvers) for symbol in symbols}
     return [_values(expression, columns, resolvers) for expression in expressions]
 
 
@@ -75,6 +75,16 @@ def _values(
             f"{expression} is not finite at every point of the sweep; leave those points out."
         )
     return values
+
+
+def _values_of_symbol(symbol: sympy.Symbol, resolvers: Sequence[cirq.ParamResolver]) -> Floats:
+    # Nearly always the values are plain numbers under the symbol's name.
+    values = [resolver.param_dict.get(symbol.name) for resolver in resolvers]
+    if set(map(type, values)) == {float}:
+        numbers = np.array(values, dtype=np.float64)
+        if np.all(np.isfinite(numbers)):
+            return numbers
+    return _point_by_point(symbol, resolvers)
 
 
 def _point_by_point(expression: sympy.Basic, resolvers: Sequence[cirq.ParamResolver]) -> Floats:

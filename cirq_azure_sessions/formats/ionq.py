@@ -6,6 +6,7 @@ a circuit; all its qubits are measured at its end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -228,15 +229,23 @@ def _histogram(document: Any, num_bits: int) -> tuple[list[int], npt.NDArray[np.
     histogram = document.get("histogram") if isinstance(document, dict) else None
     if not isinstance(histogram, dict) or not histogram:
         raise ResultFormatError('The result has no "histogram"; fetch the job\'s output to see it.')
-    items = sorted((_outcome(key, num_bits), value) for key, value in histogram.items())
-    return [outcome for outcome, _ in items], fractions([value for _, value in items])
+    probabilities = fractions([*histogram.values()])
+    outcomes = _outcomes([*histogram], num_bits)
+    # Samples must not depend on the order in which the service writes its keys.
+    order = sorted(range(len(outcomes)), key=outcomes.__getitem__)
+    return [outcomes[k] for k in order], probabilities[order]
 
 
-def _outcome(key: str, num_bits: int) -> int:
+def _outcomes(keys: Sequence[str], num_bits: int) -> list[int]:
+    """A histogram's keys as integers of `num_bits` bits."""
     # A decimal digit says more than three bits.
-    is_number = key.isascii() and key.isdecimal() and len(key) <= num_bits // 3 + 1
-    if not is_number or (key[0] == "0" and len(key) > 1) or int(key) >> num_bits:
-        raise ResultFormatError(
-            f"The histogram's key {key[:40]!r} is no outcome of {num_bits} qubits."
-        )
-    return int(key)
+    if max(map(len, keys)) <= num_bits // 3 + 1:
+        with contextlib.suppress(ValueError):
+            outcomes = [*map(int, keys)]
+            is_plain = [*map(str, outcomes)] == keys and min(outcomes) >= 0
+            if is_plain and not max(outcomes) >> num_bits:
+                return outcomes
+    raise ResultFormatError(
+        f"The histogram's keys are not all outcomes of {num_bits} qubits; "
+        "fetch the job's output to see it."
+    )

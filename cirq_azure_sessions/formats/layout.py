@@ -155,14 +155,13 @@ class Layout:
         measured = sorted(self.measurements, key=lambda measurement: keys.index(measurement.key))
         columns = [bit for measurement in measured for bit in measurement.bits]
         flips = [k in m.inverted for m in measured for k in range(len(m.bits))]
-        table: dict[int, float] = {}
-        rows = np.packbits(
-            (bits[:, columns] ^ np.array(flips, dtype=np.uint8))[:, ::-1], 1, "little"
-        )
-        for row, probability in zip(rows, probabilities.tolist(), strict=True):
-            outcome = int.from_bytes(row.tobytes(), "little")
-            table[outcome] = table.get(outcome, 0.0) + probability
-        return table
+        # Python's own integers, where they outgrow the machine's.
+        dtype = np.int64 if len(columns) < 63 else object
+        weights = np.array([1 << k for k in reversed(range(len(columns)))], dtype=dtype)
+        values = (bits[:, columns] ^ np.array(flips, dtype=np.uint8)).astype(dtype) @ weights
+        outcomes, places = np.unique(values, return_inverse=True)
+        sums = np.bincount(places, weights=probabilities)
+        return dict(zip(outcomes.tolist(), sums.tolist(), strict=True))
 
     def _corrected(
         self, bits: Bits, measurement: Measurement, generator: np.random.Generator
