@@ -15,12 +15,11 @@ import logging
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
@@ -40,8 +39,6 @@ from cirq_azure_sessions.run_lock import RunLock
 __all__ = ["Journal", "open_journal"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +74,11 @@ class Journal:
         self._path = Path(path).absolute()
         self._clock: Clock = clock or SystemClock()
         # State: the open file, and the run with its lock, begun by the first write. Only the thread
-        # that commits touches them, so they need no lock; likewise the last error that was logged.
+        # that commits touches them, so they need no lock.
         self._file: JournalFile | None = JournalFile(self._path)
         self._run: _Run | None = None
-        self._logged: BaseException | None = None
-        self._commits = GroupCommit(self._transaction)
         self._closed = False
+        self._commits = GroupCommit(self._transaction, _log_failure)
         shutdown.register(self)
 
     @property
@@ -102,12 +98,18 @@ class Journal:
         Raises:
             JournalError: If it cannot be written down; it must not be submitted then.
         """
-        future = self._write(lambda file: self._claim(file, request))
+        claimed: list[Place] = []
+
+        def work(file: sqlite3.Connection) -> JournalEntry:
+            entry = self._claim(file, request)
+            claimed.append(entry.place)
+            return entry
+
         try:
-            return await asyncio.wrap_future(future)
+            return await self._commits.write(work)
         except asyncio.CancelledError:
-            # It may be committed already, and nobody is left to answer for the place.
-            future.add_done_callback(self._give_back_unseen)
+            # It is written all the same, and nobody is left to answer for the place.
+            self.give_back(claimed)
             raise
 
     async def renew(self, entry: JournalEntry, request: JobRequest, job: Job) -> JournalEntry:
@@ -121,11 +123,11 @@ class Journal:
             self._update(file, entry, state=EntryState.CANCELLED, **columns_of(job))
             return self._insert(file, request, entry.occurrence)
 
-        return await asyncio.wrap_future(self._write(work))
+        return await self._commits.write(work)
 
     def accepted(self, entry: JournalEntry, job: Job) -> None:
         """The service has the job. Written soon: until then, asking for the id tells the same."""
-        self._note(
+        self._commits.post(
             lambda file: self._update(
                 file, entry, state=EntryState.ACCEPTED, session_id=job.session_id
             )
@@ -142,7 +144,8 @@ class Journal:
             file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
             self._update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 
-        await asyncio.wait({asyncio.wrap_future(self._note(work))})
+        with suppress(JournalError):
+            await self._commits.write(work)
 
     def unreadable(self, entry: JournalEntry) -> None:
         """The output makes no sense, and is fetched again when it is next asked for."""
@@ -151,14 +154,14 @@ class Journal:
             file.execute("DELETE FROM outputs WHERE job = ?", (entry.number,))
             self._update(file, entry, state=EntryState.ACCEPTED)
 
-        self._note(work)
+        self._commits.post(work)
 
     def ended_without_result(
         self, entry: JournalEntry, state: EntryState, job: Job | None = None
     ) -> None:
         """The job brings no result; the next same request takes its place with a new one."""
         described = {} if job is None else columns_of(job)
-        self._note(lambda file: self._update(file, entry, state=state, **described))
+        self._commits.post(lambda file: self._update(file, entry, state=state, **described))
         self.give_back([entry.place])
 
     def give_back(self, places: Sequence[Place]) -> None:
@@ -166,16 +169,12 @@ class Journal:
 
         The same requests, made again in this run or a later one, are then handed the same jobs.
         """
-        self._note(
+        self._commits.post(
             lambda file: file.executemany(
                 "UPDATE places SET run = NULL WHERE fingerprint = ? AND occurrence = ? AND run = ?",
                 [(*place, self._run_id) for place in places],
             )
         )
-
-    def _give_back_unseen(self, claim: Future[JournalEntry]) -> None:
-        if not claim.cancelled() and claim.exception() is None:
-            self.give_back([claim.result().place])
 
     # Sessions, as they come and go
 
@@ -186,20 +185,18 @@ class Journal:
             JournalError: If it cannot be written down; the session must not be opened then.
         """
         row = (request.id, workspace, request.target, request.name, self._clock.time())
-        await asyncio.wrap_future(
-            self._write(
-                lambda file: file.execute(
-                    "INSERT INTO sessions (run, id, workspace, target, name, opened) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (self._run_id, *row),
-                )
+        await self._commits.write(
+            lambda file: file.execute(
+                "INSERT INTO sessions (run, id, workspace, target, name, opened) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (self._run_id, *row),
             )
         )
 
     def closed(self, session_id: str) -> None:
         """The session is over, whoever ended it."""
         now = self._clock.time()
-        self._note(
+        self._commits.post(
             lambda file: file.execute(
                 "UPDATE sessions SET closed = ? WHERE id = ?", (now, session_id)
             )
@@ -213,7 +210,7 @@ class Journal:
         Raises:
             JournalError: If the journal cannot be written.
         """
-        return await asyncio.wrap_future(self._write(lambda file: self._inherit(file, workspace)))
+        return await self._commits.write(lambda file: self._inherit(file, workspace))
 
     # For people
 
@@ -269,23 +266,23 @@ class Journal:
 
     def flush(self) -> None:
         """Waits until everything noted so far is on the disk."""
-        self._commits.flush()
+        self._commits.then(lambda: None)
 
     def close(self) -> None:
         """Ends the run: its places are free for the next one. Closing twice is no error."""
-        if self._closed:
-            return
+        self._commits.then(self._close)
+
+    def _close(self) -> None:
         self._closed = True
-        self._commits.flush()
-        # From here on no other thread touches the file.
-        if self._file is not None and self._run is not None:
+        file, run = self._file, self._run
+        self._file = self._run = None
+        if file is not None and run is not None:
             # The end of the lock says the same, if it cannot be written.
-            with suppress(JournalError), self._file.transaction() as connection:
-                self._end(connection, self._run.id)
-            self._run.lock.release()
-        if self._file is not None:
-            self._file.close()
-        self._run = self._file = None
+            with suppress(JournalError), file.transaction() as connection:
+                self._end(connection, run.id)
+            run.lock.release()
+        if file is not None:
+            file.close()
 
     def close_at_exit(self) -> None:
         """Writes what still waits; the run ends with its process."""
@@ -299,7 +296,7 @@ class Journal:
         if self._run is not None:
             self._run.lock.disown()
         self._run = self._file = None
-        self._commits = GroupCommit(self._transaction)
+        self._commits = GroupCommit(self._transaction, _log_failure)
 
     def __enter__(self) -> Journal:
         return self
@@ -312,31 +309,11 @@ class Journal:
 
     # Writing and reading
 
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        if not self._closed:
-            return self._commits.write(work)
-        refused: Future[T] = Future()
-        refused.set_exception(
-            JournalError(f"The journal {self._path} is closed: open a new one to go on.")
-        )
-        return refused
-
-    def _note(self, work: Callable[[sqlite3.Connection], object]) -> Future[Any]:
-        """Writes what may be lost without harm, and logs if it is."""
-        future = self._write(work)
-        future.add_done_callback(self._log_failure)
-        return future
-
-    def _log_failure(self, future: Future[Any]) -> None:
-        error = None if future.cancelled() else future.exception()
-        # All writes of one transaction fail with the same error.
-        if error is not None and error is not self._logged:
-            self._logged = error
-            logger.warning("%s Until then, the next run asks the service again.", error)
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction of this journal's run, which it begins if it is the first."""
+        if self._closed:
+            raise JournalError(f"The journal {self._path} is closed: open a new one to go on.")
         file = self._file = self._file or JournalFile(self._path)
         if self._run is None:
             self._run = self._begin(file)
@@ -423,8 +400,22 @@ class Journal:
                 now,
             ),
         ).lastrowid
-        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", (number,)).fetchone()
-        entry = JournalEntry.read(row, is_new=True)
+        assert number is not None, "a row was inserted"
+        assert request.fingerprint is not None, "only such requests are journalled"
+        entry = JournalEntry(
+            number=number,
+            job_id=request.id,
+            fingerprint=request.fingerprint,
+            occurrence=occurrence,
+            target=request.target,
+            name=request.name,
+            output_format=request.output_format,
+            input_params=request.input_params,
+            metadata=request.metadata,
+            written=now,
+            changed=now,
+            is_new=True,
+        )
         self._hold(file, entry)
         return entry
 
@@ -452,6 +443,10 @@ class Journal:
             "UPDATE sessions SET run = ? WHERE id = ?", [(self._run_id, row[0]) for row in rows]
         )
         return [JournalSession(*row) for row in rows]
+
+
+def _log_failure(error: Exception) -> None:
+    logger.warning("%s The next run asks the service for what could not be recorded.", error)
 
 
 def open_journal(

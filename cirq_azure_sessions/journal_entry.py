@@ -58,25 +58,25 @@ class JournalEntry:
     occurrence: int
     target: str
     name: str
-    session_id: str | None
     output_format: str
     input_params: Mapping[str, Any] = field(repr=False)
     metadata: Mapping[str, str] = field(repr=False)
-    state: EntryState
-    status: str | None
-    code: str
-    message: str
-    cost: Cost | None
-    creation_time: float | None
-    begin_time: float | None
-    end_time: float | None
     written: float
     changed: float
+    state: EntryState = EntryState.INTENDED
+    session_id: str | None = None
+    status: str | None = None
+    code: str = ""
+    message: str = ""
+    cost: Cost | None = None
+    creation_time: float | None = None
+    begin_time: float | None = None
+    end_time: float | None = None
     output: bytes | None = field(default=None, repr=False)
     is_new: bool = False
 
     @classmethod
-    def read(cls, row: sqlite3.Row, *, is_new: bool = False) -> JournalEntry:
+    def read(cls, row: sqlite3.Row) -> JournalEntry:
         """The entry in a row that has a column for each attribute but `is_new`."""
         values = dict(row)
         values["state"] = EntryState(values["state"])
@@ -85,7 +85,7 @@ class JournalEntry:
         if values["cost"] is not None:
             cost = json.loads(values["cost"])
             values["cost"] = Cost(cost["total"], cost["currency"], tuple(cost["events"]))
-        return cls(**values, is_new=is_new)
+        return cls(**values)
 
     @property
     def is_accepted(self) -> bool:
