@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -160,17 +160,27 @@ Stop it with Ctrl-C.
 """
 
 
+_SECONDS = click.FloatRange(min=0)
+_COUNT = click.IntRange(min=1)
+
+
 @main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 @click.option("--key", default=EMULATOR_KEY, show_default=True, help="What clients sign in with.")
-@click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds a request.")
-@click.option("--seed", type=click.IntRange(min=0), help="Make the results of jobs repeat.")
-def emulate(port: int, key: str, latency: float, seed: int | None) -> None:
+@click.option("--latency", type=_SECONDS, default=0.0, help="Seconds that every request waits.")
+@click.option("--realistic", is_flag=True, help="Let jobs take as long as Azure's did.")
+@click.option("--job-time", type=_SECONDS, default=0.0, help="Or seconds that every job runs.")
+@click.option("--slots", type=_COUNT, help="How many jobs a target runs at once; others queue.")
+@click.option("--max-concurrent-jobs", type=_COUNT, help="More unfinished jobs are refused.")
+@click.option("--session-timeout", type=_SECONDS, default=600.0, help="Default: 600 seconds.")
+@click.option("--store", metavar="PATH", help="Keep programs and results here, not in memory.")
+@click.option("--seed", type=click.IntRange(min=0), help="Make results and times repeat.")
+def emulate(port: int, key: str, **options: Any) -> None:
     """Serve an emulated Azure Quantum workspace until Ctrl-C."""
     from cirq_azure_sessions.emulator import EmulatorServer
 
     try:
-        emulator = EmulatorServer(port=port, key=key, latency=latency, seed=seed)
+        emulator = EmulatorServer(port=port, key=key, **options)
     except OSError as error:
         raise click.ClickException(f"Port {port} cannot be had: choose another --port.") from error
     with emulator as server:
