@@ -140,7 +140,8 @@ def _count(instructions: Iterable[Instruction]) -> _Census:
             measurements += 1
         elif len(instruction.qubits) == 1:
             one_qubit += 1
-        else:
+        # A comparison acts on none.
+        elif instruction.qubits:
             two_qubit += 1
     return _Census(one_qubit, two_qubit, measurements, len(qubits))
 
