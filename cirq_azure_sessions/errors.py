@@ -8,6 +8,7 @@
     |   +-- JobFailed               the service reports a failure: `.code`
     |   +-- JobCancelled            it was cancelled, by a person, the service or the Abort policy
     |   +-- JobTimeout              (TimeoutError) it was not over when the caller's time was
+    |   +-- ResultNotAvailable      it was accepted, and its result cannot be had: `.status_code`
     +-- SweepError                  some points failed: `.failures`, `.results`
     |   +-- SweepTimeout            (PoolTimeout) because the call's own `timeout` ran out
     +-- UnsupportedTarget           (ValueError) no such target, or not in this workspace
@@ -37,6 +38,7 @@ __all__ = [
     "PoolClosed",
     "PoolTimeout",
     "ResultFormatError",
+    "ResultNotAvailable",
     "ServiceError",
     "SessionNotAvailable",
     "SweepError",
@@ -118,6 +120,20 @@ class JobCancelled(JobError):
 
 class JobTimeout(JobError, TimeoutError):
     """The job was not over when the caller's time was; it may still be running."""
+
+
+class ResultNotAvailable(JobError):
+    """The service accepted the job, and its result is missing, refused or out of reach.
+
+    Attributes:
+        status_code: The HTTP status of the last answer, or None where none came.
+    """
+
+    def __init__(
+        self, message: str, *, job_id: str, status: str, status_code: int | None = None
+    ) -> None:
+        super().__init__(message, job_id=job_id, status=status)
+        self.status_code = status_code
 
 
 class SweepError(AzureSessionsError):

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.model import Job
+from cirq_azure_sessions.patience import insist
 from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
 
 __all__ = ["JobPace", "JobWatcher"]
@@ -106,7 +107,7 @@ class JobWatcher:
 
         Raises:
             JobError: If the service does not know the job any more.
-            ServiceError: If the service cannot be asked.
+            ServiceError: If the service cannot be asked, and that for long.
         """
         future = self._waiting.get(job.id)
         if future is None:
@@ -133,7 +134,7 @@ class JobWatcher:
     async def _poll(self) -> None:
         while self._waiting:
             try:
-                await self._look()
+                await insist(self._clock, self._look)
             except Exception as error:
                 # Whoever waits is told; the jobs themselves go on.
                 for job_id in list(self._waiting):
@@ -148,6 +149,8 @@ class JobWatcher:
     async def _look(self) -> None:
         """Waits as long as seems right, then asks once about all jobs."""
         asked = set(self._waiting)
+        if not asked:
+            return
         now = self._clock.monotonic()
         ages = [now - self._since[job_id] for job_id in asked]
         delay = self._pace.delay(ages, after_ends=self._saw_ends)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Iterable
+import itertools
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from cirq_azure_sessions.errors import (
     JobFailed,
     JournalError,
     PoolClosed,
+    ResultNotAvailable,
     ServiceError,
     SessionNotAvailable,
 )
@@ -30,6 +33,7 @@ from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal_entry import Place
 from cirq_azure_sessions.limiter import AdaptiveLimit
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
+from cirq_azure_sessions.patience import PATIENCE, backoff, insist
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.workspace import WorkspacePort
 
@@ -37,10 +41,10 @@ __all__ = ["Delivery", "JobBatch", "JobRunner"]
 
 # So many sessions in a row may end before taking a job; after that something else is wrong.
 _MOST_SESSIONS = 5
-# A submission without an answer that the service does not know of is sent again so often.
-_MOST_SUBMISSIONS = 4
-_FIRST_BACKOFF = 0.2
-_LONGEST_BACKOFF = 60.0
+# A submission without an answer that the service does not know of is sent so often in all: for
+# seconds while the service has not taken any job, for as long as `PATIENCE` once it has.
+_MOST_FIRST_SUBMISSIONS = 4
+_MOST_SUBMISSIONS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class JobBatch:
         requests: The jobs, made when their turn comes.
         size: How many they are.
         accepted: How many jobs the service has accepted.
-        running: The id of each job that was accepted and is not over, by its index.
+        running: The id of each job that is not over and that the service has, or may have since
+            its answer is still to come, by its index.
         places: The places in the journal of the jobs that brought an output.
         opening: Opens the session while the first input is stored.
         stopped_by: The error after which nothing more of the batch is submitted.
@@ -82,10 +87,37 @@ class JobBatch:
     stopped_by: Exception | None = None
     on_change: Callable[[str], None] = lambda change: None
 
+    @contextmanager
+    def in_flight(self, index: int, job_id: str) -> Iterator[None]:
+        """Counts the job as running; also afterwards, if whoever waited for it was cancelled."""
+        self.running[index] = job_id
+        try:
+            yield
+        except Exception:
+            self.running.pop(index, None)
+            raise
+        self.running.pop(index, None)
+
+    @property
+    def patience(self) -> float:
+        """For how long to go on where the service does not answer: once it did, it will again."""
+        return PATIENCE if self.accepted else 0.0
+
     @property
     def never_started(self) -> bool:
         """Whether an error that concerns every job came before the service accepted any."""
         return self.stopped_by is not None and not self.accepted
+
+
+@dataclass(slots=True)
+class _Errand:
+    """One job on its way: its place in its batch, where it goes, and where its input lies."""
+
+    index: int
+    record: JobRecord
+    batch: JobBatch
+    workspace: WorkspacePort
+    stored: Any = None
 
 
 class JobRunner:
@@ -143,7 +175,8 @@ class JobRunner:
         """Waits for a job that was submitted before, here or elsewhere, and fetches its output.
 
         Raises:
-            JobError: If the job failed or was cancelled, or the service does not know it.
+            JobError: If the job failed or was cancelled, the service does not know it, or its
+                result cannot be had.
         """
         workspace = self._pool.workspace_for(self._target)
         job = await find_job(job_id, workspace)
@@ -153,9 +186,11 @@ class JobRunner:
                 job_id=job_id,
                 status="Missing",
             )
-        job = await self._pool.watch(job, workspace)
-        _raise_unless_succeeded(job)
-        return job, await workspace.fetch_output(job)
+        try:
+            job = await self._pool.watch(job, workspace)
+            return job, await self._fetch_output(job, workspace)
+        except ServiceError as error:
+            raise _out_of_reach(job, error) from error
 
     async def _open_session(self) -> None:
         generation = await self._pool.acquire(self._target)
@@ -165,18 +200,19 @@ class JobRunner:
         self, index: int, request: JobRequest, batch: JobBatch, workspace: WorkspacePort
     ) -> Delivery:
         record = JobRecord(request, self._journal)
+        errand = _Errand(index, record, batch, workspace)
         try:
             if batch.stopped_by is not None:
                 raise batch.stopped_by
             await record.recall(workspace)
             if record.output is None:
-                await self._bring_home(index, record, batch, workspace)
+                await self._bring_home(errand)
         except Exception as error:
             record.failed(error)
-            if _concerns_all(error):
+            if record.job is None and _concerns_all(error):
                 batch.stopped_by = batch.stopped_by or error
             batch.on_change("failed")
-            return Delivery(index, record, _named(error, record.request.id))
+            return Delivery(index, record, _named(error, record))
         except BaseException:
             record.give_back()
             raise
@@ -185,53 +221,49 @@ class JobRunner:
         batch.on_change("done")
         return Delivery(index, record)
 
-    async def _bring_home(
-        self, index: int, record: JobRecord, batch: JobBatch, workspace: WorkspacePort
-    ) -> None:
+    async def _bring_home(self, errand: _Errand) -> None:
         """Submits the job unless the service has it already, waits for it, fetches its output."""
-        stored: Any = None
+        record, batch, workspace = errand.record, errand.batch, errand.workspace
         if record.job is not None:
-            job = await self._follow(index, record.job, batch, workspace)
+            job = await self._follow(errand, record.job)
         else:
             if batch.opening is None:
                 batch.opening = asyncio.ensure_future(self._open_session())
-            stored = await workspace.store_input(record.request)
-            job = await self._run_to_end(index, record, stored, batch, workspace)
+            errand.stored = await insist(
+                self._pool.clock,
+                lambda: workspace.store_input(record.request),
+                patience=batch.patience,
+            )
+            job = await self._run_to_end(errand)
         record.job = job
-        _raise_unless_succeeded(job)
-        await record.finished(job, await workspace.fetch_output(job, stored))
+        await record.finished(job, await self._fetch_output(job, workspace, errand.stored))
 
-    async def _run_to_end(
-        self,
-        index: int,
-        record: JobRecord,
-        stored: Any,
-        batch: JobBatch,
-        workspace: WorkspacePort,
-    ) -> Job:
+    async def _fetch_output(self, job: Job, workspace: WorkspacePort, stored: Any = None) -> Any:
+        _raise_unless_succeeded(job)
+        return await insist(self._pool.clock, lambda: workspace.fetch_output(job, stored))
+
+    async def _run_to_end(self, errand: _Errand) -> Job:
         """Submits the job and waits until it is over, holding a place among the jobs in flight."""
-        generation, job = await self._submit(record.request, stored, batch, workspace)
-        record.accepted(job)
+        generation, job = await self._submit(errand)
+        errand.record.accepted(job)
         try:
             self._report("submitted", job)
-            return await self._follow(index, job, batch, workspace)
+            return await self._follow(errand, job)
         finally:
             self._pool.release(generation)
             self._places.release()
 
-    async def _follow(self, index: int, job: Job, batch: JobBatch, workspace: WorkspacePort) -> Job:
+    async def _follow(self, errand: _Errand, job: Job) -> Job:
         """Waits until a job that the service has accepted is over."""
+        batch = errand.batch
         batch.accepted += 1
-        batch.running[index] = job.id
         batch.on_change("submitted")
-        job = await self._pool.watch(job, workspace)
+        with batch.in_flight(errand.index, job.id):
+            job = await self._pool.watch(job, errand.workspace)
         self._report(_OUTCOMES.get(job.status, "succeeded"), job)
-        del batch.running[index]
         return job
 
-    async def _submit(
-        self, request: JobRequest, stored: Any, batch: JobBatch, workspace: WorkspacePort
-    ) -> tuple[Generation, Job]:
+    async def _submit(self, errand: _Errand) -> tuple[Generation, Job]:
         """Submits under the limit. The place and the generation are then the caller's to release.
 
         A job refused for its number waits until another one is over. Only where that cannot help,
@@ -241,9 +273,9 @@ class JobRunner:
         while True:
             await self._places.acquire(first=refusals > 0)
             try:
-                if batch.stopped_by is not None:
-                    raise batch.stopped_by
-                accepted = await self._submit_in_session(request, stored, workspace)
+                if errand.batch.stopped_by is not None:
+                    raise errand.batch.stopped_by
+                accepted = await self._submit_in_session(errand)
             except ServiceError as error:
                 if not error.is_throttled:
                     self._places.release()
@@ -251,7 +283,7 @@ class JobRunner:
                 self._places.refuse()
                 refusals += 1
                 if refusals > 1 or not self._places.taken:
-                    await self._pool.clock.sleep(error.retry_after or _backoff(refusals))
+                    await self._pool.clock.sleep(error.retry_after or backoff(refusals))
             except BaseException:
                 self._places.release()
                 raise
@@ -259,16 +291,12 @@ class JobRunner:
                 self._places.accept()
                 return accepted
 
-    async def _submit_in_session(
-        self, request: JobRequest, stored: Any, workspace: WorkspacePort
-    ) -> tuple[Generation, Job]:
+    async def _submit_in_session(self, errand: _Errand) -> tuple[Generation, Job]:
         """Takes the session, submits, and where the session is over goes round with a new one."""
         for _ in range(_MOST_SESSIONS):
             generation = await self._pool.acquire(self._target)
             try:
-                session_id = generation.opened_session.id
-                placed = dataclasses.replace(request, session_id=session_id)
-                return generation, await self._submit_once(placed, stored, workspace)
+                return generation, await self._submit_once(errand, generation.opened_session.id)
             except SessionNotAvailable:
                 self._pool.release(generation)
                 await self._pool.discard(generation)
@@ -280,22 +308,37 @@ class JobRunner:
             "check the target's availability and try again later."
         )
 
-    async def _submit_once(self, request: JobRequest, stored: Any, workspace: WorkspacePort) -> Job:
+    async def _submit_once(self, errand: _Errand, session_id: str) -> Job:
         """Submits so that the service has the job exactly once, whatever is lost on the way."""
-        attempt = 1
-        while True:
-            try:
-                return await workspace.submit_job(request, stored)
-            except ServiceError as error:
-                if not error.is_ambiguous:
-                    raise
-                job = await find_job(request.id, workspace)
+        batch = errand.batch
+        request = dataclasses.replace(errand.record.request, session_id=session_id)
+        for attempt in itertools.count(1):
+            with batch.in_flight(errand.index, request.id):
+                try:
+                    return await errand.workspace.submit_job(request, errand.stored)
+                except ServiceError as error:
+                    if not error.is_ambiguous:
+                        raise
+                    failure = error
+                job = await self._find(request.id, errand.workspace)
                 if job is not None:
                     return job
-                if attempt == _MOST_SUBMISSIONS:
-                    raise
-                await self._pool.clock.sleep(error.retry_after or _backoff(attempt))
-                attempt += 1
+            if attempt >= (_MOST_SUBMISSIONS if batch.accepted else _MOST_FIRST_SUBMISSIONS):
+                raise failure
+            await self._pool.clock.sleep(failure.retry_after or backoff(attempt))
+        raise AssertionError("unreachable")
+
+    async def _find(self, job_id: str, workspace: WorkspacePort) -> Job | None:
+        """The job whose submission was not answered, or None if the service did not get it."""
+        try:
+            return await insist(self._pool.clock, lambda: find_job(job_id, workspace))
+        except ServiceError as error:
+            raise ServiceError(
+                f"Whether the service has job {job_id} cannot be learned now: {error} "
+                f"Later, get_result({job_id!r}) tells, and brings its result.",
+                status_code=error.status_code,
+                code=error.code,
+            ) from error
 
     def _report(self, kind: str, job: Job) -> None:
         self._pool.report(
@@ -312,10 +355,6 @@ class JobRunner:
 
 
 _OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
-
-
-def _backoff(attempt: int) -> float:
-    return min(_FIRST_BACKOFF * 2.0 ** (attempt - 1), _LONGEST_BACKOFF)
 
 
 def _raise_unless_succeeded(job: Job) -> None:
@@ -341,8 +380,26 @@ def _concerns_all(error: Exception) -> bool:
     )
 
 
-def _named(error: Exception, job_id: str) -> Exception:
-    """The error, with the job's id where it does not say it."""
+def _named(error: Exception, record: JobRecord) -> Exception:
+    """The error, so that it names the job and how to come back to it."""
+    if record.job is not None and isinstance(error, ServiceError):
+        return _out_of_reach(record.job, error)
     if not isinstance(error, AzureSessionsError):
-        error.add_note(f"while running job {job_id}")
+        error.add_note(f"while running job {record.request.id}")
     return error
+
+
+def _out_of_reach(job: Job, error: ServiceError) -> ResultNotAvailable:
+    """What to tell of an accepted job whose result the service does not hand out."""
+    if error.is_missing:
+        what = "succeeded and its result is missing: look at the job in the portal"
+    else:
+        what = f"was accepted: later, get_result({job.id!r}) brings its result"
+    failure = ResultNotAvailable(
+        f"Job {job.id} on {job.target} {what}. {error}",
+        job_id=job.id,
+        status=job.status.value,
+        status_code=error.status_code,
+    )
+    failure.__cause__ = error
+    return failure

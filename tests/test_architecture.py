@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "events": set(),
     "lane": set(),
     "limiter": set(),
+    "patience": {"clock", "errors"},
     "loop_thread": set(),
     "run_lock": set(),
     "shutdown": set(),
@@ -49,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "journal": VALUES
     | {"clock", "group_commit", "journal_entry", "journal_file", "run_lock", "shutdown"},
     "generation": PORT,
-    "job_watcher": PORT,
+    "job_watcher": PORT | {"patience"},
     "session_journal": PORT | {"journal", "journal_entry"},
     "session_pool": PORT
     | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
@@ -57,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     "job_record": PORT | {"journal", "journal_entry"},
     "jobs": PORT
     | {"events", "generation", "job_record", "journal", "journal_entry", "limiter"}
-    | {"session_pool"},
+    | {"patience", "session_pool"},
     "sweep": VALUES | {"formats", "job_record", "jobs", "result"},
     "progress": set(),
     "sampler": VALUES

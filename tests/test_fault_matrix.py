@@ -25,6 +25,8 @@ from cirq_azure_sessions import (
     JobFailed,
     ManualClock,
     ResultFormatError,
+    ResultNotAvailable,
+    ServiceError,
     SessionNotAvailable,
     SessionPool,
     SweepError,
@@ -224,6 +226,12 @@ def server() -> Iterator[EmulatorServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def _no_fault_is_left(server: EmulatorServer) -> Iterator[None]:
+    yield
+    server.faults.clear()
+
+
 # What happens to one request, after which all is well
 
 REQUEST_FAULTS: dict[str, Callable[[EmulatorServer, str], None]] = {
@@ -350,6 +358,42 @@ LASTING: dict[str, Callable[[EmulatorServer, str], None]] = {
         route, after=True, times=None
     ),
 }
+
+
+@pytest.mark.parametrize("route", ["sasUri", "upload", "submit"])
+@pytest.mark.parametrize("fault", ["503", "reset"])
+def test_nothing_can_be_submitted(server: EmulatorServer, route: str, fault: str) -> None:
+    story = play(server, route, FIRST, lambda: LASTING[fault](server, route))
+    check(story, jobs=0, seconds=60)
+    assert [type(error) for error in story.failures.values()] == [ServiceError] * 4
+
+
+@pytest.mark.parametrize(
+    ("route", "place"),
+    [(route, place) for route, place in CASES if place != FIRST or route in ("poll", "download")],
+)
+def test_minutes_without_a_network_in_mid_sweep(
+    server: EmulatorServer, route: str, place: int
+) -> None:
+    """The first jobs are at the service: what is left waits until the network is back."""
+    story = play(server, route, place, lambda: server.faults.reset("*", times=50))
+    check(story, seconds=600)
+    assert story.failures == {}
+
+
+@pytest.mark.parametrize("route", ["poll", "download"])
+@pytest.mark.parametrize("fault", LASTING)
+def test_what_was_accepted_can_be_had_later(server: EmulatorServer, route: str, fault: str) -> None:
+    story = play(server, route, MIDDLE, lambda: LASTING[fault](server, route))
+    check(story, seconds=3600)
+    assert story.failures
+    ids = {job.id for job in story.jobs}
+    with AzureSessionSampler(TARGET, workspace=server.workspace()) as sampler:
+        for point, error in story.failures.items():
+            assert isinstance(error, ResultNotAvailable)
+            assert error.job_id in ids
+            assert f"get_result('{error.job_id}')" in str(error)
+            assert _outcomes([sampler.get_result(error.job_id)]) == [OUTCOMES[point]]
 
 
 def test_a_session_that_cannot_be_asked_about_is_closed_all_the_same(

@@ -107,9 +107,18 @@ def test_a_job_that_the_service_forgot_is_an_error_of_its_own():
 def test_if_the_service_cannot_be_asked_whoever_waits_is_told():
     clock = ManualClock()
     session = _Session(clock, {"one": 0.0, "two": 0.0})
-    session.broken = 1
+    session.broken = 10**6
     with pytest.raises(ServiceError, match="unavailable"):
         _watch(session, clock, ["one", "two"])
+    assert 600 <= clock.monotonic() <= 700
+
+
+def test_a_service_that_cannot_be_asked_for_minutes_loses_no_job():
+    clock = ManualClock()
+    session = _Session(clock, {"one": 0.0, "two": 0.0})
+    session.broken = 10
+    assert [job.status for job in _watch(session, clock, ["one", "two"])] == ["Succeeded"] * 2
+    assert 60 <= clock.monotonic() <= 600
 
 
 def test_a_new_job_cuts_a_long_wait_short():

@@ -23,12 +23,17 @@ from cirq_azure_sessions import (
     AzureWorkspace,
     Journal,
     JournalError,
-    ServiceError,
     SessionPool,
     SweepError,
 )
 from cirq_azure_sessions.emulator.server import EmulatorServer
-from cirq_azure_sessions.errors import JobCancelled, JobError, JobFailed, ResultFormatError
+from cirq_azure_sessions.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    ResultFormatError,
+    ResultNotAvailable,
+)
 from cirq_azure_sessions.model import Job, JobStatus, Session, SessionRequest
 
 TARGET = "ionq.simulator"
@@ -409,7 +414,8 @@ def test_an_accepted_job_that_the_service_forgot_is_reported_and_then_run_anew(
     with pytest.raises(SweepError) as caught:
         sweep(server, journal=path)
     (missing,) = caught.value.failures.values()
-    assert isinstance(missing, ServiceError)
+    assert getattr(missing, "status_code", None) == 404
+    assert isinstance(missing, ResultNotAvailable)
     server.faults.add("job", status=404, times=1)
     with pytest.raises(SweepError) as caught:
         sweep(server, journal=path)

@@ -1,0 +1,53 @@
+"""Asking again, and again, where giving up would lose what was paid for."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.errors import ServiceError
+
+__all__ = ["PATIENCE", "backoff", "insist"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Seconds. A network that is away for longer is not coming back by itself.
+PATIENCE = 600.0
+_FIRST_BACKOFF = 0.2
+_LONGEST_BACKOFF = 60.0
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after the n-th failure in a row, counted from one."""
+    return float(min(_FIRST_BACKOFF * 2.0 ** (attempt - 1), _LONGEST_BACKOFF))
+
+
+async def insist(clock: Clock, ask: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
+    """What the service says, once it says something.
+
+    Args:
+        clock: On which the waits pass.
+        ask: Asks the service. Harmless to repeat.
+        patience: For how many seconds to ask again where no answer comes, or one that only asks
+            for time.
+
+    Raises:
+        ServiceError: If the service refuses, or patience has run out.
+    """
+    deadline = clock.monotonic() + patience
+    for attempt in itertools.count(1):
+        try:
+            return await ask()
+        except ServiceError as error:
+            may_pass = error.is_ambiguous or error.is_throttled
+            if not may_pass or clock.monotonic() >= deadline:
+                raise
+            pause = error.retry_after or backoff(attempt)
+            logger.info("%s Asking again in %.2g s.", error, pause)
+        await clock.sleep(pause)
+    raise AssertionError("unreachable")
