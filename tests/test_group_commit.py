@@ -1,0 +1,122 @@
+"""Writes share transactions, keep their order, and succeed or fail together."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from cirq_azure_sessions.group_commit import GroupCommit
+
+
+class Ledger:
+    """A database in memory that counts its transactions, and can keep one waiting."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.connection.execute("CREATE TABLE lines (line)")
+        self.transactions = 0
+        self.may_begin = threading.Event()
+        self.may_begin.set()
+        self.failures: list[Exception] = []
+        self.commits = GroupCommit(self.transaction, self.failures.append)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        self.may_begin.wait()
+        self.transactions += 1
+        with self.connection:
+            self.connection.execute("BEGIN")
+            yield self.connection
+
+    def lines(self) -> list[int]:
+        return [line for (line,) in self.connection.execute("SELECT line FROM lines")]
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    ledger = Ledger()
+    yield ledger
+    ledger.connection.close()
+
+
+def line(number: int):
+    def work(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO lines VALUES (?)", (number,))
+        return number
+
+    return work
+
+
+def fail(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO nowhere VALUES (1)")
+
+
+def test_writes_that_come_while_one_is_committed_share_the_next_transaction(ledger: Ledger):
+    async def write() -> list[int]:
+        ledger.may_begin.clear()
+        writes = [ledger.commits.write(line(number)) for number in range(100)]
+        ledger.may_begin.set()
+        return await asyncio.gather(*writes)
+
+    assert asyncio.run(write()) == ledger.lines() == list(range(100))
+    assert ledger.transactions <= 2
+
+
+def test_posted_and_awaited_writes_keep_their_order(ledger: Ledger):
+    async def write() -> None:
+        for number in range(0, 20, 2):
+            ledger.commits.post(line(number))
+            await ledger.commits.write(line(number + 1))
+
+    asyncio.run(write())
+    assert ledger.lines() == list(range(20))
+
+
+def test_writes_of_one_transaction_fail_together_and_it_is_told_once(ledger: Ledger):
+    async def write() -> list[BaseException | int | None]:
+        ledger.may_begin.clear()
+        writes = [ledger.commits.write(work) for work in (line(0), line(1), fail, line(2))]
+        ledger.may_begin.set()
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    answers = asyncio.run(write())
+    failed = [answer for answer in answers if isinstance(answer, sqlite3.OperationalError)]
+    assert len(ledger.failures) == 1
+    # The first may have been alone in its transaction.
+    assert len(failed) + len(ledger.lines()) == 4
+    assert len(failed) >= 3
+
+
+def test_after_a_failure_the_next_write_is_as_good_as_any(ledger: Ledger):
+    ledger.commits.post(fail)
+    ledger.commits.then(lambda: None)
+    assert asyncio.run(_write_one(ledger, 7)) == 7
+    assert ledger.lines() == [7]
+
+
+def test_a_write_whose_loop_is_gone_is_written_all_the_same(ledger: Ledger):
+    async def leave() -> None:
+        ledger.may_begin.clear()
+        ledger.commits.write(line(1))
+
+    asyncio.run(leave())
+    ledger.may_begin.set()
+    ledger.commits.then(lambda: None)
+    assert ledger.lines() == [1]
+
+
+def test_what_comes_then_comes_after_all_that_was_asked_for(ledger: Ledger):
+    seen: list[list[int]] = []
+    for number in range(10):
+        ledger.commits.post(line(number))
+    ledger.commits.then(lambda: seen.append(ledger.lines()))
+    assert seen == [list(range(10))]
+
+
+async def _write_one(ledger: Ledger, number: int) -> int:
+    return await ledger.commits.write(line(number))
