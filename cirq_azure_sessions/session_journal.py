@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.journal import Journal
@@ -68,20 +69,22 @@ class SessionJournal:
         """Whether this is an orphan; from now on it counts as opened by the pool."""
         return self._orphans.pop(session_id, None) is not None
 
-    async def close_orphans(self, *, but: str | None = None) -> AsyncIterator[Session]:
-        """Closes the orphans, except those with the name `but`; yields each that the service knew.
+    async def close_orphans(self, *, but: str | None = None) -> Sequence[Session]:
+        """Closes the orphans, except those with the name `but`; returns them as they are then.
 
         One that cannot be closed now is left for later, with a line in the log.
         """
-        if self._workspace is None:
-            return
-        for orphan in [one for one in self._orphans.values() if but is None or one.name != but]:
-            try:
-                session = await self._workspace.close_session(orphan.id)
-            except ServiceError as error:
-                if error.is_missing:
-                    self.ended(orphan.id)
-                else:
-                    logger.warning("Session %s of an earlier run stays open: %s", orphan.id, error)
+        orphans = [one for one in self._orphans.values() if but is None or one.name != but]
+        closed = await asyncio.gather(*(self._close(orphan.id) for orphan in orphans))
+        return [session for session in closed if session is not None]
+
+    async def _close(self, session_id: str) -> Session | None:
+        assert self._workspace is not None, "orphans are of a workspace"
+        try:
+            return await self._workspace.close_session(session_id)
+        except ServiceError as error:
+            if error.is_missing:
+                self.ended(session_id)
             else:
-                yield session
+                logger.warning("Session %s of an earlier run stays open: %s", session_id, error)
+            return None

@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
@@ -567,17 +567,15 @@ class SessionPool:
 
     async def _close_orphans(self) -> list[str]:
         await self._session_journal.find_orphans()
-        return [session.id async for session in self._closing_orphans(but=None)]
+        closed = await self._session_journal.close_orphans()
+        for session in closed:
+            self._tell("closed", session)
+        return [session.id for session in closed]
 
     async def _close_other_orphans(self) -> None:
-        """Closes those orphans that the pool may not adopt."""
-        async for _ in self._closing_orphans(but=self._name):
-            pass
-
-    async def _closing_orphans(self, *, but: str | None) -> AsyncIterator[Session]:
-        async for session in self._session_journal.close_orphans(but=but):
+        """Closes those orphans that the pool does not adopt."""
+        for session in await self._session_journal.close_orphans(but=self._name):
             self._tell("closed", session)
-            yield session
 
     def _refuse_if_closed(self) -> None:
         if self._closing is not None:
