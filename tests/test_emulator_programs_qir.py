@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -410,6 +411,25 @@ def test_a_program_that_never_ends_is_ended_and_the_next_one_runs() -> None:
     assert caught.value.code == "ProviderTimeout"
     assert processes.ask("run", ORDERED.encode(), None, **request) == [[1, 0, 0]]
     processes.close()
+
+
+def test_a_process_that_died_in_the_meantime_is_replaced() -> None:
+    processes = QirProcesses()
+    request = {"shots": 1, "seed": 1, "noise": None}
+    processes.ask("run", ORDERED.encode(), None, **request)
+    process = processes._take()
+    assert process is not None
+    process.kill()
+    process.wait()
+    processes._idle.put(process)
+    assert processes.ask("run", ORDERED.encode(), None, **request) == [[1, 0, 0]]
+    processes.close()
+
+
+def test_programs_run_side_by_side() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda seed: shots(bell(), seed=seed), range(16)))
+    assert found == [shots(bell(), seed=seed) for seed in range(16)]
 
 
 def recorded_jobs() -> list[Any]:

@@ -35,7 +35,7 @@ from cirq_azure_sessions.emulator.programs.qasm_gates import BUILT_IN, LIBRARIES
 from cirq_azure_sessions.emulator.programs.simulation import sample
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
 
-__all__ = ["Program", "read", "run"]
+__all__ = ["Program", "is_syntax_checker", "read", "run"]
 
 # Gates, measurements and resets after all definitions and broadcasts are written out.
 _MAX_SIZE = 100_000

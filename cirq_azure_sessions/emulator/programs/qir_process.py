@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import importlib.util
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -32,9 +34,8 @@ class QirProcesses:
     def __init__(self, time_limit: float = _TIME_LIMIT) -> None:
         self._time_limit = time_limit
         self._free = threading.BoundedSemaphore(os.cpu_count() or 1)
-        # State: the processes that nobody uses now. A list's `append` and `pop` are atomic, and a
-        # process belongs to whoever popped it.
-        self._idle: list[subprocess.Popen[bytes]] = []
+        # State: the processes that nobody uses now; a process belongs to whoever took it out.
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         atexit.register(self.close)
 
     def ask(self, action: str, qir: bytes, entry_point: str | None, **fields: Any) -> Any:
@@ -53,17 +54,27 @@ class QirProcesses:
             **fields,
         }
         with self._free:
-            process = self._idle.pop() if self._idle else _start()
+            process = self._take() or _start()
             answer = self._exchange(process, request)
-            self._idle.append(process)
+            self._idle.put(process)
         if "error" in answer:
             raise invalid_input(f"The QIR program cannot be run: {answer['error']}")
         return answer["value"]
 
     def close(self) -> None:
         """Ends the processes that nobody uses. New ones are started when needed."""
-        while self._idle:
-            _end(self._idle.pop())
+        while process := self._take():
+            _end(process)
+
+    def _take(self) -> subprocess.Popen[bytes] | None:
+        """An idle process that is still alive, or None."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                process = self._idle.get_nowait()
+                if process.poll() is None:
+                    return process
+                _end(process)
+        return None
 
     def _exchange(self, process: subprocess.Popen[bytes], request: dict[str, Any]) -> Any:
         """One request and its answer; if none comes, the process is gone."""
