@@ -409,6 +409,15 @@ def test_confusion_map_is_applied_as_cirq_applies_it(is_inverted: bool) -> None:
     assert_same_distribution(result, simulate(circuit, repetitions=3000))
 
 
+@pytest.mark.parametrize(
+    "matrix", [[[1, 0]], [[0.5, 0.6], [0, 1]], [[2, -1], [0, 1]]], ids=["shape", "sum", "negative"]
+)
+def test_confusion_maps_that_are_none_are_refused(matrix: list[list[float]]) -> None:
+    measurement = cirq.measure(A, key="m", confusion_map={(0,): np.array(matrix)})
+    with pytest.raises(UnsupportedProgram, match="not a confusion matrix"):
+        payload(IONQ, cirq.Circuit(measurement))
+
+
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(measured_at_end())
 def test_any_circuit_measured_at_its_end_has_cirqs_probabilities(circuit: cirq.Circuit) -> None:

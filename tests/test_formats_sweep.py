@@ -202,6 +202,13 @@ def test_a_value_may_be_an_expression_of_other_values() -> None:
     assert json.loads(sweep.job(0).payload)["circuit"][0]["rotation"] == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("t", [sympy.I * T, sympy.sqrt(-1 - T**2), T + 1j])
+def test_expressions_that_are_not_real_are_refused(t: sympy.Expr) -> None:
+    circuit = cirq.Circuit(cirq.X(A) ** t, cirq.measure(A, key="m"))
+    with pytest.raises(UnsupportedProgram):
+        translation(IONQ, circuit, [{"t": 0.1}])
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1j, sympy.Symbol("open")])
 @pytest.mark.parametrize("target", REMOTE)
 def test_values_that_are_no_finite_real_numbers_are_refused(target: str, value: object) -> None:

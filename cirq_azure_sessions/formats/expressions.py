@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import operator
 from collections.abc import Mapping, Sequence
 
@@ -42,12 +43,12 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
     """The expression's values, given those of its symbols.
 
     Raises:
-        LookupError: If it holds something other than sums, products and powers.
+        LookupError: If it holds something other than sums, products and powers of real numbers.
     """
     if expression in columns:
         return columns[expression]
     if not expression.free_symbols:
-        return float(cirq.ParamResolver().value_of(expression))
+        return _constant(expression)
     parts = [evaluate(part, columns) for part in expression.args]
     # These three as in cirq.ParamResolver.value_of.
     if isinstance(expression, sympy.Add):
@@ -58,6 +59,13 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
         base, exponent = parts
         return np.float_power(base, exponent)
     raise LookupError(f"{type(expression).__name__} is left to cirq")
+
+
+def _constant(expression: sympy.Basic) -> float:
+    value = cirq.ParamResolver().value_of(expression)
+    if not isinstance(value, numbers.Real):
+        raise LookupError(f"{expression} is left to cirq")
+    return float(value)
 
 
 def _values(
@@ -81,9 +89,9 @@ def _values_of_symbol(symbol: sympy.Symbol, resolvers: Sequence[cirq.ParamResolv
     # Nearly always the values are plain numbers under the symbol's name.
     values = [resolver.param_dict.get(symbol.name) for resolver in resolvers]
     if set(map(type, values)) == {float}:
-        numbers = np.array(values, dtype=np.float64)
-        if np.all(np.isfinite(numbers)):
-            return numbers
+        column = np.array(values, dtype=np.float64)
+        if np.all(np.isfinite(column)):
+            return column
     return _point_by_point(symbol, resolvers)
 
 

@@ -27,7 +27,7 @@ from cirq_azure_sessions.formats.decoding import (
 )
 from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout
 from cirq_azure_sessions.formats.program import Program, Step, shown
-from cirq_azure_sessions.formats.sweep import translate_sweep
+from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
 from cirq_azure_sessions.result import AzureResult
@@ -72,7 +72,7 @@ class _IonQWriter:
         dialect = _Json(self._native)
         gateset = cirq_ionq.IonQTargetGateset() if options.compile else None
         self.template = Template(steps, dialect, Compiler(options.target, dialect.takes, gateset))
-        self.layout = Layout(
+        layout = Layout(
             target=options.target,
             repetitions=0,
             measurements=_on_qubits(program),
@@ -80,10 +80,8 @@ class _IonQWriter:
             samples_at_end=program.samples_at_end,
             is_exact=_is_exact(options),
         )
-        self.metadata = {**_sdk_metadata(self.layout), "qubits": str(program.num_qubits)}
-
-    def input_params(self, repetitions: int) -> dict[str, Any]:
-        return {"shots": repetitions}
+        metadata = {**_sdk_metadata(layout), "qubits": str(program.num_qubits)}
+        self.envelope = Envelope(layout, ("shots",), metadata=metadata)
 
     def payload(self, operations: Sequence[str]) -> bytes:
         gateset = "native" if self._native else "qis"

@@ -69,13 +69,17 @@ class Measurement:
 
     @classmethod
     def of_gate(cls, gate: cirq.MeasurementGate, bits: Sequence[int]) -> Measurement:
-        """The measurement that `gate` makes, given the numbers of the bits it writes."""
+        """The measurement that `gate` makes, given the numbers of the bits it writes.
+
+        Raises:
+            ValueError: If a confusion map of the gate holds no confusion matrix of its qubits.
+        """
         return cls(
             key=gate.key,
             bits=tuple(bits),
             inverted=tuple(k for k, flip in enumerate(gate.full_invert_mask()) if flip),
             confusion=tuple(
-                (tuple(indices), tuple(tuple(float(p) for p in row) for row in matrix))
+                (_positions(indices, len(bits)), _matrix(matrix, len(indices)))
                 for indices, matrix in gate.confusion_map.items()
             ),
         )
@@ -340,7 +344,7 @@ def _measurement_from_json(parts: Sequence[Any], num_bits: int) -> Measurement:
 
 def _positions(indices: Sequence[Any], length: int) -> tuple[int, ...]:
     if not 0 < len(indices) <= _MAX_CONFUSED:
-        raise ValueError("a confusion map on too many qubits")
+        raise ValueError("a confusion map on too many qubits or none")
     return tuple(_integer(k, length - 1) for k in indices)
 
 
@@ -349,9 +353,9 @@ def _matrix(rows: Any, num_qubits: int) -> Matrix:
     size = 2**num_qubits
     if matrix.shape != (size, size) or not np.all(matrix >= 0):
         raise ValueError("not a confusion matrix")
-    if not np.allclose(matrix.sum(axis=1), 1):
+    if not np.allclose(matrix.sum(axis=1), 1, rtol=0, atol=1e-6):
         raise ValueError("not a confusion matrix")
-    return tuple(tuple(float(p) for p in row) for row in matrix)
+    return tuple(map(tuple, matrix.tolist()))
 
 
 def _params_from_json(

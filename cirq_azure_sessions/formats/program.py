@@ -74,9 +74,9 @@ class Program:
 
     Attributes:
         steps: The operations, in an order in which they may be done.
-        num_qubits: How many qubits there are, idle ones included.
         measurements: What each measurement of the circuit writes where, in the circuit's order.
-        qubits: The circuit's qubits by number: sorted, as cirq sorts them.
+        num_qubits: How many qubits there are, idle ones included. They are numbered as cirq sorts
+            them.
         samples_at_end: Whether `cirq.Simulator` samples this circuit once at its end, instead of
             running it once a repetition. The two differ in their dtype and in the order in which
             they invert and confuse.
@@ -84,12 +84,8 @@ class Program:
 
     steps: tuple[Step, ...]
     measurements: tuple[Measurement, ...]
-    qubits: tuple[cirq.Qid, ...]
+    num_qubits: int
     samples_at_end: bool
-
-    @property
-    def num_qubits(self) -> int:
-        return len(self.qubits)
 
     @property
     def measures_at_end(self) -> bool:
@@ -124,7 +120,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
         UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
             loops without a fixed end, no measurement at all.
     """
-    qubits = tuple(sorted(circuit.all_qubits()))
+    qubits = sorted(circuit.all_qubits())
     if not circuit.has_measurements():
         raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
     for qubit in qubits:
@@ -141,7 +137,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
     return Program(
         steps=tuple(builder.steps),
         measurements=tuple(builder.measurements),
-        qubits=qubits,
+        num_qubits=len(qubits),
         samples_at_end=_samples_at_end(circuit),
     )
 
@@ -217,7 +213,12 @@ class _Builder:
         self, gate: cirq.MeasurementGate, qubits: tuple[int, ...], source: cirq.Operation
     ) -> None:
         bits = tuple(itertools.islice(self._next_bit, len(qubits)))
-        measurement = Measurement.of_gate(gate, bits)
+        try:
+            measurement = Measurement.of_gate(gate, bits)
+        except ValueError as error:
+            raise UnsupportedProgram(
+                f"The confusion map of {shown(source)} is {error}; its rows are probabilities."
+            ) from error
         self.measurements.append(measurement)
         self._instances.setdefault(gate.mkey, []).append(measurement)
         single = cirq.MeasurementGate(1, key="m")

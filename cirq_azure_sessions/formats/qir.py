@@ -29,7 +29,7 @@ from cirq_azure_sessions.formats.compile import Compiler
 from cirq_azure_sessions.formats.decoding import fractions, read_json, whole_counts
 from cirq_azure_sessions.formats.layout import Layout, read_layout
 from cirq_azure_sessions.formats.program import Program, Step, shown
-from cirq_azure_sessions.formats.sweep import translate_sweep
+from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
 from cirq_azure_sessions.result import AzureResult
@@ -90,29 +90,27 @@ class _QirWriter:
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         self._program = program
-        self._options = options
         self._profile = _profile(program, options)
         gateset = openqasm.make_gateset() if options.compile else None
         compiler = Compiler(options.target, openqasm.takes, gateset)
         self.template = Template(program.steps, _OpenQasm3(), compiler)
-        self.layout = Layout(
-            target=options.target,
-            repetitions=0,
-            measurements=program.measurements,
-            num_bits=program.num_bits,
-            samples_at_end=program.samples_at_end,
-        )
-        self.metadata = {"qubits": str(program.num_qubits)}
-
-    def input_params(self, repetitions: int) -> dict[str, Any]:
-        return {
-            "entryPoint": "ENTRYPOINT__main",
-            "arguments": [],
-            "target_profile": self._profile,
+        self.envelope = Envelope(
+            Layout(
+                target=options.target,
+                repetitions=0,
+                measurements=program.measurements,
+                num_bits=program.num_bits,
+                samples_at_end=program.samples_at_end,
+            ),
             # Recorded jobs carry the number under both names.
-            "shots": repetitions,
-            "count": repetitions,
-        }
+            shots_names=("shots", "count"),
+            input_params={
+                "entryPoint": "ENTRYPOINT__main",
+                "arguments": [],
+                "target_profile": self._profile,
+            },
+            metadata={"qubits": str(program.num_qubits)},
+        )
 
     def payload(self, operations: Sequence[str]) -> bytes:
         lines = [

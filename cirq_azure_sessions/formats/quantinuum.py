@@ -19,7 +19,7 @@ from cirq_azure_sessions.formats.compile import Compiler
 from cirq_azure_sessions.formats.decoding import read_json
 from cirq_azure_sessions.formats.layout import Layout, read_layout
 from cirq_azure_sessions.formats.program import Condition, Program, Step
-from cirq_azure_sessions.formats.sweep import translate_sweep
+from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
 from cirq_azure_sessions.result import AzureResult
@@ -85,18 +85,18 @@ class _QuantinuumWriter:
         gateset = openqasm.make_gateset() if options.compile else None
         compiler = Compiler(options.target, openqasm.takes, gateset)
         self.template = Template(program.steps, self._dialect, compiler)
-        self.layout = Layout(
-            target=options.target,
-            repetitions=0,
-            measurements=program.measurements,
-            num_bits=program.num_bits,
-            samples_at_end=program.samples_at_end,
+        self.envelope = Envelope(
+            Layout(
+                target=options.target,
+                repetitions=0,
+                measurements=program.measurements,
+                num_bits=program.num_bits,
+                samples_at_end=program.samples_at_end,
+            ),
+            # Recorded jobs say `count`, the SDK of 2026 says `shots`.
+            shots_names=("count", "shots"),
+            metadata={"qubits": str(program.num_qubits)},
         )
-        self.metadata = {"qubits": str(program.num_qubits)}
-
-    def input_params(self, repetitions: int) -> dict[str, Any]:
-        # Recorded jobs say `count`, the SDK of 2026 says `shots`.
-        return {"count": repetitions, "shots": repetitions}
 
     def payload(self, operations: Sequence[str]) -> bytes:
         registers = [f"creg m{bit}[1];" for bit in range(self._program.num_bits)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import cirq
 
@@ -17,29 +17,40 @@ from cirq_azure_sessions.formats.program import Program, flatten
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
 
-__all__ = ["Writer", "translate_sweep"]
+__all__ = ["Envelope", "Writer", "translate_sweep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What goes with a program.
+
+    Attributes:
+        layout: What its result means; the point and its repetitions are left open.
+        shots_names: Under which names Azure's `inputParams` carry the repetitions.
+        input_params: What else they carry.
+        metadata: What else the job's metadata carry.
+    """
+
+    layout: Layout
+    shots_names: tuple[str, ...]
+    input_params: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def params_for(self, repetitions: int) -> dict[str, Any]:
+        """Azure's `inputParams` for a job of so many repetitions."""
+        return {**self.input_params, **dict.fromkeys(self.shots_names, repetitions)}
 
 
 class Writer(Protocol):
-    """A provider's way of writing one flat circuit.
-
-    Attributes:
-        template: The circuit's operations as text, for any point.
-        layout: What the result means; the point is left open.
-        metadata: What else a job should carry.
-    """
+    """A provider's way of writing one flat circuit."""
 
     @property
-    def template(self) -> Template: ...
+    def template(self) -> Template:
+        """The circuit's operations as text, for any point."""
 
     @property
-    def layout(self) -> Layout: ...
-
-    @property
-    def metadata(self) -> Mapping[str, str]: ...
-
-    def input_params(self, repetitions: int) -> Mapping[str, Any]:
-        """Azure's `inputParams` for a job of so many repetitions."""
+    def envelope(self) -> Envelope:
+        """What goes with the program."""
 
     def payload(self, operations: Sequence[str]) -> bytes:
         """The whole program, given the texts of its operations."""
@@ -47,12 +58,8 @@ class Writer(Protocol):
 
 MakeWriter = Callable[[Program, TranslationOptions], Writer]
 
-
-class _Stored(NamedTuple):
-    """A point translated in advance."""
-
-    writer: Writer
-    payload: bytes  # compressed
+# A point's program, and what goes with it.
+_Programs = Callable[[int], tuple[bytes, Envelope]]
 
 
 class _SweepTranslation:
@@ -60,12 +67,12 @@ class _SweepTranslation:
 
     def __init__(
         self,
-        payloads: _Payloads,
+        programs: _Programs,
         resolvers: Sequence[cirq.ParamResolver],
         repetitions: int,
         options: TranslationOptions,
     ) -> None:
-        self._payloads = payloads
+        self._programs = programs
         self._resolvers = resolvers
         self._shares = shares(options.target, repetitions)
         self._entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
@@ -76,9 +83,9 @@ class _SweepTranslation:
 
     def job(self, index: int) -> JobInput:
         point, part = divmod(range(len(self))[index], len(self._shares))
-        writer, payload = self._payloads(point)
+        payload, envelope = self._programs(point)
         layout = replace(
-            writer.layout,
+            envelope.layout,
             params=self._resolvers[point],
             point=point,
             part=part,
@@ -88,13 +95,10 @@ class _SweepTranslation:
         return JobInput(
             points=range(point, point + 1),
             payload=payload,
-            input_params={**writer.input_params(layout.repetitions), **self._options.input_params},
-            metadata={**writer.metadata, **write_layout(layout)},
+            input_params={**envelope.params_for(layout.repetitions), **self._options.input_params},
+            metadata={**envelope.metadata, **write_layout(layout)},
             layout=layout,
         )
-
-
-_Payloads = Callable[[int], tuple[Writer, bytes]]
 
 
 def translate_sweep(
@@ -122,14 +126,14 @@ def translate_sweep(
         # The parameters may decide the very shape of the circuit: how often a loop runs, say.
         if not cirq.is_parameterized(circuit):
             raise
-        payloads = _point_by_point(circuit, resolvers, options, make_writer)
+        programs = _point_by_point(circuit, resolvers, options, make_writer)
     else:
-        payloads = _by_template(writer, resolvers)
-    return _SweepTranslation(payloads, resolvers, repetitions, options)
+        programs = _by_template(writer, resolvers)
+    return _SweepTranslation(programs, resolvers, repetitions, options)
 
 
-def _by_template(writer: Writer, resolvers: Sequence[cirq.ParamResolver]) -> _Payloads:
-    template = writer.template
+def _by_template(writer: Writer, resolvers: Sequence[cirq.ParamResolver]) -> _Programs:
+    template, envelope = writer.template, writer.envelope
     numbers = template.numbers(resolvers)
 
     def payload(point: int) -> bytes:
@@ -137,9 +141,9 @@ def _by_template(writer: Writer, resolvers: Sequence[cirq.ParamResolver]) -> _Pa
 
     payload(0)  # what can still go wrong with the program as a whole, goes wrong now
     if template.is_filled_by_numbers:
-        return lambda point: (writer, payload(point))
+        return lambda point: (payload(point), envelope)
     stored = [zlib.compress(payload(point), 1) for point in range(len(resolvers))]
-    return lambda point: (writer, zlib.decompress(stored[point]))
+    return lambda point: (zlib.decompress(stored[point]), envelope)
 
 
 def _point_by_point(
@@ -147,9 +151,16 @@ def _point_by_point(
     resolvers: Sequence[cirq.ParamResolver],
     options: TranslationOptions,
     make_writer: MakeWriter,
-) -> _Payloads:
-    stored = [_stored(_resolved(circuit, r), options, make_writer) for r in resolvers]
-    return lambda point: (stored[point].writer, zlib.decompress(stored[point].payload))
+) -> _Programs:
+    stored: list[tuple[bytes, Envelope]] = []
+    for resolver in resolvers:
+        writer = make_writer(flatten(_resolved(circuit, resolver), options.target), options)
+        payload, envelope = _by_template(writer, [cirq.ParamResolver()])(0)
+        # Most points share all but their program.
+        if stored and envelope == stored[-1][1]:
+            envelope = stored[-1][1]
+        stored.append((zlib.compress(payload, 1), envelope))
+    return lambda point: (zlib.decompress(stored[point][0]), stored[point][1])
 
 
 def _resolved(circuit: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cirq.AbstractCircuit:
@@ -159,12 +170,3 @@ def _resolved(circuit: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> ci
         raise UnsupportedProgram(
             f"The circuit takes no such parameters as {resolver!r}; give it finite real numbers."
         ) from error
-
-
-def _stored(
-    circuit: cirq.AbstractCircuit, options: TranslationOptions, make_writer: MakeWriter
-) -> _Stored:
-    writer = make_writer(flatten(circuit, options.target), options)
-    empty = cirq.ParamResolver()
-    texts = writer.template.fill(writer.template.numbers([empty]), 0, empty)
-    return _Stored(writer, zlib.compress(writer.payload(texts), 1))
