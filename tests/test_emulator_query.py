@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 import pytest
 from hypothesis import given
@@ -132,7 +134,7 @@ def turn_pages(query: ListQuery, *, newest_first: bool = False) -> list[Item]:
     found: list[Item] = []
     has_more = True
     while has_more:
-        page, has_more = select(ITEMS, query, read, newest_first=newest_first)
+        page, has_more = asyncio.run(select(ITEMS, query, read, newest_first=newest_first))
         assert len(page) <= query.top
         found += page
         parameters = dict(part.split("=") for part in query.next_query("v").split("&"))
@@ -164,3 +166,48 @@ def test_the_link_to_the_next_page_repeats_the_question() -> None:
         "api-version=2025-12-01-preview&filter=startswith%28Name%2C%20%27a%20b%27%29"
         "&orderby=Name%20desc&skip=10&top=10"
     )
+
+
+class Watched(Sequence[Item]):
+    """A long list that counts which of its items were looked at."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.seen = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, int):
+            self.seen += 1
+            return Item(index, str(index), "Waiting")
+        return [self[number] for number in range(*index.indices(self.length))]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"skip": "0"},
+        {"skip": "19000"},
+        {"skip": "19950", "orderby": "CreationTime desc"},
+        {"skip": "30000"},
+    ],
+)
+def test_a_page_costs_the_same_in_a_long_list(parameters: dict[str, str]) -> None:
+    items = Watched(20_000)
+    page, _ = asyncio.run(select(items, parse_query(parameters), read))
+    assert items.seen <= 101
+    assert len(page) == min(100, max(20_000 - int(parameters["skip"]), 0))
+
+
+def test_a_search_ends_with_its_page() -> None:
+    items = Watched(20_000)
+    query = parse_query({"filter": "startswith(Name, '1')", "top": "10"})
+    page, has_more = asyncio.run(select(items, query, read))
+    assert (len(page), has_more) == (10, True)
+    assert items.seen <= 500

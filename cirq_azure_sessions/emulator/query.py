@@ -15,12 +15,14 @@ knows neither jobs nor sessions.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -48,6 +50,9 @@ _TOKEN = re.compile(
           |(?P<mark>[(),]))""",
     re.VERBOSE | re.ASCII,
 )
+
+# Items looked at in one go: a few milliseconds.
+_GLANCE = 500
 
 # Parentheses inside parentheses: far more than the SDK writes, far fewer than Python's stack takes.
 _DEEPEST = 16
@@ -98,7 +103,7 @@ def parse_query(query: Mapping[str, str]) -> ListQuery:
     )
 
 
-def select(
+async def select(
     items: Sequence[T],
     query: ListQuery,
     read: Callable[[T, str], Any],
@@ -107,7 +112,8 @@ def select(
 ) -> tuple[list[T], bool]:
     """The page of `items` that a query asks for, and whether more follow it.
 
-    Without a filter, and in the order of creation, it looks at no item outside of the page.
+    Without a filter, and in the order of creation, it looks at no item outside of the page. With
+    one it looks at no more than it has to, and lets others have their turn in between.
 
     Args:
         items: Oldest first.
@@ -116,16 +122,35 @@ def select(
         newest_first: The list's own order, where the query names none.
     """
     backwards = query.descending if query.order else newest_first
-    if query.order not in (None, "CreationTime"):
-        items = sorted(items, key=lambda item: read(item, str(query.order)))
-    if query.predicate is None:
+    order = None if query.order == "CreationTime" else query.order
+    if order is None and query.predicate is None:
         page = _cut(items, query.skip, query.top + 1, backwards)
     else:
-        matches = query.predicate
-        ordered = reversed(items) if backwards else iter(items)
-        fitting = (item for item in ordered if matches(lambda name: read(item, name)))  # noqa: B023
-        page = list(islice(fitting, query.skip, query.skip + query.top + 1))
+        last = math.inf if order else query.skip + query.top + 1
+        found = await _search(items, query.predicate, read, backwards and not order, last)
+        if order is not None:
+            found.sort(key=lambda item: read(item, order), reverse=backwards)
+        page = found[query.skip : query.skip + query.top + 1]
     return page[: query.top], len(page) > query.top
+
+
+async def _search(
+    items: Sequence[T],
+    matches: Predicate | None,
+    read: Callable[[T, str], Any],
+    backwards: bool,
+    most: float,
+) -> list[T]:
+    """Up to `most` items that match."""
+    found: list[T] = []
+    for start in range(0, len(items), _GLANCE):
+        for item in _cut(items, start, _GLANCE, backwards):
+            if matches is None or matches(partial(read, item)):
+                found.append(item)
+        if len(found) >= most:
+            break
+        await asyncio.sleep(0)
+    return found
 
 
 def parse_filter(text: str) -> Predicate:

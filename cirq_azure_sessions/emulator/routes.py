@@ -163,23 +163,25 @@ class WorkspaceRoutes:
 
     async def _list_sessions(self, request: web.Request, version: ApiVersion) -> web.Response:
         await self._workspace.settle()
-        return self._answer_page(request, self._workspace.sessions(), version)
+        return await self._answer_page(request, self._workspace.sessions(), version)
 
     async def _list_session_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
         session_id = _item_id(request)
         await self._workspace.settle(session_id)
         jobs = self._workspace.jobs(session_id)
-        return self._answer_page(request, jobs, version, newest_first=version.lists_newest_first)
+        return await self._answer_page(
+            request, jobs, version, newest_first=version.lists_newest_first
+        )
 
     async def _list_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
         await self._workspace.settle()
-        return self._answer_page(request, self._workspace.jobs(), version)
+        return await self._answer_page(request, self._workspace.jobs(), version)
 
     async def _list_top_level_items(
         self, request: web.Request, version: ApiVersion
     ) -> web.Response:
         await self._workspace.settle()
-        return self._answer_page(request, self._workspace.top_level_items(), version)
+        return await self._answer_page(request, self._workspace.top_level_items(), version)
 
     async def _list_providers(self, request: web.Request, version: ApiVersion) -> web.Response:
         return json_response({"value": self._catalog.documents(), "nextLink": None})
@@ -195,7 +197,7 @@ class WorkspaceRoutes:
     def _answer_job(self, job: Job, view: JobView, version: ApiVersion) -> web.Response:
         return json_response(self._items.job(job, view, version))
 
-    def _answer_page(
+    async def _answer_page(
         self,
         request: web.Request,
         items: Sequence[Session | Job],
@@ -204,7 +206,7 @@ class WorkspaceRoutes:
         newest_first: bool = False,
     ) -> web.Response:
         query = parse_query(request.query)
-        page, has_more = select(items, query, self._items.field, newest_first=newest_first)
+        page, has_more = await select(items, query, self._items.field, newest_first=newest_first)
         link = None
         if has_more:
             link = f"{request.url.with_query(None)}?{query.next_query(version.name)}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
@@ -126,8 +126,8 @@ def format_time(seconds: float | None, zone: str) -> str | None:
     """A time as .NET writes it: no zeros at the end of the fraction, and no empty fraction."""
     if seconds is None:
         return None
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
-    return text.rstrip("0").rstrip(".") + zone
+    text = datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix(_OFFSET)
+    return (text.rstrip("0") if "." in text else text) + zone
 
 
 def _execution_time(seconds: float | None, provider: str, zone: str) -> str | None:
@@ -182,11 +182,11 @@ def _filename(job: Job, kind: str) -> str:
 
 def _with_port(uri: str) -> str:
     """The address with its port written out, as the service gives `outputDataUri`."""
-    parts = urlsplit(uri)
-    if parts.port is not None:
+    scheme, _, rest = uri.partition("://")
+    host, _, path = rest.partition("/")
+    if host.rpartition(":")[2].isdigit():
         return uri
-    port = 443 if parts.scheme == "https" else 80
-    return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
+    return f"{scheme}://{host}:{443 if scheme == 'https' else 80}/{path}"
 
 
 def _priorities(priority: str | None, version: ApiVersion) -> dict[str, Any]:
