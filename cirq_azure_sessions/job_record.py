@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from cirq_azure_sessions.errors import JobCancelled, JobError, JobFailed, ServiceError
@@ -44,12 +44,16 @@ class JobRecord:
         """What the job was submitted with, if an earlier run submitted it."""
         return None if self._entry is None or self._entry.is_new else self._entry.metadata
 
-    async def recall(self, workspace: WorkspacePort) -> None:
+    async def recall(self, find: Callable[[str], Awaitable[Job | None]]) -> None:
         """Learns what earlier runs left, or writes the request down before anything is sent.
+
+        Args:
+            find: Asks the service for the job with an id; None if there is none.
 
         Raises:
             JournalError: If the journal cannot be written; nothing must be sent then.
             JobError: If the service does not know a job any more that it had accepted.
+            ServiceError: If the service cannot be asked.
         """
         if self._journal is None:
             return
@@ -62,7 +66,7 @@ class JobRecord:
             self.job, self.output = entry.job, entry.output
             return
         # 3. A run ended while it was submitting or waiting: the service knows how far it came.
-        job = await find_job(entry.job_id, workspace)
+        job = await find(entry.job_id)
         if job is None and entry.is_accepted:
             raise _forgotten(entry)
         # 4. Cancelled along with that run, most likely, and in any case without a result.

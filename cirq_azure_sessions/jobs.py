@@ -11,8 +11,9 @@ import asyncio
 import dataclasses
 import itertools
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cirq_azure_sessions.errors import (
@@ -72,7 +73,8 @@ class JobBatch:
         accepted: How many jobs the service has accepted.
         running: The id of each job that is not over and that the service has, or may have since
             its answer is still to come, by its index.
-        places: The places in the journal of the jobs that brought an output.
+        home: The ids of the jobs that brought an output.
+        places: Their places in the journal, if there is one.
         opening: Opens the session while the first input is stored.
         stopped_by: The error after which nothing more of the batch is submitted.
         on_change: Called with `submitted`, `done` or `failed` for each job.
@@ -82,6 +84,7 @@ class JobBatch:
     size: int
     accepted: int = 0
     running: dict[int, str] = field(default_factory=dict)
+    home: list[str] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     opening: asyncio.Task[None] | None = None
     stopped_by: Exception | None = None
@@ -144,6 +147,11 @@ class JobRunner:
         # Inputs are stored ahead, and outputs fetched behind, of the jobs in flight.
         self._window = 2 * max_concurrent_jobs
 
+    @property
+    def journal_path(self) -> Path | None:
+        """The file in which the jobs are written down, if they are."""
+        return None if self._journal is None else self._journal.path
+
     async def run(self, batch: JobBatch) -> AsyncGenerator[Delivery, None]:
         """Yields what became of each job, in the order in which they end."""
         workspace = self._pool.workspace_for(self._target)
@@ -170,6 +178,18 @@ class JobRunner:
         """The call did not end well: the next same call is handed the same jobs."""
         if self._journal is not None and batch.places:
             self._journal.give_back(batch.places)
+
+    def cancel(self, batch: JobBatch) -> None:
+        """Asks the service to cancel what is not over; it may have been too late for some."""
+        workspace = self._pool.workspace_for(self._target)
+
+        async def cancel_all() -> None:
+            running = list(batch.running.values())
+            await asyncio.gather(*map(workspace.cancel_job, running), return_exceptions=True)
+
+        with suppress(PoolClosed):
+            self._pool.check_open()
+            self._pool.loop.run(cancel_all())
 
     async def fetch(self, job_id: str) -> tuple[Job, Any]:
         """Waits for a job that was submitted before, here or elsewhere, and fetches its output.
@@ -204,7 +224,7 @@ class JobRunner:
         try:
             if batch.stopped_by is not None:
                 raise batch.stopped_by
-            await record.recall(workspace)
+            await record.recall(lambda job_id: self._find(job_id, workspace))
             if record.output is None:
                 await self._bring_home(errand)
         except Exception as error:
@@ -216,6 +236,7 @@ class JobRunner:
         except BaseException:
             record.give_back()
             raise
+        batch.home.append(record.request.id)
         if record.place is not None:
             batch.places.append(record.place)
         batch.on_change("done")
@@ -329,7 +350,7 @@ class JobRunner:
         raise AssertionError("unreachable")
 
     async def _find(self, job_id: str, workspace: WorkspacePort) -> Job | None:
-        """The job whose submission was not answered, or None if the service did not get it."""
+        """The job of which it is not known whether the service got it; None if it did not."""
         try:
             return await insist(self._pool.clock, lambda: find_job(job_id, workspace))
         except ServiceError as error:
