@@ -57,7 +57,8 @@ class JobPace:
             Seconds, between a twentieth of one and thirty.
         """
         ages = sorted(ages)
-        usual = statistics.median(self._durations) if self._durations else 0.0
+        # The quickest, not the median: a long wait for a quick job costs more than a look too many.
+        usual = min(self._durations, default=0.0)
         until_first_end = _EARLY * usual - ages[-1]
         if until_first_end > 0:
             delay = until_first_end
@@ -217,10 +218,20 @@ class JobWatcher:
         if isinstance(outcome, Exception):
             future.set_exception(outcome)
         else:
-            self._pace.learn(self._clock.monotonic() - self._since[job_id])
+            self._pace.learn(self._duration(outcome))
             self._saw_ends = True
             future.set_result(outcome)
         self._forget(job_id)
+
+    def _duration(self, job: Job) -> float:
+        """How long the job took by the service's own account, else until it was seen to end.
+
+        The second includes the wait for the look, so that alone it could never grow shorter.
+        """
+        seen = self._clock.monotonic() - self._since[job.id]
+        if job.creation_time is None or job.end_time is None:
+            return _EARLY * seen
+        return min(max(job.end_time - job.creation_time, 0.0), seen)
 
     def _forget(self, job_id: str) -> None:
         self._waiting.pop(job_id, None)

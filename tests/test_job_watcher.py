@@ -26,7 +26,10 @@ class _Session:
     def job(self, name: str) -> Job:
         over = self._clock.monotonic() >= self._ends[name]
         status = JobStatus.SUCCEEDED if over else JobStatus.WAITING
-        return Job(name, "ionq.simulator", name, status, session_id="s")
+        end = self._ends[name] if over else None
+        return Job(
+            name, "ionq.simulator", name, status, session_id="s", creation_time=0.0, end_time=end
+        )
 
     async def list_session_jobs(
         self, session_id: str, *, skip: int = 0, wait: float = 0.0
@@ -153,6 +156,23 @@ def test_a_new_job_cuts_a_long_wait_short():
         assert watcher.is_idle
 
     asyncio.run(story())
+
+
+def test_a_quick_job_after_slow_ones_is_not_kept_waiting():
+    clock = ManualClock()
+    session = _Session(clock, {"slow": 100.0, "quick": 0.0})
+    watcher = JobWatcher(session, "s", clock, JobPace())
+
+    async def story() -> float:
+        for name in ("slow", "quick", "quick again"):
+            session._ends.setdefault(name, clock.monotonic())
+            await watcher.wait(Job(name, "t", name, JobStatus.WAITING, session_id="s"))
+        started = clock.monotonic()
+        session._ends["last"] = started
+        await watcher.wait(Job("last", "t", "last", JobStatus.WAITING, session_id="s"))
+        return clock.monotonic() - started
+
+    assert asyncio.run(story()) < 1.0
 
 
 @given(

@@ -1,0 +1,141 @@
+"""How many circuits of a folder run on each target, and give Cirq's own answer.
+
+    python -m benchmarks.circuits FOLDER
+
+Each OpenQASM file is sampled on the emulated targets by `AzureSessionSampler`, and in the same run
+by the SDK's own `AzureQuantumService.run`. An answer agrees if it has the measurement keys of
+`cirq.Simulator`, and if a chi-square test does not tell their samples apart; of a million answers
+that are right it calls one wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cirq
+import click
+import numpy as np
+from azure.quantum.cirq import AzureQuantumService
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import chi2_contingency
+
+from cirq_azure_sessions import AzureSessionSampler, SessionPool
+from cirq_azure_sessions.circuit_file import read_circuit
+from cirq_azure_sessions.emulator import EmulatorServer
+
+REPETITIONS = 2000
+FALSE_ALARMS = 1e-6
+# The emulated machine's noise is switched off: it is not the translation's doing.
+TARGETS: dict[str, Params] = {
+    "ionq.simulator": {},
+    "quantinuum.sim.h2-1e": {"error-model": False},
+    "rigetti.sim.qvm": {},
+}
+
+Params = Mapping[str, Any]
+Run = Callable[[cirq.Circuit], cirq.Result]
+
+
+def agree(one: cirq.Result, other: cirq.Result) -> bool:
+    """Whether two results have the same keys, shapes and, as far as samples tell, distribution."""
+    shapes = [{key: array.shape for key, array in r.records.items()} for r in (one, other)]
+    if shapes[0] != shapes[1]:
+        return False
+    counts = [_outcomes(one), _outcomes(other)]
+    table = np.array([[count[key] for key in counts[0] | counts[1]] for count in counts])
+    rare = table.sum(axis=0) < 10
+    table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
+    table = table[:, table.sum(axis=0) > 0]
+    return table.shape[1] < 2 or chi2_contingency(table).pvalue > FALSE_ALARMS
+
+
+def _outcomes(result: cirq.Result) -> Counter[bytes]:
+    """How often each joint outcome of all keys came."""
+    rows = [np.reshape(result.records[key], (REPETITIONS, -1)) for key in sorted(result.records)]
+    return Counter(row.tobytes() for row in np.hstack(rows).astype(np.uint8))
+
+
+def outcome(run: Run, circuit: cirq.Circuit, truth: cirq.Result) -> str:
+    """`agrees`, `differs`, or `refused` with the kind of error."""
+    silenced = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(silenced), contextlib.redirect_stderr(silenced):
+            result = run(circuit)
+    # Whatever the SDK raises is its answer.
+    except Exception as error:
+        return f"refused: {type(error).__name__}"
+    return "agrees" if agree(result, truth) else "differs"
+
+
+def compare(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """The outcome of each file, by target, for this package and for the SDK."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    truths = {}
+    for file in sorted(folder.glob("*.qasm")):
+        # A file that is no OpenQASM is no circuit, on any target.
+        with contextlib.suppress(ValueError):
+            truths[file.stem] = _truth(file)
+    with EmulatorServer(seed=1) as server, SessionPool(server.workspace()) as pool:
+        service = AzureQuantumService(server.workspace())
+        for target, options in TARGETS.items():
+            sampler = AzureSessionSampler(target, pool=pool, seed=1, input_params=options)
+
+            def ours(circuit: cirq.Circuit, sampler: AzureSessionSampler = sampler) -> cirq.Result:
+                return sampler.run(circuit, repetitions=REPETITIONS)
+
+            def sdk(
+                circuit: cirq.Circuit, target: str = target, options: Params = options
+            ) -> cirq.Result:
+                return service.run(circuit, REPETITIONS, target=target, input_params=options)
+
+            for run, name in ((ours, "cirq-azure-sessions"), (sdk, "AzureQuantumService.run")):
+                rows = found.setdefault(target, {}).setdefault(name, {})
+                for stem, (circuit, truth) in truths.items():
+                    rows[stem] = outcome(run, circuit, truth)
+    return found
+
+
+def _truth(file: Path) -> tuple[cirq.Circuit, cirq.Result]:
+    circuit = read_circuit(file)
+    if not circuit.has_measurements():
+        circuit += cirq.measure(*sorted(circuit.all_qubits()), key="all")
+    return circuit, cirq.Simulator(seed=1).run(circuit, repetitions=REPETITIONS)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Write every outcome as JSON.")
+def main(folder: Path, output: Path | None) -> None:
+    """Compare targets and the SDK on the OpenQASM files of FOLDER."""
+    logging.disable(logging.ERROR)
+    found = compare(folder)
+    table = Table("target", "", "circuits", "agree", "differ", "refused")
+    for target, ways in found.items():
+        for way, rows in ways.items():
+            kinds = Counter(row.split(":")[0] for row in rows.values())
+            numbers = [len(rows), kinds["agrees"], kinds["differs"], kinds["refused"]]
+            table.add_row(target, way, *map(str, numbers))
+    console = Console()
+    console.print(table)
+    circuits = next(iter(next(iter(found.values())).values()))
+    unread = sorted({file.stem for file in folder.glob("*.qasm")} - set(circuits))
+    if unread:
+        console.print("No valid OpenQASM:", ", ".join(unread))
+    for target, ways in found.items():
+        odd = {k: v for k, v in ways["cirq-azure-sessions"].items() if v != "agrees"}
+        if odd:
+            console.print(f"{target}:", ", ".join(f"{k} {v}" for k, v in odd.items()))
+    if output is not None:
+        output.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
