@@ -228,23 +228,62 @@ GATES = [
 ]
 
 
-def test_ionqs_reading_of_gates_agrees_with_qdks() -> None:
+# No circuit has a reset, so a program that begins with one is left to qdk.
+FOR_QDK = gate("reset", 0)
+
+
+def test_a_circuit_has_the_distribution_that_qdk_gives_it() -> None:
     """Frequencies of 100,000 shots within six standard deviations of the exact probabilities."""
     ending = [
         *(measure(number, number) for number in range(3)),
         *(record("array", 3), *(record("result", number) for number in range(3))),
         RETURN,
     ]
-    program = module(*GATES, *ending)
     number = 100_000
-    exact = Counter(map(tuple, shots(program, target=IONQ, params={"shots": number})))
-    sampled = Counter(map(tuple, shots(program, params={"shots": number})))
+    params = {"shots": number}
+    exact = Counter(map(tuple, shots(module(*GATES, *ending), target=IONQ, params=params)))
     assert len(exact) == 8
-    for outcome, count in exact.items():
-        probability = count / number
-        deviation = math.sqrt(number * probability * (1 - probability))
-        # The exact counts are rounded to whole ones.
-        assert abs(sampled[outcome] - count) < 6 * deviation + 1
+    for body in ([*GATES, *ending], [FOR_QDK, *GATES, *ending]):
+        sampled = Counter(map(tuple, shots(module(*body), params=params)))
+        for outcome, count in exact.items():
+            probability = count / number
+            deviation = math.sqrt(number * probability * (1 - probability))
+            # The exact counts are rounded to whole ones.
+            assert abs(sampled[outcome] - count) < 6 * deviation + 1
+
+
+@pytest.mark.parametrize("way", ["br label %second\nsecond:", "br label %third\nsecond:"])
+def test_blocks_run_in_the_order_in_which_they_lead_to_each_other(way: str) -> None:
+    # The second way goes by the third block first, where qubit 1 is flipped.
+    ahead = "third" in way
+    program = module(
+        way,
+        gate("cx", 1, 0),
+        "br label %last" if ahead else "br label %third",
+        "third:",
+        gate("x", 1),
+        "br label %second" if ahead else "br label %last",
+        "last:",
+        *(measure(0, 0), measure(1, 1)),
+        *(record("array", 2), record("result", 0), record("result", 1)),
+        RETURN,
+        profile="adaptive",
+    )
+    assert shots(program, params={"shots": 2}) == [[int(ahead), 1]] * 2
+
+
+def test_a_large_circuit_is_sampled_from_one_state() -> None:
+    size = 16
+    program = module(
+        gate("h", 0),
+        *(gate("cx", number, number + 1) for number in range(size - 1)),
+        *(measure(number, number) for number in range(size)),
+        *(record("array", size), *(record("result", number) for number in range(size))),
+        RETURN,
+        qubits=size,
+    )
+    found = {tuple(shot) for shot in shots(program, params={"shots": 10_000})}
+    assert found == {(0,) * size, (1,) * size}
 
 
 def test_the_simulator_of_ionq_apportions_shots_without_losing_one() -> None:
@@ -290,15 +329,16 @@ def test_quantinuums_own_results_hold_one_string_a_shot() -> None:
     assert run(ORDERED, target=ECHO, output_format="honeywell.qir.v1", params={}) == {"c": ["001"]}
 
 
-def noisy_x(count: int) -> str:
+def noisy_x(count: int, *start: str) -> str:
     ending = [measure(0, 0), record("result", 0), RETURN]
-    return module(*[gate("x", 0)] * count, *ending)
+    return module(*start, *[gate("x", 0)] * count, *ending)
 
 
-def test_noise_errs_after_gates_and_at_the_readout() -> None:
+@pytest.mark.parametrize("start", [[], [FOR_QDK]], ids=["circuit", "qdk"])
+def test_noise_errs_after_gates_and_at_the_readout(start: list[str]) -> None:
     rates = {"p1": 0.03, "p_meas": [0.02, 0.06]}
     params = {"shots": 50_000, "error-params": rates}
-    found = shots(noisy_x(2), target="quantinuum.sim.h2-1e", params=params)
+    found = shots(noisy_x(2, *start), target="quantinuum.sim.h2-1e", params=params)
     one = (1 - (1 - 2 * 0.02) ** 2) / 2
     wanted = one * (1 - 0.06) + (1 - one) * 0.02
     # Six standard deviations: one false alarm in 5e8.

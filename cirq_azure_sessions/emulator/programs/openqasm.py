@@ -30,7 +30,7 @@ from cirq_azure_sessions.emulator.programs.instructions import (
     Reset,
 )
 from cirq_azure_sessions.emulator.programs.noise import NoiseModel, quantinuum_noise
-from cirq_azure_sessions.emulator.programs.parameters import read_shots
+from cirq_azure_sessions.emulator.programs.parameters import check_result_size, read_shots
 from cirq_azure_sessions.emulator.programs.qasm_gates import BUILT_IN, LIBRARIES
 from cirq_azure_sessions.emulator.programs.simulation import sample
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
@@ -48,9 +48,6 @@ _MAX_BITS = 4_096
 # The bit that holds whether the last condition was true; those of the program come after it.
 _CONDITION = 0
 
-# Bits of all shots together, each a character of the result.
-_MAX_RESULT = 50_000_000
-
 
 def run(
     target: str,
@@ -67,8 +64,7 @@ def run(
     program = read(payload)
     shots = read_shots(params, "quantinuum")
     noise = quantinuum_noise(params, noise)
-    if shots * program.num_bits > _MAX_RESULT:
-        raise invalid_input(f"The result would have more than {_MAX_RESULT} bits.")
+    check_result_size(shots, program.num_bits)
     if is_syntax_checker(target):
         bits = np.zeros((shots, program.num_bits), dtype=np.uint8)
     else:

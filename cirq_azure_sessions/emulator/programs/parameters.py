@@ -7,10 +7,13 @@ from typing import Any
 
 from cirq_azure_sessions.emulator.programs.failure import invalid_input
 
-__all__ = ["read_shots"]
+__all__ = ["check_result_size", "read_shots"]
 
 # Twenty times what the SDK allows for hardware targets, and little enough to hold in memory.
 MAX_SHOTS = 200_000
+
+# Bits of all shots together.
+_MAX_RESULT = 50_000_000
 
 # What the providers document where a job does not say: 500 shots, but one on Rigetti's targets. A
 # QIR job without shots on the test provider is recorded to run once.
@@ -27,3 +30,9 @@ def read_shots(params: Mapping[str, Any], provider: str) -> int:
     if type(value) is not int or not 1 <= value <= MAX_SHOTS:
         raise invalid_input(f"The number of shots has to be an integer from 1 to {MAX_SHOTS}.")
     return value
+
+
+def check_result_size(shots: int, num_bits: int) -> None:
+    """Refuses a job whose shots have more bits together than a result should hold."""
+    if shots * num_bits > _MAX_RESULT:
+        raise invalid_input(f"The result would have more than {_MAX_RESULT} bits.")

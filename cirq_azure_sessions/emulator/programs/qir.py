@@ -1,16 +1,9 @@
-"""QIR programs (`qir.v1`), text or bitcode, into Azure's generic results.
-
-Most targets run them with `qdk`. IonQ's run them on IonQ's own simulator, or machine, which answers
-with a histogram of all qubits; the service makes the shots from that, and so do we.
-"""
+"""QIR programs (`qir.v1`), text or bitcode, into Azure's generic results."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,20 +11,19 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.programs import ionq
 from cirq_azure_sessions.emulator.programs.failure import invalid_input, untranslatable
-from cirq_azure_sessions.emulator.programs.instructions import Gate
+from cirq_azure_sessions.emulator.programs.instructions import Measurement
 from cirq_azure_sessions.emulator.programs.noise import NoiseModel, quantinuum_noise
 from cirq_azure_sessions.emulator.programs.openqasm import is_syntax_checker
-from cirq_azure_sessions.emulator.programs.parameters import read_shots
-from cirq_azure_sessions.emulator.programs.qasm_gates import LIBRARIES, LibraryGate
+from cirq_azure_sessions.emulator.programs.parameters import check_result_size, read_shots
+from cirq_azure_sessions.emulator.programs.qir_circuit import QirCircuit
 from cirq_azure_sessions.emulator.programs.qir_process import QirProcesses
+from cirq_azure_sessions.emulator.programs.qir_results import DOCUMENTS, map_leaves
+from cirq_azure_sessions.emulator.programs.simulation import sample
 
 __all__ = ["run"]
 
 # The SDK makes batches of up to so many items.
 _MAX_ITEMS = 1_000
-
-# How deep arrays and tuples may be nested.
-_MAX_DEPTH = 50
 
 _PROCESSES = QirProcesses()
 
@@ -51,19 +43,28 @@ def run(
         output_format: `microsoft.quantum-results.v2` has one entry an item; the others hold the
             result of one program only.
     """
-    if output_format not in _DOCUMENTS:
+    if output_format not in DOCUMENTS:
+        raise untranslatable(provider)
+    entry_points = _entry_points(params)
+    if len(entry_points) > 1 and output_format != "microsoft.quantum-results.v2":
         raise untranslatable(provider)
     shots = read_shots(params, provider)
+    if provider == "quantinuum":
+        noise = quantinuum_noise(params, noise)
     results = []
-    for entry_point in _entry_points(params):
+    for entry_point in entry_points:
+        circuit = QirCircuit(_PROCESSES.ask("read", payload, entry_point))
+        check_result_size(shots, circuit.num_results)
         if provider == "ionq":
-            values = _run_on_ionq(target, payload, entry_point, params, shots, noise, rng)
+            values = _run_on_ionq(target, circuit, params, shots, noise, rng)
+        elif circuit.obstacle is None:
+            values = _run_circuit(circuit, shots, noise, rng)
         else:
-            values = _run_with_qdk(target, payload, entry_point, params, shots, noise, rng)
+            values = _run_with_qdk(payload, entry_point, shots, noise, rng)
+        if is_syntax_checker(target):
+            values = [map_leaves(lambda leaf: type(leaf)(0), value) for value in values]
         results.append(values)
-    if len(results) > 1 and output_format != "microsoft.quantum-results.v2":
-        raise untranslatable(provider)
-    return json.dumps(_DOCUMENTS[output_format](results), separators=(",", ":")).encode()
+    return json.dumps(DOCUMENTS[output_format](results), separators=(",", ":")).encode()
 
 
 def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
@@ -86,16 +87,13 @@ def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
 
 
 def _run_with_qdk(
-    target: str,
     payload: bytes,
     entry_point: str | None,
-    params: Mapping[str, Any],
     shots: int,
     noise: NoiseModel,
     rng: np.random.Generator,
 ) -> list[Any]:
-    if target.startswith("quantinuum."):
-        noise = quantinuum_noise(params, noise)
+    """The shots of any program, such as one of the adaptive profile."""
     values: list[Any] = _PROCESSES.ask(
         "run",
         payload,
@@ -104,34 +102,50 @@ def _run_with_qdk(
         seed=int(rng.integers(1 << 32)),
         noise=None if noise.is_silent else asdict(noise),
     )
-    if is_syntax_checker(target):
-        return [_map_leaves(lambda leaf: type(leaf)(0), value) for value in values]
     return values
+
+
+def _run_circuit(
+    circuit: QirCircuit, shots: int, noise: NoiseModel, rng: np.random.Generator
+) -> list[Any]:
+    """The shots of a circuit."""
+    qubits = circuit.measured
+    measurements = [Measurement(qubit, bit) for bit, qubit in enumerate(qubits)]
+    rows = sample([*circuit.gates, *measurements], len(qubits), shots, noise, rng)
+    # Few different rows, each of which would be made into the same value again and again.
+    values: dict[bytes, Any] = {}
+    for row in rows:
+        if row.tobytes() not in values:
+            values[row.tobytes()] = circuit.value(dict(zip(qubits, row.tolist(), strict=True)))
+    return [values[row.tobytes()] for row in rows]
 
 
 def _run_on_ionq(
     target: str,
-    payload: bytes,
-    entry_point: str | None,
+    circuit: QirCircuit,
     params: Mapping[str, Any],
     shots: int,
     noise: NoiseModel,
     rng: np.random.Generator,
 ) -> list[Any]:
-    """The shots that follow from IonQ's histogram, outcome after outcome.
+    """The shots that follow from IonQ's histogram of all qubits, outcome after outcome.
 
     A recorded job of 500 shots whose qubits had four outcomes of probability 1/4 has exactly 125
     shots of each, in the order of the histogram.
     """
-    calls = _PROCESSES.ask("read", payload, entry_point)
-    program = _BaseProgram(calls, ionq.machine_size(target))
-    shares = ionq.histogram(program.gates, program.num_qubits, target, params, noise, rng)
+    if circuit.obstacle is not None:
+        raise invalid_input(f"The target does not run {circuit.obstacle}.")
+    used = {*circuit.measured, *(qubit for gate in circuit.gates for qubit in gate.qubits)}
+    num_qubits = max(used, default=0) + 1
+    if num_qubits > ionq.machine_size(target):
+        raise invalid_input(f"The target has {ionq.machine_size(target)} qubits.")
+    shares = ionq.histogram(circuit.gates, num_qubits, target, params, noise, rng)
     counts = _apportion(shots, list(shares.values()))
-    return [
-        program.value(outcome)
-        for outcome, count in zip(shares, counts, strict=True)
-        for _ in range(count)
-    ]
+    values = (
+        circuit.value({qubit: outcome >> qubit & 1 for qubit in circuit.measured})
+        for outcome in shares
+    )
+    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
 
 
 def _apportion(shots: int, shares: Sequence[float]) -> list[int]:
@@ -142,157 +156,3 @@ def _apportion(shots: int, shares: Sequence[float]) -> list[int]:
     counts[up] += 1
     whole: list[int] = counts.tolist()
     return whole
-
-
-_QELIB1 = LIBRARIES["qelib1.inc"] | {"ryy": LIBRARIES["hqslib1.inc"]["ryy"]}
-
-# The operations of QIR that are gates, by what their names have after `__quantum__qis__`.
-_SAME_NAMES = ("h", "x", "y", "z", "s", "t", "sx", "rx", "ry", "rz", "cx", "cy", "cz")
-_GATES = {
-    f"{name}__body": _QELIB1[name] for name in (*_SAME_NAMES, "rxx", "ryy", "rzz", "ccx", "swap")
-} | {
-    "cnot__body": _QELIB1["cx"],
-    "s__adj": _QELIB1["sdg"],
-    "t__adj": _QELIB1["tdg"],
-}
-
-# Far more than any target has.
-_MAX_INDEX = 10_000
-
-
-class _BaseProgram:
-    """A base profile program: gates, then measurements, then what is recorded of them."""
-
-    def __init__(self, calls: Iterable[Sequence[Any]], size: int) -> None:
-        self.gates: list[Gate] = []
-        self._measured: dict[int, int] = {}
-        records: list[tuple[str, int]] = []
-        for name, *args in calls:
-            if name.startswith("__quantum__qis__"):
-                self._add(name.removeprefix("__quantum__qis__"), args)
-            elif name.endswith("_record_output"):
-                kind = name.removeprefix("__quantum__rt__").removesuffix("_record_output")
-                records.append((kind, _index(args[0])))
-        used = {qubit for gate in self.gates for qubit in gate.qubits} | {*self._measured.values()}
-        self.num_qubits = max(used, default=0) + 1
-        if self.num_qubits > size:
-            raise invalid_input(f"The target has {size} qubits.")
-        # What is recorded, with the number of the qubit in place of each result.
-        self._template = self._read_template(iter(records)) if records else {}
-
-    def _add(self, name: str, args: Sequence[Any]) -> None:
-        if name in ("m__body", "mz__body", "mresetz__body"):
-            qubit, result = map(_index, args)
-            self._measured[result] = qubit
-        elif name in _GATES:
-            self._add_gate(_GATES[name], args)
-        elif name != "barrier__body":
-            raise invalid_input(f"The target has no operation {name[:20]}.")
-
-    def _add_gate(self, gate: LibraryGate, args: Sequence[Any]) -> None:
-        params, qubits = list(args[: gate.num_params]), list(map(_index, args[gate.num_params :]))
-        if not all(isinstance(param, float) and math.isfinite(param) for param in params):
-            raise invalid_input("The parameters of a gate have to be finite numbers.")
-        if len(qubits) != gate.num_qubits or len(set(qubits)) < len(qubits):
-            raise invalid_input("A gate needs the right number of qubits, all different.")
-        if not set(qubits).isdisjoint(self._measured.values()):
-            raise invalid_input("The target measures qubits at the end of the program only.")
-        self.gates += gate.apply(params, qubits)
-
-    def _read_template(self, records: Iterator[tuple[str, int]], depth: int = 0) -> Any:
-        kind, number = next(records, ("nothing", 0))
-        if kind == "result" and number in self._measured:
-            return self._measured[number]
-        if kind not in ("array", "tuple") or depth > _MAX_DEPTH:
-            raise invalid_input("The program records something that was not measured.")
-        items = [self._read_template(records, depth + 1) for _ in range(number)]
-        return items if kind == "array" else _as_tuple(items)
-
-    def value(self, outcome: int) -> Any:
-        """What the program records, where qubit q has given bit q of the outcome."""
-        return _map_leaves(lambda qubit: outcome >> qubit & 1, self._template)
-
-
-def _index(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < _MAX_INDEX:
-        raise invalid_input("The program has a qubit, a result or an array that is out of range.")
-    return value
-
-
-def _as_tuple(items: Iterable[Any]) -> dict[str, Any]:
-    """A tuple, as the service writes one."""
-    return {f"Item{place}": item for place, item in enumerate(items, start=1)}
-
-
-def _map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
-    """A value of the same form, with the function applied to all that is no array or tuple."""
-    if isinstance(value, list):
-        return [_map_leaves(function, item) for item in value]
-    if isinstance(value, dict):
-        return {name: _map_leaves(function, item) for name, item in value.items()}
-    return function(value)
-
-
-def _display(value: Any) -> str:
-    """A value as the service displays it: `[0, 1]`, or `(0, 1)` for a tuple."""
-    return str(_as_python(value))
-
-
-def _as_python(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_as_python(item) for item in value]
-    if isinstance(value, dict):
-        return tuple(_as_python(item) for item in value.values())
-    return value
-
-
-def _group(values: Sequence[Any]) -> list[tuple[Any, str, int]]:
-    """The different values with their displays and counts, sorted by their displays."""
-    displays = [_display(value) for value in values]
-    counts, samples = Counter(displays), dict(zip(displays, values, strict=True))
-    return [(samples[display], display, counts[display]) for display in sorted(counts)]
-
-
-def _results_v1(results: Sequence[Sequence[Any]]) -> Any:
-    """A flat list of displays and shares (the SDK's reading of it; none is recorded)."""
-    (values,) = results
-    pairs = [(display, count / len(values)) for _, display, count in _group(values)]
-    return {"Histogram": list(itertools.chain.from_iterable(pairs))}
-
-
-def _results_v2(results: Sequence[Sequence[Any]]) -> Any:
-    return {
-        "DataFormat": "microsoft.quantum-results.v2",
-        "Results": [
-            {
-                "Histogram": [
-                    {"Outcome": value, "Display": display, "Count": count}
-                    for value, display, count in _group(values)
-                ],
-                "Shots": values,
-            }
-            for values in results
-        ],
-    }
-
-
-def _registers(results: Sequence[Sequence[Any]]) -> Any:
-    """Quantinuum's own form, with all that is recorded in one register, the last bit first.
-
-    Jobs that ask for it are recorded, but not what is in their results.
-    """
-    (values,) = results
-    return {"c": ["".join(map(str, reversed(_leaves(value)))) for value in values]}
-
-
-def _leaves(value: Any) -> list[Any]:
-    found: list[Any] = []
-    _map_leaves(lambda leaf: found.append(int(leaf) if leaf in (0, 1) else leaf), value)
-    return found
-
-
-_DOCUMENTS: dict[str, Callable[[Sequence[Sequence[Any]]], Any]] = {
-    "microsoft.quantum-results.v1": _results_v1,
-    "microsoft.quantum-results.v2": _results_v2,
-    "honeywell.qir.v1": _registers,
-}

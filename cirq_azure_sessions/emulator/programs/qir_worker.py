@@ -7,7 +7,7 @@ and answers each with one on its standard output:
     {"action": "run", "qir": BASE64, "entry_point": NAME, "shots": 500, "seed": 1, "noise": RATES}
         -> {"value": [the value of each shot]}
     {"action": "read", "qir": BASE64, "entry_point": NAME}
-        -> {"value": [[the name and the arguments of each call]]}
+        -> {"value": {"qubits": 2, "results": 2, "calls": [[NAME, ARGUMENT, ...], ...]}}
 
 or, where that fails, with {"error": MESSAGE}. Nothing of the package is imported here: loading it
 would take longer than most programs run.
@@ -179,23 +179,40 @@ class ReadoutNoise(pyqir.QirModuleVisitor):
         self.builder.call(self._function, [*self._rates, result])
 
 
-def read(request: dict[str, Any], module: pyqir.Module) -> list[list[Any]]:
-    """The calls of a base profile program: a number for each argument, None for a label.
+def read(request: dict[str, Any], module: pyqir.Module) -> dict[str, Any]:
+    """The program's size, and its calls if it is a plain list of them, or else None.
 
-    Raises:
-        ValueError: If the program is more than a list of calls.
+    An argument is a number, that of a qubit or result too, or None for a label or a variable.
     """
     entry_point = next(filter(pyqir.is_entry_point, module.functions))
-    calls = []
-    for block in entry_point.basic_blocks:
-        for instruction in block.instructions:
-            if isinstance(instruction, pyqir.Call):
-                calls.append([instruction.callee.name, *map(argument, instruction.args)])
-            elif instruction.opcode not in (pyqir.Opcode.BR, pyqir.Opcode.RET) or (
-                len(instruction.operands) > 1
-            ):
-                raise ValueError("The target runs base profile programs only.")
-    return calls
+    blocks = entry_point.basic_blocks
+    instructions = [instruction for block in blocks for instruction in block.instructions]
+    is_list = is_straight(blocks) and all(map(is_plain, instructions))
+    calls = [
+        [instruction.callee.name, *map(argument, instruction.args)]
+        for instruction in instructions
+        if isinstance(instruction, pyqir.Call)
+    ]
+    return {
+        "qubits": pyqir.required_num_qubits(entry_point),
+        "results": pyqir.required_num_results(entry_point),
+        "calls": calls if is_list else None,
+    }
+
+
+def is_straight(blocks: list[pyqir.BasicBlock]) -> bool:
+    """Whether each block goes on with the one after it, and the last returns."""
+    following = [
+        [successor.name for successor in block.terminator.successors] if block.terminator else None
+        for block in blocks
+    ]
+    return following == [*([block.name] for block in blocks[1:]), []]
+
+
+def is_plain(instruction: pyqir.Instruction) -> bool:
+    """Whether the instruction is a call, or leads from one block to another."""
+    ends = (pyqir.Opcode.BR, pyqir.Opcode.RET)
+    return isinstance(instruction, pyqir.Call) or instruction.opcode in ends
 
 
 def argument(value: pyqir.Value) -> int | float | None:
