@@ -73,7 +73,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         module = load(base64.b64decode(request["qir"]), request["entry_point"])
         return {"value": actions[request["action"]](request, module)}
     except ValueError as error:
-        return {"error": str(error)}
+        # LLVM goes on with the line of the program.
+        return {"error": str(error).partition("\n")[0][:200]}
     # What a panic in the simulator becomes is not an Exception.
     except BaseException as error:
         return {"error": f"The simulator gave up: {type(error).__name__}."}
