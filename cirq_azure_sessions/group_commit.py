@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 from cirq_azure_sessions.lane import Lane
@@ -100,8 +100,8 @@ def _answer(
         if future is not None:
             by_loop[future.get_loop()].append((future, answer))
     for loop, pairs in by_loop.items():
-        # Who waits on a loop that has been closed in the meantime waits no more.
-        if not loop.is_closed():
+        # Who waited on a loop that has been closed in the meantime waits no more.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(resolve, pairs)
 
 

@@ -160,21 +160,35 @@ def _finish(child: Any, pipe: Any) -> Sequence[cirq.Result]:
 
 
 def _run_with_kills(
-    program: Program, server: EmulatorServer, path: Path, name: str | None, kills: Sequence[float]
+    program: Program,
+    server: EmulatorServer,
+    path: Path,
+    name: str | None,
+    kills: Sequence[float],
+    end: signal.Signals = signal.SIGKILL,
 ) -> Sequence[cirq.Result]:
     """Starts the program again after each kill; a kill comes so many seconds after the start."""
     for delay in kills:
         child, pipe = _start(program, server, path, name)
         child.join(delay)
-        child.kill()
+        if child.is_alive():
+            os.kill(child.pid, end)
         child.join()
         pipe.close()
     return _finish(*_start(program, server, path, name))
 
 
-@pytest.mark.parametrize(("seed", "name"), [(0, None), (1, "rehearsal"), (2, None)])
-def test_a_sweep_that_is_killed_at_any_instant_is_paid_once_and_ends_as_if_undisturbed(
-    server: EmulatorServer, path: Path, seed: int, name: str | None
+@pytest.mark.parametrize(
+    ("seed", "name", "end"),
+    [
+        (0, None, signal.SIGKILL),
+        (1, "rehearsal", signal.SIGKILL),
+        (2, None, signal.SIGINT),
+        (3, "rehearsal", signal.SIGTERM),
+    ],
+)
+def test_a_sweep_that_is_ended_at_any_instant_is_paid_once_and_comes_out_as_if_undisturbed(
+    server: EmulatorServer, path: Path, seed: int, name: str | None, end: signal.Signals
 ):
     server.faults.latency = 0.01
     child = _start(_sweep, server, path.with_name("other.db"), None)
@@ -182,8 +196,8 @@ def test_a_sweep_that_is_killed_at_any_instant_is_paid_once_and_ends_as_if_undis
     undisturbed = _finish(*child)
     took = time.monotonic() - began
     draw = random.Random(seed)
-    kills = [draw.uniform(0.0, took) for _ in range(4)]
-    assert _run_with_kills(_sweep, server, path, name, kills) == undisturbed
+    kills = [draw.uniform(0.0, took) for _ in range(3)]
+    assert _run_with_kills(_sweep, server, path, name, kills, end) == undisturbed
     assert len(jobs_of(server)) == 2 * len(POINTS)
     assert open_sessions_of(server) == []
     with Journal(path) as journal:
