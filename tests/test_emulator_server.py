@@ -126,13 +126,13 @@ def test_it_listens_on_loopback_alone(serve: Callable[..., Client]) -> None:
     assert serve().server.endpoint.startswith("http://127.0.0.1:")
 
 
-@pytest.mark.parametrize("key", ["wrong", "", "schlüssel"])
-def test_a_wrong_key_is_refused_as_recorded(serve: Callable[..., Client], key: str) -> None:
+@pytest.mark.parametrize("key", [b"wrong", b"", "schlüssel".encode(), b"\xff\xfe"])
+def test_a_wrong_key_is_refused_as_recorded(serve: Callable[..., Client], key: bytes) -> None:
     client = serve()
     for path in (client.server.resource_id + "/jobs", "/emulator/clock"):
         response = requests.get(
             client.server.endpoint + path,
-            headers={"x-ms-quantum-api-key": key.encode()},
+            headers={"x-ms-quantum-api-key": key},
             timeout=9,
         )
         assert response.status_code == 401
@@ -160,6 +160,29 @@ def test_oversize_bodies_are_refused(serve: Callable[..., Client]) -> None:
     huge = {"name": "x" * 5_000_000, "target": "ionq.simulator", "providerId": "ionq"}
     response = serve().send("PUT", f"/sessions/{uuid4()}", huge)
     assert code_of(response) == (413, "RequestBodyTooLarge")
+
+
+def test_a_compressed_body_is_not_taken_for_json(serve: Callable[..., Client]) -> None:
+    server = serve().server
+    response = requests.put(
+        f"{server.endpoint}{server.resource_id}/sessions/{uuid4()}?api-version={VERSION}",
+        data=b"no gzip",
+        headers={"x-ms-quantum-api-key": server.key, "content-encoding": "gzip"},
+        timeout=9,
+    )
+    assert code_of(response) == (400, "InvalidRequest")
+
+
+def test_a_wrong_host_does_not_lead_astray(serve: Callable[..., Client]) -> None:
+    client = serve()
+    for _ in range(2):
+        client.open_session()
+    url = (
+        f"{client.server.endpoint}{client.server.resource_id}/sessions?api-version={VERSION}&top=1"
+    )
+    headers = {"x-ms-quantum-api-key": client.key, "host": "[evil"}
+    answer = requests.get(url, headers=headers, timeout=9).json()
+    assert answer["nextLink"].startswith(client.server.endpoint)
 
 
 def test_a_request_names_its_api_version(serve: Callable[..., Client]) -> None:

@@ -47,6 +47,8 @@ async def read_json(request: web.Request) -> dict[str, Any]:
         ApiError: If it is anything else, or too large.
     """
     try:
+        if (request.content_length or 0) > _LARGEST_BODY:
+            raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, request.content_length or 0)
         body = await request.clone(client_max_size=_LARGEST_BODY).read()
         document = json.loads(body)
     except web.HTTPRequestEntityTooLarge:

@@ -56,6 +56,8 @@ def translate(error: Exception) -> ApiError:
             return ApiError(error.status_code or 400, code, str(error))
         case QueryError():
             return ApiError(400, "InvalidQueryParameter", str(error))
+        case ConnectionError():
+            return ApiError(400, "InvalidRequest", "The request was broken off.")
         case web.HTTPRequestEntityTooLarge():
             return ApiError(413, "RequestBodyTooLarge", "The body is too large.")
         case web.HTTPClientError():

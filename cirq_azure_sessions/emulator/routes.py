@@ -42,6 +42,7 @@ class WorkspaceRoutes:
     """Serves a workspace over HTTP.
 
     Args:
+        endpoint: The address that links to further pages begin with.
         workspace: Holds the sessions and jobs.
         storage: Where programs and results lie.
         catalog: The targets that there are.
@@ -51,12 +52,14 @@ class WorkspaceRoutes:
 
     def __init__(
         self,
+        endpoint: str,
         workspace: LocalWorkspace,
         storage: Storage,
         catalog: Catalog,
         quotas: Quotas,
         faults: Faults,
     ) -> None:
+        self._endpoint = endpoint
         self._workspace = workspace
         self._storage = storage
         self._catalog = catalog
@@ -209,7 +212,8 @@ class WorkspaceRoutes:
         page, has_more = await select(items, query, self._items.field, newest_first=newest_first)
         link = None
         if has_more:
-            link = f"{request.url.with_query(None)}?{query.next_query(version.name)}"
+            path = request.rel_url.raw_path
+            link = f"{self._endpoint}{path}?{query.next_query(version.name)}"
         documents = [self._items.listed(item, version) for item in page]
         return json_response({"value": documents, "nextLink": link})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import Clock, ShiftedClock
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["EmulatorServer"]
 
 T = TypeVar("T")
+
+# Refused requests that were no HTTP at all are not told: the message would quote their headers.
+_logger = logging.getLogger(__name__)
+_logger.addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+)
 
 _KEY_HEADER = "x-ms-quantum-api-key"
 
@@ -207,7 +215,12 @@ class EmulatorServer:
 
     async def _start(self) -> None:
         self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=_PATIENCE_AT_STOP
+            self._application(),
+            access_log=None,
+            logger=_logger,
+            # What clients send compressed is for the storage to keep as it is.
+            auto_decompress=False,
+            shutdown_timeout=_PATIENCE_AT_STOP,
         )
         await self._runner.setup()
         connect = self._runner.server
@@ -236,7 +249,12 @@ class EmulatorServer:
 
     def _application(self) -> web.Application:
         routes = WorkspaceRoutes(
-            self._workspace, self._storage, self._catalog, self._quotas, self.faults
+            self.endpoint,
+            self._workspace,
+            self._storage,
+            self._catalog,
+            self._quotas,
+            self.faults,
         )
         application = web.Application(
             client_max_size=_LARGEST_BODY,
@@ -266,8 +284,8 @@ def _refusing(key: str) -> Middleware:
     @web.middleware
     async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         needs_key = request.path.startswith(("/subscriptions/", "/emulator/"))
-        given = request.headers.get(_KEY_HEADER, "")
-        if needs_key and not hmac.compare_digest(given.encode(), key.encode()):
+        given = request.headers.get(_KEY_HEADER, "").encode(errors="surrogateescape")
+        if needs_key and not hmac.compare_digest(given, key.encode()):
             return web.Response(
                 status=401, headers={"www-authenticate": 'Bearer error="invalid_token"'}
             )
