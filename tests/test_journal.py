@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sqlite3
@@ -240,15 +239,6 @@ def test_a_run_that_was_killed_is_told_from_a_live_one_even_if_its_process_id_is
     with Journal(path) as journal:
         assert claim(journal, "bell", "b").job_id == "a"
     assert list(path.parent.glob("*-run-*")) == []
-
-
-def test_a_run_that_was_dropped_without_a_word_is_over(path: Path):
-    journal = Journal(path)
-    claim(journal, "bell", "a")
-    del journal
-    gc.collect()
-    with Journal(path) as journal:
-        assert claim(journal, "bell", "b").job_id == "a"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
