@@ -13,6 +13,7 @@ import requests
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.local_workspace import JobPace
 
 VERSION = "2025-12-01-preview"
@@ -177,11 +178,12 @@ def test_a_wrong_host_does_not_lead_astray(serve: Callable[..., Client]) -> None
     client = serve()
     for _ in range(2):
         client.open_session()
-    url = (
-        f"{client.server.endpoint}{client.server.resource_id}/sessions?api-version={VERSION}&top=1"
-    )
-    headers = {"x-ms-quantum-api-key": client.key, "host": "[evil"}
-    answer = requests.get(url, headers=headers, timeout=9).json()
+    answer = requests.get(
+        f"{client.server.endpoint}{client.server.resource_id}/sessions",
+        params={"api-version": VERSION, "top": 1},
+        headers={"x-ms-quantum-api-key": client.key, "host": "[evil"},
+        timeout=9,
+    ).json()
     assert answer["nextLink"].startswith(client.server.endpoint)
 
 
@@ -238,6 +240,14 @@ def test_a_deleted_job_is_gone_from_every_list(serve: Callable[..., Client]) -> 
     assert client.send("GET", f"/jobs/{gone}").status_code == 404
     for listed in ("/jobs", "/topLevelItems"):
         assert [item["id"] for item in client.get(listed)["value"]] == [kept]
+
+
+def test_a_delete_of_2024_cancels(serve: Callable[..., Client]) -> None:
+    client = serve(job_time=60)
+    job_id = client.submit().json()["id"]
+    client.version = "2024-10-01-preview"
+    assert client.send("DELETE", f"/jobs/{job_id}").status_code == 204
+    assert client.get(f"/jobs/{job_id}")["status"] == "Cancelled"
 
 
 def test_a_cancelled_job_says_so(serve: Callable[..., Client]) -> None:
@@ -445,6 +455,13 @@ def test_the_default_clock_runs_and_can_be_put_forward() -> None:
         session_id = client.open_session()
         server.clock.advance(600)
         assert client.get(f"/sessions/{session_id}")["status"] == "TimedOut"
+
+
+def test_hardware_may_be_free_of_noise(serve: Callable[..., Client]) -> None:
+    client = serve(noise=NOISELESS)
+    job = client.job(client.submit("ionq.qpu.aria-1", inputParams={"shots": 1000}))
+    histogram = requests.get(job["outputDataUri"], timeout=9).json()["histogram"]
+    assert histogram.keys() == {"0", "3"}
 
 
 def test_results_repeat_with_a_seed(serve: Callable[..., Client]) -> None:

@@ -65,6 +65,11 @@ class ApiVersion:
         return self.name >= "2026"
 
     @property
+    def deletes_jobs(self) -> bool:
+        """Whether DELETE of a job deletes it; it used to cancel it."""
+        return self.name >= "2025"
+
+    @property
     def makes_containers(self) -> bool:
         """Whether `sasUri` makes the container that it gives access to; else the client does."""
         return self.name >= "2026"

@@ -12,6 +12,7 @@ from cirq_azure_sessions.emulator.wire import (
     SessionNotes,
     job_document,
     session_document,
+    update_document,
 )
 from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.model import Job, Session
@@ -55,6 +56,10 @@ class Items:
         """A job's document in this kind of answer."""
         details = self._workspace.job_details(job.id)
         return job_document(job, details, self._storage, view, version)
+
+    def update(self, job: Job) -> Mapping[str, Any]:
+        """What a job's update answers."""
+        return update_document(job, self._workspace.job_details(job.id).request)
 
     def listed(self, item: Session | Job, version: ApiVersion) -> Mapping[str, Any]:
         """The document of a session or job in a list."""

@@ -11,6 +11,7 @@ from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import estimate_cost
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
 from cirq_azure_sessions.local_workspace import ProgramError
@@ -28,6 +29,7 @@ class ProgramRunner:
         storage: Where programs come from and results go.
         catalog: Whose targets they are.
         run: Runs a coroutine on the server's loop, where the storage lives, and waits for it.
+        noise: The noise of all targets; None gives each its own.
         seed: Makes results repeat; None draws fresh entropy.
     """
 
@@ -36,11 +38,13 @@ class ProgramRunner:
         storage: Storage,
         catalog: Catalog,
         run: Callable[[Coroutine[Any, Any, Any]], Any],
+        noise: NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._run = run
+        self._noise = noise
         self._entropy = np.random.SeedSequence(seed).entropy
 
     def __call__(self, request: JobRequest) -> Cost | None:
@@ -61,6 +65,7 @@ class ProgramRunner:
             payload=payload,
             input_params=request.input_params,
             rng=self._generator(request),
+            noise=self._noise,
         )
         self._write(program, request.output_format, output)
         return estimate_cost(request.target, request.input_format, payload, request.input_params)

@@ -152,14 +152,17 @@ class WorkspaceRoutes:
             priority=read_text(document, "priority", default="") or None,
             tags=read_tags(document) if document.get("tags") is not None else None,
         )
-        return self._answer_job(job, JobView.PUT, version)
+        return json_response(self._items.update(job))
 
     async def _cancel_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job = await self._workspace.cancel_job(_item_id(request))
         return self._answer_job(job, JobView.GET, version)
 
     async def _delete_job(self, request: web.Request, version: ApiVersion) -> web.Response:
-        await self._workspace.delete_job(_item_id(request))
+        if version.deletes_jobs:
+            await self._workspace.delete_job(_item_id(request))
+        else:
+            await self._workspace.cancel_job(_item_id(request))
         return web.Response(status=204)
 
     # Lists.

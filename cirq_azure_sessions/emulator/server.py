@@ -23,6 +23,7 @@ from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
+from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import refusal, translate
@@ -86,6 +87,7 @@ class EmulatorServer:
         session_timeout: Seconds of idleness after which a session times out.
         store: Where programs and results lie: a directory, or the connection string of a storage
             account, Azurite's or Azure's. None keeps them in memory.
+        noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own.
         seed: Makes the results and the times of jobs repeat.
 
     Attributes:
@@ -110,6 +112,7 @@ class EmulatorServer:
         quotas: Mapping[str, float] | None = None,
         session_timeout: float = 600.0,
         store: str | Path | None = None,
+        noise: NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self.key = key or secrets.token_urlsafe(32)
@@ -130,7 +133,9 @@ class EmulatorServer:
         self._socket = _listen(host, port)
         self._loop = LoopThread("emulator")
         self._storage = open_storage(store, self.endpoint, self.clock, self.faults.sas_lifetime)
-        runner = ProgramRunner(self._storage, self._catalog, self._run_on_loop, seed)
+        runner = ProgramRunner(
+            self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
+        )
         self._workspace = LocalWorkspace(
             session_timeout=session_timeout,
             clock=self.clock,

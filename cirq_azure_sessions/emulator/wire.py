@@ -18,9 +18,16 @@ from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.local_workspace import JobDetails
-from cirq_azure_sessions.model import Cost, Job, JobStatus, Session
+from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, Session
 
-__all__ = ["JobView", "SessionNotes", "job_document", "output_blob", "session_document"]
+__all__ = [
+    "JobView",
+    "SessionNotes",
+    "job_document",
+    "output_blob",
+    "session_document",
+    "update_document",
+]
 
 _ZULU = "Z"
 _OFFSET = "+00:00"
@@ -108,6 +115,12 @@ def job_document(
         "costEstimate": _cost_document(job.cost),
         "itemType": "Job",
     }
+
+
+def update_document(job: Job, request: JobRequest) -> dict[str, Any]:
+    """What can be changed of a job (Azure's API specification, `JobUpdateResponse`)."""
+    priority = request.priority or "Standard"
+    return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
 
 
 def output_blob(job: Job) -> str:
