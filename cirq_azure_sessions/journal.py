@@ -318,6 +318,7 @@ class Journal:
         if self._run is None:
             self._run = self._begin(file)
         with file.transaction() as connection:
+            self._note_dead_runs(connection)
             yield connection
 
     @contextmanager
@@ -366,13 +367,9 @@ class Journal:
     # Within a transaction
 
     def _claim(self, file: sqlite3.Connection, request: JobRequest) -> JournalEntry:
-        self._note_dead_runs(file)
         row = file.execute(_SELECT_FREE, (request.fingerprint,)).fetchone()
         if row is None:
-            (taken,) = file.execute(
-                "SELECT max(occurrence) FROM places WHERE fingerprint = ?", (request.fingerprint,)
-            ).fetchone()
-            return self._insert(file, request, (taken or 0) + 1)
+            return self._insert(file, request)
         entry = JournalEntry.read(row)
         if entry.state.is_without_result:
             return self._insert(file, request, entry.occurrence)
@@ -380,27 +377,25 @@ class Journal:
         return entry
 
     def _insert(
-        self, file: sqlite3.Connection, request: JobRequest, occurrence: int
+        self, file: sqlite3.Connection, request: JobRequest, occurrence: int | None = None
     ) -> JournalEntry:
+        """Writes a new job down, for this place or else for the next one of its fingerprint."""
         now = self._clock.time()
-        number = file.execute(
-            "INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, "
-            "input_params, metadata, state, written, changed) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                request.id,
-                request.fingerprint,
-                occurrence,
-                request.target,
-                request.name,
-                request.output_format,
-                json.dumps(dict(request.input_params), default=str),
-                json.dumps(dict(request.metadata)),
-                EntryState.INTENDED,
-                now,
-                now,
-            ),
-        ).lastrowid
-        assert number is not None, "a row was inserted"
+        number, occurrence = file.execute(
+            _INSERT_JOB,
+            {
+                "id": request.id,
+                "fingerprint": request.fingerprint,
+                "occurrence": occurrence,
+                "target": request.target,
+                "name": request.name,
+                "output_format": request.output_format,
+                "input_params": json.dumps(dict(request.input_params), default=str),
+                "metadata": json.dumps(dict(request.metadata)),
+                "state": EntryState.INTENDED,
+                "now": now,
+            },
+        ).fetchone()
         assert request.fingerprint is not None, "only such requests are journalled"
         entry = JournalEntry(
             number=number,
@@ -433,7 +428,6 @@ class Journal:
         )
 
     def _inherit(self, file: sqlite3.Connection, workspace: str) -> list[JournalSession]:
-        self._note_dead_runs(file)
         rows = file.execute(
             f"{_SELECT_SESSIONS} WHERE closed IS NULL AND workspace = ? "
             "AND run IN (SELECT id FROM runs WHERE ended IS NOT NULL)",
@@ -477,5 +471,14 @@ _SELECT_FREE = f"""
         SELECT job FROM places INDEXED BY places_of_run
         WHERE run IS NULL AND fingerprint = ? ORDER BY occurrence LIMIT 1
     )
+"""
+_INSERT_JOB = """
+    INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, input_params,
+        metadata, state, written, changed)
+    VALUES (:id, :fingerprint,
+        coalesce(:occurrence,
+            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :fingerprint), 1),
+        :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
+    RETURNING number, occurrence
 """
 _SELECT_SESSIONS = "SELECT id, target, name, opened, closed FROM sessions"
