@@ -2,7 +2,7 @@
 
 What is here decides; `LocalWorkspace` looks at the clock, runs the programs and keeps the lock. All
 times are seconds of the clock's `monotonic`, given by whoever calls. The rules are the recorded
-ones (AZURE_WIRE, section 3).
+ones.
 """
 
 from __future__ import annotations
@@ -274,6 +274,7 @@ class JobRecord:
         "final",
         "is_forgotten",
         "is_overdue",
+        "last_words",
         "number",
         "outcome",
         "pace",
@@ -312,6 +313,8 @@ class JobRecord:
         # How the job ended, and when.
         self.final: JobStatus | None = None
         self.ended: float | None = None
+        # Its description since then.
+        self.last_words: Job | None = None
 
     @property
     def is_late(self) -> bool:
@@ -354,6 +357,11 @@ class JobRecord:
         self.final = status
         self.ended = now
 
+    def change(self, **fields: Any) -> None:
+        """Changes what was asked for: its name, its priority or its tags."""
+        self.request = replace(self.request, **fields)
+        self.last_words = None
+
     def forget(self) -> None:
         """Drops program and output of a job that is over."""
         self.request = replace(self.request, payload=None)
@@ -362,6 +370,15 @@ class JobRecord:
 
     def describe(self, epoch: float, now: float) -> Job:
         """The job as it stands now, on a clock that read zero at `epoch`."""
+        if self.last_words is not None:
+            return self.last_words
+        job = self._describe(epoch, now)
+        # Long lists are mostly of jobs that are over, and these are described once.
+        if self.final is not None:
+            self.last_words = job
+        return job
+
+    def _describe(self, epoch: float, now: float) -> Job:
         request, outcome = self.request, self.outcome
         has_failed = self.final is JobStatus.FAILED and outcome is not None
         return Job(

@@ -59,7 +59,7 @@ Backend = Callable[[JobRequest], Any]
 class LocalWorkspace:
     """A workspace in memory, with the states and timeouts of the service.
 
-    Sessions and jobs follow the recorded rules of Azure Quantum (AZURE_WIRE, section 3). Where the
+    Sessions and jobs follow the rules recorded from the traffic of Azure Quantum. Where the
     recordings are silent: the idle clock of a session starts anew when a job is accepted and when
     one ends, and stands still while any is unfinished; Abort cancels every job of the session that
     is not over, as the documentation says; a session that was closed takes no jobs, whether or not
@@ -263,7 +263,7 @@ class LocalWorkspace:
         with self._live.deciding() as now:
             job = self._job(job_id)
             given = {field: value for field, value in changes.items() if value is not None}
-            job.request = replace(job.request, **given)
+            job.change(**given)
             return job.describe(self._live.epoch, now)
 
     async def change_pace(self, job_id: str, pace: JobPace) -> None:
