@@ -98,6 +98,7 @@ class Generation:
         ready: Resolved when the generation is OPEN, or with the error that kept it from opening.
         verdict: Resolved, once the service has refused a job, with how the session ended.
         jobs: Jobs that are being submitted or run.
+        is_used: Whether anybody has asked for the session, or put a job in it.
     """
 
     def __init__(self, target: str, workspace: WorkspacePort) -> None:
@@ -109,6 +110,7 @@ class Generation:
         self.ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.verdict: concurrent.futures.Future[Session | None] | None = None
         self.jobs = 0
+        self.is_used = False
         self._idle: list[concurrent.futures.Future[None]] = []
 
     @property

@@ -159,8 +159,12 @@ class JobRunner:
         source = enumerate(batch.requests)
 
         async def work() -> None:
-            for index, request in source:
-                await deliveries.put(await self._deliver(index, request, batch, workspace))
+            try:
+                for index, request in source:
+                    await deliveries.put(await self._deliver(index, request, batch, workspace))
+            except Exception:
+                await deliveries.put(None)
+                raise
             await deliveries.put(None)
 
         workers = [asyncio.ensure_future(work()) for _ in range(min(self._window, batch.size))]
@@ -168,6 +172,8 @@ class JobRunner:
             for _ in workers:
                 while (delivery := await deliveries.get()) is not None:
                     yield delivery
+            # A worker that could not even make its job ends the batch with its error.
+            await asyncio.gather(*workers)
         finally:
             tasks = [*workers, batch.opening] if batch.opening is not None else workers
             for task in tasks:
@@ -212,10 +218,6 @@ class JobRunner:
         except ServiceError as error:
             raise _out_of_reach(job, error) from error
 
-    async def _open_session(self) -> None:
-        generation = await self._pool.acquire(self._target)
-        self._pool.release(generation)
-
     async def _deliver(
         self, index: int, request: JobRequest, batch: JobBatch, workspace: WorkspacePort
     ) -> Delivery:
@@ -249,7 +251,7 @@ class JobRunner:
             job = await self._follow(errand, record.job)
         else:
             if batch.opening is None:
-                batch.opening = asyncio.ensure_future(self._open_session())
+                batch.opening = asyncio.ensure_future(self._pool.prepare(self._target))
             errand.stored = await insist(
                 self._pool.clock,
                 lambda: workspace.store_input(record.request),
@@ -382,7 +384,7 @@ def _raise_unless_succeeded(job: Job) -> None:
     if job.status is JobStatus.FAILED:
         reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
         raise JobFailed(
-            f"Job {job.id} on {job.target} failed ({reason}); see the job in the portal.",
+            f"Job {job.id} on {job.target} failed ({reason}).",
             job_id=job.id,
             code=job.error_code,
         )

@@ -21,10 +21,13 @@ class SweepProgress:
 
     def __init__(self, target: str, jobs: int, *, is_shown: bool) -> None:
         self._counts: Counter[str] = Counter()
-        self._bar = tqdm(total=jobs, desc=target, unit="job", disable=not is_shown)
+        # Even a bar that is not shown would start a thread.
+        self._bar = tqdm(total=jobs, desc=target, unit="job") if is_shown else None
 
     def note(self, change: str) -> None:
         """Takes note that one job was `submitted`, is `done` or has `failed`."""
+        if self._bar is None:
+            return
         self._counts[change] += 1
         over = self._counts["done"] + self._counts["failed"]
         in_flight = max(self._counts["submitted"] - over, 0)
@@ -41,4 +44,5 @@ class SweepProgress:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()

@@ -7,15 +7,19 @@ import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import cirq
 from duet.futuretools import AwaitableFuture
+from duet.impl import Interrupt
 
+from cirq_azure_sessions.checks import check_call, check_choice, check_labels, check_limits
 from cirq_azure_sessions.clock import within
-from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
+from cirq_azure_sessions.interruption import how_to_come_back
 from cirq_azure_sessions.jobs import JobBatch, JobRunner
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.progress import SweepProgress
@@ -28,6 +32,9 @@ __all__ = ["AzureSessionSampler"]
 _DEFAULT_NAME = "cirq-azure-sessions"
 
 Arrived = tuple[int, AzureResult]
+
+# The calls that `run_batch` makes: what ends one ends all, and one error tells of all.
+_together: ContextVar[list[JobBatch] | None] = ContextVar("together", default=None)
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -51,6 +58,9 @@ class AzureSessionSampler(cirq.Sampler):
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all results that
             came home, or `"return"` None in its place.
+        on_interrupt: What becomes of jobs that still run when a call is interrupted, by Ctrl-C,
+            SIGTERM or cancellation: `"leave"` them, or `"cancel"` them. The exception has a note
+            that names them.
         progress: Whether to show a progress bar on stderr.
         journal: Path of a file that remembers this sampler's jobs across runs, or a `Journal`: what
             an earlier run brought home is read from it, and what that run submitted is waited for
@@ -79,6 +89,7 @@ class AzureSessionSampler(cirq.Sampler):
         tags: Sequence[str] = (),
         priority: str | None = None,
         on_error: str = "raise",
+        on_interrupt: str = "leave",
         progress: bool = False,
         journal: Journal | str | os.PathLike[str] | None = None,
         executor: Executor | None = None,
@@ -88,10 +99,13 @@ class AzureSessionSampler(cirq.Sampler):
                 "workspace= and executor= belong to the pool: give them to SessionPool(...), "
                 "or leave out pool=."
             )
-        if max_concurrent_jobs < 1:
-            raise ValueError(f"max_concurrent_jobs must be 1 or more, not {max_concurrent_jobs}.")
-        if on_error not in ("raise", "return"):
-            raise ValueError(f"on_error must be 'raise' or 'return', not {on_error!r}.")
+        check_limits(max_concurrent_jobs, timeout)
+        check_labels(job_name, tags, input_params or {})
+        check_choice("on_error", on_error, "raise", "return")
+        check_choice("on_interrupt", on_interrupt, "leave", "cancel")
+        if priority is not None:
+            check_choice("priority", priority, "Standard", "High")
+        self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
         self._target = target
         self._owns_pool = pool is None
         if pool is None:
@@ -109,7 +123,6 @@ class AzureSessionSampler(cirq.Sampler):
         journal = self._journal or self._pool.journal
         self._runner = JobRunner(self._pool, target, max_concurrent_jobs, journal)
         self._timeout = timeout
-        self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
         self._seed = seed if isinstance(seed, int) else None
         self._calls = itertools.count()
         self._compile = compile
@@ -122,6 +135,7 @@ class AzureSessionSampler(cirq.Sampler):
         )
         self._input_params = dict(input_params or {})
         self._on_error = on_error
+        self._on_interrupt = on_interrupt
         self._progress = progress
 
     @property
@@ -161,16 +175,34 @@ class AzureSessionSampler(cirq.Sampler):
             return cirq.Simulator().run_sweep(program, params, repetitions)
         results: list[AzureResult | None] = [None] * len(sweep)
         batch = sweep.batch()
-        with self._giving_back(batch):
+        with self._calling(batch):
             call = self._pool.loop.start(self._collect(sweep, batch, results))
             try:
                 timed_out = await AwaitableFuture.wrap(call.future)
             except BaseException:
+                _submit_no_more(batch)
                 call.cancel()
                 raise
             if sweep.failures and (timed_out or self._on_error == "raise"):
                 raise _error_of(sweep, batch, results, timed_out=timed_out)
         return results  # type: ignore[return-value]  # None only where on_error asks for it
+
+    async def run_batch_async(
+        self,
+        programs: Sequence[cirq.AbstractCircuit],
+        params_list: Sequence[cirq.Sweepable] | None = None,
+        repetitions: int | Sequence[int] = 1,
+    ) -> Sequence[Sequence[cirq.Result]]:
+        """Samples many circuits at once, each as `run_sweep_async` does."""
+        batches: list[JobBatch] = []
+        token = _together.set(batches)
+        try:
+            return await super().run_batch_async(programs, params_list, repetitions)
+        except BaseException as error:
+            self._note(error, batches)
+            raise
+        finally:
+            _together.reset(token)
 
     # Beside cirq's interface
 
@@ -195,7 +227,7 @@ class AzureSessionSampler(cirq.Sampler):
         batch = sweep.batch()
         arriving = self._arriving(sweep, batch)
         loop = self._pool.loop
-        with self._giving_back(batch):
+        with self._calling(batch):
             try:
                 while (arrived := loop.run(_next(arriving))) is not None:
                     yield arrived
@@ -249,7 +281,7 @@ class AzureSessionSampler(cirq.Sampler):
         """Checks and translates everything; None if there is nothing to send."""
         self._pool.check_open()
         resolvers = list(cirq.to_resolvers(params))
-        _check(program, resolvers, repetitions)
+        program, repetitions = check_call(program, resolvers, repetitions)
         if not resolvers or not repetitions:
             return None
         options = TranslationOptions(
@@ -271,13 +303,36 @@ class AzureSessionSampler(cirq.Sampler):
         return (int(self._random_state.randint(2**31)), call)
 
     @contextmanager
-    def _giving_back(self, batch: JobBatch) -> Iterator[None]:
-        """A call that ends in an error has not used its jobs up: the journal offers them again."""
+    def _calling(self, batch: JobBatch) -> Iterator[None]:
+        """A call, from its first job to whatever ends it."""
+        together = _together.get()
+        if together is not None:
+            together.append(batch)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            # Its jobs are not used up: the journal offers them again.
             self._runner.give_back(batch)
+            if not isinstance(error, AzureSessionsError):
+                if together is None:
+                    self._note(error, [batch])
+                if self._on_interrupt == "cancel":
+                    self._runner.cancel(batch)
             raise
+
+    def _note(self, error: BaseException, batches: Sequence[JobBatch]) -> None:
+        """Notes on an error how to come back to the jobs of the calls that it ended."""
+        note = how_to_come_back(
+            self._target,
+            [job_id for batch in batches for job_id in batch.running.values()],
+            [job_id for batch in batches for job_id in batch.home],
+            cancelled=self._on_interrupt == "cancel",
+            journal=self._runner.journal_path if self._labels.workspace else None,
+        )
+        # duet hands on what interrupted it in a wrapping of its own.
+        reason = error.error if isinstance(error, Interrupt) else error
+        if note:
+            reason.add_note(note)
 
     async def _collect(
         self, sweep: Sweep, batch: JobBatch, results: list[AzureResult | None]
@@ -309,6 +364,13 @@ async def _next(arriving: AsyncGenerator[Arrived, None]) -> Arrived | None:
     return await anext(arriving, None)
 
 
+def _submit_no_more(batch: JobBatch) -> None:
+    """Keeps calls that are about to be cancelled from taking the places of those that were."""
+    for other in _together.get() or [batch]:
+        if other.stopped_by is None:
+            other.stopped_by = AzureSessionsError("The call was interrupted: run it again.")
+
+
 def _error_of(
     sweep: Sweep, batch: JobBatch, results: list[AzureResult | None], *, timed_out: bool
 ) -> Exception:
@@ -316,25 +378,3 @@ def _error_of(
     if batch.never_started and batch.stopped_by is not None:
         return batch.stopped_by
     return sweep.error(results, timed_out=timed_out)
-
-
-def _check(
-    program: cirq.AbstractCircuit, resolvers: Sequence[cirq.ParamResolver], repetitions: int
-) -> None:
-    """Refuses what no target could run, before anything is translated."""
-    if repetitions < 0:
-        raise ValueError(f"repetitions must be 0 or more, not {repetitions}.")
-    if not program.has_measurements():
-        raise UnsupportedProgram(
-            "Circuit has no measurements to sample: add cirq.measure(...) to it."
-        )
-    names = cirq.parameter_names(program)
-    for index, resolver in enumerate(resolvers):
-        if names <= set(map(str, resolver.param_dict)):
-            continue
-        missing = sorted(cirq.parameter_names(cirq.resolve_parameters(program, resolver)))
-        if missing:
-            raise UnsupportedProgram(
-                f"Point {index} of the sweep leaves {', '.join(missing)} without a value: "
-                "give every symbol of the circuit one in the parameters."
-            )

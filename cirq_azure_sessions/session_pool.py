@@ -141,8 +141,7 @@ class SessionPool:
             generation = self._take_fresh(target)
         if generation is None:
             generation = self._loop.run(self._find(target))
-        else:
-            self._events.count("sessions_reused")
+        self._note_use(generation)
         return generation.opened_session
 
     def sessions(self) -> Sequence[PooledSession]:
@@ -272,7 +271,13 @@ class SessionPool:
         Raises:
             PoolClosed, UnsupportedTarget, SessionNotAvailable: As `session` does.
         """
-        return await self._find(target, for_job=True)
+        generation = await self._find(target, for_job=True)
+        self._note_use(generation)
+        return generation
+
+    async def prepare(self, target: str) -> None:
+        """Opens the session that jobs are going to need, if it is not open."""
+        await self._find(target)
 
     def release(self, generation: Generation) -> None:
         """Says that a job of this generation is over, or was not accepted."""
@@ -378,15 +383,20 @@ class SessionPool:
                     generation.jobs += for_job
             # Each in a task of its own, so that whoever met it first may be cancelled.
             if step is _Step.TAKE:
-                if trusted is None:
-                    self._events.count("sessions_reused")
                 return generation
             if step is _Step.OPEN:
+                shutdown.hold(self)
                 self._spawn(self._make_ready(generation, self._open(generation)))
             elif step is _Step.CHECK:
                 self._spawn(self._make_ready(generation, self._check(generation)))
             await settled(generation.ready)
             trusted = generation
+
+    def _note_use(self, generation: Generation) -> None:
+        """Counts a use of a session; the first is not a reuse."""
+        if generation.is_used:
+            self._events.count("sessions_reused")
+        generation.is_used = True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts a task that outlives whoever needed it first."""
@@ -498,10 +508,13 @@ class SessionPool:
             self._begin_to_close(drain=drain, cancel=cancel).result()
         except (KeyboardInterrupt, SystemExit):
             # Whoever is tired of waiting for jobs still wants the sessions closed.
+            if self._closing is not None:
+                self._closing.cancel()
             self._begin_to_close(drain=False, cancel=cancel).result()
             raise
         finally:
             self._loop.stop()
+            shutdown.let_go(self)
 
     def _begin_to_close(self, *, drain: bool, cancel: bool) -> Call[None]:
         with self._lock:

@@ -1,7 +1,8 @@
 """What ends a process, and what must be closed before: exit, SIGTERM and fork.
 
-Open pools register here. At interpreter exit, normal or by exception, each is closed; SIGTERM is
-turned into such an exit unless the program handles it itself; the child of a fork owns nothing.
+Pools register here, and are held while they have sessions. At interpreter exit, normal or by
+exception, those are closed; SIGTERM is turned into such an exit unless the program handles it
+itself; the child of a fork owns nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import weakref
 from types import FrameType
 from typing import Protocol
 
-__all__ = ["register"]
+__all__ = ["hold", "let_go", "register"]
 
 
 class Closeable(Protocol):
@@ -27,13 +28,25 @@ class Closeable(Protocol):
         """Forgets everything, without a word to anyone: it belongs to the parent process."""
 
 
-_open: weakref.WeakSet[Closeable] = weakref.WeakSet()
+_known: weakref.WeakSet[Closeable] = weakref.WeakSet()
+# Also those that nobody else refers to any more: what they have open is open all the same.
+_open: set[Closeable] = set()
 
 
 def register(closeable: Closeable) -> None:
-    """Sees to it that `closeable` is closed when the process ends, if it is still alive then."""
-    _open.add(closeable)
+    """Sees to it that `closeable` is told of the end that comes by SIGTERM or after a fork."""
+    _known.add(closeable)
     _exit_on_sigterm()
+
+
+def hold(closeable: Closeable) -> None:
+    """Sees to it that `closeable`, which has something open now, is closed at the end."""
+    _open.add(closeable)
+
+
+def let_go(closeable: Closeable) -> None:
+    """Says that `closeable` has nothing open any more."""
+    _open.discard(closeable)
 
 
 def _exit_on_sigterm() -> None:
@@ -55,7 +68,8 @@ def _close_all() -> None:
 
 
 def _disown_all() -> None:
-    for closeable in list(_open):
+    _open.clear()
+    for closeable in list(_known):
         closeable.disown()
 
 

@@ -27,7 +27,7 @@ from cirq_azure_sessions.model import (
 
 __all__ = ["JOBS_PER_PAGE", "WorkspacePort"]
 
-# The service shows up to 100 jobs in one page of a list (AZURE_WIRE, section 4).
+# The service shows up to 100 jobs in one page of a list (recorded).
 JOBS_PER_PAGE = 100
 
 

@@ -39,6 +39,10 @@ class WorkspaceRouter:
         Raises:
             UnsupportedTarget: If there is none.
         """
+        if not isinstance(target, str):
+            raise UnsupportedTarget(
+                f"A target is a string such as 'ionq.simulator', not {target!r}."
+            )
         if self._given is not None and self._given.takes(target):
             return self._given
         if self._local.takes(target):

@@ -1,4 +1,4 @@
-"""Who may know whom: the house as DESIGN draws it, read from the source with `ast`."""
+"""Who may know whom: the house and its floors, read from the source with `ast`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ ARROWS: dict[str, set[str]] = {
     "model": set(),
     "events": set(),
     "lane": set(),
+    "interruption": set(),
+    "checks": VALUES,
     "limiter": set(),
     "patience": {"clock", "errors"},
     "loop_thread": set(),
@@ -62,7 +64,8 @@ ARROWS: dict[str, set[str]] = {
     "sweep": VALUES | {"formats", "job_record", "jobs", "result"},
     "progress": set(),
     "sampler": VALUES
-    | {"clock", "formats", "jobs", "journal", "progress", "result", "session_pool", "sweep"},
+    | {"checks", "clock", "formats", "interruption", "jobs", "journal", "progress", "result"}
+    | {"session_pool", "sweep"},
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "events", "journal", "local_workspace", "result"}

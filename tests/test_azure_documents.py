@@ -117,7 +117,7 @@ def test_recorded_targets_and_quotas_are_read() -> None:
 
 
 def test_a_quota_may_have_a_period() -> None:
-    # AZURE_WIRE, section 2.
+    # As recorded.
     document = {
         "dimension": "qgs",
         "scope": "Workspace",

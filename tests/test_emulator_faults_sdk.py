@@ -1,6 +1,6 @@
 """Each fault on order, as the unmodified SDK meets it.
 
-What the SDK does with a fault is recorded in AZURE_WIRE, section 7, from the real service. Its
+What the SDK does with a fault was measured with the plain SDK. Its
 waits are not slept through but noted.
 """
 

@@ -224,6 +224,19 @@ def test_a_job_of_another_process_is_fetched_by_its_id(
     assert (job.id, json.loads(output)) == ("job-7", 14)
 
 
+def test_a_job_that_cannot_even_be_made_ends_the_batch_with_its_error(pool: SessionPool):
+    def requests() -> Iterator[JobRequest]:
+        yield from _requests([1])
+        raise TypeError("This is no number.")
+
+    async def collect() -> None:
+        async for _ in JobRunner(pool, TARGET, 4).run(JobBatch(requests(), 3)):
+            pass
+
+    with pytest.raises(TypeError, match="no number"):
+        pool.loop.run(collect())
+
+
 def test_abandoning_a_batch_leaves_no_task_behind(pool: SessionPool):
     async def story() -> int:
         deliveries = JobRunner(pool, TARGET, 4).run(JobBatch(_requests(range(100)), 100))

@@ -189,20 +189,60 @@ def test_negative_repetitions_are_refused(sampler: AzureSessionSampler):
     assert _nothing_was_sent(sampler)
 
 
-@pytest.mark.parametrize("target", ["ionq.simulator", "local.nonsense", "nonsense", ""])
+def test_repetitions_may_be_any_integer_and_nothing_else(sampler: AzureSessionSampler):
+    assert sampler.run(RABI, {"theta": 1.0}, np.int64(5)).repetitions == 5
+    for wrong in (10.0, "10", None, True):
+        with pytest.raises(TypeError, match="repetitions must be an integer"):
+            sampler.run(RABI, {"theta": 1.0}, wrong)
+    with pytest.raises(ValueError, match="run more than once"):
+        sampler.run(RABI, {"theta": 1.0}, 10**9)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_no_gate_can_turn_by_are_refused(sampler: AzureSessionSampler, value: float):
+    with pytest.raises(UnsupportedProgram, match="gives theta the value"):
+        sampler.run(RABI, {"theta": value})
+    assert _nothing_was_sent(sampler)
+
+
+def test_what_is_no_circuit_is_refused(sampler: AzureSessionSampler):
+    with pytest.raises(TypeError, match=r"program must be a cirq\.Circuit, not str"):
+        sampler.run("H q0")
+    assert _nothing_was_sent(sampler)
+
+
+@pytest.mark.parametrize(
+    "target", ["ionq.simulator", "local.nonsense", "nonsense", "ionq.nonsense", "", None, 5]
+)
 def test_a_target_that_no_workspace_takes_is_refused(target: str):
     with pytest.raises(UnsupportedTarget, match="target"):
         AzureSessionSampler(target)
 
 
 def test_options_that_contradict_each_other_are_refused():
-    with SessionPool() as pool:
-        with pytest.raises(ValueError, match="belong to the pool"):
-            AzureSessionSampler("local.simulator", pool=pool, workspace=LocalWorkspace())
-        with pytest.raises(ValueError, match="max_concurrent_jobs"):
-            AzureSessionSampler("local.simulator", pool=pool, max_concurrent_jobs=0)
-        with pytest.raises(ValueError, match="on_error"):
-            AzureSessionSampler("local.simulator", pool=pool, on_error="ignore")
+    with SessionPool() as pool, pytest.raises(ValueError, match="belong to the pool"):
+        AzureSessionSampler("local.simulator", pool=pool, workspace=LocalWorkspace())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"max_concurrent_jobs": 1.5},
+        {"timeout": -1},
+        {"timeout": "soon"},
+        {"on_error": "ignore"},
+        {"on_interrupt": "ignore"},
+        {"priority": "Urgent"},
+        {"tags": "abc"},
+        {"tags": [1]},
+        {"job_name": 5},
+        {"job_name": ""},
+        {"input_params": {"x": object()}},
+    ],
+)
+def test_an_option_that_makes_no_sense_is_named(option: dict[str, object]):
+    with pytest.raises(ValueError, match=next(iter(option))):
+        AzureSessionSampler("local.simulator", **option)
 
 
 # What fails

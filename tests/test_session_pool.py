@@ -85,7 +85,12 @@ def test_the_first_use_opens_a_session_and_the_next_reuse_it(
     _run(pool)
     assert _opened(workspace) == 1
     assert pool.get_stats()["sessions_opened"] == 1
-    assert pool.get_stats()["sessions_reused"] >= 3
+    assert pool.get_stats()["sessions_reused"] == 3
+
+
+def test_a_single_run_reuses_nothing(pool: SessionPool):
+    _run(pool)
+    assert pool.get_stats()["sessions_reused"] == 0
 
 
 def test_each_target_has_a_session_of_its_own(pool: SessionPool, workspace: LocalWorkspace):
@@ -437,6 +442,7 @@ _CHILD = textwrap.dedent(
         "sys.exit(3)",
         "raise RuntimeError",
         "raise KeyboardInterrupt",
+        "del pool",
         "os.kill(os.getpid(), signal.SIGTERM)",
     ],
 )

@@ -1,6 +1,6 @@
 """What every workspace keeps to: one suite of rules, told on each implementation of the port.
 
-The rules are the recorded ones (AZURE_WIRE, section 3). The scenes are the workspace in memory, and
+The rules are the recorded ones. The scenes are the workspace in memory, and
 the adapter to Azure over the emulator; on both, one manual clock is everybody's time.
 """
 

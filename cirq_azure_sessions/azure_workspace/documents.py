@@ -1,6 +1,6 @@
 """The service's JSON documents, read into values and written from them. Pure.
 
-A document that is not what AZURE_WIRE says makes its reader raise a `ValueError`, `TypeError`,
+A document that is not what was recorded of the service makes its reader raise a `ValueError`, `TypeError`,
 `LookupError` or `AttributeError`; whoever asked for it turns that into an error with a sentence.
 """
 

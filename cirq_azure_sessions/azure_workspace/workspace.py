@@ -39,7 +39,7 @@ _OTHER_CONTENT_TYPE = "application/json"
 # The SDK asks for pages in this way always.
 _FIRST_PAGE = {"skip": "0", "top": str(JOBS_PER_PAGE)}
 
-# The service's words for a session that takes no more jobs (AZURE_WIRE, section 3).
+# The service's words for a session that takes no more jobs (recorded).
 _SESSION_OVER_CODE = "InvalidJobDefinition"
 _SESSION_OVER = "Session is already in a terminal state"
 

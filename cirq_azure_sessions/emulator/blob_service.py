@@ -1,6 +1,6 @@
 """The HTTP routes of the emulator's own storage account, as azure-storage-blob calls them.
 
-Facts from the recordings, AZURE_WIRE section 6, and Azure's "Blob Storage REST API" for what the
+Facts from recorded traffic of the service, and Azure's "Blob Storage REST API" for what the
 SDK's uploads, downloads, attachments and streamed blobs use beyond them: blocks and block lists,
 append blobs, ranges, metadata, listings. Every request needs a SAS; there are no shared keys.
 """

@@ -1,6 +1,6 @@
 """How long jobs take: no time at all, or times as recorded.
 
-The recorded times (AZURE_WIRE, section 3) are the least, the median and the most of a few jobs on
+The times recorded from the service are the least, the median and the most of a few jobs on
 simulators. Half of the drawn times lie below the median, spread evenly, and half above it, bunched
 towards it: of a hundred jobs one or two come near the longest time seen.
 

@@ -1,6 +1,6 @@
 """What a list request asks for: `filter`, `orderby`, `skip` and `top`, without the `$` of OData.
 
-The grammar covers every form that the SDK writes (AZURE_WIRE, section 4) and what follows from it:
+The grammar covers every form that the SDK writes and what follows from it:
 
     filter     = all ("or" all)*
     all        = one ("and" one)*

@@ -14,17 +14,17 @@ from cirq_azure_sessions.formats.translation import Format
 
 __all__ = ["format_for"]
 
-# Targets by the provider they start with, and the format's class. Classes are imported when first
-# needed: each brings its provider's own packages.
-_FORMATS: dict[str, str] = {
-    "ionq": "ionq:IonQFormat",
-    "local": "local:LocalFormat",
-    "quantinuum": "quantinuum:QuantinuumFormat",
-}
-
-# Every other provider takes QIR, but these take no circuits.
-_OTHERS = "qir:QirFormat"
-_NO_CIRCUITS = frozenset({"microsoft", "pasqal"})
+# The targets that each format is for, and its class. The first row that fits counts. Classes are
+# imported when first needed: each brings its provider's own packages. Every provider without a
+# row of its own takes QIR, as do the targets of Azure's test provider.
+_FORMATS: tuple[tuple[str, str], ...] = (
+    (r"local\.[\w.-]+", "local:LocalFormat"),
+    (r"ionq\.(simulator|qpu(\.[\w-]+)?)", "ionq:IonQFormat"),
+    (r"quantinuum\.(sim|qpu)\.[\w-]+", "quantinuum:QuantinuumFormat"),
+    (r"rigetti\.(sim|qpu)\.[\w-]+", "qir:QirFormat"),
+    (r"(?!(ionq|quantinuum|rigetti|microsoft|pasqal)\.)[a-z][\w-]*(\.[\w-]+)+", "qir:QirFormat"),
+    (r"(echo|sparse-sim)-(?!output)[\w-]+", "qir:QirFormat"),
+)
 
 
 def format_for(target: str) -> Format:
@@ -34,19 +34,15 @@ def format_for(target: str) -> Format:
         target: A target's id: `local.simulator`, `ionq.simulator`, `quantinuum.sim.h2-1e`, ...
 
     Raises:
-        UnsupportedTarget: If the id is none, or the target takes no circuits.
+        UnsupportedTarget: If the id is none that takes circuits.
     """
-    if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*(\.[\w-]+)*", target):
-        raise UnsupportedTarget(
-            f"{target!r} is no target's id; give one such as 'local.simulator' or 'ionq.simulator'."
-        )
-    provider = target.split(".")[0].lower()
-    if provider in _NO_CIRCUITS:
-        raise UnsupportedTarget(
-            f"{target} takes no circuits; choose a target of ionq, quantinuum or rigetti, or "
-            "local.simulator."
-        )
-    return _instance(_FORMATS.get(provider, _OTHERS))
+    for pattern, name in _FORMATS:
+        if isinstance(target, str) and re.fullmatch(pattern, target):
+            return _instance(name)
+    raise UnsupportedTarget(
+        f"{target!r} is no target that takes circuits: check its spelling, list your workspace's "
+        "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."
+    )
 
 
 @functools.cache
