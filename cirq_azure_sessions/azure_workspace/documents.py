@@ -1,7 +1,8 @@
 """The service's JSON documents, read into values and written from them. Pure.
 
-A document that is not what was recorded of the service makes its reader raise a `ValueError`, `TypeError`,
-`LookupError` or `AttributeError`; whoever asked for it turns that into an error with a sentence.
+A document unlike those recorded from the service makes its reader raise a `ValueError`,
+`TypeError`, `LookupError` or `AttributeError`; whoever asked for it turns that into an error with a
+sentence.
 """
 
 from __future__ import annotations
