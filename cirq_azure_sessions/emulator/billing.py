@@ -24,7 +24,9 @@ __all__ = ["estimate_cost"]
 
 # A call of a gate or measurement in the text of a QIR program, with its arguments.
 _QIR_CALL = re.compile(rb"call void @__quantum__qis__(\w+?)__(?:body|adj|ctl)\(([^\n]*)\)")
-_QIR_QUBIT = re.compile(rb"%Qubit\* (?:inttoptr \(i64 (\d+)|(null))|ptr (?:inttoptr \(i64 (\d+))")
+# A qubit or result in them, by its number; number 0 is the null pointer.
+_QIR_POINTER = re.compile(rb"(?:%\w+\*|ptr) (?:null|inttoptr \(i64 (\d+))")
+_QIR_MEASUREMENTS = (b"m", b"mz", b"mresetz")
 
 # target: rate of a one-qubit gate and shot, of a two-qubit gate and shot, and the least of a job.
 _IONQ_RATES = {
@@ -151,11 +153,13 @@ def _count_calls(qir: bytes) -> _Census:
     one_qubit = two_qubit = measurements = 0
     qubits: set[bytes] = set()
     for name, arguments in _QIR_CALL.findall(qir):
-        named = [b"".join(match) for match in _QIR_QUBIT.findall(arguments)]
-        qubits.update(named)
-        if name in (b"m", b"mz", b"mresetz"):
+        pointers = [number or b"0" for number in _QIR_POINTER.findall(arguments)]
+        is_measurement = name in _QIR_MEASUREMENTS
+        # The second argument of a measurement is a result.
+        qubits.update(pointers[:1] if is_measurement else pointers)
+        if is_measurement:
             measurements += 1
-        elif len(named) == 1:
+        elif len(pointers) == 1:
             one_qubit += 1
         else:
             two_qubit += 1
