@@ -132,7 +132,7 @@ def _without_chance(line: str) -> str:
 def test_the_first_two_shell_blocks_run_the_demonstration_and_the_tests() -> None:
     demonstration, tests, *_ = (block.text for block in blocks("sh"))
     assert demonstration.rstrip().endswith("cirq-azure-sessions demo")
-    assert tests.rstrip().endswith("-m pytest")
+    assert tests.rstrip().endswith("-m pytest -n auto")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = re.findall(r"\.\[(\w+)\]", demonstration + tests)
     assert len(extras) == 2
