@@ -138,6 +138,7 @@ def test_sparse_qubits_are_numbered_densely() -> None:
         cirq.PauliStringPhasorGate(cirq.DensePauliString("XYZ"), exponent_neg=0.3),
         cirq.IdentityGate(2),
         cirq.H**3.0,
+        cirq.UniformSuperpositionGate(7, 3),
     ],
     ids=lambda gate: type(gate).__name__ + str(cirq.num_qubits(gate)),
 )

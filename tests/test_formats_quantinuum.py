@@ -289,6 +289,22 @@ def test_subcircuits_keep_their_paths() -> None:
     assert_same_distribution(result, expected)
 
 
+def test_gates_made_of_measurements_are_taken_apart() -> None:
+    class Parity(cirq.Gate):
+        def _num_qubits_(self) -> int:
+            return 3
+
+        def _decompose_(self, qubits: tuple[cirq.Qid, ...]) -> cirq.OP_TREE:
+            *data, ancilla = qubits
+            yield cirq.reset(ancilla)
+            yield [cirq.CNOT(q, ancilla) for q in data]
+            yield cirq.measure(ancilla, key="parity")
+
+    circuit = cirq.Circuit(cirq.X(A), cirq.X(C), Parity().on(A, B, C), cirq.measure(B, key="b"))
+    result = run(QUANTINUUM, circuit, repetitions=2)
+    assert result.measurements["parity"].tolist() == [[1], [1]]
+
+
 def test_controlled_subcircuit_is_controlled_gate_by_gate() -> None:
     inner = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(B), cirq.X(C)))
     circuit = cirq.Circuit(

@@ -125,20 +125,19 @@ class Compiler:
                 "parameter without a value; give every parameter a number."
             )
         try:
-            try:
-                circuit = self._optimize(step.gate.on(*qubits))
-            except ValueError:
-                # Cirq's gatesets do not decompose a bare matrix on four qubits or more.
-                if not 3 <= len(qubits) <= _MAX_MATRIX_QUBITS:
-                    raise
-                unitary = cirq.unitary(step.gate)
-                circuit = self._optimize(cirq.quantum_shannon_decomposition(qubits, unitary))
-        except ValueError as error:
+            circuit = self._optimize(step.gate.on(*qubits))
+        except (ValueError, TypeError):
+            circuit = self._optimize(self._decomposed_matrix(step, qubits))
+        return [self._by_type(op, step) for op in circuit.all_operations() if op.qubits]
+
+    def _decomposed_matrix(self, step: Step, qubits: list[cirq.Qid]) -> cirq.OP_TREE:
+        """What cirq's gatesets cannot do themselves: bare matrices on four qubits or more."""
+        if len(qubits) > _MAX_MATRIX_QUBITS:
             raise UnsupportedProgram(
                 f"{self._target} cannot run {shown(step.source)}: cirq finds no decomposition; "
                 "write it in gates on one, two or three qubits."
-            ) from error
-        return [self._by_type(op, step) for op in circuit.all_operations() if op.qubits]
+            )
+        return cirq.quantum_shannon_decomposition(qubits, cirq.unitary(step.gate))
 
     def _optimize(self, operations: cirq.OP_TREE) -> cirq.AbstractCircuit:
         return cirq.optimize_for_target_gateset(

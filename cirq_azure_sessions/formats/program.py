@@ -143,21 +143,26 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
 
 
 def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
-    """The operation as gates, each under at most one layer of classical control."""
+    """The operation as gates, measurements and resets, each with all of its classical controls."""
     inner = operation.without_classical_controls().untagged
-    if isinstance(inner, cirq.CircuitOperation):
-        _check_loop(inner, target)
-    elif inner.gate is not None and not isinstance(inner.gate, cirq.PauliMeasurementGate):
+    if inner.gate is not None and _is_basic(inner.gate):
         yield operation
         return
+    if isinstance(inner, cirq.CircuitOperation):
+        _check_loop(inner, target)
     parts = cirq.decompose_once(operation.untagged, None)
     if parts is None:
         raise UnsupportedProgram(
-            f"{target} cannot run {shown(operation)}: it is neither a gate nor made of gates; "
-            "replace it by gates."
+            f"{target} runs unitary gates, measurements and resets, and {shown(operation)} is "
+            "none of them: leave out noise and random channels, give every parameter a number, "
+            "or run on local.simulator."
         )
     for part in parts:
         yield from _unrolled(part, target)
+
+
+def _is_basic(gate: cirq.Gate) -> bool:
+    return isinstance(gate, cirq.MeasurementGate | cirq.ResetChannel) or _is_unitary(gate)
 
 
 def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
@@ -198,7 +203,6 @@ class _Builder:
         elif isinstance(gate, cirq.GlobalPhaseGate):
             pass
         else:
-            self._check_unitary(operation, gate)
             self._append(gate, qubits, operation)
         self._touched.update(qubits)
 
@@ -224,15 +228,6 @@ class _Builder:
         single = cirq.MeasurementGate(1, key="m")
         for qubit, bit in zip(qubits, bits, strict=True):
             self.steps.append(Step(single, (qubit,), bit=bit, source=source))
-
-    def _check_unitary(self, operation: cirq.Operation, gate: cirq.Gate) -> None:
-        if _is_unitary(gate):
-            return
-        raise UnsupportedProgram(
-            f"{self._target} runs unitary gates, measurements and resets, and {shown(operation)} "
-            "is none of them: leave out noise and random channels, give every parameter a number, "
-            "or run on local.simulator."
-        )
 
     def _condition(self, operation: cirq.Operation) -> Condition | None:
         controls = operation.classical_controls
