@@ -15,7 +15,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Clock", "ManualClock", "ShiftedClock", "SystemClock", "within"]
+__all__ = ["Clock", "ManualClock", "MovableClock", "ShiftedClock", "SystemClock", "within"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,13 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Returns when `seconds` have passed on this clock."""
+
+
+class MovableClock(Clock, Protocol):
+    """A clock that can be put forward: a `ManualClock` or a `ShiftedClock`."""
+
+    def advance(self, seconds: float) -> None:
+        """Puts the clock forward. `ValueError` if `seconds` is negative."""
 
 
 class SystemClock:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["TEST_PROVIDER", "Catalog"]
+__all__ = ["AVAILABLE", "DEGRADED", "UNAVAILABLE", "Catalog"]
 
-TEST_PROVIDER = "Microsoft.Test.FirstParty"
+_TEST_PROVIDER = "Microsoft.Test.FirstParty"
 
 # Azure's words. A degraded target takes jobs without running them, an unavailable one takes none.
 AVAILABLE, DEGRADED, UNAVAILABLE = "Available", "Degraded", "Unavailable"
@@ -52,7 +52,7 @@ _TARGETS: dict[str, dict[str, int]] = {
     "microsoft-qc": {"microsoft.estimator": 0},
     "qci": {"qci.simulator": 0, "qci.machine1": 0, "qci.simulator.noisy": 0},
     "Microsoft.ChemistryHpc": {"microsoft.hpc": 0},
-    TEST_PROVIDER: {
+    _TEST_PROVIDER: {
         "echo-rigetti": 1,
         "echo-quantinuum": 1,
         "echo-qci": 1,
@@ -73,7 +73,7 @@ _STATUS_PAGES: dict[str, str | None] = {
     "quantinuum": "https://calendar.qapi.quantinuum.com/?target={machine}&key=PLACEHOLDER",
     "rigetti": "https://rigetti.statuspage.io/",
     "pasqal": "",
-    TEST_PROVIDER: "",
+    _TEST_PROVIDER: "",
 }
 
 

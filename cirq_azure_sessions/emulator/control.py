@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.clock import MovableClock
 from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.fault_documents import add_document
 from cirq_azure_sessions.emulator.faults import Faults
@@ -42,7 +42,7 @@ class Control:
         self,
         faults: Faults,
         requests: Requests,
-        clock: Clock,
+        clock: MovableClock,
         set_availability: SetAvailability,
     ) -> None:
         self._faults = faults
@@ -84,12 +84,9 @@ class Control:
 
     async def _advance(self, request: web.Request) -> web.Response:
         seconds = _seconds(await _json_object(request), "advance")
-        advance = getattr(self._clock, "advance", None)
         if self._clock.time() + seconds > _LATEST_TIME:
             raise _invalid("The clock cannot be put past the year 9000.")
-        if advance is None:
-            raise _invalid("This server's clock cannot be moved; start it with a ManualClock.")
-        advance(seconds)
+        self._clock.advance(seconds)
         return await self._tell_time(request)
 
     async def _tell_latency(self, request: web.Request) -> web.Response:

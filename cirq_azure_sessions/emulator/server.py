@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from cirq_azure_sessions.clock import Clock, ShiftedClock
+from cirq_azure_sessions.clock import MovableClock, ShiftedClock
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
@@ -103,7 +103,7 @@ class EmulatorServer:
         host: str = "127.0.0.1",
         port: int = 0,
         key: str | None = None,
-        clock: Clock | None = None,
+        clock: MovableClock | None = None,
         latency: float = 0.0,
         realistic: bool = False,
         job_time: float | Callable[[JobRequest], JobPace] = 0.0,
@@ -116,7 +116,7 @@ class EmulatorServer:
         seed: int | None = None,
     ) -> None:
         self.key = key or secrets.token_urlsafe(32)
-        self.clock: Clock = clock or ShiftedClock()
+        self.clock: MovableClock = clock or ShiftedClock()
         self.faults = Faults(latency)
         self.requests = Requests()
         self._catalog = Catalog()
