@@ -38,7 +38,9 @@ IN_FLIGHT = 3
 
 # Children are forked from a process that has imported everything and holds nothing open.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["test_interruption", "azure.quantum"])
+_processes.set_forkserver_preload(
+    ["azure.quantum", "cirq_azure_sessions.emulator", "cirq_azure_sessions.sampler", "pytest"]
+)
 
 
 def _pace(request: JobRequest) -> JobPace:
