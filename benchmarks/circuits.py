@@ -15,9 +15,8 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cirq
 import click
@@ -30,17 +29,12 @@ from scipy.stats import chi2_contingency
 from cirq_azure_sessions import AzureSessionSampler, SessionPool
 from cirq_azure_sessions.circuit_file import read_circuit
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.programs import NOISELESS
 
 REPETITIONS = 2000
 FALSE_ALARMS = 1e-6
-# The emulated machine's noise is switched off: it is not the translation's doing.
-TARGETS: dict[str, Params] = {
-    "ionq.simulator": {},
-    "quantinuum.sim.h2-1e": {"error-model": False},
-    "rigetti.sim.qvm": {},
-}
+TARGETS = ("ionq.simulator", "quantinuum.sim.h2-1e", "rigetti.sim.qvm")
 
-Params = Mapping[str, Any]
 Run = Callable[[cirq.Circuit], cirq.Result]
 
 
@@ -83,24 +77,34 @@ def compare(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
         # A file that is no OpenQASM is no circuit, on any target.
         with contextlib.suppress(ValueError):
             truths[file.stem] = _truth(file)
-    with EmulatorServer(seed=1) as server, SessionPool(server.workspace()) as pool:
+    # The emulated machines' noise is not the translation's doing.
+    with (
+        EmulatorServer(seed=1, noise=NOISELESS) as server,
+        SessionPool(server.workspace()) as pool,
+    ):
         service = AzureQuantumService(server.workspace())
-        for target, options in TARGETS.items():
-            sampler = AzureSessionSampler(target, pool=pool, seed=1, input_params=options)
+        for target in TARGETS:
+            sampler = AzureSessionSampler(target, pool=pool, seed=1)
 
             def ours(circuit: cirq.Circuit, sampler: AzureSessionSampler = sampler) -> cirq.Result:
                 return sampler.run(circuit, repetitions=REPETITIONS)
 
-            def sdk(
-                circuit: cirq.Circuit, target: str = target, options: Params = options
-            ) -> cirq.Result:
-                return service.run(circuit, REPETITIONS, target=target, input_params=options)
+            def sdk(circuit: cirq.Circuit, target: str = target) -> cirq.Result:
+                return service.run(_on_line(circuit), REPETITIONS, target=target)
 
             for run, name in ((ours, "cirq-azure-sessions"), (sdk, "AzureQuantumService.run")):
                 rows = found.setdefault(target, {}).setdefault(name, {})
                 for stem, (circuit, truth) in truths.items():
                     rows[stem] = outcome(run, circuit, truth)
     return found
+
+
+def _on_line(circuit: cirq.Circuit) -> cirq.Circuit:
+    """The same circuit on line qubits, the only ones that the SDK's translation takes."""
+    qubits = sorted(circuit.all_qubits())
+    return circuit.transform_qubits(
+        dict(zip(qubits, cirq.LineQubit.range(len(qubits)), strict=True))
+    )
 
 
 def _truth(file: Path) -> tuple[cirq.Circuit, cirq.Result]:

@@ -69,7 +69,6 @@ def test_jobs_of_others_are_refused(metadata: dict[str, str]) -> None:
         ("local.anything", "cirq.sweep.v1"),
         ("ionq.simulator", "ionq.circuit.v1"),
         ("ionq.qpu.forte-enterprise-1", "ionq.circuit.v1"),
-        ("IonQ.simulator", "ionq.circuit.v1"),
         ("quantinuum.sim.h2-1sc", "honeywell.openqasm.v1"),
         ("quantinuum.qpu.helios-1", "honeywell.openqasm.v1"),
         ("rigetti.qpu.cepheus-1-36q", "qir.v1"),
