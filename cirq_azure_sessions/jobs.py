@@ -194,7 +194,6 @@ class JobRunner:
             await asyncio.gather(*map(workspace.cancel_job, running), return_exceptions=True)
 
         with suppress(PoolClosed):
-            self._pool.check_open()
             self._pool.loop.run(cancel_all())
 
     async def fetch(self, job_id: str) -> tuple[Job, Any]:

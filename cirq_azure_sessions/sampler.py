@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from contextlib import aclosing, contextmanager
+from concurrent.futures import Executor, Future
+from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,11 +16,11 @@ from duet.impl import Interrupt
 
 from cirq_azure_sessions.checks import check_call, check_choice, check_labels, check_limits
 from cirq_azure_sessions.clock import within
-from cirq_azure_sessions.errors import AzureSessionsError
+from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.interruption import how_to_come_back
-from cirq_azure_sessions.jobs import JobBatch, JobRunner
+from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
@@ -30,8 +30,6 @@ from cirq_azure_sessions.sweep import JobLabels, Sweep
 __all__ = ["AzureSessionSampler"]
 
 _DEFAULT_NAME = "cirq-azure-sessions"
-
-Arrived = tuple[int, AzureResult]
 
 # The calls that `run_batch` makes: what ends one ends all, and one error tells of all.
 _together: ContextVar[list[JobBatch] | None] = ContextVar("together", default=None)
@@ -178,11 +176,12 @@ class AzureSessionSampler(cirq.Sampler):
         with self._calling(batch):
             call = self._pool.loop.start(self._collect(sweep, batch, results))
             try:
-                timed_out = await AwaitableFuture.wrap(call.future)
+                await _settled(call.future)
             except BaseException:
                 _submit_no_more(batch)
                 call.cancel()
                 raise
+            timed_out = call.future.result()
             if sweep.failures and (timed_out or self._on_error == "raise"):
                 raise _error_of(sweep, batch, results, timed_out=timed_out)
         return results  # type: ignore[return-value]  # None only where on_error asks for it
@@ -225,14 +224,15 @@ class AzureSessionSampler(cirq.Sampler):
             yield from enumerate(cirq.Simulator().run_sweep(program, params, repetitions))
             return
         batch = sweep.batch()
-        arriving = self._arriving(sweep, batch)
-        loop = self._pool.loop
+        deliveries = self._runner.run(batch)
         with self._calling(batch):
             try:
-                while (arrived := loop.run(_next(arriving))) is not None:
-                    yield arrived
+                while (delivery := self._pool.loop.run(_next(deliveries))) is not None:
+                    yield from sweep.take(delivery)
             finally:
-                loop.run(arriving.aclose())
+                # Where the pool has been closed meanwhile, this is done.
+                with suppress(PoolClosed):
+                    self._pool.loop.run(deliveries.aclose())
             if sweep.failures and self._on_error == "raise":
                 raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
 
@@ -309,7 +309,9 @@ class AzureSessionSampler(cirq.Sampler):
         if together is not None:
             together.append(batch)
         try:
-            yield
+            with SweepProgress(self._target, batch.size, is_shown=self._progress) as progress:
+                batch.on_change = progress.note
+                yield
         except BaseException as error:
             # Its jobs are not used up: the journal offers them again.
             self._runner.give_back(batch)
@@ -340,8 +342,10 @@ class AzureSessionSampler(cirq.Sampler):
         """Fills in the results; returns whether the time ran out."""
 
         async def fill() -> None:
-            async for point, result in self._arriving(sweep, batch):
-                results[point] = result
+            async with aclosing(self._runner.run(batch)) as deliveries:
+                async for delivery in deliveries:
+                    for point, result in sweep.take(delivery):
+                        results[point] = result
 
         try:
             await within(self._pool.clock, self._timeout, fill())
@@ -350,18 +354,16 @@ class AzureSessionSampler(cirq.Sampler):
             return True
         return False
 
-    async def _arriving(self, sweep: Sweep, batch: JobBatch) -> AsyncGenerator[Arrived, None]:
-        """Yields each point with its result as it becomes complete."""
-        with SweepProgress(self._target, batch.size, is_shown=self._progress) as progress:
-            batch.on_change = progress.note
-            async with aclosing(self._runner.run(batch)) as deliveries:
-                async for delivery in deliveries:
-                    for arrived in sweep.take(delivery):
-                        yield arrived
+
+def _settled(future: Future[Any]) -> AwaitableFuture[None]:
+    """For duet to wait on. It cancels what it waits for, and calls are to be cancelled in order."""
+    settled = AwaitableFuture[None]()
+    future.add_done_callback(lambda done: settled.try_set_result(None))
+    return settled
 
 
-async def _next(arriving: AsyncGenerator[Arrived, None]) -> Arrived | None:
-    return await anext(arriving, None)
+async def _next(deliveries: AsyncGenerator[Delivery, None]) -> Delivery | None:
+    return await anext(deliveries, None)
 
 
 def _submit_no_more(batch: JobBatch) -> None:

@@ -113,7 +113,8 @@ class SessionPool:
         self._session_journal = SessionJournal(self._journal, self._workspaces.given)
         # State: for each target the generation that its jobs go to; those of them used within
         # max_idle; every generation that is not over; the watcher of each session whose jobs are
-        # waited for, and the pace of each target's jobs; and the call that closes the pool, if any.
+        # waited for, and the pace of each target's jobs; the call that closes the pool, if any, and
+        # whether it has come to its end.
         self._current: dict[str, Generation] = {}
         self._fresh: cachetools.TTLCache[str, Generation] = cachetools.TTLCache(
             maxsize=math.inf, ttl=self._max_idle, timer=self._clock.monotonic
@@ -122,6 +123,7 @@ class SessionPool:
         self._watchers: dict[str | None, JobWatcher] = {}
         self._paces: dict[str, JobPace] = {}
         self._closing: Call[None] | None = None
+        self._has_ended = False
         # Guards all of the above. No request is ever sent, and nobody is called, with it held.
         self._lock = threading.Lock()
 
@@ -248,7 +250,10 @@ class SessionPool:
 
     @property
     def loop(self) -> LoopThread:
-        """The event loop on which the pool's work runs."""
+        """The event loop on which the pool's work runs; `PoolClosed` once it has ended."""
+        with self._lock:
+            if self._has_ended:
+                self._refuse_if_closed()
         return self._loop
 
     @property
@@ -513,6 +518,7 @@ class SessionPool:
             self._begin_to_close(drain=False, cancel=cancel).result()
             raise
         finally:
+            self._has_ended = True
             self._loop.stop()
             shutdown.let_go(self)
 

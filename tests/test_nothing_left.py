@@ -1,0 +1,148 @@
+"""What is left when all is over: no thread, no file descriptor, no session, no job run twice."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+
+import cirq
+import pytest
+import sympy
+
+from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace, PoolClosed, SessionPool
+from cirq_azure_sessions.emulator import EmulatorServer
+
+TARGET = "ionq.simulator"
+QUBIT = cirq.LineQubit(0)
+CIRCUIT = cirq.Circuit(cirq.X(QUBIT) ** sympy.Symbol("flip"), cirq.measure(QUBIT, key="m"))
+POINTS = cirq.Points("flip", [0, 1])
+
+needs_proc = pytest.mark.skipif(
+    not os.path.isdir("/proc/self/fd"), reason="this system does not list open files"
+)
+
+
+@pytest.fixture
+def server() -> Iterator[EmulatorServer]:
+    with EmulatorServer() as server:
+        yield server
+
+
+def _sweep(pool: SessionPool) -> list[int]:
+    results = AzureSessionSampler(TARGET, pool=pool).run_sweep(CIRCUIT, POINTS, 3)
+    return [int(result.measurements["m"].sum()) for result in results]
+
+
+def _open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_hundred_and_twenty_eight_threads_share_one_pool_and_one_session(
+    server: EmulatorServer,
+) -> None:
+    outcomes: list[list[int]] = []
+    barrier = threading.Barrier(128)
+    with SessionPool(server.workspace()) as pool:
+
+        def work() -> None:
+            barrier.wait()
+            outcomes.append(_sweep(pool))
+
+        threads = [threading.Thread(target=work) for _ in range(128)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stats = pool.get_stats()
+    assert outcomes == [[0, 3]] * 128
+    assert (stats["sessions_opened"], stats["jobs_succeeded"]) == (1, 256)
+    assert (server.requests["open"], server.requests["close"]) == (1, 1)
+    assert server.requests["submit"] == 256
+
+
+def test_a_hundred_and_twenty_eight_threads_lose_their_session_together(
+    server: EmulatorServer,
+) -> None:
+    failures: Counter[str] = Counter()
+    barrier = threading.Barrier(128)
+    with SessionPool(server.workspace()) as pool:
+        _sweep(pool)
+        server.clock.advance(601)
+
+        def work() -> None:
+            barrier.wait()
+            try:
+                assert _sweep(pool) == [0, 3]
+            except Exception as error:
+                failures[repr(error)] += 1
+
+        threads = [threading.Thread(target=work) for _ in range(128)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == {}
+        assert pool.get_stats()["sessions_opened"] == 2
+
+
+@needs_proc
+@pytest.mark.parametrize("ending", ["in peace", "with an error", "with faults"])
+def test_threads_end_and_files_are_closed(server: EmulatorServer, ending: str) -> None:
+    def use() -> None:
+        with SessionPool(server.workspace()) as pool:
+            if ending == "with faults":
+                server.faults.reset("*", times=2)
+            _sweep(pool)
+            if ending == "with an error":
+                raise KeyError
+
+    def use_once() -> tuple[int, set[str]]:
+        with suppress(KeyError):
+            use()
+        return _open_files(), {thread.name for thread in threading.enumerate()}
+
+    use_once()
+    files, threads = use_once()
+    for _ in range(5):
+        now_files, now_threads = use_once()
+    # The server's side of a connection may be closed a moment later than ours.
+    assert now_files <= files + 2
+    assert now_threads == threads
+    assert [name for name in now_threads if "cirq" in name] == []
+
+
+@needs_proc
+def test_a_pool_that_lives_long_keeps_its_files_flat(server: EmulatorServer) -> None:
+    with SessionPool(server.workspace()) as pool:
+        _sweep(pool)
+        files, threads = _open_files(), threading.active_count()
+        for _ in range(20):
+            _sweep(pool)
+        assert _open_files() <= files + 4
+        assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("use", ["close", "__next__"])
+def test_a_closed_pool_is_not_brought_back_to_life_by_a_stream_that_is_left(
+    server: EmulatorServer, caplog: pytest.LogCaptureFixture, use: str
+) -> None:
+    before = threading.active_count()
+    pool = SessionPool(server.workspace())
+    stream = AzureSessionSampler(TARGET, pool=pool).stream_sweep(CIRCUIT, POINTS, 3)
+    next(stream)
+    pool.close(cancel=True)
+    with nullcontext() if use == "close" else pytest.raises(PoolClosed):
+        getattr(stream, use)()
+    assert threading.active_count() <= before
+    assert caplog.text == ""
+
+
+def test_orphans_are_none_without_a_journal(server: EmulatorServer) -> None:
+    with SessionPool(AzureWorkspace(server.workspace())) as pool:
+        _sweep(pool)
+        assert pool.close_orphans() == []
