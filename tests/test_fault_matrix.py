@@ -22,6 +22,7 @@ from cirq_azure_sessions import (
     AzureSessionSampler,
     AzureWorkspace,
     JobCancelled,
+    JobError,
     JobFailed,
     ManualClock,
     ResultFormatError,
@@ -414,3 +415,56 @@ def test_a_session_that_cannot_be_asked_about_is_closed_all_the_same(
     server.faults.clear()
     _, sessions = asyncio.run(_newest(server))
     assert [session for session in sessions if session.is_open] == []
+
+
+# What the service has lost, of one point: it has an error of its own, and the sweep goes on
+
+LOST: dict[str, tuple[str, Callable[[EmulatorServer], None], type[Exception], str]] = {
+    "a result that is missing": (
+        "download",
+        lambda server: server.faults.add("download", status=404),
+        ResultNotAvailable,
+        "its result is missing",
+    ),
+    "a result that is refused": (
+        "download",
+        lambda server: server.faults.add("download", status=403, times=2),
+        ResultNotAvailable,
+        "HTTP 403",
+    ),
+    "a result that is cut off": (
+        "download",
+        lambda server: server.faults.garble("download", '{"histogram": {"0": 0.5'),
+        ResultFormatError,
+        "JSON",
+    ),
+    "a job that is forgotten": (
+        "poll",
+        lambda server: server.faults.add("job", status=404),
+        JobError,
+        "does not know job",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])
+@pytest.mark.parametrize("lost", LOST)
+def test_what_is_lost_is_named(server: EmulatorServer, lost: str, place: int) -> None:
+    route, happen, kind, words = LOST[lost]
+    story = play(server, route, place, lambda: happen(server))
+    check(story)
+    assert story.pending == []
+    (error,) = story.failures.values()
+    assert type(error) is kind
+    assert words in str(error)
+
+
+def test_a_session_that_vanished_is_replaced(server: EmulatorServer) -> None:
+    with SessionPool(server.workspace(), clock=server.clock, max_idle=10.0) as pool:
+        first = pool.session(TARGET)
+        server.clock.advance(11)
+        server.faults.add("session", status=404)
+        assert pool.session(TARGET).id != first.id
+        assert pool.get_stats()["sessions_lost"] == 1
+    # The service lied: it times out there, as nobody here knows of it.
+    server.clock.advance(3600)
