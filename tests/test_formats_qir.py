@@ -148,8 +148,8 @@ def test_subcircuits_pauli_measurements_and_confusion_maps() -> None:
         cirq.ry(1.0)(B),
         cirq.measure(B, key="b", invert_mask=(True,), confusion_map=confusion),
     )
-    result = run(QIR, circuit, repetitions=1500)
-    expected = simulate(circuit, repetitions=1500)
+    result = run(QIR, circuit, repetitions=500)
+    expected = simulate(circuit, repetitions=500)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 
@@ -161,21 +161,21 @@ def test_condition_on_a_key_of_two_qubits() -> None:
         cirq.rx(np.pi)(C).with_classical_controls("ab"),
         cirq.measure(C, key="c"),
     )
-    result = run(QIR, circuit, repetitions=400)
-    assert set(outcomes(result)) == set(outcomes(simulate(circuit, repetitions=400)))
-    assert_same_distribution(result, simulate(circuit, repetitions=400))
+    result = run(QIR, circuit, repetitions=250)
+    assert set(outcomes(result)) == set(outcomes(simulate(circuit, repetitions=250)))
+    assert_same_distribution(result, simulate(circuit, repetitions=250))
 
 
-@settings(max_examples=15, derandomize=True, deadline=None)
+@settings(max_examples=10, derandomize=True, deadline=None)
 @given(measured_at_end())
 def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
-    result = run(QIR, circuit, repetitions=400)
-    expected = simulate(circuit, repetitions=400)
+    result = run(QIR, circuit, repetitions=250)
+    expected = simulate(circuit, repetitions=250)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 
 
-@settings(max_examples=15, derandomize=True, deadline=None)
+@settings(max_examples=10, derandomize=True, deadline=None)
 @given(measured_in_between())
 def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
     result = run(QIR, circuit, repetitions=200)

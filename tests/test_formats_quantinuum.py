@@ -117,7 +117,7 @@ def test_names_are_never_written_into_a_program(name: str) -> None:
     assert result.measurements[name].tolist() == [[0]] * 3
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 @given(measured_in_between())
 def test_programs_hold_nothing_but_our_own_words(circuit: cirq.Circuit) -> None:
     words = set(re.findall(r"[^\W\d_]+", payload(QUANTINUUM, circuit)))
@@ -227,8 +227,8 @@ def test_teleportation() -> None:
         cirq.Z(C).with_classical_controls("z"),
         cirq.measure(C, key="out"),
     )
-    result = run(QUANTINUUM, circuit, repetitions=2000)
-    assert_same_distribution(result, simulate(circuit, repetitions=2000))
+    result = run(QUANTINUUM, circuit, repetitions=800)
+    assert_same_distribution(result, simulate(circuit, repetitions=800))
 
 
 def _condition_circuit(*conditions: object) -> cirq.Circuit:
@@ -267,8 +267,8 @@ AB_BITS = sympy.IndexedBase("ab")
 )
 def test_every_condition_that_cirq_knows(conditions: list[object]) -> None:
     circuit = _condition_circuit(*conditions)
-    result = run(QUANTINUUM, circuit, repetitions=800)
-    expected = simulate(circuit, repetitions=800)
+    result = run(QUANTINUUM, circuit, repetitions=250)
+    expected = simulate(circuit, repetitions=250)
     assert_same_distribution(result, expected)
     # On a noiseless machine the last bit is a function of the others: nothing new may turn up.
     assert set(outcomes(result)) == set(outcomes(expected))
@@ -283,8 +283,8 @@ def test_subcircuits_keep_their_paths() -> None:
         cirq.CircuitOperation(inner, measurement_key_map={"m": "n"}),
         cirq.measure(B, key="b"),
     )
-    result = run(QUANTINUUM, circuit, repetitions=400)
-    expected = simulate(circuit, repetitions=400)
+    result = run(QUANTINUUM, circuit, repetitions=250)
+    expected = simulate(circuit, repetitions=250)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 
@@ -325,8 +325,8 @@ def test_pauli_measurement_in_between() -> None:
         cirq.PauliMeasurementGate(cirq.DensePauliString("ZZ", coefficient=-1), key="zz").on(A, B),
         cirq.measure(A, B, key="m"),
     )
-    result = run(QUANTINUUM, circuit, repetitions=400)
-    expected = simulate(circuit, repetitions=400)
+    result = run(QUANTINUUM, circuit, repetitions=250)
+    expected = simulate(circuit, repetitions=250)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 
@@ -340,26 +340,26 @@ def test_confusion_map_is_applied_in_the_order_of_cirqs_own_sampling(in_between:
         cirq.measure(A, B, key="m", invert_mask=(True, True), confusion_map=confusion),
         cirq.X(A) if in_between else (),
     )
-    result = run(QUANTINUUM, circuit, repetitions=2000)
-    expected = simulate(circuit, repetitions=2000)
+    result = run(QUANTINUUM, circuit, repetitions=800)
+    expected = simulate(circuit, repetitions=800)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=15, derandomize=True, deadline=None)
 @given(measured_at_end())
 def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
-    result = run(QUANTINUUM, circuit, repetitions=500)
-    expected = simulate(circuit, repetitions=500)
+    result = run(QUANTINUUM, circuit, repetitions=300)
+    expected = simulate(circuit, repetitions=300)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=15, derandomize=True, deadline=None)
 @given(measured_in_between())
 def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
-    result = run(QUANTINUUM, circuit, repetitions=200)
-    expected = simulate(circuit, repetitions=200)
+    result = run(QUANTINUUM, circuit, repetitions=150)
+    expected = simulate(circuit, repetitions=150)
     assert_same_form(result, expected)
     assert_same_distribution(result, expected)
 

@@ -253,6 +253,15 @@ def test_jobs_are_the_same_at_each_call() -> None:
         sweep.job(5)
 
 
+@pytest.mark.parametrize("target", REMOTE)
+def test_metadata_are_ascii_strings_within_bounds(target: str) -> None:
+    keys = ["é", "a\nb", "x" * 2000]
+    circuit = cirq.Circuit(cirq.measure(q, key=k) for q, k in zip([A, B, C], keys, strict=True))
+    metadata = translation(target, circuit, [{"t": 0.5}], repetitions=7).job(0).metadata
+    assert all(type(value) is str and value.isascii() for value in metadata.values())
+    assert max(map(len, metadata.values())) <= 250
+
+
 def test_repetitions_beyond_a_machines_limit_are_split() -> None:
     circuit = cirq.Circuit(cirq.H(A), cirq.rz(T)(A), cirq.measure(A, key="m"))
     sweep = translation(IONQ_HARDWARE, circuit, [{"t": 0.1}, {"t": 0.2}], repetitions=25_000)

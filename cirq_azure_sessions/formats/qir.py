@@ -54,6 +54,8 @@ _HOLE = "@"
 _ONES = (1, "1", "One", "True")
 _LOST = ("Loss", "-", None)
 _WORDS = (0, "0", "Zero", "False", *_ONES, *_LOST)
+_NO_BIT = "A shot of the result holds something that is no bit; fetch the job's output to see it."
+
 _DISPLAY = re.compile(r"[\[(][\w\s,()\[\]-]*[\])]")
 
 
@@ -321,7 +323,7 @@ def _leaves(shot: Any) -> Iterator[Any]:
         elif item in _WORDS:
             yield item
         else:
-            raise ResultFormatError(f"A shot of the result holds {str(item)[:40]!r}, not a bit.")
+            raise ResultFormatError(_NO_BIT)
 
 
 def _tuple(item: Mapping[str, Any]) -> list[Any]:
@@ -335,5 +337,5 @@ def _tuple(item: Mapping[str, Any]) -> list[Any]:
 def _written(display: str) -> list[Any]:
     """The results in an outcome's display, such as `[0, 1]` or `(0, [1, 0])`."""
     if not _DISPLAY.fullmatch(display):
-        raise ResultFormatError(f"A shot of the result holds {display[:40]!r}, not a bit.")
+        raise ResultFormatError(_NO_BIT)
     return re.findall(r"\w+|-", display)

@@ -13,7 +13,7 @@ import cirq
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Layout, write_layout
 from cirq_azure_sessions.formats.limits import shares
-from cirq_azure_sessions.formats.program import Program, flatten
+from cirq_azure_sessions.formats.program import Program, flatten, shown
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
 
@@ -168,5 +168,5 @@ def _resolved(circuit: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> ci
         return cirq.resolve_parameters(circuit, resolver)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise UnsupportedProgram(
-            f"The circuit takes no such parameters as {resolver!r}; give it finite real numbers."
+            f"The circuit does not take {shown(resolver)}; give it finite real numbers."
         ) from error
