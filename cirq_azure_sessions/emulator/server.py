@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import secrets
 import socket
@@ -14,19 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import MovableClock, ShiftedClock
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
 from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.gate import gate_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
-from cirq_azure_sessions.emulator.responses import refusal, translate
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.errors import ServiceError
@@ -48,8 +46,6 @@ _logger = logging.getLogger(__name__)
 _logger.addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 )
-
-_KEY_HEADER = "x-ms-quantum-api-key"
 
 # Programs and results; Azure takes far larger blobs, in blocks.
 _LARGEST_BODY = 256 * 1024 * 1024
@@ -136,17 +132,25 @@ class EmulatorServer:
         runner = ProgramRunner(
             self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
         )
-        self._workspace = LocalWorkspace(
+        self._workspace = self._make_workspace(runner, session_timeout, max_concurrent_jobs)
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+
+    def _make_workspace(
+        self,
+        runner: ProgramRunner,
+        session_timeout: float,
+        max_jobs: int | Mapping[str, int] | None,
+    ) -> LocalWorkspace:
+        return LocalWorkspace(
             session_timeout=session_timeout,
             clock=self.clock,
             backends=dict.fromkeys(self._catalog.targets, runner),
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
             cost=self._charge,
-            max_jobs=max_concurrent_jobs,
+            max_jobs=max_jobs,
         )
-        self._runner: web.AppRunner | None = None
-        self._listener: asyncio.Server | None = None
 
     @property
     def endpoint(self) -> str:
@@ -265,7 +269,7 @@ class EmulatorServer:
             client_max_size=_LARGEST_BODY,
             middlewares=[
                 fault_middleware(self.faults, self.requests, self.clock),
-                _refusing(self.key),
+                gate_middleware(self.key),
             ],
         )
         application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
@@ -281,22 +285,3 @@ class EmulatorServer:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=1024)
-
-
-def _refusing(key: str) -> Middleware:
-    """Lets in who has the key, and turns errors into answers."""
-
-    @web.middleware
-    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
-        needs_key = request.path.startswith(("/subscriptions/", "/emulator/"))
-        given = request.headers.get(_KEY_HEADER, "").encode(errors="surrogateescape")
-        if needs_key and not hmac.compare_digest(given, key.encode()):
-            return web.Response(
-                status=401, headers={"www-authenticate": 'Bearer error="invalid_token"'}
-            )
-        try:
-            return await handler(request)
-        except Exception as error:
-            return refusal(translate(error))
-
-    return refuse
