@@ -38,7 +38,7 @@ from cirq_azure_sessions.patience import PATIENCE, backoff, insist
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.workspace import WorkspacePort
 
-__all__ = ["Delivery", "JobBatch", "JobRunner"]
+__all__ = ["Delivery", "JobBatch", "JobRunner", "submit_no_more"]
 
 # So many sessions in a row may end before taking a job; after that something else is wrong.
 _MOST_SESSIONS = 5
@@ -75,6 +75,7 @@ class JobBatch:
             its answer is still to come, by its index.
         home: The ids of the jobs that brought an output.
         places: Their places in the journal, if there is one.
+        workers: Each takes one job after the other.
         opening: Opens the session while the first input is stored.
         stopped_by: The error after which nothing more of the batch is submitted.
         on_change: Called with `submitted`, `done` or `failed` for each job.
@@ -86,6 +87,7 @@ class JobBatch:
     running: dict[int, str] = field(default_factory=dict)
     home: list[str] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
+    workers: list[asyncio.Task[None]] = field(default_factory=list)
     opening: asyncio.Task[None] | None = None
     stopped_by: Exception | None = None
     on_change: Callable[[str], None] = lambda change: None
@@ -167,18 +169,22 @@ class JobRunner:
                 raise
             await deliveries.put(None)
 
-        workers = [asyncio.ensure_future(work()) for _ in range(min(self._window, batch.size))]
+        count = min(self._window, batch.size)
+        batch.workers = [asyncio.ensure_future(work()) for _ in range(count)]
         try:
-            for _ in workers:
+            for _ in batch.workers:
                 while (delivery := await deliveries.get()) is not None:
                     yield delivery
             # A worker that could not even make its job ends the batch with its error.
-            await asyncio.gather(*workers)
+            await asyncio.gather(*batch.workers)
         finally:
-            tasks = [*workers, batch.opening] if batch.opening is not None else workers
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(batch)
+
+    def stop(self, batch: JobBatch) -> None:
+        """The call was interrupted, wherever it was: nothing more is submitted or waited for."""
+        submit_no_more(batch)
+        with suppress(PoolClosed):
+            self._pool.loop.run(_end(batch))
 
     def give_back(self, batch: JobBatch) -> None:
         """The call did not end well: the next same call is handed the same jobs."""
@@ -374,6 +380,19 @@ class JobRunner:
                 reason=job.error_code,
             )
         )
+
+
+async def _end(batch: JobBatch) -> None:
+    tasks = [*batch.workers, batch.opening] if batch.opening is not None else batch.workers
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def submit_no_more(batch: JobBatch) -> None:
+    """Keeps a call that is about to be cancelled from taking the places of those that were."""
+    if batch.stopped_by is None:
+        batch.stopped_by = AzureSessionsError("The call was interrupted: run it again.")
 
 
 _OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}

@@ -20,7 +20,7 @@ from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.interruption import how_to_come_back
-from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner
+from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner, submit_no_more
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
@@ -178,7 +178,9 @@ class AzureSessionSampler(cirq.Sampler):
             try:
                 await _settled(call.future)
             except BaseException:
-                _submit_no_more(batch)
+                # What interrupts one call of several is about to interrupt them all.
+                for other in _together.get() or [batch]:
+                    submit_no_more(other)
                 call.cancel()
                 raise
             timed_out = call.future.result()
@@ -218,6 +220,7 @@ class AzureSessionSampler(cirq.Sampler):
         Raises:
             SweepError: In the end, if points failed; its `results` are None throughout, since all
                 that came home were yielded.
+            SweepTimeout: If `timeout` ran out, likewise.
         """
         sweep = self._translate(program, params, repetitions)
         if sweep is None:
@@ -225,16 +228,32 @@ class AzureSessionSampler(cirq.Sampler):
             return
         batch = sweep.batch()
         deliveries = self._runner.run(batch)
+        yielded: list[bool | None] = [None] * len(sweep)
+        deadline = self._pool.clock.monotonic() + (self._timeout or 0.0)
         with self._calling(batch):
             try:
-                while (delivery := self._pool.loop.run(_next(deliveries))) is not None:
-                    yield from sweep.take(delivery)
+                while (delivery := self._take_next(deliveries, deadline)) is not None:
+                    for point, result in sweep.take(delivery):
+                        yielded[point] = True
+                        yield point, result
+            except TimeoutError:
+                sweep.time_out(yielded, batch.running, self._timeout or 0.0)
+                raise _error_of(sweep, batch, [None] * len(sweep), timed_out=True) from None
             finally:
-                # Where the pool has been closed meanwhile, this is done.
-                with suppress(PoolClosed):
+                # Where the pool has been closed meanwhile, this is done; and where a signal came
+                # while the next delivery was being asked for, somebody else is still at it.
+                with suppress(PoolClosed, RuntimeError):
                     self._pool.loop.run(deliveries.aclose())
             if sweep.failures and self._on_error == "raise":
                 raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
+
+    def _take_next(
+        self, deliveries: AsyncGenerator[Delivery, None], deadline: float
+    ) -> Delivery | None:
+        """The next delivery of a stream, or None after the last one."""
+        clock = self._pool.clock
+        left = None if self._timeout is None else max(deadline - clock.monotonic(), 0.0)
+        return self._pool.loop.run(within(clock, left, _next(deliveries)))
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -313,9 +332,12 @@ class AzureSessionSampler(cirq.Sampler):
                 batch.on_change = progress.note
                 yield
         except BaseException as error:
+            is_interrupted = not isinstance(error, AzureSessionsError)
+            if is_interrupted:
+                self._runner.stop(batch)
             # Its jobs are not used up: the journal offers them again.
             self._runner.give_back(batch)
-            if not isinstance(error, AzureSessionsError):
+            if is_interrupted:
                 if together is None:
                     self._note(error, [batch])
                 if self._on_interrupt == "cancel":
@@ -364,13 +386,6 @@ def _settled(future: Future[Any]) -> AwaitableFuture[None]:
 
 async def _next(deliveries: AsyncGenerator[Delivery, None]) -> Delivery | None:
     return await anext(deliveries, None)
-
-
-def _submit_no_more(batch: JobBatch) -> None:
-    """Keeps calls that are about to be cancelled from taking the places of those that were."""
-    for other in _together.get() or [batch]:
-        if other.stopped_by is None:
-            other.stopped_by = AzureSessionsError("The call was interrupted: run it again.")
 
 
 def _error_of(

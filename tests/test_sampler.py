@@ -279,6 +279,8 @@ def test_when_the_time_runs_out_the_error_is_a_timeout_with_what_came_home():
         with pytest.raises(SweepTimeout, match="get_result") as caught:
             sampler.run(RABI, {"theta": 1.0}, 10)
         assert isinstance(caught.value, PoolTimeout | TimeoutError)
+        with pytest.raises(SweepTimeout, match="get_result"):
+            list(sampler.stream_sweep(RABI, {"theta": 1.0}, 10))
         pool.close(cancel=True)
 
 

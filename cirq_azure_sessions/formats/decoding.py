@@ -27,11 +27,12 @@ def read_json(payload: Any) -> Any:
     try:
         return json.loads(payload, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, TypeError, RecursionError):
-        # The cause is left out: errors of the JSON reader hold the whole document.
-        raise ResultFormatError(
-            "The result is not a JSON document; fetch the job's output from the workspace to see "
-            "what the service returned."
-        ) from None
+        pass
+    # Raised out here, it does not drag along the reader's error, which holds the whole document.
+    raise ResultFormatError(
+        "The result is not a JSON document; fetch the job's output from the workspace to see "
+        "what the service returned."
+    )
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
