@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections.abc import Iterator
 
 import cirq
 from azure.quantum import Workspace
@@ -37,7 +38,7 @@ def target_submit_loop(workspace: Workspace, circuit: cirq.Circuit, sweep: cirq.
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """The SDK prints dots while it waits."""
     logging.getLogger("azure").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):

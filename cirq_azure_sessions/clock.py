@@ -101,8 +101,7 @@ class ManualClock:
         Raises:
             ValueError: If `seconds` is negative.
         """
-        if seconds < 0:
-            raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
+        _check_forward(seconds)
         with self._lock:
             woken = self._move_to(self._elapsed + seconds)
         _wake(woken)
@@ -157,8 +156,7 @@ class ShiftedClock:
         Raises:
             ValueError: If `seconds` is negative.
         """
-        if seconds < 0:
-            raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
+        _check_forward(seconds)
         with self._lock:
             self._shift += seconds
             now = self.monotonic()
@@ -184,6 +182,11 @@ class ShiftedClock:
 
     def __repr__(self) -> str:
         return f"ShiftedClock(shift={self._shift:g} s)"
+
+
+def _check_forward(seconds: float) -> None:
+    if seconds < 0:
+        raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
 
 
 def _wake(sleepers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]) -> None:

@@ -399,9 +399,10 @@ class SessionPool:
 
     def _note_use(self, generation: Generation) -> None:
         """Counts a use of a session; the first is not a reuse."""
-        if generation.is_used:
+        with self._lock:
+            is_reuse, generation.is_used = generation.is_used, True
+        if is_reuse:
             self._events.count("sessions_reused")
-        generation.is_used = True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts a task that outlives whoever needed it first."""
@@ -518,7 +519,8 @@ class SessionPool:
             self._begin_to_close(drain=False, cancel=cancel).result()
             raise
         finally:
-            self._has_ended = True
+            with self._lock:
+                self._has_ended = True
             self._loop.stop()
             shutdown.let_go(self)
 

@@ -31,6 +31,7 @@ class JobLabels:
     """What the jobs of a sampler have in common on the service.
 
     Attributes:
+        target: Where they run.
         name: Their name; a sweep's jobs have their number added.
         tags: Their tags.
         priority: Their priority.

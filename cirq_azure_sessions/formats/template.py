@@ -189,6 +189,7 @@ class Template:
         def filled(hole: _Hole) -> str:
             exponent = exponents[hole.column]
             if is_round[hole.column]:
+                # Each of ROTATIONS takes an exponent, which the type cirq.Gate does not tell.
                 gate = type(hole.probe.gate)(exponent=exponent)  # type: ignore[call-arg]
                 return "".join(self._written(replace(hole.probe, gate=gate)))
             return self._dialect.angle(exponent).join(hole.parts)
