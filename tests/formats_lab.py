@@ -146,6 +146,13 @@ def assert_same_distribution(result: cirq.Result, expected: cirq.Result) -> None
         assert scipy.stats.chi2_contingency(pooled, correction=False).pvalue > FALSE_ALARM
 
 
+def assert_cirqs_answer(target: str, circuit: cirq.AbstractCircuit, repetitions: int) -> None:
+    """There and back gives the form and the distribution that cirq gives."""
+    result, expected = run(target, circuit, repetitions), simulate(circuit, None, repetitions)
+    assert_same_form(result, expected)
+    assert_same_distribution(result, expected)
+
+
 def exact_distribution(circuit: cirq.AbstractCircuit) -> dict[int, float]:
     """The probabilities of a circuit with terminal measurements, as `AzureResult` keys them.
 

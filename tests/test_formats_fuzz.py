@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -89,7 +90,6 @@ def test_any_bytes(target: str, output: bytes) -> None:
     check(target, output)
 
 
-def emulated(target: str, known: dict[str, bytes] = {}) -> bytes:  # noqa: B006
-    if target not in known:
-        known[target] = emulate(target, JOBS[target])
-    return known[target]
+@functools.cache
+def emulated(target: str) -> bytes:
+    return emulate(target, JOBS[target])

@@ -14,8 +14,8 @@ import pytest
 import sympy
 from formats_lab import (
     QIR,
+    assert_cirqs_answer,
     assert_same_distribution,
-    assert_same_form,
     decode,
     emulate,
     job,
@@ -148,10 +148,7 @@ def test_subcircuits_pauli_measurements_and_confusion_maps() -> None:
         cirq.ry(1.0)(B),
         cirq.measure(B, key="b", invert_mask=(True,), confusion_map=confusion),
     )
-    result = run(QIR, circuit, repetitions=500)
-    expected = simulate(circuit, repetitions=500)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QIR, circuit, repetitions=500)
 
 
 def test_condition_on_a_key_of_two_qubits() -> None:
@@ -169,19 +166,13 @@ def test_condition_on_a_key_of_two_qubits() -> None:
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(measured_at_end())
 def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
-    result = run(QIR, circuit, repetitions=250)
-    expected = simulate(circuit, repetitions=250)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QIR, circuit, repetitions=250)
 
 
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(measured_in_between())
 def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
-    result = run(QIR, circuit, repetitions=200)
-    expected = simulate(circuit, repetitions=200)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QIR, circuit, repetitions=200)
 
 
 # Results

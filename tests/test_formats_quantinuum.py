@@ -12,6 +12,7 @@ import sympy
 from cirq.contrib.qasm_import import circuit_from_qasm
 from formats_lab import (
     QUANTINUUM,
+    assert_cirqs_answer,
     assert_same_distribution,
     assert_same_form,
     job,
@@ -283,10 +284,7 @@ def test_subcircuits_keep_their_paths() -> None:
         cirq.CircuitOperation(inner, measurement_key_map={"m": "n"}),
         cirq.measure(B, key="b"),
     )
-    result = run(QUANTINUUM, circuit, repetitions=250)
-    expected = simulate(circuit, repetitions=250)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QUANTINUUM, circuit, repetitions=250)
 
 
 def test_gates_made_of_measurements_are_taken_apart() -> None:
@@ -325,10 +323,7 @@ def test_pauli_measurement_in_between() -> None:
         cirq.PauliMeasurementGate(cirq.DensePauliString("ZZ", coefficient=-1), key="zz").on(A, B),
         cirq.measure(A, B, key="m"),
     )
-    result = run(QUANTINUUM, circuit, repetitions=250)
-    expected = simulate(circuit, repetitions=250)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QUANTINUUM, circuit, repetitions=250)
 
 
 @pytest.mark.parametrize("in_between", [False, True])
@@ -340,28 +335,19 @@ def test_confusion_map_is_applied_in_the_order_of_cirqs_own_sampling(in_between:
         cirq.measure(A, B, key="m", invert_mask=(True, True), confusion_map=confusion),
         cirq.X(A) if in_between else (),
     )
-    result = run(QUANTINUUM, circuit, repetitions=800)
-    expected = simulate(circuit, repetitions=800)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QUANTINUUM, circuit, repetitions=800)
 
 
 @settings(max_examples=15, derandomize=True, deadline=None)
 @given(measured_at_end())
 def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
-    result = run(QUANTINUUM, circuit, repetitions=300)
-    expected = simulate(circuit, repetitions=300)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QUANTINUUM, circuit, repetitions=300)
 
 
 @settings(max_examples=15, derandomize=True, deadline=None)
 @given(measured_in_between())
 def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
-    result = run(QUANTINUUM, circuit, repetitions=150)
-    expected = simulate(circuit, repetitions=150)
-    assert_same_form(result, expected)
-    assert_same_distribution(result, expected)
+    assert_cirqs_answer(QUANTINUUM, circuit, repetitions=150)
 
 
 # Broken results
