@@ -8,7 +8,7 @@ from typing import Any
 
 from cirq_azure_sessions.errors import JobCancelled, JobError, JobFailed, ServiceError
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal_entry import EntryState, JournalEntry, Place
+from cirq_azure_sessions.journal.entry import EntryState, JournalEntry, Place
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
 from cirq_azure_sessions.workspace import WorkspacePort
 

@@ -31,7 +31,7 @@ from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
 from cirq_azure_sessions.job_record import JobRecord, find_job
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal_entry import Place
+from cirq_azure_sessions.journal.entry import Place
 from cirq_azure_sessions.limiter import AdaptiveLimit
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
 from cirq_azure_sessions.patience import PATIENCE, backoff, insist

@@ -35,9 +35,9 @@ from cirq_azure_sessions.events import Event, SessionEvent
 from cirq_azure_sessions.generation import Generation, PooledSession, State, settled
 from cirq_azure_sessions.job_watcher import JobPace, JobWatcher
 from cirq_azure_sessions.journal import Journal, open_journal
+from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import Call, LoopThread
 from cirq_azure_sessions.model import Job, JobFailurePolicy, Session, SessionRequest, SessionStatus
-from cirq_azure_sessions.session_journal import SessionJournal
 from cirq_azure_sessions.workspace import WorkspacePort
 from cirq_azure_sessions.workspace_router import WorkspaceRouter
 

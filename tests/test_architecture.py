@@ -30,37 +30,25 @@ ARROWS: dict[str, set[str]] = {
     "limiter": set(),
     "patience": {"clock", "errors"},
     "loop_thread": set(),
-    "run_lock": set(),
     "shutdown": set(),
     "event_log": {"events"},
-    "group_commit": {"lane"},
-    "journal_file": {"errors"},
     "result": VALUES,
     # The port, what crosses it, and the two sides that stand behind it
     "workspace": {"model"},
     "formats": VALUES | {"result"},
-    "local_state": {"model"},
-    "local_timeline": {"model", "local_state"},
-    "local_samplers": VALUES | {"lane"},
-    "local_live_timeline": {"clock", "local_state", "local_timeline", "model"},
-    "local_workspace": PORT
-    | {"lane", "local_live_timeline", "local_samplers", "local_state", "local_timeline"},
+    "local_workspace": PORT | {"lane"},
     "azure_workspace": PORT,
     "workspace_router": PORT | {"local_workspace", "azure_workspace"},
     # Sessions, jobs and the sampler
-    "journal_entry": {"model"},
-    "journal": VALUES
-    | {"clock", "group_commit", "journal_entry", "journal_file", "run_lock", "shutdown"},
+    "journal": PORT | {"lane", "shutdown"},
     "generation": PORT,
     "job_watcher": PORT | {"patience"},
-    "session_journal": PORT | {"journal", "journal_entry"},
     "session_pool": PORT
     | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
-    | {"session_journal", "workspace_router"},
-    "job_record": PORT | {"journal", "journal_entry"},
+    | {"workspace_router"},
+    "job_record": PORT | {"journal"},
     "jobs": PORT
-    | {"events", "generation", "job_record", "journal", "journal_entry", "limiter"}
-    | {"patience", "session_pool"},
+    | {"events", "generation", "job_record", "journal", "limiter", "patience", "session_pool"},
     "sweep": VALUES | {"formats", "job_record", "jobs", "result"},
     "progress": set(),
     "sampler": VALUES
@@ -72,19 +60,9 @@ ARROWS: dict[str, set[str]] = {
     | {"sampler", "session_pool"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
-    "openqasm": set(),
-    "circuit_file": {"openqasm"},
-    "histogram": set(),
-    "demo": {"clock", "emulator", "events", "sampler", "session_pool"},
     "monitor": PORT | {"loop_thread"},
-    "table_style": set(),
-    "tables": {"demo", "histogram", "table_style"},
-    "monitor_tables": {"model", "monitor", "table_style"},
-    "cli_options": {"azure_workspace", "errors"},
-    "cli_monitor": {"__init__", "azure_workspace", "cli_options", "histogram", "model", "monitor"}
-    | {"monitor_tables", "tables"},
-    "cli": {"__init__", "circuit_file", "cli_monitor", "cli_options", "demo", "emulator", "errors"}
-    | {"histogram", "tables"},
+    "cli": PORT
+    | {"__init__", "azure_workspace", "emulator", "events", "monitor", "sampler", "session_pool"},
     "__main__": {"cli"},
 }
 
@@ -93,8 +71,8 @@ ARROWS: dict[str, set[str]] = {
 RESERVED = {
     "azure": {"azure_workspace", "emulator.server", "emulator.azure_storage"},
     "time": {"clock"},
-    "click": {"cli", "cli_monitor", "cli_options"},
-    "rich": {"cli_options", "monitor_tables", "table_style", "tables"},
+    "click": {"cli"},
+    "rich": {"cli"},
 }
 
 MODULES = {

@@ -8,7 +8,7 @@ import cirq
 import pytest
 import sympy
 
-from cirq_azure_sessions.circuit_file import parse_circuit, read_circuit
+from cirq_azure_sessions.cli.circuit_file import parse_circuit, read_circuit
 
 BELL = """
 // A comment before the version.

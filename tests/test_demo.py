@@ -6,7 +6,15 @@ import cirq
 import numpy as np
 import pytest
 
-from cirq_azure_sessions.demo import TARGETS, Curve, Demo, compare, lifelines, qaoa_ring, run_demo
+from cirq_azure_sessions.cli.demo import (
+    TARGETS,
+    Curve,
+    Demo,
+    compare,
+    lifelines,
+    qaoa_ring,
+    run_demo,
+)
 from cirq_azure_sessions.events import JobEvent, SessionEvent
 
 

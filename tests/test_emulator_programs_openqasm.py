@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cirq_azure_sessions.cli.openqasm import read_openqasm
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
 from cirq_azure_sessions.emulator.programs.simulation import probabilities
 from cirq_azure_sessions.local_workspace import ProgramError
-from cirq_azure_sessions.openqasm import read_openqasm
 
 CIRCUITS = Path(__file__).parents[2] / "shared" / "circuits"
 EMULATOR, CHECKER = "quantinuum.sim.h2-1e", "quantinuum.sim.h2-1sc"

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cirq_azure_sessions import Journal, JournalError, ManualClock
-from cirq_azure_sessions.journal_entry import EntryState, JournalEntry
+from cirq_azure_sessions.journal.entry import EntryState, JournalEntry
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, SessionRequest
 
 OUTPUT = b'{"histogram":{"0":0.5,"7":0.5}}'

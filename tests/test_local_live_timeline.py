@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.local_live_timeline import LiveTimeline
-from cirq_azure_sessions.local_state import JobPace, JobRecord, Outcome
-from cirq_azure_sessions.local_timeline import Timeline
+from cirq_azure_sessions.local_workspace.live_timeline import LiveTimeline
+from cirq_azure_sessions.local_workspace.state import JobPace, JobRecord, Outcome
+from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import JobRequest, JobStatus
 
 GOOD = Outcome(JobStatus.SUCCEEDED, "output")

@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 import sympy
 
-from cirq_azure_sessions import local_samplers
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
-from cirq_azure_sessions.local_samplers import BUILT_IN_TARGETS, check_installed, local_machines
+from cirq_azure_sessions.local_workspace import samplers as local_samplers
+from cirq_azure_sessions.local_workspace.samplers import (
+    BUILT_IN_TARGETS,
+    check_installed,
+    local_machines,
+)
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 
 Q0, Q1 = cirq.LineQubit.range(2)

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from cirq_azure_sessions.local_state import JobPace, JobRecord, Outcome, ProgramError, remove
+from cirq_azure_sessions.local_workspace.state import (
+    JobPace,
+    JobRecord,
+    Outcome,
+    ProgramError,
+    remove,
+)
 from cirq_azure_sessions.model import JobRequest, JobStatus
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.local_state import JobPace, JobRecord, Outcome, SessionRecord
-from cirq_azure_sessions.local_timeline import Timeline
+from cirq_azure_sessions.local_workspace.state import JobPace, JobRecord, Outcome, SessionRecord
+from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import (
     Job,
     JobFailurePolicy,

@@ -12,9 +12,9 @@ import cirq
 import numpy as np
 import pytest
 
+from cirq_azure_sessions.cli.openqasm import read_openqasm
 from cirq_azure_sessions.emulator.programs import openqasm as emulated
 from cirq_azure_sessions.emulator.programs.noise import NOISELESS
-from cirq_azure_sessions.openqasm import read_openqasm
 
 CIRCUITS = Path(__file__).parents[2] / "shared" / "circuits"
 # Both measure a register q that they never declare.

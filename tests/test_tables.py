@@ -8,8 +8,8 @@ import cirq
 import numpy as np
 from rich.console import Console, RenderableType
 
-from cirq_azure_sessions.histogram import Histogram
-from cirq_azure_sessions.tables import (
+from cirq_azure_sessions.cli.histogram import Histogram
+from cirq_azure_sessions.cli.tables import (
     histogram_table,
     results_as_json,
     stats_table,

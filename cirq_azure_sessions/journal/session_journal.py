@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal_entry import JournalSession
+from cirq_azure_sessions.journal.entry import JournalSession
 from cirq_azure_sessions.model import Session, SessionRequest
 from cirq_azure_sessions.workspace import WorkspacePort
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cirq_azure_sessions.cli_monitor import jobs, quotas, sessions, targets
-from cirq_azure_sessions.cli_options import (
+from cirq_azure_sessions.cli.monitor import jobs, quotas, sessions, targets
+from cirq_azure_sessions.cli.options import (
     EMULATOR_KEY,
     Commands,
     WorkspaceOptions,
@@ -106,8 +106,8 @@ def run(
     CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2.
     """
     from cirq_azure_sessions import AzureSessionSampler
-    from cirq_azure_sessions.histogram import count_outcomes
-    from cirq_azure_sessions.tables import histogram_table, results_as_json, sweep_table
+    from cirq_azure_sessions.cli.histogram import count_outcomes
+    from cirq_azure_sessions.cli.tables import histogram_table, results_as_json, sweep_table
 
     program = _read(circuit)
     params = _product(program, sweeps)
@@ -221,8 +221,15 @@ def demo() -> None:
     """Run one sweep on three targets; no account is needed."""
     from itertools import combinations
 
-    from cirq_azure_sessions import tables
-    from cirq_azure_sessions.demo import NODES, POINTS, REPETITIONS, compare, lifelines, run_demo
+    from cirq_azure_sessions.cli import tables
+    from cirq_azure_sessions.cli.demo import (
+        NODES,
+        POINTS,
+        REPETITIONS,
+        compare,
+        lifelines,
+        run_demo,
+    )
 
     click.echo(_DEMO_INTRODUCTION.format(nodes=NODES, points=POINTS, repetitions=REPETITIONS))
     outcome = run_demo()
@@ -238,7 +245,7 @@ def demo() -> None:
 
 
 def _read(path: str) -> cirq.Circuit:
-    from cirq_azure_sessions.circuit_file import read_circuit
+    from cirq_azure_sessions.cli.circuit_file import read_circuit
 
     try:
         return read_circuit(path)

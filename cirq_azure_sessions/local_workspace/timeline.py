@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 
-from cirq_azure_sessions.local_state import (
+from cirq_azure_sessions.local_workspace.state import (
     JobPace,
     JobRecord,
     Ledger,

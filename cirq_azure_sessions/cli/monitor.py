@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cirq_azure_sessions.cli_options import (
+from cirq_azure_sessions.cli.options import (
     Commands,
     WorkspaceOptions,
     show,
@@ -81,7 +81,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @_monitors
 def targets(monitor: Monitor, as_json: bool) -> None:
     """List targets, with availability and queue times."""
-    from cirq_azure_sessions.monitor_tables import as_values, target_table
+    from cirq_azure_sessions.cli.monitor_tables import as_values, target_table
 
     listed = monitor.targets()
     if as_json:
@@ -95,7 +95,7 @@ def targets(monitor: Monitor, as_json: bool) -> None:
 @_monitors
 def quotas(monitor: Monitor, as_json: bool) -> None:
     """List quotas: what of them is used and held."""
-    from cirq_azure_sessions.monitor_tables import as_values, quota_table
+    from cirq_azure_sessions.cli.monitor_tables import as_values, quota_table
 
     listed = monitor.quotas()
     if as_json:
@@ -124,7 +124,7 @@ def list_sessions(monitor: Monitor, wanted: Wanted, as_json: bool) -> None:
 @_monitors
 def show_session(monitor: Monitor, session_id: str, as_json: bool) -> None:
     """Show a session, and how its jobs stand."""
-    from cirq_azure_sessions.monitor_tables import view_as_values
+    from cirq_azure_sessions.cli.monitor_tables import view_as_values
 
     _show_details(view_as_values(monitor.session(session_id)), as_json)
 
@@ -139,7 +139,7 @@ def watch_session(monitor: Monitor, session_id: str, interval: float, as_json: b
 
     The exit code is 1 if it failed or timed out.
     """
-    from cirq_azure_sessions.monitor_tables import view_as_line, view_as_values
+    from cirq_azure_sessions.cli.monitor_tables import view_as_line, view_as_values
 
     for view in monitor.watch(session_id, interval=interval):
         click.echo(json.dumps(view_as_values(view)) if as_json else view_as_line(view))
@@ -189,7 +189,7 @@ def list_jobs(monitor: Monitor, wanted: Wanted, session_id: str | None, as_json:
 @_monitors
 def show_job(monitor: Monitor, job_id: str, as_json: bool) -> None:
     """Show a job: its times, its cost, and why it failed if it did."""
-    from cirq_azure_sessions.monitor_tables import as_values
+    from cirq_azure_sessions.cli.monitor_tables import as_values
 
     _show_details(as_values(monitor.job(job_id)), as_json)
 
@@ -211,9 +211,9 @@ def cancel_jobs(monitor: Monitor, job_ids: Sequence[str], as_json: bool) -> None
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
     """Print the result of a job that this package submitted; wait for it if it still runs."""
     from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace
-    from cirq_azure_sessions.histogram import count_outcomes
+    from cirq_azure_sessions.cli.histogram import count_outcomes
+    from cirq_azure_sessions.cli.tables import histogram_table, results_as_json
     from cirq_azure_sessions.monitor import Monitor
-    from cirq_azure_sessions.tables import histogram_table, results_as_json
 
     connected = workspace.connect()
     with Monitor(AzureWorkspace(connected)) as monitor:
@@ -230,7 +230,7 @@ def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bo
 
 
 def _show_items(items: Sequence[Session | Job], now: float, as_json: bool) -> None:
-    from cirq_azure_sessions.monitor_tables import as_values, item_table
+    from cirq_azure_sessions.cli.monitor_tables import as_values, item_table
 
     if as_json:
         show_json([as_values(item) for item in items])
@@ -239,7 +239,7 @@ def _show_items(items: Sequence[Session | Job], now: float, as_json: bool) -> No
 
 
 def _show_details(values: Mapping[str, Any], as_json: bool) -> None:
-    from cirq_azure_sessions.monitor_tables import detail_table
+    from cirq_azure_sessions.cli.monitor_tables import detail_table
 
     if as_json:
         show_json(values)

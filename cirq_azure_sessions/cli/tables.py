@@ -13,11 +13,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cirq_azure_sessions.histogram import Histogram, count_outcomes
-from cirq_azure_sessions.table_style import new_table
+from cirq_azure_sessions.cli.histogram import Histogram, count_outcomes
+from cirq_azure_sessions.cli.table_style import new_table
 
 if TYPE_CHECKING:
-    from cirq_azure_sessions.demo import Agreement, Demo, Lifeline
+    from cirq_azure_sessions.cli.demo import Agreement, Demo, Lifeline
 
 __all__ = [
     "agreement_table",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cirq
 
-from cirq_azure_sessions.openqasm import read_openqasm
+from cirq_azure_sessions.cli.openqasm import read_openqasm
 
 __all__ = ["parse_circuit", "read_circuit"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
+from cirq_azure_sessions.cli.table_style import new_table
 from cirq_azure_sessions.model import Cost, Job, Quota, Session, TargetStatus
 from cirq_azure_sessions.monitor import SessionView
-from cirq_azure_sessions.table_style import new_table
 
 __all__ = [
     "as_values",

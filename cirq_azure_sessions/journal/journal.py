@@ -24,17 +24,17 @@ from typing import Any
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError
-from cirq_azure_sessions.group_commit import GroupCommit
-from cirq_azure_sessions.journal_entry import (
+from cirq_azure_sessions.journal.entry import (
     EntryState,
     JournalEntry,
     JournalSession,
     Place,
     columns_of,
 )
-from cirq_azure_sessions.journal_file import JournalFile
+from cirq_azure_sessions.journal.file import JournalFile
+from cirq_azure_sessions.journal.group_commit import GroupCommit
+from cirq_azure_sessions.journal.run_lock import RunLock
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
-from cirq_azure_sessions.run_lock import RunLock
 
 __all__ = ["Journal", "open_journal"]
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.lane import Lane
-from cirq_azure_sessions.local_live_timeline import REAL_TIME, LiveTimeline
-from cirq_azure_sessions.local_samplers import (
+from cirq_azure_sessions.local_workspace.live_timeline import REAL_TIME, LiveTimeline
+from cirq_azure_sessions.local_workspace.samplers import (
     BUILT_IN_TARGETS,
     Machine,
     SamplerFactory,
     check_installed,
     local_machines,
 )
-from cirq_azure_sessions.local_state import (
+from cirq_azure_sessions.local_workspace.state import (
     JobDetails,
     JobPace,
     JobRecord,
@@ -31,7 +31,7 @@ from cirq_azure_sessions.local_state import (
     ProgramError,
     SessionRecord,
 )
-from cirq_azure_sessions.local_timeline import Timeline
+from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import (
     Cost,
     Job,

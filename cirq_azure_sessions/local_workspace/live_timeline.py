@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar, overload
 
 from cirq_azure_sessions.clock import Clock, SystemClock, within
-from cirq_azure_sessions.local_state import JobRecord, Ledger, SessionRecord
-from cirq_azure_sessions.local_timeline import Timeline
+from cirq_azure_sessions.local_workspace.state import JobRecord, Ledger, SessionRecord
+from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import JobStatus
 
 __all__ = ["REAL_TIME", "LiveTimeline"]

@@ -1,0 +1,17 @@
+"""The command `cirq-azure-sessions`: the only room that prints.
+
+commands        run circuits, the emulator, the demonstration
+monitor         what a workspace holds: targets, quotas, sessions, jobs
+options         options that commands share, and how a command fails
+circuit_file    a circuit from a file
+openqasm        circuits in OpenQASM 2
+demo            what the demonstration does, without a word printed
+histogram       the outcomes of a result, counted
+tables          results, sweeps and the demonstration as tables
+monitor_tables  sessions, jobs, targets and quotas as tables
+table_style     what all tables have in common
+"""
+
+from cirq_azure_sessions.cli.commands import main
+
+__all__ = ["main"]

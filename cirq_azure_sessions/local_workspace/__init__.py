@@ -1,0 +1,13 @@
+"""The port in memory: sessions, jobs and timeouts, run by Cirq's own simulators.
+
+workspace      the verbs
+state          what the workspace holds: sessions and jobs
+timeline       when what happens: idle timeouts, paces, queues
+live_timeline  the timeline as the clock moves
+samplers       the samplers behind `local.*` targets
+"""
+
+from cirq_azure_sessions.local_workspace.state import JobDetails, JobPace, ProgramError
+from cirq_azure_sessions.local_workspace.workspace import Backend, LocalWorkspace
+
+__all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
