@@ -49,7 +49,18 @@ __all__ = [
 
 
 class AzureSessionsError(Exception):
-    """The root of every error that this package raises on its own account."""
+    """The root of every error that this package raises on its own account.
+
+    Attributes:
+        retry_after: Seconds that the service asks to wait, or None if it does not say.
+    """
+
+    retry_after: float | None = None
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the service may do later what it did not do now."""
+        return False
 
     # Keyword-only attributes do not survive the default pickling of exceptions, and executors that
     # run work in other processes send their errors home pickled.
@@ -81,9 +92,17 @@ class SessionNotAvailable(AzureSessionsError):
         session_id: The session meant, or None where none was opened.
     """
 
-    def __init__(self, message: str, *, session_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, session_id: str | None = None, may_pass: bool = False
+    ) -> None:
         super().__init__(message)
         self.session_id = session_id
+        self._may_pass = may_pass
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether no session could be opened for lack of an answer, or because of too many."""
+        return self._may_pass
 
 
 class JobError(AzureSessionsError):
@@ -179,7 +198,6 @@ class ServiceError(AzureSessionsError):
     Attributes:
         status_code: The HTTP status, or None where no answer came.
         code: The service's error code, such as `InvalidJobDefinition`; empty if it gave none.
-        retry_after: Seconds that the service asks to wait, or None if it does not say.
     """
 
     def __init__(
@@ -204,6 +222,11 @@ class ServiceError(AzureSessionsError):
     def is_throttled(self) -> bool:
         """Whether the service asks for fewer requests or fewer jobs."""
         return self.status_code == 429
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether no answer came, or one that only asks for time."""
+        return self.is_ambiguous or self.is_throttled
 
     @property
     def is_missing(self) -> bool:

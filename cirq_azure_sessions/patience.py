@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.errors import AzureSessionsError
 
 __all__ = ["PATIENCE", "backoff", "insist"]
 
@@ -37,15 +37,14 @@ async def insist(clock: Clock, ask: Callable[[], Awaitable[T]], *, patience: flo
             for time.
 
     Raises:
-        ServiceError: If the service refuses, or patience has run out.
+        AzureSessionsError: If the service refuses, or patience has run out.
     """
     deadline = clock.monotonic() + patience
     for attempt in itertools.count(1):
         try:
             return await ask()
-        except ServiceError as error:
-            may_pass = error.is_ambiguous or error.is_throttled
-            if not may_pass or clock.monotonic() >= deadline:
+        except AzureSessionsError as error:
+            if not error.may_pass or clock.monotonic() >= deadline:
                 raise
             pause = error.retry_after or backoff(attempt)
             logger.info("%s Asking again in %.2g s.", error, pause)

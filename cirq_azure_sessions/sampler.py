@@ -25,7 +25,7 @@ from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool
-from cirq_azure_sessions.sweep import JobLabels, Sweep
+from cirq_azure_sessions.sweep import JobLabels, Sweep, not_over
 
 __all__ = ["AzureSessionSampler"]
 
@@ -263,11 +263,14 @@ class AzureSessionSampler(cirq.Sampler):
 
         Raises:
             JobError: If the job failed or was cancelled, or the workspace does not know it.
+            JobTimeout: If it was not over within `timeout`.
             ResultFormatError: If the job was not submitted by this package.
         """
-        job, output = self._pool.loop.run(
-            within(self._pool.clock, self._timeout, self._runner.fetch(job_id))
-        )
+        fetching = within(self._pool.clock, self._timeout, self._runner.fetch(job_id))
+        try:
+            job, output = self._pool.loop.run(fetching)
+        except TimeoutError:
+            raise not_over(job_id, self._timeout or 0.0) from None
         results = self._format.decode(output, self._format.read_layout(job.metadata))
         return results[0].with_job(job)
 

@@ -23,7 +23,7 @@ from cirq_azure_sessions.jobs import Delivery, JobBatch
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.result import AzureResult
 
-__all__ = ["JobLabels", "Sweep"]
+__all__ = ["JobLabels", "Sweep", "not_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +129,7 @@ class Sweep:
     def time_out(self, done: Sequence[object], running: dict[int, str], timeout: float) -> None:
         """Notes a failure for every point that is not done, because the call's time ran out."""
         for index, job_id in running.items():
-            error = JobTimeout(
-                f"Job {job_id} was not over after {timeout:g} s; it may still be running: "
-                f"get_result({job_id!r}) brings its result later.",
-                job_id=job_id,
-                status="Waiting",
-            )
+            error = not_over(job_id, timeout)
             for point in self._translation.job(index).points:
                 self.failures.setdefault(point, error)
         for point, result in enumerate(done):
@@ -166,6 +161,16 @@ class Sweep:
         if len(parts) == self._jobs_of_point.get(point, 1):
             del self._parts[point]
             yield point, AzureResult.join([parts[number] for number in sorted(parts)])
+
+
+def not_over(job_id: str, timeout: float) -> JobTimeout:
+    """What to tell of a job whose end did not come in time."""
+    return JobTimeout(
+        f"Job {job_id} was not over after {timeout:g} s; it may still be running: "
+        f"get_result({job_id!r}) brings its result later.",
+        job_id=job_id,
+        status="Waiting",
+    )
 
 
 def _fingerprint(request: JobRequest, workspace: str) -> str:

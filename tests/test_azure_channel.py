@@ -185,6 +185,23 @@ def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> 
     assert 0.1 <= clock.monotonic() <= 0.2
 
 
+@pytest.mark.parametrize(
+    "value", ["61", "86400", "1e300", format_datetime(datetime.fromtimestamp(1_767_229_200, UTC))]
+)
+def test_a_service_that_asks_for_more_than_a_minute_is_asked_again_after_one(value: str) -> None:
+    clock = ManualClock(1_767_225_600.0)
+    ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
+    assert clock.monotonic() == 60.0
+
+
+def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minutes() -> None:
+    clock = ManualClock()
+    with pytest.raises(ServiceError, match="send fewer requests") as refusal:
+        ask(*[answer({}, 429, Retry_After="86400")] * 9, clock=clock)
+    assert refusal.value.is_throttled
+    assert clock.monotonic() == 300.0
+
+
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 422])
 def test_a_refusal_is_not_asked_again(status: int) -> None:
     clock = ManualClock()

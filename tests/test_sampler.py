@@ -11,6 +11,7 @@ import sympy
 from cirq_azure_sessions import (
     AzureSessionSampler,
     JobFailed,
+    JobTimeout,
     LocalWorkspace,
     ManualClock,
     PoolTimeout,
@@ -281,6 +282,20 @@ def test_when_the_time_runs_out_the_error_is_a_timeout_with_what_came_home():
         assert isinstance(caught.value, PoolTimeout | TimeoutError)
         with pytest.raises(SweepTimeout, match="get_result"):
             list(sampler.stream_sweep(RABI, {"theta": 1.0}, 10))
+        pool.close(cancel=True)
+
+
+def test_a_result_that_is_waited_for_in_vain_is_a_timeout_that_names_the_job():
+    clock = ManualClock()
+    workspace = LocalWorkspace(clock=clock, pace=lambda request: _pace(3600.0))
+    with SessionPool(workspace, clock=clock) as pool:
+        sampler = AzureSessionSampler("local.simulator", pool=pool, timeout=60.0)
+        with pytest.raises(SweepTimeout):
+            sampler.run(RABI, {"theta": 1.0}, 10)
+        (job,) = workspace.jobs()
+        with pytest.raises(JobTimeout, match="not over after 60 s") as caught:
+            sampler.get_result(job.id)
+        assert caught.value.job_id == job.id
         pool.close(cancel=True)
 
 

@@ -38,8 +38,10 @@ T = TypeVar("T")
 _MOST_FAULTS = 5
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 5.0
-# A service that asks for patience is alive; it is believed for longer.
-_MOST_THROTTLES = 50
+# A service that asks for patience is alive, and believed for longer: for so many seconds in all,
+# and for so many at a time, since one that says a day would hold up even the closing of sessions.
+_THROTTLED_SECONDS = 300.0
+_LONGEST_WAIT = 60.0
 
 # The version of the Blob Storage REST API in the recordings.
 _STORAGE_VERSION = "2024-05-04"
@@ -183,6 +185,7 @@ class Channel:
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], repeatable: bool) -> T:
         """Makes attempts until one succeeds or its error is to be raised."""
         errors: Counter[bool] = Counter()
+        began = self._clock.monotonic()
         while True:
             try:
                 return await attempt()
@@ -191,7 +194,8 @@ class Channel:
             except ServiceError as failure:
                 error, may_repeat = failure, repeatable
             errors[error.is_throttled] += 1
-            pause = _pause(error, errors[error.is_throttled]) if may_repeat else None
+            spent = self._clock.monotonic() - began
+            pause = _pause(error, errors[error.is_throttled], spent) if may_repeat else None
             if pause is None:
                 raise error
             logger.debug("%s Trying again in %.2g s.", error, pause)
@@ -213,18 +217,19 @@ class Channel:
         raise failure
 
 
-def _pause(error: ServiceError, number: int) -> float | None:
+def _pause(error: ServiceError, number: int, spent: float) -> float | None:
     """Seconds to wait before a request is repeated, or None if that would not help.
 
     Args:
         error: What became of the last attempt.
         number: How many errors of its kind there were by now.
+        spent: Seconds since the first attempt.
     """
     # 1. It is not a matter of time.
-    if not (error.is_throttled or error.is_ambiguous):
+    if not error.may_pass:
         return None
-    # 2. It has been tried often enough.
-    if number > (_MOST_THROTTLES if error.is_throttled else _MOST_FAULTS):
+    # 2. It has been tried for long enough.
+    if spent >= _THROTTLED_SECONDS if error.is_throttled else number > _MOST_FAULTS:
         return None
     # 3. The service says how long.
     if error.retry_after is not None:
@@ -277,7 +282,10 @@ def _explanation(response: Answer) -> tuple[str, str]:
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """The seconds that the service asks to wait, if it says so in one of its ways."""
+    """The seconds that the service asks to wait, within reason, if it says so in one of its ways.
+
+    More than `_LONGEST_WAIT` is asked for by mistake, or by a clock that differs from ours.
+    """
     try:
         if "Retry-After" in headers:
             seconds = _seconds(headers["Retry-After"], now)
@@ -285,7 +293,7 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
             seconds = float(headers["x-ms-retry-after-ms"]) / 1000
     except (ValueError, LookupError):
         return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _seconds(text: str, now: float) -> float:
