@@ -87,7 +87,7 @@ class PooledSession:
 class Generation:
     """A session of the pool together with what the pool knows about it.
 
-    All but `ready` is read and written with the pool's lock held.
+    All but `ready` is read and written with the lock of the pool's table held.
 
     Attributes:
         target: The target.

@@ -19,7 +19,7 @@ from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.patience import insist
 from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
 
-__all__ = ["JobPace", "JobWatcher"]
+__all__ = ["JobPace", "JobWatcher", "JobWatchers"]
 
 T = TypeVar("T")
 
@@ -236,3 +236,38 @@ class JobWatcher:
     def _forget(self, job_id: str) -> None:
         self._waiting.pop(job_id, None)
         self._since.pop(job_id, None)
+
+
+class JobWatchers:
+    """The watcher of each session whose jobs are waited for, made when needed.
+
+    Lives on the pool's event loop, and needs no lock.
+
+    Args:
+        clock: Where ages are read.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # State: the watchers, by session, and the pace of each target's jobs.
+        self._watchers: dict[str | None, JobWatcher] = {}
+        self._paces: dict[str, JobPace] = {}
+
+    async def wait(self, job: Job, workspace: WorkspacePort) -> Job:
+        """Returns the job once it is over; raises what `JobWatcher.wait` does."""
+        if job.is_final:
+            return job
+        watcher = self._watchers.get(job.session_id)
+        if watcher is None:
+            pace = self._paces.setdefault(job.target, JobPace())
+            watcher = JobWatcher(workspace, job.session_id, self._clock, pace)
+            self._watchers[job.session_id] = watcher
+        try:
+            return await watcher.wait(job)
+        finally:
+            if watcher.is_idle and self._watchers.get(job.session_id) is watcher:
+                del self._watchers[job.session_id]
+
+    async def cancel_all(self) -> None:
+        """Asks the service to cancel every job that is waited for."""
+        await asyncio.gather(*(watcher.cancel_all() for watcher in self._watchers.values()))

@@ -60,6 +60,8 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         # Guards all of the above.
         self._lock = threading.Lock()
+        # Tasks that the loop would otherwise only refer to weakly; touched on the loop alone.
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
@@ -78,6 +80,12 @@ class LoopThread:
                 "call it from another thread, not from an event callback."
             )
         return self.start(work).result()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Starts a task that outlives whoever needed it first; called on the loop itself."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def stop(self) -> None:
         """Cancels what still runs, stops the loop and waits for the thread to end."""

@@ -43,9 +43,12 @@ ARROWS: dict[str, set[str]] = {
     "journal": PORT | {"lane", "shutdown"},
     "generation": PORT,
     "job_watcher": PORT | {"patience"},
+    "session_table": PORT | {"generation"},
+    "session_keeper": PORT
+    | {"event_log", "events", "generation", "journal", "loop_thread", "session_table"},
     "session_pool": PORT
     | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
-    | {"workspace_router"},
+    | {"session_keeper", "session_table", "workspace_router"},
     "job_record": PORT | {"journal"},
     "jobs": PORT
     | {"events", "generation", "job_record", "journal", "limiter", "patience", "session_pool"},

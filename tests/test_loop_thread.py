@@ -81,3 +81,17 @@ def test_waiting_for_the_loop_on_the_loop_is_refused(loop: LoopThread):
 
     with pytest.raises(RuntimeError, match="from another thread"):
         loop.run(wait_for_itself())
+
+
+def test_what_is_spawned_outlives_the_call_that_needed_it(loop: LoopThread):
+    done = threading.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        done.set()
+
+    async def need() -> None:
+        loop.spawn(work())
+
+    loop.run(need())
+    assert done.wait(timeout=10)

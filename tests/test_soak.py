@@ -36,10 +36,12 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.generation import Generation, PooledSession
 from cirq_azure_sessions.job_record import JobRecord
-from cirq_azure_sessions.job_watcher import JobWatcher
+from cirq_azure_sessions.job_watcher import JobWatcher, JobWatchers
 from cirq_azure_sessions.jobs import JobBatch
 from cirq_azure_sessions.local_workspace import ProgramError
+from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.session_table import SessionTable
 from cirq_azure_sessions.sweep import Sweep
 
 TARGET = "ionq.simulator"
@@ -172,10 +174,13 @@ def _sweep(sampler: AzureSessionSampler, draw: random.Random) -> tuple[int, Coun
 
 
 def _sizes(pool: SessionPool) -> dict[str, int]:
-    """How much every collection that the pool keeps holds."""
+    """How much every collection holds that the pool and its parts keep."""
+    kinds = (JobWatchers, LoopThread, SessionTable)
+    parts = [pool, *(part for part in vars(pool).values() if isinstance(part, kinds))]
     return {
         name: len(value)
-        for name, value in vars(pool).items()
+        for part in parts
+        for name, value in vars(part).items()
         if hasattr(value, "__len__") and not isinstance(value, str)
     }
 
