@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -132,6 +133,8 @@ WRONG = {
     "unknown symbol": (["{bell}", "--sweep", "phi=0:1:2"], "no parameter phi"),
     "malformed sweep": (["{rotation}", "--sweep", "theta=0..1"], "theta=0:6.28:50"),
     "empty sweep": (["{rotation}", "--sweep", "theta=0:1:0"], "at least one point"),
+    "sweep to nowhere": (["{rotation}", "--sweep", "theta=nan:1:3"], "finite numbers"),
+    "sweep without end": (["{rotation}", "--sweep", "theta=0:inf:3"], "finite numbers"),
     "sweep given twice": (["{rotation}"] + ["--sweep", "theta=0:1:2"] * 2, "twice"),
     "negative repetitions": (["{bell}", "--repetitions", "-1"], "x>=0"),
     "unknown local target": (["{bell}", "--target", "local.nonsense"], "local.nonsense"),
@@ -160,6 +163,28 @@ def test_wrong_input_gets_one_sentence_and_exit_code_2(
     assert sentence.startswith("Error: ")
     assert told in sentence
     assert "Traceback" not in shown.stderr
+
+
+def test_a_missing_login_is_told_in_one_line() -> None:
+    """In a process of its own, since here pytest takes what the SDK would log to stderr."""
+    workspace = (
+        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/group"
+        "/providers/Microsoft.Quantum/Workspaces/mine"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AZURE_")
+    }
+    command = [sys.executable, "-m", "cirq_azure_sessions", "targets"]
+    done = subprocess.run(
+        [*command, "--resource-id", workspace, "--location", "eastus"],
+        # The one credential that needs neither network nor program to find that it has nothing.
+        env=environment | {"AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (sentence,) = done.stderr.splitlines()
+    assert "run `az login`" in sentence
 
 
 # The emulator

@@ -6,6 +6,7 @@ at once. Exit codes: 0 for success, 1 for a failure at work, 2 for a wrong comma
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Sequence
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     import cirq
 
 __all__ = ["main"]
+
+
+_NOT_NEGATIVE = click.IntRange(min=0)
+_COUNT = click.IntRange(min=1)
+_SECONDS = click.FloatRange(min=0)
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,39 @@ def _parse_sweep(text: str) -> _Range:
         raise click.BadParameter(f"{text!r} is not of the form theta=0:6.28:50.") from None
     if not sweep.name or sweep.count < 1:
         raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
+    if not (math.isfinite(sweep.start) and math.isfinite(sweep.stop)):
+        raise click.BadParameter(f"{text!r} needs finite numbers for START and STOP.")
     return sweep
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cirq-azure-sessions")
 def main() -> None:
-    """Run Cirq circuits on Azure Quantum, in sessions that are kept, reused and reopened."""
+    """Run Cirq circuits on Azure Quantum, in sessions that are kept, reused and reopened.
+
+    On this machine, without an account:
+
+    \b
+      cirq-azure-sessions run bell.qasm
+      cirq-azure-sessions demo
+
+    On an emulated workspace, which the first command serves:
+
+    \b
+      cirq-azure-sessions emulate --port 8080
+      cirq-azure-sessions run bell.qasm --target ionq.simulator \\
+          --emulator http://127.0.0.1:8080
+      cirq-azure-sessions sessions list --emulator http://127.0.0.1:8080
+
+    On Azure, after `az login`:
+
+    \b
+      export AZURE_QUANTUM_WORKSPACE_NAME=my-workspace
+      cirq-azure-sessions targets
+      cirq-azure-sessions run bell.qasm --target ionq.simulator
+
+    The exit code is 0 for success, 1 for a failure at work and 2 for a wrong command.
+    """
 
 
 for _command in (targets, sessions, jobs, quotas):
@@ -72,11 +104,18 @@ for _command in (targets, sessions, jobs, quotas):
 
 @main.command()
 @click.argument("circuit", type=click.Path(exists=True, dir_okay=False))
-@click.option("--target", default="local.simulator", show_default=True, help="Where to run it.")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    default="local.simulator",
+    show_default=True,
+    help="Where to run it.",
+)
 @click.option(
     "--repetitions",
     "-r",
-    type=click.IntRange(min=0),
+    metavar="N",
+    type=_NOT_NEGATIVE,
     default=1000,
     show_default=True,
     help="How often to sample each point.",
@@ -89,7 +128,7 @@ for _command in (targets, sessions, jobs, quotas):
     callback=_parse_sweeps,
     help="Values of a parameter. Repeat it for further parameters: all combinations are sampled.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples every time.")
+@click.option("--seed", metavar="N", type=_NOT_NEGATIVE, help="Draw the same samples every time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
 @takes_workspace
 def run(
@@ -103,7 +142,14 @@ def run(
 ) -> None:
     """Sample the circuit in a file.
 
-    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2.
+    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2. A workspace is
+    needed for targets that are not local.*; with no option the SDK's environment variables name it.
+
+    \b
+      cirq-azure-sessions run bell.qasm --repetitions 500 --seed 1
+      cirq-azure-sessions run rotation.json --sweep theta=0:3.14:20 --json
+      cirq-azure-sessions run bell.qasm --target ionq.simulator \\
+          --connection-string "$(cat connection.txt)"
     """
     from cirq_azure_sessions import AzureSessionSampler
     from cirq_azure_sessions.cli.histogram import count_outcomes
@@ -160,23 +206,49 @@ Stop it with Ctrl-C.
 """
 
 
-_SECONDS = click.FloatRange(min=0)
-_COUNT = click.IntRange(min=1)
-
-
 @main.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-@click.option("--key", default=EMULATOR_KEY, show_default=True, help="What clients sign in with.")
-@click.option("--latency", type=_SECONDS, default=0.0, help="Seconds that every request waits.")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Default: a free one."
+)
+@click.option(
+    "--key",
+    metavar="KEY",
+    default=EMULATOR_KEY,
+    show_default=True,
+    help="What clients sign in with.",
+)
+@click.option(
+    "--latency", metavar="SECONDS", type=_SECONDS, default=0.0, help="What every request waits."
+)
 @click.option("--realistic", is_flag=True, help="Let jobs take as long as Azure's did.")
-@click.option("--job-time", type=_SECONDS, default=0.0, help="Or seconds that every job runs.")
-@click.option("--slots", type=_COUNT, help="How many jobs a target runs at once; others queue.")
-@click.option("--max-concurrent-jobs", type=_COUNT, help="More unfinished jobs are refused.")
-@click.option("--session-timeout", type=_SECONDS, default=600.0, help="Default: 600 seconds.")
+@click.option(
+    "--job-time", metavar="SECONDS", type=_SECONDS, default=0.0, help="Or how long every job runs."
+)
+@click.option(
+    "--slots", metavar="N", type=_COUNT, help="How many jobs a target runs at once; others queue."
+)
+@click.option(
+    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="More unfinished jobs are refused."
+)
+@click.option(
+    "--session-timeout",
+    metavar="SECONDS",
+    type=_SECONDS,
+    default=600.0,
+    show_default=True,
+    help="How long an idle session stays open.",
+)
 @click.option("--store", metavar="PATH", help="Keep programs and results here, not in memory.")
-@click.option("--seed", type=click.IntRange(min=0), help="Make results and times repeat.")
+@click.option("--seed", metavar="N", type=_NOT_NEGATIVE, help="Make results and times repeat.")
 def emulate(port: int, key: str, **options: Any) -> None:
-    """Serve an emulated Azure Quantum workspace until Ctrl-C."""
+    """Serve an emulated Azure Quantum workspace until Ctrl-C.
+
+    It prints how to connect to it, from Python and from a shell.
+
+    \b
+      cirq-azure-sessions emulate --port 8080
+      cirq-azure-sessions emulate --realistic --slots 4
+    """
     from cirq_azure_sessions.emulator import EmulatorServer
 
     try:

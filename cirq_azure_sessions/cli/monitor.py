@@ -26,10 +26,11 @@ __all__ = ["jobs", "quotas", "sessions", "targets"]
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _INTERVAL = click.option(
     "--interval",
+    metavar="SECONDS",
     type=click.FloatRange(min=0.1),
     default=5.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="How long from one look to the next.",
 )
 
 
@@ -54,9 +55,14 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--target", metavar="TARGET", help="On this target; ionq.* means any of IonQ's.")
     @click.option("--status", metavar="STATUS", help="In this status, such as Executing.")
     @click.option("--name", metavar="TEXT", help="Whose name begins so.")
-    @click.option("--hours", type=click.FloatRange(min=0), help="Not older than this.")
+    @click.option("--hours", metavar="N", type=click.FloatRange(min=0), help="Not older than this.")
     @click.option(
-        "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most."
+        "--limit",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=20,
+        show_default=True,
+        help="At most so many.",
     )
     @functools.wraps(command)
     def with_filters(
@@ -80,7 +86,12 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @_AS_JSON
 @_monitors
 def targets(monitor: Monitor, as_json: bool) -> None:
-    """List targets, with availability and queue times."""
+    """List targets, with availability and queue times.
+
+    \b
+      cirq-azure-sessions targets
+      cirq-azure-sessions targets --emulator http://127.0.0.1:8080 --json
+    """
     from cirq_azure_sessions.cli.monitor_tables import as_values, target_table
 
     listed = monitor.targets()
@@ -114,7 +125,12 @@ def sessions() -> None:
 @_AS_JSON
 @_monitors
 def list_sessions(monitor: Monitor, wanted: Wanted, as_json: bool) -> None:
-    """List sessions of the workspace, newest first."""
+    """List sessions of the workspace, newest first.
+
+    \b
+      cirq-azure-sessions sessions list --status Executing
+      cirq-azure-sessions sessions list --target 'ionq.*' --hours 24 --json
+    """
     _show_items(monitor.sessions(wanted), monitor.now, as_json)
 
 
@@ -137,7 +153,10 @@ def show_session(monitor: Monitor, session_id: str, as_json: bool) -> None:
 def watch_session(monitor: Monitor, session_id: str, interval: float, as_json: bool) -> None:
     """Print each change of a session until it is over.
 
-    The exit code is 1 if it failed or timed out.
+    The exit code is 1 if it failed or timed out. Ctrl-C ends the watching, not the session.
+
+    \b
+      cirq-azure-sessions sessions watch 1f3c... --interval 30
     """
     from cirq_azure_sessions.cli.monitor_tables import view_as_line, view_as_values
 
@@ -154,6 +173,9 @@ def wait_for_session(monitor: Monitor, session_id: str, interval: float) -> None
     """Return when a session is over.
 
     The exit code is 1 if it failed or timed out.
+
+    \b
+      cirq-azure-sessions sessions wait 1f3c... && echo all done
     """
     *_, view = monitor.watch(session_id, interval=interval)
     _exit_as(view)
@@ -179,7 +201,11 @@ def jobs() -> None:
 @_AS_JSON
 @_monitors
 def list_jobs(monitor: Monitor, wanted: Wanted, session_id: str | None, as_json: bool) -> None:
-    """List jobs of the workspace, newest first."""
+    """List jobs of the workspace, newest first.
+
+    \b
+      cirq-azure-sessions jobs list --session 1f3c... --status Failed
+    """
     _show_items(monitor.jobs(wanted, session_id=session_id), monitor.now, as_json)
 
 
@@ -209,7 +235,14 @@ def cancel_jobs(monitor: Monitor, job_ids: Sequence[str], as_json: bool) -> None
 @_AS_JSON
 @takes_workspace
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
-    """Print the result of a job that this package submitted; wait for it if it still runs."""
+    """Print the result of a job, once it is over.
+
+    Of a job that this package submitted the outcomes are counted; --raw takes any client's job.
+
+    \b
+      cirq-azure-sessions jobs result 9ab2...
+      cirq-azure-sessions jobs result 9ab2... --raw > output.json
+    """
     from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace
     from cirq_azure_sessions.cli.histogram import count_outcomes
     from cirq_azure_sessions.cli.tables import histogram_table, results_as_json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ class WorkspaceOptions:
         """The SDK's workspace."""
         from cirq_azure_sessions.azure_workspace import connect
 
+        # Without a login the SDK warns at length, and the error below says it in one sentence.
+        logging.getLogger("azure").addHandler(logging.NullHandler())
         try:
             return connect(
                 self.resource_id,
