@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import cirq
 import numpy as np
 import pytest
 
@@ -101,7 +102,7 @@ def test_the_bits_of_each_shot_belong_together() -> None:
         ("quantinuum.sim.h2-1sc", True),
         ("quantinuum.sim.h1-1sc-preview", True),
         ("quantinuum.sim.h1-1e-preview", False),
-        ("quantinuum.qpu.helios-1", False),
+        ("quantinuum.qpu.h2-2", False),
         ("rigetti.sim.qvm", True),
         ("rigetti.qpu.cepheus-1-36q", False),
         ("echo-quantinuum", True),
@@ -111,6 +112,21 @@ def test_hardware_and_its_emulators_are_noisy_and_simulators_are_not(
     target: str, is_silent: bool
 ) -> None:
     assert programs.noise.target_noise(target).is_silent == is_silent
+
+
+@pytest.mark.parametrize(
+    ("target", "published"),
+    [("quantinuum.qpu.h2-1", (2.5e-5, 1.57e-3)), ("rigetti.qpu.cepheus-1-36q", (1e-3, 5e-3))],
+)
+def test_the_noise_of_hardware_leaves_gates_with_the_published_infidelities(
+    target: str, published: tuple[float, float]
+) -> None:
+    model = programs.noise.target_noise(target)
+    for size, infidelity in enumerate(published, start=1):
+        channel = cirq.depolarize(model.gate_error(size), n_qubits=size)
+        dimension = 2**size
+        fidelity = (dimension * cirq.entanglement_fidelity(channel) + 1) / (dimension + 1)
+        assert 1 - fidelity == pytest.approx(infidelity)
 
 
 def echo(payload: bytes, **fields: str) -> bytes:

@@ -1,5 +1,8 @@
 """The noise of the emulated machines: one small model, and its rates for each class of hardware.
 
+Rates are what the makers have published, with source and date beside them; what nobody has
+published is a stand-in, and says so.
+
 After every gate, with some probability, a random Pauli error other than the identity hits the
 qubits of the gate; a bit read out of a qubit is flipped with some other probability. Idling,
 leakage, crosstalk and coherent errors are not modelled.
@@ -60,10 +63,30 @@ _IONQ_MODELS = {
     "forte-enterprise-1": _ionq(0.000267, 0.00495),
 }
 
+
+def _infidelities(one_qubit: float, two_qubit: float, readout: float) -> NoiseModel:
+    """The rates that leave gates with these average infidelities.
+
+    An error of probability p, depolarizing in dimension d, costs p d / (d + 1) of the average
+    fidelity (Nielsen, Phys. Lett. A 303, 249).
+    """
+    return NoiseModel(one_qubit * 3 / 2, two_qubit * 5 / 4, (readout, readout))
+
+
+# No machine publishes how it reads out here: a stand-in of the size that transmons show.
+_TRANSMON_READOUT = 3e-2
+
 # The first pattern that fits a target counts, and a target that none fits is free of noise.
-# IonQ: the rates above, and the state preparation and measurement errors of Azure's page on the
-# provider. Quantinuum: H1 from the parameters in Azure's page; H2 and Helios from the
-# infidelities that Quantinuum publishes. Rigetti: the medians that it publishes for Ankaa-3.
+#
+# IonQ: the rates above, and the errors of preparation and measurement on Azure's page on the
+# provider (learn.microsoft.com/azure/quantum/provider-ionq, 2025).
+# Quantinuum H1: the parameters of its emulator, p1, p2 and p_meas, on Azure's page on the provider
+# (learn.microsoft.com/azure/quantum/provider-quantinuum, 2024).
+# Quantinuum H2: one-qubit gates and readout from Moses et al., arXiv:2305.03828 (2023), two-qubit
+# gates from DeCross et al., arXiv:2406.02501 (2024).
+# Rigetti: the medians of two-qubit gates in its announcements of Ankaa-3 (December 2024, iSWAP) and
+# of the 36 qubits that became Cepheus-1 (July 2025). One-qubit gates are a stand-in, as is readout.
+# QCI: nothing is published for these targets; all of it is a stand-in.
 _TARGETS: tuple[tuple[str, NoiseModel], ...] = (
     ("ionq.qpu.aria-2*", _ionq(0.000657, 0.01856, 0.0039)),
     ("ionq.qpu.aria*", _ionq(0.0005, 0.0133, 0.0039)),
@@ -71,11 +94,11 @@ _TARGETS: tuple[tuple[str, NoiseModel], ...] = (
     ("quantinuum.*.*sc", NOISELESS),
     ("quantinuum.*.*sc-preview", NOISELESS),
     ("quantinuum.*.h1-*", NoiseModel(4e-5, 3e-3, (3e-3, 3e-3))),
-    ("quantinuum.*.h2-*", NoiseModel(3e-5, 1.5e-3, (1.5e-3, 1.5e-3))),
-    ("quantinuum.*.helios-*", NoiseModel(2.5e-5, 7.9e-4, (4.8e-4, 4.8e-4))),
-    ("rigetti.qpu.*", NoiseModel(1e-3, 1e-2, (3e-2, 3e-2))),
-    ("qci.machine*", NoiseModel(1e-3, 1e-2, (3e-2, 3e-2))),
-    ("qci.simulator.noisy", NoiseModel(1e-3, 1e-2, (3e-2, 3e-2))),
+    ("quantinuum.*.h2-*", _infidelities(2.5e-5, 1.57e-3, 1.6e-3)),
+    ("rigetti.qpu.cepheus*", _infidelities(1e-3, 5e-3, _TRANSMON_READOUT)),
+    ("rigetti.qpu.*", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
+    ("qci.machine*", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
+    ("qci.simulator.noisy", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
 )
 
 
