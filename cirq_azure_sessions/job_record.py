@@ -6,7 +6,13 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from cirq_azure_sessions.errors import JobCancelled, JobError, JobFailed, ServiceError
+from cirq_azure_sessions.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    ResultNotAvailable,
+    ServiceError,
+)
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import EntryState, JournalEntry, Place
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
@@ -94,15 +100,13 @@ class JobRecord:
 
     def failed(self, error: Exception) -> None:
         """There is no result; the next same request has another try at it."""
-        if self._journal and self._entry and isinstance(error, JobError):
+        if self._journal is None or self._entry is None:
+            return
+        if self.job is not None and self.job.status.has_result:
+            self._journal.unavailable(self._entry, self.job, error)
+        elif isinstance(error, JobError) and not isinstance(error, ResultNotAvailable):
             self._journal.ended_without_result(self._entry, _end(error), self.job)
         else:
-            self.give_back()
-
-    def unreadable(self) -> None:
-        """The output makes no sense; the next same request fetches it again."""
-        if self._journal and self._entry:
-            self._journal.unreadable(self._entry)
             self.give_back()
 
     def give_back(self) -> None:

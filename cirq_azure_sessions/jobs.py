@@ -235,11 +235,12 @@ class JobRunner:
             if record.output is None:
                 await self._bring_home(errand)
         except Exception as error:
-            record.failed(error)
+            failure = _named(error, record)
+            record.failed(failure)
             if record.job is None and _concerns_all(error):
                 batch.stopped_by = batch.stopped_by or error
             batch.on_change("failed")
-            return Delivery(index, record, _named(error, record))
+            return Delivery(index, record, failure)
         except BaseException:
             record.give_back()
             raise

@@ -110,7 +110,7 @@ class Sweep:
             try:
                 results = self._read(delivery.record, job_input.layout)
             except AzureSessionsError as decoding_error:
-                delivery.record.unreadable()
+                delivery.record.failed(decoding_error)
                 error = decoding_error
         if error is not None:
             self.failures.update(dict.fromkeys(job_input.points, error))

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions import Journal, JournalError, ManualClock
+from cirq_azure_sessions import Journal, JournalError, ManualClock, ResultFormatError
 from cirq_azure_sessions.journal.entry import EntryState, JournalEntry
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, SessionRequest
 
@@ -172,17 +172,32 @@ def test_a_claim_whose_caller_has_gone_is_given_back(path: Path):
         assert claim(journal, "bell", "b").occurrence == 1
 
 
-def test_an_output_that_cannot_be_read_is_fetched_again_by_the_next_run(path: Path):
+def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_next_run(path: Path):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
         finish(journal, entry, b"\x00")
-        journal.unreadable(entry)
+        journal.unavailable(entry, job_of(entry), ResultFormatError("It makes no sense."))
+        journal.flush()
+        (told,) = journal.entries()
+        assert (told.state, told.status, told.output) == ("unavailable", "Succeeded", b"\x00")
+        assert (told.code, told.message) == ("ResultFormatError", "It makes no sense.")
     with Journal(path) as journal:
         again = claim(journal, "bell", "b")
+        assert again.job_id == "a"
         assert again.is_accepted
-        assert again.output is None
+        assert not again.is_finished
         finish(journal, again)
-        assert next(journal.entries()).output == OUTPUT
+        (told,) = journal.entries()
+        assert (told.state, told.output, told.code) == ("finished", OUTPUT, "")
+
+
+def test_an_error_of_somebody_else_is_named_and_not_quoted(path: Path):
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        journal.unavailable(entry, job_of(entry), KeyError("who knows what"))
+        journal.flush()
+        (told,) = journal.entries()
+    assert (told.code, told.message) == ("KeyError", "")
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
@@ -346,6 +361,7 @@ def test_entries_and_exports_tell_all_and_the_summary_counts(path: Path):
             "failed": 0,
             "cancelled": 0,
             "lost": 0,
+            "unavailable": 0,
             "sessions_open": 0,
         }
         first, second, third = map(json.loads, journal.export())
@@ -360,9 +376,28 @@ def test_entries_and_exports_tell_all_and_the_summary_counts(path: Path):
     assert [one["job_id"] for one in (first, second, third)] == ["a", "b", "c"]
 
 
+def test_runs_are_told_with_their_ends_also_those_that_were_killed(path: Path):
+    script = """
+        import os, signal, sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        claim(Journal(sys.argv[1]), "bell", "a")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_python(script, str(path))
+    with Journal(path, clock=ManualClock(start=100.0)) as second:
+        assert [run.ended for run in second.runs()] == [100.0]
+        claim(second, "bell", "b")
+        with Journal(path) as third:
+            killed, alive = third.runs()
+    assert killed.pid != alive.pid == os.getpid()
+    assert (killed.ended, alive.started, alive.ended) == (100.0, 100.0, None)
+
+
 def test_reading_does_not_begin_a_run(path: Path):
     with Journal(path) as journal:
-        assert list(journal.entries()) == list(journal.sessions()) == list(journal.export()) == []
+        for reading in (journal.entries, journal.sessions, journal.runs, journal.export):
+            assert list(reading()) == []
         assert list(path.parent.glob("*-run-*")) == []
 
 

@@ -417,7 +417,37 @@ def test_a_result_that_makes_no_sense_is_fetched_again_and_not_paid_again(
     with pytest.raises(SweepError) as caught:
         sweep(server, journal=path)
     assert {type(error) for error in caught.value.failures.values()} == {ResultFormatError}
+    with Journal(path) as journal:
+        assert journal.summary()["unavailable"] == 1
     sweep(server, journal=path)
+    assert len(jobs_of(server)) == len(POINTS)
+
+
+def test_a_result_that_is_missing_is_told_by_the_journal_and_at_once_by_every_run(
+    server: EmulatorServer, path: Path
+):
+    server.faults.add("download", status=404, times=1)
+    with pytest.raises(SweepError) as caught:
+        sweep(server, journal=path)
+    (missing,) = caught.value.failures.values()
+    assert isinstance(missing, ResultNotAvailable)
+    for _ in range(2):
+        with Journal(path) as journal:
+            (told,) = [entry for entry in journal.entries() if entry.state == "unavailable"]
+        assert (told.job_id, told.status, told.code) == (
+            missing.job_id,
+            "Succeeded",
+            "ResultNotAvailable",
+        )
+        assert "its result is missing" in told.message
+        server.faults.add("download", status=404, times=1)
+        requests = server.requests.total
+        with pytest.raises(SweepError) as caught:
+            sweep(server, journal=path)
+        assert [error.job_id for error in caught.value.failures.values()] == [missing.job_id]
+        # The job, a signature, the result that is not there, and nothing else.
+        assert server.requests.total <= requests + 4
+    assert None not in sweep(server, journal=path)
     assert len(jobs_of(server)) == len(POINTS)
 
 

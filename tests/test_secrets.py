@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import traceback
@@ -103,6 +104,9 @@ TROUBLE: dict[str, Callable[[EmulatorServer], None]] = {
     ),
     "answers that quote": lambda server: server.faults.garble("poll", LEAK, times=None),
     "results that quote": lambda server: server.faults.garble("download", LEAK, times=None),
+    "good results that quote": lambda server: server.faults.garble(
+        "download", json.dumps({"histogram": {"0": 1.0}, "log": f"Read {LEAK}."}), times=None
+    ),
     "jobs that quote": lambda server: server.faults.fail_job(
         code="InvalidInputData", message=f"Cannot read {LEAK}.", times=None
     ),
@@ -135,9 +139,7 @@ def test_no_secret_is_said_or_written(
     secrets = workspace.secrets | {"THE%2BSIGNATURE", "THE+SIGNATURE"}
     secrets |= {quote(secret, safe="") for secret in secrets}
     assert {secret for secret in secrets if secret in text} == set()
-    if trouble != "results that quote":
-        # A result is the user's own data: the journal keeps it as it came.
-        assert {secret for secret in secrets if secret in files} == set()
+    assert {secret for secret in secrets if secret in files} == set()
     assert re.findall(r"sig=(?!REDACTED|\.\.\.)", text) == []
     assert "gateset" not in text
     assert "gateset" not in files

@@ -30,6 +30,7 @@ from cirq_azure_sessions.model import (
     SessionStatus,
     TargetStatus,
 )
+from cirq_azure_sessions.redaction import redacted
 
 __all__ = [
     "job_document",
@@ -46,7 +47,6 @@ __all__ = [
 T = TypeVar("T")
 
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
-_SIGNATURE = re.compile(r"\bsig=[^&\s\"'<>]+")
 _LONGEST_MESSAGE = 500
 
 
@@ -82,7 +82,7 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
         creation_time=read_time(document.get("creationTime")),
         begin_time=read_time(document.get("beginExecutionTime")),
         end_time=read_time(document.get("endExecutionTime")),
-        error_code=error.get("code") or "",
+        error_code=without_secrets(error.get("code") or ""),
         error_message=without_secrets(error.get("message") or ""),
         cost=_read_cost(document.get("costEstimate")),
         handle=_JobHandle(workspace, document),
@@ -180,8 +180,8 @@ def read_time(text: str | None) -> float | None:
 
 
 def without_secrets(text: str) -> str:
-    """The service's words with the queries of URLs left out, cut to a length fit for an error."""
-    text = _SIGNATURE.sub("sig=...", _URL_QUERY.sub(r"\1", text))
+    """The service's words without secrets and queries of URLs, cut to a length fit for an error."""
+    text = redacted(_URL_QUERY.sub(r"\1", text))
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cirq_azure_sessions.model import Cost, Job, JobStatus
 
-__all__ = ["EntryState", "JournalEntry", "JournalSession", "Place", "columns_of"]
+__all__ = ["EntryState", "JournalEntry", "JournalRun", "JournalSession", "Place", "columns_of"]
 
 # The n-th request with a fingerprint.
 Place = tuple[str, int]
@@ -26,6 +26,7 @@ class EntryState(enum.StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
+    UNAVAILABLE = "unavailable"
 
     @property
     def is_without_result(self) -> bool:
@@ -45,7 +46,8 @@ class JournalEntry:
         metadata: What was sent as the job's metadata; how to read its output is among it.
         state: How far it is.
         status: The service's word for it, once it is over.
-        code, message: The service's reason for a failure.
+        code, message: The service's reason for a failure; the error, where the job succeeded and
+            its result could not be had.
         output: The result's bytes, once it is finished.
         written, changed: When its row was made and last changed.
         is_new: Whether the claim that returned it has just made it; the service then cannot know
@@ -89,8 +91,8 @@ class JournalEntry:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the service has confirmed the job, and its end is not known yet."""
-        return self.state is EntryState.ACCEPTED
+        """Whether the service has confirmed the job, and its result may still come."""
+        return self.state in (EntryState.ACCEPTED, EntryState.UNAVAILABLE)
 
     @property
     def is_finished(self) -> bool:
@@ -124,10 +126,29 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalRun:
+    """One run in a journal: what one opening of it has written.
+
+    Attributes:
+        host, pid: Where it ran, and the id of its process there.
+        started: When it first wrote.
+        ended: When it was closed or found dead; None while it is alive.
+    """
+
+    id: int
+    host: str
+    pid: int
+    started: float
+    ended: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSession:
     """One session in a journal.
 
     Attributes:
+        workspace: The identity of its workspace.
+        run: The id of the run that opened it, or took it over to close it.
         opened: When the pool was about to open it; 0 if that is not known.
         closed: When it was seen to be over; None if it may be open.
     """
@@ -137,6 +158,8 @@ class JournalSession:
     name: str
     opened: float = 0.0
     closed: float | None = None
+    workspace: str = field(default="", repr=False)
+    run: int = 0
 
 
 def columns_of(job: Job) -> dict[str, Any]:

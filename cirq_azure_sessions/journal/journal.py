@@ -4,7 +4,8 @@ A job is written down before the first request that could cost anything, so a ru
 any instant leaves word of every job that the service may have. The next run asks for the same
 things in the same order, is handed the same jobs, and submits only what never was.
 
-Programs are not in the file, only hashes of what was asked for; nor is any SAS token or key.
+Programs are not in the file, only hashes of what was asked for; nor is any SAS signature or key,
+also where a result quotes one.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from typing import Any
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.errors import JournalError
+from cirq_azure_sessions.errors import AzureSessionsError, JournalError
 from cirq_azure_sessions.journal.entry import (
     EntryState,
     JournalEntry,
+    JournalRun,
     JournalSession,
     Place,
     columns_of,
@@ -35,6 +37,7 @@ from cirq_azure_sessions.journal.file import JournalFile
 from cirq_azure_sessions.journal.group_commit import GroupCommit
 from cirq_azure_sessions.journal.run_lock import RunLock
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
+from cirq_azure_sessions.redaction import redacted_bytes
 
 __all__ = ["Journal", "open_journal"]
 
@@ -141,20 +144,27 @@ class Journal:
         """
 
         def work(file: sqlite3.Connection) -> None:
-            file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
+            kept = redacted_bytes(output)
+            file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, kept))
             self._update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 
         with suppress(JournalError):
             await self._commits.write(work)
 
-    def unreadable(self, entry: JournalEntry) -> None:
-        """The output makes no sense, and is fetched again when it is next asked for."""
+    def unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
+        """The job succeeded, and its output is missing, refused or makes no sense.
+
+        It has been paid for: the next same request asks for the output again, and is not sent.
+        """
+        # Of other errors than ours nobody knows what they quote.
+        words = str(error) if isinstance(error, AzureSessionsError) else ""
+        described = columns_of(job) | {"code": type(error).__name__, "message": words}
 
         def work(file: sqlite3.Connection) -> None:
-            file.execute("DELETE FROM outputs WHERE job = ?", (entry.number,))
-            self._update(file, entry, state=EntryState.ACCEPTED)
+            self._update(file, entry, state=EntryState.UNAVAILABLE, **described)
 
         self._commits.post(work)
+        self.give_back([entry.place])
 
     def ended_without_result(
         self, entry: JournalEntry, state: EntryState, job: Job | None = None
@@ -223,6 +233,17 @@ class Journal:
         with self._reading() as file:
             for row in file.execute(f"{_SELECT_JOBS} ORDER BY number"):
                 yield JournalEntry.read(row)
+
+    def runs(self) -> Iterator[JournalRun]:
+        """All runs, oldest first. Those whose processes have died are over by the time of reading.
+
+        Raises:
+            JournalError: If the file cannot be read, or a dead run cannot be ended.
+        """
+        self._commits.then(self._end_dead_runs)
+        with self._reading() as file:
+            for row in file.execute("SELECT id, host, pid, started, ended FROM runs ORDER BY id"):
+                yield JournalRun(*row)
 
     def sessions(self) -> Iterator[JournalSession]:
         """All sessions that pools opened, oldest first.
@@ -312,14 +333,18 @@ class Journal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction of this journal's run, which it begins if it is the first."""
-        if self._closed:
-            raise JournalError(f"The journal {self._path} is closed: open a new one to go on.")
-        file = self._file = self._file or JournalFile(self._path)
+        file = self._open_file()
         if self._run is None:
             self._run = self._begin(file)
         with file.transaction() as connection:
             self._note_dead_runs(connection)
             yield connection
+
+    def _open_file(self) -> JournalFile:
+        if self._closed:
+            raise JournalError(f"The journal {self._path} is closed: open a new one to go on.")
+        file = self._file = self._file or JournalFile(self._path)
+        return file
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -333,6 +358,10 @@ class Journal:
     def _run_id(self) -> int:
         assert self._run is not None, "asked for within a transaction"
         return self._run.id
+
+    def _end_dead_runs(self) -> None:
+        with self._open_file().transaction() as connection:
+            self._note_dead_runs(connection)
 
     def _begin(self, file: JournalFile) -> _Run:
         row = (platform.node(), os.getpid(), self._clock.time())
@@ -357,9 +386,8 @@ class Journal:
 
     def _note_dead_runs(self, file: sqlite3.Connection) -> None:
         """Ends the runs whose processes did not. Transactions take turns, as `RunLock` asks."""
-        others = file.execute(
-            "SELECT id FROM runs WHERE ended IS NULL AND id <> ?", (self._run_id,)
-        )
+        own = None if self._run is None else self._run.id
+        others = file.execute("SELECT id FROM runs WHERE ended IS NULL AND id IS NOT ?", (own,))
         for (run_id,) in others.fetchall():
             if not RunLock.is_held(self._lock_path(run_id)):
                 self._end(file, run_id)
@@ -481,4 +509,4 @@ _INSERT_JOB = """
         :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
     RETURNING number, occurrence
 """
-_SELECT_SESSIONS = "SELECT id, target, name, opened, closed FROM sessions"
+_SELECT_SESSIONS = "SELECT id, target, name, opened, closed, workspace, run FROM sessions"
