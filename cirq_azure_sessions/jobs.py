@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,17 +19,14 @@ from typing import Any
 
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
-    JobCancelled,
-    JobError,
-    JobFailed,
     JournalError,
     PoolClosed,
-    ResultNotAvailable,
     ServiceError,
     SessionNotAvailable,
 )
 from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
+from cirq_azure_sessions.job_errors import check_succeeded, out_of_reach, unknown_job
 from cirq_azure_sessions.job_record import JobRecord, find_job
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import Place
@@ -70,6 +68,7 @@ class JobBatch:
     Attributes:
         requests: The jobs, made when their turn comes.
         size: How many they are.
+        id: Names the call in events.
         accepted: How many jobs the service has accepted.
         running: The id of each job that is not over and that the service has, or may have since
             its answer is still to come, by its index.
@@ -83,6 +82,7 @@ class JobBatch:
 
     requests: Iterable[JobRequest]
     size: int
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
     accepted: int = 0
     running: dict[int, str] = field(default_factory=dict)
     home: list[str] = field(default_factory=list)
@@ -212,16 +212,12 @@ class JobRunner:
         workspace = self._pool.workspace_for(self._target)
         job = await find_job(job_id, workspace)
         if job is None:
-            raise JobError(
-                f"This workspace has no job {job_id}: check the id and the workspace.",
-                job_id=job_id,
-                status="Missing",
-            )
+            raise unknown_job(job_id)
         try:
             job = await self._pool.watch(job, workspace)
             return job, await self._fetch_output(job, workspace)
         except ServiceError as error:
-            raise _out_of_reach(job, error) from error
+            raise out_of_reach(job, error) from error
 
     async def _deliver(
         self, index: int, request: JobRequest, batch: JobBatch, workspace: WorkspacePort
@@ -268,7 +264,7 @@ class JobRunner:
         await record.finished(job, await self._fetch_output(job, workspace, errand.stored))
 
     async def _fetch_output(self, job: Job, workspace: WorkspacePort, stored: Any = None) -> Any:
-        _raise_unless_succeeded(job)
+        check_succeeded(job)
         return await insist(self._pool.clock, lambda: workspace.fetch_output(job, stored))
 
     async def _run_to_end(self, errand: _Errand) -> Job:
@@ -276,7 +272,7 @@ class JobRunner:
         generation, job = await self._submit(errand)
         errand.record.accepted(job)
         try:
-            self._report("submitted", job)
+            self._report("submitted", job, errand.batch)
             return await self._follow(errand, job)
         finally:
             self._pool.release(generation)
@@ -289,7 +285,7 @@ class JobRunner:
         batch.on_change("submitted")
         with batch.in_flight(errand.index, job.id):
             job = await self._pool.watch(job, errand.workspace)
-        self._report(_OUTCOMES.get(job.status, "succeeded"), job)
+        self._report(_OUTCOMES.get(job.status, "succeeded"), job, batch)
         return job
 
     async def _submit(self, errand: _Errand) -> tuple[Generation, Job]:
@@ -323,7 +319,11 @@ class JobRunner:
     async def _submit_in_session(self, errand: _Errand) -> tuple[Generation, Job]:
         """Takes the session, submits, and where the session is over goes round with a new one."""
         for _ in range(_MOST_SESSIONS):
-            generation = await self._pool.acquire(self._target)
+            generation = await insist(
+                self._pool.clock,
+                lambda: self._pool.acquire(self._target),
+                patience=errand.batch.patience,
+            )
             try:
                 return generation, await self._submit_once(errand, generation.opened_session.id)
             except SessionNotAvailable:
@@ -369,7 +369,7 @@ class JobRunner:
                 code=error.code,
             ) from error
 
-    def _report(self, kind: str, job: Job) -> None:
+    def _report(self, kind: str, job: Job, batch: JobBatch) -> None:
         self._pool.report(
             JobEvent(
                 kind,
@@ -379,6 +379,7 @@ class JobRunner:
                 time=self._pool.clock.time(),
                 cost=job.cost.total if job.cost and kind != "submitted" else None,
                 reason=job.error_code,
+                sweep_id=batch.id,
             )
         )
 
@@ -399,22 +400,6 @@ def submit_no_more(batch: JobBatch) -> None:
 _OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
 
-def _raise_unless_succeeded(job: Job) -> None:
-    if job.status is JobStatus.FAILED:
-        reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
-        raise JobFailed(
-            f"Job {job.id} on {job.target} failed ({reason}).",
-            job_id=job.id,
-            code=job.error_code,
-        )
-    if not job.status.has_result:
-        raise JobCancelled(
-            f"Job {job.id} on {job.target} was cancelled; run the point again to have its result.",
-            job_id=job.id,
-            status=job.status.value,
-        )
-
-
 def _concerns_all(error: Exception) -> bool:
     """Whether the other jobs of the batch would meet the same error."""
     return isinstance(error, JournalError | PoolClosed | SessionNotAvailable) or (
@@ -425,23 +410,7 @@ def _concerns_all(error: Exception) -> bool:
 def _named(error: Exception, record: JobRecord) -> Exception:
     """The error, so that it names the job and how to come back to it."""
     if record.job is not None and isinstance(error, ServiceError):
-        return _out_of_reach(record.job, error)
+        return out_of_reach(record.job, error)
     if not isinstance(error, AzureSessionsError):
         error.add_note(f"while running job {record.request.id}")
     return error
-
-
-def _out_of_reach(job: Job, error: ServiceError) -> ResultNotAvailable:
-    """What to tell of an accepted job whose result the service does not hand out."""
-    if error.is_missing:
-        what = "succeeded and its result is missing: look at the job in the portal"
-    else:
-        what = f"was accepted: later, get_result({job.id!r}) brings its result"
-    failure = ResultNotAvailable(
-        f"Job {job.id} on {job.target} {what}. {error}",
-        job_id=job.id,
-        status=job.status.value,
-        status_code=error.status_code,
-    )
-    failure.__cause__ = error
-    return failure

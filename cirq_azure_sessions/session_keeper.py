@@ -257,7 +257,9 @@ def _vanished(session: PooledSession) -> Session:
 def _as_session_error(error: BaseException, target: str) -> BaseException:
     """What everybody learns who waits for a session that could not be opened."""
     if isinstance(error, ServiceError):
-        failure = SessionNotAvailable(f"No session could be opened on {target}: {error}")
+        failure = SessionNotAvailable(
+            f"No session could be opened on {target}: {error}", may_pass=error.may_pass
+        )
         failure.__cause__ = error
         return failure
     return error

@@ -382,6 +382,29 @@ def test_minutes_without_a_network_in_mid_sweep(
     assert story.failures == {}
 
 
+@pytest.mark.parametrize("place", [MIDDLE, LAST])
+@pytest.mark.parametrize("fault", ["429", *LASTING])
+def test_minutes_without_new_sessions_in_mid_sweep(
+    server: EmulatorServer, fault: str, place: int
+) -> None:
+    """The session ends, and for minutes none can be opened: what is left waits until one can."""
+    orders = {
+        "429": lambda: server.faults.add("open", status=429, times=20),
+        "503": lambda: server.faults.add("open", status=503, times=20),
+        "reset": lambda: server.faults.reset("open", times=20),
+        "reset after it took effect": lambda: server.faults.reset("open", after=True, times=20),
+    }
+
+    def happen() -> None:
+        server.faults.time_out_session()
+        orders[fault]()
+
+    story = play(server, "submit", place, happen)
+    check(story, seconds=600)
+    assert story.failures == {}
+    assert story.pending == []
+
+
 @pytest.mark.parametrize("route", ["poll", "download"])
 @pytest.mark.parametrize("fault", LASTING)
 def test_what_was_accepted_can_be_had_later(server: EmulatorServer, route: str, fault: str) -> None:
