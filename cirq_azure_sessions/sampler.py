@@ -20,12 +20,13 @@ from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.interruption import how_to_come_back
+from cirq_azure_sessions.job_errors import not_over
 from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner, submit_no_more
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool
-from cirq_azure_sessions.sweep import JobLabels, Sweep, not_over
+from cirq_azure_sessions.sweep import JobLabels, Sweep
 
 __all__ = ["AzureSessionSampler"]
 

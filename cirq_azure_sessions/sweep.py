@@ -12,18 +12,18 @@ from typing import Any
 
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
-    JobTimeout,
     PoolTimeout,
     SweepError,
     SweepTimeout,
 )
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.job_errors import not_over
 from cirq_azure_sessions.job_record import JobRecord
 from cirq_azure_sessions.jobs import Delivery, JobBatch
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.result import AzureResult
 
-__all__ = ["JobLabels", "Sweep", "not_over"]
+__all__ = ["JobLabels", "Sweep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +161,6 @@ class Sweep:
         if len(parts) == self._jobs_of_point.get(point, 1):
             del self._parts[point]
             yield point, AzureResult.join([parts[number] for number in sorted(parts)])
-
-
-def not_over(job_id: str, timeout: float) -> JobTimeout:
-    """What to tell of a job whose end did not come in time."""
-    return JobTimeout(
-        f"Job {job_id} was not over after {timeout:g} s; it may still be running: "
-        f"get_result({job_id!r}) brings its result later.",
-        job_id=job_id,
-        status="Waiting",
-    )
 
 
 def _fingerprint(request: JobRequest, workspace: str) -> str:

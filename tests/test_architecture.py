@@ -50,14 +50,16 @@ ARROWS: dict[str, set[str]] = {
     "session_pool": PORT
     | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
     | {"session_keeper", "session_table", "workspace_router"},
+    "job_errors": VALUES,
     "job_record": PORT | {"journal"},
     "jobs": PORT
-    | {"events", "generation", "job_record", "journal", "limiter", "patience", "session_pool"},
-    "sweep": VALUES | {"formats", "job_record", "jobs", "result"},
+    | {"events", "generation", "job_errors", "job_record", "journal", "limiter", "patience"}
+    | {"session_pool"},
+    "sweep": VALUES | {"formats", "job_errors", "job_record", "jobs", "result"},
     "progress": set(),
     "sampler": VALUES
-    | {"checks", "clock", "formats", "interruption", "jobs", "journal", "progress", "result"}
-    | {"session_pool", "sweep"},
+    | {"checks", "clock", "formats", "interruption", "job_errors", "jobs", "journal", "progress"}
+    | {"result", "session_pool", "sweep"},
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "events", "journal", "local_workspace", "result"}
