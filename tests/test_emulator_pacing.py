@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program import StoredProgram
@@ -20,7 +19,7 @@ def request(target: str) -> JobRequest:
 
 
 def draw(target: str) -> list[JobPace]:
-    pacing = Pacing(Catalog(), ManualClock(), is_realistic=True, seed=1)
+    pacing = Pacing(Catalog(), is_realistic=True, seed=1)
     return [pacing.pace(request(target)) for _ in range(DRAWS)]
 
 

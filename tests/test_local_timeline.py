@@ -27,8 +27,15 @@ BAD = Outcome(JobStatus.FAILED, code="InvalidInputData", message="No.")
 class Story:
     """A timeline, the time, and jobs whose programs are done at once unless they are left open."""
 
-    def __init__(self, *, timeout: float = 600.0, notice: float = 0.0, history: int = 100) -> None:
-        self.timeline = Timeline(timeout, notice, history)
+    def __init__(
+        self,
+        *,
+        timeout: float = 600.0,
+        notice: float = 0.0,
+        history: int = 100,
+        slots: int | None = None,
+    ) -> None:
+        self.timeline = Timeline(timeout, notice, history, slots)
         self.now = 0.0
         self._ids = (f"id-{number}" for number in itertools.count())
 
@@ -240,6 +247,79 @@ class TestAnIdleSession:
         assert session.takes_jobs
 
 
+class TestATargetWithSlots:
+    def test_runs_jobs_in_turn(self) -> None:
+        story = Story(slots=2)
+        jobs = [story.submit(pace=JobPace(run=10, visible=5)) for _ in range(5)]
+        story.advance(1000)
+        assert [job.begins for job in jobs] == [0, 0, 10, 10, 20]
+
+    def test_moves_on_when_a_job_that_runs_is_cancelled(self) -> None:
+        story = Story(slots=1)
+        first, second, third = (story.submit(pace=JobPace(run=60)) for _ in range(3))
+        story.advance(5)
+        story.timeline.cancel(first, story.now)
+        assert story.status(second) is JobStatus.EXECUTING
+        story.advance(60)
+        assert story.status(third) is JobStatus.EXECUTING
+        assert story.describe(third).begin_time == 65
+
+    def test_passes_over_a_job_that_was_cancelled_while_it_waited(self) -> None:
+        story = Story(slots=1)
+        first, second, third = (story.submit(pace=JobPace(run=60)) for _ in range(3))
+        story.timeline.cancel(second, story.now)
+        story.advance(60)
+        assert story.status(first) is JobStatus.SUCCEEDED
+        assert story.status(third) is JobStatus.EXECUTING
+
+    def test_moves_on_when_a_session_takes_its_jobs_along(self) -> None:
+        story = Story(slots=1)
+        session = story.open()
+        for _ in range(3):
+            story.submit(session, JobPace(run=math.inf))
+        other = story.submit(pace=JobPace(run=60))
+        story.timeline.break_off(session, SessionStatus.FAILED, story.now)
+        assert story.status(other) is JobStatus.EXECUTING
+
+    def test_keeps_no_slot_for_a_job_that_cannot_begin(self) -> None:
+        story = Story(slots=1)
+        held = story.submit(pace=JobPace(queue=math.inf))
+        other = story.submit(pace=JobPace(run=60))
+        assert story.status(other) is JobStatus.EXECUTING
+        story.timeline.change_pace(held, JobPace(run=60), story.now)
+        assert story.status(held) is JobStatus.WAITING
+        story.advance(60)
+        assert story.status(held) is JobStatus.EXECUTING
+
+    @given(
+        st.integers(1, 3),
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("submit"), st.floats(0, 20), st.floats(0.1, 20)),
+                st.tuples(st.just("cancel"), st.integers(0, 30), st.none()),
+                st.tuples(st.just("advance"), st.floats(0, 30), st.none()),
+            ),
+            max_size=30,
+        ),
+    )
+    def test_is_never_overfull_and_never_idle_while_a_job_is_ready(
+        self, slots: int, steps: list[tuple[str, float, float]]
+    ) -> None:
+        story = Story(slots=slots)
+        jobs: list[JobRecord] = []
+        for verb, number, run in steps:
+            if verb == "submit":
+                jobs.append(story.submit(pace=JobPace(queue=number, run=run)))
+            elif verb == "advance":
+                story.advance(number)
+            elif jobs:
+                story.timeline.cancel(jobs[int(number) % len(jobs)], story.now)
+            unfinished = [job for job in jobs if job.final is None]
+            served = [job for job in unfinished if job.begins < math.inf]
+            assert len(served) <= slots
+            assert len(served) == slots or len(served) == len(unfinished)
+
+
 class TestFromOutside:
     def test_a_session_is_broken_off_with_its_jobs(self) -> None:
         story = Story()
@@ -300,6 +380,19 @@ class TestWhatIsRemembered:
         jobs = [story.submit(session) for _ in range(10)]
         assert list(story.timeline.jobs.values()) == [hanging, *jobs[-3:]]
         assert session.ledger.jobs == [hanging, *jobs[-3:]]
+
+    def test_is_bounded_for_sessions_that_are_over_and_their_jobs(self) -> None:
+        story = Story(history=3)
+        still_open = story.open()
+        sessions = []
+        for _ in range(10):
+            sessions.append(story.open())
+            story.submit(sessions[-1])
+            sessions[-1].close(story.now)
+        kept = [still_open, *sessions[-2:]]
+        assert list(story.timeline.sessions.values()) == kept
+        assert story.timeline.session_order == story.timeline.top_level == kept
+        assert [job.session for job in story.timeline.ledger.jobs] == sessions[-2:]
 
     def test_does_not_lose_a_new_job_under_the_id_of_a_removed_one(self) -> None:
         story = Story(history=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import (
     JobView,
-    SessionNotes,
+    NotedSessionRequest,
     job_document,
     session_document,
     update_document,
@@ -23,8 +23,6 @@ __all__ = ["Items"]
 class Items:
     """Knows of each session and job what answers and filters show.
 
-    Lives on the server's event loop, and needs no lock.
-
     Args:
         workspace: Holds the sessions and jobs.
         storage: Signs the addresses of blobs.
@@ -33,24 +31,18 @@ class Items:
     def __init__(self, workspace: LocalWorkspace, storage: Storage) -> None:
         self._workspace = workspace
         self._storage = storage
-        # State: what the workspace need not know of each session.
-        self._notes: dict[str, SessionNotes] = {}
         self._documents: dict[str, Callable[[Any, ApiVersion], Mapping[str, Any]]] = {
             Session.item_type: self.session,
             Job.item_type: self._listed_job,
         }
         self._providers: dict[str, Callable[[str], str]] = {
-            Session.item_type: lambda session_id: self._notes[session_id].provider,
+            Session.item_type: lambda session_id: self._request(session_id).provider,
             Job.item_type: self._job_provider,
         }
 
-    def note(self, session_id: str, notes: SessionNotes) -> None:
-        """Remembers what was said of a session when it was first opened."""
-        self._notes.setdefault(session_id, notes)
-
     def session(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
         """A session's document."""
-        return session_document(session, self._notes[session.id], version)
+        return session_document(session, self._request(session.id), version)
 
     def job(self, job: Job, view: JobView, version: ApiVersion) -> Mapping[str, Any]:
         """A job's document in this kind of answer."""
@@ -70,6 +62,10 @@ class Items:
         if name == "ProviderId":
             return self._providers[item.item_type](item.id)
         return _FIELDS[name](item)
+
+    def _request(self, session_id: str) -> NotedSessionRequest:
+        # The emulator opens all sessions of its workspace, with requests of this kind.
+        return cast(NotedSessionRequest, self._workspace.session_request(session_id))
 
     def _listed_job(self, job: Job, version: ApiVersion) -> Mapping[str, Any]:
         return self.job(job, JobView.LIST, version)

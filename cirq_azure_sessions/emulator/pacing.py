@@ -9,16 +9,14 @@ The recordings have no hardware target. Their times are made up: a queue of minu
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.catalog import DEGRADED, Catalog
 from cirq_azure_sessions.emulator.program import StoredProgram
 from cirq_azure_sessions.local_workspace import JobPace
@@ -82,33 +80,24 @@ class Pacing:
 
     Args:
         catalog: Knows which targets do not run jobs now.
-        clock: The service's time.
         is_realistic: Whether to draw times as recorded.
         job_time: Seconds that every job runs otherwise, or what gives each job its times.
-        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
-            in its queue until a slot is free. None sets no limit.
         seed: Makes the times repeat.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        clock: Clock,
         *,
         is_realistic: bool = False,
         job_time: float | Callable[[JobRequest], JobPace] = 0.0,
-        slots: int | Mapping[str, int] | None = None,
         seed: int | None = None,
     ) -> None:
         self._catalog = catalog
-        self._clock = clock
         self._is_realistic = is_realistic
         self._job_time = job_time if callable(job_time) else lambda _: JobPace(run=job_time)
-        self._slots = slots
         self._rng = np.random.default_rng(seed)
-        # State: when the slots of each target become free, and the jobs that wait for a degraded
-        # target.
-        self._free: dict[str, list[float]] = defaultdict(list)
+        # State: the jobs that wait for a degraded target.
         self._held: dict[str, list[JobRequest]] = defaultdict(list)
 
     def pace(self, request: JobRequest) -> JobPace:
@@ -120,7 +109,7 @@ class Pacing:
         program: StoredProgram = request.payload
         if program.fault is not None and program.fault.keeps_running:
             pace = replace(pace, run=math.inf)
-        return self._in_turn(request.target, pace)
+        return pace
 
     def release(self, target: str) -> list[JobRequest]:
         """The jobs that waited for a target that runs again; they need a new pace."""
@@ -141,20 +130,6 @@ class Pacing:
             finishing=min(visible, _FINISHING_SECONDS) if is_seen_finishing else 0.0,
             handover=min(queue, _HANDOVER.draw(self._rng)),
         )
-
-    def _in_turn(self, target: str, pace: JobPace) -> JobPace:
-        """The same pace, begun when the target has a slot for it."""
-        slots = self._slots
-        if isinstance(slots, Mapping):
-            slots = slots.get(target)
-        if slots is None:
-            return pace
-        now, free = self._clock.monotonic(), self._free[target]
-        begin = now + pace.queue
-        if len(free) >= slots:
-            begin = max(begin, heapq.heappop(free))
-        heapq.heappush(free, begin + pace.run)
-        return replace(pace, queue=begin - now)
 
 
 def _times(target: str) -> _Times:

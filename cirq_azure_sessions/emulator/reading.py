@@ -17,7 +17,8 @@ from aiohttp import web
 from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.program import StoredProgram
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.model import JobFailurePolicy, JobRequest, SessionRequest
+from cirq_azure_sessions.emulator.wire import NotedSessionRequest
+from cirq_azure_sessions.model import JobFailurePolicy, JobRequest
 
 __all__ = [
     "read_blob_details",
@@ -72,7 +73,7 @@ def read_item_id(text: str) -> str:
     return text.lower()
 
 
-def read_session(session_id: str, document: Mapping[str, Any]) -> SessionRequest:
+def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRequest:
     """The session that a PUT opens.
 
     Raises:
@@ -83,11 +84,14 @@ def read_session(session_id: str, document: Mapping[str, Any]) -> SessionRequest
         failure_policy = JobFailurePolicy(policy)
     except ValueError:
         raise _invalid("The field jobFailurePolicy takes Abort or Continue.") from None
-    return SessionRequest(
+    return NotedSessionRequest(
         id=session_id,
         target=read_text(document, "target"),
         name=read_text(document, "name", default=f"session-{session_id}"),
         job_failure_policy=failure_policy,
+        provider=read_text(document, "providerId").lower(),
+        priority=read_text(document, "priority", default="") or None,
+        tags=read_tags(document),
     )
 
 

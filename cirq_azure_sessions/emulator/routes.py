@@ -29,7 +29,7 @@ from cirq_azure_sessions.emulator.reading import (
 from cirq_azure_sessions.emulator.responses import json_response
 from cirq_azure_sessions.emulator.route_names import route_name
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import JobView, SessionNotes
+from cirq_azure_sessions.emulator.wire import JobView
 from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.model import Job, JobRequest, Session
 
@@ -100,14 +100,8 @@ class WorkspaceRoutes:
     async def _open_session(self, request: web.Request, version: ApiVersion) -> web.Response:
         document = await read_json(request)
         session_request = read_session(_item_id(request), document)
-        notes = SessionNotes(
-            provider=read_text(document, "providerId").lower(),
-            priority=read_text(document, "priority", default="") or None,
-            tags=read_tags(document),
-        )
         self._check_target(session_request.target)
         session = await self._workspace.open_session(session_request)
-        self._items.note(session.id, notes)
         return self._answer_session(session, version)
 
     async def _get_session(self, request: web.Request, version: ApiVersion) -> web.Response:

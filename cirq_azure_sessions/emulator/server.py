@@ -117,14 +117,7 @@ class EmulatorServer:
         self.requests = Requests()
         self._catalog = Catalog()
         self._quotas = Quotas(quotas)
-        self._pacing = Pacing(
-            self._catalog,
-            self.clock,
-            is_realistic=realistic,
-            job_time=job_time,
-            slots=slots,
-            seed=seed,
-        )
+        self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # A listening socket exists from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._loop = LoopThread("emulator")
@@ -132,25 +125,18 @@ class EmulatorServer:
         runner = ProgramRunner(
             self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
         )
-        self._workspace = self._make_workspace(runner, session_timeout, max_concurrent_jobs)
-        self._runner: web.AppRunner | None = None
-        self._listener: asyncio.Server | None = None
-
-    def _make_workspace(
-        self,
-        runner: ProgramRunner,
-        session_timeout: float,
-        max_jobs: int | Mapping[str, int] | None,
-    ) -> LocalWorkspace:
-        return LocalWorkspace(
+        self._workspace = LocalWorkspace(
             session_timeout=session_timeout,
             clock=self.clock,
             backends=dict.fromkeys(self._catalog.targets, runner),
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
             cost=self._charge,
-            max_jobs=max_jobs,
+            max_jobs=max_concurrent_jobs,
+            slots=slots,
         )
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
 
     @property
     def endpoint(self) -> str:

@@ -18,11 +18,18 @@ from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.local_workspace import JobDetails
-from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, Session
+from cirq_azure_sessions.model import (
+    Cost,
+    Job,
+    JobRequest,
+    JobStatus,
+    Session,
+    SessionRequest,
+)
 
 __all__ = [
     "JobView",
-    "SessionNotes",
+    "NotedSessionRequest",
     "job_document",
     "output_blob",
     "session_document",
@@ -45,24 +52,32 @@ class JobView(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionNotes:
-    """What the service gives back of a session's request and a workspace need not know."""
+class NotedSessionRequest(SessionRequest):
+    """A session to open, with what the service gives back of it and a workspace need not know.
 
-    provider: str
+    Attributes:
+        provider: The provider's id, in lower case as the service gives it back.
+        priority: `Standard` or `High`, if that was said.
+        tags: Words of the client's own.
+    """
+
+    provider: str = ""
     priority: str | None = None
     tags: tuple[str, ...] = ()
 
 
-def session_document(session: Session, notes: SessionNotes, version: ApiVersion) -> dict[str, Any]:
+def session_document(
+    session: Session, request: NotedSessionRequest, version: ApiVersion
+) -> dict[str, Any]:
     """A session; it looks the same in every kind of answer."""
     return {
         "status": session.status.value,
         "jobFailurePolicy": session.job_failure_policy.value,
-        **_priorities(notes.priority, version),
-        **({"tags": list(notes.tags)} if version.has_priorities else {}),
+        **_priorities(request.priority, version),
+        **({"tags": list(request.tags)} if version.has_priorities else {}),
         "name": session.name,
         "id": session.id,
-        "providerId": notes.provider,
+        "providerId": request.provider,
         "target": session.target,
         "creationTime": format_time(session.creation_time, _ZULU),
         "endExecutionTime": format_time(session.end_time, _ZULU),

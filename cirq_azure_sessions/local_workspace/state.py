@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -278,6 +279,7 @@ class JobRecord:
         "number",
         "outcome",
         "pace",
+        "ready",
         "request",
         "ripe",
         "run",
@@ -300,14 +302,15 @@ class JobRecord:
         self.pace = pace
         self.session = session
         self.created = now
-        self.begins = now + pace.queue
-        self.due = self.begins + pace.run + pace.visible
+        # When it could begin if its target has room for it; when it does, and when it is over.
+        self.ready = now + pace.queue
+        self.begins = self.due = math.inf
         self.started = started
         # The future of its program's run, while it matters.
         self.run: Future[Any] | None = None
         # What came of the program, and when on the clock that may show at the earliest.
         self.outcome: Outcome | None = None
-        self.ripe = self.due
+        self.ripe = math.inf
         self.is_overdue = False
         self.is_forgotten = False
         # How the job ended, and when.
@@ -337,11 +340,21 @@ class JobRecord:
         executes = self.begins if self.pace.run else self.due
         return JobStatus.EXECUTING if now >= executes else JobStatus.WAITING
 
+    @property
+    def stops(self) -> float:
+        """When it stops executing, as far as its pace goes."""
+        return self.begins + self.pace.run
+
+    def begin(self, now: float) -> None:
+        """Its target has room for it now: it begins, as soon as it is ready."""
+        self.begins = max(self.ready, now)
+        self.due = self.ripe = self.stops + self.pace.visible
+
     def change_pace(self, pace: JobPace, now: float) -> None:
         """Takes another pace, as if it had been submitted now."""
         self.pace = pace
-        self.begins = now + pace.queue
-        self.due = self.ripe = self.begins + pace.run + pace.visible
+        self.ready = now + pace.queue
+        self.begins = self.due = self.ripe = math.inf
 
     def resolve(self, outcome: Outcome, now: float, duration: float) -> None:
         """Takes note of what came of the program, after `duration` seconds of real time.
@@ -424,7 +437,7 @@ class JobRecord:
     def _end_time(self, now: float) -> float | None:
         """When it stopped executing, if that shows: some time before the job is over."""
         if self.status(now) is JobStatus.FINISHING:
-            return self.begins + self.pace.run
+            return self.stops
         if self.ended is None or self.final is JobStatus.CANCELLED:
             return self.ended
         return max(self.begins, self.ended - self.pace.visible)

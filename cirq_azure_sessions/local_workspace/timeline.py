@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from cirq_azure_sessions.local_workspace.state import (
@@ -21,6 +21,7 @@ from cirq_azure_sessions.local_workspace.state import (
     SessionRecord,
     remove,
 )
+from cirq_azure_sessions.local_workspace.target_queue import TargetQueue
 from cirq_azure_sessions.model import JobRequest, JobStatus, SessionRequest, SessionStatus
 
 __all__ = ["Timeline"]
@@ -35,7 +36,10 @@ class Timeline:
     Args:
         session_timeout: Seconds without activity after which a session times out.
         timeout_notice: Seconds by which that is noticed too late, or a function that draws them.
-        max_history: How many jobs that are over to remember; the earliest to end go first.
+        max_history: How many jobs that are over to remember, the earliest to end going first; and
+            how many sessions, the earliest of those that are over going first with their jobs.
+        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
+            until one stops executing. None sets no limit.
 
     Attributes:
         sessions, jobs: By id.
@@ -51,10 +55,12 @@ class Timeline:
         session_timeout: float,
         timeout_notice: float | Callable[[], float],
         max_history: int,
+        slots: int | Mapping[str, int] | None = None,
     ) -> None:
         self._session_timeout = session_timeout
         self._timeout_notice = timeout_notice
         self._max_history = max_history
+        self._slots = slots
         self.sessions: dict[str, SessionRecord] = {}
         self.session_order: list[SessionRecord] = []
         self.top_level: list[SessionRecord | JobRecord] = []
@@ -63,6 +69,7 @@ class Timeline:
         self.unfinished: Counter[str] = Counter()
         self.just_ended: list[JobRecord] = []
         self._over: deque[JobRecord] = deque()
+        self._queues: dict[str, TargetQueue] = {}
         # A heap of what is to happen: when, a number to tell ties apart, and what.
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
@@ -87,6 +94,7 @@ class Timeline:
             self.session_order.append(session)
             self.top_level.append(session)
             self._watch(session)
+            self._forget_a_session()
         return session
 
     def accept(
@@ -107,7 +115,7 @@ class Timeline:
             session.add(job)
         else:
             self.top_level.append(job)
-        self._plan(job.due, partial(self._come_due, job))
+        self._line_up(job, now)
         return job
 
     def resolve(self, job: JobRecord, outcome: Outcome, now: float, duration: float) -> None:
@@ -140,8 +148,9 @@ class Timeline:
     def change_pace(self, job: JobRecord, pace: JobPace, now: float) -> None:
         """Gives a job that has not begun another pace, as if it had been submitted now."""
         if job.final is None and now < job.begins:
+            self._vacate(job, now)
             job.change_pace(pace, now)
-            self._plan(job.due, partial(self._come_due, job))
+            self._line_up(job, now)
 
     def ledgers(self, job: JobRecord) -> list[Ledger]:
         """Where the job is written down: with all jobs, and with those of its session."""
@@ -149,6 +158,42 @@ class Timeline:
 
     def _plan(self, due: float, happen: Callable[[float], None]) -> None:
         heapq.heappush(self._agenda, (due, next(self._numbers), happen))
+
+    def _queue(self, target: str) -> TargetQueue | None:
+        """The queue of a target that has a limit."""
+        slots = self._slots.get(target) if isinstance(self._slots, Mapping) else self._slots
+        if slots is None:
+            return None
+        if target not in self._queues:
+            self._queues[target] = TargetQueue(slots)
+        return self._queues[target]
+
+    def _line_up(self, job: JobRecord, now: float) -> None:
+        """Lets a job begin, now or when its target has a slot for it."""
+        if job.ready == math.inf:
+            # Its target does not run jobs; another pace will tell when it does.
+            return
+        queue = self._queue(job.request.target)
+        if queue is None or queue.enter(job):
+            self._begin(job, now)
+
+    def _begin(self, job: JobRecord, now: float) -> None:
+        job.begin(now)
+        self._plan(job.due, partial(self._come_due, job))
+        if self._queue(job.request.target) is not None:
+            self._plan(job.stops, partial(self._stop, job))
+
+    def _stop(self, job: JobRecord, now: float) -> None:
+        """The job stops executing, unless this appointment is from before its pace changed."""
+        if now >= job.stops:
+            self._vacate(job, now)
+
+    def _vacate(self, job: JobRecord, now: float) -> None:
+        """Gives the job's slot, if it has one, to the next that waits."""
+        queue = self._queue(job.request.target)
+        following = None if queue is None else queue.leave(job)
+        if following is not None:
+            self._begin(following, now)
 
     def _come_due(self, job: JobRecord, now: float) -> None:
         """The job's time is up: it ends, unless its program is not done."""
@@ -167,6 +212,7 @@ class Timeline:
     def _end(self, job: JobRecord, status: JobStatus, now: float) -> None:
         """Ends a job, and with it what its end decides."""
         job.end(status, now)
+        self._vacate(job, now)
         self.just_ended.append(job)
         self.unfinished[job.request.target] -= 1
         for ledger in self.ledgers(job):
@@ -185,6 +231,20 @@ class Timeline:
         # It may have been removed long ago, and its id be another's.
         if self.jobs.get(job.request.id) is job:
             self.remove(job)
+
+    def _forget_a_session(self) -> None:
+        """Keeps the number of sessions, too, within the history: one that was opened, one goes."""
+        if len(self.session_order) <= self._max_history:
+            return
+        over = (session for session in self.session_order if session.status.is_final)
+        session = next(over, None)
+        if session is not None:
+            # A session that is over has no job that is not.
+            for job in tuple(session.ledger.jobs):
+                self.remove(job)
+            del self.sessions[session.request.id]
+            remove(self.session_order, session)
+            remove(self.top_level, session)
 
     def _watch(self, session: SessionRecord) -> None:
         """Plans a look at the session's idle clock, if it is running and none is planned."""

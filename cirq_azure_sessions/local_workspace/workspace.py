@@ -93,7 +93,10 @@ class LocalWorkspace:
             with status 429.
         max_outputs: Of how many jobs to keep program and output after it was fetched. Those of
             other jobs are kept until they are fetched or forgotten.
-        max_history: How many jobs that are over to remember at all.
+        max_history: How many jobs that are over to remember at all, and how many sessions; those
+            that are not over are never forgotten.
+        slots: How many jobs a target runs at once on the clock, for all targets or by target;
+            further ones wait in its queue. None sets no limit.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class LocalWorkspace:
         max_jobs: int | Mapping[str, int] | None = None,
         max_outputs: int = 1_000,
         max_history: int = 100_000,
+        slots: int | Mapping[str, int] | None = None,
     ) -> None:
         self._session_timeout = session_timeout
         self._pace = pace
@@ -122,7 +126,7 @@ class LocalWorkspace:
         for target, backend in (backends or {}).items():
             self._machines[target] = partial(lane.submit, backend)
         # State: every session and job in time; and the jobs whose output was fetched, oldest first.
-        self._timeline = Timeline(session_timeout, timeout_notice, max_history)
+        self._timeline = Timeline(session_timeout, timeout_notice, max_history, slots)
         self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
         # Guards both: only looking up an id is done outside of `deciding`.
         self._live = LiveTimeline(self._timeline, clock or SystemClock())
@@ -153,6 +157,10 @@ class LocalWorkspace:
             session = self._session(session_id)
             session.close(now)
             return session.describe(self._live.epoch, now)
+
+    def session_request(self, session_id: str) -> SessionRequest:
+        """What a session was opened with. `ServiceError.is_missing` if there is none."""
+        return self._session(session_id).request
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
         """Ends a session, and cancels its jobs, as the service does where something went wrong."""
