@@ -65,8 +65,15 @@ class Lane:
             is_short_handed = self._running < self._threads
             self._running += is_short_handed
         if is_short_handed:
-            threading.Thread(target=self._drain, name=self._name, daemon=True).start()
+            self._start()
         return future
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._drain, name=self._name, daemon=True).start()
+        except RuntimeError:
+            # There are no more threads to be had: at interpreter exit, or too many run already.
+            self._drain()
 
     def _drain(self) -> None:
         while True:

@@ -121,3 +121,19 @@ def test_does_not_keep_the_interpreter_from_exiting() -> None:
         "begun.wait()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_where_there_are_no_threads_to_be_had_the_caller_does_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At interpreter exit Python 3.12 starts none, and there is a journal to be written."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lane, done = Lane(), list[int]()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    lane.submit(lambda: lane.submit(done.append, 2) and done.append(1))
+    assert done == [1, 2]
+    monkeypatch.undo()
+    assert lane.submit(threading.current_thread).result() is not threading.current_thread()
