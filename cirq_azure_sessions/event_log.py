@@ -1,4 +1,4 @@
-"""Counts what happens to sessions and jobs, and tells those who subscribed."""
+"""Counts what happens to sessions, jobs and sweeps, logs it, and tells those who subscribed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Generic, TypeVar
 
-from cirq_azure_sessions.events import Event
+from cirq_azure_sessions.events import Event, SweepEvent
 
 __all__ = ["EventLog"]
 
@@ -31,29 +32,60 @@ _COUNTERS = (
 )
 
 
-class EventLog:
-    """What happened so far, as numbers, and who wants to know what happens next. Thread-safe."""
+E = TypeVar("E", Event, SweepEvent)
+
+
+class Subscribers(Generic[E]):
+    """Who wants to know what happens next. Thread-safe."""
 
     def __init__(self) -> None:
-        # State: how often each thing happened; the sum of what jobs cost; the targets of which a
-        # session has ended; and the subscribers.
-        self._counts: Counter[str] = Counter()
-        self._cost = 0.0
-        self._ended: set[str] = set()
-        self._subscribers: list[Callable[[Event], None]] = []
-        # Guards all of the above; never held while a subscriber is called.
+        # State: whom to call.
+        self._callbacks: list[Callable[[E], None]] = []
+        # Guards it; never held while anybody is called.
         self._lock = threading.Lock()
 
-    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+    def add(self, callback: Callable[[E], None]) -> Callable[[], None]:
         """Calls `callback` with every event from now on; returns what ends that."""
         with self._lock:
-            self._subscribers.append(callback)
+            self._callbacks.append(callback)
 
         def unsubscribe() -> None:
             with self._lock, suppress(ValueError):
-                self._subscribers.remove(callback)
+                self._callbacks.remove(callback)
 
         return unsubscribe
+
+    def tell(self, event: E) -> None:
+        """Logs the event and calls everybody; what goes wrong there is logged and no more."""
+        if logger.isEnabledFor(event.level):
+            logger.log(event.level, "%s", event, extra=event.fields())
+        with self._lock:
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            try:
+                callback(event)
+            except Exception:
+                logger.exception("A subscriber of the pool's events failed.")
+
+
+class EventLog:
+    """What happened so far, as numbers, and who wants to know what happens next. Thread-safe.
+
+    Attributes:
+        subscribers: Are told what happens to sessions and jobs.
+        sweep_subscribers: Are told when calls of samplers begin and end.
+    """
+
+    def __init__(self) -> None:
+        self.subscribers = Subscribers[Event]()
+        self.sweep_subscribers = Subscribers[SweepEvent]()
+        # State: how often each thing happened; the sum of what jobs cost; and the targets of which
+        # a session has ended.
+        self._counts: Counter[str] = Counter()
+        self._cost = 0.0
+        self._ended: set[str] = set()
+        # Guards all of the above.
+        self._lock = threading.Lock()
 
     def count(self, counter: str) -> None:
         """Counts something that nobody needs to be told."""
@@ -69,13 +101,7 @@ class EventLog:
                 self._ended.add(event.target)
             elif event.is_start_of_session and event.target in self._ended:
                 self._counts["sessions_reopened"] += 1
-            subscribers = list(self._subscribers)
-        logger.log(event.level, "%s", event)
-        for subscriber in subscribers:
-            try:
-                subscriber(event)
-            except Exception:
-                logger.exception("A subscriber of the pool's events failed.")
+        self.subscribers.tell(event)
 
     def stats(self) -> dict[str, float]:
         """Every count, and `cost`: the sum that the service reported."""

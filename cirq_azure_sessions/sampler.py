@@ -17,6 +17,7 @@ from duet.impl import Interrupt
 from cirq_azure_sessions.checks import check_call, check_choice, check_labels, check_limits
 from cirq_azure_sessions.clock import within
 from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed
+from cirq_azure_sessions.events import SweepEvent
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.interruption import how_to_come_back
@@ -331,6 +332,7 @@ class AzureSessionSampler(cirq.Sampler):
         together = _together.get()
         if together is not None:
             together.append(batch)
+        self._tell("started", batch)
         try:
             with SweepProgress(self._target, batch.size, is_shown=self._progress) as progress:
                 batch.on_change = progress.note
@@ -346,7 +348,22 @@ class AzureSessionSampler(cirq.Sampler):
                     self._note(error, [batch])
                 if self._on_interrupt == "cancel":
                     self._runner.cancel(batch)
+            self._tell("interrupted" if is_interrupted else "failed", batch, error)
             raise
+        self._tell("finished", batch)
+
+    def _tell(self, kind: str, batch: JobBatch, error: BaseException | None = None) -> None:
+        """Tells those who follow sweeps what became of a call."""
+        self._pool.report_sweep(
+            SweepEvent(
+                kind,
+                batch.id,
+                self._target,
+                time=self._pool.clock.time(),
+                jobs=batch.size,
+                reason=type(error).__name__ if error is not None else "",
+            )
+        )
 
     def _note(self, error: BaseException, batches: Sequence[JobBatch]) -> None:
         """Notes on an error how to come back to the jobs of the calls that it ended."""

@@ -20,7 +20,7 @@ from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.event_log import EventLog
-from cirq_azure_sessions.events import Event
+from cirq_azure_sessions.events import Event, SweepEvent
 from cirq_azure_sessions.generation import Generation, PooledSession, settled
 from cirq_azure_sessions.job_watcher import JobWatchers
 from cirq_azure_sessions.journal import Journal, open_journal
@@ -165,7 +165,14 @@ class SessionPool:
         Returns:
             A function that ends the subscription.
         """
-        return self._events.subscribe(callback)
+        return self._events.subscribers.add(callback)
+
+    def subscribe_sweeps(self, callback: Callable[[SweepEvent], None]) -> Callable[[], None]:
+        """Calls `callback` when a call of one of the pool's samplers begins, and when it ends.
+
+        The callback runs in the thread and the context of that call; else as `subscribe`.
+        """
+        return self._events.sweep_subscribers.add(callback)
 
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened. Closing twice is no error.
@@ -271,6 +278,10 @@ class SessionPool:
     def report(self, event: Event) -> None:
         """Counts an event, logs it and tells the subscribers."""
         self._events.report(event)
+
+    def report_sweep(self, event: SweepEvent) -> None:
+        """Logs that a call begins or ends, and tells the subscribers."""
+        self._events.sweep_subscribers.tell(event)
 
     async def _find(self, target: str, *, for_job: bool = False) -> Generation:
         workspace = self._workspaces.find(target)

@@ -58,8 +58,9 @@ ARROWS: dict[str, set[str]] = {
     "sweep": VALUES | {"formats", "job_errors", "job_record", "jobs", "result"},
     "progress": set(),
     "sampler": VALUES
-    | {"checks", "clock", "formats", "interruption", "job_errors", "jobs", "journal", "progress"}
-    | {"result", "session_pool", "sweep"},
+    | {"checks", "clock", "events", "formats", "interruption", "job_errors", "jobs", "journal"}
+    | {"progress", "result", "session_pool", "sweep"},
+    "telemetry": {"events", "session_pool"},
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "events", "journal", "local_workspace", "result"}
@@ -79,6 +80,7 @@ RESERVED = {
     "time": {"clock"},
     "click": {"cli"},
     "rich": {"cli"},
+    "opentelemetry": {"telemetry"},
 }
 
 MODULES = {
