@@ -52,6 +52,21 @@ def test_ionq_hardware_bills_gate_shots_and_a_minimum() -> None:
     assert many.total == pytest.approx(1_000_000 * (0.000220 + 0.000975))
 
 
+def test_ionq_without_error_mitigation_has_a_lower_minimum() -> None:
+    off = {"error-mitigation": {"debias": False}}
+    for target, least in [("ionq.qpu.aria-1", 12.4166), ("ionq.qpu.forte-1", 25.7899)]:
+        cost = estimate_cost(target, "ionq.circuit.v1", BELL, {"shots": 100, **off})
+        assert cost is not None
+        assert cost.total == least
+
+
+def test_a_reset_counts_as_a_preparation() -> None:
+    program = BELL_QASM.replace(b"h q[0];", b"reset q[0]; h q[0];")
+    more = amounts("quantinuum.qpu.h2-1", "honeywell.openqasm.v1", program, count=1000)
+    less = amounts("quantinuum.qpu.h2-1", "honeywell.openqasm.v1", BELL_QASM, count=1000)
+    assert more["hqc"] - less["hqc"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("input_format", "program"),
     [("honeywell.openqasm.v1", BELL_QASM), ("qir.v1", BELL_QIR)],

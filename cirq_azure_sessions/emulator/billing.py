@@ -5,8 +5,9 @@ counts: a Bell circuit of 500 shots was 8.3 credits and a GHZ circuit of three q
 
     5 + shots (N1 + 10 N2 + 5 M) / 5000
 
-where M counts preparations as well as measurements, and each two-qubit gate two one-qubit gates
-beside itself. The rates of hardware are those of Azure's page on pricing, in USD.
+where M counts preparations and resets as well as measurements, and each two-qubit gate two
+one-qubit gates beside itself. The rates of hardware are those of Azure's page on pricing of
+September 2025, in USD.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cirq_azure_sessions.emulator.programs import ionq, openqasm
-from cirq_azure_sessions.emulator.programs.instructions import Instruction
+from cirq_azure_sessions.emulator.programs.instructions import Instruction, Reset
 from cirq_azure_sessions.model import Cost
 
 __all__ = ["estimate_cost"]
@@ -28,12 +29,13 @@ _QIR_CALL = re.compile(rb"call void @__quantum__qis__(\w+?)__(?:body|adj|ctl)\((
 _QIR_POINTER = re.compile(rb"(?:%\w+\*|ptr) (?:null|inttoptr \(i64 (\d+))")
 _QIR_MEASUREMENTS = (b"m", b"mz", b"mresetz")
 
-# target: rate of a one-qubit gate and shot, of a two-qubit gate and shot, and the least of a job.
+# target: rate of a one-qubit gate and shot, of a two-qubit gate and shot, and the least of a job,
+# with error mitigation and without.
 _IONQ_RATES = {
-    "ionq.qpu.aria-1": (0.000220, 0.000975, 97.50),
-    "ionq.qpu.aria-2": (0.000220, 0.000975, 97.50),
-    "ionq.qpu.forte-1": (0.000164, 0.001121, 168.20),
-    "ionq.qpu.forte-enterprise-1": (0.000164, 0.001121, 168.20),
+    "ionq.qpu.aria-1": (0.000220, 0.000975, 97.50, 12.4166),
+    "ionq.qpu.aria-2": (0.000220, 0.000975, 97.50, 12.4166),
+    "ionq.qpu.forte-1": (0.0001645, 0.001121, 168.195, 25.7899),
+    "ionq.qpu.forte-enterprise-1": (0.0001645, 0.001121, 168.195, 25.7899),
 }
 
 
@@ -67,7 +69,7 @@ def estimate_cost(
     """
     provider = target.partition(".")[0]
     if provider == "ionq":
-        return _cost_ionq(target, input_format, payload, _shots(params, 500))
+        return _cost_ionq(target, input_format, payload, params)
     if provider == "quantinuum":
         return _cost_quantinuum(target, input_format, payload, _shots(params, 500))
     if provider == "rigetti":
@@ -75,11 +77,13 @@ def estimate_cost(
     return None
 
 
-def _cost_ionq(target: str, input_format: str, payload: bytes, shots: int) -> Cost:
+def _cost_ionq(target: str, input_format: str, payload: bytes, params: Mapping[str, Any]) -> Cost:
     census = _Census()
+    shots = _shots(params, 500)
     one_rate = two_rate = least = 0.0
     if target in _IONQ_RATES:
-        one_rate, two_rate, least = _IONQ_RATES[target]
+        one_rate, two_rate, mitigated, plain = _IONQ_RATES[target]
+        least = mitigated if _mitigates_errors(params) else plain
         census = _take_census(target, input_format, payload)
     singles, pairs = float(census.one_qubit * shots), float(census.two_qubit * shots)
     return Cost(
@@ -119,6 +123,12 @@ def _event(
     }
 
 
+def _mitigates_errors(params: Mapping[str, Any]) -> bool:
+    """Whether a job mitigates errors: unless it says `{"error-mitigation": {"debias": false}}`."""
+    wish = params.get("error-mitigation")
+    return not (isinstance(wish, dict) and wish.get("debias") is False)
+
+
 def _shots(params: Mapping[str, Any], default: int) -> int:
     shots = params.get("shots", params.get("count"))
     return shots if isinstance(shots, int) else default
@@ -138,7 +148,7 @@ def _count(instructions: Iterable[Instruction]) -> _Census:
     qubits: set[int] = set()
     for instruction in instructions:
         qubits.update(instruction.qubits)
-        if instruction.is_measurement:
+        if instruction.is_measurement or isinstance(instruction, Reset):
             measurements += 1
         elif len(instruction.qubits) == 1:
             one_qubit += 1

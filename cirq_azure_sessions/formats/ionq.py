@@ -29,7 +29,12 @@ from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout
 from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
-from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
+from cirq_azure_sessions.formats.translation import (
+    JobInput,
+    Translation,
+    TranslationOptions,
+    Workload,
+)
 from cirq_azure_sessions.result import AzureResult
 
 __all__ = ["IonQFormat"]
@@ -134,6 +139,17 @@ class IonQFormat:
             )
         ]
 
+    def workload(self, job: JobInput) -> Workload:
+        """Counts gates by their qubits; all qubits are prepared and measured, once each."""
+        program = json.loads(job.payload)
+        two = sum(_width(operation) > 1 for operation in program["circuit"])
+        return Workload(
+            shots=job.input_params["shots"],
+            one_qubit_gates=len(program["circuit"]) - two,
+            two_qubit_gates=two,
+            spam=2 * program["qubits"],
+        )
+
     def read_layout(self, metadata: Mapping[str, str]) -> Layout:
         """The layout from the metadata of a job of this package.
 
@@ -141,6 +157,11 @@ class IonQFormat:
             ResultFormatError: If there is none, or it is damaged.
         """
         return read_layout(metadata)
+
+
+def _width(operation: Mapping[str, Any]) -> int:
+    """How many qubits an operation acts on."""
+    return len(operation.get("targets", [0])) + ("control" in operation)
 
 
 def _is_exact(options: TranslationOptions) -> bool:

@@ -9,7 +9,12 @@ from typing import Any
 import cirq
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
-from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
+from cirq_azure_sessions.formats.translation import (
+    JobInput,
+    Translation,
+    TranslationOptions,
+    Workload,
+)
 from cirq_azure_sessions.model import LocalProgram
 from cirq_azure_sessions.result import AzureResult
 
@@ -88,6 +93,18 @@ class LocalFormat:
                 "its sampler's run_sweep must return one for each."
             )
         return [AzureResult.from_result(result, target=layout.target) for result in results]
+
+    def workload(self, job: JobInput) -> Workload:
+        """Counts the operations of the circuit as it is; the shots are those of all points."""
+        operations = [*job.payload.circuit.all_operations()]
+        gates = [op for op in operations if not cirq.is_measurement(op)]
+        two = sum(len(op.qubits) > 1 for op in gates)
+        return Workload(
+            shots=job.payload.repetitions * len(job.points),
+            one_qubit_gates=len(gates) - two,
+            two_qubit_gates=two,
+            spam=len(operations) - len(gates) + len(job.payload.circuit.all_qubits()),
+        )
 
     def read_layout(self, metadata: Mapping[str, str]) -> LocalLayout:
         """The layout of a local job.

@@ -31,7 +31,12 @@ from cirq_azure_sessions.formats.layout import Layout, read_layout
 from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
-from cirq_azure_sessions.formats.translation import Translation, TranslationOptions
+from cirq_azure_sessions.formats.translation import (
+    JobInput,
+    Translation,
+    TranslationOptions,
+    Workload,
+)
 from cirq_azure_sessions.result import AzureResult
 
 __all__ = ["QirFormat"]
@@ -46,6 +51,11 @@ _ADAPTIVE = "Adaptive_RI"
 
 # Providers documented to take no other profile than Base (Azure's page on Rigetti).
 _BASE_PROVIDERS = frozenset({"rigetti"})
+
+# A call of a quantum instruction, and a qubit or result among its arguments, by its number.
+_CALL = re.compile(rb"call void @__quantum__qis__(\w+?)__(?:body|adj|ctl)\((.*)\)")
+_POINTER = re.compile(rb"(?:%\w+\*|ptr) (null|inttoptr \(i64 \d+)")
+_SPAM = (b"m", b"mz", b"mresetz", b"reset")
 
 # Stands for an angle in a program's form.
 _HOLE = "@"
@@ -181,6 +191,20 @@ class QirFormat:
                 lost_shots=lost,
             )
         ]
+
+    def workload(self, job: JobInput) -> Workload:
+        """Counts the program's calls, as if none of them were optimized away."""
+        calls = [(name, _POINTER.findall(args)) for name, args in _CALL.findall(job.payload)]
+        spam = sum(name in _SPAM for name, _ in calls)
+        two = sum(name not in _SPAM and len(qubits) > 1 for name, qubits in calls)
+        # What a measurement's second argument names is a result.
+        touched = {qubit for name, qubits in calls for qubit in qubits[: 1 if name in _SPAM else 3]}
+        return Workload(
+            shots=job.input_params["shots"],
+            one_qubit_gates=len(calls) - spam - two,
+            two_qubit_gates=two,
+            spam=spam + len(touched),
+        )
 
     def read_layout(self, metadata: Mapping[str, str]) -> Layout:
         """The layout from the metadata of a job of this package.

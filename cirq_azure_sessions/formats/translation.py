@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cirq_azure_sessions.result import AzureResult
 
-__all__ = ["Format", "JobInput", "Translation", "TranslationOptions"]
+__all__ = ["Format", "JobInput", "Translation", "TranslationOptions", "Workload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,23 @@ class JobInput:
     input_params: Mapping[str, Any] = field(repr=False)
     metadata: Mapping[str, str] = field(repr=False)
     layout: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What one job asks of a machine, in the quantities that providers bill.
+
+    Attributes:
+        shots: How often the program is run.
+        one_qubit_gates, two_qubit_gates: The gates of one run. What depends on a measured result
+            counts as done.
+        spam: The state preparations and measurements of one run: Quantinuum's word.
+    """
+
+    shots: int
+    one_qubit_gates: int = 0
+    two_qubit_gates: int = 0
+    spam: int = 0
 
 
 class Translation(Protocol):
@@ -103,6 +120,9 @@ class Format(Protocol):
         Raises:
             ResultFormatError: If the payload is not what the layout promises.
         """
+
+    def workload(self, job: JobInput) -> Workload:
+        """What a job of this format asks of the machine, counted in its payload."""
 
     def read_layout(self, metadata: Mapping[str, str]) -> Any:
         """The layout of a job of this package, from the metadata that came back with it.
