@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -34,12 +35,17 @@ class Client:
         self.server = server
         self.version = version
         self.key = server.key
+        self.endpoint = server.endpoint
 
-    def send(self, method: str, path: str, document: Any = None, **query: Any) -> requests.Response:
+    def send(
+        self, method: str, path: str, document: Any = None, host: str | None = None, **query: Any
+    ) -> requests.Response:
         if self.version is not None:
             query["api-version"] = self.version
         headers = {"x-ms-quantum-api-key": self.key}
-        url = self.server.endpoint + self.server.resource_id + path
+        if host is not None:
+            headers["host"] = host
+        url = self.endpoint + self.server.resource_id + path
         return requests.request(
             method, url, json=document, params=query, headers=headers, timeout=9
         )
@@ -66,11 +72,9 @@ class Client:
     ) -> requests.Response:
         job_id = str(uuid4())
         names = {"containerName": f"job-{job_id}"}
-        container = (
-            Client(self.server, "2026-01-15-preview")
-            .send("POST", "/storage/sasUri", names)
-            .json()["sasUri"]
-        )
+        newest = Client(self.server, "2026-01-15-preview")
+        newest.endpoint = self.endpoint
+        container = newest.send("POST", "/storage/sasUri", names).json()["sasUri"]
         address, _, sas = container.partition("?")
         content = program.encode() if isinstance(program, str) else json.dumps(program).encode()
         requests.put(
@@ -185,6 +189,43 @@ def test_a_wrong_host_does_not_lead_astray(serve: Callable[..., Client]) -> None
         timeout=9,
     ).json()
     assert answer["nextLink"].startswith(client.server.endpoint)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_server_on_all_addresses_gives_those_by_which_it_is_reached(
+    serve: Callable[..., Client], name: str
+) -> None:
+    client = serve(host="0.0.0.0")
+    assert client.server.endpoint.startswith("http://127.0.0.1:")
+    reached = client.server.endpoint.replace("127.0.0.1", name)
+    client.endpoint = reached
+    jobs = [client.job(client.submit()) for _ in range(2)]
+    assert jobs[0]["status"] == "Succeeded"
+    for address in ("containerUri", "inputDataUri", "outputDataUri"):
+        assert jobs[0][address].startswith(f"{reached}/")
+    assert client.get("/jobs", top=1)["nextLink"].startswith(f"{reached}/")
+    assert requests.get(jobs[0]["outputDataUri"], timeout=9).status_code == 200
+
+
+def test_a_host_that_is_none_is_not_repeated(serve: Callable[..., Client]) -> None:
+    client = serve(host="0.0.0.0")
+    for host in ("[evil", "a/b", "user@elsewhere", ""):
+        job = client.send("GET", f"/jobs/{client.submit().json()['id']}", host=host).json()
+        assert job["containerUri"].startswith(f"{client.server.endpoint}/")
+
+
+def test_a_delayed_request_does_not_hold_up_the_end_of_the_server() -> None:
+    # The clock stands still, so that the answer would never come.
+    server = EmulatorServer(clock=ManualClock(auto_advance=False))
+    server.start()
+    server.faults.add("jobs", delay=60)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(Client(server).send, "GET", "/jobs")
+        while server.requests.total == 0:
+            assert not waiting.done()
+        server.stop()
+        with pytest.raises(requests.ConnectionError):
+            waiting.result()
 
 
 def test_a_request_names_its_api_version(serve: Callable[..., Client]) -> None:

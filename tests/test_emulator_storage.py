@@ -60,7 +60,7 @@ def storage(loop: LoopThread, clock: ManualClock, lifetimes: Lifetimes) -> Itera
     """A storage account that listens on a free port of loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    storage = LocalStorage(f"http://127.0.0.1:{port}", clock, lifetimes=lifetimes)
+    storage = LocalStorage(lambda: f"http://127.0.0.1:{port}", clock, lifetimes=lifetimes)
     app = web.Application(client_max_size=1_000_000)
     storage.add_routes(app.router)
     runner = web.AppRunner(app)

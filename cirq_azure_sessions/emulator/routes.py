@@ -42,7 +42,7 @@ class WorkspaceRoutes:
     """Serves a workspace over HTTP.
 
     Args:
-        endpoint: The address that links to further pages begin with.
+        endpoint: Gives the address that links to further pages begin with.
         workspace: Holds the sessions and jobs.
         storage: Where programs and results lie.
         catalog: The targets that there are.
@@ -52,7 +52,7 @@ class WorkspaceRoutes:
 
     def __init__(
         self,
-        endpoint: str,
+        endpoint: Callable[[], str],
         workspace: LocalWorkspace,
         storage: Storage,
         catalog: Catalog,
@@ -210,7 +210,7 @@ class WorkspaceRoutes:
         link = None
         if has_more:
             path = request.rel_url.raw_path
-            link = f"{self._endpoint}{path}?{query.next_query(version.name)}"
+            link = f"{self._endpoint()}{path}?{query.next_query(version.name)}"
         documents = [self._items.listed(item, version) for item in page]
         return json_response({"value": documents, "nextLink": link})
 

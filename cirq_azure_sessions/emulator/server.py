@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cirq_azure_sessions.clock import MovableClock, ShiftedClock
+from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
@@ -50,8 +51,9 @@ _logger.addFilter(
 # Programs and results; Azure takes far larger blobs, in blocks.
 _LARGEST_BODY = 256 * 1024 * 1024
 
-# Seconds that requests under way have when the server stops.
-_PATIENCE_AT_STOP = 1.0
+# Seconds that requests under way have when the server stops, twice: to end of themselves, and once
+# they are cancelled. (For aiohttp 0 is no limit.)
+_PATIENCE_AT_STOP = 0.05
 
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _RESOURCE_GROUP = "myresourcegroup"
@@ -66,7 +68,8 @@ class EmulatorServer:
             pool = SessionPool(server.workspace())
 
     Args:
-        host: Where to listen. Anything but loopback lets others in who know the key.
+        host: Where to listen. Anything but loopback lets others in who know the key. 0.0.0.0
+            listens everywhere, and gives each client addresses by which that client reaches it.
         port: Where to listen; 0 takes a free port.
         key: What clients send as `x-ms-quantum-api-key`; made up if not given.
         clock: The service's time; by default the machine's, which `clock.advance` puts forward.
@@ -120,8 +123,11 @@ class EmulatorServer:
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # A listening socket exists from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
+        self._address = Address(*self._socket.getsockname()[:2])
         self._loop = LoopThread("emulator")
-        self._storage = open_storage(store, self.endpoint, self.clock, self.faults.sas_lifetime)
+        self._storage = open_storage(
+            store, self._address.public, self.clock, self.faults.sas_lifetime
+        )
         runner = ProgramRunner(
             self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
         )
@@ -140,9 +146,8 @@ class EmulatorServer:
 
     @property
     def endpoint(self) -> str:
-        """The address of the service, such as `http://127.0.0.1:8080`."""
-        host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        """The address of the service for this machine, such as `http://127.0.0.1:8080`."""
+        return self._address.local
 
     @property
     def resource_id(self) -> str:
@@ -244,7 +249,7 @@ class EmulatorServer:
 
     def _application(self) -> web.Application:
         routes = WorkspaceRoutes(
-            self.endpoint,
+            self._address.public,
             self._workspace,
             self._storage,
             self._catalog,
@@ -254,6 +259,7 @@ class EmulatorServer:
         application = web.Application(
             client_max_size=_LARGEST_BODY,
             middlewares=[
+                self._address.middleware(),
                 fault_middleware(self.faults, self.requests, self.clock),
                 gate_middleware(self.key),
             ],

@@ -17,6 +17,7 @@ of any URL at `127.0.0.1` or `localhost` for an account's name.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -108,7 +109,8 @@ class LocalStorage:
     """The emulator's own storage account.
 
     Args:
-        endpoint: The address at which the blob service listens, such as `http://127.0.0.1:8080`.
+        endpoint: Gives the address at which clients reach the blob service, such as
+            `http://127.0.0.1:8080`.
         clock: Dates of blobs, and the expiry of SAS.
         store: Where blobs lie; by default in memory.
         lifetimes: Asked at each signing how long the SAS is to hold.
@@ -116,16 +118,21 @@ class LocalStorage:
 
     def __init__(
         self,
-        endpoint: str,
+        endpoint: Callable[[], str],
         clock: Clock,
         store: BlobStore | None = None,
         *,
         lifetimes: Lifetimes = lambda resource: Lifetime(),
     ) -> None:
-        self.endpoint = endpoint.rstrip("/")
+        self._endpoint = endpoint
         self._clock = clock
         self._signer = SasSigner(secrets.token_bytes(32), clock, lifetimes)
         self._store = store or BlobStore(clock)
+
+    @property
+    def endpoint(self) -> str:
+        """The address at which clients reach the blob service now."""
+        return self._endpoint()
 
     def container_uri(self, container: str) -> str:
         return f"{self.endpoint}/{container}"
@@ -193,14 +200,14 @@ class LocalStorage:
 
 
 def open_storage(
-    store: str | Path | None, endpoint: str, clock: Clock, lifetimes: Lifetimes
+    store: str | Path | None, endpoint: Callable[[], str], clock: Clock, lifetimes: Lifetimes
 ) -> Storage:
     """The storage that a user names.
 
     Args:
         store: None for memory, a directory to keep blobs in, or the connection string of a storage
             account: Azurite's or Azure's.
-        endpoint: The address of the emulator, for an account of its own.
+        endpoint: Gives the address of the emulator, for an account of its own.
         clock: The emulator's time, for an account of its own.
         lifetimes: Asked at each signing how long the SAS is to hold.
     """

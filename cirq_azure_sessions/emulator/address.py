@@ -1,0 +1,57 @@
+"""Where the server is reached: what links and the addresses of blobs begin with."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from contextvars import ContextVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+__all__ = ["Address"]
+
+# A name or an address with or without a port, as the Host header gives it.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?", re.ASCII)
+
+# The Host of the request that is being answered.
+_REACHED_AS: ContextVar[str] = ContextVar("reached_as")
+
+
+class Address:
+    """The address of a listening server.
+
+    One that listens on all addresses of its machine, such as 0.0.0.0, has none that clients
+    elsewhere could use: it gives each the address by which that client has reached it.
+
+    Args:
+        host: The address it listens on, as its socket tells.
+        port: The port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        self._is_wildcard = address.is_unspecified
+        if self._is_wildcard:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+        self._local = f"[{host}]:{port}" if address.version == 6 else f"{host}:{port}"
+
+    @property
+    def local(self) -> str:
+        """The address for clients on this machine, such as `http://127.0.0.1:8080`."""
+        return f"http://{self._local}"
+
+    def public(self) -> str:
+        """The address for the client whose request is being answered."""
+        return f"http://{_REACHED_AS.get(self._local)}" if self._is_wildcard else self.local
+
+    def middleware(self) -> Middleware:
+        """Takes note of how each client has reached the server."""
+
+        @web.middleware
+        async def note_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+            host = request.headers.get("Host", "")
+            _REACHED_AS.set(host if _HOST.fullmatch(host) else self._local)
+            return await handler(request)
+
+        return note_host
