@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -214,6 +217,24 @@ def test_a_host_that_is_none_is_not_repeated(serve: Callable[..., Client]) -> No
         assert job["containerUri"].startswith(f"{client.server.endpoint}/")
 
 
+def test_a_client_that_goes_away_amid_an_upload_leaves_no_traceback(
+    serve: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(serve().server, "2026-01-15-preview")
+    uri = client.send("POST", "/storage/sasUri", {"containerName": "job-1"}).json()["sasUri"]
+    parts = urlsplit(uri)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        head = f"PUT {parts.path}/inputData?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        kind = "x-ms-blob-type: BlockBlob\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(f"{head}{kind}only so much".encode())
+        while client.server.requests["upload"] == 0:
+            pass
+        # A connection that is closed with a linger of no seconds is reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.server.stop()
+    assert not caplog.records
+
+
 def test_a_delayed_request_does_not_hold_up_the_end_of_the_server() -> None:
     # The clock stands still, so that the answer would never come.
     server = EmulatorServer(clock=ManualClock(auto_advance=False))
@@ -298,6 +319,24 @@ def test_a_cancelled_job_says_so(serve: Callable[..., Client]) -> None:
     assert (job["status"], job["errorData"]) == ("Cancelled", None)
     assert job["cancellationTime"] is not None
     assert job["outputDataUri"].partition("?")[0].endswith("/outputData")
+
+
+def test_what_early_jobs_stored_is_dropped_when_that_is_asked_for(
+    serve: Callable[..., Client], clock: ManualClock
+) -> None:
+    client = serve(max_stored_jobs=2, job_time=lambda request: JobPace(run=paces.pop(0)))
+    paces = [1000.0, 1.0, 1.0, 1.0, 1.0]
+    submitted = []
+    for _ in range(5):
+        submitted.append(client.submit())
+        clock.advance(1)
+    jobs = [client.job(each) for each in submitted]
+    assert [job["status"] for job in jobs] == ["Executing", *["Succeeded"] * 4]
+    kept = {
+        job["id"] for job in jobs if requests.get(job["inputDataUri"], timeout=9).status_code == 200
+    }
+    running, *_, second_last, last = (job["id"] for job in jobs)
+    assert kept == {running, second_last, last}
 
 
 def test_a_program_that_is_not_there_fails_its_job(serve: Callable[..., Client]) -> None:

@@ -27,6 +27,7 @@ from cirq_azure_sessions.emulator.reading import (
     read_text,
 )
 from cirq_azure_sessions.emulator.responses import json_response
+from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import route_name
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import JobView
@@ -48,6 +49,7 @@ class WorkspaceRoutes:
         catalog: The targets that there are.
         quotas: What jobs may consume.
         faults: What becomes of the next jobs and sessions.
+        retention: How long programs and results are kept.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class WorkspaceRoutes:
         catalog: Catalog,
         quotas: Quotas,
         faults: Faults,
+        retention: Retention,
     ) -> None:
         self._endpoint = endpoint
         self._workspace = workspace
@@ -65,6 +68,7 @@ class WorkspaceRoutes:
         self._catalog = catalog
         self._quotas = quotas
         self._faults = faults
+        self._retention = retention
         self._items = Items(workspace, storage)
         self._handlers: dict[str, _Handler] = {
             "open": self._open_session,
@@ -130,6 +134,7 @@ class WorkspaceRoutes:
         self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
+        await self._retention.note(job_request)
         if job_request.payload.is_to_be_cancelled:
             await self._workspace.cancel_job(job.id)
         return self._answer_job(job, JobView.PUT, version)

@@ -26,6 +26,7 @@ from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.errors import ServiceError
@@ -86,6 +87,8 @@ class EmulatorServer:
         session_timeout: Seconds of idleness after which a session times out.
         store: Where programs and results lie: a directory, or the connection string of a storage
             account, Azurite's or Azure's. None keeps them in memory.
+        max_stored_jobs: Of how many jobs to keep programs and results once they are over; those of
+            the earliest are dropped. None keeps all.
         noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own.
         seed: Makes the results and the times of jobs repeat.
 
@@ -111,6 +114,7 @@ class EmulatorServer:
         quotas: Mapping[str, float] | None = None,
         session_timeout: float = 600.0,
         store: str | Path | None = None,
+        max_stored_jobs: int | None = None,
         noise: NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
@@ -141,6 +145,7 @@ class EmulatorServer:
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
+        self._retention = Retention(self._workspace, self._storage, max_stored_jobs)
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
@@ -255,6 +260,7 @@ class EmulatorServer:
             self._catalog,
             self._quotas,
             self.faults,
+            self._retention,
         )
         application = web.Application(
             client_max_size=_LARGEST_BODY,

@@ -1,0 +1,56 @@
+"""For how many jobs programs and results are kept."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.local_workspace import LocalWorkspace
+from cirq_azure_sessions.model import JobRequest
+
+__all__ = ["Retention"]
+
+
+class Retention:
+    """Drops the containers of the earliest jobs, once there are more than so many.
+
+    Only a container of the job's own goes, which is called `job-ID` as the SDK calls it, and only
+    when the job is over. The job itself stays in the lists.
+
+    Lives on the server's event loop, and needs no lock.
+
+    Args:
+        workspace: Knows which jobs are over.
+        storage: Where the containers lie.
+        max_stored_jobs: How many jobs keep theirs; None means all.
+    """
+
+    def __init__(
+        self, workspace: LocalWorkspace, storage: Storage, max_stored_jobs: int | None
+    ) -> None:
+        self._workspace = workspace
+        self._storage = storage
+        self._max_stored_jobs = max_stored_jobs
+        # State: the jobs whose containers are kept, the earliest first.
+        self._stored: deque[str] = deque()
+
+    async def note(self, request: JobRequest) -> None:
+        """Takes note of a job that was accepted, and lets go of an earlier one in its place."""
+        if self._max_stored_jobs is None or request.payload.container != f"job-{request.id}":
+            return
+        self._stored.append(request.id)
+        for _ in range(len(self._stored) - self._max_stored_jobs):
+            job_id = self._stored.popleft()
+            if await self._is_over(job_id):
+                await self._storage.drop(f"job-{job_id}")
+            else:
+                # Its turn comes again when it has had the time to end.
+                self._stored.append(job_id)
+
+    async def _is_over(self, job_id: str) -> bool:
+        try:
+            return (await self._workspace.get_job(job_id)).is_final
+        except ServiceError:
+            # It was deleted or forgotten.
+            return True
