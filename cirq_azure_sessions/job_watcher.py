@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from cirq_azure_sessions.clock import Clock
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _SHORTEST_DELAY = 0.05
 _LONGEST_DELAY = 30.0
+# Somebody who follows jobs wants to see them leave the queue.
+_LONGEST_DELAY_FOLLOWED = 5.0
 # The watcher looks a little before jobs are expected to end, then again in short steps. Once it has
 # seen some end it waits longer, so that the next look shows many. Jobs that are overdue are looked
 # for less and less often. All as fractions: of the usual duration, and of the time overdue.
@@ -88,11 +90,12 @@ class JobWatcher:
         self._session_id = session_id
         self._clock = clock
         self._pace = pace
-        # State: the future and the time of submission of each job that is waited for; the task that
-        # polls while there are any; the request under way, and when its waiting ends; and whether
-        # the last look saw jobs end.
+        # State: the future and the time of submission of each job that is waited for, and who wants
+        # to be told of every look at it; the task that polls while there are any; the request under
+        # way, and when its waiting ends; and whether the last look saw jobs end.
         self._waiting: dict[str, asyncio.Future[Job]] = {}
         self._since: dict[str, float] = {}
+        self._followers: dict[str, Callable[[Job], None]] = {}
         self._polling: asyncio.Task[None] | None = None
         self._answer: asyncio.Task[Any] | None = None
         self._answer_due = 0.0
@@ -103,13 +106,19 @@ class JobWatcher:
         """Whether no job is waited for."""
         return not self._waiting
 
-    async def wait(self, job: Job) -> Job:
+    async def wait(self, job: Job, follower: Callable[[Job], None] | None = None) -> Job:
         """Returns the job once it is over.
+
+        Args:
+            job: The job.
+            follower: Called with the job at every look at it before that.
 
         Raises:
             JobError: If the service does not know the job any more.
             ServiceError: If the service cannot be asked, and that for long.
         """
+        if follower is not None:
+            self._followers[job.id] = follower
         future = self._waiting.get(job.id)
         if future is None:
             future = self._waiting[job.id] = asyncio.get_running_loop().create_future()
@@ -155,6 +164,8 @@ class JobWatcher:
         now = self._clock.monotonic()
         ages = [now - self._since[job_id] for job_id in asked]
         delay = self._pace.delay(ages, after_ends=self._saw_ends)
+        if self._followers:
+            delay = min(delay, _LONGEST_DELAY_FOLLOWED)
         self._saw_ends = False
         if self._session_id is None or len(asked) == 1:
             await self._first_answer(delay, self._look_up(asked, wait=delay))
@@ -192,6 +203,8 @@ class JobWatcher:
             listed.add(job.id)
             if job.is_final:
                 self._resolve(job.id, job)
+            elif (follower := self._followers.get(job.id)) is not None:
+                follower(job)
         return listed
 
     async def _look_up(self, job_ids: Iterable[str], wait: float = 0.0) -> None:
@@ -236,6 +249,7 @@ class JobWatcher:
     def _forget(self, job_id: str) -> None:
         self._waiting.pop(job_id, None)
         self._since.pop(job_id, None)
+        self._followers.pop(job_id, None)
 
 
 class JobWatchers:
@@ -253,8 +267,10 @@ class JobWatchers:
         self._watchers: dict[str | None, JobWatcher] = {}
         self._paces: dict[str, JobPace] = {}
 
-    async def wait(self, job: Job, workspace: WorkspacePort) -> Job:
-        """Returns the job once it is over; raises what `JobWatcher.wait` does."""
+    async def wait(
+        self, job: Job, workspace: WorkspacePort, follower: Callable[[Job], None] | None = None
+    ) -> Job:
+        """Returns the job once it is over; takes and raises what `JobWatcher.wait` does."""
         if job.is_final:
             return job
         watcher = self._watchers.get(job.session_id)
@@ -263,7 +279,7 @@ class JobWatchers:
             watcher = JobWatcher(workspace, job.session_id, self._clock, pace)
             self._watchers[job.session_id] = watcher
         try:
-            return await watcher.wait(job)
+            return await watcher.wait(job, follower)
         finally:
             if watcher.is_idle and self._watchers.get(job.session_id) is watcher:
                 del self._watchers[job.session_id]

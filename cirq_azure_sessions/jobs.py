@@ -11,11 +11,11 @@ import asyncio
 import dataclasses
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
@@ -61,6 +61,16 @@ class Delivery:
     error: Exception | None = None
 
 
+class Follower(Protocol):
+    """Who wants to know how the jobs of a batch are. Called on the pool's event loop."""
+
+    def look(self, job: Job) -> None:
+        """The service has described the job so: on accepting it, or later."""
+
+    def end(self, job_id: str, *, failed: bool) -> None:
+        """The job's output is here, or there will be none; the service may never have had it."""
+
+
 @dataclass(slots=True)
 class JobBatch:
     """The jobs of one call, and how far they are.
@@ -77,7 +87,7 @@ class JobBatch:
         workers: Each takes one job after the other.
         opening: Opens the session while the first input is stored.
         stopped_by: The error after which nothing more of the batch is submitted.
-        on_change: Called with `submitted`, `done` or `failed` for each job.
+        follower: Who wants to know how the jobs are, if anybody does.
     """
 
     requests: Iterable[JobRequest]
@@ -90,7 +100,7 @@ class JobBatch:
     workers: list[asyncio.Task[None]] = field(default_factory=list)
     opening: asyncio.Task[None] | None = None
     stopped_by: Exception | None = None
-    on_change: Callable[[str], None] = lambda change: None
+    follower: Follower | None = None
 
     @contextmanager
     def in_flight(self, index: int, job_id: str) -> Iterator[None]:
@@ -102,6 +112,11 @@ class JobBatch:
             self.running.pop(index, None)
             raise
         self.running.pop(index, None)
+
+    def tell_end(self, job_id: str, *, failed: bool) -> None:
+        """Tells whoever follows the jobs that one is over."""
+        if self.follower is not None:
+            self.follower.end(job_id, failed=failed)
 
     @property
     def patience(self) -> float:
@@ -235,7 +250,7 @@ class JobRunner:
             record.failed(failure)
             if record.job is None and _concerns_all(error):
                 batch.stopped_by = batch.stopped_by or error
-            batch.on_change("failed")
+            batch.tell_end(record.request.id, failed=True)
             return Delivery(index, record, failure)
         except BaseException:
             record.give_back()
@@ -243,7 +258,7 @@ class JobRunner:
         batch.home.append(record.request.id)
         if record.place is not None:
             batch.places.append(record.place)
-        batch.on_change("done")
+        batch.tell_end(record.request.id, failed=False)
         return Delivery(index, record)
 
     async def _bring_home(self, errand: _Errand) -> None:
@@ -282,9 +297,11 @@ class JobRunner:
         """Waits until a job that the service has accepted is over."""
         batch = errand.batch
         batch.accepted += 1
-        batch.on_change("submitted")
+        look = None if batch.follower is None else batch.follower.look
+        if look is not None:
+            look(job)
         with batch.in_flight(errand.index, job.id):
-            job = await self._pool.watch(job, errand.workspace)
+            job = await self._pool.watch(job, errand.workspace, look)
         self._report(_OUTCOMES.get(job.status, "succeeded"), job, batch)
         return job
 

@@ -77,6 +77,11 @@ class JobStatus(_ServiceWord):
         return self in (self.COMPLETED, self.SUCCEEDED, self.FAILED, self.CANCELLED)
 
     @property
+    def is_queued(self) -> bool:
+        """Whether the job waits for its turn."""
+        return self in (self.QUEUED, self.WAITING)
+
+    @property
     def has_result(self) -> bool:
         """Whether there is a result to fetch."""
         return self in (self.COMPLETED, self.SUCCEEDED)

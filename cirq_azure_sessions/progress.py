@@ -2,38 +2,109 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 
 from tqdm.auto import tqdm
 
+from cirq_azure_sessions.model import Job
+
 __all__ = ["SweepProgress"]
+
+# So many characters of a session's id tell it from others.
+_SHORT_ID = 8
+_STATES = ("queued", "running", "failed")
+# As tqdm takes them, and what it makes of them at least.
+_TIME_LEFT = "<{remaining}"
+_TIME_TAKEN = "in {elapsed}"
+_SHORTEST = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
 
 
 class SweepProgress:
-    """A progress bar on stderr, or a widget in a notebook: jobs done, in flight and failed.
+    """A progress bar on stderr, or a widget in a notebook, for the jobs of a call.
+
+    A line shows the target, the session of the latest job, how many jobs are done, how many were
+    submitted, wait in the queue, run and have failed, and after `<` the time left. A call that ends
+    with an error takes its bar away. Thread-safe.
 
     Args:
         target: What to call the bar.
-        jobs: How many jobs there are.
-        is_shown: Whether there is a bar at all.
     """
 
-    def __init__(self, target: str, jobs: int, *, is_shown: bool) -> None:
+    def __init__(self, target: str) -> None:
+        self._target = target
+        # State: the bar, once there are jobs; how many there are, and how many are over; whether each
+        # of the others is queued or running; how many are in each state; the session of the latest.
+        self._bar: _Bar | None = None
+        self._expected = 0
+        self._over = 0
+        self._states: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
-        # Even a bar that is not shown would start a thread.
-        self._bar = tqdm(total=jobs, desc=target, unit="job") if is_shown else None
+        self._session_id = ""
+        # Guards all of the above, and drawing: nothing may be drawn once the bar is closed.
+        self._lock = threading.Lock()
 
-    def note(self, change: str) -> None:
-        """Takes note that one job was `submitted`, is `done` or has `failed`."""
-        if self._bar is None:
-            return
-        self._counts[change] += 1
-        over = self._counts["done"] + self._counts["failed"]
-        in_flight = max(self._counts["submitted"] - over, 0)
-        failed = f", {self._counts['failed']} failed" if self._counts["failed"] else ""
-        self._bar.set_postfix_str(f"{in_flight} in flight{failed}", refresh=False)
-        self._bar.update(over - self._bar.n)
+    def expect(self, jobs: int) -> None:
+        """So many more jobs are going to be run."""
+        with self._lock:
+            self._expected += jobs
+            if self._bar is None:
+                self._bar = _Bar(self._target, jobs)
+            else:
+                self._bar.reset(self._expected)
+            self._draw(self._over)
+
+    def look(self, job: Job) -> None:
+        """The service has described a job that is not over."""
+        state = "queued" if job.status.is_queued else "running"
+        with self._lock:
+            before = self._states.get(job.id)
+            if before is None:
+                self._counts["submitted"] += 1
+                self._session_id = job.session_id or ""
+            else:
+                self._counts[before] -= 1
+            self._counts[state] += 1
+            self._states[job.id] = state
+            self._draw()
+
+    def end(self, job_id: str, *, failed: bool) -> None:
+        """A job has brought its output, or is not going to."""
+        with self._lock:
+            before = self._states.pop(job_id, None)
+            if before is not None:
+                self._counts[before] -= 1
+            self._counts["failed"] += failed
+            self._over += 1
+            self._draw(1)
+
+    def _draw(self, more: int = 0) -> None:
+        """Draws the bar, with so many more jobs over. Needs the lock."""
+        if self._bar is not None:
+            self._bar.bar_format = self._line(self._bar.columns, _TIME_LEFT)
+            # A terminal that has gone away is no reason to lose a result.
+            with suppress(OSError, ValueError):
+                self._bar.update(more)
+
+    def _line(self, columns: int | None, time: str) -> str:
+        """The line as tqdm takes it: as many words as fit into the terminal."""
+        counts = self._counts
+        submitted = [f"{counts['submitted']} submitted"] if counts["submitted"] else []
+        states = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
+        named = f"{self._target} {self._session_id[:_SHORT_ID]}".rstrip()
+        # What was submitted is the sum of the others, and the first to go.
+        for name, words in ((named, submitted + states), (named, states), (self._target, states)):
+            texts = [f"{name} {self._over}/{self._expected}", "|{bar}|", ", ".join(words), time]
+            line = " ".join(filter(None, texts))
+            if columns is None or len(line.format(**_SHORTEST)) <= columns:
+                break
+        return line
+
+    def __str__(self) -> str:
+        with self._lock:
+            return "" if self._bar is None else str(self._bar)
 
     def __enter__(self) -> SweepProgress:
         return self
@@ -44,5 +115,35 @@ class SweepProgress:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        with self._lock, suppress(OSError, ValueError):
+            if self._bar is not None:
+                self._bar.bar_format = self._line(self._bar.columns, _TIME_TAKEN)
+                last = str(self._bar)
+                self._bar.close()
+                if exc_type is None:
+                    # A bar that is left standing confuses those of other threads below it.
+                    self._bar.write(last, file=self._bar.fp)
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
+    """tqdm's bar, set up for jobs."""
+
+    # The thread that tqdm would start looks for bars that miss changes; this one misses none.
+    monitor_interval = 0
+
+    def __init__(self, target: str, jobs: int) -> None:
+        # Jobs end in bursts: the mean of all rates tells more about the time left than the latest.
+        super().__init__(
+            desc=target,
+            total=jobs,
+            bar_format=f"{{desc}} {{n_fmt}}/{{total_fmt}} |{{bar}}| {_TIME_LEFT}",
+            leave=False,
+            dynamic_ncols=True,
+            miniters=0,
+            smoothing=0,
+        )
+
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal at the last drawing; None in a notebook or a file."""
+        return self.ncols if isinstance(self.ncols, int) else None

@@ -6,8 +6,9 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import cirq
@@ -33,8 +34,21 @@ __all__ = ["AzureSessionSampler"]
 
 _DEFAULT_NAME = "cirq-azure-sessions"
 
-# The calls that `run_batch` makes: what ends one ends all, and one error tells of all.
-_together: ContextVar[list[JobBatch] | None] = ContextVar("together", default=None)
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The calls that `run_batch` makes: what ends one ends all, and one error tells of all.
+
+    Attributes:
+        batches: Their jobs.
+        progress: The bar that they share, if there is one.
+    """
+
+    progress: SweepProgress | None
+    batches: list[JobBatch] = field(default_factory=list)
+
+
+_together: ContextVar[_Calls | None] = ContextVar("together", default=None)
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -61,7 +75,8 @@ class AzureSessionSampler(cirq.Sampler):
         on_interrupt: What becomes of jobs that still run when a call is interrupted, by Ctrl-C,
             SIGTERM or cancellation: `"leave"` them, or `"cancel"` them. The exception has a note
             that names them.
-        progress: Whether to show a progress bar on stderr.
+        progress: Whether to show a progress bar on stderr, or as a widget in a notebook: the jobs
+            that are done, submitted, queued, running and failed, the session, and the time left.
         journal: Path of a file that remembers this sampler's jobs across runs, or a `Journal`: what
             an earlier run brought home is read from it, and what that run submitted is waited for
             and not submitted again. By default the pool's.
@@ -181,7 +196,8 @@ class AzureSessionSampler(cirq.Sampler):
                 await _settled(call.future)
             except BaseException:
                 # What interrupts one call of several is about to interrupt them all.
-                for other in _together.get() or [batch]:
+                together = _together.get()
+                for other in together.batches if together else [batch]:
                     submit_no_more(other)
                 call.cancel()
                 raise
@@ -197,15 +213,16 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """Samples many circuits at once, each as `run_sweep_async` does."""
-        batches: list[JobBatch] = []
-        token = _together.set(batches)
-        try:
-            return await super().run_batch_async(programs, params_list, repetitions)
-        except BaseException as error:
-            self._note(error, batches)
-            raise
-        finally:
-            _together.reset(token)
+        with self._new_progress() as progress:
+            together = _Calls(progress)
+            token = _together.set(together)
+            try:
+                return await super().run_batch_async(programs, params_list, repetitions)
+            except BaseException as error:
+                self._note(error, together.batches)
+                raise
+            finally:
+                _together.reset(token)
 
     # Beside cirq's interface
 
@@ -331,11 +348,13 @@ class AzureSessionSampler(cirq.Sampler):
         """A call, from its first job to whatever ends it."""
         together = _together.get()
         if together is not None:
-            together.append(batch)
+            together.batches.append(batch)
         self._tell("started", batch)
         try:
-            with SweepProgress(self._target, batch.size, is_shown=self._progress) as progress:
-                batch.on_change = progress.note
+            with nullcontext(together.progress) if together else self._new_progress() as progress:
+                if progress is not None:
+                    progress.expect(batch.size)
+                    batch.follower = progress
                 yield
         except BaseException as error:
             is_interrupted = not isinstance(error, AzureSessionsError)
@@ -364,6 +383,10 @@ class AzureSessionSampler(cirq.Sampler):
                 reason=type(error).__name__ if error is not None else "",
             )
         )
+
+    def _new_progress(self) -> AbstractContextManager[SweepProgress | None]:
+        """A bar, if one was asked for."""
+        return SweepProgress(self._target) if self._progress else nullcontext()
 
     def _note(self, error: BaseException, batches: Sequence[JobBatch]) -> None:
         """Notes on an error how to come back to the jobs of the calls that it ended."""

@@ -271,9 +271,17 @@ class SessionPool:
         """
         await self._keeper.discard(generation)
 
-    async def watch(self, job: Job, workspace: WorkspacePort) -> Job:
-        """Waits until the job is over. One watcher polls for all jobs of a session."""
-        return await self._watchers.wait(job, workspace)
+    async def watch(
+        self, job: Job, workspace: WorkspacePort, follower: Callable[[Job], None] | None = None
+    ) -> Job:
+        """Waits until the job is over. One watcher polls for all jobs of a session.
+
+        Args:
+            job: The job, as the service described it last.
+            workspace: Where it is.
+            follower: Called with the job each time that it was looked at before its end.
+        """
+        return await self._watchers.wait(job, workspace, follower)
 
     def report(self, event: Event) -> None:
         """Counts an event, logs it and tells the subscribers."""

@@ -56,7 +56,7 @@ ARROWS: dict[str, set[str]] = {
     | {"events", "generation", "job_errors", "job_record", "journal", "limiter", "patience"}
     | {"session_pool"},
     "sweep": VALUES | {"formats", "job_errors", "job_record", "jobs", "result"},
-    "progress": set(),
+    "progress": {"model"},
     "sampler": VALUES
     | {"checks", "clock", "events", "formats", "interruption", "job_errors", "jobs", "journal"}
     | {"progress", "result", "session_pool", "sweep"},
