@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         UnsupportedProgram,
         UnsupportedTarget,
     )
-    from cirq_azure_sessions.events import JobEvent, SessionEvent
+    from cirq_azure_sessions.events import JobEvent, SessionEvent, SweepEvent
     from cirq_azure_sessions.journal import Journal
     from cirq_azure_sessions.local_workspace import LocalWorkspace
     from cirq_azure_sessions.result import AzureResult
@@ -62,6 +62,7 @@ __all__ = [
     "SessionNotAvailable",
     "SessionPool",
     "SweepError",
+    "SweepEvent",
     "SweepTimeout",
     "SystemClock",
     "UnsupportedProgram",
@@ -79,6 +80,7 @@ _ROOMS = {
     "PooledSession": "session_pool",
     "SessionEvent": "events",
     "SessionPool": "session_pool",
+    "SweepEvent": "events",
     "SystemClock": "clock",
 }
 

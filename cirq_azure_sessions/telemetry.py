@@ -160,7 +160,7 @@ class _Recorder:
         if running is not None:
             running.span.set_attributes(_attributes(event))
             self._end(running, event.time, event.kind, event.reason)
-        if cost := event.fields().get("cost"):
+        if (cost := event.fields().get("cost")) is not None:
             self._cost.add(cost, {_ATTRIBUTES["target"]: event.target})
 
     def end_all(self) -> None:
