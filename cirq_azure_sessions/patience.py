@@ -47,6 +47,6 @@ async def insist(clock: Clock, ask: Callable[[], Awaitable[T]], *, patience: flo
             if not error.may_pass or clock.monotonic() >= deadline:
                 raise
             pause = error.retry_after or backoff(attempt)
-            logger.info("%s Asking again in %.2g s.", error, pause)
+            logger.info("%s Asking again in %.2g s.", error, pause, extra={"pause": pause})
         await clock.sleep(pause)
     raise AssertionError("unreachable")

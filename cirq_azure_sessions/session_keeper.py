@@ -109,7 +109,13 @@ class SessionKeeper:
                 closed = await generation.workspace.close_session(session.id)
             except ServiceError as error:
                 if not error.is_missing:
-                    logger.warning("Session %s is not closed: %s", session.id, error)
+                    logger.warning(
+                        "%s: session %s is not closed: %s",
+                        session.target,
+                        session.id,
+                        error,
+                        extra={"session_id": session.id, "target": session.target},
+                    )
                     return session.id
             else:
                 session.update(closed)

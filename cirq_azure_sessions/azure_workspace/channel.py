@@ -198,7 +198,12 @@ class Channel:
             pause = _pause(error, errors[error.is_throttled], spent) if may_repeat else None
             if pause is None:
                 raise error
-            logger.debug("%s Trying again in %.2g s.", error, pause)
+            logger.debug(
+                "%s Trying again in %.2g s.",
+                error,
+                pause,
+                extra={"status_code": error.status_code, "code": error.code, "pause": pause},
+            )
             await self._clock.sleep(pause)
 
     async def _answer(self, sending: Awaitable[Answer], what: str) -> Answer:
