@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.result import AzureResult
     from cirq_azure_sessions.sampler import AzureSessionSampler
     from cirq_azure_sessions.session_pool import PooledSession, SessionPool
+    from cirq_azure_sessions.sweep_results import SweepResults
 
 __all__ = [
     "AzureResult",
@@ -63,6 +64,7 @@ __all__ = [
     "SessionPool",
     "SweepError",
     "SweepEvent",
+    "SweepResults",
     "SweepTimeout",
     "SystemClock",
     "UnsupportedProgram",
@@ -81,6 +83,7 @@ _ROOMS = {
     "SessionEvent": "events",
     "SessionPool": "session_pool",
     "SweepEvent": "events",
+    "SweepResults": "sweep_results",
     "SystemClock": "clock",
 }
 

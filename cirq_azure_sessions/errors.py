@@ -160,8 +160,8 @@ class SweepError(AzureSessionsError):
 
     Attributes:
         failures: The error of each point that failed, by the point's index in the sweep.
-        results: One entry a point, in the order of the sweep: the results that came home, and
-            None where a point failed.
+        results: A list with one entry a point, in the order of the sweep: the results that came
+            home, and None where a point failed.
     """
 
     def __init__(
@@ -173,7 +173,8 @@ class SweepError(AzureSessionsError):
     ) -> None:
         super().__init__(message)
         self.failures = dict(failures)
-        self.results = list(results)
+        # As the sampler would have returned it, where it is a list of its own kind.
+        self.results = results if isinstance(results, list) else list(results)
 
 
 class SweepTimeout(SweepError, PoolTimeout):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import cirq
 import numpy as np
 
+from cirq_azure_sessions.display.histogram import count_outcomes
+from cirq_azure_sessions.display.html import Bar, table
 from cirq_azure_sessions.errors import ResultFormatError
 
 if TYPE_CHECKING:
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureResult"]
 
+# A table shows this many outcomes; the result has them all.
+_ROWS = 16
+
 
 class AzureResult(cirq.ResultDict):
     """The result of one sweep point, with what the service told about its job.
 
     Compares, prints and round-trips through `cirq.to_json` as the `cirq.ResultDict` it is: two
-    results with the same parameters and records are equal, whatever jobs they come from. Pickling
-    and copying keep everything.
+    results with the same parameters and records are equal, whatever jobs they come from. Pickles
+    and copies keep everything but `azure_job`.
 
     Attributes:
         job_id: The job that brought the result; None where no job did. If several did, because
@@ -63,10 +68,20 @@ class AzureResult(cirq.ResultDict):
         self.creation_time: float | None = None
         self.begin_time: float | None = None
         self.end_time: float | None = None
+        self._azure_job: Any = None
 
     @property
     def job_id(self) -> str | None:
         return self.job_ids[0] if self.job_ids else None
+
+    @property
+    def azure_job(self) -> Any:
+        """The SDK's own `azure.quantum.Job` of `job_id`, made when it is first looked at.
+
+        None for a local target, and where no request told of the job: for a result that comes from
+        a journal, or that was copied or pickled. `pool.get_job(job_id)` asks for it then.
+        """
+        return self._azure_job
 
     @classmethod
     def from_result(cls, result: cirq.Result, *, target: str = "") -> AzureResult:
@@ -83,6 +98,7 @@ class AzureResult(cirq.ResultDict):
         named.creation_time = job.creation_time
         named.begin_time = job.begin_time
         named.end_time = job.end_time
+        named._azure_job = job.handle
         return named
 
     @classmethod
@@ -116,7 +132,28 @@ class AzureResult(cirq.ResultDict):
         joined.job_ids = tuple(job_id for part in parts for job_id in part.job_ids)
         joined.cost = _total_cost([part.cost for part in parts])
         joined.end_time = parts[-1].end_time
+        joined._azure_job = first.azure_job
         return joined
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The SDK's job holds a connection to its workspace.
+        return {**self.__dict__, "_azure_job": None}
+
+    def _repr_html_(self) -> str:
+        histogram = count_outcomes(self)
+        point = ", ".join(f"{name}={value}" for name, value in self.params.param_dict.items())
+        caption = (self.target, point, f"{histogram.repetitions} repetitions")
+        fractions = {each: histogram.fraction(each) for each in histogram.counts}
+        hidden = len(fractions) - _ROWS
+        return table(
+            ", ".join(part for part in caption if part),
+            [" ".join(histogram.keys), "count", "fraction", ""],
+            [
+                (outcome, count, fractions[outcome], Bar(fractions[outcome]))
+                for outcome, count in list(histogram.counts.items())[:_ROWS]
+            ],
+            below=f"and {hidden} more outcomes" if hidden > 0 else "",
+        )
 
     @classmethod
     def _json_namespace_(cls) -> str:

@@ -29,6 +29,7 @@ from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.sweep import JobLabels, Sweep
+from cirq_azure_sessions.sweep_results import SweepResults
 
 __all__ = ["AzureSessionSampler"]
 
@@ -188,7 +189,7 @@ class AzureSessionSampler(cirq.Sampler):
         sweep = self._translate(program, params, repetitions)
         if sweep is None:
             return cirq.Simulator().run_sweep(program, params, repetitions)
-        results: list[AzureResult | None] = [None] * len(sweep)
+        results = SweepResults([None] * len(sweep))
         batch = sweep.batch()
         with self._calling(batch):
             call = self._pool.loop.start(self._collect(sweep, batch, results))

@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "events": set(),
     "lane": set(),
     "interruption": set(),
+    "display": set(),
     "checks": VALUES,
     "limiter": set(),
     "redaction": set(),
@@ -33,7 +34,8 @@ ARROWS: dict[str, set[str]] = {
     "loop_thread": set(),
     "shutdown": set(),
     "event_log": {"events"},
-    "result": VALUES,
+    "result": VALUES | {"display"},
+    "sweep_results": {"display", "result"},
     # The port, what crosses it, and the two sides that stand behind it
     "workspace": {"model"},
     "formats": VALUES | {"result"},
@@ -59,17 +61,18 @@ ARROWS: dict[str, set[str]] = {
     "progress": {"model"},
     "sampler": VALUES
     | {"checks", "clock", "events", "formats", "interruption", "job_errors", "jobs", "journal"}
-    | {"progress", "result", "session_pool", "sweep"},
+    | {"progress", "result", "session_pool", "sweep", "sweep_results"},
     "telemetry": {"events", "session_pool"},
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "events", "journal", "local_workspace", "result"}
-    | {"sampler", "session_pool"},
+    | {"sampler", "session_pool", "sweep_results"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
     "monitor": PORT | {"loop_thread"},
     "cli": PORT
-    | {"__init__", "azure_workspace", "emulator", "events", "monitor", "sampler", "session_pool"},
+    | {"__init__", "azure_workspace", "display", "emulator", "events", "monitor", "sampler"}
+    | {"session_pool"},
     "__main__": {"cli"},
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.cli.histogram import count_outcomes
+from cirq_azure_sessions.display.histogram import count_outcomes
 
 
 def result(**records: list[list[list[int]]]) -> cirq.Result:

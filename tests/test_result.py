@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import cirq
 import numpy as np
@@ -123,3 +124,14 @@ def test_one_part_is_the_point() -> None:
 def test_parts_of_different_points_are_not_joined(other: AzureResult) -> None:
     with pytest.raises(ResultFormatError, match="different keys or parameters"):
         AzureResult.join([AzureResult(params=PARAMS, records={"m": RECORDS["m"]}), other])
+
+
+def test_the_sdks_job_is_at_hand_and_stays_out_of_copies_json_and_comparison() -> None:
+    handle = object()
+    named = OURS.with_job(replace(JOB, handle=handle))
+    assert named.azure_job is handle
+    assert AzureResult.join([named, named]).azure_job is handle
+    assert named == OURS
+    assert cirq.to_json(named) == cirq.to_json(PLAIN)
+    assert pickle.loads(pickle.dumps(named)).azure_job is None
+    assert OURS.azure_job is None

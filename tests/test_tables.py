@@ -8,13 +8,13 @@ import cirq
 import numpy as np
 from rich.console import Console, RenderableType
 
-from cirq_azure_sessions.cli.histogram import Histogram
 from cirq_azure_sessions.cli.tables import (
     histogram_table,
     results_as_json,
     stats_table,
     sweep_table,
 )
+from cirq_azure_sessions.display.histogram import Histogram
 
 
 def shown(table: RenderableType) -> list[str]:

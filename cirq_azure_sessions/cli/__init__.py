@@ -6,7 +6,6 @@ options         options that commands share, and how a command fails
 circuit_file    a circuit from a file
 openqasm        circuits in OpenQASM 2
 demo            what the demonstration does, without a word printed
-histogram       the outcomes of a result, counted
 tables          results, sweeps and the demonstration as tables
 monitor_tables  sessions, jobs, targets and quotas as tables
 table_style     what all tables have in common

@@ -152,8 +152,8 @@ def run(
           --connection-string "$(cat connection.txt)"
     """
     from cirq_azure_sessions import AzureSessionSampler
-    from cirq_azure_sessions.cli.histogram import count_outcomes
     from cirq_azure_sessions.cli.tables import histogram_table, results_as_json, sweep_table
+    from cirq_azure_sessions.display.histogram import count_outcomes
 
     program = _read(circuit)
     params = _product(program, sweeps)

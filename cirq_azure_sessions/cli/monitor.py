@@ -244,8 +244,8 @@ def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bo
       cirq-azure-sessions jobs result 9ab2... --raw > output.json
     """
     from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace
-    from cirq_azure_sessions.cli.histogram import count_outcomes
     from cirq_azure_sessions.cli.tables import histogram_table, results_as_json
+    from cirq_azure_sessions.display.histogram import count_outcomes
     from cirq_azure_sessions.monitor import Monitor
 
     connected = workspace.connect()
