@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cirq_azure_sessions.azure_workspace import AzureWorkspace
     from cirq_azure_sessions.clock import ManualClock, SystemClock
+    from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost, known_rates
     from cirq_azure_sessions.errors import (
         AzureSessionsError,
+        CostLimitReached,
         JobCancelled,
         JobError,
         JobFailed,
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
         JournalError,
         PoolClosed,
         PoolTimeout,
+        QuotaExceeded,
         ResultFormatError,
         ResultNotAvailable,
         ServiceError,
         SessionNotAvailable,
+        SweepCostLimit,
         SweepError,
         SweepTimeout,
         UnsupportedProgram,
@@ -44,6 +48,8 @@ __all__ = [
     "AzureSessionSampler",
     "AzureSessionsError",
     "AzureWorkspace",
+    "CostEstimate",
+    "CostLimitReached",
     "JobCancelled",
     "JobError",
     "JobEvent",
@@ -56,12 +62,15 @@ __all__ = [
     "PoolClosed",
     "PoolTimeout",
     "PooledSession",
+    "QuotaExceeded",
+    "Rates",
     "ResultFormatError",
     "ResultNotAvailable",
     "ServiceError",
     "SessionEvent",
     "SessionNotAvailable",
     "SessionPool",
+    "SweepCostLimit",
     "SweepError",
     "SweepEvent",
     "SweepResults",
@@ -69,22 +78,28 @@ __all__ = [
     "SystemClock",
     "UnsupportedProgram",
     "UnsupportedTarget",
+    "estimate_cost",
+    "known_rates",
 ]
 
 _ROOMS = {
     "AzureResult": "result",
     "AzureSessionSampler": "sampler",
     "AzureWorkspace": "azure_workspace",
+    "CostEstimate": "costs",
     "JobEvent": "events",
     "Journal": "journal",
     "LocalWorkspace": "local_workspace",
     "ManualClock": "clock",
     "PooledSession": "session_pool",
+    "Rates": "costs",
     "SessionEvent": "events",
     "SessionPool": "session_pool",
     "SweepEvent": "events",
     "SweepResults": "sweep_results",
     "SystemClock": "clock",
+    "estimate_cost": "costs",
+    "known_rates": "costs",
 }
 
 

@@ -11,6 +11,9 @@
     |   +-- ResultNotAvailable      it was accepted, and its result cannot be had: `.status_code`
     +-- SweepError                  some points failed: `.failures`, `.results`
     |   +-- SweepTimeout            (PoolTimeout) because the call's own `timeout` ran out
+    |   +-- SweepCostLimit          (CostLimitReached) because `max_cost` was reached
+    +-- CostLimitReached            `max_cost` has no room for a job, which was not submitted
+    +-- QuotaExceeded               a quota has no room for a sweep, of which nothing was submitted
     +-- UnsupportedTarget           (ValueError) no such target, or not in this workspace
     +-- UnsupportedProgram          (ValueError) the target cannot run this circuit
     +-- ResultFormatError           (ValueError) the result is not what its format promises
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AzureSessionsError",
+    "CostLimitReached",
     "JobCancelled",
     "JobError",
     "JobFailed",
@@ -37,10 +41,12 @@ __all__ = [
     "JournalError",
     "PoolClosed",
     "PoolTimeout",
+    "QuotaExceeded",
     "ResultFormatError",
     "ResultNotAvailable",
     "ServiceError",
     "SessionNotAvailable",
+    "SweepCostLimit",
     "SweepError",
     "SweepTimeout",
     "UnsupportedProgram",
@@ -83,6 +89,14 @@ class PoolClosed(AzureSessionsError):
 
 class PoolTimeout(AzureSessionsError, TimeoutError):
     """The `timeout` of a call ran out before its work was done."""
+
+
+class CostLimitReached(AzureSessionsError):
+    """`max_cost` has no room for a job; what was not submitted costs nothing."""
+
+
+class QuotaExceeded(AzureSessionsError):
+    """What a quota has left does not do for a sweep; nothing was submitted."""
 
 
 class SessionNotAvailable(AzureSessionsError):
@@ -179,6 +193,10 @@ class SweepError(AzureSessionsError):
 
 class SweepTimeout(SweepError, PoolTimeout):
     """The `timeout` of a sweep ran out; what had come home by then is in `.results`."""
+
+
+class SweepCostLimit(SweepError, CostLimitReached):
+    """`max_cost` was reached in a sweep; what had been paid for by then is in `.results`."""
 
 
 class UnsupportedTarget(AzureSessionsError, ValueError):

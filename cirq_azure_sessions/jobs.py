@@ -11,14 +11,17 @@ import asyncio
 import dataclasses
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cirq_azure_sessions.costs.budget import Budget
+from cirq_azure_sessions.costs.quota_guard import QuotaGuard
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
+    CostLimitReached,
     JournalError,
     PoolClosed,
     ServiceError,
@@ -88,6 +91,8 @@ class JobBatch:
         opening: Opens the session while the first input is stored.
         stopped_by: The error after which nothing more of the batch is submitted.
         follower: Who wants to know how the jobs are, if anybody does.
+        usage: Works out what the jobs consume of the workspace's quotas; None where that is
+            nothing, or where they are not to be held against quotas.
     """
 
     requests: Iterable[JobRequest]
@@ -101,6 +106,7 @@ class JobBatch:
     opening: asyncio.Task[None] | None = None
     stopped_by: Exception | None = None
     follower: Follower | None = None
+    usage: Callable[[], Mapping[str, float]] | None = None
 
     @contextmanager
     def in_flight(self, index: int, job_id: str) -> Iterator[None]:
@@ -131,13 +137,24 @@ class JobBatch:
 
 @dataclass(slots=True)
 class _Errand:
-    """One job on its way: its place in its batch, where it goes, and where its input lies."""
+    """One job on its way: its place in its batch, where it goes, and where its input lies.
+
+    Attributes:
+        is_lost: Whether the answer to its submission was lost, and that of the service's looking
+            for it too.
+    """
 
     index: int
     record: JobRecord
     batch: JobBatch
     workspace: WorkspacePort
     stored: Any = None
+    is_lost: bool = False
+
+    @property
+    def may_cost(self) -> bool:
+        """Whether the service has the job, or may have it."""
+        return self.record.job is not None or self.index in self.batch.running or self.is_lost
 
 
 class JobRunner:
@@ -148,6 +165,7 @@ class JobRunner:
         target: The target.
         max_concurrent_jobs: The most jobs in flight; the service may allow fewer.
         journal: Where jobs are written down, if anywhere.
+        budget: What the jobs may cost together; by default anything.
     """
 
     def __init__(
@@ -156,10 +174,13 @@ class JobRunner:
         target: str,
         max_concurrent_jobs: int,
         journal: Journal | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._pool = pool
         self._target = target
         self._journal = journal
+        self._budget = budget or Budget()
+        self._quotas = QuotaGuard(target)
         self._places = AdaptiveLimit(max_concurrent_jobs)
         # Inputs are stored ahead, and outputs fetched behind, of the jobs in flight.
         self._window = 2 * max_concurrent_jobs
@@ -170,8 +191,14 @@ class JobRunner:
         return None if self._journal is None else self._journal.path
 
     async def run(self, batch: JobBatch) -> AsyncGenerator[Delivery, None]:
-        """Yields what became of each job, in the order in which they end."""
+        """Yields what became of each job, in the order in which they end.
+
+        Raises:
+            QuotaExceeded: If the workspace's quotas have no room for the batch.
+        """
         workspace = self._pool.workspace_for(self._target)
+        if batch.usage is not None and not self._quotas.is_idle:
+            await self._quotas.check(workspace, batch.usage())
         deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=self._window)
         source = enumerate(batch.requests)
 
@@ -243,6 +270,7 @@ class JobRunner:
             if batch.stopped_by is not None:
                 raise batch.stopped_by
             await record.recall(lambda job_id: self._find(job_id, workspace))
+            await self._budget.reserve(record.request, is_paid=record.job is not None)
             if record.output is None:
                 await self._bring_home(errand)
         except Exception as error:
@@ -255,6 +283,9 @@ class JobRunner:
         except BaseException:
             record.give_back()
             raise
+        finally:
+            bill = None if record.job is None else record.job.cost
+            self._budget.settle(record.request.id, bill, may_cost=errand.may_cost)
         batch.home.append(record.request.id)
         if record.place is not None:
             batch.places.append(record.place)
@@ -366,7 +397,9 @@ class JobRunner:
                     if not error.is_ambiguous:
                         raise
                     failure = error
+                errand.is_lost = True
                 job = await self._find(request.id, errand.workspace)
+                errand.is_lost = False
                 if job is not None:
                     return job
             if attempt >= (_MOST_SUBMISSIONS if batch.accepted else _MOST_FIRST_SUBMISSIONS):
@@ -419,9 +452,9 @@ _OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
 def _concerns_all(error: Exception) -> bool:
     """Whether the other jobs of the batch would meet the same error."""
-    return isinstance(error, JournalError | PoolClosed | SessionNotAvailable) or (
-        isinstance(error, ServiceError) and error.status_code in (401, 403)
-    )
+    return isinstance(
+        error, CostLimitReached | JournalError | PoolClosed | SessionNotAvailable
+    ) or (isinstance(error, ServiceError) and error.status_code in (401, 403))
 
 
 def _named(error: Exception, record: JobRecord) -> Exception:

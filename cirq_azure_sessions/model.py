@@ -151,6 +151,8 @@ class JobRequest:
         metadata: Strings that stay with the job; the layout of its result is among them.
         fingerprint: A hash of what the job asks for, by which a journal knows it again; None for a
             job that is not journalled.
+        estimated_cost: What it is going to cost, in the unit of its target's rates; 0 where that
+            is nothing or not known.
     """
 
     id: str
@@ -165,6 +167,7 @@ class JobRequest:
     tags: tuple[str, ...] = ()
     priority: str | None = None
     fingerprint: str | None = None
+    estimated_cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ from duet.impl import Interrupt
 
 from cirq_azure_sessions.checks import check_call, check_choice, check_labels, check_limits
 from cirq_azure_sessions.clock import within
+from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
+from cirq_azure_sessions.costs.budget import Budget
+from cirq_azure_sessions.costs.estimate import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed
 from cirq_azure_sessions.events import SweepEvent
 from cirq_azure_sessions.formats import format_for
@@ -81,12 +84,19 @@ class AzureSessionSampler(cirq.Sampler):
         journal: Path of a file that remembers this sampler's jobs across runs, or a `Journal`: what
             an earlier run brought home is read from it, and what that run submitted is waited for
             and not submitted again. By default the pool's.
+        max_cost: The most that the jobs of this sampler may cost together, in the unit of its
+            target's rates: dollars on IonQ, credits on Quantinuum. Nothing is submitted that would
+            pass it: the call then ends with a `SweepCostLimit`, whatever `on_error` says. Jobs
+            count with what the service reports, or else with their estimates; so do those of an
+            earlier run that the journal brings back.
+        rates: What jobs cost, instead of the published `known_rates(target)`.
         executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
             sweeps on local targets are split.
 
     Raises:
         UnsupportedTarget: If no workspace at hand knows the target.
-        ValueError: If the options contradict each other.
+        ValueError: If the options contradict each other, or `max_cost` is given where it is not
+            known what jobs cost.
         JournalError: If the journal cannot be opened.
     """
 
@@ -108,6 +118,8 @@ class AzureSessionSampler(cirq.Sampler):
         on_interrupt: str = "leave",
         progress: bool = False,
         journal: Journal | str | os.PathLike[str] | None = None,
+        max_cost: float | None = None,
+        rates: Rates | None = None,
         executor: Executor | None = None,
     ) -> None:
         if pool is not None and (workspace is not None or executor is not None):
@@ -133,11 +145,13 @@ class AzureSessionSampler(cirq.Sampler):
         try:
             self._pool.workspace_for(target)
             self._format = format_for(target)
+            self._pricing = Pricing(target, self._format, rates, input_params)
+            self._budget = Budget.of(max_cost, self._pricing)
         except BaseException:
             self.close()
             raise
         journal = self._journal or self._pool.journal
-        self._runner = JobRunner(self._pool, target, max_concurrent_jobs, journal)
+        self._runner = JobRunner(self._pool, target, max_concurrent_jobs, journal, self._budget)
         self._timeout = timeout
         self._seed = seed if isinstance(seed, int) else None
         self._calls = itertools.count()
@@ -185,6 +199,9 @@ class AzureSessionSampler(cirq.Sampler):
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every result that came home.
             SweepTimeout: If `timeout` ran out, likewise.
+            SweepCostLimit: If `max_cost` was reached, likewise.
+            CostLimitReached: If it has no room for a single point; nothing was sent then.
+            QuotaExceeded: If a quota has no room for the sweep; nothing was submitted then.
         """
         sweep = self._translate(program, params, repetitions)
         if sweep is None:
@@ -203,7 +220,8 @@ class AzureSessionSampler(cirq.Sampler):
                 call.cancel()
                 raise
             timed_out = call.future.result()
-            if sweep.failures and (timed_out or self._on_error == "raise"):
+            is_cut_short = timed_out or sweep.is_over_budget
+            if sweep.failures and (is_cut_short or self._on_error == "raise"):
                 raise _error_of(sweep, batch, results, timed_out=timed_out)
         return results  # type: ignore[return-value]  # None only where on_error asks for it
 
@@ -264,7 +282,7 @@ class AzureSessionSampler(cirq.Sampler):
                 # while the next delivery was being asked for, somebody else is still at it.
                 with suppress(PoolClosed, RuntimeError):
                     self._pool.loop.run(deliveries.aclose())
-            if sweep.failures and self._on_error == "raise":
+            if sweep.is_over_budget or (sweep.failures and self._on_error == "raise"):
                 raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
 
     def _take_next(
@@ -293,6 +311,35 @@ class AzureSessionSampler(cirq.Sampler):
             raise not_over(job_id, self._timeout or 0.0) from None
         results = self._format.decode(output, self._format.read_layout(job.metadata))
         return results[0].with_job(job)
+
+    def estimate_cost(
+        self,
+        program: cirq.AbstractCircuit,
+        repetitions: int = 1,
+        params: cirq.Sweepable = None,
+        *,
+        rates: Rates | None = None,
+    ) -> CostEstimate:
+        """What a sweep is going to cost. Sends nothing.
+
+        Args:
+            program: The circuit.
+            repetitions: How often to sample each point.
+            params: The sweep.
+            rates: What jobs cost, instead of the sampler's own rates.
+
+        Raises:
+            UnsupportedProgram: If a point cannot be run on the target.
+        """
+        return estimate_cost(
+            self._target,
+            program,
+            repetitions,
+            params,
+            rates=rates if rates is not None else self._pricing.rates,
+            compile=self._compile,
+            input_params=self._input_params,
+        )
 
     def close(self) -> None:
         """Closes the pool if the sampler made it; sessions of a shared pool are left open."""
@@ -334,7 +381,8 @@ class AzureSessionSampler(cirq.Sampler):
             random_state=self._random_state,
         )
         translation = self._format.translate(program, resolvers, repetitions, options)
-        return Sweep(len(resolvers), translation, self._format, self._labels)
+        self._budget.check(self._pricing.first_point(translation))
+        return Sweep(len(resolvers), translation, self._format, self._labels, self._pricing)
 
     def _entropy(self, call: int) -> tuple[int, ...] | None:
         """What the samples of this sampler's n-th call are drawn from."""

@@ -10,9 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cirq_azure_sessions.costs.estimate import Pricing
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
+    CostLimitReached,
     PoolTimeout,
+    SweepCostLimit,
     SweepError,
     SweepTimeout,
 )
@@ -54,18 +57,25 @@ class Sweep:
         translation: The jobs that cover them.
         format: What wrote the translation, and reads the results.
         labels: What to call the jobs.
+        pricing: What they cost.
 
     Attributes:
         failures: The error of each point that failed.
     """
 
     def __init__(
-        self, points: int, translation: Translation, format: Format, labels: JobLabels
+        self,
+        points: int,
+        translation: Translation,
+        format: Format,
+        labels: JobLabels,
+        pricing: Pricing,
     ) -> None:
         self._points = points
         self._translation = translation
         self._format = format
         self._labels = labels
+        self._pricing = pricing
         # State: the jobs handed out and not yet taken back; of points that stand in several jobs,
         # the results that have come; how many jobs each such point stands in.
         self._out: dict[int, JobInput] = {}
@@ -78,7 +88,10 @@ class Sweep:
 
     def batch(self) -> JobBatch:
         """The jobs, to be run."""
-        return JobBatch(self._requests(), len(self._translation))
+        # With a journal a sweep goes as far as a quota does, and the next run goes on from there.
+        is_metered = self._pricing.is_charging and self._labels.workspace is None
+        usage = (lambda: self._pricing.estimate(self._translation).usage) if is_metered else None
+        return JobBatch(self._requests(), len(self._translation), usage=usage)
 
     def _requests(self) -> Iterator[JobRequest]:
         """The jobs, each made when it is asked for."""
@@ -96,6 +109,7 @@ class Sweep:
                 metadata=job.metadata,
                 tags=self._labels.tags,
                 priority=self._labels.priority,
+                estimated_cost=self._pricing.amount(job),
             )
             if self._labels.workspace is not None:
                 fingerprint = _fingerprint(request, self._labels.workspace)
@@ -139,10 +153,16 @@ class Sweep:
                     "or run the missing points again."
                 )
 
+    @property
+    def is_over_budget(self) -> bool:
+        """Whether points were not submitted because `max_cost` has no room for them."""
+        return any(isinstance(error, CostLimitReached) for error in self.failures.values())
+
     def error(self, results: Sequence[AzureResult | None], *, timed_out: bool) -> SweepError:
         """The error that tells which points failed and carries the results of the others."""
         first = min(self.failures)
-        kind = SweepTimeout if timed_out else SweepError
+        kind = SweepCostLimit if self.is_over_budget else SweepError
+        kind = SweepTimeout if timed_out else kind
         error = kind(
             f"{len(self.failures)} of {self._points} points failed, the first at index {first}: "
             f"{self.failures[first]} All other results are in .results.",

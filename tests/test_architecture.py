@@ -39,6 +39,7 @@ ARROWS: dict[str, set[str]] = {
     # The port, what crosses it, and the two sides that stand behind it
     "workspace": {"model"},
     "formats": VALUES | {"result"},
+    "costs": VALUES | {"checks", "formats", "workspace"},
     "local_workspace": PORT | {"lane"},
     "azure_workspace": PORT | {"redaction"},
     "workspace_router": PORT | {"local_workspace", "azure_workspace"},
@@ -55,11 +56,18 @@ ARROWS: dict[str, set[str]] = {
     "job_errors": VALUES,
     "job_record": PORT | {"journal"},
     "jobs": PORT
-    | {"events", "generation", "job_errors", "job_record", "journal", "limiter", "patience"}
-    | {"session_pool"},
-    "sweep": VALUES | {"formats", "job_errors", "job_record", "jobs", "result"},
+    | {"costs", "events", "generation", "job_errors", "job_record", "journal", "limiter"}
+    | {"patience", "session_pool"},
+    "sweep": VALUES | {"costs", "formats", "job_errors", "job_record", "jobs", "result"},
     "progress": {"model"},
     "sampler": VALUES
+    | {"checks", "clock", "costs", "events", "formats", "interruption", "job_errors", "jobs"}
+    | {"journal", "progress", "result", "session_pool", "sweep"},
+    "telemetry": {"events", "session_pool"},
+    # The package's front door
+    "__init__": VALUES
+    | {"azure_workspace", "clock", "costs", "events", "journal", "local_workspace", "result"}
+    | {"sampler", "session_pool"},
     | {"checks", "clock", "events", "formats", "interruption", "job_errors", "jobs", "journal"}
     | {"progress", "result", "session_pool", "sweep", "sweep_results"},
     "telemetry": {"events", "session_pool"},
@@ -69,8 +77,10 @@ ARROWS: dict[str, set[str]] = {
     | {"sampler", "session_pool", "sweep_results"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
-    "monitor": PORT | {"loop_thread"},
+    "monitor": PORT | {"journal", "loop_thread"},
     "cli": PORT
+    | {"__init__", "azure_workspace", "emulator", "events", "formats", "journal", "monitor"}
+    | {"sampler", "session_pool"},
     | {"__init__", "azure_workspace", "display", "emulator", "events", "monitor", "sampler"}
     | {"session_pool"},
     "__main__": {"cli"},

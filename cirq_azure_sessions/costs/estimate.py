@@ -1,0 +1,225 @@
+"""What a sweep is going to cost, from its translation and a target's rates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cirq
+
+from cirq_azure_sessions.checks import check_call
+from cirq_azure_sessions.costs.prices import known_rates
+from cirq_azure_sessions.costs.rates import Rates
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import (
+    Format,
+    JobInput,
+    Translation,
+    TranslationOptions,
+    Workload,
+)
+
+__all__ = ["CostEstimate", "JobCost", "Pricing", "estimate_cost"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobCost:
+    """What one job is going to cost.
+
+    Attributes:
+        points: The sweep points that it covers.
+        workload: What it asks of the machine.
+        amount: What that costs, in the unit of the rates; None if the rates do not tell.
+        is_minimum: Whether that is the least that a job costs.
+    """
+
+    points: range
+    workload: Workload
+    amount: float | None
+    is_minimum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """What a sweep is going to cost: an estimate, in which nothing is optimized away.
+
+    Attributes:
+        target: The target's id.
+        rates: What it is computed from, with their source and date; None if none are known.
+        jobs: What each job costs, in the order of submission.
+    """
+
+    target: str
+    rates: Rates | None
+    jobs: tuple[JobCost, ...] = field(repr=False)
+
+    @property
+    def amount(self) -> float | None:
+        """What all jobs cost, in `unit`; None if that is not known, and `str()` tells why."""
+        amounts = [job.amount for job in self.jobs if job.amount is not None]
+        is_known = self.rates is not None and len(amounts) == len(self.jobs)
+        return round(sum(amounts), 9) if is_known else None
+
+    @property
+    def unit(self) -> str:
+        """What amounts are in, such as `USD` or `HQC`; empty without rates."""
+        return "" if self.rates is None else self.rates.unit
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the target runs jobs for nothing."""
+        return self.rates is not None and self.rates.is_free
+
+    @property
+    def minimum_applied(self) -> bool:
+        """Whether any job costs more than what it does, because it costs the minimum."""
+        return any(job.is_minimum for job in self.jobs)
+
+    @property
+    def points(self) -> Mapping[int, float]:
+        """What each sweep point costs, where that is known; points of one job share its cost."""
+        shares: dict[int, float] = defaultdict(float)
+        for job in self.jobs:
+            if job.amount is not None:
+                for point in job.points:
+                    shares[point] += job.amount / len(job.points)
+        return dict(shares)
+
+    @property
+    def usage(self) -> Mapping[str, float]:
+        """What the jobs consume, by the `dimensionId` under which the service bills it."""
+        return {} if self.rates is None else usage_of(self.rates, self.jobs)
+
+    def __str__(self) -> str:
+        what = f"{len(self.jobs)} job{'s' if len(self.jobs) != 1 else ''} on {self.target}"
+        if self.amount is None:
+            return f"What {what} cost is not known: {how_to_know(self.target, self.rates)}"
+        assert self.rates is not None, "there is no amount without rates"
+        if self.is_free:
+            return f"0 {self.unit} for {what}: free of charge, says {_said(self.rates)}."
+        at_least = sum(job.is_minimum for job in self.jobs)
+        least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
+        return f"{self.amount:,.2f} {self.unit} for {what}{least}, by {_said(self.rates)}."
+
+
+class Pricing:
+    """A target's rates, ready to be put on jobs.
+
+    Args:
+        target: The target's id.
+        format: What its programs are written in.
+        rates: The caller's rates, or None for those that are published.
+        input_params: The provider options of the jobs.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        format: Format,
+        rates: Rates | None = None,
+        input_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.target = target
+        self.rates = rates if rates is not None else known_rates(target, input_params)
+        self._format = format
+
+    @property
+    def is_charging(self) -> bool:
+        """Whether jobs cost something, and it is known what."""
+        return self.rates is not None and self.rates.is_complete and not self.rates.is_free
+
+    def of_job(self, job: JobInput) -> JobCost:
+        """What one job costs."""
+        work = self._format.workload(job)
+        if self.rates is None or not self.rates.is_complete:
+            return JobCost(job.points, work, None)
+        return JobCost(job.points, work, self.rates.amount(work), self.rates.is_minimum(work))
+
+    def amount(self, job: JobInput) -> float:
+        """What one job costs, without looking at it where that is nothing or not known."""
+        return (self.of_job(job).amount or 0.0) if self.is_charging else 0.0
+
+    def first_point(self, translation: Translation) -> float:
+        """What the first point of a sweep costs; it may stand in several jobs."""
+        amount, index = 0.0, 0
+        while self.is_charging and index < len(translation):
+            job = translation.job(index)
+            if 0 not in job.points:
+                break
+            amount += self.amount(job)
+            index += 1
+        return amount
+
+    def estimate(self, translation: Translation | None) -> CostEstimate:
+        """What all jobs of a sweep cost; None stands for a sweep without any."""
+        return CostEstimate(self.target, self.rates, tuple(self._jobs(translation)))
+
+    def _jobs(self, translation: Translation | None) -> Iterator[JobCost]:
+        if translation is not None:
+            for index in range(len(translation)):
+                yield self.of_job(translation.job(index))
+
+
+def estimate_cost(
+    target: str,
+    program: cirq.AbstractCircuit,
+    repetitions: int = 1,
+    params: cirq.Sweepable = None,
+    *,
+    rates: Rates | None = None,
+    compile: bool = True,
+    input_params: Mapping[str, Any] | None = None,
+) -> CostEstimate:
+    """What a sweep is going to cost on a target. Sends nothing, and needs no workspace.
+
+    Args:
+        target: The target's id.
+        program: The circuit; what is counted is what it is compiled to.
+        repetitions: How often to sample each point.
+        params: The sweep; None for the circuit as it is.
+        rates: The rates to use, instead of those that are published.
+        compile: Whether the circuit is compiled to the gates that the target takes.
+        input_params: Provider options; IonQ's error mitigation has a price.
+
+    Raises:
+        UnsupportedTarget: If the target takes no circuits.
+        UnsupportedProgram: If a point cannot be run on it.
+    """
+    format_ = format_for(target)
+    pricing = Pricing(target, format_, rates, input_params)
+    resolvers = list(cirq.to_resolvers(params))
+    program, repetitions = check_call(program, resolvers, repetitions)
+    if not resolvers or not repetitions:
+        return pricing.estimate(None)
+    options = TranslationOptions(target, compile=compile, input_params=input_params or {})
+    return pricing.estimate(format_.translate(program, resolvers, repetitions, options))
+
+
+def usage_of(rates: Rates, jobs: Sequence[JobCost]) -> Mapping[str, float]:
+    """What jobs consume, in the dimensions of the service's bills and quotas (recorded)."""
+    works = [job.workload for job in jobs]
+    if rates.is_in_credits:
+        return {rates.unit.lower(): sum(rates.amount(work) for work in works)}
+    if rates.per_centisecond:
+        return {"qpu_time_centiseconds": sum(rates.centiseconds(work) for work in works)}
+    return {
+        "gs1q": sum(work.shots * work.one_qubit_gates for work in works),
+        "gs2q": sum(work.shots * work.two_qubit_gates for work in works),
+    }
+
+
+def how_to_know(target: str, rates: Rates | None) -> str:
+    """Which rates to give where those at hand do not tell what a job costs."""
+    if rates is None:
+        return f"no rates are published for {target}; give rates=Rates(unit=..., per_job=..., ...)."
+    return (
+        f"{target} bills {rates.per_centisecond:g} {rates.unit} for 10 ms on the machine, and "
+        f"nobody publishes how long a shot takes; give rates=dataclasses.replace("
+        f"known_rates({target!r}), seconds_per_shot=...)."
+    )
+
+
+def _said(rates: Rates) -> str:
+    return f"{rates.source} of {rates.date}" if rates.date else rates.source
