@@ -259,6 +259,30 @@ def test_unknown_items_are_missing(serve: Callable[..., Client], path: str) -> N
     assert code_of(serve().send("GET", f"{path}/{uuid4()}")) == (404, "NotFound")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "verbs"),
+    [
+        ("POST", "/jobs", "GET"),
+        ("HEAD", "/sessions", "GET"),
+        ("DELETE", f"/sessions/{uuid4()}", "PUT, GET"),
+        ("POST", f"/jobs/{uuid4()}", "PUT, GET, PATCH, DELETE"),
+        ("GET", f"/jobs/{uuid4()}:cancel", "POST"),
+        ("OPTIONS", "/storage/sasUri", "POST"),
+    ],
+)
+def test_a_route_says_which_verbs_it_takes(
+    serve: Callable[..., Client], method: str, path: str, verbs: str
+) -> None:
+    response = serve().send(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == verbs
+
+
+@pytest.mark.parametrize("path", ["", "/nothing", f"/sessions/{uuid4()}:open", "/jobs/a/b"])
+def test_what_is_no_route_is_not_found(serve: Callable[..., Client], path: str) -> None:
+    assert code_of(serve().send("GET", path)) == (404, "NotFound")
+
+
 # Sessions and jobs. That they look as recorded is held by the conformance test.
 
 
@@ -293,6 +317,40 @@ def test_the_newest_version_has_priorities_and_tags(serve: Callable[..., Client]
     assert {name: updated[name] for name in changes} == changes
     client.version = VERSION
     assert "priority" not in client.get(f"/jobs/{job['id']}")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"priority": "Urgent"},
+        {"priority": 1},
+        {"itemType": "Job"},
+        {"jobFailurePolicy": "Explode"},
+        {"tags": "mine"},
+        {"tags": [1]},
+        {"name": 7},
+        {"providerId": None},
+        {"target": ""},
+    ],
+    ids=str,
+)
+def test_a_field_of_a_wrong_kind_is_refused(
+    serve: Callable[..., Client], fields: dict[str, Any]
+) -> None:
+    document = {"itemType": "Session", "providerId": "ionq", "target": "ionq.simulator"}
+    response = serve().send("PUT", f"/sessions/{uuid4()}", document | fields)
+    assert code_of(response) == (400, "InvalidRequest")
+    assert next(iter(fields)) in response.json()["error"]["message"]
+
+
+def test_words_of_the_service_are_taken_in_any_case(serve: Callable[..., Client]) -> None:
+    client = Client(serve().server, "2026-01-15-preview")
+    session_id = client.open_session(
+        providerId="IonQ", priority="high", jobFailurePolicy="CONTINUE"
+    )
+    session = client.get(f"/sessions/{session_id}")
+    assert (session["providerId"], session["priority"]) == ("ionq", "High")
+    assert session["jobFailurePolicy"] == "Continue"
 
 
 def test_a_deleted_job_is_gone_from_every_list(serve: Callable[..., Client]) -> None:
@@ -437,6 +495,15 @@ def test_an_unknown_target_is_refused(serve: Callable[..., Client]) -> None:
     with pytest.raises(ValueError, match="There is no target"):
         client.server.set_availability("ionq.imaginary", "Degraded")
     assert code_of(client.submit(target="ionq.imaginary")) == (400, "InvalidJobDefinition")
+
+
+@pytest.mark.parametrize("provider", ["honeywell", "quantinuum", "Microsoft.Test.FirstParty"])
+def test_a_target_is_its_providers_alone(serve: Callable[..., Client], provider: str) -> None:
+    client = serve()
+    assert code_of(client.submit(providerId=provider)) == (400, "InvalidJobDefinition")
+    document = {"providerId": provider, "target": "ionq.simulator"}
+    refused = client.send("PUT", f"/sessions/{uuid4()}", document)
+    assert code_of(refused) == (400, "InvalidJobDefinition")
 
 
 def test_a_quota_is_used_up_by_what_jobs_cost(serve: Callable[..., Client]) -> None:

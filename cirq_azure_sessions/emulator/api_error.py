@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["ApiError", "error_document"]
@@ -14,17 +15,17 @@ class ApiError(Exception):
         status: The HTTP status.
         code: Azure's word for the refusal, such as `InvalidJobDefinition`.
         message: What is wrong. Never a secret, nor what the client sent.
-        retry_after: Seconds that the client is asked to wait, for a 429.
+        headers: Further headers of the answer.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, *, retry_after: float | None = None
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
-        self.retry_after = retry_after
+        self.headers = headers or {}
 
 
 def error_document(code: str, message: str) -> dict[str, Any]:

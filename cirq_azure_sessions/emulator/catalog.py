@@ -66,6 +66,7 @@ _TARGETS: dict[str, dict[str, int]] = {
     },
 }
 
+_PROVIDER_IDS = {provider.lower() for provider in _TARGETS}
 _PROVIDERS = {target: provider for provider, targets in _TARGETS.items() for target in targets}
 
 _STATUS_PAGES: dict[str, str | None] = {
@@ -91,6 +92,14 @@ class Catalog:
     def targets(self) -> tuple[str, ...]:
         """The ids of all targets."""
         return tuple(self._availability)
+
+    def has_provider(self, provider: str) -> bool:
+        """Whether there is a provider of this id, in whatever case it is written."""
+        return provider.lower() in _PROVIDER_IDS
+
+    def has_target(self, provider: str, target: str) -> bool:
+        """Whether this provider has this target."""
+        return _PROVIDERS.get(target, "").lower() == provider.lower()
 
     def provider(self, target: str) -> str:
         """The id of the provider that has the target.

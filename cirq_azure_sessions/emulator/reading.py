@@ -18,13 +18,14 @@ from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.program import StoredProgram
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import NotedSessionRequest
-from cirq_azure_sessions.model import JobFailurePolicy, JobRequest
+from cirq_azure_sessions.model import Job, JobFailurePolicy, JobRequest, Session
 
 __all__ = [
     "read_blob_details",
     "read_item_id",
     "read_job",
     "read_json",
+    "read_priority",
     "read_session",
     "read_tags",
     "read_text",
@@ -79,6 +80,7 @@ def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRe
     Raises:
         ApiError: If a field is missing or of a wrong kind.
     """
+    _check_item_type(document, Session.item_type)
     policy = read_text(document, "jobFailurePolicy", default=JobFailurePolicy.ABORT.value)
     try:
         failure_policy = JobFailurePolicy(policy)
@@ -90,7 +92,7 @@ def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRe
         name=read_text(document, "name", default=f"session-{session_id}"),
         job_failure_policy=failure_policy,
         provider=read_text(document, "providerId").lower(),
-        priority=read_text(document, "priority", default="") or None,
+        priority=read_priority(document),
         tags=read_tags(document),
     )
 
@@ -101,6 +103,7 @@ def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobR
     Raises:
         ApiError: If a field is missing or of a wrong kind.
     """
+    _check_item_type(document, Job.item_type)
     session_id = read_text(document, "sessionId", default="")
     return JobRequest(
         id=job_id,
@@ -113,7 +116,7 @@ def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobR
         input_params=_read_object(document, "inputParams"),
         metadata=_read_metadata(document),
         tags=read_tags(document),
-        priority=read_text(document, "priority", default="") or None,
+        priority=read_priority(document),
     )
 
 
@@ -142,6 +145,14 @@ def read_text(document: Mapping[str, Any], field: str, *, default: str | None = 
     return value
 
 
+def read_priority(document: Mapping[str, Any]) -> str | None:
+    """The field `priority`: `Standard` or `High`, in whatever case, or None if there is none."""
+    priority = read_text(document, "priority", default="").capitalize()
+    if priority not in ("", "Standard", "High"):
+        raise _invalid("The field priority takes Standard or High.")
+    return priority or None
+
+
 def read_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
     """The field `tags`, a list of text."""
     tags = document.get("tags")
@@ -151,6 +162,11 @@ def read_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
     if not texts or len(tags) > _MOST_TAGS:
         raise _invalid(f"The field tags takes a list of at most {_MOST_TAGS} texts.")
     return tuple(tags)
+
+
+def _check_item_type(document: Mapping[str, Any], item_type: str) -> None:
+    if read_text(document, "itemType", default=item_type) != item_type:
+        raise _invalid(f"The field itemType takes {item_type} here.")
 
 
 def _read_program(document: Mapping[str, Any], storage: Storage) -> StoredProgram:

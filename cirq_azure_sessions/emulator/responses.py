@@ -33,8 +33,7 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> web.Respons
 def refusal(error: ApiError) -> web.Response:
     """The answer that a refusal becomes."""
     response = json_response(error_document(error.code, error.message), error.status)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = f"{error.retry_after:g}"
+    response.headers.update(error.headers)
     return response
 
 

@@ -14,9 +14,18 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["ALIASES", "CONTROL", "ROUTE_NAMES", "STORAGE_ROUTES", "RoutePattern", "route_name"]
+__all__ = [
+    "ALIASES",
+    "CONTROL",
+    "ROUTE_NAMES",
+    "STORAGE_ROUTES",
+    "RoutePattern",
+    "allowed_verbs",
+    "route_name",
+]
 
 # The name of the emulator's own controls, which are neither counted nor disturbed.
 CONTROL = "emulator"
@@ -30,21 +39,20 @@ _WORKSPACE = re.compile(
     re.IGNORECASE,
 )
 
-# The first match counts, so `:close` and `:cancel` come before the plain id.
 _ROUTES = tuple(
     (name, verb, re.compile(path))
     for name, verb, path in (
         ("sasUri", "POST", "storage/sasUri"),
-        ("close", "POST", "sessions/[^/]+:close"),
-        ("open", "PUT", "sessions/[^/]+"),
-        ("session", "GET", "sessions/[^/]+"),
+        ("close", "POST", "sessions/[^/:]+:close"),
+        ("open", "PUT", "sessions/[^/:]+"),
+        ("session", "GET", "sessions/[^/:]+"),
         ("sessions", "GET", "sessions"),
-        ("sessionJobs", "GET", "sessions/[^/]+/jobs"),
-        ("cancel", "POST", "jobs/[^/]+:cancel"),
-        ("submit", "PUT", "jobs/[^/]+"),
-        ("job", "GET", "jobs/[^/]+"),
-        ("update", "PATCH", "jobs/[^/]+"),
-        ("delete", "DELETE", "jobs/[^/]+"),
+        ("sessionJobs", "GET", "sessions/[^/:]+/jobs"),
+        ("cancel", "POST", "jobs/[^/:]+:cancel"),
+        ("submit", "PUT", "jobs/[^/:]+"),
+        ("job", "GET", "jobs/[^/:]+"),
+        ("update", "PATCH", "jobs/[^/:]+"),
+        ("delete", "DELETE", "jobs/[^/:]+"),
         ("jobs", "GET", "jobs"),
         ("topLevelItems", "GET", "topLevelItems"),
         ("providerStatus", "GET", "providerStatus"),
@@ -61,13 +69,24 @@ def route_name(verb: str, path: str) -> str:
     """The name of the route that serves `verb` on `path`; the path is without a query."""
     if path.startswith("/emulator/"):
         return CONTROL
+    if _WORKSPACE.fullmatch(path) is None:
+        return _storage_name(verb, path)
+    return dict(_routes_at(path)).get(verb, "other")
+
+
+def allowed_verbs(path: str) -> list[str]:
+    """The verbs that the data plane takes on this path."""
+    return [verb for verb, _ in _routes_at(path)]
+
+
+def _routes_at(path: str) -> Iterator[tuple[str, str]]:
+    """Verb and name of each route of the data plane that has this path."""
     workspace = _WORKSPACE.fullmatch(path)
     if workspace is None:
-        return _storage_name(verb, path)
-    for name, its_verb, its_path in _ROUTES:
-        if verb == its_verb and its_path.fullmatch(workspace[1].rstrip("/")):
-            return name
-    return "other"
+        return
+    for name, verb, its_path in _ROUTES:
+        if its_path.fullmatch(workspace[1].rstrip("/")):
+            yield verb, name
 
 
 def _storage_name(verb: str, path: str) -> str:

@@ -22,13 +22,14 @@ from cirq_azure_sessions.emulator.reading import (
     read_item_id,
     read_job,
     read_json,
+    read_priority,
     read_session,
     read_tags,
     read_text,
 )
 from cirq_azure_sessions.emulator.responses import json_response
 from cirq_azure_sessions.emulator.retention import Retention
-from cirq_azure_sessions.emulator.route_names import route_name
+from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import JobView
 from cirq_azure_sessions.local_workspace import LocalWorkspace
@@ -96,7 +97,7 @@ class WorkspaceRoutes:
         """
         handler = self._handlers.get(route_name(request.method, request.path))
         if handler is None:
-            raise ApiError(404, "NotFound", "There is no such route.")
+            raise _no_route(request)
         return await handler(request, ApiVersion.parse(request.query.get("api-version")))
 
     # Sessions.
@@ -104,7 +105,7 @@ class WorkspaceRoutes:
     async def _open_session(self, request: web.Request, version: ApiVersion) -> web.Response:
         document = await read_json(request)
         session_request = read_session(_item_id(request), document)
-        self._check_target(session_request.target)
+        self._check_target(session_request.provider, session_request.target)
         session = await self._workspace.open_session(session_request)
         return self._answer_session(session, version)
 
@@ -130,7 +131,7 @@ class WorkspaceRoutes:
 
     async def _submit_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job_request = read_job(_item_id(request), await read_json(request), self._storage)
-        self._check_target(job_request.target)
+        self._check_target(job_request.payload.provider, job_request.target)
         self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
@@ -148,7 +149,7 @@ class WorkspaceRoutes:
         job = await self._workspace.update_job(
             _item_id(request),
             name=read_text(document, "name", default="") or None,
-            priority=read_text(document, "priority", default="") or None,
+            priority=read_priority(document),
             tags=read_tags(document) if document.get("tags") is not None else None,
         )
         return json_response(self._items.update(job))
@@ -221,14 +222,13 @@ class WorkspaceRoutes:
 
     # What can go wrong.
 
-    def _check_target(self, target: str) -> None:
-        availability = self._catalog.availability(target)
-        if availability is None:
-            message = "The target does not exist in this workspace."
-            raise ApiError(400, "InvalidJobDefinition", message)
-        if availability == UNAVAILABLE:
-            message = "The target is unavailable and takes no jobs now."
-            raise ApiError(400, "InvalidJobDefinition", message)
+    def _check_target(self, provider: str, target: str) -> None:
+        if not self._catalog.has_provider(provider):
+            raise _invalid_job("The provider specified does not exist in this workspace.")
+        if not self._catalog.has_target(provider, target):
+            raise _invalid_job("The target specified does not exist at this provider.")
+        if self._catalog.availability(target) == UNAVAILABLE:
+            raise _invalid_job("The target is unavailable and takes no jobs now.")
 
     async def _disturb(self, request: JobRequest) -> JobRequest:
         """Lets happen to the job and to its session what was asked for."""
@@ -238,6 +238,18 @@ class WorkspaceRoutes:
                 await self._workspace.break_off_session(request.session_id, session_fault.status)
         fault = self._faults.take_job(request.target)
         return replace(request, payload=replace(request.payload, fault=fault))
+
+
+def _invalid_job(message: str) -> ApiError:
+    return ApiError(400, "InvalidJobDefinition", message)
+
+
+def _no_route(request: web.Request) -> ApiError:
+    verbs = ", ".join(allowed_verbs(request.path))
+    if not verbs:
+        return ApiError(404, "NotFound", "There is no such route.")
+    message = f"This route takes {verbs} only."
+    return ApiError(405, "MethodNotAllowed", message, {"Allow": verbs})
 
 
 def _item_id(request: web.Request) -> str:
