@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from cirq_azure_sessions.events import Event, SweepEvent
+from cirq_azure_sessions.events import Event, JobEvent, SessionEvent, SweepEvent
 
 __all__ = ["EventLog"]
 
 logger = logging.getLogger(__name__)
+
+# So many events are remembered: those of some 500 sessions and 5,000 jobs, in two megabytes or so.
+_SESSION_EVENTS = 1_000
+_JOB_EVENTS = 10_000
 
 _COUNTERS = (
     "sessions_opened",
@@ -79,11 +83,13 @@ class EventLog:
     def __init__(self) -> None:
         self.subscribers = Subscribers[Event]()
         self.sweep_subscribers = Subscribers[SweepEvent]()
-        # State: how often each thing happened; the sum of what jobs cost; and the targets of which
-        # a session has ended.
+        # State: how often each thing happened; the sum of what jobs cost; the targets of which a
+        # session has ended; and what happened last.
         self._counts: Counter[str] = Counter()
         self._cost = 0.0
         self._ended: set[str] = set()
+        self._of_sessions: deque[SessionEvent] = deque(maxlen=_SESSION_EVENTS)
+        self._of_jobs: deque[JobEvent] = deque(maxlen=_JOB_EVENTS)
         # Guards all of the above.
         self._lock = threading.Lock()
 
@@ -101,7 +107,16 @@ class EventLog:
                 self._ended.add(event.target)
             elif event.is_start_of_session and event.target in self._ended:
                 self._counts["sessions_reopened"] += 1
+            if event.subject == "job":
+                self._of_jobs.append(event)
+            else:
+                self._of_sessions.append(event)
         self.subscribers.tell(event)
+
+    def recent(self) -> tuple[Sequence[SessionEvent], Sequence[JobEvent]]:
+        """What happened last to sessions and to jobs, in order."""
+        with self._lock:
+            return tuple(self._of_sessions), tuple(self._of_jobs)
 
     def stats(self) -> dict[str, float]:
         """Every count, and `cost`: the sum that the service reported."""

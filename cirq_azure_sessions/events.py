@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 __all__ = ["AnyEvent", "Event", "JobEvent", "SessionEvent", "SweepEvent"]
 
@@ -73,6 +73,8 @@ class SessionEvent(_Happening):
         time: Seconds since the Unix epoch, on the pool's clock.
         cost: Always None; jobs report their costs.
         reason: The service's word where the kind does not tell all.
+        creation_time, end_time: When it was opened and when it ended, on the service's clock, as
+            far as the service told.
     """
 
     kind: str
@@ -81,8 +83,10 @@ class SessionEvent(_Happening):
     time: float
     cost: float | None = None
     reason: str = ""
+    creation_time: float | None = None
+    end_time: float | None = None
 
-    subject: ClassVar[str] = "session"
+    subject: ClassVar[Literal["session"]] = "session"
 
     @property
     def id(self) -> str:
@@ -111,6 +115,8 @@ class JobEvent(_Happening):
         cost: What the service reports for the job, in the currency of the account, if it does.
         reason: The service's code of a failure.
         sweep_id: The call of a sampler that the job belongs to, as its `SweepEvent`s name it.
+        creation_time, end_time: When it was submitted and when it ended, on the service's clock,
+            as far as the service told.
     """
 
     kind: str
@@ -121,8 +127,10 @@ class JobEvent(_Happening):
     cost: float | None = None
     reason: str = ""
     sweep_id: str | None = None
+    creation_time: float | None = None
+    end_time: float | None = None
 
-    subject: ClassVar[str] = "job"
+    subject: ClassVar[Literal["job"]] = "job"
 
     @property
     def id(self) -> str:

@@ -430,6 +430,8 @@ class JobRunner:
                 cost=job.cost.total if job.cost and kind != "submitted" else None,
                 reason=job.error_code,
                 sweep_id=batch.id,
+                creation_time=job.creation_time,
+                end_time=job.end_time,
             )
         )
 

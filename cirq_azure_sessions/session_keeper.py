@@ -241,7 +241,13 @@ class SessionKeeper:
 
     def _tell(self, kind: str, session: Session, reason: str = "") -> None:
         event = SessionEvent(
-            kind, session.id, session.target, time=self._clock.time(), reason=reason
+            kind,
+            session.id,
+            session.target,
+            time=self._clock.time(),
+            reason=reason,
+            creation_time=session.creation_time,
+            end_time=session.end_time,
         )
         if not event.is_start_of_session:
             self._journal.ended(session.id)
