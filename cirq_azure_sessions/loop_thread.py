@@ -55,17 +55,20 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        # State: the running loop and its thread, both None while there is none.
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        # Guards all of the above.
+        # State: the running loop and its thread, while there are any. One value, so that a signal
+        # that strikes in between leaves both or neither.
+        self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+        # Guards the above, and the order of what the loop is given.
         self._lock = threading.Lock()
         # Tasks that the loop would otherwise only refer to weakly; touched on the loop alone.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
-        return Call(self._running_loop(), work)
+        # A call that is given to the loop before it is told to stop is cancelled, not lost.
+        with self._lock:
+            loop, _ = self._serving or self._serve()
+            return Call(loop, work)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result.
@@ -73,7 +76,7 @@ class LoopThread:
         Raises:
             RuntimeError: If called on the loop's own thread, where waiting would never end.
         """
-        if threading.current_thread() is self._thread:
+        if self._serving and threading.current_thread() is self._serving[1]:
             work.close()
             raise RuntimeError(
                 "This call waits for the pool's event loop and was made on that loop: "
@@ -90,23 +93,25 @@ class LoopThread:
     def stop(self) -> None:
         """Cancels what still runs, stops the loop and waits for the thread to end."""
         with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is None or thread is None:
-            return
-        loop.call_soon_threadsafe(loop.stop)
+            if self._serving is None:
+                return
+            loop, thread = self._serving
+            loop.call_soon_threadsafe(loop.stop)
+            self._serving = None
         if thread is not threading.current_thread():
             thread.join(_CLEAN_UP_SECONDS)
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name=self._name, daemon=True
-                )
-                self._thread.start()
-            return self._loop
+    def _serve(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
+        try:
+            thread.start()
+            self._serving = loop, thread
+        finally:
+            # A signal may have come before the thread, or just after it.
+            if self._serving is None:
+                loop.call_soon_threadsafe(loop.stop)
+        return self._serving
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

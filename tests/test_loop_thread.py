@@ -75,6 +75,30 @@ def test_what_still_runs_is_cancelled_when_the_loop_stops(loop: LoopThread):
     assert call.future.cancelled()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_that_strikes_while_the_thread_is_started_leaves_nothing_half_done(
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch, when: str
+):
+    start = threading.Thread.start
+
+    def start_with_signal(thread: threading.Thread) -> None:
+        if when == "after":
+            start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_with_signal)
+    work = _answer()
+    with pytest.raises(KeyboardInterrupt):
+        loop.start(work)
+    work.close()
+    monkeypatch.undo()
+    for thread in threading.enumerate():
+        if thread.name == "test-loop":
+            thread.join(10)
+    assert _threads() == []
+    assert loop.start(_answer()).future.result(timeout=10) == 42
+
+
 def test_waiting_for_the_loop_on_the_loop_is_refused(loop: LoopThread):
     async def wait_for_itself() -> None:
         loop.run(_answer())
