@@ -62,27 +62,18 @@ ARROWS: dict[str, set[str]] = {
     "progress": {"model"},
     "sampler": VALUES
     | {"checks", "clock", "costs", "events", "formats", "interruption", "job_errors", "jobs"}
-    | {"journal", "progress", "result", "session_pool", "sweep"},
+    | {"journal", "progress", "result", "session_pool", "sweep", "sweep_results"},
     "telemetry": {"events", "session_pool"},
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "costs", "events", "journal", "local_workspace", "result"}
-    | {"sampler", "session_pool"},
-    | {"checks", "clock", "events", "formats", "interruption", "job_errors", "jobs", "journal"}
-    | {"progress", "result", "session_pool", "sweep", "sweep_results"},
-    "telemetry": {"events", "session_pool"},
-    # The package's front door
-    "__init__": VALUES
-    | {"azure_workspace", "clock", "events", "journal", "local_workspace", "result"}
     | {"sampler", "session_pool", "sweep_results"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
     "monitor": PORT | {"journal", "loop_thread"},
     "cli": PORT
-    | {"__init__", "azure_workspace", "emulator", "events", "formats", "journal", "monitor"}
-    | {"sampler", "session_pool"},
-    | {"__init__", "azure_workspace", "display", "emulator", "events", "monitor", "sampler"}
-    | {"session_pool"},
+    | {"__init__", "azure_workspace", "display", "emulator", "events", "formats", "journal"}
+    | {"monitor", "sampler", "session_pool"},
     "__main__": {"cli"},
 }
 
