@@ -57,6 +57,11 @@ def test_an_emulator_is_found_by_its_endpoint_and_key() -> None:
         assert tell(lambda workspace: workspace.list_targets(), workspace)
 
 
+def test_an_emulator_without_its_key_is_refused() -> None:
+    with pytest.raises(AzureSessionsError, match="takes a key"):
+        connect(endpoint="http://127.0.0.1:1")
+
+
 def test_a_broken_resource_id_is_refused() -> None:
     with pytest.raises(AzureSessionsError, match="check its resource id"):
         connect("/subscriptions/mine")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 
 import cirq
 import pytest
+import requests
 import sympy
 from click.testing import CliRunner, Result
 
@@ -192,12 +195,16 @@ def test_a_missing_login_is_told_in_one_line() -> None:
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatorServer]:
-    with EmulatorServer(key="emulator") as server:
+    with EmulatorServer() as server:
         yield server
 
 
+def connection(emulator: EmulatorServer) -> tuple[str, ...]:
+    return ("--emulator", emulator.endpoint, "--emulator-key", emulator.key)
+
+
 def test_a_run_on_the_emulator_goes_through_the_sdk(bell: Path, emulator: EmulatorServer) -> None:
-    arguments = ("--target", "quantinuum.sim.h2-1sc", "--emulator", emulator.endpoint, "--json")
+    arguments = ("--target", "quantinuum.sim.h2-1sc", *connection(emulator), "--json")
     (point,) = json.loads(call("run", bell, *arguments).stdout)["points"]
     workspace = emulator.workspace()
     assert workspace.get_job(point["job_id"]).details.session_id == point["session_id"]
@@ -213,11 +220,22 @@ def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) 
     assert "401" in sentence
 
 
+def test_the_key_may_stand_in_the_environment(
+    bell: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--target", "ionq.simulator", "--emulator", emulator.endpoint)
+    shown = call("run", bell, *arguments)
+    assert shown.exit_code == 2
+    assert "An emulator takes a key" in shown.stderr
+    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR_KEY", emulator.key)
+    assert call("run", bell, *arguments).exit_code == 0
+
+
 def test_points_that_came_home_are_printed_before_the_error(
     rotation: Path, emulator: EmulatorServer
 ) -> None:
     emulator.faults.fail_job(code="InvalidInputData")
-    arguments = ("--target", "ionq.simulator", "--emulator", emulator.endpoint, "--json")
+    arguments = ("--target", "ionq.simulator", *connection(emulator), "--json")
     shown = call("run", rotation, "--sweep", "theta=0:3:4", *arguments)
     assert shown.exit_code == 1
     assert len(json.loads(shown.stdout)["points"]) == 3
@@ -231,14 +249,19 @@ def test_emulate_prints_code_that_connects_and_stops_at_ctrl_c(bell: Path) -> No
         assert process.stdout is not None
         printed = "".join(iter(process.stdout.readline, "Stop it with Ctrl-C.\n"))
         code = [line for line in printed.splitlines() if line.startswith("    ")]
-        python = [line for line in code if "cirq-azure-sessions" not in line and "--" not in line]
+        python = [line for line in code if "--" not in line]
         names: dict[str, Any] = {}
         exec(textwrap.dedent("\n".join(python)), names)
         with names["sampler"] as sampler:
             result = sampler.run(read_circuit(bell), repetitions=10)
         assert result.repetitions == 10
-        (shell,) = [line.split() for line in code if "cirq-azure-sessions" in line]
+        shell, curl = (shlex.split(line) for line in code if "--" in line)
         assert call(*(bell if word == "CIRCUIT" else word for word in shell[1:])).exit_code == 0
+        _, _, header, _, body, address = curl
+        headers = dict([header.split(": ")])
+        before = requests.get(address, headers=headers, timeout=9).json()["time"]
+        after = requests.post(address, data=body, headers=headers, timeout=9).json()["time"]
+        assert after - before >= 600
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "The emulator has stopped.\n"
     assert process.returncode == 0
@@ -248,7 +271,45 @@ def test_a_port_that_is_taken_is_named(emulator: EmulatorServer) -> None:
     port = urlsplit(emulator.endpoint).port
     shown = call("emulate", "--port", port)
     assert shown.exit_code == 1
-    assert shown.stderr == f"Error: Port {port} cannot be had: choose another --port.\n"
+    assert shown.stderr.startswith(f"Error: 127.0.0.1:{port} cannot be had: choose another --port")
+
+
+def test_every_emulator_makes_up_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+
+    class Interrupted:
+        def wait(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("cirq_azure_sessions.cli.emulate.Event", Interrupted)
+    for options in ((), (), ("--key", "mine")):
+        shown = call("emulate", *options)
+        assert shown.exit_code == 0
+        keys += re.findall(r"--emulator-key (\S+)", shown.stdout)
+    assert len(set(keys)) == 3
+    assert keys[2] == "mine"
+
+
+def test_the_emulator_is_made_as_the_options_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: dict[str, Any] = {}
+
+    def make(**options: Any) -> EmulatorServer:
+        made.update(options)
+        raise OSError
+
+    monkeypatch.setattr("cirq_azure_sessions.emulator.EmulatorServer", make)
+    options = "--realistic --slots 2 --quota ehqc=10 --quota gs2q=5e3 --max-stored-jobs 9"
+    assert call("emulate", "--store", tmp_path, *options.split()).exit_code == 1
+    assert (made["realistic"], made["slots"], made["max_stored_jobs"]) == (True, 2, 9)
+    assert made["quotas"] == {"ehqc": 10.0, "gs2q": 5000.0}
+    assert made["store"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("quota", ["ehqc", "ehqc=much", "gold=1"])
+def test_a_quota_that_is_none_is_a_wrong_command(quota: str) -> None:
+    assert call("emulate", "--quota", quota).exit_code == 2
 
 
 # The demonstration

@@ -30,7 +30,8 @@ class Scene:
     failed: str
 
     def call(self, *arguments: str) -> Result:
-        return CliRunner().invoke(main, [*arguments, "--emulator", self.server.endpoint])
+        emulator = ["--emulator", self.server.endpoint, "--emulator-key", self.server.key]
+        return CliRunner().invoke(main, [*arguments, *emulator])
 
     def read(self, *arguments: str) -> Any:
         shown = self.call(*arguments, "--json")
@@ -40,7 +41,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    with EmulatorServer(key="emulator") as server:
+    with EmulatorServer() as server:
         with SessionPool(server.workspace(), name="yesterday") as pool:
             sampler = AzureSessionSampler("ionq.simulator", pool=pool)
             sampler.run(CIRCUIT)

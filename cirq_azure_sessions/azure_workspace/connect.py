@@ -52,10 +52,12 @@ def connect(
         ServiceError: If signing in fails, or Azure does not know the workspace.
     """
     if endpoint is not None:
+        if not key:
+            raise AzureSessionsError("An emulator takes a key: give the one that it printed.")
         return _translated(
             resource_id=resource_id or _EMULATED,
             location=location or _EMULATED_LOCATION,
-            credential=AzureKeyCredential(key or "emulator"),
+            credential=AzureKeyCredential(key),
             _quantum_endpoint=endpoint,
         )
     if resource_id is None:

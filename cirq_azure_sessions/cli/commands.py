@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import sys
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from cirq_azure_sessions.cli.emulate import emulate
 from cirq_azure_sessions.cli.monitor import jobs, quotas, sessions, targets
 from cirq_azure_sessions.cli.options import (
-    EMULATOR_KEY,
     Commands,
     WorkspaceOptions,
     show,
@@ -34,8 +32,6 @@ __all__ = ["main"]
 
 
 _NOT_NEGATIVE = click.IntRange(min=0)
-_COUNT = click.IntRange(min=1)
-_SECONDS = click.FloatRange(min=0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,8 @@ def main() -> None:
     On an emulated workspace, which the first command serves:
 
     \b
-      cirq-azure-sessions emulate --port 8080
+      cirq-azure-sessions emulate --port 8080 --key my-key
+      export CIRQ_AZURE_SESSIONS_EMULATOR_KEY=my-key
       cirq-azure-sessions run bell.qasm --target ionq.simulator \\
           --emulator http://127.0.0.1:8080
       cirq-azure-sessions sessions list --emulator http://127.0.0.1:8080
@@ -98,7 +95,7 @@ def main() -> None:
     """
 
 
-for _command in (targets, sessions, jobs, quotas):
+for _command in (targets, sessions, jobs, quotas, emulate):
     main.add_command(_command)
 
 
@@ -176,96 +173,6 @@ def run(
     if failures:
         count = f"{len(failures)} of {len(results)} points failed: " if sweeps else ""
         raise click.ClickException(f"{count}{failures[min(failures)]}")
-
-
-_EMULATOR_IS_UP = """\
-An emulated Azure Quantum workspace listens at {endpoint}.
-It runs every job for real, on this machine, and bills nothing.
-
-With the SDK:
-
-    from azure.core.credentials import AzureKeyCredential
-    from azure.quantum import Workspace
-    workspace = Workspace(
-        resource_id="{resource_id}",
-        location="eastus",
-        credential=AzureKeyCredential("{key}"),
-        _quantum_endpoint="{endpoint}",
-    )
-
-With the sampler:
-
-    from cirq_azure_sessions import AzureSessionSampler
-    sampler = AzureSessionSampler("ionq.simulator", workspace=workspace)
-
-From a shell:
-
-    cirq-azure-sessions run CIRCUIT --target ionq.simulator --emulator {endpoint}{key_option}
-
-Stop it with Ctrl-C.
-"""
-
-
-@main.command()
-@click.option(
-    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Default: a free one."
-)
-@click.option(
-    "--key",
-    metavar="KEY",
-    default=EMULATOR_KEY,
-    show_default=True,
-    help="What clients sign in with.",
-)
-@click.option(
-    "--latency", metavar="SECONDS", type=_SECONDS, default=0.0, help="What every request waits."
-)
-@click.option("--realistic", is_flag=True, help="Let jobs take as long as Azure's did.")
-@click.option(
-    "--job-time", metavar="SECONDS", type=_SECONDS, default=0.0, help="Or how long every job runs."
-)
-@click.option(
-    "--slots", metavar="N", type=_COUNT, help="How many jobs a target runs at once; others queue."
-)
-@click.option(
-    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="More unfinished jobs are refused."
-)
-@click.option(
-    "--session-timeout",
-    metavar="SECONDS",
-    type=_SECONDS,
-    default=600.0,
-    show_default=True,
-    help="How long an idle session stays open.",
-)
-@click.option("--store", metavar="PATH", help="Keep programs and results here, not in memory.")
-@click.option("--seed", metavar="N", type=_NOT_NEGATIVE, help="Make results and times repeat.")
-def emulate(port: int, key: str, **options: Any) -> None:
-    """Serve an emulated Azure Quantum workspace until Ctrl-C.
-
-    It prints how to connect to it, from Python and from a shell.
-
-    \b
-      cirq-azure-sessions emulate --port 8080
-      cirq-azure-sessions emulate --realistic --slots 4
-    """
-    from cirq_azure_sessions.emulator import EmulatorServer
-
-    try:
-        emulator = EmulatorServer(port=port, key=key, **options)
-    except OSError as error:
-        raise click.ClickException(f"Port {port} cannot be had: choose another --port.") from error
-    with emulator as server:
-        words = {
-            "endpoint": server.endpoint,
-            "resource_id": server.resource_id,
-            "key": key,
-            "key_option": "" if key == EMULATOR_KEY else f" --emulator-key {key}",
-        }
-        click.echo(_EMULATOR_IS_UP.format(**words), nl=False)
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
-    click.echo("The emulator has stopped.")
 
 
 _DEMO_INTRODUCTION = """\

@@ -21,10 +21,9 @@ from cirq_azure_sessions.errors import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["EMULATOR_KEY", "Commands", "WorkspaceOptions", "show", "show_json", "takes_workspace"]
+__all__ = ["Commands", "WorkspaceOptions", "show", "show_json", "takes_workspace"]
 
-# An emulator listens on loopback alone and holds no secrets: its key need not be one.
-EMULATOR_KEY = "emulator"
+_EMULATOR_KEY = "CIRQ_AZURE_SESSIONS_EMULATOR_KEY"
 
 
 class Commands(click.Group):
@@ -59,7 +58,7 @@ class WorkspaceOptions:
     location: str | None
     connection_string: str | None
     emulator: str | None
-    emulator_key: str
+    emulator_key: str | None
 
     def connect(self) -> Any:
         """The SDK's workspace."""
@@ -90,7 +89,13 @@ def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--location", metavar="REGION", help="Its region, such as eastus.")
     @click.option("--connection-string", metavar="TEXT", help="Or its connection string.")
     @click.option("--emulator", metavar="URL", help="Or an emulator (cirq-azure-sessions emulate).")
-    @click.option("--emulator-key", metavar="KEY", default=EMULATOR_KEY, help="The emulator's key.")
+    @click.option(
+        "--emulator-key",
+        metavar="KEY",
+        envvar=_EMULATOR_KEY,
+        show_envvar=True,
+        help="The emulator's key, as it printed it.",
+    )
     @functools.wraps(command)
     def with_workspace(
         *args: Any,
@@ -98,7 +103,7 @@ def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
         location: str | None,
         connection_string: str | None,
         emulator: str | None,
-        emulator_key: str,
+        emulator_key: str | None,
         **options: Any,
     ) -> None:
         workspace = WorkspaceOptions(

@@ -1,0 +1,139 @@
+"""The command that serves an emulated workspace."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Event
+from typing import Any
+
+import click
+
+__all__ = ["emulate"]
+
+_IS_UP = """\
+An emulated Azure Quantum workspace listens at {endpoint}.
+It runs every job for real, on this machine, and bills nothing.
+
+With the SDK:
+
+    from azure.core.credentials import AzureKeyCredential
+    from azure.quantum import Workspace
+    workspace = Workspace(
+        resource_id="{resource_id}",
+        location="eastus",
+        credential=AzureKeyCredential("{key}"),
+        _quantum_endpoint="{endpoint}",
+    )
+
+With the sampler:
+
+    from cirq_azure_sessions import AzureSessionSampler
+    sampler = AzureSessionSampler("ionq.simulator", workspace=workspace)
+
+From a shell:
+
+    cirq-azure-sessions run CIRCUIT --target ionq.simulator \
+--emulator {endpoint} --emulator-key {key}
+
+To put its clock ten minutes on, so that idle sessions time out:
+
+    curl --header "x-ms-quantum-api-key: {key}" \
+--data '{{"advance": 600}}' {endpoint}/emulator/clock
+
+Stop it with Ctrl-C.
+"""
+
+_SECONDS = click.FloatRange(min=0)
+_COUNT = click.IntRange(min=1)
+
+
+def _parse_quotas(
+    ctx: click.Context, param: click.Parameter, texts: Sequence[str]
+) -> Mapping[str, float]:
+    quotas = {}
+    for text in texts:
+        dimension, _, limit = text.partition("=")
+        try:
+            quotas[dimension] = float(limit)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not of the form ehqc=100.") from None
+    return quotas
+
+
+@click.command()
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where to listen; 0.0.0.0 lets other machines in.",
+)
+@click.option(
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Default: a free one."
+)
+@click.option("--key", metavar="KEY", help="What clients sign in with. Default: made up, printed.")
+@click.option(
+    "--latency", metavar="SECONDS", type=_SECONDS, default=0.0, help="What every request waits."
+)
+@click.option("--realistic", is_flag=True, help="Let jobs take as long as Azure's did.")
+@click.option(
+    "--job-time", metavar="SECONDS", type=_SECONDS, default=0.0, help="Or how long every job runs."
+)
+@click.option(
+    "--slots", metavar="N", type=_COUNT, help="How many jobs a target runs at once; others queue."
+)
+@click.option(
+    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="More unfinished jobs are refused."
+)
+@click.option(
+    "--quota",
+    "quotas",
+    metavar="NAME=LIMIT",
+    multiple=True,
+    callback=_parse_quotas,
+    help="What jobs may use up of gs1q, gs2q, hqc, ehqc or qpu_time_centiseconds.",
+)
+@click.option(
+    "--session-timeout",
+    metavar="SECONDS",
+    type=_SECONDS,
+    default=600.0,
+    show_default=True,
+    help="How long an idle session stays open.",
+)
+@click.option("--noiseless", is_flag=True, help="Let hardware be free of noise.")
+@click.option("--store", metavar="PATH", help="Keep programs and results here, not in memory.")
+@click.option(
+    "--max-stored-jobs", metavar="N", type=_COUNT, help="Keep those of the last so many jobs only."
+)
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Repeat results and times.")
+def emulate(host: str, port: int, key: str | None, noiseless: bool, **options: Any) -> None:
+    """Serve an emulated Azure Quantum workspace until Ctrl-C.
+
+    It prints how to connect to it, from Python and from a shell.
+
+    \b
+      cirq-azure-sessions emulate --port 8080
+      cirq-azure-sessions emulate --realistic --slots 4 --max-concurrent-jobs 50
+      cirq-azure-sessions emulate --quota ehqc=100 --store ~/emulated --seed 1
+    """
+    from cirq_azure_sessions.emulator import EmulatorServer
+    from cirq_azure_sessions.emulator.programs import NOISELESS
+
+    key = key or secrets.token_urlsafe(32)
+    noise = NOISELESS if noiseless else None
+    try:
+        emulator = EmulatorServer(host=host, port=port, key=key, noise=noise, **options)
+    except OSError as error:
+        message = f"{host}:{port} cannot be had: choose another --port or --host."
+        raise click.ClickException(message) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    with emulator as server:
+        words = {"endpoint": server.endpoint, "resource_id": server.resource_id, "key": key}
+        click.echo(_IS_UP.format(**words), nl=False)
+        with suppress(KeyboardInterrupt):
+            Event().wait()
+    click.echo("The emulator has stopped.")
