@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.journal import Journal
+from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, Quota, Session, TargetStatus
 from cirq_azure_sessions.workspace import WorkspacePort
@@ -125,6 +128,23 @@ class Monitor:
         """Lets the session take no more jobs; those it has still run."""
         return self._loop.run(self._workspace.close_session(session_id))
 
+    def open_sessions(self, name: str) -> Sequence[str]:
+        """The ids of the open sessions of exactly this name."""
+        wanted = Wanted(name=name, limit=sys.maxsize)
+        sessions = self.sessions(wanted)
+        return [one.id for one in sessions if one.name == name and one.is_open]
+
+    def close_orphans(self, journal: Journal) -> tuple[Sequence[Session], Sequence[str]]:
+        """Closes the sessions of this workspace that runs left open which are over by now.
+
+        Returns:
+            The sessions that were closed, and the ids of those that could not be.
+
+        Raises:
+            JournalError: If the journal cannot be written.
+        """
+        return self._loop.run(self._close_orphans(journal))
+
     def cancel_job(self, job_id: str) -> Job:
         """Asks the service to cancel the job."""
         return self._loop.run(self._workspace.cancel_job(job_id))
@@ -158,6 +178,14 @@ class Monitor:
     def __exit__(self, *exc_info: object) -> None:
         self._loop.run(self._workspace.aclose())
         self._loop.stop()
+
+    async def _close_orphans(self, journal: Journal) -> tuple[Sequence[Session], Sequence[str]]:
+        sessions = SessionJournal(journal, self._workspace)
+        await sessions.find_orphans()
+        closed = await sessions.close_orphans()
+        for session in closed:
+            sessions.ended(session.id)
+        return closed, sessions.orphans
 
     async def _take(self, items: AsyncIterator[Item], wanted: Wanted) -> list[Item]:
         taken: list[Item] = []

@@ -18,10 +18,10 @@ __all__ = ["connect"]
 _CONNECTION_STRING = "AZURE_QUANTUM_CONNECTION_STRING"
 _WORKSPACE_NAME = "AZURE_QUANTUM_WORKSPACE_NAME"
 
-# An emulator answers to any name; the SDK insists on one.
+# An emulator answers to any name. This is the one it gives itself, by which a journal knows it.
 _EMULATED = (
-    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/emulator"
-    "/providers/Microsoft.Quantum/Workspaces/emulator"
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/myresourcegroup"
+    "/providers/Microsoft.Quantum/Workspaces/myworkspace"
 )
 _EMULATED_LOCATION = "eastus"
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cirq_azure_sessions.cli.emulate import emulate
+from cirq_azure_sessions.cli.journal import journal
 from cirq_azure_sessions.cli.monitor import jobs, quotas, sessions, targets
 from cirq_azure_sessions.cli.options import (
     Commands,
@@ -95,7 +96,7 @@ def main() -> None:
     """
 
 
-for _command in (targets, sessions, jobs, quotas, emulate):
+for _command in (targets, sessions, jobs, quotas, journal, emulate):
     main.add_command(_command)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cirq_azure_sessions.cli.journal import opened
 from cirq_azure_sessions.cli.options import (
     Commands,
     WorkspaceOptions,
@@ -182,12 +184,55 @@ def wait_for_session(monitor: Monitor, session_id: str, interval: float) -> None
 
 
 @sessions.command("close")
-@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("session_ids", metavar="[ID]...", nargs=-1)
+@click.option("--orphans", is_flag=True, help="Those that dead runs of a --journal left open.")
+@click.option("--journal", metavar="PATH", type=click.Path(path_type=Path), help="Their journal.")
+@click.option("--name", metavar="NAME", help="All open ones of this name, whoever uses them.")
 @_AS_JSON
 @_monitors
-def close_sessions(monitor: Monitor, session_ids: Sequence[str], as_json: bool) -> None:
-    """Let sessions take no more jobs; those they have still run."""
-    _show_items([monitor.close_session(each) for each in session_ids], monitor.now, as_json)
+def close_sessions(
+    monitor: Monitor,
+    session_ids: Sequence[str],
+    orphans: bool,
+    journal: Path | None,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Let sessions take no more jobs; those they have still run.
+
+    \b
+      cirq-azure-sessions sessions close 1f3c... 8a21...
+      cirq-azure-sessions sessions close --orphans --journal run.journal
+      cirq-azure-sessions sessions close --name calibration
+    """
+    if [bool(session_ids), orphans, name is not None].count(True) != 1:
+        raise click.UsageError("Say which sessions: by ID..., --orphans or --name.")
+    if orphans != (journal is not None):
+        raise click.UsageError("--orphans and --journal PATH belong together: give both.")
+    if journal is not None:
+        _close_orphans(monitor, journal, as_json)
+        return
+    ids = session_ids if name is None else monitor.open_sessions(name)
+    _show_items([monitor.close_session(each) for each in ids], monitor.now, as_json)
+
+
+def _close_orphans(monitor: Monitor, path: Path, as_json: bool) -> None:
+    """Closes what the dead runs of a journal left open; complains of what is left all the same."""
+    with opened(path) as journal:
+        closed, left = monitor.close_orphans(journal)
+        alive = {run.id for run in journal.runs() if run.ended is None}
+        elsewhere = [
+            one.workspace
+            for one in journal.sessions()
+            if one.closed is None and one.run not in alive
+        ]
+    _show_items(closed, monitor.now, as_json)
+    if left:
+        raise click.ClickException(f"The service did not close {', '.join(left)}: try again later.")
+    if elsewhere:
+        raise click.ClickException(
+            f"Other workspaces have orphans too: name each with --resource-id, as {elsewhere[0]}."
+        )
 
 
 @click.group(cls=Commands)

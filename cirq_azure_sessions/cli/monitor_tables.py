@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+# Fields that hold times, beside those whose names say so.
+_MOMENTS = ("written", "changed", "started", "ended", "opened", "closed")
 
 
 def as_values(item: object) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def as_values(item: object) -> dict[str, Any]:
 def _as_value(name: str, value: Any) -> Any:
     if isinstance(value, Cost):
         return {"total": value.total, "currency": value.currency}
-    if name.endswith("_time") and not name.endswith("queue_time") and value is not None:
+    is_moment = name in _MOMENTS or (name.endswith("_time") and not name.endswith("queue_time"))
+    if is_moment and value is not None:
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
     return list(value) if isinstance(value, tuple) else value
 

@@ -39,10 +39,10 @@ class Commands(click.Group):
 
 
 def show(*renderables: RenderableType) -> None:
-    """Prints tables as wide as the terminal."""
+    """Prints tables as wide as the terminal; what stands in them is shown as it is."""
     from rich.console import Console
 
-    Console(highlight=False).print(*renderables)
+    Console(highlight=False, markup=False, emoji=False).print(*renderables)
 
 
 def show_json(value: Any) -> None:

@@ -234,6 +234,16 @@ class Journal:
             for row in file.execute(f"{_SELECT_JOBS} ORDER BY number"):
                 yield JournalEntry.read(row)
 
+    def latest(self, count: int) -> list[JournalEntry]:
+        """The latest jobs in the order of submission, without their outputs.
+
+        Raises:
+            JournalError: If the file cannot be read.
+        """
+        with self._reading() as file:
+            rows = file.execute(f"{_SELECT_BARE} ORDER BY number DESC LIMIT ?", (count,)).fetchall()
+        return [JournalEntry.read(row) for row in reversed(rows)]
+
     def runs(self) -> Iterator[JournalRun]:
         """All runs, oldest first. Those whose processes have died are over by the time of reading.
 
@@ -487,11 +497,14 @@ def open_journal(
 # Connections of parent processes, kept so that they are never closed in a child.
 _parents_files: list[JournalFile | None] = []
 
-_SELECT_JOBS = """
-    SELECT number, jobs.id AS job_id, jobs.fingerprint, jobs.occurrence, target, name, session_id,
-        output_format, input_params, metadata, state, status, code, message, cost,
-        creation_time, begin_time, end_time, written, changed, outputs.payload AS output
-    FROM jobs LEFT JOIN outputs ON outputs.job = number
+_JOB = """
+    number, jobs.id AS job_id, jobs.fingerprint, jobs.occurrence, target, name, session_id,
+    output_format, input_params, metadata, state, status, code, message, cost,
+    creation_time, begin_time, end_time, written, changed
+"""
+_SELECT_BARE = f"SELECT {_JOB} FROM jobs"
+_SELECT_JOBS = f"""
+    SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
 """
 # The primary key finds the place as well, but by way of all that are taken.
 _SELECT_FREE = f"""

@@ -36,6 +36,11 @@ class SessionJournal:
         # pool's event loop alone.
         self._orphans: dict[str, JournalSession] = {}
 
+    @property
+    def orphans(self) -> Sequence[str]:
+        """The ids of the orphans that are known and neither closed nor adopted."""
+        return list(self._orphans)
+
     async def opening(self, request: SessionRequest, workspace: WorkspacePort) -> None:
         """The pool is about to open this session.
 

@@ -1,0 +1,298 @@
+"""The commands that look into a journal, and the one that closes what dead runs left open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cirq
+import pytest
+import sympy
+from click.testing import CliRunner, Result
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    AzureWorkspace,
+    Journal,
+    SessionPool,
+    SweepError,
+)
+from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.model import SessionRequest
+
+TARGET = "ionq.simulator"
+QUBITS = cirq.LineQubit.range(2)
+CIRCUIT = cirq.Circuit(
+    cirq.X(QUBITS[0]) ** sympy.Symbol("a"), cirq.X(QUBITS[1]), cirq.measure(*QUBITS, key="m")
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A journal of one run of three jobs: the result of the second is missing, the last failed."""
+
+    server: EmulatorServer
+    path: Path
+    good: Any
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    path = tmp_path_factory.mktemp("scene") / "run.journal"
+    with EmulatorServer(key="emulator") as server:
+        options: dict[str, Any] = {"journal": path, "max_concurrent_jobs": 1, "on_error": "return"}
+        with AzureSessionSampler(TARGET, workspace=server.workspace(), **options) as sampler:
+            good = sampler.run(CIRCUIT, {"a": 0}, 10)
+            server.faults.add("download", status=404)
+            sampler.run_sweep(CIRCUIT, {"a": 1}, 10)
+            server.faults.fail_job(code="InvalidInputData", message="It is [/odd] :cat:.")
+            sampler.run_sweep(CIRCUIT, {"a": 0.5}, 10)
+        yield Scene(server, path, good)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def read(*arguments: object) -> Any:
+    shown = call(*arguments)
+    assert shown.exit_code == 0, shown.stderr
+    return json.loads(shown.stdout)
+
+
+# Showing
+
+
+def test_a_journal_is_shown_without_a_workspace(scene: Scene) -> None:
+    requests = scene.server.requests.total
+    shown = call("journal", "show", scene.path).stdout
+    assert scene.server.requests.total == requests
+    assert "1 finished, 1 failed, 1 unavailable" in shown
+    assert max(map(len, shown.splitlines())) <= max(80, len(str(scene.path)) + 20)
+
+
+def test_why_a_job_has_no_result_is_shown_in_the_words_of_the_error(scene: Scene) -> None:
+    words = " ".join(call("journal", "show", scene.path).stdout.split())
+    assert "Jobs without a result" in words
+    assert "its result is missing" in words
+    assert "It is [/odd] :cat:." in words
+
+
+def test_what_is_shown_can_be_read_by_programs(scene: Scene) -> None:
+    shown = read("journal", "show", scene.path, "--json")
+    assert shown["path"] == str(scene.path)
+    assert shown["jobs_by_state"] == {"finished": 1, "failed": 1, "unavailable": 1}
+    assert [job["state"] for job in shown["jobs"]] == ["finished", "unavailable", "failed"]
+    (run,) = shown["runs"]
+    assert run["started"].endswith("+00:00")
+    assert run["ended"].endswith("+00:00")
+    assert shown["open_sessions"] == []
+
+
+def test_the_latest_jobs_are_shown_and_all_are_counted(scene: Scene) -> None:
+    shown = read("journal", "show", scene.path, "--json", "--limit", 1)
+    assert [job["state"] for job in shown["jobs"]] == ["failed"]
+    assert sum(shown["jobs_by_state"].values()) == 3
+
+
+def test_a_run_that_is_alive_and_its_open_session_are_shown(scene: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "alive.journal"
+    with SessionPool(scene.server.workspace(), journal=path) as pool:
+        session = pool.session(TARGET).id
+        shown = call("journal", "show", path).stdout
+        (seen,) = read("journal", "show", path, "--json")["open_sessions"]
+    assert f"{session}  {TARGET}  1, alive" in shown
+    assert (seen["id"], seen["closed"]) == (session, None)
+
+
+# Exporting
+
+
+def test_every_job_is_exported_on_a_line_with_what_its_output_means(scene: Scene) -> None:
+    good, missing, failed = map(
+        json.loads, call("journal", "export", scene.path).stdout.split("\n")[:-1]
+    )
+    assert good["job_id"] == scene.good.job_id
+    assert good["keys"] == ["m"]
+    (point,) = good["points"]
+    assert point["params"] == {"a": 0.0}
+    assert (point["repetitions"], point["counts"]) == (10, {"01": 10})
+    assert (point["job_id"], point["session_id"]) == (good["job_id"], good["session_id"])
+    assert json.loads(good["output"]) == {"histogram": {"2": 1.0}}
+    assert good["input_params"]["shots"] == 10
+    assert (missing["state"], missing["output"], missing["points"]) == ("unavailable", None, [])
+    assert (failed["state"], failed["code"]) == ("failed", "InvalidInputData")
+    assert failed["message"] == "It is [/odd] :cat:."
+
+
+def test_an_export_may_be_one_list_and_go_to_a_file(scene: Scene, tmp_path: Path) -> None:
+    lines, whole = tmp_path / "lines", tmp_path / "whole"
+    assert call("journal", "export", scene.path, "-o", lines).stdout == ""
+    assert call("journal", "export", scene.path, "-o", whole, "--json").exit_code == 0
+    assert [json.loads(line) for line in lines.read_text().splitlines()] == json.loads(
+        whole.read_text()
+    )
+    assert [file.name for file in tmp_path.iterdir()] in (["lines", "whole"], ["whole", "lines"])
+
+
+def test_an_empty_journal_is_shown_and_exported(tmp_path: Path) -> None:
+    path = tmp_path / "new.journal"
+    Journal(path).close()
+    assert "sessions open  0" in call("journal", "show", path).stdout
+    assert call("journal", "export", path).stdout == ""
+    assert read("journal", "export", path, "--json") == []
+
+
+def test_an_output_that_makes_no_sense_is_exported_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.journal"
+    with (
+        EmulatorServer() as server,
+        AzureSessionSampler(TARGET, workspace=server.workspace(), journal=path) as sampler,
+    ):
+        server.faults.garble("download", "no histogram")
+        with pytest.raises(SweepError):
+            sampler.run(CIRCUIT, {"a": 1}, repetitions=10)
+    (job,) = read("journal", "export", path, "--json")
+    assert (job["state"], job["code"]) == ("unavailable", "ResultFormatError")
+    assert (job["output"], job["points"]) == ("no histogram", [])
+
+
+# Refusing
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+def test_a_journal_that_is_not_there_is_not_made(command: str, tmp_path: Path) -> None:
+    shown = call("journal", command, tmp_path / "nowhere.journal")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    (sentence,) = shown.stderr.splitlines()
+    assert "There is no file" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_journal_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "diary"
+    path.write_text("Dear diary, " * 100)
+    shown = call("journal", "show", path)
+    assert shown.exit_code == 1
+    (sentence,) = shown.stderr.splitlines()
+    assert "some other program's file" in sentence
+
+
+def test_a_journal_is_not_exported_onto_itself(scene: Scene) -> None:
+    shown = call("journal", "export", scene.path, "-o", scene.path)
+    assert shown.exit_code == 2
+    assert "choose another file" in shown.stderr
+    assert read("journal", "show", scene.path, "--json")["jobs"]
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(scene: Scene, tmp_path: Path) -> None:
+    shown = call("journal", "export", scene.path, "-o", tmp_path / "nowhere" / "file")
+    assert shown.exit_code == 1
+    assert "cannot be written (No such file or directory)" in shown.stderr
+
+
+# Closing what dead runs left open
+
+
+def leave_orphan(server: EmulatorServer, path: Path, name: str = "vqe") -> str:
+    """A session that a run opened which ended without closing it."""
+
+    async def open_session() -> str:
+        workspace = AzureWorkspace(server.workspace())
+        request = SessionRequest(str(uuid.uuid4()), TARGET, name)
+        with Journal(path) as journal:
+            await journal.opening(request, workspace.identity)
+            await workspace.open_session(request)
+        await workspace.aclose()
+        return request.id
+
+    return asyncio.run(open_session())
+
+
+@pytest.fixture
+def server() -> Iterator[EmulatorServer]:
+    with EmulatorServer(key="emulator") as server:
+        yield server
+
+
+def close(server: EmulatorServer, *arguments: object) -> Result:
+    emulator = ("--emulator", server.endpoint, "--emulator-key", server.key)
+    return call("sessions", "close", *arguments, *emulator)
+
+
+def test_orphans_are_closed_and_sessions_in_use_are_not(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    orphan = leave_orphan(server, path)
+    with SessionPool(server.workspace(), journal=path, name="vqe") as pool:
+        # It adopts the first, which thereby is no orphan.
+        assert pool.session(TARGET).id == orphan
+        second = leave_orphan(server, path, "other")
+        shown = close(server, "--orphans", "--journal", path, "--json")
+        assert [session["id"] for session in json.loads(shown.stdout)] == [second]
+        assert pool.session(TARGET).status == "Waiting"
+    shown = close(server, "--orphans", "--journal", path, "--json")
+    assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
+
+
+def test_an_orphan_that_is_not_closed_is_named_and_can_be_closed_later(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    orphan = leave_orphan(server, path)
+    server.faults.add("close", status=403)
+    shown = close(server, "--orphans", "--journal", path)
+    assert shown.exit_code == 1
+    assert f"The service did not close {orphan}: try again later." in shown.stderr
+    assert orphan in close(server, "--orphans", "--journal", path).stdout
+
+
+def test_orphans_of_another_workspace_are_told_and_not_touched(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    orphan = leave_orphan(server, path)
+    elsewhere = server.resource_id.replace("myworkspace", "other")
+    shown = close(server, "--orphans", "--journal", path, "--resource-id", elsewhere)
+    assert shown.exit_code == 1
+    assert f"--resource-id, as {server.resource_id.lower()}" in shown.stderr
+    assert orphan in close(server, "--orphans", "--journal", path).stdout
+
+
+def test_all_open_sessions_of_a_name_are_closed_and_no_others(server: EmulatorServer) -> None:
+    workspace = server.workspace()
+    with SessionPool(workspace, name="vqe") as mine, SessionPool(workspace, name="vqe2") as other:
+        ids = [pool.session(TARGET).id for pool in (mine, other)]
+        shown = close(server, "--name", "vqe", "--json")
+        assert [session["id"] for session in json.loads(shown.stdout)] == ids[:1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "by ID..., --orphans or --name"),
+        (["1f3c", "--name", "vqe"], "by ID..., --orphans or --name"),
+        (["--orphans"], "--orphans and --journal PATH belong together"),
+        (["1f3c", "--journal", "run.journal"], "--orphans and --journal PATH belong together"),
+    ],
+)
+def test_it_must_be_said_which_sessions(
+    server: EmulatorServer, arguments: list[str], told: str
+) -> None:
+    shown = close(server, *arguments)
+    assert shown.exit_code == 2
+    assert told in shown.stderr
+
+
+def test_orphans_of_no_journal_are_one_sentence(server: EmulatorServer, tmp_path: Path) -> None:
+    shown = close(server, "--orphans", "--journal", tmp_path / "nowhere.journal")
+    assert shown.exit_code == 1
+    assert "There is no file" in shown.stderr
+    assert list(tmp_path.iterdir()) == []
