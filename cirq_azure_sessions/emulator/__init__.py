@@ -21,13 +21,22 @@ replays request by request. What still differs there, by the name that the test 
     Providers and targets came and went between the recordings. The emulator has them all, each with
     the status page that was recorded last.
 
+Two differences no recording shows, and they are there on purpose:
+
+- A SAS that `sasUri` gives for a container opens that container alone. Azure's opens every one of
+  the account; so a client that mixes containers up is found out here.
+- The targets of Pasqal, Microsoft and Elements are listed and take jobs, which then fail with
+  `InvalidInputData`: nothing here runs pulses, estimates resources, or does chemistry.
+
 What the recordings do not show, and the emulator decides:
 
 - A second PUT of a job or session answers what is there. A session that was closed takes no jobs,
   though its last ones may still run; one that fails under Abort cancels those it has.
-- Submissions to an unknown or unavailable target and malformed requests are refused with 400, an
-  unknown session or job with 404, jobs beyond the limit on concurrency with 429, beyond a quota
-  with 403.
+- Submissions to an unknown provider or target, or an unavailable one, and malformed requests are
+  refused with 400, an unknown session or job with 404, a verb that a route does not have with 405,
+  jobs beyond the limit on concurrency with 429, beyond a quota with 403.
+- A page has at most 100 items, whatever `top` asks for.
+- A deleted job leaves its container, with the program and the result, where it is.
 - Any subscription, resource group and workspace name in the path will do: the key tells who comes.
 - The fields of `2026-01-15-preview`, which nobody recorded, are those of 2025 and, from the SDK's
   source, `priority`, `usage`, `lastUpdatedTime` and a session's `tags`.
