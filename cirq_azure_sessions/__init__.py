@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.events import JobEvent, SessionEvent, SweepEvent
     from cirq_azure_sessions.journal import Journal
     from cirq_azure_sessions.local_workspace import LocalWorkspace
+    from cirq_azure_sessions.pictures import plot_sweep
     from cirq_azure_sessions.result import AzureResult
     from cirq_azure_sessions.sampler import AzureSessionSampler
     from cirq_azure_sessions.session_pool import PooledSession, SessionPool
@@ -80,6 +81,7 @@ __all__ = [
     "UnsupportedTarget",
     "estimate_cost",
     "known_rates",
+    "plot_sweep",
 ]
 
 _ROOMS = {
@@ -100,6 +102,7 @@ _ROOMS = {
     "SystemClock": "clock",
     "estimate_cost": "costs",
     "known_rates": "costs",
+    "plot_sweep": "pictures",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,6 +15,7 @@ from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, Quota, Session, TargetStatus
+from cirq_azure_sessions.pictures import Timeline
 from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["Monitor", "SessionView", "Wanted"]
@@ -120,6 +122,10 @@ class Monitor:
         """The session as it stands now."""
         return self._loop.run(self._view(session_id))
 
+    def timeline(self, wanted: Wanted) -> Timeline:
+        """The newest sessions that are wanted, with all of their jobs."""
+        return self._loop.run(self._timeline(wanted))
+
     def job(self, job_id: str) -> Job:
         """The job as it stands now."""
         return self._loop.run(self._workspace.get_job(job_id))
@@ -198,6 +204,14 @@ class Monitor:
             if len(taken) == wanted.limit:
                 break
         return taken
+
+    async def _timeline(self, wanted: Wanted) -> Timeline:
+        sessions = await self._take(self._workspace.list_sessions(), wanted)
+        jobs = await asyncio.gather(*(self._jobs_of(session) for session in sessions))
+        return Timeline.of_service(zip(sessions, jobs, strict=True), now=self._clock.time())
+
+    async def _jobs_of(self, session: Session) -> list[Job]:
+        return [job async for job in self._workspace.list_jobs(session_id=session.id)]
 
     async def _view(self, session_id: str) -> SessionView:
         session = await self._workspace.get_session(session_id)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
@@ -27,10 +27,14 @@ from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import Call, LoopThread
 from cirq_azure_sessions.model import Job, JobFailurePolicy
+from cirq_azure_sessions.pictures import Timeline
 from cirq_azure_sessions.session_keeper import SessionKeeper
 from cirq_azure_sessions.session_table import SessionTable
 from cirq_azure_sessions.workspace import WorkspacePort
 from cirq_azure_sessions.workspace_router import WorkspaceRouter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["PooledSession", "SessionPool"]
 
@@ -140,6 +144,26 @@ class SessionPool:
             `sessions_open` and `jobs_running`; and `cost`, the sum that the service reported.
         """
         return self._events.stats() | self._table.levels()
+
+    def timeline(self) -> Timeline:
+        """The sessions that the pool had, how they ended, and what became of their jobs.
+
+        Sends no request, and works after the pool is closed too. The pool remembers the latest
+        sessions, some 500, and their latest jobs, some 5,000.
+        """
+        session_events, job_events = self._events.recent()
+        return Timeline.of_events(session_events, job_events, now=self._clock.time())
+
+    def plot_timeline(self, ax: Axes | None = None) -> Axes:
+        """Draws `timeline()`: one row a session, and a tick where each of its jobs ended.
+
+        Args:
+            ax: Where to draw; by default in a new figure.
+
+        Returns:
+            The axes that were drawn on; `.figure.savefig(path)` writes them to a file.
+        """
+        return self.timeline().plot(ax)
 
     def close_orphans(self) -> list[str]:
         """Closes the sessions that earlier runs with this journal opened and did not close.

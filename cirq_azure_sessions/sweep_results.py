@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import cirq
 
 from cirq_azure_sessions.display.histogram import count_outcomes
 from cirq_azure_sessions.display.html import Bar, table
+from cirq_azure_sessions.pictures import plot_sweep
 from cirq_azure_sessions.result import AzureResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["SweepResults"]
 
@@ -19,6 +26,17 @@ class SweepResults(list[AzureResult | None]):
 
     It is a list in every way: it equals, pickles, slices and sorts as one.
     """
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        symbol: str | None = None,
+        value: Callable[[cirq.Result], Any] | None = None,
+        **plot_kwargs: Any,
+    ) -> Axes:
+        """Plots the points against the parameter that was swept, as `plot_sweep` does."""
+        return plot_sweep(self, ax, symbol=symbol, value=value, **plot_kwargs)
 
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for point in self if point for name in _params(point)))

@@ -34,8 +34,9 @@ ARROWS: dict[str, set[str]] = {
     "loop_thread": set(),
     "shutdown": set(),
     "event_log": {"events"},
+    "pictures": VALUES | {"display", "events"},
     "result": VALUES | {"display"},
-    "sweep_results": {"display", "result"},
+    "sweep_results": {"display", "pictures", "result"},
     # The port, what crosses it, and the two sides that stand behind it
     "workspace": {"model"},
     "formats": VALUES | {"result"},
@@ -52,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     | {"event_log", "events", "generation", "journal", "loop_thread", "session_table"},
     "session_pool": PORT
     | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
-    | {"session_keeper", "session_table", "workspace_router"},
+    | {"pictures", "session_keeper", "session_table", "workspace_router"},
     "job_errors": VALUES,
     "job_record": PORT | {"journal"},
     "jobs": PORT
@@ -67,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "costs", "events", "journal", "local_workspace", "result"}
-    | {"sampler", "session_pool", "sweep_results"},
+    | {"pictures", "sampler", "session_pool", "sweep_results"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
     "monitor": PORT | {"journal", "loop_thread"},
@@ -85,6 +86,8 @@ RESERVED = {
     "click": {"cli"},
     "rich": {"cli"},
     "opentelemetry": {"telemetry"},
+    "matplotlib": {"pictures", "session_pool", "sweep_results"},
+    "plotly": {"pictures.timeline_page"},
 }
 
 MODULES = {

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["jobs", "quotas", "sessions", "targets"]
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_PICTURES = (".png", ".svg", ".pdf", ".html")
 _INTERVAL = click.option(
     "--interval",
     metavar="SECONDS",
@@ -181,6 +182,39 @@ def wait_for_session(monitor: Monitor, session_id: str, interval: float) -> None
     """
     *_, view = monitor.watch(session_id, interval=interval)
     _exit_as(view)
+
+
+def _check_picture(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    if path.suffix.lower() not in _PICTURES:
+        raise click.BadParameter(f"{path.name} does not end in {', '.join(_PICTURES)}.")
+    return path
+
+
+@sessions.command("timeline")
+@click.option(
+    "--output",
+    "-o",
+    metavar="PATH",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_check_picture,
+    help="The picture: .png, .svg, .pdf, or .html to zoom into.",
+)
+@_filters
+@_monitors
+def draw_timeline(monitor: Monitor, output: Path, wanted: Wanted) -> None:
+    """Draw sessions and their jobs over time, in UTC.
+
+    \b
+      cirq-azure-sessions sessions timeline -o today.png --hours 24
+    """
+    timeline = monitor.timeline(wanted)
+    try:
+        timeline.save(output)
+    except (ImportError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    jobs = sum(len(bar.jobs) for bar in timeline.sessions)
+    click.echo(f"{output}: {len(timeline.sessions)} sessions, {jobs:,} jobs")
 
 
 @sessions.command("close")
