@@ -80,6 +80,6 @@ _FIELDS: dict[str, Callable[[Session | Job], Any]] = {
     "ItemType": lambda item: item.item_type,
     "JobType": lambda item: "QuantumComputing" if item.item_type == Job.item_type else "",
     "Target": lambda item: item.target,
-    "State": lambda item: item.status.value,
+    "State": lambda item: item.status,
     "CreationTime": lambda item: item.creation_time,
 }
