@@ -54,7 +54,9 @@ class SessionPool:
         workspace: An `azure.quantum.Workspace`, a `LocalWorkspace` or another of this package's
             workspaces. With None only `local.*` targets work.
         name: The name of the pool's sessions on the service. With a name, the pool first looks for
-            the latest session of that name which is still open, and joins it.
+            the latest session of that name which is still open, and joins it. If the run that
+            opened it was killed, it is this pool's to close only with that run's `journal`; without
+            one nobody knows, and it times out ten minutes after its last job.
         max_idle: Seconds without use after which the service is asked whether the session is still
             open. The service ends a session after 600 s of idleness.
         job_failure_policy: What a failed job does to its session: `"Continue"` or `"Abort"`.
