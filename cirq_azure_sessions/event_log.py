@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -83,10 +84,11 @@ class EventLog:
     def __init__(self) -> None:
         self.subscribers = Subscribers[Event]()
         self.sweep_subscribers = Subscribers[SweepEvent]()
-        # State: how often each thing happened; the sum of what jobs cost; the targets of which a
-        # session has ended; and what happened last.
+        # State: how often each thing happened; what jobs cost, by currency, and consumed, by
+        # dimension; the targets of which a session has ended; and what happened last.
         self._counts: Counter[str] = Counter()
-        self._cost = 0.0
+        self._costs: dict[str, float] = defaultdict(float)
+        self._consumed: dict[str, float] = defaultdict(float)
         self._ended: set[str] = set()
         self._of_sessions: deque[SessionEvent] = deque(maxlen=_SESSION_EVENTS)
         self._of_jobs: deque[JobEvent] = deque(maxlen=_JOB_EVENTS)
@@ -102,7 +104,10 @@ class EventLog:
         """Counts an event, logs it and tells the subscribers."""
         with self._lock:
             self._counts[event.counter] += 1
-            self._cost += event.cost or 0.0
+            if event.cost is not None:
+                self._costs[event.currency] += event.cost
+            for dimension, amount in event.consumed.items():
+                self._consumed[dimension] += amount
             if event.is_end_of_session:
                 self._ended.add(event.target)
             elif event.is_start_of_session and event.target in self._ended:
@@ -119,7 +124,10 @@ class EventLog:
             return tuple(self._of_sessions), tuple(self._of_jobs)
 
     def stats(self) -> dict[str, float]:
-        """Every count, and `cost`: the sum that the service reported."""
+        """Every count, and what the service reported: `cost`, `cost_USD`, `consumed_ehqc`."""
         with self._lock:
-            counts: dict[str, float] = {name: self._counts[name] for name in _COUNTERS}
-            return counts | {"cost": self._cost}
+            stats: dict[str, float] = {name: self._counts[name] for name in _COUNTERS}
+            # Amounts in several currencies have no sum.
+            stats["cost"] = sum(self._costs.values()) if len(self._costs) < 2 else math.nan
+            stats |= {f"cost_{unit}": cost for unit, cost in self._costs.items()}
+            return stats | {f"consumed_{name}": used for name, used in self._consumed.items()}

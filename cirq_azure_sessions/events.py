@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 __all__ = ["AnyEvent", "Event", "JobEvent", "SessionEvent", "SweepEvent"]
@@ -23,6 +25,9 @@ class _Happening:
     kind: str
     target: str
     reason: str
+    # Only jobs cost something.
+    currency: str = ""
+    consumed: Mapping[str, float] = MappingProxyType({})
 
     @property
     def id(self) -> str:
@@ -117,6 +122,8 @@ class JobEvent(_Happening):
         sweep_id: The call of a sampler that the job belongs to, as its `SweepEvent`s name it.
         creation_time, end_time: When it was submitted and when it ended, on the service's clock,
             as far as the service told.
+        currency: The currency of `cost`.
+        consumed: What the job consumed, as the service reports it: `{"ehqc": 8.3}`, say.
     """
 
     kind: str
@@ -129,6 +136,8 @@ class JobEvent(_Happening):
     sweep_id: str | None = None
     creation_time: float | None = None
     end_time: float | None = None
+    currency: str = ""
+    consumed: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     subject: ClassVar[Literal["job"]] = "job"
 

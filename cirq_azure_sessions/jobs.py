@@ -131,8 +131,8 @@ class JobBatch:
 
     @property
     def never_started(self) -> bool:
-        """Whether an error that concerns every job came before the service accepted any."""
-        return self.stopped_by is not None and not self.accepted
+        """Whether an error that concerns every job came before any was accepted or home."""
+        return self.stopped_by is not None and not self.accepted and not self.home
 
 
 @dataclass(slots=True)
@@ -420,6 +420,7 @@ class JobRunner:
             ) from error
 
     def _report(self, kind: str, job: Job, batch: JobBatch) -> None:
+        cost = job.cost if kind != "submitted" else None
         self._pool.report(
             JobEvent(
                 kind,
@@ -427,11 +428,13 @@ class JobRunner:
                 job.session_id,
                 job.target,
                 time=self._pool.clock.time(),
-                cost=job.cost.total if job.cost and kind != "submitted" else None,
+                cost=cost.total if cost is not None else None,
                 reason=job.error_code,
                 sweep_id=batch.id,
                 creation_time=job.creation_time,
                 end_time=job.end_time,
+                currency=cost.currency if cost is not None else "",
+                consumed=cost.consumed if cost is not None else {},
             )
         )
 

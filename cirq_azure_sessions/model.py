@@ -6,6 +6,7 @@ The words are the service's own. Times are seconds since the Unix epoch, as floa
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -100,6 +101,14 @@ class Cost:
     total: float
     currency: str = "USD"
     events: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def consumed(self) -> Mapping[str, float]:
+        """How much was consumed of each dimension, such as `{"ehqc": 8.3}`, billed or not."""
+        amounts: dict[str, float] = defaultdict(float)
+        for event in self.events:
+            amounts[event.get("dimensionId", "")] += event.get("amountConsumed") or 0.0
+        return dict(amounts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,10 @@ class SessionPool:
             that found its session open), `sessions_checked`, `sessions_reopened`,
             `sessions_timed_out`, `sessions_failed`, `sessions_lost`, `sessions_closed`,
             `jobs_submitted`, `jobs_succeeded`, `jobs_failed` and `jobs_cancelled`; the levels
-            `sessions_open` and `jobs_running`; and `cost`, the sum that the service reported.
+            `sessions_open` and `jobs_running`; and what the service reported of jobs: their `cost`
+            in the account's currency (`nan` if there are several, which have no sum), the same by
+            currency, such as `cost_USD`, and what they consumed of each dimension, whether a plan
+            includes it or not, such as `consumed_ehqc`.
         """
         return self._events.stats() | self._table.levels()
 

@@ -128,10 +128,9 @@ def amount_of(bill: Cost, unit: str) -> float | None:
     A total of nothing for a job that consumed something is no price: plans that include the use
     report it.
     """
-    counted = [event for event in bill.events if event.get("dimensionId") == unit.lower()]
-    if counted:
-        return float(sum(event.get("amountConsumed") or 0.0 for event in counted))
-    is_consumed = any(event.get("amountConsumed") for event in bill.events)
-    if bill.currency != unit or (is_consumed and not bill.total):
+    consumed = bill.consumed
+    if unit.lower() in consumed:
+        return consumed[unit.lower()]
+    if bill.currency != unit or (any(consumed.values()) and not bill.total):
         return None
     return bill.total

@@ -201,7 +201,7 @@ def usage_of(rates: Rates, jobs: Sequence[JobCost]) -> Mapping[str, float]:
     """What jobs consume, in the dimensions of the service's bills and quotas (recorded)."""
     works = [job.workload for job in jobs]
     if rates.is_in_credits:
-        return {rates.unit.lower(): sum(rates.amount(work) for work in works)}
+        return {rates.unit.lower(): round(sum(rates.amount(work) for work in works), 9)}
     if rates.per_centisecond:
         return {"qpu_time_centiseconds": sum(rates.centiseconds(work) for work in works)}
     return {

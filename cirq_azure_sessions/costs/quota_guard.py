@@ -12,6 +12,9 @@ from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["QuotaGuard"]
 
+# Sums of floats may miss a limit by their last digits.
+_TOLERANCE = 1e-6
+
 logger = logging.getLogger(__name__)
 
 
@@ -70,7 +73,7 @@ class QuotaGuard:
             _left(quota) - self._used[quota.dimension] - usage[quota.dimension]: quota
             for quota in self._quotas or ()
         }
-        return short[min(short)] if short and min(short) < 0 else None
+        return short[min(short)] if short and min(short) < -_TOLERANCE else None
 
     async def _read(self, workspace: WorkspacePort, usage: Mapping[str, float]) -> list[Quota]:
         provider = self._target.partition(".")[0]
