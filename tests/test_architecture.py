@@ -71,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
     | {"pictures", "sampler", "session_pool", "sweep_results"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
-    "monitor": PORT | {"journal", "loop_thread"},
+    "monitor": PORT | {"journal", "loop_thread", "pictures"},
     "cli": PORT
     | {"__init__", "azure_workspace", "display", "emulator", "events", "formats", "journal"}
     | {"monitor", "sampler", "session_pool"},

@@ -32,10 +32,8 @@ _TALL = 0.42
 _THIN, _THICK = 0.4, 1.6
 _INK = 150.0
 
-# A mark of its own for each end of a session; an hourglass where its time was over.
+# How sessions ended that the service ended; an hourglass says that their time was over.
 _SIGNS: Mapping[str, Any] = {
-    "open": ">",
-    "closed": "|",
     "timed out": [(-0.7, -1), (0.7, -1), (-0.7, 1), (0.7, 1), (-0.7, -1)],
     "failed": "X",
     "lost": "X",
@@ -123,9 +121,10 @@ def _draw_jobs(timeline: Timeline, ax: Axes) -> None:
 
 
 def _draw_ends(timeline: Timeline, ax: Axes) -> None:
-    """How each session ended: as a sign at its end, and in words in the margin."""
+    """How each session ended: in words in the margin, and as a sign if the service ended it."""
     for row, bar in enumerate(timeline.sessions):
-        ax.plot(_date(bar.end), row, **_sign(bar.ending))
+        if bar.ending in _SIGNS:
+            ax.plot(_date(bar.end), row, **_sign(bar.ending))
         ax.text(1.02, row, bar.summary, transform=ax.get_yaxis_transform(), va="center", size=8)
 
 
@@ -146,11 +145,12 @@ def _label(timeline: Timeline, ax: Axes) -> None:
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=8)
-    locator = AutoDateLocator(tz=UTC, maxticks=8)
+    locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=8)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))
     ax.set_xlabel(f"{timeline.dates} (UTC)", size=8)
-    ax.margins(x=0.03)
+    ax.use_sticky_edges = False
+    ax.margins(x=0.02)
     ax.grid(axis="x", color=palette.PALE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["left", "right", "top"]].set_visible(False)

@@ -21,16 +21,10 @@ __all__ = ["save_page"]
 
 # In pixels: what a row takes, and what is above and below all rows.
 _ROW = 36
-_MARGINS = 170
+_MARGINS = 140
 
-# plotly's names of signs.
-_SIGNS = {
-    "open": "triangle-right",
-    "closed": "line-ns-open",
-    "timed out": "hourglass",
-    "failed": "x",
-    "lost": "x",
-}
+# How sessions ended that the service ended, in plotly's words.
+_SIGNS = {"timed out": "hourglass", "failed": "x", "lost": "x"}
 
 
 def save_page(timeline: Timeline, path: str | os.PathLike[str]) -> None:
@@ -47,7 +41,7 @@ def save_page(timeline: Timeline, path: str | os.PathLike[str]) -> None:
         height=_MARGINS + _ROW * len(timeline.sessions),
         barmode="overlay",
         hovermode="closest",
-        margin={"r": 260},
+        margin={"t": 60, "r": 260},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         annotations=list(_reopenings(timeline)),
     )
@@ -121,9 +115,9 @@ def _ends(timeline: Timeline) -> Any:
         y=list(range(len(timeline.sessions))),
         mode="markers+text",
         marker={
-            "symbol": [_SIGNS[bar.ending] for bar in timeline.sessions],
+            "symbol": [_SIGNS.get(bar.ending, "line-ns") for bar in timeline.sessions],
             "color": [palette.ENDINGS[bar.ending] for bar in timeline.sessions],
-            "size": 11,
+            "size": 12,
         },
         text=[f"  {bar.summary}" for bar in timeline.sessions],
         textposition="middle right",
