@@ -108,6 +108,7 @@ class WorkspacePort(Protocol):
 
         Raises:
             ServiceError: With `is_missing` if there is no result to fetch.
+            ResultFormatError: If it is too large to be one.
         """
 
     async def list_targets(self) -> Sequence[TargetStatus]:

@@ -29,12 +29,12 @@ from azure_suite import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.azure_workspace import AzureWorkspace
+from cirq_azure_sessions.azure_workspace import AzureWorkspace, connections
 from cirq_azure_sessions.azure_workspace.documents import without_secrets
 from cirq_azure_sessions.azure_workspace.storage import Container
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
+from cirq_azure_sessions.errors import ResultFormatError, ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
 
 
@@ -120,10 +120,10 @@ def test_a_broken_answer_is_asked_again_and_then_reported(raw: bytes) -> None:
     assert failure.value.__context__ is None
 
 
-def test_a_truncated_result_is_fetched_again_and_then_reported() -> None:
-    whole = answer(b'{"histogram": {"0": 1.0}}')
+def fetch(*answers: bytes) -> bytes:
+    """What `fetch_output` makes of raw answers."""
 
-    async def fetch(*answers: bytes) -> bytes:
+    async def play() -> bytes:
         async with ScriptedServer(*answers) as server:
             container = Container.from_url(
                 f"{server.endpoint}/job-j?se=2099-01-01T00%3A00%3A00Z&sig=secret"
@@ -135,10 +135,33 @@ def test_a_truncated_result_is_fetched_again_and_then_reported() -> None:
             finally:
                 await workspace.aclose()
 
-    assert asyncio.run(fetch(whole[:-5], whole)) == b'{"histogram": {"0": 1.0}}'
+    return asyncio.run(play())
+
+
+def test_a_truncated_result_is_fetched_again_and_then_reported() -> None:
+    whole = answer(b'{"histogram": {"0": 1.0}}')
+    assert fetch(whole[:-5], whole) == b'{"histogram": {"0": 1.0}}'
     with pytest.raises(ServiceError, match="was lost") as failure:
-        asyncio.run(fetch(*[whole[:-5]] * 6))
+        fetch(*[whole[:-5]] * 6)
     assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "none"])
+def test_a_result_without_an_end_is_left_before_it_fills_the_memory(
+    packing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_LARGEST_ANSWER", 1_000_000)
+    blank = b" " * 20_000_000
+    endless = (
+        answer(gzip.compress(blank), Content_Encoding="gzip")
+        if packing == "gzip"
+        else answer(blank)
+    )
+    with pytest.raises(ResultFormatError, match="larger than any result"):
+        fetch(endless)
+    assert fetch(answer(b" " * 1_000_000)) == b" " * 1_000_000
+    with pytest.raises(ServiceError, match="not what the service promises"):
+        ask(*[endless] * 6)
 
 
 def test_a_list_that_turns_in_a_circle_is_left() -> None:

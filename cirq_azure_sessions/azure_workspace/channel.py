@@ -1,7 +1,7 @@
 """Requests and answers: what is sent again after a fault, and the door at which errors change.
 
-Every error that leaves here is a `ServiceError`. None of them, nor what it was raised from, holds a
-URL's query, a key or a body.
+Every error that leaves here is a `ServiceError`, or of a blob a `ResultFormatError`. None of them,
+nor what it was raised from, holds a URL's query, a key or a body.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from azure.quantum import Workspace
 from cirq_azure_sessions.azure_workspace.connections import Answer, Connections
 from cirq_azure_sessions.azure_workspace.documents import without_secrets
 from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.errors import ResultFormatError, ServiceError
 
 __all__ = ["Channel"]
 
@@ -142,6 +142,7 @@ class Channel:
 
         Raises:
             ServiceError: If there is no answer, or not a good one.
+            ResultFormatError: If the answer is too large to be a result.
         """
         what = f"{method} {urlsplit(url).path.lstrip('/')}"
         all_headers = {
@@ -157,6 +158,10 @@ class Channel:
             # job without its input would be paid for nothing.
             if method == "PUT" and response.status_code != HTTPStatus.CREATED:
                 raise ServiceError(f"Storage did not confirm {what}: check for a proxy in between.")
+            if not response.is_whole:
+                raise ResultFormatError(
+                    f"The answer to {what} is larger than any result: see the job in the portal."
+                )
             return response.content
 
         return await self._repeat(attempt, repeatable=True)

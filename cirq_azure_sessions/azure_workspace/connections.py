@@ -49,20 +49,25 @@ _KEEP_ALIVE = 60.0
 _CONNECT_TIMEOUT = 10.0
 _NAME_LIFETIME = 300
 
+# Bytes, unpacked. No result comes near it, and an answer without an end must not fill the memory.
+_LARGEST_ANSWER = 64 * 2**20
+
 _API_KEY_HEADER = "x-ms-quantum-api-key"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, read whole. The names are those that azure-core's policies look for.
+    """An HTTP answer. The names are those that azure-core's policies look for.
 
     Attributes:
         headers: By name, in any case.
+        is_whole: Whether the content was read to its end, and not given up for its size.
     """
 
     status_code: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+    is_whole: bool = True
 
 
 _Pipeline: TypeAlias = AsyncPipeline[HttpRequest, Answer]
@@ -145,7 +150,12 @@ class _Transport(AsyncHttpTransport[HttpRequest, Answer]):
             allow_redirects=False,
             **options,
         ) as response:
-            return Answer(response.status, response.headers, await response.read())
+            content = bytearray()
+            async for part in response.content.iter_any():
+                content += part
+                if len(content) > _LARGEST_ANSWER:
+                    return Answer(response.status, response.headers, b"", is_whole=False)
+            return Answer(response.status, response.headers, bytes(content))
 
     async def open(self) -> None:
         pass
