@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import sympy
 
+from cirq_azure_sessions import AzureSessionSampler
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.local_workspace import samplers as local_samplers
 from cirq_azure_sessions.local_workspace.samplers import (
@@ -105,12 +106,14 @@ class TestTheBuiltInTargets:
             run("local.simulator", LocalProgram(ROTATION, POINT, 10))
 
     @pytest.mark.parametrize("target", ["local.qsim", "local.stim"])
-    def test_that_are_not_installed_name_the_package(
+    def test_that_are_not_installed_name_the_package_and_the_extra(
         self, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(UnsupportedTarget, match=f"pip install {BUILT_IN_TARGETS[target][0]}"):
-            check_installed(target)
+        with pytest.raises(UnsupportedTarget) as refusal:
+            AzureSessionSampler(target)
+        assert f"needs {BUILT_IN_TARGETS[target][0]}" in str(refusal.value)
+        assert "pip install 'cirq-azure-sessions[simulators]'" in str(refusal.value)
 
     def test_of_cirq_are_always_installed(self) -> None:
         check_installed("local.simulator")

@@ -83,7 +83,9 @@ def check_installed(target: str) -> None:
     """
     package, module, _ = BUILT_IN_TARGETS[target]
     if importlib.util.find_spec(module) is None:
-        raise UnsupportedTarget(f"{target!r} needs the package {package}: pip install {package}.")
+        raise UnsupportedTarget(
+            f"{target!r} needs {package}: pip install 'cirq-azure-sessions[simulators]'."
+        )
 
 
 def _make_built_in(target: str, seed: Any) -> cirq.Sampler:

@@ -139,6 +139,13 @@ class LocalWorkspace:
         return None
 
     def takes(self, target: str) -> bool:
+        """Whether jobs for this target can go here.
+
+        Raises:
+            UnsupportedTarget: If they could, with a package that has to be installed.
+        """
+        if target in self._uninstalled:
+            check_installed(target)
         return target in self._machines
 
     async def open_session(self, request: SessionRequest) -> Session:
