@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.journal import Journal
     from cirq_azure_sessions.local_workspace import LocalWorkspace
     from cirq_azure_sessions.pictures import plot_sweep
+    from cirq_azure_sessions.pooled.job import PooledJob
+    from cirq_azure_sessions.pooled.session import PooledSession
     from cirq_azure_sessions.result import AzureResult
     from cirq_azure_sessions.sampler import AzureSessionSampler
-    from cirq_azure_sessions.session_pool import PooledSession, SessionPool
+    from cirq_azure_sessions.session_pool import SessionPool
     from cirq_azure_sessions.sweep_results import SweepResults
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "ManualClock",
     "PoolClosed",
     "PoolTimeout",
+    "PooledJob",
     "PooledSession",
     "QuotaExceeded",
     "Rates",
@@ -93,7 +96,8 @@ _ROOMS = {
     "Journal": "journal",
     "LocalWorkspace": "local_workspace",
     "ManualClock": "clock",
-    "PooledSession": "session_pool",
+    "PooledJob": "pooled.job",
+    "PooledSession": "pooled.session",
     "Rates": "costs",
     "SessionEvent": "events",
     "SessionPool": "session_pool",

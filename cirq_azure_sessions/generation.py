@@ -7,10 +7,11 @@ import concurrent.futures
 import enum
 from typing import Any
 
-from cirq_azure_sessions.model import JobFailurePolicy, Session, SessionStatus
+from cirq_azure_sessions.model import Session
+from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.workspace import WorkspacePort
 
-__all__ = ["Generation", "PooledSession", "State"]
+__all__ = ["Generation", "State", "settled"]
 
 
 class State(enum.Enum):
@@ -25,63 +26,6 @@ class State(enum.Enum):
     DRAINING = "DRAINING"
     CLOSED = "CLOSED"
     LOST = "LOST"
-
-
-class PooledSession:
-    """A session that a pool keeps for one target.
-
-    What it tells is what the service last told the pool. Leaving a `with` block round it leaves it
-    open: sessions are closed by their pool.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def id(self) -> str:
-        """The session's id on the service."""
-        return self._session.id
-
-    @property
-    def target(self) -> str:
-        """The target that its jobs run on."""
-        return self._session.target
-
-    @property
-    def name(self) -> str:
-        """The session's name on the service."""
-        return self._session.name
-
-    @property
-    def status(self) -> SessionStatus:
-        """The status that the service last told, such as `SessionStatus.EXECUTING`."""
-        return self._session.status
-
-    @property
-    def job_failure_policy(self) -> JobFailurePolicy:
-        """What a failed job does to the session."""
-        return self._session.job_failure_policy
-
-    @property
-    def azure_session(self) -> Any:
-        """The SDK's own `azure.quantum.Session`; None for a local target."""
-        return self._session.handle
-
-    def update(self, session: Session) -> None:
-        """Takes over a newer description of the same session."""
-        self._session = session
-
-    def __enter__(self) -> PooledSession:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        return None
-
-    def __repr__(self) -> str:
-        return (
-            f"PooledSession(id={self.id!r}, target={self.target!r}, name={self.name!r}, "
-            f"status={self.status.value!r})"
-        )
 
 
 class Generation:
@@ -119,9 +63,14 @@ class Generation:
         return self.state in (State.OPEN, State.DRAINING)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the session has ended, as far as the pool knows."""
+        return self.state in (State.CLOSED, State.LOST)
+
+    @property
     def is_over(self) -> bool:
         """Whether the session has ended and none of its jobs is waited for."""
-        return self.state in (State.CLOSED, State.LOST) and not self.jobs
+        return self.has_ended and not self.jobs
 
     @property
     def is_ours_to_close(self) -> bool:
@@ -150,6 +99,13 @@ class Generation:
         else:
             future.set_result(None)
         return future
+
+    def overview(self) -> tuple[object, ...]:
+        """Target, session, status, state and number of jobs, for a table."""
+        session = self.session
+        told = (None, None) if session is None else (session.id, session.status.value)
+        state = f"{self.state.value}{' adopted' if self.adopted else ''}"
+        return (self.target, *told, state, self.jobs)
 
     def __repr__(self) -> str:
         jobs = f" {self.jobs} job{'s' if self.jobs != 1 else ''}" if self.jobs else ""

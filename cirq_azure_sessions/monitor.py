@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.journal import Journal
@@ -16,58 +15,10 @@ from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, Quota, Session, TargetStatus
 from cirq_azure_sessions.pictures import Timeline
+from cirq_azure_sessions.wanted import Wanted
 from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["Monitor", "SessionView", "Wanted"]
-
-
-class _Item(Protocol):
-    """What sessions and jobs have in common."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def creation_time(self) -> float | None: ...
-
-
-Item = TypeVar("Item", bound=_Item)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which sessions or jobs to list. What is None does not matter.
-
-    Attributes:
-        target: A target's id; `*` and `?` stand for any characters, as in `ionq.*`.
-        status: A word of the service, in any case.
-        name: How the name begins.
-        max_age: Seconds since it was opened or submitted.
-        limit: The most to list, the newest of them.
-    """
-
-    target: str | None = None
-    status: str | None = None
-    name: str | None = None
-    max_age: float | None = None
-    limit: int = 20
-
-    def includes(self, item: _Item) -> bool:
-        """Whether the target, the status and the name are the wanted ones."""
-        return (
-            fnmatchcase(item.target, self.target or "*")
-            and item.status.lower() == (self.status or item.status).lower()
-            and item.name.startswith(self.name or "")
-        )
-
-    def is_too_old(self, item: _Item, now: float) -> bool:
-        """Whether the item, and so every older one, is not wanted any more."""
-        if self.max_age is None or item.creation_time is None:
-            return False
-        return now - item.creation_time > self.max_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +63,13 @@ class Monitor:
 
     def sessions(self, wanted: Wanted) -> Sequence[Session]:
         """The newest sessions that are wanted."""
-        return self._loop.run(self._take(self._workspace.list_sessions(), wanted))
+        return self._loop.run(wanted.take(self._workspace.list_sessions(), self.now))
 
     def jobs(self, wanted: Wanted, *, session_id: str | None = None) -> Sequence[Job]:
         """The newest jobs that are wanted, of one session or of all and none."""
-        return self._loop.run(self._take(self._workspace.list_jobs(session_id=session_id), wanted))
+        return self._loop.run(
+            wanted.take(self._workspace.list_jobs(session_id=session_id), self.now)
+        )
 
     def session(self, session_id: str) -> SessionView:
         """The session as it stands now."""
@@ -193,20 +146,8 @@ class Monitor:
             sessions.ended(session.id)
         return closed, sessions.orphans
 
-    async def _take(self, items: AsyncIterator[Item], wanted: Wanted) -> list[Item]:
-        taken: list[Item] = []
-        now = self._clock.time()
-        async for item in items:
-            if wanted.is_too_old(item, now):
-                break
-            if wanted.includes(item):
-                taken.append(item)
-            if len(taken) == wanted.limit:
-                break
-        return taken
-
     async def _timeline(self, wanted: Wanted) -> Timeline:
-        sessions = await self._take(self._workspace.list_sessions(), wanted)
+        sessions = await wanted.take(self._workspace.list_sessions(), self.now)
         jobs = await asyncio.gather(*(self._jobs_of(session) for session in sessions))
         return Timeline.of_service(zip(sessions, jobs, strict=True), now=self._clock.time())
 

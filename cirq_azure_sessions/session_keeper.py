@@ -12,10 +12,12 @@ from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.event_log import EventLog
 from cirq_azure_sessions.events import SessionEvent
-from cirq_azure_sessions.generation import Generation, PooledSession, settled
+from cirq_azure_sessions.generation import Generation, settled
 from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import JobFailurePolicy, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.pooled.port import PoolPort
+from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.session_table import SessionTable, Step
 from cirq_azure_sessions.workspace import WorkspacePort
 
@@ -30,6 +32,7 @@ class SessionKeeper:
     Lives on the pool's event loop, and needs no lock.
 
     Args:
+        pool: What the sessions are handed out with.
         table: Where the decisions are made.
         loop: That event loop.
         journal: Where sessions are written down.
@@ -41,6 +44,7 @@ class SessionKeeper:
 
     def __init__(
         self,
+        pool: PoolPort,
         table: SessionTable,
         loop: LoopThread,
         journal: SessionJournal,
@@ -50,6 +54,7 @@ class SessionKeeper:
         name: str | None,
         policy: JobFailurePolicy,
     ) -> None:
+        self._pool = pool
         self._table = table
         self._loop = loop
         self._journal = journal
@@ -100,6 +105,40 @@ class SessionKeeper:
                 "look at the failed job, then run again; the next run opens a fresh session.",
                 session_id=ended.id,
             )
+
+    def handle(self, session: Session, workspace: WorkspacePort) -> PooledSession:
+        """The session for a user's hands: the pool's own object, if it is one of the pool's."""
+        handle = self._table.find(session.id)
+        if handle is None:
+            return PooledSession(session, workspace, self._pool)
+        handle.update(session)
+        return handle
+
+    async def attach(self, session: Session, workspace: WorkspacePort) -> PooledSession:
+        """Lets the jobs of the session's target go in it; it is left to whoever opened it.
+
+        Raises:
+            PoolClosed: If the pool is closed.
+            JournalError: If the journal cannot be written.
+        """
+        await self._journal.find_orphans()
+        # What a dead run of this journal left open is this pool's to close.
+        is_orphan = self._journal.adopt(session.id)
+        handle = self.handle(session, workspace)
+        is_new = self._table.find(session.id) is None
+        self._table.attach(handle, workspace, adopted=not is_orphan)
+        if is_new:
+            self._tell("adopted", session)
+        return handle
+
+    async def close_by_hand(self, session_id: str, workspace: WorkspacePort) -> Session:
+        """Closes any session of the workspace; one of the pool's takes no more jobs before."""
+        generation = self._table.drain(session_id)
+        closed = await workspace.close_session(session_id)
+        if generation is not None:
+            self._tell("closed", closed)
+            self._table.note_end(generation)
+        return closed
 
     async def close(self, generation: Generation) -> str | None:
         """Closes one session, if that is the pool's business; returns its id if that failed."""
@@ -158,11 +197,12 @@ class SessionKeeper:
         if session is not None:
             # What a dead run of this journal left open is this pool's to close.
             is_orphan = self._journal.adopt(session.id)
-            self._table.note_session(generation, session, adopted=not is_orphan)
+            handle = self.handle(session, generation.workspace)
+            self._table.note_session(generation, handle, adopted=not is_orphan)
             self._tell("adopted", session)
             return True
         session = await self._open_new(generation)
-        self._table.note_session(generation, session)
+        self._table.note_session(generation, self.handle(session, generation.workspace))
         self._tell("opened", session)
         return True
 

@@ -18,25 +18,30 @@ from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.directory import Directory
+from cirq_azure_sessions.display.html import table
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.event_log import EventLog
 from cirq_azure_sessions.events import Event, SweepEvent
-from cirq_azure_sessions.generation import Generation, PooledSession, settled
+from cirq_azure_sessions.generation import Generation, settled
 from cirq_azure_sessions.job_watcher import JobWatchers
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import Call, LoopThread
-from cirq_azure_sessions.model import Job, JobFailurePolicy
+from cirq_azure_sessions.model import Job, JobFailurePolicy, Session
 from cirq_azure_sessions.pictures import Timeline
+from cirq_azure_sessions.pooled.job import PooledJob
+from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.session_keeper import SessionKeeper
 from cirq_azure_sessions.session_table import SessionTable
+from cirq_azure_sessions.wanted import Wanted
 from cirq_azure_sessions.workspace import WorkspacePort
 from cirq_azure_sessions.workspace_router import WorkspaceRouter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PooledSession", "SessionPool"]
+__all__ = ["SessionPool"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +93,7 @@ class SessionPool:
         self._max_idle = max_idle
         self._policy = JobFailurePolicy(job_failure_policy)
         self._workspaces = WorkspaceRouter(workspace, executor=executor, clock=self._clock)
+        self._directory = Directory(self._workspaces)
         self._journal, self._owns_journal = open_journal(journal, self._clock)
         self._start_afresh()
         shutdown.register(self)
@@ -99,6 +105,7 @@ class SessionPool:
         self._watchers = JobWatchers(self._clock)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._keeper = SessionKeeper(
+            self,
             self._table,
             self._loop,
             SessionJournal(self._journal, self._workspaces.given),
@@ -134,6 +141,86 @@ class SessionPool:
     def sessions(self) -> Sequence[PooledSession]:
         """The sessions of the pool that are open, as far as it knows, oldest first."""
         return self._table.open_sessions()
+
+    def attach(self, session: Any) -> PooledSession:
+        """Lets the jobs of a target go in a session that was opened elsewhere.
+
+        The session is left open to whoever opened it. When it is over, the pool goes on by its own
+        rules. A session of the pool's own that it takes the place of takes no more jobs, and is
+        closed with the pool.
+
+        Args:
+            session: The SDK's own `azure.quantum.Session`, a `PooledSession`, or a session's id.
+
+        Raises:
+            PoolClosed: If the pool is closed.
+            SessionNotAvailable: If the session is over, or not in this workspace.
+            UnsupportedTarget: If no workspace here takes jobs for its target.
+        """
+        session_id = getattr(session, "id", session)
+        if not isinstance(session_id, str):
+            raise TypeError(f"attach takes a session or the id of one, not {session!r}.")
+        return self.loop.run(self._attach(session_id))
+
+    def list_sessions(
+        self,
+        *,
+        target: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        max_age: float | None = None,
+        limit: int | None = 100,
+    ) -> Sequence[PooledSession]:
+        """The sessions of the whole workspace, whoever opened them, newest first.
+
+        Args:
+            target: Only those on this target; `*` stands for any characters, as in `ionq.*`.
+            status: Only those in this status; a word of the service, in any case.
+            name: Only those whose name begins so.
+            max_age: Only those opened within so many seconds.
+            limit: At most so many; None for all, however long it takes to list them.
+
+        Raises:
+            ServiceError: If the service does not list them.
+        """
+        wanted = Wanted(target, status, name, max_age, limit)
+        found = self.loop.run(self._directory.list_sessions(wanted, self._clock.time()))
+        return [self._keeper.handle(session, workspace) for session, workspace in found]
+
+    def get_session(self, session_id: str) -> PooledSession:
+        """Any session of the workspace, as it stands now.
+
+        Raises:
+            SessionNotAvailable: If there is none with this id.
+            ServiceError: If the service does not say.
+        """
+        return self._keeper.handle(*self.loop.run(self._directory.get_session(session_id)))
+
+    def list_jobs(
+        self,
+        *,
+        target: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        max_age: float | None = None,
+        limit: int | None = 100,
+    ) -> Sequence[PooledJob]:
+        """The jobs of the whole workspace, in sessions and outside, newest first.
+
+        Arguments and errors are those of `list_sessions`.
+        """
+        wanted = Wanted(target, status, name, max_age, limit)
+        found = self.loop.run(self._directory.list_jobs(wanted, self._clock.time()))
+        return [PooledJob(job, workspace, self) for job, workspace in found]
+
+    def get_job(self, job_id: str) -> PooledJob:
+        """Any job of the workspace, as it stands now.
+
+        Raises:
+            JobError: If there is none with this id.
+            ServiceError: If the service does not say.
+        """
+        return PooledJob(*self.loop.run(self._directory.get_job(job_id)), self)
 
     def get_stats(self) -> dict[str, float]:
         """What happened so far, as numbers.
@@ -244,7 +331,21 @@ class SessionPool:
         closed = " closed" if self._table.is_closed else ""
         return f"<SessionPool{name}{closed}: {self._table!r}>"
 
-    # What samplers call
+    def _repr_html_(self) -> str:
+        counts = [
+            f"{count:g} {name.replace('_', ' ')}"
+            for name, count in self.get_stats().items()
+            if count and name != "cost"
+        ]
+        caption = ["SessionPool", self._name, "closed" if self._table.is_closed else None]
+        return table(
+            " ".join(filter(None, caption)),
+            ["target", "session", "status", "state", "jobs running"],
+            [generation.overview() for generation in self._table.generations()],
+            below=", ".join(counts),
+        )
+
+    # What samplers, sessions and jobs call
 
     @property
     def clock(self) -> Clock:
@@ -312,6 +413,10 @@ class SessionPool:
         """
         return await self._watchers.wait(job, workspace, follower)
 
+    async def close_session(self, session_id: str, workspace: WorkspacePort) -> Session:
+        """Closes any session of the workspace; no job goes in it any more."""
+        return await self._keeper.close_by_hand(session_id, workspace)
+
     def report(self, event: Event) -> None:
         """Counts an event, logs it and tells the subscribers."""
         self._events.report(event)
@@ -326,6 +431,19 @@ class SessionPool:
         # From here on something may be open, also if nobody refers to the pool any more.
         shutdown.hold(self)
         return await self._keeper.find(target, workspace, for_job=for_job)
+
+    async def _attach(self, session_id: str) -> PooledSession:
+        self._table.check_open()
+        session, _ = await self._directory.get_session(session_id)
+        if not session.is_open:
+            raise SessionNotAvailable(
+                f"Session {session.id} on {session.target} is over ({session.status}): attach one "
+                "that is open, or let the pool open one.",
+                session_id=session.id,
+            )
+        workspace = self._workspaces.find(session.target)
+        shutdown.hold(self)
+        return await self._keeper.attach(session, workspace)
 
     def _note_use(self, generation: Generation) -> None:
         """Counts a use of a session; the first is not a reuse."""

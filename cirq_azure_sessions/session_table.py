@@ -15,8 +15,9 @@ import cachetools
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import PoolClosed
-from cirq_azure_sessions.generation import Generation, PooledSession, State
+from cirq_azure_sessions.generation import Generation, State
 from cirq_azure_sessions.model import Session
+from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["SessionTable", "Step"]
@@ -112,11 +113,11 @@ class SessionTable:
     # What became of it
 
     def note_session(
-        self, generation: Generation, session: Session, *, adopted: bool = False
+        self, generation: Generation, session: PooledSession, *, adopted: bool = False
     ) -> None:
         """The generation has its session now; `adopted` if it is another pool's to close."""
         with self._lock:
-            generation.session = PooledSession(session)
+            generation.session = session
             generation.adopted = adopted
 
     def settle(self, generation: Generation, *, is_open: bool) -> None:
@@ -125,11 +126,12 @@ class SessionTable:
             if not is_open:
                 generation.state = State.LOST
                 self._retire(generation)
-            elif self._is_closed:
-                generation.state = State.DRAINING
-            else:
+            elif self._current.get(generation.target) is generation:
                 generation.state = State.OPEN
                 self._fresh[generation.target] = generation
+            elif generation.state is State.OPENING:
+                # Meanwhile the pool was closed, or the target given another session.
+                generation.state = State.DRAINING
 
     def give_up(self, generation: Generation) -> None:
         """The generation could not be opened, or not be asked about."""
@@ -137,9 +139,49 @@ class SessionTable:
             if generation.session is None:
                 generation.state = State.LOST
                 self._retire(generation)
-            else:
+            elif self._current.get(generation.target) is generation:
                 # It may well be open: the next use asks again.
                 generation.state = State.OPEN
+            elif generation.state is State.OPENING:
+                generation.state = State.DRAINING
+
+    def attach(
+        self, session: PooledSession, workspace: WorkspacePort, *, adopted: bool
+    ) -> Generation:
+        """The target's jobs go in this session now; the one they went in so far takes no more.
+
+        Returns:
+            The generation of the session: a new one, unless the pool has the session already.
+
+        Raises:
+            PoolClosed: If the pool is closed.
+        """
+        with self._lock:
+            self._refuse_if_closed()
+            former = self._current.get(session.target)
+            generation = self._find(session.id)
+            if generation is None:
+                generation = Generation(session.target, workspace)
+                generation.session, generation.adopted = session, adopted
+                generation.state = State.OPEN
+                generation.ready.set_result(None)
+                self._generations.append(generation)
+            if former is not None and former is not generation:
+                self._drain(former)
+            # One that is being asked about becomes open, or not, when the answer is there.
+            if generation.state is not State.OPENING:
+                generation.state = State.OPEN
+                self._fresh[session.target] = generation
+            self._current[session.target] = generation
+            return generation
+
+    def drain(self, session_id: str) -> Generation | None:
+        """Sends no more jobs to this session; returns its generation, if it is the pool's."""
+        with self._lock:
+            generation = self._find(session_id)
+            if generation is not None:
+                self._drain(generation)
+            return generation
 
     def condemn(
         self, generation: Generation
@@ -203,6 +245,12 @@ class SessionTable:
         with self._lock:
             self._refuse_if_closed()
 
+    def find(self, session_id: str) -> PooledSession | None:
+        """The session with this id, if it is one of the pool's and not over."""
+        with self._lock:
+            generation = self._find(session_id)
+            return None if generation is None else generation.session
+
     def generations(self) -> Sequence[Generation]:
         """Every generation that is not over, oldest first."""
         with self._lock:
@@ -240,6 +288,19 @@ class SessionTable:
         if generation is not None:
             self._fresh[target] = generation
         return generation
+
+    def _find(self, session_id: str) -> Generation | None:
+        for generation in self._generations:
+            session = generation.session
+            if session is not None and session.id == session_id and not generation.has_ended:
+                return generation
+        return None
+
+    def _drain(self, generation: Generation) -> None:
+        """Sends no more jobs to a generation whose session is not over."""
+        self._retire(generation)
+        if generation.is_open:
+            generation.state = State.DRAINING
 
     def _retire(self, generation: Generation) -> None:
         """Sends no more jobs to this generation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Any, cast
 
@@ -33,6 +34,11 @@ class WorkspaceRouter:
         """The user's workspace, as a port."""
         return self._given
 
+    @property
+    def all(self) -> Sequence[WorkspacePort]:
+        """Every workspace, those first that need no request to be looked at."""
+        return [self._local] if self._given is None else [self._local, self._given]
+
     def find(self, target: str) -> WorkspacePort:
         """The workspace that takes jobs for this target.
 
@@ -59,9 +65,8 @@ class WorkspaceRouter:
 
     async def aclose(self) -> None:
         """Lets go of the connections and threads of every workspace."""
-        for workspace in (self._given, self._local):
-            if workspace is not None:
-                await workspace.aclose()
+        for workspace in self.all:
+            await workspace.aclose()
 
 
 def _as_port(workspace: Any, clock: Clock) -> WorkspacePort:

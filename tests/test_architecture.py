@@ -46,15 +46,20 @@ ARROWS: dict[str, set[str]] = {
     "workspace_router": PORT | {"local_workspace", "azure_workspace"},
     # Sessions, jobs and the sampler
     "journal": PORT | {"lane", "redaction", "shutdown"},
-    "generation": PORT,
-    "job_watcher": PORT | {"patience"},
-    "session_table": PORT | {"generation"},
-    "session_keeper": PORT
-    | {"event_log", "events", "generation", "journal", "loop_thread", "session_table"},
-    "session_pool": PORT
-    | {"event_log", "events", "generation", "job_watcher", "journal", "loop_thread", "shutdown"}
-    | {"pictures", "session_keeper", "session_table", "workspace_router"},
     "job_errors": VALUES,
+    "wanted": set(),
+    "job_watcher": PORT | {"patience"},
+    "pooled": PORT
+    | {"display", "formats", "job_errors", "loop_thread", "patience", "result", "wanted"},
+    "directory": PORT | {"job_errors", "wanted", "workspace_router"},
+    "generation": PORT | {"pooled"},
+    "session_table": PORT | {"generation", "pooled"},
+    "session_keeper": PORT
+    | {"event_log", "events", "generation", "journal", "loop_thread", "pooled", "session_table"},
+    "session_pool": PORT
+    | {"directory", "display", "event_log", "events", "generation", "job_watcher", "journal"}
+    | {"loop_thread", "pictures", "pooled", "session_keeper", "session_table", "shutdown"}
+    | {"wanted", "workspace_router"},
     "job_record": PORT | {"journal"},
     "jobs": PORT
     | {"costs", "events", "generation", "job_errors", "job_record", "journal", "limiter"}
@@ -68,10 +73,10 @@ ARROWS: dict[str, set[str]] = {
     # The package's front door
     "__init__": VALUES
     | {"azure_workspace", "clock", "costs", "events", "journal", "local_workspace", "result"}
-    | {"pictures", "sampler", "session_pool", "sweep_results"},
+    | {"pictures", "pooled", "sampler", "session_pool", "sweep_results"},
     # The emulator, and what a person meets
     "emulator": PORT | {"local_workspace", "loop_thread"},
-    "monitor": PORT | {"journal", "loop_thread", "pictures"},
+    "monitor": PORT | {"journal", "loop_thread", "pictures", "wanted"},
     "cli": PORT
     | {"__init__", "azure_workspace", "display", "emulator", "events", "formats", "journal"}
     | {"monitor", "sampler", "session_pool"},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cirq_azure_sessions import LocalWorkspace, ManualClock, PoolClosed
+from cirq_azure_sessions import LocalWorkspace, ManualClock, PoolClosed, SessionPool
 from cirq_azure_sessions.generation import Generation
 from cirq_azure_sessions.model import Session, SessionStatus
+from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.session_table import SessionTable, Step
 
 TARGET = "local.simulator"
@@ -18,17 +19,21 @@ class Desk:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.table = SessionTable(max_idle=540.0, clock=self.clock)
-        self._workspace = LocalWorkspace(clock=self.clock)
+        self.workspace = LocalWorkspace(clock=self.clock)
+        self._pool = SessionPool(self.workspace, clock=self.clock)
+
+    def session(self, session_id: str = "s") -> PooledSession:
+        told = Session(session_id, TARGET, "mine", SessionStatus.WAITING)
+        return PooledSession(told, self.workspace, self._pool)
 
     def decide(
         self, *, trusted: Generation | None = None, for_job: bool = False
     ) -> tuple[Step, Generation]:
-        return self.table.decide(TARGET, self._workspace, trusted=trusted, for_job=for_job)
+        return self.table.decide(TARGET, self.workspace, trusted=trusted, for_job=for_job)
 
     def open(self) -> Generation:
         _, generation = self.decide()
-        session = Session("s", TARGET, "mine", SessionStatus.WAITING)
-        self.table.note_session(generation, session)
+        self.table.note_session(generation, self.session())
         self.table.settle(generation, is_open=True)
         return generation
 
@@ -110,7 +115,7 @@ def test_what_cannot_be_opened_is_forgotten(desk: Desk) -> None:
 def test_a_session_that_opens_while_the_pool_closes_takes_no_job_and_is_closed(desk: Desk) -> None:
     _, generation = desk.decide()
     desk.table.close()
-    desk.table.note_session(generation, Session("s", TARGET, "mine", SessionStatus.WAITING))
+    desk.table.note_session(generation, desk.session())
     desk.table.settle(generation, is_open=True)
     assert repr(desk.table) == "local.simulator DRAINING"
     with pytest.raises(PoolClosed):
@@ -122,8 +127,68 @@ def test_a_session_that_opens_while_the_pool_closes_takes_no_job_and_is_closed(d
 
 def test_an_adopted_session_is_left_to_its_opener(desk: Desk) -> None:
     _, generation = desk.decide()
-    session = Session("s", TARGET, "mine", SessionStatus.EXECUTING)
-    desk.table.note_session(generation, session, adopted=True)
+    desk.table.note_session(generation, desk.session(), adopted=True)
     desk.table.settle(generation, is_open=True)
     assert repr(desk.table) == "local.simulator OPEN adopted"
     assert not desk.table.is_ours_to_close(generation)
+
+
+# Sessions from elsewhere
+
+
+def test_an_attached_session_takes_the_jobs_and_the_former_one_drains(desk: Desk) -> None:
+    former = desk.open()
+    attached = desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
+    assert desk.decide() == (Step.TAKE, attached)
+    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
+    assert desk.table.is_ours_to_close(former)
+    assert not desk.table.is_ours_to_close(attached)
+
+
+def test_attaching_a_session_that_the_pool_has_changes_nothing(desk: Desk) -> None:
+    generation = desk.open()
+    assert desk.table.attach(desk.session(), desk.workspace, adopted=True) is generation
+    assert repr(desk.table) == "local.simulator OPEN"
+
+
+def test_a_former_session_may_come_back(desk: Desk) -> None:
+    former = desk.open()
+    desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
+    desk.table.attach(desk.session(), desk.workspace, adopted=True)
+    assert desk.decide() == (Step.TAKE, former)
+    assert repr(desk.table) == "local.simulator OPEN, local.simulator DRAINING adopted"
+
+
+def test_a_session_that_is_opened_while_another_is_attached_drains(desk: Desk) -> None:
+    _, opening = desk.decide()
+    attached = desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
+    desk.table.note_session(opening, desk.session())
+    desk.table.settle(opening, is_open=True)
+    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
+    assert desk.decide(trusted=opening) == (Step.TAKE, attached)
+
+
+def test_a_session_that_is_asked_about_while_another_is_attached_drains(desk: Desk) -> None:
+    resting = desk.open()
+    desk.clock.advance(541)
+    desk.decide()
+    desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
+    desk.table.give_up(resting)
+    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
+
+
+def test_a_session_that_is_closed_by_hand_takes_no_more_jobs(desk: Desk) -> None:
+    generation = desk.open()
+    desk.decide(for_job=True)
+    assert desk.table.drain("s") is generation
+    assert desk.table.drain("unknown") is None
+    desk.table.note_end(generation)
+    assert repr(desk.table) == "local.simulator CLOSED 1 job"
+    assert desk.decide()[0] is Step.OPEN
+    assert desk.table.find("s") is None
+
+
+def test_nothing_is_attached_to_a_closed_pool(desk: Desk) -> None:
+    desk.table.close()
+    with pytest.raises(PoolClosed):
+        desk.table.attach(desk.session(), desk.workspace, adopted=True)

@@ -1,0 +1,196 @@
+"""A job on the service, in the hands of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cirq_azure_sessions.clock import within
+from cirq_azure_sessions.display.html import moment, table
+from cirq_azure_sessions.errors import ResultFormatError, ServiceError
+from cirq_azure_sessions.job_errors import check_succeeded, not_over, out_of_reach
+from cirq_azure_sessions.model import Cost, Job, JobStatus
+from cirq_azure_sessions.patience import insist
+from cirq_azure_sessions.pooled.port import PoolPort
+from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.workspace import WorkspacePort
+
+__all__ = ["PooledJob"]
+
+
+class PooledJob:
+    """A job of a workspace, whoever submitted it.
+
+    What it tells is what the service told last; `refresh` asks again. Every method may raise
+    `ServiceError`, and `PoolClosed` once the pool is closed.
+    """
+
+    def __init__(self, job: Job, workspace: WorkspacePort, pool: PoolPort) -> None:
+        self._job = job
+        self._workspace = workspace
+        self._pool = pool
+
+    @property
+    def id(self) -> str:
+        """The job's id on the service."""
+        return self._job.id
+
+    @property
+    def name(self) -> str:
+        """The job's name on the service."""
+        return self._job.name
+
+    @property
+    def target(self) -> str:
+        """The target that it runs on."""
+        return self._job.target
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it is in; None if it is in none."""
+        return self._job.session_id
+
+    @property
+    def status(self) -> JobStatus:
+        """The status that the service last told, such as `JobStatus.EXECUTING`."""
+        return self._job.status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is over."""
+        return self._job.is_final
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The job's tags on the service."""
+        return self._job.tags
+
+    @property
+    def creation_time(self) -> float | None:
+        """When it was submitted, in seconds since the Unix epoch."""
+        return self._job.creation_time
+
+    @property
+    def begin_time(self) -> float | None:
+        """When it began to run, likewise; None if it has not."""
+        return self._job.begin_time
+
+    @property
+    def end_time(self) -> float | None:
+        """When it ended, likewise; None if it has not."""
+        return self._job.end_time
+
+    @property
+    def cost(self) -> Cost | None:
+        """What the service says it costs; None if it does not say, or not yet."""
+        return self._job.cost
+
+    @property
+    def error_code(self) -> str:
+        """The service's code of a failure, such as `InvalidInputData`; empty if there is none."""
+        return self._job.error_code
+
+    @property
+    def error_message(self) -> str:
+        """The service's words for a failure."""
+        return self._job.error_message
+
+    @property
+    def azure_job(self) -> Any:
+        """The SDK's own `azure.quantum.Job`; None for a local target."""
+        return self._job.handle
+
+    def refresh(self) -> PooledJob:
+        """Asks the service how the job stands; returns the job itself."""
+        self._job = self._pool.loop.run(self._workspace.get_job(self.id))
+        return self
+
+    def wait(self, timeout: float | None = None) -> PooledJob:
+        """Waits until the job is over, well or not; returns the job itself.
+
+        Raises:
+            JobTimeout: If it is not over after `timeout` seconds.
+            JobError: If the service does not know the job any more.
+        """
+        try:
+            self._pool.loop.run(within(self._pool.clock, timeout, self._watch()))
+        except TimeoutError:
+            raise not_over(self.id, timeout or 0.0) from None
+        return self
+
+    def cancel(self) -> PooledJob:
+        """Asks the service to cancel the job, which may take a while; returns the job itself."""
+        self._job = self._pool.loop.run(self._workspace.cancel_job(self.id))
+        return self
+
+    def results(self, timeout: float | None = None) -> Sequence[AzureResult]:
+        """The results of the job's points, mostly one, once it is over.
+
+        The circuit is not needed: what a result means is written in the job's metadata.
+
+        Raises:
+            JobError: If the job failed or was cancelled, or its result is gone.
+            JobTimeout: If it is not over after `timeout` seconds.
+            ResultFormatError: If the job was not submitted by this package.
+        """
+        # Imported here so that looking at sessions does not load what translates circuits.
+        from cirq_azure_sessions.formats import format_for
+
+        try:
+            output = self._pool.loop.run(within(self._pool.clock, timeout, self._bring_home()))
+        except TimeoutError:
+            raise not_over(self.id, timeout or 0.0) from None
+        form = format_for(self.target)
+        results = form.decode(output, form.read_layout(self._job.metadata))
+        return [result.with_job(self._job) for result in results]
+
+    def result(self, timeout: float | None = None) -> AzureResult:
+        """The result of a job of one point.
+
+        Raises:
+            JobError, JobTimeout: As `results` does.
+            ResultFormatError: Likewise, and if the job is one of several points.
+        """
+        results = self.results(timeout)
+        if len(results) != 1:
+            raise ResultFormatError(
+                f"Job {self.id} is a sweep of {len(results)} points: read them with results()."
+            )
+        return results[0]
+
+    async def _watch(self) -> None:
+        self._job = await self._pool.watch(self._job, self._workspace)
+
+    async def _bring_home(self) -> Any:
+        try:
+            await self._watch()
+            check_succeeded(self._job)
+            return await insist(self._pool.clock, lambda: self._workspace.fetch_output(self._job))
+        except ServiceError as error:
+            raise out_of_reach(self._job, error) from error
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, PooledJob) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return (
+            f"PooledJob(id={self.id!r}, target={self.target!r}, name={self.name!r}, "
+            f"status={self.status.value!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status.value,
+            "session": self.session_id,
+            "submitted": moment(self.creation_time),
+            "began": moment(self.begin_time),
+            "ended": moment(self.end_time),
+            "error": ": ".join(filter(None, (self.error_code, self.error_message))) or None,
+            "cost": self.cost and f"{self.cost.total:g} {self.cost.currency}",
+        }
+        return table(f"Job on {self.target}", [], [row for row in rows.items() if row[1]])
