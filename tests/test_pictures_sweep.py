@@ -1,0 +1,141 @@
+"""Sweeps against their parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from numpy.testing import assert_allclose
+
+from cirq_azure_sessions import AzureSessionSampler, plot_sweep
+
+A, B, C, D = cirq.LineQubit.range(4)
+THETA = sympy.Symbol("theta")
+CIRCUIT = cirq.Circuit(cirq.rx(THETA)(A), cirq.CNOT(A, B), cirq.measure(A, B, key="m"))
+SWEEP = cirq.Linspace("theta", 0, np.pi, 5)
+
+
+@pytest.fixture(autouse=True)
+def no_display() -> Iterator[None]:
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def results() -> list[cirq.Result]:
+    return list(cirq.Simulator(seed=1).run_sweep(CIRCUIT, SWEEP, 100))
+
+
+def lines(ax: Axes) -> dict[str, np.ndarray]:
+    """The points of each line by its label, as rows (x, y)."""
+    handles, labels = ax.get_legend_handles_labels()
+    return {
+        label: np.asarray(handle[0].get_xydata())
+        for handle, label in zip(handles, labels, strict=True)
+    }
+
+
+def test_each_outcome_is_a_line_of_the_fractions_that_gave_it(results: list[cirq.Result]) -> None:
+    shown = lines(plot_sweep(results))
+    assert list(shown) == ["00", "11"]
+    for label, outcome in (("00", 0), ("11", 3)):
+        assert_allclose(shown[label][:, 0], np.linspace(0, np.pi, 5))
+        counts = [result.histogram(key="m")[outcome] for result in results]
+        assert_allclose(shown[label][:, 1], np.array(counts) / 100)
+
+
+def test_bars_are_one_standard_error(results: list[cirq.Result]) -> None:
+    ax = plot_sweep(results)
+    fraction = results[2].histogram(key="m")[0] / 100
+    _, _, (bars,) = ax.containers[0]
+    low, high = bars.get_segments()[2][:, 1]
+    assert (high - low) / 2 == pytest.approx(np.sqrt(fraction * (1 - fraction) / 100))
+
+
+def test_axes_are_named_and_the_legend_has_the_keys(results: list[cirq.Result]) -> None:
+    ax = plot_sweep(results)
+    legend = ax.get_legend()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("theta", "fraction of repetitions")
+    assert legend is not None
+    assert legend.get_title().get_text() == "m"
+
+
+def test_given_axes_are_drawn_on_and_returned(results: list[cirq.Result]) -> None:
+    _, ax = plt.subplots()
+    assert plot_sweep(results, ax, linestyle=":") is ax
+    assert {line.get_linestyle() for line in ax.lines} == {":"}
+
+
+def test_what_a_sampler_returns_plots_itself() -> None:
+    with AzureSessionSampler("local.simulator", seed=1) as sampler:
+        results = sampler.run_sweep(CIRCUIT, SWEEP, 100)
+    assert list(lines(results.plot())) == ["00", "11"]  # type: ignore[attr-defined]
+
+
+def test_points_that_failed_are_left_out(results: list[cirq.Result]) -> None:
+    assert len(lines(plot_sweep([None, *results[1:]]))["00"]) == 4
+
+
+def test_points_are_in_order_of_the_parameter(results: list[cirq.Result]) -> None:
+    xs = lines(plot_sweep(results[::-1]))["00"][:, 0]
+    assert list(xs) == sorted(xs)
+
+
+def test_rare_outcomes_are_summed_up() -> None:
+    qubits = [A, B, C, D]
+    circuit = cirq.Circuit(cirq.rx(THETA).on_each(*qubits), cirq.measure(*qubits, key="m"))
+    results = cirq.Simulator(seed=1).run_sweep(circuit, SWEEP, 500)
+    shown = lines(plot_sweep(results))
+    assert list(shown)[-1] == "9 more"
+    assert len(shown) == 8
+    assert_allclose(sum(line[:, 1] for line in shown.values()), 1)
+
+
+def test_a_number_of_each_result_is_plotted_as_it_is(results: list[cirq.Result]) -> None:
+    ax = plot_sweep(results, value=lambda result: result.repetitions)
+    assert_allclose(ax.lines[0].get_xydata()[:, 1], 100)
+
+
+def test_a_number_of_each_repetition_is_plotted_as_its_mean(results: list[cirq.Result]) -> None:
+    ax = plot_sweep(results, value=lambda result: 1 - 2.0 * result.measurements["m"][:, 0])
+    means = [1 - 2 * result.measurements["m"][:, 0].mean() for result in results]
+    assert_allclose(ax.lines[0].get_xydata()[:, 1], means)
+    _, _, (bars,) = ax.containers[0]
+    low, high = bars.get_segments()[2][:, 1]
+    assert (high - low) / 2 == pytest.approx(np.sqrt((1 - means[2] ** 2) / 100))
+
+
+PHI = cirq.Circuit(cirq.rx(THETA)(A), cirq.rz(sympy.Symbol("phi"))(A), cirq.measure(A, key="m"))
+
+
+def test_two_parameters_that_vary_together_need_a_choice() -> None:
+    sweep = cirq.Zip(cirq.Linspace("theta", 0, 1, 3), cirq.Linspace("phi", 5, 6, 3))
+    results = cirq.Simulator(seed=1).run_sweep(PHI, sweep, 10)
+    with pytest.raises(ValueError, match=r"vary in theta, phi: say with symbol="):
+        plot_sweep(results)
+    assert plot_sweep(results, symbol="phi").get_xlabel() == "phi"
+
+
+def test_a_grid_is_plotted_one_line_of_it_at_a_time() -> None:
+    sweep = cirq.Linspace("theta", 0, 1, 3) * cirq.Linspace("phi", 5, 6, 2)
+    results = cirq.Simulator(seed=1).run_sweep(PHI, sweep, 10)
+    with pytest.raises(ValueError, match="one value of the others at a time"):
+        plot_sweep(results, symbol="theta")
+    plot_sweep([result for result in results if result.params["phi"] == 5])
+
+
+@pytest.mark.parametrize("results", [[], [None, None]])
+def test_nothing_is_not_plotted(results: list[None]) -> None:
+    with pytest.raises(ValueError, match="no result to plot"):
+        plot_sweep(results)
+
+
+def test_a_parameter_that_is_not_there_is_named(results: list[cirq.Result]) -> None:
+    with pytest.raises(ValueError, match="no parameter gamma; they vary in theta"):
+        plot_sweep(results, symbol="gamma")
