@@ -78,8 +78,8 @@ ARROWS: dict[str, set[str]] = {
     "emulator": PORT | {"local_workspace", "loop_thread"},
     "monitor": PORT | {"journal", "loop_thread", "pictures", "wanted"},
     "cli": PORT
-    | {"__init__", "azure_workspace", "display", "emulator", "events", "formats", "journal"}
-    | {"monitor", "sampler", "session_pool"},
+    | {"__init__", "azure_workspace", "costs", "display", "emulator", "events", "formats"}
+    | {"journal", "monitor", "sampler", "session_pool"},
     "__main__": {"cli"},
 }
 

@@ -6,14 +6,13 @@ at once. Exit codes: 0 for success, 1 for a failure at work, 2 for a wrong comma
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from cirq_azure_sessions.cli.cost import cost
 from cirq_azure_sessions.cli.emulate import emulate
 from cirq_azure_sessions.cli.journal import journal
 from cirq_azure_sessions.cli.monitor import jobs, quotas, sessions, targets
@@ -24,45 +23,13 @@ from cirq_azure_sessions.cli.options import (
     show_json,
     takes_workspace,
 )
+from cirq_azure_sessions.cli.program_options import ProgramOptions, takes_program
 from cirq_azure_sessions.errors import SweepError
 
 if TYPE_CHECKING:
     import cirq
 
 __all__ = ["main"]
-
-
-_NOT_NEGATIVE = click.IntRange(min=0)
-
-
-@dataclass(frozen=True)
-class _Range:
-    """The values of one parameter: evenly spaced, both ends included."""
-
-    name: str
-    start: float
-    stop: float
-    count: int
-
-
-def _parse_sweeps(
-    ctx: click.Context, param: click.Parameter, texts: Sequence[str]
-) -> Sequence[_Range]:
-    return [_parse_sweep(text) for text in texts]
-
-
-def _parse_sweep(text: str) -> _Range:
-    name, _, values = text.partition("=")
-    try:
-        start, stop, count = values.split(":")
-        sweep = _Range(name.strip(), float(start), float(stop), int(count))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not of the form theta=0:6.28:50.") from None
-    if not sweep.name or sweep.count < 1:
-        raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
-    if not (math.isfinite(sweep.start) and math.isfinite(sweep.stop)):
-        raise click.BadParameter(f"{text!r} needs finite numbers for START and STOP.")
-    return sweep
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,46 +63,28 @@ def main() -> None:
     """
 
 
-for _command in (targets, sessions, jobs, quotas, journal, emulate):
+for _command in (targets, sessions, jobs, quotas, journal, emulate, cost):
     main.add_command(_command)
 
 
 @main.command()
-@click.argument("circuit", type=click.Path(exists=True, dir_okay=False))
+@takes_program
 @click.option(
-    "--target",
-    metavar="TARGET",
-    default="local.simulator",
-    show_default=True,
-    help="Where to run it.",
+    "--seed", metavar="N", type=click.IntRange(min=0), help="Draw the same samples every time."
 )
 @click.option(
-    "--repetitions",
-    "-r",
-    metavar="N",
-    type=_NOT_NEGATIVE,
-    default=1000,
-    show_default=True,
-    help="How often to sample each point.",
+    "--max-cost",
+    metavar="AMOUNT",
+    type=click.FloatRange(min=0),
+    help="Submit nothing beyond this: dollars on IonQ, credits on Quantinuum. See `cost`.",
 )
-@click.option(
-    "--sweep",
-    "sweeps",
-    multiple=True,
-    metavar="NAME=START:STOP:COUNT",
-    callback=_parse_sweeps,
-    help="Values of a parameter. Repeat it for further parameters: all combinations are sampled.",
-)
-@click.option("--seed", metavar="N", type=_NOT_NEGATIVE, help="Draw the same samples every time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
 @takes_workspace
 def run(
     workspace: WorkspaceOptions,
-    circuit: str,
-    target: str,
-    repetitions: int,
-    sweeps: Sequence[_Range],
+    program: ProgramOptions,
     seed: int | None,
+    max_cost: float | None,
     as_json: bool,
 ) -> None:
     """Sample the circuit in a file.
@@ -153,26 +102,35 @@ def run(
     from cirq_azure_sessions.cli.tables import histogram_table, results_as_json, sweep_table
     from cirq_azure_sessions.display.histogram import count_outcomes
 
-    program = _read(circuit)
-    params = _product(program, sweeps)
+    circuit, sweep = program.read()
+    target = program.target
     connected = None if target.startswith("local.") else workspace.connect()
-    progress = sys.stderr.isatty()
+    try:
+        sampler = AzureSessionSampler(
+            target,
+            workspace=connected,
+            seed=seed,
+            max_cost=max_cost,
+            progress=sys.stderr.isatty(),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     results: Sequence[cirq.Result | None]
     failures: dict[int, Exception] = {}
-    with AzureSessionSampler(target, workspace=connected, seed=seed, progress=progress) as sampler:
+    with sampler:
         try:
-            results = sampler.run_sweep(program, params, repetitions)
+            results = sampler.run_sweep(circuit, sweep, program.repetitions)
         except SweepError as error:
             results, failures = error.results, error.failures
     came_home = [result for result in results if result is not None]
     if as_json:
         show_json(results_as_json(target, came_home))
-    elif sweeps and came_home:
+    elif program.ranges and came_home:
         show(sweep_table(came_home))
     elif came_home:
         show(histogram_table(count_outcomes(came_home[0])))
     if failures:
-        count = f"{len(failures)} of {len(results)} points failed: " if sweeps else ""
+        count = f"{len(failures)} of {len(results)} points failed: " if program.ranges else ""
         raise click.ClickException(f"{count}{failures[min(failures)]}")
 
 
@@ -222,32 +180,3 @@ def demo() -> None:
     show(tables.stats_table(outcome.stats))
     click.echo(_DEMO_AGREEMENT.format(repetitions=outcome.repetitions))
     show(tables.agreement_table([compare(*pair) for pair in combinations(outcome.curves, 2)]))
-
-
-def _read(path: str) -> cirq.Circuit:
-    from cirq_azure_sessions.cli.circuit_file import read_circuit
-
-    try:
-        return read_circuit(path)
-    except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{path}: {error}", param_hint="CIRCUIT") from error
-
-
-def _product(program: cirq.Circuit, sweeps: Sequence[_Range]) -> cirq.Sweep:
-    """All combinations of the given values, checked against the circuit's parameters."""
-    import cirq
-
-    known = cirq.parameter_names(program)
-    given = [sweep.name for sweep in sweeps]
-    if missing := sorted(known - set(given)):
-        flags = " ".join(f"--sweep {name}=START:STOP:COUNT" for name in missing)
-        raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
-    if unknown := sorted(set(given) - known):
-        raise click.UsageError(
-            f"The circuit has no parameter {', '.join(unknown)}; "
-            f"it has {', '.join(sorted(known)) or 'none'}: correct or leave out that --sweep."
-        )
-    if len(set(given)) < len(given):
-        raise click.UsageError("A parameter is swept twice: give each one --sweep.")
-    factors = [cirq.Linspace(each.name, each.start, each.stop, each.count) for each in sweeps]
-    return cirq.Product(*factors) if factors else cirq.UnitSweep

@@ -44,6 +44,9 @@ class _LocalTranslation:
     def __len__(self) -> int:
         return 1
 
+    def points(self, index: int) -> range:
+        return self.job(index).points
+
     def job(self, index: int) -> JobInput:
         return (self.job_input,)[index]
 
@@ -96,14 +99,15 @@ class LocalFormat:
 
     def workload(self, job: JobInput) -> Workload:
         """Counts the operations of the circuit as it is; the shots are those of all points."""
-        operations = [*job.payload.circuit.all_operations()]
-        gates = [op for op in operations if not cirq.is_measurement(op)]
+        circuit = job.payload.circuit
+        gates = [op for op in circuit.all_operations() if not cirq.is_measurement(op)]
+        measured = [op.qubits for op in circuit.all_operations() if cirq.is_measurement(op)]
         two = sum(len(op.qubits) > 1 for op in gates)
         return Workload(
             shots=job.payload.repetitions * len(job.points),
             one_qubit_gates=len(gates) - two,
             two_qubit_gates=two,
-            spam=len(operations) - len(gates) + len(job.payload.circuit.all_qubits()),
+            spam=sum(map(len, measured)) + len(circuit.all_qubits()),
         )
 
     def read_layout(self, metadata: Mapping[str, str]) -> LocalLayout:
