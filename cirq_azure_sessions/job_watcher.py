@@ -8,67 +8,25 @@ long these have been running.
 from __future__ import annotations
 
 import asyncio
-import statistics
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import JobError, ServiceError
+from cirq_azure_sessions.job_durations import JobDurations
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.patience import insist
 from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
 
-__all__ = ["JobPace", "JobWatcher", "JobWatchers"]
+__all__ = ["JobWatcher", "JobWatchers"]
 
-T = TypeVar("T")
-
-_SHORTEST_DELAY = 0.05
-_LONGEST_DELAY = 30.0
 # Somebody who follows jobs wants to see them leave the queue.
 _LONGEST_DELAY_FOLLOWED = 5.0
-# The watcher looks a little before jobs are expected to end, then again in short steps. Once it has
-# seen some end it waits longer, so that the next look shows many. Jobs that are overdue are looked
-# for less and less often. All as fractions: of the usual duration, and of the time overdue.
+# A wait that has only so many seconds left is not cut short.
+_MOMENT = 0.05
+# Where the service does not say how long a job took: a share of the time until it was seen to end.
 _EARLY = 0.95
-_STEP = 0.05
-_STEP_AFTER_ENDS = 0.25
-_STEP_OVERDUE = 0.25
 # Looking up so few jobs one by one is no more work than turning pages for them.
 _FEW_JOBS = 3
-
-
-class JobPace:
-    """How long jobs of a target take from submission to end, and when to look for their ends."""
-
-    def __init__(self) -> None:
-        self._durations: deque[float] = deque(maxlen=32)
-
-    def learn(self, duration: float) -> None:
-        """Takes note of one job's duration, in seconds."""
-        self._durations.append(duration)
-
-    def delay(self, ages: Iterable[float], *, after_ends: bool = False) -> float:
-        """How long to wait before asking again about unfinished jobs.
-
-        Args:
-            ages: Since when each of them has been submitted, in seconds.
-            after_ends: Whether the last look saw jobs end.
-
-        Returns:
-            Seconds, between a twentieth of one and thirty.
-        """
-        ages = sorted(ages)
-        # The quickest, not the median: a long wait for a quick job costs more than a look too many.
-        usual = min(self._durations, default=0.0)
-        until_first_end = _EARLY * usual - ages[-1]
-        if until_first_end > 0:
-            delay = until_first_end
-        else:
-            overdue = statistics.median(ages) - usual
-            step = _STEP_AFTER_ENDS if after_ends else _STEP
-            delay = max(step * usual, _STEP_OVERDUE * overdue)
-        return min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY)
 
 
 class JobWatcher:
@@ -80,26 +38,30 @@ class JobWatcher:
         workspace: Where the session is.
         session_id: The session, or None for a watcher of jobs outside of any session.
         clock: Where ages are read.
-        pace: What is known of the durations of such jobs; added to.
+        durations: How long such jobs took; added to.
     """
 
     def __init__(
-        self, workspace: WorkspacePort, session_id: str | None, clock: Clock, pace: JobPace
+        self,
+        workspace: WorkspacePort,
+        session_id: str | None,
+        clock: Clock,
+        durations: JobDurations,
     ) -> None:
         self._workspace = workspace
         self._session_id = session_id
         self._clock = clock
-        self._pace = pace
+        self._durations = durations
         # State: the future and the time of submission of each job that is waited for, and who wants
-        # to be told of every look at it; the task that polls while there are any; the request under
-        # way, and when its waiting ends; and whether the last look saw jobs end.
+        # to be told of every look at it; the task that polls while there are any; the look under
+        # way, and when its waiting ends; and when the last look was that was answered.
         self._waiting: dict[str, asyncio.Future[Job]] = {}
         self._since: dict[str, float] = {}
         self._followers: dict[str, Callable[[Job], None]] = {}
         self._polling: asyncio.Task[None] | None = None
-        self._answer: asyncio.Task[Any] | None = None
-        self._answer_due = 0.0
-        self._saw_ends = False
+        self._looking: asyncio.Task[None] | None = None
+        self._look_due = 0.0
+        self._last_look = clock.monotonic()
 
     @property
     def is_idle(self) -> bool:
@@ -152,49 +114,48 @@ class JobWatcher:
 
     def _wake(self) -> None:
         """Cuts a long wait short: the job that has just come may be a quick one."""
-        wait_left = self._answer_due - self._clock.monotonic()
-        if self._answer is not None and wait_left > _SHORTEST_DELAY:
-            self._answer.cancel()
+        wait_left = self._look_due - self._clock.monotonic()
+        if self._looking is not None and wait_left > _MOMENT:
+            self._looking.cancel()
 
     async def _look(self) -> None:
-        """Waits as long as seems right, then asks once about all jobs."""
+        """Waits as long as seems right, then asks once about all jobs; unless it is cut short."""
         asked = set(self._waiting)
         if not asked:
             return
         now = self._clock.monotonic()
-        ages = [now - self._since[job_id] for job_id in asked]
-        delay = self._pace.delay(ages, after_ends=self._saw_ends)
+        submissions = [self._since[job_id] for job_id in asked]
+        delay = max(self._durations.next_look(submissions, self._last_look) - now, 0.0)
         if self._followers:
             delay = min(delay, _LONGEST_DELAY_FOLLOWED)
-        self._saw_ends = False
+        self._look_due = now + delay
+        self._looking = looking = asyncio.ensure_future(self._ask(asked, wait=delay))
+        try:
+            await asyncio.wait({looking})
+            if not looking.cancelled():
+                looking.result()
+                # A workspace that is told of changes may have answered early.
+                self._last_look = min(self._look_due, self._clock.monotonic())
+        finally:
+            looking.cancel()
+            self._looking = None
+
+    async def _ask(self, asked: set[str], wait: float) -> None:
+        """Waits, then asks: for one job by its id, for more by as few pages of the list as do."""
         if self._session_id is None or len(asked) == 1:
-            await self._first_answer(delay, self._look_up(asked, wait=delay))
+            await self._look_up(asked, wait=wait)
             return
-        jobs = await self._first_answer(
-            delay, self._workspace.list_session_jobs(self._session_id, wait=delay)
-        )
-        if jobs is None:
-            return
-        pages = 1
+        # Jobs that run are among the newest: a page with room for as many that are over will do.
+        page_size = min(2 * len(asked), JOBS_PER_PAGE)
+        jobs = await self._workspace.list_session_jobs(self._session_id, top=page_size, wait=wait)
+        seen = len(jobs)
         asked -= self._take_note(jobs)
-        while len(asked) > _FEW_JOBS and len(jobs) == JOBS_PER_PAGE:
-            jobs = await self._workspace.list_session_jobs(
-                self._session_id, skip=pages * JOBS_PER_PAGE
-            )
-            pages += 1
+        while len(asked) > _FEW_JOBS and len(jobs) >= page_size:
+            jobs = await self._workspace.list_session_jobs(self._session_id, skip=seen)
+            page_size = JOBS_PER_PAGE
+            seen += len(jobs)
             asked -= self._take_note(jobs)
         await self._look_up(asked)
-
-    async def _first_answer(self, delay: float, asking: Coroutine[Any, Any, T]) -> T | None:
-        """What the service says after `delay`, or None if `_wake` cut the wait short."""
-        self._answer_due = self._clock.monotonic() + delay
-        self._answer = answer = asyncio.ensure_future(asking)
-        try:
-            await asyncio.wait({answer})
-            return None if answer.cancelled() else answer.result()
-        finally:
-            answer.cancel()
-            self._answer = None
 
     def _take_note(self, jobs: Iterable[Job]) -> set[str]:
         """Resolves the jobs that are over; returns the ids of all that were listed."""
@@ -231,20 +192,21 @@ class JobWatcher:
         if isinstance(outcome, Exception):
             future.set_exception(outcome)
         else:
-            self._pace.learn(self._duration(outcome))
-            self._saw_ends = True
+            self._durations.learn(self._duration(outcome))
             future.set_result(outcome)
         self._forget(job_id)
 
     def _duration(self, job: Job) -> float:
         """How long the job took by the service's own account, else until it was seen to end.
 
-        The second includes the wait for the look, so that alone it could never grow shorter.
+        The second includes the wait for the look, so that alone it could never grow shorter. The
+        service shows ends late: a job that was running at the last look took longer than that.
         """
-        seen = self._clock.monotonic() - self._since[job.id]
+        since = self._since[job.id]
+        seen = self._clock.monotonic() - since
         if job.creation_time is None or job.end_time is None:
             return _EARLY * seen
-        return min(max(job.end_time - job.creation_time, 0.0), seen)
+        return min(max(job.end_time - job.creation_time, self._last_look - since, 0.0), seen)
 
     def _forget(self, job_id: str) -> None:
         self._waiting.pop(job_id, None)
@@ -263,9 +225,9 @@ class JobWatchers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # State: the watchers, by session, and the pace of each target's jobs.
+        # State: the watchers, by session, and how long each target's jobs take.
         self._watchers: dict[str | None, JobWatcher] = {}
-        self._paces: dict[str, JobPace] = {}
+        self._durations: dict[str, JobDurations] = {}
 
     async def wait(
         self, job: Job, workspace: WorkspacePort, follower: Callable[[Job], None] | None = None
@@ -275,8 +237,8 @@ class JobWatchers:
             return job
         watcher = self._watchers.get(job.session_id)
         if watcher is None:
-            pace = self._paces.setdefault(job.target, JobPace())
-            watcher = JobWatcher(workspace, job.session_id, self._clock, pace)
+            durations = self._durations.setdefault(job.target, JobDurations())
+            watcher = JobWatcher(workspace, job.session_id, self._clock, durations)
             self._watchers[job.session_id] = watcher
         try:
             return await watcher.wait(job, follower)

@@ -306,6 +306,8 @@ class JobRunner:
                 patience=batch.patience,
             )
             job = await self._run_to_end(errand)
+            # The job that takes its place is submitted before this one's output is fetched.
+            await self._pool.clock.sleep(0)
         record.job = job
         await record.finished(job, await self._fetch_output(job, workspace, errand.stored))
 

@@ -82,13 +82,14 @@ class WorkspacePort(Protocol):
         """
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
     ) -> Sequence[Job]:
-        """One page of the session's jobs, newest first: up to `JOBS_PER_PAGE` of them after `skip`.
+        """One page of the session's jobs, newest first.
 
         Args:
             session_id: The session.
             skip: How many of the newest to pass over.
+            top: How many to show at most, up to `JOBS_PER_PAGE`.
             wait: Seconds that the caller is ready to wait first. A workspace that is told of
                 changes answers as soon as there is one, any other waits them on its clock.
         """

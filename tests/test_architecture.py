@@ -48,7 +48,8 @@ ARROWS: dict[str, set[str]] = {
     "journal": PORT | {"lane", "redaction", "shutdown"},
     "job_errors": VALUES,
     "wanted": set(),
-    "job_watcher": PORT | {"patience"},
+    "job_durations": set(),
+    "job_watcher": PORT | {"job_durations", "patience"},
     "pooled": PORT
     | {"display", "formats", "job_errors", "loop_thread", "patience", "result", "wanted"},
     "directory": PORT | {"job_errors", "wanted", "workspace_router"},

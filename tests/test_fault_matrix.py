@@ -34,6 +34,7 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
+from cirq_azure_sessions.workspace import JOBS_PER_PAGE
 
 TARGET = "ionq.simulator"
 QUBITS = cirq.LineQubit.range(2)
@@ -107,10 +108,10 @@ class Path(AzureWorkspace):
         return await super().get_job(job_id, wait=wait)
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
     ) -> Sequence[Job]:
         self._pass("poll")
-        return await super().list_session_jobs(session_id, skip=skip, wait=wait)
+        return await super().list_session_jobs(session_id, skip=skip, top=top, wait=wait)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> bytes:
         self._pass("download")

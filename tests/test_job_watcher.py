@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.errors import JobError, ServiceError
-from cirq_azure_sessions.job_watcher import JobPace, JobWatcher
+from cirq_azure_sessions.job_durations import JobDurations
+from cirq_azure_sessions.job_watcher import JobWatcher
 from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.workspace import JOBS_PER_PAGE
 
 
 class _Session:
@@ -19,8 +19,10 @@ class _Session:
     def __init__(self, clock: ManualClock, ends: dict[str, float]) -> None:
         self._clock = clock
         self._ends = ends
+        self.creations: dict[str, float] = {}
         self.lists = 0
         self.gets = 0
+        self.largest_page = 0
         self.broken = 0
 
     def job(self, name: str) -> Job:
@@ -28,19 +30,26 @@ class _Session:
         status = JobStatus.SUCCEEDED if over else JobStatus.WAITING
         end = self._ends[name] if over else None
         return Job(
-            name, "ionq.simulator", name, status, session_id="s", creation_time=0.0, end_time=end
+            name,
+            "ionq.simulator",
+            name,
+            status,
+            session_id="s",
+            creation_time=self.creations.get(name, 0.0),
+            end_time=end,
         )
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
     ) -> Sequence[Job]:
         await self._clock.sleep(wait)
         self.lists += 1
+        self.largest_page = max(self.largest_page, top)
         if self.broken:
             self.broken -= 1
             raise ServiceError("The service is unavailable.", status_code=503)
         newest_first = list(reversed(self._ends))
-        return [self.job(name) for name in newest_first[skip : skip + 100]]
+        return [self.job(name) for name in newest_first[skip : skip + top]]
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         await self._clock.sleep(wait)
@@ -51,7 +60,7 @@ class _Session:
 
 
 def _watch(session: _Session, clock: ManualClock, names: Sequence[str]) -> list[Job]:
-    watcher = JobWatcher(session, "s", clock, JobPace())
+    watcher = JobWatcher(session, "s", clock, JobDurations())
 
     async def story() -> list[Job]:
         jobs = [Job(name, "t", name, JobStatus.WAITING, session_id="s") for name in names]
@@ -91,6 +100,32 @@ def test_a_few_old_jobs_are_looked_up_one_by_one():
     assert (session.lists, session.gets) == (1, 2)
 
 
+def test_a_page_has_room_for_the_jobs_that_are_waited_for_and_as_many_others():
+    clock = ManualClock()
+    session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
+    _watch(session, clock, [f"j{i}" for i in range(292, 300)])
+    assert (session.lists, session.gets, session.largest_page) == (1, 0, 16)
+
+
+def test_eight_jobs_that_take_equally_long_are_seen_with_one_look_a_round():
+    clock = ManualClock()
+    session = _Session(clock, {})
+    watcher = JobWatcher(session, "s", clock, JobDurations())
+
+    async def story(rounds: int) -> float:
+        for number in range(rounds):
+            begin, looks = clock.monotonic(), session.lists
+            names = [f"{number}-{place}" for place in range(8)]
+            session.creations |= dict.fromkeys(names, begin)
+            session._ends |= dict.fromkeys(names, begin + 10.0)
+            jobs = [Job(name, "t", name, JobStatus.WAITING, session_id="s") for name in names]
+            await asyncio.gather(*map(watcher.wait, jobs))
+        assert session.lists == looks + 1
+        return clock.monotonic() - begin
+
+    assert asyncio.run(story(rounds=5)) == pytest.approx(10.0)
+
+
 def test_quick_jobs_are_asked_about_quickly_and_long_queues_slowly():
     for duration, most_requests in ((0.2, 6), (60, 40), (7200, 300)):
         clock = ManualClock()
@@ -127,7 +162,7 @@ def test_a_service_that_cannot_be_asked_for_minutes_loses_no_job():
 def test_a_new_job_cuts_a_long_wait_short():
     clock = ManualClock(auto_advance=False)
     session = _Session(clock, {"slow": 1e6, "quick": 100.2})
-    watcher = JobWatcher(session, "s", clock, JobPace())
+    watcher = JobWatcher(session, "s", clock, JobDurations())
 
     def waiting(name: str) -> asyncio.Task[Job]:
         job = Job(name, "t", name, JobStatus.WAITING, session_id="s")
@@ -161,7 +196,7 @@ def test_a_new_job_cuts_a_long_wait_short():
 def test_a_quick_job_after_slow_ones_is_not_kept_waiting():
     clock = ManualClock()
     session = _Session(clock, {"slow": 100.0, "quick": 0.0})
-    watcher = JobWatcher(session, "s", clock, JobPace())
+    watcher = JobWatcher(session, "s", clock, JobDurations())
 
     async def story() -> float:
         for name in ("slow", "quick", "quick again"):
@@ -173,25 +208,3 @@ def test_a_quick_job_after_slow_ones_is_not_kept_waiting():
         return clock.monotonic() - started
 
     assert asyncio.run(story()) < 1.0
-
-
-@given(
-    durations=st.lists(st.floats(0, 1e5), max_size=40),
-    ages=st.lists(st.floats(0, 1e5), min_size=1, max_size=40),
-    after_ends=st.booleans(),
-)
-def test_delays_stay_between_a_twentieth_of_a_second_and_half_a_minute(durations, ages, after_ends):
-    pace = JobPace()
-    for duration in durations:
-        pace.learn(duration)
-    assert 0.05 <= pace.delay(ages, after_ends=after_ends) <= 30.0
-
-
-def test_once_durations_are_known_the_first_look_is_when_jobs_are_about_to_end():
-    pace = JobPace()
-    for _ in range(5):
-        pace.learn(10.0)
-    assert pace.delay([0.0, 1.0]) == pytest.approx(8.5)
-    assert pace.delay([9.6]) == pytest.approx(0.5)
-    assert pace.delay([9.6, 9.6], after_ends=True) == pytest.approx(2.5)
-    assert pace.delay([50.0]) == pytest.approx(10.0)

@@ -43,6 +43,7 @@ from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest, SessionStatus
 from cirq_azure_sessions.session_table import SessionTable
 from cirq_azure_sessions.sweep import Sweep
+from cirq_azure_sessions.workspace import JOBS_PER_PAGE
 
 TARGET = "ionq.simulator"
 SWEEPS = int(os.environ.get("CIRQ_AZURE_SESSIONS_SOAK", "300"))
@@ -143,10 +144,10 @@ class Moody(LocalWorkspace):
         return await super().get_job(job_id, wait=wait)
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
     ) -> Sequence[Job]:
         self._before()
-        return await super().list_session_jobs(session_id, skip=skip, wait=wait)
+        return await super().list_session_jobs(session_id, skip=skip, top=top, wait=wait)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         self._before()

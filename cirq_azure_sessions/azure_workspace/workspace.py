@@ -196,7 +196,7 @@ class AzureWorkspace:
         return await self._channel.ask("GET", _job_path(job_id), self._read_job)
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
     ) -> Sequence[Job]:
         if wait > 0:
             await self._clock.sleep(wait)
@@ -204,7 +204,7 @@ class AzureWorkspace:
             "GET",
             f"{_session_path(session_id)}/jobs",
             partial(documents.read_page, self._read_job),
-            query={"skip": str(skip), "top": str(JOBS_PER_PAGE)},
+            query={"skip": str(skip), "top": str(top)},
         )
         return jobs
 

@@ -221,7 +221,7 @@ class LocalWorkspace:
             return job.describe(self._live.epoch, now)
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, wait: float = 0.0
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
     ) -> Sequence[Job]:
         ledger = self._session(session_id).ledger
         # Whoever looks again at the same page, from the same event loop, waits for what is new.
@@ -237,7 +237,7 @@ class LocalWorkspace:
             if wait > 0:
                 ledger.shown[look] = ledger.ended
             end = max(len(ledger.jobs) - skip, 0)
-            page = ledger.jobs[max(end - JOBS_PER_PAGE, 0) : end]
+            page = ledger.jobs[max(end - top, 0) : end]
             return [job.describe(self._live.epoch, now) for job in reversed(page)]
 
     async def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
