@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.emulator import emulator_with_many_jobs
 from benchmarks.figure import Figure
 from benchmarks.measurements import MEASUREMENTS, Effort
 
@@ -33,7 +34,7 @@ def main(quick: bool, only: str | None, plots: bool | None, output: Path) -> Non
     machine = _machine()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     figures: list[Figure] = []
-    for measure in MEASUREMENTS:
+    for measure in (*MEASUREMENTS, emulator_with_many_jobs):
         if only and only not in measure.__name__:
             continue
         with console.status(measure.__name__.replace("_", " ")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -23,7 +24,12 @@ class Service:
         latency: Seconds that the server lets every request wait.
         job_time: Seconds that a job takes.
         max_concurrent_jobs: How many unfinished jobs it accepts; more are refused with 429.
+
+    Attributes:
+        address: The endpoint, the key and the resource id of the workspace.
     """
+
+    address: tuple[str, str, str]
 
     def __init__(
         self,
@@ -44,7 +50,7 @@ class Service:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._options), daemon=True)
         self._process.start()
-        self._address = self._pipe.recv()
+        self.address = self._pipe.recv()
         return self
 
     def __exit__(
@@ -58,7 +64,7 @@ class Service:
 
     def workspace(self) -> Workspace:
         """A new, unmodified `azure.quantum.Workspace` connected to the service."""
-        endpoint, key, resource_id = self._address
+        endpoint, key, resource_id = self.address
         return Workspace(
             resource_id=resource_id,
             location="eastus",
@@ -70,6 +76,11 @@ class Service:
         """The counts of requests by route, and of TCP connections, since `forget`."""
         counts: RequestCounts = self._ask("requests")
         return counts
+
+    def memory(self) -> int:
+        """The most bytes that the service's process has had in memory so far."""
+        size: int = self._ask("memory")
+        return size
 
     def forget(self) -> None:
         """Begins to count anew."""
@@ -86,9 +97,20 @@ def _serve(pipe: Connection, options: dict[str, Any]) -> None:
     with EmulatorServer(**options, seed=1) as server:
         pipe.send((server.endpoint, server.key, server.resource_id))
         while (question := pipe.recv()) != "stop":
+            if question == "memory":
+                pipe.send(_peak_memory())
+                continue
             if question == "forget":
                 server.requests.clear()
             # A snapshot of its own is read-only, which cannot be pickled.
             counts = server.requests.snapshot()
             pipe.send(replace(counts, by_route=dict(counts.by_route)))
     pipe.send(None)
+
+
+def _peak_memory() -> int:
+    # Unix alone has the module; Linux counts in units of 1,024 bytes, macOS in bytes.
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,123 @@
+"""What 20,000 finished jobs in the emulated workspace cost: its requests, and its memory."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+
+from benchmarks.figure import Figure
+from benchmarks.measurements import TARGET, Effort, seconds
+from benchmarks.programs import rabi, sweep
+from benchmarks.service import Service
+from cirq_azure_sessions import AzureSessionSampler, SessionPool
+
+__all__ = ["emulator_with_many_jobs"]
+
+FEW, HALF, MANY = 10, 10_000, 20_000
+VERSION = "2026-01-15-preview"
+BELL = {
+    "qubits": 2,
+    "circuit": [{"gate": "h", "target": 0}, {"gate": "cnot", "control": 0, "target": 1}],
+}
+
+
+def emulator_with_many_jobs(effort: Effort) -> Iterator[Figure]:
+    """Requests on a workspace with 20,000 jobs and on one with ten, in turn; not in a quick run."""
+    if effort.is_quick:
+        return
+    with Service() as empty, Service() as full:
+        _run_jobs(empty, FEW)
+        _run_jobs(full, HALF)
+        before = full.memory()
+        _run_jobs(full, MANY - HALF)
+        grown = full.memory() - before
+        few, many = _Client(empty), _Client(full)
+        for name in few.works:
+            yield _compare(name, few.works[name], many.works[name])
+        nothing = [seconds(many.find_nothing) for _ in range(50)]
+    yield Figure(
+        f"emulator: a filter that no job of {MANY} matches",
+        1e3 * statistics.median(nothing),
+        "ms",
+        at_most=100,
+        decides=False,
+        detail="looks at every job",
+    )
+    yield Figure(
+        f"emulator: memory a finished job, up to {MANY}",
+        grown / (MANY - HALF) / 1024,
+        "KB",
+        at_most=10,
+        detail="its program and result in memory included",
+    )
+
+
+def _run_jobs(service: Service, count: int) -> None:
+    with SessionPool(service.workspace()) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+        for _ in sampler.stream_sweep(rabi(), sweep(count), repetitions=100):
+            pass
+
+
+def _compare(name: str, few: Callable[[], object], many: Callable[[], object]) -> Figure:
+    pairs = [(seconds(few), seconds(many)) for _ in range(200)]
+    small, large = (statistics.median(each) for each in zip(*pairs, strict=True))
+    return Figure(
+        f"emulator: {name}, {MANY} jobs to {FEW}",
+        large / small,
+        "times",
+        at_most=1.5,
+        detail=f"{1e3 * large:.2f} ms to {1e3 * small:.2f} ms",
+    )
+
+
+class _Client:
+    """Raw requests to a workspace, on one connection; `works` has those to compare by name."""
+
+    def __init__(self, service: Service) -> None:
+        endpoint, key, resource_id = service.address
+        self._root = endpoint + resource_id
+        self._http = requests.Session()
+        self._http.headers["x-ms-quantum-api-key"] = key
+        self._job = self.submit()
+        self.works: dict[str, Callable[[], object]] = {
+            "submission of a job": self.submit,
+            "GET of a job": lambda: self._ask("GET", f"/jobs/{self._job}"),
+            # Ten jobs are what both workspaces have.
+            "a page of ten jobs": lambda: self._ask("GET", "/jobs", top=10),
+        }
+
+    def submit(self) -> str:
+        """All three requests of a job; its id."""
+        job_id = str(uuid.uuid4())
+        container = f"job-{job_id}"
+        named = self._ask("POST", "/storage/sasUri", {"containerName": container}).json()
+        address, _, sas = named["sasUri"].partition("?")
+        headers = {"x-ms-blob-type": "BlockBlob"}
+        self._http.put(f"{address}/inputData?{sas}", data=json.dumps(BELL), headers=headers)
+        document = {
+            "itemType": "Job",
+            "name": "job",
+            "providerId": "ionq",
+            "target": TARGET,
+            "containerUri": named["sasUri"],
+            "inputDataUri": f"{address}/inputData",
+            "inputDataFormat": "ionq.circuit.v1",
+            "outputDataFormat": "ionq.quantum-results.v1",
+        }
+        self._ask("PUT", f"/jobs/{job_id}", document)
+        return job_id
+
+    def find_nothing(self) -> None:
+        self._ask("GET", "/jobs", filter="(State eq 'Failed')")
+
+    def _ask(self, verb: str, path: str, document: Any = None, **query: Any) -> requests.Response:
+        query["api-version"] = VERSION
+        answer = self._http.request(verb, self._root + path, json=document, params=query)
+        answer.raise_for_status()
+        return answer
