@@ -188,7 +188,9 @@ class SweepError(AzureSessionsError):
         super().__init__(message)
         self.failures = dict(failures)
         # As the sampler would have returned it, where it is a list of its own kind.
-        self.results = results if isinstance(results, list) else list(results)
+        self.results: list[cirq.Result | None] = (
+            results if isinstance(results, list) else list(results)
+        )
 
 
 class SweepTimeout(SweepError, PoolTimeout):

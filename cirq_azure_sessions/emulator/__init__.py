@@ -54,10 +54,14 @@ if TYPE_CHECKING:
 __all__ = ["EmulatorServer"]
 
 
-def __getattr__(name: str) -> Any:
-    # Importing the package must not cost an HTTP server to those who want only one of its parts.
-    if name == "EmulatorServer":
-        from cirq_azure_sessions.emulator.server import EmulatorServer
+# Hidden from type checkers, to which a misspelt name would otherwise be one that may exist.
+if not TYPE_CHECKING:
 
-        return EmulatorServer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # Importing the package must not cost an HTTP server to those who want only one of its
+        # parts.
+        if name == "EmulatorServer":
+            from cirq_azure_sessions.emulator.server import EmulatorServer
+
+            return EmulatorServer
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
