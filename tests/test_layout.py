@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 import zlib
 from typing import Any
 
@@ -15,6 +16,7 @@ from formats_lab import AWKWARD_KEYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cirq_azure_sessions.checks import _MOST_REPETITIONS
 from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout, write_layout
 
@@ -82,13 +84,74 @@ def test_a_long_layout_is_compressed() -> None:
 
 
 def test_parameters_keep_their_kinds() -> None:
-    t, u = sympy.symbols("t u")
+    t = sympy.Symbol("t")
     params = cirq.ParamResolver({t: 1, "u": np.float64(0.25), "v": 2, "w": 1j})
     read = read_layout(write_layout(Layout("x", 1, (), 1, params)))
     assert read.params == params
-    expressions = cirq.ParamResolver({"t": 2 * u, "u": 0.5, "nothing": sympy.Symbol("open")})
-    read = read_layout(write_layout(Layout("x", 1, (), 1, expressions)))
-    assert read.params == cirq.ParamResolver({"t": 1.0, "u": 0.5})
+
+
+def _come_back(params: dict[str, object]) -> cirq.ParamResolver:
+    sent = Layout("x", 1, (), 1, cirq.ParamResolver(params))  # type: ignore[arg-type]
+    return read_layout(write_layout(sent)).params
+
+
+expressions = st.recursive(
+    st.sampled_from([*sympy.symbols("t u"), sympy.pi, sympy.I])
+    | st.fractions(max_denominator=99).map(sympy.Rational)
+    | st.integers(-999, 999).map(lambda k: sympy.Float(k / 64)),
+    lambda inner: (
+        st.builds(operator.add, inner, inner)
+        | st.builds(operator.mul, inner, inner)
+        | st.builds(operator.pow, inner, st.integers(-2, 2).map(lambda k: sympy.Rational(k, 2)))
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(expressions.filter(lambda expression: not expression.has(sympy.zoo, sympy.nan)))
+def test_expressions_come_back_as_they_went(expression: sympy.Expr) -> None:
+    params = {"v": expression, "t": 0.5, "u": sympy.Symbol("open")}
+    assert _come_back(params) == cirq.ParamResolver(params)
+
+
+def test_other_expressions_come_back_as_numbers() -> None:
+    u = sympy.Symbol("u")
+    read = _come_back({"t": sympy.cos(u) + 1, "u": 0.0, "nothing": sympy.cos(sympy.Symbol("x"))})
+    assert read == cirq.ParamResolver({"t": 2.0, "u": 0.0})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        [],
+        ["Pow"],
+        ["Symbol", 1],
+        ["Rational", 1.5, 2],
+        ["Float", "1"],
+        ["exec", ["Symbol", "x"]],
+        [["pi"]],
+        ["Add", "pi", 1],
+    ],
+    ids=str,
+)
+def test_expressions_that_make_no_sense_are_refused(expression: list[object]) -> None:
+    document = json.loads(write_layout(PLAIN)["cirq-azure-sessions.0"])
+    document["p"] = [{}, [[0, "t", expression]]]
+    with pytest.raises(ResultFormatError, match="damaged"):
+        read_layout({"cirq-azure-sessions.0": json.dumps(document)})
+
+
+def test_an_expression_of_a_stranger_is_not_worked_out() -> None:
+    document = json.loads(write_layout(PLAIN)["cirq-azure-sessions.0"])
+    ten = ["Rational", 10, 1]
+    document["p"] = [{}, [[0, "t", ["Pow", ten, ["Pow", ten, ["Pow", ten, ten]]]]]]
+    assert "t" in read_layout({"cirq-azure-sessions.0": json.dumps(document)}).params.param_dict
+
+
+def test_as_many_repetitions_as_a_call_may_ask_for_can_be_read() -> None:
+    sent = Layout("local.x", _MOST_REPETITIONS, (), 1)
+    assert read_layout(write_layout(sent)) == sent
 
 
 def test_bits_become_records_by_key() -> None:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import cmath
 import json
-import math
-import numbers
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +18,9 @@ from typing import Any
 import cirq
 import numpy as np
 import numpy.typing as npt
-import sympy
 
 from cirq_azure_sessions.errors import ResultFormatError
+from cirq_azure_sessions.formats.params import params_from_json, params_to_json
 
 __all__ = ["Layout", "Measurement", "read_layout", "write_layout"]
 
@@ -44,7 +41,8 @@ _PREFIX = "cirq-azure-sessions."
 # Bounds on what a reader believes, so that hostile metadata costs neither time nor memory.
 _MAX_CHUNKS = 4_000
 _MAX_TEXT = 16_000_000
-_MAX_REPETITIONS = 10**7
+# As many repetitions as a call may ask for.
+_MAX_REPETITIONS = 10**8
 _MAX_BITS = 100_000
 _MAX_CONFUSED = 12
 _MAX_SEED = 2**512
@@ -267,7 +265,7 @@ def _to_json(layout: Layout) -> dict[str, Any]:
         "r": layout.repetitions,
         "n": layout.num_bits,
         "m": [_measurement_to_json(measurement) for measurement in layout.measurements],
-        "p": _params_to_json(layout.params),
+        "p": params_to_json(layout.params),
         "i": [layout.point, layout.part],
         "s": [str(integer) for integer in layout.entropy],
         "f": [int(layout.samples_at_end), int(layout.is_exact)],
@@ -283,33 +281,6 @@ def _measurement_to_json(measurement: Measurement) -> list[Any]:
     return parts
 
 
-def _params_to_json(params: cirq.ParamResolver) -> tuple[dict[str, Any], list[list[Any]]]:
-    """The parameters as numbers: those under a plain name, then the others.
-
-    A value given as an expression is written as the number it stands for: another process gets
-    the same point in other words. One that stands for no number, which no gate of the circuit can
-    then depend on, is left out.
-    """
-    plain: dict[str, Any] = {}
-    others: list[list[Any]] = []
-    for key, value in params.param_dict.items():
-        if type(key) is str and type(value) in (float, int) and math.isfinite(value):
-            plain[key] = value
-            continue
-        number = params.value_of(key)
-        if isinstance(number, numbers.Complex) and cmath.isfinite(complex(number)):
-            others.append([int(not isinstance(key, str)), str(key), *_number_to_json(number)])
-    return plain, others
-
-
-def _number_to_json(value: numbers.Complex) -> list[Any]:
-    if isinstance(value, numbers.Integral):
-        return [int(value)]
-    if isinstance(value, numbers.Real):
-        return [float(value)]
-    return [float(value.real), float(value.imag)]
-
-
 def _from_json(document: Mapping[str, Any]) -> Layout:
     num_bits = _integer(document["n"], _MAX_BITS)
     point, part = document["i"]
@@ -319,7 +290,7 @@ def _from_json(document: Mapping[str, Any]) -> Layout:
         repetitions=_integer(document["r"], _MAX_REPETITIONS),
         measurements=tuple(_measurement_from_json(m, num_bits) for m in document["m"]),
         num_bits=num_bits,
-        params=_params_from_json(*document["p"]),
+        params=params_from_json(*document["p"]),
         point=_integer(point, _MAX_REPETITIONS),
         part=_integer(part, _MAX_REPETITIONS),
         entropy=tuple(_integer(int(_string(s)[:200]), _MAX_SEED) for s in document["s"][:64]),
@@ -356,24 +327,6 @@ def _matrix(rows: Any, num_qubits: int) -> Matrix:
     if not np.allclose(matrix.sum(axis=1), 1, rtol=0, atol=1e-6):
         raise ValueError("not a confusion matrix")
     return tuple(map(tuple, matrix.tolist()))
-
-
-def _params_from_json(
-    plain: Mapping[str, Any], others: Sequence[Sequence[Any]]
-) -> cirq.ParamResolver:
-    values: dict[Any, Any] = {key: _number(value) for key, value in plain.items()}
-    for is_symbol, name, *parts in others:
-        key = sympy.Symbol(_string(name)) if is_symbol else _string(name)
-        real, *imaginary = map(_number, parts)
-        values[key] = complex(real, *imaginary) if imaginary else real
-    return cirq.ParamResolver(values)
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError("not a number")
-    number: float = value
-    return number
 
 
 def _integer(value: Any, most: int) -> int:
