@@ -144,7 +144,7 @@ class Sweep:
         """Notes a failure for every point that is not done, because the call's time ran out."""
         for index, job_id in running.items():
             error = not_over(job_id, timeout)
-            for point in self._translation.job(index).points:
+            for point in self._translation.points(index):
                 self.failures.setdefault(point, error)
         for point, result in enumerate(done):
             if result is None and point not in self.failures:
@@ -207,6 +207,6 @@ def _count_jobs(translation: Translation, points: int) -> dict[int, int]:
         return {}
     counts: dict[int, int] = defaultdict(int)
     for index in range(len(translation)):
-        for point in translation.job(index).points:
+        for point in translation.points(index):
             counts[point] += 1
     return counts

@@ -25,7 +25,11 @@ from formats_lab import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cirq_azure_sessions.costs.estimate import Pricing
 from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import JobInput, Translation
+from cirq_azure_sessions.sweep import JobLabels, Sweep
 
 A, B, C = cirq.LineQubit.range(3)
 T, U, V = sympy.symbols("t u v")
@@ -232,6 +236,25 @@ def test_expression_without_a_finite_value_at_a_point_is_refused() -> None:
         translation(IONQ, circuit, [{"t": 0.0}])
 
 
+def test_a_point_that_measures_nothing_is_refused() -> None:
+    loop = cirq.CircuitOperation(
+        cirq.FrozenCircuit(cirq.measure(A, key="m")),
+        repetitions=sympy.Symbol("n"),
+        use_repetition_ids=False,
+    )
+    with pytest.raises(UnsupportedProgram, match="measures nothing"):
+        translation(QUANTINUUM, cirq.Circuit(loop), [{"n": 1}, {"n": 0}])
+
+
+def test_a_gate_that_hides_its_parameter_is_refused() -> None:
+    # This gate of cirq's says that it has no parameters, and that it is unitary.
+    gate = cirq.BooleanHamiltonianGate(["a", "b"], ["a ^ b"], T)
+    circuit = cirq.Circuit(gate(A, B), cirq.measure(A, B, key="m"))
+    for target in REMOTE:
+        with pytest.raises(UnsupportedProgram, match="give every parameter a number"):
+            translation(target, circuit, [{"t": 0.1}])
+
+
 def test_a_bad_point_is_found_before_any_job_is_made() -> None:
     loop = cirq.CircuitOperation(
         cirq.FrozenCircuit(cirq.X(A)), repetitions=sympy.Symbol("n"), use_repetition_ids=False
@@ -275,6 +298,36 @@ def test_repetitions_beyond_a_machines_limit_are_split() -> None:
     assert [len(column) for column in columns] == [10_000, 10_000, 5_000] * 2
     # Each part is shuffled on its own.
     assert not np.array_equal(columns[0], columns[1])
+
+
+def test_which_points_a_job_covers_is_known_without_making_its_program() -> None:
+    made: list[int] = []
+
+    class Listed:
+        """Notes which jobs are made."""
+
+        def __init__(self, translation: Translation) -> None:
+            self._translation = translation
+
+        def __len__(self) -> int:
+            return len(self._translation)
+
+        def points(self, index: int) -> range:
+            return self._translation.points(index)
+
+        def job(self, index: int) -> JobInput:
+            made.append(index)
+            return self._translation.job(index)
+
+    circuit = cirq.Circuit(cirq.rx(T)(A), cirq.measure(A, key="m"))
+    jobs = translation(IONQ_HARDWARE, circuit, [{"t": 0.1}, {"t": 0.2}], repetitions=25_000)
+    assert [jobs.points(k) for k in range(6)] == [jobs.job(k).points for k in range(6)]
+    format_ = format_for(IONQ_HARDWARE)
+    labels = JobLabels(IONQ_HARDWARE, "name")
+    sweep = Sweep(2, Listed(jobs), format_, labels, Pricing(IONQ_HARDWARE, format_))
+    assert made == []
+    assert len(list(sweep.batch().requests)) == 6
+    assert made == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e", "newcomer.qpu"])

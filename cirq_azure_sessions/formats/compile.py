@@ -132,12 +132,16 @@ class Compiler:
 
     def _decomposed_matrix(self, step: Step, qubits: list[cirq.Qid]) -> cirq.OP_TREE:
         """What cirq's gatesets cannot do themselves: bare matrices on four qubits or more."""
-        if len(qubits) > _MAX_MATRIX_QUBITS:
+        matrix = None
+        if len(qubits) <= _MAX_MATRIX_QUBITS:
+            # Some gates say that they are unitary while a parameter of theirs is open.
+            matrix = cirq.unitary(step.gate, None)
+        if matrix is None:
             raise UnsupportedProgram(
                 f"{self._target} cannot run {shown(step.source)}: cirq finds no decomposition; "
-                "write it in gates on one, two or three qubits."
+                "write it in gates on one, two or three qubits, and give every parameter a number."
             )
-        return cirq.quantum_shannon_decomposition(qubits, cirq.unitary(step.gate))
+        return cirq.quantum_shannon_decomposition(qubits, matrix)
 
     def _optimize(self, operations: cirq.OP_TREE) -> cirq.AbstractCircuit:
         return cirq.optimize_for_target_gateset(

@@ -134,6 +134,11 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
         for simple in _unrolled(operation, target):
             builder.add(simple)
     builder.check_shapes()
+    if not builder.measurements:
+        raise UnsupportedProgram(
+            "Circuit measures nothing: its measurements are in subcircuits with no repetitions; "
+            "repeat them, or leave this point out."
+        )
     return Program(
         steps=tuple(builder.steps),
         measurements=tuple(builder.measurements),

@@ -81,8 +81,16 @@ class _SweepTranslation:
     def __len__(self) -> int:
         return len(self._resolvers) * len(self._shares)
 
+    def points(self, index: int) -> range:
+        point, _ = self._place(index)
+        return range(point, point + 1)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """The point of a job, and which of the point's jobs it is."""
+        return divmod(range(len(self))[index], len(self._shares))
+
     def job(self, index: int) -> JobInput:
-        point, part = divmod(range(len(self))[index], len(self._shares))
+        point, part = self._place(index)
         payload, envelope = self._programs(point)
         layout = replace(
             envelope.layout,
@@ -93,7 +101,7 @@ class _SweepTranslation:
             entropy=self._entropy,
         )
         return JobInput(
-            points=range(point, point + 1),
+            points=self.points(index),
             payload=payload,
             input_params={**envelope.params_for(layout.repetitions), **self._options.input_params},
             metadata={**envelope.metadata, **write_layout(layout)},

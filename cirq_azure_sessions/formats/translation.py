@@ -85,6 +85,9 @@ class Translation(Protocol):
     def __len__(self) -> int:
         """The number of jobs."""
 
+    def points(self, index: int) -> range:
+        """The points that the job with this index covers; its program is not made for that."""
+
     def job(self, index: int) -> JobInput:
         """The job with this index, the same at each call."""
 
