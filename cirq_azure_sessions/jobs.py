@@ -29,7 +29,7 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
-from cirq_azure_sessions.job_errors import check_succeeded, out_of_reach, unknown_job
+from cirq_azure_sessions.job_errors import check_succeeded, out_of_reach
 from cirq_azure_sessions.job_record import JobRecord, find_job
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import Place
@@ -243,23 +243,6 @@ class JobRunner:
 
         with suppress(PoolClosed):
             self._pool.loop.run(cancel_all())
-
-    async def fetch(self, job_id: str) -> tuple[Job, Any]:
-        """Waits for a job that was submitted before, here or elsewhere, and fetches its output.
-
-        Raises:
-            JobError: If the job failed or was cancelled, the service does not know it, or its
-                result cannot be had.
-        """
-        workspace = self._pool.workspace_for(self._target)
-        job = await find_job(job_id, workspace)
-        if job is None:
-            raise unknown_job(job_id)
-        try:
-            job = await self._pool.watch(job, workspace)
-            return job, await self._fetch_output(job, workspace)
-        except ServiceError as error:
-            raise out_of_reach(job, error) from error
 
     async def _deliver(
         self, index: int, request: JobRequest, batch: JobBatch, workspace: WorkspacePort

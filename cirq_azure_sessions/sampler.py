@@ -25,7 +25,6 @@ from cirq_azure_sessions.events import SweepEvent
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.interruption import how_to_come_back
-from cirq_azure_sessions.job_errors import not_over
 from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner, submit_no_more
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.progress import SweepProgress
@@ -302,15 +301,10 @@ class AzureSessionSampler(cirq.Sampler):
         Raises:
             JobError: If the job failed or was cancelled, or the workspace does not know it.
             JobTimeout: If it was not over within `timeout`.
-            ResultFormatError: If the job was not submitted by this package.
+            ResultFormatError: If the job was not submitted by this package, or is one of several
+                points: `pool.get_job(job_id).results()` has them all.
         """
-        fetching = within(self._pool.clock, self._timeout, self._runner.fetch(job_id))
-        try:
-            job, output = self._pool.loop.run(fetching)
-        except TimeoutError:
-            raise not_over(job_id, self._timeout or 0.0) from None
-        results = self._format.decode(output, self._format.read_layout(job.metadata))
-        return results[0].with_job(job)
+        return self._pool.get_job(job_id).result(self._timeout)
 
     def estimate_cost(
         self,

@@ -40,10 +40,11 @@ class SweepResults(list[AzureResult | None]):
 
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for point in self if point for name in _params(point)))
+        keys = next((" ".join(count_outcomes(point).keys) for point in self if point), "")
         hidden = len(self) - _ROWS
         return table(
             f"Results of {len(self)} points",
-            ["point", *names, "repetitions", "most frequent outcome", "fraction", ""],
+            ["point", *names, "repetitions", f"most frequent {keys}".strip(), "fraction", ""],
             (self._row(index, names) for index in range(min(len(self), _ROWS))),
             below=f"and {hidden} more points" if hidden > 0 else "",
         )

@@ -215,15 +215,6 @@ def test_sessions_that_end_one_after_the_other_are_an_error(clock: ManualClock):
         assert "5 sessions in a row" in str(error)
 
 
-def test_a_job_of_another_process_is_fetched_by_its_id(
-    pool: SessionPool, service: Service, clock: ManualClock
-):
-    _run(pool, [7])
-    with SessionPool(service, clock=clock) as other:
-        job, output = other.loop.run(JobRunner(other, TARGET, 1).fetch("job-7"))
-    assert (job.id, json.loads(output)) == ("job-7", 14)
-
-
 def test_a_job_that_cannot_even_be_made_ends_the_batch_with_its_error(pool: SessionPool):
     def requests() -> Iterator[JobRequest]:
         yield from _requests([1])

@@ -76,8 +76,9 @@ def test_the_job_of_a_sweep_brings_a_result_a_point(pool: SessionPool) -> None:
     results = sampler.run_sweep(ROTATION, SWEEP, repetitions=5)
     job = pool.get_job(results[1].job_id)
     assert [result.measurements["m"].sum() for result in job.results()] == [0, 5]
-    with pytest.raises(ResultFormatError, match=r"sweep of 2 points: read them with results\(\)"):
-        job.result()
+    for single in (job.result, lambda: sampler.get_result(job.id)):
+        with pytest.raises(ResultFormatError, match=r"2 points: read them with results\(\)"):
+            single()
 
 
 def submit_with_the_sdk(server: EmulatorServer) -> str:

@@ -40,6 +40,7 @@ def test_a_notebook_shows_one_row_a_point() -> None:
     html = unescape(run()._repr_html_())
     assert "Results of 2 points" in html
     assert "<t>" in html
+    assert "most frequent a b" in html
     assert "0 0" in html
     assert "1 0" in html
     assert html.count("<tr>") == 3
