@@ -186,7 +186,7 @@ class SweepError(AzureSessionsError):
         results: Sequence[cirq.Result | None],
     ) -> None:
         super().__init__(message)
-        self.failures = dict(failures)
+        self.failures: dict[int, Exception] = dict(failures)
         # As the sampler would have returned it, where it is a list of its own kind.
         self.results: list[cirq.Result | None] = (
             results if isinstance(results, list) else list(results)

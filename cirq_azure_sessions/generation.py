@@ -53,7 +53,7 @@ class Generation:
         self.session: PooledSession | None = None
         self.ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.verdict: concurrent.futures.Future[Session | None] | None = None
-        self.jobs = 0
+        self.jobs: int = 0
         self.is_used = False
         self._idle: list[concurrent.futures.Future[None]] = []
 

@@ -122,7 +122,7 @@ class Pricing:
         input_params: Mapping[str, Any] | None = None,
     ) -> None:
         self.target = target
-        self.rates = rates if rates is not None else known_rates(target, input_params)
+        self.rates: Rates | None = rates if rates is not None else known_rates(target, input_params)
         self._format = format
 
     @property

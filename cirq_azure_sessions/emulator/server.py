@@ -118,10 +118,10 @@ class EmulatorServer:
         noise: NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
-        self.key = key or secrets.token_urlsafe(32)
+        self.key: str = key or secrets.token_urlsafe(32)
         self.clock: MovableClock = clock or ShiftedClock()
-        self.faults = Faults(latency)
-        self.requests = Requests()
+        self.faults: Faults = Faults(latency)
+        self.requests: Requests = Requests()
         self._catalog = Catalog()
         self._quotas = Quotas(quotas)
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
