@@ -26,6 +26,7 @@ from cirq_azure_sessions.errors import (
     PoolClosed,
     ServiceError,
     SessionNotAvailable,
+    UnsupportedTarget,
 )
 from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
@@ -437,14 +438,22 @@ def submit_no_more(batch: JobBatch) -> None:
         batch.stopped_by = AzureSessionsError("The call was interrupted: run it again.")
 
 
+_CONCERNING_ALL = (
+    CostLimitReached,
+    JournalError,
+    PoolClosed,
+    SessionNotAvailable,
+    UnsupportedTarget,
+)
+
 _OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
 
 def _concerns_all(error: Exception) -> bool:
     """Whether the other jobs of the batch would meet the same error."""
-    return isinstance(
-        error, CostLimitReached | JournalError | PoolClosed | SessionNotAvailable
-    ) or (isinstance(error, ServiceError) and error.status_code in (401, 403))
+    return isinstance(error, _CONCERNING_ALL) or (
+        isinstance(error, ServiceError) and error.status_code in (401, 403)
+    )
 
 
 def _named(error: Exception, record: JobRecord) -> Exception:

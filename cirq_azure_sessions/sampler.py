@@ -195,6 +195,7 @@ class AzureSessionSampler(cirq.Sampler):
 
         Raises:
             UnsupportedProgram: If a point cannot be run on the target; nothing was sent then.
+            UnsupportedTarget: If the workspace has no such target; no job was sent then.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every result that came home.
             SweepTimeout: If `timeout` ran out, likewise.

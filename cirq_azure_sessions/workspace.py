@@ -45,7 +45,11 @@ class WorkspacePort(Protocol):
         """Whether jobs for this target can go here, as far as it is known without a request."""
 
     async def open_session(self, request: SessionRequest) -> Session:
-        """Opens a session under the id in the request. Repeating it is harmless."""
+        """Opens a session under the id in the request. Repeating it is harmless.
+
+        Raises:
+            UnsupportedTarget: If the workspace has no such target.
+        """
 
     async def get_session(self, session_id: str) -> Session:
         """The session as it stands now. `ServiceError.is_missing` if there is none."""

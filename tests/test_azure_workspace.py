@@ -160,12 +160,27 @@ def test_a_target_whose_id_does_not_name_its_provider_is_looked_up_once(
     tell(story, server.workspace())
 
 
-def test_a_target_that_no_provider_has_is_named(server: EmulatorServer) -> None:
-    with pytest.raises(UnsupportedTarget, match="echo-nothing"):
+@pytest.mark.parametrize("target", ["echo-nothing", "ionq.qpu.nothing", "newcomer.qpu"])
+def test_a_target_that_no_provider_has_is_named(server: EmulatorServer, target: str) -> None:
+    with pytest.raises(UnsupportedTarget, match=f"{target}.*cirq-azure-sessions targets"):
         tell(
-            lambda workspace: workspace.open_session(session_request("echo-nothing")),
+            lambda workspace: workspace.open_session(session_request(target)),
             server.workspace(),
         )
+
+
+def test_what_the_service_refuses_on_a_target_that_is_there_is_said_in_its_words(
+    server: EmulatorServer,
+) -> None:
+    server.set_availability("qci.machine1", "Unavailable")
+    try:
+        with pytest.raises(ServiceError, match="takes no jobs now"):
+            tell(
+                lambda workspace: workspace.open_session(session_request("qci.machine1")),
+                server.workspace(),
+            )
+    finally:
+        server.set_availability("qci.machine1", "Available")
 
 
 def test_targets_have_providers_and_queue_times(server: EmulatorServer) -> None:

@@ -21,6 +21,7 @@ from cirq_azure_sessions import (
     UnsupportedProgram,
     UnsupportedTarget,
 )
+from cirq_azure_sessions.emulator import EmulatorServer
 
 A, B = cirq.LineQubit.range(2)
 THETA = sympy.Symbol("theta")
@@ -218,6 +219,15 @@ def test_what_is_no_circuit_is_refused(sampler: AzureSessionSampler):
 def test_a_target_that_no_workspace_takes_is_refused(target: str):
     with pytest.raises(UnsupportedTarget, match="target"):
         AzureSessionSampler(target)
+
+
+def test_a_target_that_the_service_does_not_have_is_refused():
+    with (
+        EmulatorServer() as server,
+        AzureSessionSampler("ionq.qpu.nothing", workspace=server.workspace()) as sampler,
+        pytest.raises(UnsupportedTarget, match=r"no target 'ionq\.qpu\.nothing'.*targets"),
+    ):
+        sampler.run_sweep(RABI, SWEEP, repetitions=10)
 
 
 def test_options_that_contradict_each_other_are_refused():

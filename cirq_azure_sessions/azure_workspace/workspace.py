@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -43,6 +44,8 @@ _FIRST_PAGE = {"skip": "0", "top": str(JOBS_PER_PAGE)}
 _SESSION_OVER_CODE = "InvalidJobDefinition"
 _SESSION_OVER = "Session is already in a terminal state"
 
+# Answers that may mean that there is no such target; no words for that were recorded.
+_REFUSED = (400, 404)
 # Answers that may mean that there is nothing left to close or to cancel.
 _TOO_LATE = (400, 409)
 # Answers of storage to a signature that has expired, or that it does not take.
@@ -121,6 +124,8 @@ class AzureWorkspace:
         try:
             return await self._channel.ask("PUT", path, self._read_session, body=document)
         except ServiceError as error:
+            if error.status_code in _REFUSED:
+                await self._check_target(request.target)
             # The id is ours alone, so it is our own earlier request that has arrived.
             if error.status_code != 409:
                 raise
@@ -279,6 +284,15 @@ class AzureWorkspace:
         provider, dot, _ = target.partition(".")
         if dot:
             return provider
+        return await self._look_up(target)
+
+    async def _check_target(self, target: str) -> None:
+        """Refuses a target that the workspace's own list does not have, if that can be had."""
+        with suppress(ServiceError):
+            await self._look_up(target)
+
+    async def _look_up(self, target: str) -> str:
+        """The provider that the workspace's own list names for the target."""
         if target not in self._providers:
             self._providers = {known.id: known.provider for known in await self.list_targets()}
         if target not in self._providers:
