@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from cirq_azure_sessions.emulator.api_version import ApiVersion
@@ -14,6 +15,7 @@ from cirq_azure_sessions.emulator.wire import (
     session_document,
     update_document,
 )
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.model import Job, Session
 
@@ -22,6 +24,9 @@ __all__ = ["Items"]
 
 class Items:
     """Knows of each session and job what answers and filters show.
+
+    While a filter looks at many, others have their turns, and may delete what it has found: then a
+    list goes without.
 
     Args:
         workspace: Holds the sessions and jobs.
@@ -53,15 +58,23 @@ class Items:
         """What a job's update answers."""
         return update_document(job, self._workspace.job_details(job.id).request)
 
-    def listed(self, item: Session | Job, version: ApiVersion) -> Mapping[str, Any]:
-        """The document of a session or job in a list."""
-        return self._documents[item.item_type](item, version)
+    def listed(
+        self, items: Iterable[Session | Job], version: ApiVersion
+    ) -> list[Mapping[str, Any]]:
+        """The documents of sessions and jobs in a list, of those that are still there."""
+        documents = []
+        for item in items:
+            with suppress(ServiceError):
+                documents.append(self._documents[item.item_type](item, version))
+        return documents
 
     def field(self, item: Session | Job, name: str) -> Any:
         """What a filter calls `name`; see `query.FIELDS`."""
-        if name == "ProviderId":
+        if name != "ProviderId":
+            return _FIELDS[name](item)
+        with suppress(ServiceError):
             return self._providers[item.item_type](item.id)
-        return _FIELDS[name](item)
+        return ""
 
     def _request(self, session_id: str) -> NotedSessionRequest:
         # The emulator opens all sessions of its workspace, with requests of this kind.

@@ -217,8 +217,7 @@ class WorkspaceRoutes:
         if has_more:
             path = request.rel_url.raw_path
             link = f"{self._endpoint()}{path}?{query.next_query(version.name)}"
-        documents = [self._items.listed(item, version) for item in page]
-        return json_response({"value": documents, "nextLink": link})
+        return json_response({"value": self._items.listed(page, version), "nextLink": link})
 
     # What can go wrong.
 
