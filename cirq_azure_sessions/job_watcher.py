@@ -19,6 +19,9 @@ from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
 
 __all__ = ["JobWatcher", "JobWatchers"]
 
+# Seconds between two looks. Where ends are announced, looking often would only take the processor
+# from the programs that are waited for.
+_LEAST_DELAY_ANNOUNCED = 1.0
 # Somebody who follows jobs wants to see them leave the queue.
 _LONGEST_DELAY_FOLLOWED = 5.0
 # A wait that has only so many seconds left is not cut short.
@@ -126,6 +129,8 @@ class JobWatcher:
         now = self._clock.monotonic()
         submissions = [self._since[job_id] for job_id in asked]
         delay = max(self._durations.next_look(submissions, self._last_look) - now, 0.0)
+        if self._workspace.announces_ends:
+            delay = max(delay, _LEAST_DELAY_ANNOUNCED)
         if self._followers:
             delay = min(delay, _LONGEST_DELAY_FOLLOWED)
         self._look_due = now + delay

@@ -41,6 +41,10 @@ class WorkspacePort(Protocol):
         None for a workspace that ends with its process: there is nothing to come back to.
         """
 
+    @property
+    def announces_ends(self) -> bool:
+        """Whether it is told of the ends of jobs, so that who waits for one hears of it at once."""
+
     def takes(self, target: str) -> bool:
         """Whether jobs for this target can go here, as far as it is known without a request."""
 

@@ -16,6 +16,8 @@ from cirq_azure_sessions.workspace import JOBS_PER_PAGE
 class _Session:
     """A session whose jobs end at given times, newest first in its list; counts requests."""
 
+    announces_ends = False
+
     def __init__(self, clock: ManualClock, ends: dict[str, float]) -> None:
         self._clock = clock
         self._ends = ends
@@ -98,6 +100,17 @@ def test_a_few_old_jobs_are_looked_up_one_by_one():
     session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
     _watch(session, clock, ["j0", "j1"])
     assert (session.lists, session.gets) == (1, 2)
+
+
+def test_where_ends_are_announced_looks_are_rare():
+    gets = []
+    for announces_ends in (False, True):
+        clock = ManualClock()
+        session = _Session(clock, {"job": 10.0})
+        session.announces_ends = announces_ends
+        _watch(session, clock, ["job"])
+        gets.append(session.gets)
+    assert gets[1] < gets[0] / 2
 
 
 def test_a_page_has_room_for_the_jobs_that_are_waited_for_and_as_many_others():

@@ -112,6 +112,11 @@ class AzureWorkspace:
             f"/providers/microsoft.quantum/workspaces/{self._workspace.name}"
         ).lower()
 
+    @property
+    def announces_ends(self) -> bool:
+        """False: the service has to be asked."""
+        return False
+
     def takes(self, target: str) -> bool:
         return not target.startswith("local.")
 

@@ -138,6 +138,11 @@ class LocalWorkspace:
         """None: what is in memory ends with the process."""
         return None
 
+    @property
+    def announces_ends(self) -> bool:
+        """True: the jobs end here."""
+        return True
+
     def takes(self, target: str) -> bool:
         """Whether jobs for this target can go here.
 
