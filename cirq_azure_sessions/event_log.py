@@ -106,7 +106,7 @@ class EventLog:
             self._counts[event.counter] += 1
             if event.cost is not None:
                 self._costs[event.currency] += event.cost
-            for dimension, amount in event.consumed.items():
+            for dimension, amount in event.consumed:
                 self._consumed[dimension] += amount
             if event.is_end_of_session:
                 self._ended.add(event.target)

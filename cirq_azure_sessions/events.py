@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 __all__ = ["AnyEvent", "Event", "JobEvent", "SessionEvent", "SweepEvent"]
@@ -27,7 +25,7 @@ class _Happening:
     reason: str
     # Only jobs cost something.
     currency: str = ""
-    consumed: Mapping[str, float] = MappingProxyType({})
+    consumed: tuple[tuple[str, float], ...] = ()
 
     @property
     def id(self) -> str:
@@ -123,7 +121,8 @@ class JobEvent(_Happening):
         creation_time, end_time: When it was submitted and when it ended, on the service's clock,
             as far as the service told.
         currency: The currency of `cost`.
-        consumed: What the job consumed, as the service reports it: `{"ehqc": 8.3}`, say.
+        consumed: What the job consumed, as the service reports it: dimensions and amounts, such as
+            `(("ehqc", 8.3),)`.
     """
 
     kind: str
@@ -137,7 +136,7 @@ class JobEvent(_Happening):
     creation_time: float | None = None
     end_time: float | None = None
     currency: str = ""
-    consumed: Mapping[str, float] = field(default_factory=dict, hash=False)
+    consumed: tuple[tuple[str, float], ...] = ()
 
     subject: ClassVar[Literal["job"]] = "job"
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.quota_guard import QuotaGuard
 from cirq_azure_sessions.errors import (
@@ -182,9 +183,16 @@ class JobRunner:
         self._journal = journal
         self._budget = budget or Budget()
         self._quotas = QuotaGuard(target)
+        self._max_concurrent_jobs = max_concurrent_jobs
         self._places = AdaptiveLimit(max_concurrent_jobs)
         # Inputs are stored ahead, and outputs fetched behind, of the jobs in flight.
         self._window = 2 * max_concurrent_jobs
+        shutdown.register(self)
+
+    def disown(self) -> None:
+        """Starts afresh in the child of a fork: the jobs in flight are the parent's."""
+        self._places = AdaptiveLimit(self._max_concurrent_jobs)
+        self._budget.disown()
 
     @property
     def journal_path(self) -> Path | None:
@@ -420,7 +428,7 @@ class JobRunner:
                 creation_time=job.creation_time,
                 end_time=job.end_time,
                 currency=cost.currency if cost is not None else "",
-                consumed=cost.consumed if cost is not None else {},
+                consumed=tuple(cost.consumed.items()) if cost is not None else (),
             )
         )
 
