@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -39,6 +41,11 @@ class Lane:
     def __init__(self, threads: int = 1, *, name: str = "lane") -> None:
         self._threads = threads
         self._name = name
+        self._start_afresh()
+        _lanes.add(self)
+
+    def _start_afresh(self) -> None:
+        """Forgets all work and threads: at birth, and in the child of a fork, which has neither."""
         # State: the work that no thread has taken yet, and how many threads are at work.
         self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._running = 0
@@ -88,6 +95,18 @@ class Lane:
                 _run(future, function, args)
             # An idle moment must not keep the last result alive.
             del future, function, args
+
+
+_lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+
+
+def _start_all_afresh() -> None:
+    for lane in list(_lanes):
+        lane._start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_all_afresh)
 
 
 def _run(future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:

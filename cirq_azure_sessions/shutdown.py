@@ -18,24 +18,28 @@ from typing import Protocol
 __all__ = ["hold", "let_go", "register"]
 
 
-class Closeable(Protocol):
+class Forkable(Protocol):
     """What can be registered."""
-
-    def close_at_exit(self) -> None:
-        """Closes what is open, without waiting for work that may take hours."""
 
     def disown(self) -> None:
         """Forgets everything, without a word to anyone: it belongs to the parent process."""
 
 
-_known: weakref.WeakSet[Closeable] = weakref.WeakSet()
+class Closeable(Protocol):
+    """What can be held."""
+
+    def close_at_exit(self) -> None:
+        """Closes what is open, without waiting for work that may take hours."""
+
+
+_known: weakref.WeakSet[Forkable] = weakref.WeakSet()
 # Also those that nobody else refers to any more: what they have open is open all the same.
 _open: set[Closeable] = set()
 
 
-def register(closeable: Closeable) -> None:
-    """Sees to it that `closeable` is told of the end that comes by SIGTERM or after a fork."""
-    _known.add(closeable)
+def register(forkable: Forkable) -> None:
+    """Sees to it that `forkable` is told of a fork, and that SIGTERM ends the process by exit."""
+    _known.add(forkable)
     _exit_on_sigterm()
 
 
@@ -69,8 +73,8 @@ def _close_all() -> None:
 
 def _disown_all() -> None:
     _open.clear()
-    for closeable in list(_known):
-        closeable.disown()
+    for forkable in list(_known):
+        forkable.disown()
 
 
 if hasattr(os, "register_at_fork"):

@@ -64,7 +64,7 @@ ARROWS: dict[str, set[str]] = {
     "job_record": PORT | {"journal"},
     "jobs": PORT
     | {"costs", "events", "generation", "job_errors", "job_record", "journal", "limiter"}
-    | {"patience", "session_pool"},
+    | {"patience", "session_pool", "shutdown"},
     "sweep": VALUES | {"costs", "formats", "job_errors", "job_record", "jobs", "result"},
     "progress": {"model"},
     "sampler": VALUES

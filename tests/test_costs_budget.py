@@ -330,3 +330,17 @@ def test_who_gives_up_waiting_for_room_leaves_the_turn_to_the_next() -> None:
         assert budget.committed == 7.0
 
     asyncio.run(wait_and_give_up())
+
+
+def test_in_the_child_of_a_fork_what_the_parent_has_under_way_is_spent() -> None:
+    def request(job_id: str, cost: float) -> JobRequest:
+        return JobRequest(job_id, ARIA, "job", b"", "in", "out", estimated_cost=cost)
+
+    budget = Budget(10.0, "USD")
+    asyncio.run(budget.reserve(request("the parent's", 6.0)))
+    budget.disown()
+    assert budget.committed == 6.0
+    # No bill is outstanding, so that nobody waits for one.
+    with pytest.raises(CostLimitReached, match=r"6\.00 of max_cost=10"):
+        asyncio.run(budget.reserve(request("too much", 5.0)))
+    asyncio.run(budget.reserve(request("enough", 4.0)))

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 
 import cirq
 import pytest
 import sympy
 
-from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace, PoolClosed, SessionPool
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    AzureWorkspace,
+    LocalWorkspace,
+    PoolClosed,
+    SessionPool,
+)
 from cirq_azure_sessions.emulator import EmulatorServer
 
 TARGET = "ionq.simulator"
@@ -140,6 +147,45 @@ def test_a_closed_pool_is_not_brought_back_to_life_by_a_stream_that_is_left(
         getattr(stream, use)()
     assert threading.active_count() <= before
     assert caplog.text == ""
+
+
+class _Stuck(cirq.Sampler):
+    """A machine that does not end its first circuit in the process it was made in."""
+
+    def __init__(self) -> None:
+        self.is_at_work, self.may_end = threading.Event(), threading.Event()
+
+    def run_sweep(
+        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
+    ) -> Sequence[cirq.Result]:
+        self.is_at_work.set()
+        self.may_end.wait(60)
+        return cirq.Simulator().run_sweep(program, params, repetitions)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_the_child_of_a_fork_has_all_places_though_the_parents_jobs_are_in_flight() -> None:
+    machine = _Stuck()
+    workspace = LocalWorkspace({"local.stuck": machine})
+    with SessionPool(workspace) as pool:
+        sampler = AzureSessionSampler("local.stuck", pool=pool, max_concurrent_jobs=1)
+        parent = threading.Thread(target=sampler.run_sweep, args=(CIRCUIT, POINTS))
+        parent.start()
+        assert machine.is_at_work.wait(60)
+        child = os.fork()
+        if not child:
+            # Whatever happens here must not reach pytest in the child.
+            try:
+                signal.alarm(30)
+                machine.may_end.set()
+                results = sampler.run_sweep(CIRCUIT, POINTS, 3)
+                os._exit(int(sum(result.measurements["m"].sum() for result in results)))
+            finally:
+                os._exit(99)
+        _, status = os.waitpid(child, 0)
+        machine.may_end.set()
+        parent.join(60)
+    assert os.waitstatus_to_exitcode(status) == 3
 
 
 def test_orphans_are_none_without_a_journal(server: EmulatorServer) -> None:

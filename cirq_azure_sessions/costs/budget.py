@@ -111,6 +111,11 @@ class Budget:
             self._spent += estimate if billed is None else billed
         self._change.set()
 
+    def disown(self) -> None:
+        """In the child of a fork: what the parent has under way is spent; its bills go there."""
+        self._spent, self._open = self.committed, {}
+        self._turn, self._change = asyncio.Lock(), asyncio.Event()
+
     def _fits(self, amount: float) -> bool:
         return self.committed + amount <= self._max_cost * (1 + _TOLERANCE)
 
