@@ -21,6 +21,7 @@ from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.local_workspace import JobPace
 
 VERSION = "2025-12-01-preview"
+AN_ID = "00000000-0000-0000-0000-00000000000a"
 BELL = {
     "qubits": 2,
     "circuit": [{"gate": "h", "target": 0}, {"gate": "cnot", "control": 0, "target": 1}],
@@ -264,9 +265,9 @@ def test_unknown_items_are_missing(serve: Callable[..., Client], path: str) -> N
     [
         ("POST", "/jobs", "GET"),
         ("HEAD", "/sessions", "GET"),
-        ("DELETE", f"/sessions/{uuid4()}", "PUT, GET"),
-        ("POST", f"/jobs/{uuid4()}", "PUT, GET, PATCH, DELETE"),
-        ("GET", f"/jobs/{uuid4()}:cancel", "POST"),
+        ("DELETE", f"/sessions/{AN_ID}", "PUT, GET"),
+        ("POST", f"/jobs/{AN_ID}", "PUT, GET, PATCH, DELETE"),
+        ("GET", f"/jobs/{AN_ID}:cancel", "POST"),
         ("OPTIONS", "/storage/sasUri", "POST"),
     ],
 )
@@ -278,7 +279,7 @@ def test_a_route_says_which_verbs_it_takes(
     assert response.headers["allow"] == verbs
 
 
-@pytest.mark.parametrize("path", ["", "/nothing", f"/sessions/{uuid4()}:open", "/jobs/a/b"])
+@pytest.mark.parametrize("path", ["", "/nothing", f"/sessions/{AN_ID}:open", "/jobs/a/b"])
 def test_what_is_no_route_is_not_found(serve: Callable[..., Client], path: str) -> None:
     assert code_of(serve().send("GET", path)) == (404, "NotFound")
 
