@@ -91,5 +91,11 @@ class SessionJournal:
             if error.is_missing:
                 self.ended(session_id)
             else:
-                logger.warning("Session %s of an earlier run stays open: %s", session_id, error)
+                # Of an earlier run, or of this one if its opening was not answered.
+                logger.warning(
+                    "Session %s may be open and could not be closed: %s",
+                    session_id,
+                    error,
+                    extra={"session_id": session_id},
+                )
             return None
