@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +20,7 @@ from benchmarks.figure import Figure
 from benchmarks.measurements import MEASUREMENTS, Effort
 
 _RESULTS = Path(__file__).parent / "results"
+_WIDTH = 140
 
 
 @click.command()
@@ -30,7 +32,8 @@ _RESULTS = Path(__file__).parent / "results"
 )
 def main(quick: bool, only: str | None, plots: bool | None, output: Path) -> None:
     """Measure this package beside the plain SDK, against an emulator in a process of its own."""
-    console = Console()
+    # In a log nothing is cut off.
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     machine = _machine()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     figures: list[Figure] = []
@@ -56,6 +59,8 @@ def main(quick: bool, only: str | None, plots: bool | None, output: Path) -> Non
 def _machine() -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
+        # Well above zero, others were at work, and what is said of seconds is worth little.
+        "load at the start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "azure-quantum": version("azure-quantum"),
@@ -65,10 +70,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _table(figures: list[Figure]) -> Table:
-    table = Table("figure", "value", "unit", "bound", "", "detail")
+    table = Table("figure", "value", "bound", "", "detail", box=SIMPLE)
     for each in figures:
-        mark = "" if not each.bound else "met" if each.is_met else "MISSED"
-        table.add_row(each.name, f"{each.value:.3g}", each.unit, each.bound, mark, each.detail)
+        value = f"{each.value:.3g} {each.unit}"
+        table.add_row(each.name, value, each.bound, each.verdict, each.detail)
     return table
 
 

@@ -43,6 +43,13 @@ class Figure:
             return f"<= {self.at_most:g}"
         return "" if self.at_least is None else f">= {self.at_least:g}"
 
+    @property
+    def verdict(self) -> str:
+        """Whether the bound is met, in a word; in small letters where that fails no run."""
+        if not self.bound:
+            return ""
+        return "met" if self.is_met else "MISSED" if self.decides else "missed"
+
     def as_json(self) -> dict[str, Any]:
         """All fields, for a file."""
         return asdict(self) | {"is_met": self.is_met}

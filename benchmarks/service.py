@@ -50,6 +50,8 @@ class Service:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._options), daemon=True)
         self._process.start()
+        # Held here too, it would keep `recv` waiting for a process that could not start.
+        theirs.close()
         self.address = self._pipe.recv()
         return self
 
