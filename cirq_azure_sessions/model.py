@@ -162,6 +162,7 @@ class JobRequest:
             job that is not journalled.
         estimated_cost: What it is going to cost, in the unit of its target's rates; 0 where that
             is nothing or not known.
+        estimated_rest: What the jobs cost that follow it for the same point.
     """
 
     id: str
@@ -177,6 +178,7 @@ class JobRequest:
     priority: str | None = None
     fingerprint: str | None = None
     estimated_cost: float = 0.0
+    estimated_rest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

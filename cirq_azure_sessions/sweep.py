@@ -110,6 +110,7 @@ class Sweep:
                 tags=self._labels.tags,
                 priority=self._labels.priority,
                 estimated_cost=self._pricing.amount(job),
+                estimated_rest=self._pricing.rest(self._translation, index),
             )
             if self._labels.workspace is not None:
                 fingerprint = _fingerprint(request, self._labels.workspace)

@@ -25,10 +25,11 @@ from cirq_azure_sessions import (
     SessionPool,
     SweepCostLimit,
     SweepError,
+    SweepTimeout,
 )
 from cirq_azure_sessions.costs.budget import Budget, amount_of
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.local_workspace import ProgramError
+from cirq_azure_sessions.local_workspace import JobPace, ProgramError
 from cirq_azure_sessions.model import Cost, Job, JobRequest
 
 A = cirq.LineQubit(0)
@@ -48,9 +49,19 @@ class Service(LocalWorkspace):
         submitted: How many jobs it was asked to take.
     """
 
-    def __init__(self, bill: Cost | None = None, script: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        bill: Cost | None = None,
+        script: Sequence[str] = (),
+        pace: JobPace | None = None,
+    ) -> None:
         self.clock = ManualClock()
-        super().__init__(backends={ARIA: _histogram}, cost=lambda *_: bill, clock=self.clock)
+        super().__init__(
+            backends={ARIA: _histogram},
+            cost=lambda *_: bill,
+            clock=self.clock,
+            pace=None if pace is None else lambda request: pace,
+        )
         self.script = list(script)
         self.submitted = 0
 
@@ -116,6 +127,14 @@ def test_a_cap_below_a_single_point_fails_before_the_first_request() -> None:
         with pytest.raises(CostLimitReached, match=r"One point costs about 292\.50 USD"):
             sampler.run_sweep(CIRCUIT, SWEEP, 30_000)
         assert server.requests.total == 0
+
+
+def test_no_point_of_several_jobs_is_paid_for_in_part() -> None:
+    service = Service()
+    with capped(service, max_cost=50.0) as sampler, pytest.raises(SweepCostLimit) as raised:
+        sampler.run_sweep(CIRCUIT, SWEEP, 20_001)
+    assert points_home(raised.value) == [0]
+    assert service.submitted == 3
 
 
 def test_a_cap_that_is_just_enough_is_enough() -> None:
@@ -232,6 +251,16 @@ def test_a_job_that_fails_counts_with_its_estimate() -> None:
         sampler.run_sweep(CIRCUIT, SWEEP, 100)
     reached = [isinstance(raised.value.failures[point], CostLimitReached) for point in range(10)]
     assert reached == [False] * 3 + [True] * 7
+
+
+def test_a_job_that_was_not_waited_for_counts_with_its_estimate() -> None:
+    service = Service(pace=JobPace(queue=1e6))
+    with capped(service, max_cost=25.0, timeout=100.0) as sampler:
+        with pytest.raises(SweepTimeout):
+            sampler.run_sweep(CIRCUIT, cirq.Points("theta", [0.1, 0.2]), 100)
+        service.clock.advance(1e6)
+        with pytest.raises(CostLimitReached, match=r"20\.00 of max_cost=25 USD are spent"):
+            sampler.run(CIRCUIT, {"theta": 0.3}, 100)
 
 
 # How it is told

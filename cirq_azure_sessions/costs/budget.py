@@ -22,7 +22,8 @@ class Budget:
     A job counts with its estimate from before it is submitted until its bill comes. Where there is
     no room for the next job, it waits for bills that may be lower than their estimates; when none
     is outstanding any more, the cap is reached. So the cap is never passed, whatever the number of
-    jobs in flight, and where a sweep stops does not depend on how fast its jobs are.
+    jobs in flight, and where a sweep stops does not depend on how fast its jobs are. A point that
+    stands in several jobs is not begun without room for all of them.
 
     Lives on the pool's event loop, and needs no lock.
 
@@ -64,10 +65,10 @@ class Budget:
         return self._spent + sum(self._open.values())
 
     def check(self, amount: float) -> None:
-        """Refuses what would never fit, before anything is sent.
+        """Refuses a sweep whose first point would never fit, before anything is sent.
 
         Raises:
-            CostLimitReached: If the amount alone is more than the cap.
+            CostLimitReached: If the point's amount alone is more than the cap.
         """
         if amount > self._max_cost * (1 + _TOLERANCE):
             raise CostLimitReached(
@@ -88,9 +89,10 @@ class Budget:
         if self._max_cost == math.inf:
             return
         async with self._turn:
-            while not (is_paid or self._fits(request.estimated_cost)):
+            needed = request.estimated_cost + request.estimated_rest
+            while not (is_paid or self._fits(needed)):
                 if not self._open:
-                    raise self._is_reached(request.estimated_cost)
+                    raise self._is_reached(needed)
                 self._change.clear()
                 await self._change.wait()
             self._open[request.id] = request.estimated_cost
@@ -122,7 +124,7 @@ class Budget:
     def _is_reached(self, amount: float) -> CostLimitReached:
         return CostLimitReached(
             f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} are spent, and the "
-            f"next job costs about {amount:,.2f}: give a larger max_cost to go on, and a journal "
+            f"next point costs about {amount:,.2f}: give a larger max_cost to go on, and a journal "
             "to keep what is paid for."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,15 +143,16 @@ class Pricing:
         return (self.of_job(job).amount or 0.0) if self.is_charging else 0.0
 
     def first_point(self, translation: Translation) -> float:
-        """What the first point of a sweep costs; it may stand in several jobs."""
-        amount, index = 0.0, 0
-        while self.is_charging and index < len(translation):
-            job = translation.job(index)
-            if 0 not in job.points:
-                break
-            amount += self.amount(job)
-            index += 1
-        return amount
+        """What the first point of a sweep costs."""
+        if not self.is_charging:
+            return 0.0
+        return self.amount(translation.job(0)) + self.rest(translation, 0)
+
+    def rest(self, translation: Translation, index: int) -> float:
+        """What the jobs cost that follow the one with this index for the same point."""
+        points, later = translation.points(index), range(index + 1, len(translation))
+        same = itertools.takewhile(lambda k: translation.points(k) == points, later)
+        return sum(self.amount(translation.job(k)) for k in same) if self.is_charging else 0.0
 
     def estimate(self, translation: Translation | None) -> CostEstimate:
         """What all jobs of a sweep cost; None stands for a sweep without any."""
