@@ -230,14 +230,18 @@ class JobWatchers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # State: the watchers, by session, and how long each target's jobs take.
+        # State: the watchers, by session; how long each target's jobs take; and whether jobs are to
+        # be cancelled, whichever come.
         self._watchers: dict[str | None, JobWatcher] = {}
         self._durations: dict[str, JobDurations] = {}
+        self._is_cancelling = False
 
     async def wait(
         self, job: Job, workspace: WorkspacePort, follower: Callable[[Job], None] | None = None
     ) -> Job:
         """Returns the job once it is over; takes and raises what `JobWatcher.wait` does."""
+        if self._is_cancelling and not job.is_final:
+            job = await workspace.cancel_job(job.id)
         if job.is_final:
             return job
         watcher = self._watchers.get(job.session_id)
@@ -252,5 +256,6 @@ class JobWatchers:
                 del self._watchers[job.session_id]
 
     async def cancel_all(self) -> None:
-        """Asks the service to cancel every job that is waited for."""
+        """Asks the service to cancel every job that is waited for, or will be from now on."""
+        self._is_cancelling = True
         await asyncio.gather(*(watcher.cancel_all() for watcher in self._watchers.values()))

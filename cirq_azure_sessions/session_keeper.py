@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import uuid
@@ -139,6 +140,18 @@ class SessionKeeper:
             self._tell("closed", closed)
             self._table.note_end(generation)
         return closed
+
+    async def cancel_jobs(self, generation: Generation) -> None:
+        """Asks the service to cancel every job of a session that is the pool's to close."""
+        if not self._table.is_ours_to_close(generation):
+            return
+        workspace, session_id = generation.workspace, generation.opened_session.id
+        try:
+            jobs = [job async for job in workspace.list_jobs(session_id=session_id)]
+            running = [job.id for job in jobs if not job.is_final]
+            await asyncio.gather(*map(workspace.cancel_job, running))
+        except ServiceError as error:
+            logger.warning("Jobs of session %s may still run: %s", session_id, error)
 
     async def close(self, generation: Generation) -> str | None:
         """Closes one session, if that is the pool's business; returns its id if that failed."""

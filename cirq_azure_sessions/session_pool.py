@@ -294,7 +294,8 @@ class SessionPool:
         """Closes the pool and every session that it opened. Closing twice is no error.
 
         Args:
-            cancel: Cancel the jobs that are not finished, instead of waiting for them.
+            cancel: Cancel the jobs that are not finished, instead of waiting for them: those that
+                somebody waits for, and all others in the sessions that the pool opened.
 
         Raises:
             SessionNotAvailable: If a session could not be closed; all others are closed then.
@@ -481,6 +482,7 @@ class SessionPool:
         )
         if cancel:
             await self._watchers.cancel_all()
+            await asyncio.gather(*map(self._keeper.cancel_jobs, generations))
         if drain:
             await asyncio.gather(*map(settled, self._table.when_idle()))
         not_closed = [

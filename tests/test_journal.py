@@ -275,6 +275,33 @@ def test_the_child_of_a_fork_is_a_run_of_its_own_and_its_end_is_not_the_parents(
     assert run_python(script, str(path)).split() == ["2", "b", "d"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_the_child_of_a_fork_in_mid_transaction_writes_as_well(path: Path):
+    script = """
+        import os, sys, threading
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        journal = Journal(sys.argv[1])
+        claim(journal, "bell", "a")
+        begun = threading.Event()
+
+        def write():
+            with journal._transaction():
+                begun.set()
+                # Nothing tells that somebody waits in order to fork.
+                threading.Event().wait(0.2)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        begun.wait()
+        if not (child := os.fork()):
+            os._exit(claim(journal, "bell", "b").occurrence)
+        writer.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(script, str(path)) == "2\n"
+
+
 def test_many_threads_of_one_run_write_at_once(path: Path):
     def use(journal: Journal, number: int) -> None:
         for turn in range(5):

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import cirq
 import pytest
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
+    JobCancelled,
     LocalWorkspace,
     ManualClock,
     PoolClosed,
@@ -20,9 +22,12 @@ from cirq_azure_sessions import (
     SessionEvent,
     SessionNotAvailable,
     SessionPool,
+    SweepError,
+    SweepTimeout,
     UnsupportedTarget,
 )
-from cirq_azure_sessions.model import Session, SessionRequest
+from cirq_azure_sessions.local_workspace import JobPace
+from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
 
 TARGET = "local.simulator"
 BELL = cirq.Circuit(
@@ -337,6 +342,55 @@ def test_a_session_that_cannot_be_closed_is_named_and_the_others_are_closed(cloc
     assert sorted(_statuses(workspace)) == ["Succeeded", "Waiting"]
 
 
+def _days(request: JobRequest) -> JobPace:
+    return JobPace(run=1e6)
+
+
+def test_closing_with_cancel_cancels_also_what_nobody_waits_for_any_more(clock: ManualClock):
+    workspace = LocalWorkspace(clock=clock, pace=_days)
+    with SessionPool(workspace, clock=clock) as pool:
+        with pytest.raises(SweepTimeout):
+            AzureSessionSampler(TARGET, pool=pool, timeout=5.0).run(BELL)
+        pool.close(cancel=True)
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert _statuses(workspace) == ["Succeeded"]
+
+
+def test_closing_with_cancel_leaves_the_jobs_of_others_in_a_session_that_was_joined(
+    clock: ManualClock,
+):
+    workspace = LocalWorkspace(clock=clock, pace=_days)
+    with SessionPool(workspace, clock=clock, name="vqe") as first:
+        with pytest.raises(SweepTimeout):
+            AzureSessionSampler(TARGET, pool=first, timeout=5.0).run(BELL)
+        with SessionPool(workspace, clock=clock, name="vqe") as second:
+            assert second.session(TARGET).id == first.session(TARGET).id
+            second.close(cancel=True)
+        assert [job.is_final for job in workspace.jobs()] == [False]
+        first.close(cancel=True)
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+
+
+def test_closing_with_cancel_cancels_also_what_is_just_being_submitted():
+    clock = ManualClock(auto_advance=False)
+    workspace = _SlowToTake(clock=clock, pace=_days)
+    failures = []
+
+    def call(sampler: AzureSessionSampler) -> None:
+        with pytest.raises(SweepError) as caught:
+            sampler.run(BELL)
+        failures.extend(caught.value.failures.values())
+
+    with SessionPool(workspace, clock=clock) as pool:
+        thread = threading.Thread(target=call, args=(AzureSessionSampler(TARGET, pool=pool),))
+        thread.start()
+        assert workspace.is_taking.wait(60)
+        pool.close(cancel=True)
+        thread.join(60)
+    assert [type(failure) for failure in failures] == [JobCancelled]
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+
+
 # What goes wrong
 
 
@@ -502,6 +556,24 @@ class _Counting(LocalWorkspace):
         if session_id == self.stuck:
             raise ServiceError("The service is unavailable.", status_code=503)
         return await super().close_session(session_id)
+
+
+class _SlowToTake(LocalWorkspace):
+    """A workspace that takes no job before it has been asked which jobs it has."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.is_taking, self.was_asked = threading.Event(), threading.Event()
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        self.is_taking.set()
+        while not self.was_asked.is_set():
+            await asyncio.sleep(0.01)
+        return await super().submit_job(request, stored)
+
+    def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
+        self.was_asked.set()
+        return super().list_jobs(session_id=session_id)
 
 
 class _Broken(cirq.Sampler):

@@ -92,8 +92,14 @@ _VERSIONS = (
 )
 
 # Closing any handle on a file ends all locks that this process has on it, SQLite's own among them
-# (https://www.sqlite.org/howtocorrupt.html, 2.2). So files are made and opened one at a time.
-_opening = threading.Lock()
+# (https://www.sqlite.org/howtocorrupt.html, 2.2). So files are made and opened one at a time. And
+# SQLite remembers the locks on a file for the process: the child of a fork in mid-transaction could
+# never write. So nobody forks then.
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 class JournalFile:
@@ -109,7 +115,7 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _opening, self._translating():
+        with _lock, self._translating():
             _make_private(path)
             self._connection = self._connect(path.as_uri())
             try:
@@ -122,11 +128,13 @@ class JournalFile:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is on the disk once it is left, or undone if it is left by an error.
 
+        Those of one process take turns.
+
         Raises:
             JournalError: If it cannot be begun or committed.
         """
         connection = self._connection
-        with self._translating():
+        with _lock, self._translating():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
