@@ -268,6 +268,14 @@ def test_reset_of_a_fresh_qubit_is_left_out() -> None:
     assert run(IONQ, circuit).measurements["m"].tolist() == [[1]]
 
 
+def test_a_state_is_prepared_on_fresh_qubits() -> None:
+    prepare = cirq.StatePreparationChannel(np.array([0.6, 0, 0.48j, 0.64]))
+    circuit = cirq.Circuit(prepare(B, A), cirq.measure(B, A, key="m"))
+    result = run(IONQ, circuit, repetitions=5)
+    assert_exactly(result, {0: 0.36, 2: 0.2304, 3: 0.4096})
+    assert_same_form(result, simulate(circuit, repetitions=5))
+
+
 def test_pauli_measurements_are_measured_in_their_basis() -> None:
     circuit = cirq.Circuit(
         cirq.H(A),

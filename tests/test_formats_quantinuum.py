@@ -303,6 +303,17 @@ def test_gates_made_of_measurements_are_taken_apart() -> None:
     assert result.measurements["parity"].tolist() == [[1], [1]]
 
 
+def test_states_are_prepared_also_under_a_condition() -> None:
+    prepare = cirq.StatePreparationChannel(np.array([0.6, 0, 0.48j, 0.64]))
+    circuit = cirq.Circuit(
+        prepare(B, A),
+        cirq.measure(A, B, key="m"),
+        cirq.Moment(prepare(A, C).with_classical_controls("m")),
+        cirq.measure(A, B, C, key="n"),
+    )
+    assert_cirqs_answer(QUANTINUUM, circuit, repetitions=1000)
+
+
 def test_controlled_subcircuit_is_controlled_gate_by_gate() -> None:
     inner = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(B), cirq.X(C)))
     circuit = cirq.Circuit(

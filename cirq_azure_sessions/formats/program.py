@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cirq
+import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
@@ -155,7 +156,7 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
         return
     if isinstance(inner, cirq.CircuitOperation):
         _check_loop(inner, target)
-    parts = cirq.decompose_once(operation.untagged, None)
+    parts = _prepared(operation) or cirq.decompose_once(operation.untagged, None)
     if parts is None:
         raise UnsupportedProgram(
             f"{target} runs unitary gates, measurements and resets, and {shown(operation)} is "
@@ -168,6 +169,17 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
 
 def _is_basic(gate: cirq.Gate) -> bool:
     return isinstance(gate, cirq.MeasurementGate | cirq.ResetChannel) or _is_unitary(gate)
+
+
+def _prepared(operation: cirq.Operation) -> list[cirq.Operation] | None:
+    """Resets and a matrix, if the operation prepares a state; cirq does not take that apart."""
+    gate = operation.without_classical_controls().untagged.gate
+    if not isinstance(gate, cirq.StatePreparationChannel):
+        return None
+    # Its first column is the state, up to a phase.
+    matrix, _ = np.linalg.qr(np.column_stack([gate.state, np.eye(len(gate.state))]))
+    parts = [*cirq.reset_each(*operation.qubits), cirq.MatrixGate(matrix).on(*operation.qubits)]
+    return [part.with_classical_controls(*operation.classical_controls) for part in parts]
 
 
 def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
