@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -147,6 +148,27 @@ def test_quick_jobs_are_asked_about_quickly_and_long_queues_slowly():
         assert session.gets <= most_requests
         assert clock.monotonic() <= max(1.3 * duration, duration + 0.1)
         assert clock.monotonic() - duration <= 30.0
+
+
+def test_who_follows_a_job_sees_it_every_few_seconds_until_its_end():
+    clock = ManualClock()
+    session = _Session(clock, {"followed": 600.0, "not followed": 600.0})
+    watcher = JobWatcher(session, "s", clock, JobDurations())
+    looks: list[tuple[float, str]] = []
+
+    async def story() -> list[Job]:
+        followed, other = (session.job(name) for name in ("followed", "not followed"))
+        return await asyncio.gather(
+            watcher.wait(followed, lambda job: looks.append((clock.monotonic(), job.id))),
+            watcher.wait(other),
+        )
+
+    ended = asyncio.run(story())
+    assert all(job.is_final for job in ended)
+    times = [time for time, _ in looks]
+    assert {name for _, name in looks} == {"followed"}
+    assert max(after - before for before, after in pairwise(times)) == pytest.approx(5.0)
+    assert 594 < times[-1] < 600
 
 
 def test_a_job_that_the_service_forgot_is_an_error_of_its_own():
