@@ -318,10 +318,14 @@ class AzureSessionSampler(cirq.Sampler):
         """What a sweep is going to cost. Sends nothing.
 
         Args:
-            program: The circuit.
+            program: The circuit; what is counted is what it is compiled to.
             repetitions: How often to sample each point.
             params: The sweep.
             rates: What jobs cost, instead of the sampler's own rates.
+
+        Returns:
+            The estimate, as a whole and by job and point. Its amount is None where it is not known
+            what the target charges; as a string it then says which rates to give.
 
         Raises:
             UnsupportedProgram: If a point cannot be run on the target.

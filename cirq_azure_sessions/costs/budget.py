@@ -22,8 +22,8 @@ class Budget:
     A job counts with its estimate from before it is submitted until its bill comes. Where there is
     no room for the next job, it waits for bills that may be lower than their estimates; when none
     is outstanding any more, the cap is reached. So the cap is never passed, whatever the number of
-    jobs in flight, and where a sweep stops does not depend on how fast its jobs are. A point that
-    stands in several jobs is not begun without room for all of them.
+    jobs in flight, unless a bill is above its estimate; and where a sweep stops does not depend on
+    how fast its jobs are. A point that stands in several jobs is not begun without room for all.
 
     Lives on the pool's event loop, and needs no lock.
 
