@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
+import weakref
 
 import pytest
 from hypothesis import given
@@ -393,6 +395,21 @@ class TestWhatIsRemembered:
         assert list(story.timeline.sessions.values()) == kept
         assert story.timeline.session_order == story.timeline.top_level == kept
         assert [job.session for job in story.timeline.ledger.jobs] == sessions[-2:]
+
+    def test_has_nothing_of_jobs_that_hung_until_they_were_cancelled(self) -> None:
+        story = Story(history=1, slots=1)
+        payloads = []
+        for number in range(3):
+            payload = {number}
+            payloads.append(weakref.ref(payload))
+            request = JobRequest(f"hung-{number}", "target", "name", payload, "", "")
+            pace = JobPace(run=math.inf)
+            job = story.timeline.accept(request, pace, None, story.now, started=0.0)
+            story.timeline.cancel(job, story.now)
+        story.timeline.just_ended.clear()
+        del payload, request, job
+        gc.collect()
+        assert [payload() is None for payload in payloads] == [True, True, False]
 
     def test_does_not_lose_a_new_job_under_the_id_of_a_removed_one(self) -> None:
         story = Story(history=1)

@@ -65,10 +65,10 @@ _HARDWARE = _Times(_Spread(60, 600, 3600), _Spread(1, 5, 60), _Spread(1, 2, 4))
 # An idle session is found by a sweep: nine ended 602 to 713 s after their last activity.
 _SWEEP_DELAY = (2.0, 113.0)
 
-# `Finishing` was seen in one of the 71 recorded jobs, for about a second.
 # From creation to `quantumComputingData`, of 14 jobs on all targets.
 _HANDOVER = _Spread(0.15, 0.7, 3.7)
 
+# `Finishing` was seen in one of the 71 recorded jobs, for about a second.
 _FINISHING_SHARE = 1 / 71
 _FINISHING_SECONDS = 1.0
 

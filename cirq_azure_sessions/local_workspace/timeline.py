@@ -157,7 +157,9 @@ class Timeline:
         return [self.ledger] if job.session is None else [self.ledger, job.session.ledger]
 
     def _plan(self, due: float, happen: Callable[[float], None]) -> None:
-        heapq.heappush(self._agenda, (due, next(self._numbers), happen))
+        # What never happens would stay for ever.
+        if due < math.inf:
+            heapq.heappush(self._agenda, (due, next(self._numbers), happen))
 
     def _queue(self, target: str) -> TargetQueue | None:
         """The queue of a target that has a limit."""
