@@ -6,13 +6,14 @@ import json
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 
-__all__ = ["check_call", "check_choice", "check_labels", "check_limits"]
+__all__ = ["check_call", "check_choice", "check_labels", "check_limits", "check_seed"]
 
 # More than any provider runs, and more than fits in memory.
 _MOST_REPETITIONS = 100_000_000
@@ -41,6 +42,19 @@ def check_limits(max_concurrent_jobs: Any, timeout: Any) -> None:
         )
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}.")
+
+
+def check_seed(seed: Any) -> Any:
+    """The seed as Cirq takes it, in which integers are Python's own.
+
+    Raises:
+        ValueError: If it is nothing to draw from.
+    """
+    if isinstance(seed, Integral):
+        return int(seed)
+    if seed is None or hasattr(seed, "randint"):
+        return seed
+    raise ValueError(f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}.")
 
 
 def check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
@@ -83,6 +97,8 @@ def check_call(
         raise UnsupportedProgram(
             "Circuit has no measurements to sample: add cirq.measure(...) to it."
         )
+    if not repetitions:
+        return program, 0
     names = cirq.parameter_names(program)
     for index, resolver in enumerate(resolvers):
         _check_values(names, resolver, index)
@@ -110,7 +126,7 @@ def _check_values(names: Any, resolver: cirq.ParamResolver, index: int) -> None:
     """Refuses numbers that no gate can turn by."""
     values: Mapping[Any, Any] = resolver.param_dict
     for name, value in values.items():
-        if str(name) in names and isinstance(value, float) and not math.isfinite(value):
+        if str(name) in names and isinstance(value, Real) and not math.isfinite(value):
             raise UnsupportedProgram(
                 f"Point {index} of the sweep gives {name} the value {value}: "
                 "give it a finite number."

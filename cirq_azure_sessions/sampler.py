@@ -15,7 +15,13 @@ import cirq
 from duet.futuretools import AwaitableFuture
 from duet.impl import Interrupt
 
-from cirq_azure_sessions.checks import check_call, check_choice, check_labels, check_limits
+from cirq_azure_sessions.checks import (
+    check_call,
+    check_choice,
+    check_labels,
+    check_limits,
+    check_seed,
+)
 from cirq_azure_sessions.clock import within
 from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
 from cirq_azure_sessions.costs.budget import Budget
@@ -132,6 +138,7 @@ class AzureSessionSampler(cirq.Sampler):
         check_choice("on_interrupt", on_interrupt, "leave", "cancel")
         if priority is not None:
             check_choice("priority", priority, "Standard", "High")
+        seed = check_seed(seed)
         self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
         self._target = target
         self._owns_pool = pool is None

@@ -62,11 +62,11 @@ def test_a_whole_sweep_is_one_job(sampler: AzureSessionSampler):
     assert sampler.pool.get_stats()["jobs_submitted"] == 1
 
 
-@pytest.mark.parametrize("params", [[], {"theta": 1.0}, SWEEP, [SWEEP, {"theta": 2.0}]])
+@pytest.mark.parametrize("params", [[], {}, {"theta": 1.0}, SWEEP, [SWEEP, {"theta": 2.0}]])
 def test_zero_repetitions_and_empty_sweeps_send_nothing_and_give_what_cirq_gives(
     sampler: AzureSessionSampler, params: cirq.Sweepable
 ):
-    repetitions = 0 if params else 10
+    repetitions = 10 if params == [] else 0
     expected = cirq.Simulator().run_sweep(RABI, params, repetitions)
     got = sampler.run_sweep(RABI, params, repetitions)
     assert [result.params for result in got] == [result.params for result in expected]
@@ -185,6 +185,13 @@ def test_symbols_may_be_given_by_way_of_others(sampler: AzureSessionSampler):
     assert sampler.run(RABI, resolver, 10).repetitions == 10
 
 
+def test_seeds_of_numpys_integers_are_seeds():
+    with AzureSessionSampler("local.simulator", seed=np.int64(7)) as sampler:
+        assert sampler.run(RABI, {"theta": 1.0}, 9) == cirq.Simulator(seed=7).run(
+            RABI, {"theta": 1.0}, 9
+        )
+
+
 def test_negative_repetitions_are_refused(sampler: AzureSessionSampler):
     with pytest.raises(ValueError, match="repetitions must be 0 or more, not -1"):
         sampler.run(RABI, {"theta": 1.0}, -1)
@@ -200,7 +207,7 @@ def test_repetitions_may_be_any_integer_and_nothing_else(sampler: AzureSessionSa
         sampler.run(RABI, {"theta": 1.0}, 10**9)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
 def test_values_that_no_gate_can_turn_by_are_refused(sampler: AzureSessionSampler, value: float):
     with pytest.raises(UnsupportedProgram, match="gives theta the value"):
         sampler.run(RABI, {"theta": value})
@@ -248,6 +255,8 @@ def test_options_that_contradict_each_other_are_refused():
         {"tags": [1]},
         {"job_name": 5},
         {"job_name": ""},
+        {"seed": "7"},
+        {"seed": np.random.default_rng(7)},
         {"input_params": {"x": object()}},
     ],
 )
