@@ -18,8 +18,7 @@ Metrics, each by target, and the durations by outcome:
     azure_quantum.client.session.duration    seconds from beginning to end
     azure_quantum.client.job.duration
     azure_quantum.client.sweep.duration
-    azure_quantum.client.job.cost            what the service reported for jobs, in the currency of
-                                             the account
+    azure_quantum.client.job.cost            what the service reported for jobs, also by currency
 
 Names and units follow OpenTelemetry's conventions for clients (`http.client.active_requests`,
 `db.client.operation.duration`, `error.type`); it has none for quantum computing.
@@ -55,6 +54,7 @@ _ATTRIBUTES = {
     "sweep_id": "azure_quantum.sweep.id",
     "jobs": "azure_quantum.sweep.jobs",
     "cost": "azure_quantum.job.cost",
+    "currency": "azure_quantum.job.currency",
 }
 _OUTCOME = "azure_quantum.outcome"
 
@@ -139,7 +139,7 @@ class _Recorder:
         self._cost = meter.create_counter(
             "azure_quantum.client.job.cost",
             unit="{currency_unit}",
-            description="What the service reported for jobs, in the currency of the account.",
+            description="What the service reported for jobs.",
         )
         # State: what is not over, by its id.
         self._running: dict[str, _Running] = {}
@@ -160,8 +160,10 @@ class _Recorder:
         if running is not None:
             running.span.set_attributes(_attributes(event))
             self._end(running, event.time, event.kind, event.reason)
-        if (cost := event.fields().get("cost")) is not None:
-            self._cost.add(cost, {_ATTRIBUTES["target"]: event.target})
+        fields = event.fields()
+        if (cost := fields.get("cost")) is not None:
+            names = ("target", "currency")
+            self._cost.add(cost, {_ATTRIBUTES[name]: fields[name] for name in names})
 
     def end_all(self) -> None:
         """Ends the spans of what is not over."""
@@ -218,7 +220,7 @@ def _attributes(event: AnyEvent) -> dict[str, Any]:
     return {
         attribute: fields[name]
         for name, attribute in _ATTRIBUTES.items()
-        if fields.get(name) is not None
+        if fields.get(name) not in (None, "")
     }
 
 

@@ -196,9 +196,14 @@ def test_the_costs_that_the_service_reports_are_added_up(
     pool: SessionPool, backend: Backend
 ) -> None:
     for job_id, cost in (("a", 1.5), ("b", 0.25), ("c", None)):
-        pool.report(JobEvent("succeeded", job_id, None, TARGET, time=0.0, cost=cost))
+        event = JobEvent("succeeded", job_id, None, TARGET, time=0.0, cost=cost, currency="EUR")
+        pool.report(event)
     (cost,) = backend.metrics()["job.cost"]
-    assert (cost.value, cost.attributes) == (1.75, {"azure_quantum.target": TARGET})
+    assert cost.value == 1.75
+    assert cost.attributes == {
+        "azure_quantum.target": TARGET,
+        "azure_quantum.job.currency": "EUR",
+    }
 
 
 def test_an_adopted_session_is_its_openers_to_trace(
