@@ -363,10 +363,11 @@ def test_a_deleted_job_is_gone_from_every_list(serve: Callable[..., Client]) -> 
         assert [item["id"] for item in client.get(listed)["value"]] == [kept]
 
 
-def test_a_delete_of_2024_cancels(serve: Callable[..., Client]) -> None:
+@pytest.mark.parametrize("version", ["2022-09-12-preview", "2024-10-01-preview", "2025-06-01"])
+def test_a_delete_of_earlier_versions_cancels(serve: Callable[..., Client], version: str) -> None:
     client = serve(job_time=60)
     job_id = client.submit().json()["id"]
-    client.version = "2024-10-01-preview"
+    client.version = version
     assert client.send("DELETE", f"/jobs/{job_id}").status_code == 204
     assert client.get(f"/jobs/{job_id}")["status"] == "Cancelled"
 

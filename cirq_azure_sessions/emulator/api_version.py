@@ -66,8 +66,8 @@ class ApiVersion:
 
     @property
     def deletes_jobs(self) -> bool:
-        """Whether DELETE of a job deletes it; it used to cancel it."""
-        return self.name >= "2025"
+        """Whether DELETE of a job deletes it; before 2025-12-01-preview it cancels (the SDK)."""
+        return self.name >= "2025-12-01"
 
     @property
     def makes_containers(self) -> bool:
