@@ -130,7 +130,8 @@ class Timeline:
         """The sessions that a pool told of, and their jobs; jobs of other sessions are left out.
 
         Args:
-            session_events, job_events: What the pool told, in order.
+            session_events: What the pool told of sessions, in order.
+            job_events: What it told of jobs, in order.
             now: The time of the picture, in seconds since the Unix epoch.
         """
         bars: dict[str, SessionBar] = {}
