@@ -318,8 +318,6 @@ class SessionPool:
 
     def close_at_exit(self) -> None:
         """Closes the sessions because the interpreter ends; waits for no job."""
-        if not self._table.generations() and self._journal is None:
-            return
         with suppress(Exception):
             self._begin_to_close(drain=False, cancel=False).future.result(_EXIT_SECONDS)
 

@@ -48,7 +48,8 @@ def said() -> Iterator[list[str]]:
     class Keeper(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             words.append(self.format(record))
-            words.append(repr(record.args))
+            # With whatever structured logs would write.
+            words.append(repr(vars(record)))
 
     root, keeper = logging.getLogger(), Keeper()
     loggers = [root, *map(logging.getLogger, list(root.manager.loggerDict))]
