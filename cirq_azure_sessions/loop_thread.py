@@ -8,6 +8,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
+from cirq_azure_sessions.errors import PoolClosed
+
 __all__ = ["Call", "LoopThread"]
 
 T = TypeVar("T")
@@ -75,6 +77,7 @@ class LoopThread:
 
         Raises:
             RuntimeError: If called on the loop's own thread, where waiting would never end.
+            PoolClosed: If the loop is stopped meanwhile.
         """
         if self._serving and threading.current_thread() is self._serving[1]:
             work.close()
@@ -82,7 +85,13 @@ class LoopThread:
                 "This call waits for the pool's event loop and was made on that loop: "
                 "call it from another thread, not from an event callback."
             )
-        return self.start(work).result()
+        try:
+            return self.start(work).result()
+        except concurrent.futures.CancelledError:
+            raise PoolClosed(
+                "The session pool was closed while this call waited: "
+                "make a new SessionPool to go on."
+            ) from None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts a task that outlives whoever needed it first; called on the loop itself."""

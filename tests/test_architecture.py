@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "limiter": set(),
     "redaction": set(),
     "patience": {"clock", "errors"},
-    "loop_thread": set(),
+    "loop_thread": {"errors"},
     "shutdown": set(),
     "event_log": {"events"},
     "pictures": VALUES | {"display", "events"},

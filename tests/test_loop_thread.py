@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from cirq_azure_sessions.errors import PoolClosed
 from cirq_azure_sessions.loop_thread import LoopThread
 
 
@@ -73,6 +74,15 @@ def test_what_still_runs_is_cancelled_when_the_loop_stops(loop: LoopThread):
     started.wait()
     loop.stop()
     assert call.future.cancelled()
+
+
+def test_who_waits_when_the_loop_stops_learns_that_the_pool_is_closed(loop: LoopThread):
+    async def work() -> None:
+        threading.Thread(target=loop.stop).start()
+        await asyncio.Event().wait()
+
+    with pytest.raises(PoolClosed, match="was closed while this call waited"):
+        loop.run(work())
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

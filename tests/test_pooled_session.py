@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cirq
@@ -173,6 +174,17 @@ def test_who_waits_in_vain_is_told_what_to_do(scene: Scene) -> None:
         session = pool.session("local.simulator")
         with pytest.raises(PoolTimeout, match="not over after 0 s: close it"):
             session.wait(timeout=0.0)
+
+
+def test_who_waits_while_the_pool_is_closed_is_told_so() -> None:
+    clock = ManualClock(auto_advance=False)
+    pool = SessionPool(LocalWorkspace(clock=clock), clock=clock)
+    session = pool.session("local.simulator")
+    with ThreadPoolExecutor(1) as waiting:
+        end = waiting.submit(session.wait)
+        pool.close()
+        with pytest.raises(PoolClosed):
+            end.result()
 
 
 # Closing by hand
