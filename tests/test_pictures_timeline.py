@@ -201,6 +201,18 @@ def test_the_legend_explains_only_what_there_is(pool: SessionPool) -> None:
     ]
 
 
+def test_a_session_of_one_instant_has_an_axis_of_seconds() -> None:
+    bar = SessionBar("id", "ionq.simulator", NEW_YEAR, NEW_YEAR, "closed")
+    first, last = Timeline([bar]).plot().get_xlim()
+    assert (last - first) * 86_400 < 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pool_that_had_no_session_draws_empty_axes() -> None:
+    with SessionPool(LocalWorkspace()) as pool:
+        assert not pool.plot_timeline().patches
+
+
 def test_a_thousand_jobs_are_a_thousand_ticks() -> None:
     marks = [JobMark(str(number), "succeeded", NEW_YEAR + number) for number in range(1000)]
     marks[500] = JobMark("500", "failed", NEW_YEAR + 500)

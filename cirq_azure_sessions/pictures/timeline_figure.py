@@ -28,6 +28,8 @@ _WIDTH = 10.0
 # In rows: half of the height of a bar and of its ticks, and of a tick that stands out of it.
 _BAR = 0.3
 _TALL = 0.42
+# In seconds: a bar is drawn as long as this at least, or the axis would have no scale.
+_SHORTEST = 1.0
 # In points: the width of a tick, and what the ticks of a row take together if they are many.
 _THIN, _THICK = 0.4, 1.6
 _INK = 150.0
@@ -91,7 +93,7 @@ def _date(time: float) -> float:
 
 def _draw_bars(timeline: Timeline, ax: Axes) -> None:
     for row, bar in enumerate(timeline.sessions):
-        begin, end = _date(bar.begin), _date(bar.end)
+        begin, end = _date(bar.begin), _date(max(bar.end, bar.begin + _SHORTEST))
         ax.barh(row, end - begin, left=begin, height=2 * _BAR, color=palette.PALE)
         if bar.follows is not None:
             before = timeline.sessions[bar.follows]
