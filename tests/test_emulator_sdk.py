@@ -136,6 +136,39 @@ def test_a_failed_job_fails_its_session_or_not(
     assert workspace.get_session(session.id).details.status == status
 
 
+def test_a_session_that_continues_keeps_its_failure_in_mind(workspace: Workspace) -> None:
+    target = workspace.get_targets("ionq.simulator")
+    with target.open_session(job_failure_policy="Continue") as session:
+        seen = []
+        for program in (BELL, {"qubits": "many"}, BELL):
+            target.submit(program).wait_until_completed(print_progress=False)
+            session.refresh()
+            seen.append(session.details.status)
+    executing, failures = SessionStatus.EXECUTING, SessionStatus.FAILURE_S_
+    assert seen == [executing, failures, failures]
+    assert session.details.status == SessionStatus.FAILED
+    assert [job.details.status for job in session.list_jobs()] == [
+        JobStatus.SUCCEEDED,
+        JobStatus.FAILED,
+        JobStatus.SUCCEEDED,
+    ]
+
+
+def test_a_teleported_qubit_arrives(workspace: Workspace) -> None:
+    """Measurements amid the program decide what follows; the sent state is read out as a one."""
+    program = """
+        OPENQASM 2.0; include "qelib1.inc"; qreg q[3]; creg a[1]; creg b[1]; creg out[1];
+        x q[2]; h q[0]; cx q[0],q[1]; cx q[2],q[0]; h q[2];
+        measure q[0] -> a[0]; if (a==1) x q[1]; measure q[2] -> b[0]; if (b==1) z q[1];
+        measure q[1] -> out[0];
+    """
+    job = workspace.get_targets("quantinuum.sim.h2-1e").submit(program, shots=200)
+    result = job.get_results()
+    assert set(result["a"]) == set(result["b"]) == {"0", "1"}
+    # Noise turns some over: at these rates about one in a hundred, and beyond 40 of 200 never.
+    assert result["out"].count("1") > 160
+
+
 # Lists.
 
 
