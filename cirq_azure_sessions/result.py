@@ -160,8 +160,9 @@ class AzureResult(cirq.ResultDict):
         return ""
 
 
-# Cirq writes the name of a result's class into its JSON. Under this name any program with Cirq
-# reads the file again, whether it has this package or not.
+# Cirq writes the name of a result's class into its JSON, and takes no other word for it: a
+# `cirq_type` in `_json_dict_` is an error. Under this name any program with Cirq reads the file
+# again, whether it has this package or not; pickles and reprs of the class go by `__qualname__`.
 AzureResult.__name__ = cirq.ResultDict.__name__
 
 

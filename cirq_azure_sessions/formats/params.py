@@ -1,9 +1,9 @@
 """A sweep point as JSON, as it travels with its job.
 
-Numbers come back as equal numbers, and sums, products and powers of symbols and numbers as equal
-expressions. Any other expression is written as the number that it stands for: another process gets
-the same point in other words. A value that stands for no number, which no gate of the circuit can
-then depend on, is left out.
+Numbers come back as integers, floats or complex numbers, and sums, products and powers of symbols
+and numbers as equal expressions. Any other expression is written as the number that it stands for:
+another process gets the same point in other words. A value that stands for no number, which no gate
+of the circuit can then depend on, is left out.
 """
 
 from __future__ import annotations
