@@ -304,7 +304,8 @@ class AzureSessionSampler(cirq.Sampler):
         """The result of a job that was submitted before, by this process or another.
 
         Waits for the job if it is not over. The circuit is not needed: what its result means is
-        written in the job's metadata.
+        written in the job's metadata. Values in `params` are those of the sweep, save that an
+        expression with more in it than sums, products and powers comes back as its number.
 
         Raises:
             JobError: If the job failed or was cancelled, or the workspace does not know it.
