@@ -75,7 +75,7 @@ def plot_sweep(
 
 
 def _number(result: cirq.Result, symbol: str) -> float:
-    return float(result.params.value_of(symbol))
+    return complex(result.params.value_of(symbol)).real
 
 
 def _check_symbol(results: Sequence[cirq.Result], symbol: str | None) -> str:
@@ -120,10 +120,11 @@ def _plot_outcomes(
         ]
         _plot_line(ax, xs, fractions, errors, style | {"label": label} | plot_kwargs)
     ax.set_ylabel("fraction of repetitions")
-    # Many lines leave no room for their names.
-    is_crowded = len(ax.containers) > _FEW_LINES
-    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if is_crowded else {"loc": "best"}
-    ax.legend(title=" ".join(histograms[0].keys), frameon=False, **place)
+    legend = ax.legend(title=" ".join(histograms[0].keys), frameon=False)
+    if len(ax.containers) > _FEW_LINES:
+        # Many lines leave no room for their names between them.
+        legend.set_loc("upper left")
+        legend.set_bbox_to_anchor((1, 1), ax.transAxes)
 
 
 def _lines(histograms: Sequence[Histogram]) -> Iterator[tuple[str, list[float]]]:
