@@ -298,10 +298,12 @@ class JobRunner:
                 patience=batch.patience,
             )
             job = await self._run_to_end(errand)
+        record.job = job
+        # Until its output is home, whoever ends the call is told of it.
+        with batch.in_flight(errand.index, job.id):
             # The job that takes its place is submitted before this one's output is fetched.
             await self._pool.clock.sleep(0)
-        record.job = job
-        await record.finished(job, await self._fetch_output(job, workspace, errand.stored))
+            await record.finished(job, await self._fetch_output(job, workspace, errand.stored))
 
     async def _fetch_output(self, job: Job, workspace: WorkspacePort, stored: Any = None) -> Any:
         check_succeeded(job)

@@ -318,6 +318,29 @@ def test_a_result_that_is_waited_for_in_vain_is_a_timeout_that_names_the_job():
         pool.close(cancel=True)
 
 
+class _SlowToTell(LocalWorkspace):
+    """A workspace whose results never arrive, while hours pass."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock)
+        self.clock = clock
+
+    async def fetch_output(self, job, stored=None):
+        self.clock.advance(3600)
+        await asyncio.Event().wait()
+
+
+def test_a_job_whose_result_is_on_its_way_when_the_time_runs_out_is_named():
+    clock = ManualClock(auto_advance=False)
+    with SessionPool(_SlowToTell(clock), clock=clock) as pool:
+        jobs = []
+        pool.subscribe(lambda event: jobs.append(event) if event.kind == "succeeded" else None)
+        with pytest.raises(SweepTimeout) as caught:
+            AzureSessionSampler("local.simulator", pool=pool, timeout=60).run(RABI, {"theta": 1})
+    (succeeded,) = jobs
+    assert caught.value.failures[0].job_id == succeeded.job_id
+
+
 def _pace(seconds: float):
     from cirq_azure_sessions.local_workspace import JobPace
 
