@@ -214,6 +214,15 @@ class TestTheOrderOfEvents:
         story.advance(1000)
         assert (session.status, session.ended) == (SessionStatus.SUCCEEDED, 30)
 
+    def test_does_not_end_a_session_before_it_was_closed(self) -> None:
+        story = Story()
+        session = story.open()
+        slow = story.submit(session, outcome=None)
+        story.advance(70)
+        session.close(story.now)
+        story.resolve(slow, duration=1.5)
+        assert (slow.ended, session.ended) == (1.5, 70)
+
 
 class TestAnIdleSession:
     @pytest.mark.parametrize("notice", [0.0, 2.0, 113.0])

@@ -160,7 +160,8 @@ class SessionRecord:
         self.created = now
         self.ended: float | None = None
         self.status = SessionStatus.WAITING
-        self.is_closing = False
+        # When it was closed, if it was.
+        self.closed: float | None = None
         # What its jobs cost, once one that costs something has succeeded.
         self.cost: Cost | None = None
         self.ledger = Ledger()
@@ -172,7 +173,7 @@ class SessionRecord:
     @property
     def takes_jobs(self) -> bool:
         """Whether a job may be submitted."""
-        return not (self.is_closing or self.status.is_final)
+        return self.closed is None and not self.status.is_final
 
     @property
     def is_idle(self) -> bool:
@@ -210,7 +211,7 @@ class SessionRecord:
 
     def close(self, now: float) -> None:
         """Takes no more jobs; ends at once if none is unfinished, else with the last of them."""
-        self.is_closing = True
+        self.closed = now if self.closed is None else self.closed
         self._end_if_closed(now)
 
     def time_out(self, now: float) -> None:
@@ -242,9 +243,11 @@ class SessionRecord:
         )
 
     def _end_if_closed(self, now: float) -> None:
-        if self.is_closing and self.is_idle:
+        if self.closed is not None and self.is_idle:
             has_failures = self.status is SessionStatus.FAILURES
-            self._end(SessionStatus.FAILED if has_failures else SessionStatus.SUCCEEDED, now)
+            status = SessionStatus.FAILED if has_failures else SessionStatus.SUCCEEDED
+            # Its last program may come late with news of an end before that.
+            self._end(status, max(self.closed, now))
 
     def _end(self, status: SessionStatus, now: float) -> None:
         self.status = status
