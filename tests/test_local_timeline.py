@@ -214,6 +214,16 @@ class TestTheOrderOfEvents:
         story.advance(1000)
         assert (session.status, session.ended) == (SessionStatus.SUCCEEDED, 30)
 
+    def test_does_not_cancel_a_job_before_it_was_made(self) -> None:
+        story = Story()
+        session = story.open(JobFailurePolicy.ABORT)
+        slow = story.submit(session, outcome=None)
+        story.advance(70)
+        later = story.submit(session, JobPace(queue=10))
+        story.resolve(slow, BAD, duration=1.5)
+        assert story.status(later) is JobStatus.CANCELLED
+        assert later.ended == later.created == 70
+
     def test_does_not_end_a_session_before_it_was_closed(self) -> None:
         story = Story()
         session = story.open()

@@ -371,7 +371,8 @@ class JobRecord:
     def end(self, status: JobStatus, now: float) -> None:
         """The job is over, and stays so."""
         self.final = status
-        self.ended = now
+        # News of another job's failure, which takes this one along, may come late.
+        self.ended = max(self.created, now)
 
     def change(self, **fields: Any) -> None:
         """Changes what was asked for: its name, its priority or its tags."""
