@@ -450,12 +450,6 @@ LOST: dict[str, tuple[str, Callable[[EmulatorServer], None], type[Exception], st
         ResultNotAvailable,
         "its result is missing",
     ),
-    "a result that is refused": (
-        "download",
-        lambda server: server.faults.add("download", status=403, times=2),
-        ResultNotAvailable,
-        "HTTP 403",
-    ),
     "a result that is cut off": (
         "download",
         lambda server: server.faults.garble("download", '{"histogram": {"0": 0.5'),
@@ -481,6 +475,21 @@ def test_what_is_lost_is_named(server: EmulatorServer, lost: str, place: int) ->
     (error,) = story.failures.values()
     assert type(error) is kind
     assert words in str(error)
+
+
+@pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])
+def test_results_that_are_refused_whatever_the_signature_are_named(
+    server: EmulatorServer, place: int
+) -> None:
+    # From here on for every result: two are fetched at a time, and each asks twice.
+    story = play(
+        server, "download", place, lambda: server.faults.add("download", status=403, times=None)
+    )
+    check(story)
+    assert story.failures
+    for error in story.failures.values():
+        assert type(error) is ResultNotAvailable
+        assert "HTTP 403" in str(error)
 
 
 def test_a_session_that_vanished_is_replaced(server: EmulatorServer) -> None:
