@@ -28,7 +28,6 @@ from hypothesis import strategies as st
 from cirq_azure_sessions.costs.estimate import Pricing
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.translation import JobInput, Translation
 from cirq_azure_sessions.sweep import JobLabels, Sweep
 
 A, B, C = cirq.LineQubit.range(3)
@@ -300,34 +299,27 @@ def test_repetitions_beyond_a_machines_limit_are_split() -> None:
     assert not np.array_equal(columns[0], columns[1])
 
 
-def test_which_points_a_job_covers_is_known_without_making_its_program() -> None:
-    made: list[int] = []
-
-    class Listed:
-        """Notes which jobs are made."""
-
-        def __init__(self, translation: Translation) -> None:
-            self._translation = translation
-
-        def __len__(self) -> int:
-            return len(self._translation)
-
-        def points(self, index: int) -> range:
-            return self._translation.points(index)
-
-        def job(self, index: int) -> JobInput:
-            made.append(index)
-            return self._translation.job(index)
-
+def test_which_points_a_job_covers_is_known_without_making_its_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     circuit = cirq.Circuit(cirq.rx(T)(A), cirq.measure(A, key="m"))
     jobs = translation(IONQ_HARDWARE, circuit, [{"t": 0.1}, {"t": 0.2}], repetitions=25_000)
-    assert [jobs.points(k) for k in range(6)] == [jobs.job(k).points for k in range(6)]
+    points = [jobs.job(index).points for index in range(6)]
     format_ = format_for(IONQ_HARDWARE)
-    labels = JobLabels(IONQ_HARDWARE, "name")
-    sweep = Sweep(2, Listed(jobs), format_, labels, Pricing(IONQ_HARDWARE, format_))
-    assert made == []
-    assert len(list(sweep.batch().requests)) == 6
-    assert made == [0, 1, 2, 3, 4, 5]
+
+    def refuse(self: object, index: int) -> None:
+        pytest.fail(f"job {index} was made")
+
+    monkeypatch.setattr(type(jobs), "job", refuse)
+    assert [jobs.points(index) for index in range(6)] == points
+    Sweep(2, jobs, format_, JobLabels(IONQ_HARDWARE, "name"), Pricing(IONQ_HARDWARE, format_))
+
+
+def test_the_jobs_of_a_point_share_one_program() -> None:
+    circuit = cirq.Circuit(cirq.rx(T)(A), cirq.measure(A, key="m"))
+    jobs = translation(IONQ_HARDWARE, circuit, [{"t": 0.1}, {"t": 0.2}], repetitions=25_000)
+    assert jobs.job(0).payload is jobs.job(1).payload
+    assert jobs.job(2).payload != jobs.job(3).payload
 
 
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e", "newcomer.qpu"])

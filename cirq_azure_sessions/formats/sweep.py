@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +73,8 @@ class _SweepTranslation:
         repetitions: int,
         options: TranslationOptions,
     ) -> None:
-        self._programs = programs
+        # The jobs of a point, which are asked for one after the other, share its program.
+        self._program = functools.lru_cache(maxsize=1)(programs)
         self._resolvers = resolvers
         self._shares = shares(options.target, repetitions)
         self._entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
@@ -91,7 +93,7 @@ class _SweepTranslation:
 
     def job(self, index: int) -> JobInput:
         point, part = self._place(index)
-        payload, envelope = self._programs(point)
+        payload, envelope = self._program(point)
         layout = replace(
             envelope.layout,
             params=self._resolvers[point],
