@@ -302,6 +302,17 @@ class TestATargetWithSlots:
         story.timeline.break_off(session, SessionStatus.FAILED, story.now)
         assert story.status(other) is JobStatus.EXECUTING
 
+    def test_keeps_the_slot_of_a_job_whose_program_is_slower_than_its_pace(self) -> None:
+        story = Story(slots=1)
+        slow = story.submit(outcome=None)
+        other = story.submit(pace=JobPace(run=60))
+        story.advance(5)
+        assert story.status(slow) is JobStatus.EXECUTING
+        assert story.status(other) is JobStatus.WAITING
+        story.resolve(slow)
+        assert story.status(slow) is JobStatus.SUCCEEDED
+        assert story.status(other) is JobStatus.EXECUTING
+
     def test_keeps_no_slot_for_a_job_that_cannot_begin(self) -> None:
         story = Story(slots=1)
         held = story.submit(pace=JobPace(queue=math.inf))

@@ -186,8 +186,8 @@ class Timeline:
             self._plan(job.stops, partial(self._stop, job))
 
     def _stop(self, job: JobRecord, now: float) -> None:
-        """The job stops executing, unless this appointment is from before its pace changed."""
-        if now >= job.stops:
+        """The job stops executing, unless its program is slower or its pace has changed."""
+        if now >= job.stops and job.outcome is not None:
             self._vacate(job, now)
 
     def _vacate(self, job: JobRecord, now: float) -> None:
