@@ -76,8 +76,8 @@ class SessionEvent(_Happening):
         time: Seconds since the Unix epoch, on the pool's clock.
         cost: Always None; jobs report their costs.
         reason: The service's word where the kind does not tell all.
-        creation_time, end_time: When it was opened and when it ended, on the service's clock, as
-            far as the service told.
+        creation_time: When it was opened, on the service's clock, as far as the service told.
+        end_time: When it ended, likewise.
     """
 
     kind: str
@@ -118,8 +118,8 @@ class JobEvent(_Happening):
         cost: What the service reports for the job, in the currency of the account, if it does.
         reason: The service's code of a failure.
         sweep_id: The call of a sampler that the job belongs to, as its `SweepEvent`s name it.
-        creation_time, end_time: When it was submitted and when it ended, on the service's clock,
-            as far as the service told.
+        creation_time: When it was submitted, on the service's clock, as far as the service told.
+        end_time: When it ended, likewise.
         currency: The currency of `cost`.
         consumed: What the job consumed, as the service reports it: dimensions and amounts, such as
             `(("ehqc", 8.3),)`.

@@ -205,7 +205,8 @@ class Job:
     Attributes:
         item_type: Azure's `itemType`, which tells jobs from sessions in lists that have both.
         output_uri: Where the result lies, without any SAS token.
-        error_code, error_message: The service's `errorData` of a failed job.
+        error_code: The code in the service's `errorData` of a failed job.
+        error_message: The message there.
         handle: The SDK's own `azure.quantum.Job`, where the workspace has one.
     """
 

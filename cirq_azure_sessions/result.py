@@ -36,7 +36,9 @@ class AzureResult(cirq.ResultDict):
         session_id: The session of the job, or None.
         target: The target's id; empty where no job ran.
         cost: What the service says the jobs cost, or None if it does not say.
-        creation_time, begin_time, end_time: Of the job, in seconds since the Unix epoch, or None.
+        creation_time: When the job was submitted, in seconds since the Unix epoch, or None.
+        begin_time: When it began to run, likewise.
+        end_time: When it ended, likewise.
         probabilities: The exact distribution that a simulator returned, or None. Its keys are the
             measured bits of all keys, in the order of `records`, as one big-endian integer;
             inversions are applied, confusion maps are not.

@@ -25,7 +25,8 @@ class Rates:
             Quantinuum's machines and `EHQC` on their emulators.
         per_job: For every job, whatever it does.
         per_shot: For every run of the program.
-        per_one_qubit_gate, per_two_qubit_gate: For every such gate of every shot.
+        per_one_qubit_gate: For every gate on one qubit, of every shot.
+        per_two_qubit_gate: For every gate on two qubits, of every shot.
         per_spam: For every state preparation, reset and measurement of every shot.
         per_centisecond: For every 10 ms of the job's time on the machine, rounded up.
         seconds_per_shot: How long a shot takes, where time is billed. No provider publishes it.

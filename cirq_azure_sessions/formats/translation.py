@@ -64,8 +64,9 @@ class Workload:
 
     Attributes:
         shots: How often the program is run.
-        one_qubit_gates, two_qubit_gates: The gates of one run. What depends on a measured result
+        one_qubit_gates: The gates on one qubit, of one run. What depends on a measured result
             counts as done.
+        two_qubit_gates: The gates on two qubits, likewise.
         spam: The state preparations and measurements of one run: Quantinuum's word.
     """
 

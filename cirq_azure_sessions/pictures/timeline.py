@@ -50,8 +50,8 @@ class SessionBar:
     """One session, from its opening to its end.
 
     Attributes:
-        begin, end: In seconds since the Unix epoch; of a session that is open, `end` is the time
-            of the picture.
+        begin: When it was opened, in seconds since the Unix epoch.
+        end: When it ended, likewise; of a session that is open, the time of the picture.
         ending: `open`, `closed`, `timed out`, `failed` or `lost`.
         follows: The index of the session that it took the place of, because the service had ended
             that one; None if there is none such.
