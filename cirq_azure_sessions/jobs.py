@@ -91,6 +91,8 @@ class JobBatch:
         places: Their places in the journal, if there is one.
         workers: Each takes one job after the other.
         opening: Opens the session while the first input is stored.
+        storing: Held while an input is stored, by not more jobs at once than may be in flight; else
+            the session and the first submission would come after all inputs stored ahead.
         stopped_by: The error after which nothing more of the batch is submitted.
         follower: Who wants to know how the jobs are, if anybody does.
         usage: Works out what the jobs consume of the workspace's quotas; None where that is
@@ -106,6 +108,7 @@ class JobBatch:
     places: list[Place] = field(default_factory=list)
     workers: list[asyncio.Task[None]] = field(default_factory=list)
     opening: asyncio.Task[None] | None = None
+    storing: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
     stopped_by: Exception | None = None
     follower: Follower | None = None
     usage: Callable[[], Mapping[str, float]] | None = None
@@ -187,6 +190,7 @@ class JobRunner:
         self._places = AdaptiveLimit(max_concurrent_jobs)
         # Inputs are stored ahead, and outputs fetched behind, of the jobs in flight.
         self._window = 2 * max_concurrent_jobs
+        self._most_stored_at_once = max_concurrent_jobs
         shutdown.register(self)
 
     def disown(self) -> None:
@@ -220,6 +224,7 @@ class JobRunner:
                 raise
             await deliveries.put(None)
 
+        batch.storing = asyncio.Semaphore(self._most_stored_at_once)
         count = min(self._window, batch.size)
         batch.workers = [asyncio.ensure_future(work()) for _ in range(count)]
         try:
@@ -292,11 +297,12 @@ class JobRunner:
         else:
             if batch.opening is None:
                 batch.opening = asyncio.ensure_future(self._pool.prepare(self._target))
-            errand.stored = await insist(
-                self._pool.clock,
-                lambda: workspace.store_input(record.request),
-                patience=batch.patience,
-            )
+            async with batch.storing:
+                errand.stored = await insist(
+                    self._pool.clock,
+                    lambda: workspace.store_input(record.request),
+                    patience=lambda: batch.patience,
+                )
             job = await self._run_to_end(errand)
         record.job = job
         # Until its output is home, whoever ends the call is told of it.
@@ -366,7 +372,7 @@ class JobRunner:
             generation = await insist(
                 self._pool.clock,
                 lambda: self._pool.acquire(self._target),
-                patience=errand.batch.patience,
+                patience=lambda: errand.batch.patience,
             )
             try:
                 return generation, await self._submit_once(errand, generation.opened_session.id)

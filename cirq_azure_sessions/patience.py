@@ -27,23 +27,26 @@ def backoff(attempt: int) -> float:
     return float(min(_FIRST_BACKOFF * 2.0 ** (attempt - 1), _LONGEST_BACKOFF))
 
 
-async def insist(clock: Clock, ask: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
+async def insist(
+    clock: Clock, ask: Callable[[], Awaitable[T]], *, patience: Callable[[], float] | None = None
+) -> T:
     """What the service says, once it says something.
 
     Args:
         clock: On which the waits pass.
         ask: Asks the service. Harmless to repeat.
         patience: For how many seconds to ask again where no answer comes, or one that only asks
-            for time.
+            for time; called after each failure, since it may have grown. By default `PATIENCE`.
 
     Raises:
         AzureSessionsError: If the service refuses, or patience has run out.
     """
-    deadline = clock.monotonic() + patience
+    begin = clock.monotonic()
     for attempt in itertools.count(1):
         try:
             return await ask()
         except AzureSessionsError as error:
+            deadline = begin + (PATIENCE if patience is None else patience())
             if not error.may_pass or clock.monotonic() >= deadline:
                 raise
             pause = error.retry_after or backoff(attempt)
