@@ -268,6 +268,33 @@ def test_reset_of_a_fresh_qubit_is_left_out() -> None:
     assert run(IONQ, circuit).measurements["m"].tolist() == [[1]]
 
 
+@pytest.mark.parametrize(
+    "gates",
+    [
+        [
+            cirq.PhasedISwapPowGate(phase_exponent=phase, exponent=0.5)
+            for phase in (0.1, -0.3, 0.25)
+        ],
+        [
+            cirq.PauliInteractionGate(pauli, inverted, cirq.X, False, exponent=0.3)
+            for pauli in (cirq.X, cirq.Y, cirq.Z)
+            for inverted in (False, True)
+        ],
+    ],
+    ids=["PhasedISwapPowGate", "PauliInteractionGate"],
+)
+def test_gates_of_one_exponent_that_differ_otherwise_are_not_confused(
+    gates: list[cirq.Gate],
+) -> None:
+    circuit = cirq.Circuit(
+        cirq.ry(0.7)(A),
+        cirq.rx(0.4)(B),
+        [[gate(A, B), cirq.T(A), cirq.H(B)] for gate in gates],
+        cirq.measure(A, B, key="m"),
+    )
+    assert_exactly(run(IONQ, circuit), exact_distribution(circuit))
+
+
 def test_a_state_is_prepared_on_fresh_qubits() -> None:
     prepare = cirq.StatePreparationChannel(np.array([0.6, 0, 0.48j, 0.64]))
     circuit = cirq.Circuit(prepare(B, A), cirq.measure(B, A, key="m"))

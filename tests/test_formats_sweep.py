@@ -254,6 +254,23 @@ def test_a_gate_that_hides_its_parameter_is_refused() -> None:
             translation(target, circuit, [{"t": 0.1}])
 
 
+class Rounded(cirq.Gate):
+    """Says that it is unitary, and is not quite."""
+
+    def _num_qubits_(self) -> int:
+        return 2
+
+    def _unitary_(self) -> np.ndarray:
+        return 1.001 * cirq.unitary(cirq.ISWAP)
+
+
+def test_a_matrix_that_is_not_unitary_is_refused() -> None:
+    circuit = cirq.Circuit(Rounded()(A, B), cirq.measure(A, B, key="m"))
+    for target in REMOTE:
+        with pytest.raises(UnsupportedProgram, match="cirq finds no decomposition"):
+            translation(target, circuit)
+
+
 def test_a_bad_point_is_found_before_any_job_is_made() -> None:
     loop = cirq.CircuitOperation(
         cirq.FrozenCircuit(cirq.X(A)), repetitions=sympy.Symbol("n"), use_repetition_ids=False

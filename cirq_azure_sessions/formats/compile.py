@@ -35,6 +35,21 @@ _DECOMPOSABLE = (
     cirq.CZPowGate,
 )
 
+# Gates that are wholly told by their type, exponent and global shift, and so can be remembered;
+# subclasses may be more than that.
+_OF_ONE_NUMBER = frozenset(
+    {
+        cirq.CCXPowGate,
+        cirq.CCZPowGate,
+        cirq.CXPowGate,
+        cirq.CZPowGate,
+        cirq.HPowGate,
+        cirq.ISwapPowGate,
+        cirq.SwapPowGate,
+        *ROTATIONS,
+    }
+)
+
 # Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
 _MAX_MATRIX_QUBITS = 7
 
@@ -107,11 +122,12 @@ class Compiler:
             )
 
     def _rewritten(self, step: Step) -> Sequence[cirq.Operation]:
-        # Only gates that are a number and a type are remembered: equal gates of other types may
-        # differ in the last digit, and a program must not depend on what was compiled before.
+        # Equal gates of other types may differ in the last digit, and a program must not depend on
+        # what was compiled before.
         gate = step.gate
-        if not isinstance(gate, cirq.EigenGate):
+        if type(gate) not in _OF_ONE_NUMBER:
             return self._optimized(step)
+        assert isinstance(gate, cirq.EigenGate)
         key = type(gate), gate.exponent, gate.global_shift
         if key not in self._compiled:
             self._compiled[key] = self._optimized(step)
@@ -136,7 +152,7 @@ class Compiler:
         if len(qubits) <= _MAX_MATRIX_QUBITS:
             # Some gates say that they are unitary while a parameter of theirs is open.
             matrix = cirq.unitary(step.gate, None)
-        if matrix is None:
+        if matrix is None or not cirq.is_unitary(matrix):
             raise UnsupportedProgram(
                 f"{self._target} cannot run {shown(step.source)}: cirq finds no decomposition; "
                 "write it in gates on one, two or three qubits, and give every parameter a number."
