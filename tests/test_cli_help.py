@@ -49,6 +49,8 @@ def test_help_fits_a_terminal_of_80_columns_and_explains_every_option(
 ) -> None:
     lines = help_of(words).splitlines()
     assert max(map(len, lines)) <= 80
+    # What a command does is told whole in the list of commands.
+    assert [line for line in lines if re.search(r"^  \w.* .*[^\d]\.\.\.$", line)] == []
     options = lines[lines.index("Options:") + 1 :]
     alone = [
         option

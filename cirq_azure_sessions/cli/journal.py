@@ -49,9 +49,10 @@ def journal() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_journal(path: Path, limit: int, as_json: bool) -> None:
-    """Show the latest runs and jobs of a journal, and the sessions that may be open.
+    """Show the latest runs and jobs of a journal.
 
-    The service is not asked: jobs and sessions stand as they were last written down.
+    And the sessions that may be open. The service is not asked: jobs and sessions stand as they
+    were last written down.
 
     \b
       cirq-azure-sessions journal show run.journal
@@ -78,12 +79,13 @@ def show_journal(path: Path, limit: int, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one list, not a line for each job.")
 def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
-    """Print every job in a journal with its results, as one line of JSON.
+    """Print the jobs of a journal with their results.
 
-    A line holds the job_id, target, session_id, state, status, cost and times of the job; the code
-    and message of an error; the output as the provider wrote it; and what it means: the measurement
-    keys, and for each of its points the params, the repetitions and the counts of the outcomes. An
-    outcome shows the bits of the keys in their order, with blanks between.
+    Each is one line of JSON. It holds the job_id, target, session_id, state, status, cost and times
+    of the job; the code and message of an error; the output as the provider wrote it; and what it
+    means: the measurement keys, and for each of its points the params, the repetitions and the
+    counts of the outcomes. An outcome shows the bits of the keys in their order, with blanks
+    between.
 
     \b
       cirq-azure-sessions journal export run.journal -o results.jsonl
