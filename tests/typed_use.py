@@ -17,6 +17,7 @@ from cirq_azure_sessions import (
     AzureSessionSampler,
     AzureSessionsError,
     AzureWorkspace,
+    CostEstimate,
     JobError,
     JobEvent,
     JobFailed,
@@ -24,8 +25,10 @@ from cirq_azure_sessions import (
     Journal,
     LocalWorkspace,
     ManualClock,
+    PooledJob,
     PooledSession,
     PoolTimeout,
+    Rates,
     ServiceError,
     SessionEvent,
     SessionPool,
@@ -34,6 +37,7 @@ from cirq_azure_sessions import (
     SweepTimeout,
     SystemClock,
     UnsupportedProgram,
+    estimate_cost,
     telemetry,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -75,6 +79,23 @@ def keep_sessions(local: LocalWorkspace, azure: AzureWorkspace) -> None:
             assert_type(pool.sessions(), Sequence[PooledSession])
             assert_type(pool.get_stats(), dict[str, float])
             takes_any_sampler(AzureSessionSampler("local.simulator", pool=pool))
+
+
+def look_after(pool: SessionPool) -> None:
+    for session in pool.list_sessions(target="ionq.*", max_age=3600):
+        assert_type(session, PooledSession)
+        assert_type(session.refresh().wait(), PooledSession)
+    job = pool.get_job("id")
+    assert_type(job, PooledJob)
+    assert_type(job.status.is_final, bool)
+    assert_type(pool.attach("id"), PooledSession)
+
+
+def count_the_cost(circuit: cirq.Circuit, sampler: AzureSessionSampler) -> float | None:
+    estimate = estimate_cost("ionq.qpu.aria-1", circuit, 500, rates=Rates(unit="EUR", per_job=1.0))
+    assert_type(estimate, CostEstimate)
+    assert_type(sampler.estimate_cost(circuit, 500), CostEstimate)
+    return estimate.amount
 
 
 def follow(pool: SessionPool) -> Callable[[], None]:
