@@ -6,15 +6,13 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from contextlib import aclosing, suppress
 from typing import Any
 
 import cirq
 from duet.futuretools import AwaitableFuture
-from duet.impl import Interrupt
 
+from cirq_azure_sessions.calls import Calls
 from cirq_azure_sessions.checks import (
     check_call,
     check_choice,
@@ -26,14 +24,11 @@ from cirq_azure_sessions.clock import within
 from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.estimate import Pricing
-from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed
-from cirq_azure_sessions.events import SweepEvent
+from cirq_azure_sessions.errors import PoolClosed
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
-from cirq_azure_sessions.interruption import how_to_come_back
-from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner, submit_no_more
+from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner
 from cirq_azure_sessions.journal import Journal, open_journal
-from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.sweep import JobLabels, Sweep
@@ -42,22 +37,6 @@ from cirq_azure_sessions.sweep_results import SweepResults
 __all__ = ["AzureSessionSampler"]
 
 _DEFAULT_NAME = "cirq-azure-sessions"
-
-
-@dataclass(frozen=True, slots=True)
-class _Calls:
-    """The calls that `run_batch` makes: what ends one ends all, and one error tells of all.
-
-    Attributes:
-        batches: Their jobs.
-        progress: The bar that they share, if there is one.
-    """
-
-    progress: SweepProgress | None
-    batches: list[JobBatch] = field(default_factory=list)
-
-
-_together: ContextVar[_Calls | None] = ContextVar("together", default=None)
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -160,7 +139,7 @@ class AzureSessionSampler(cirq.Sampler):
         self._runner = JobRunner(self._pool, target, max_concurrent_jobs, journal, self._budget)
         self._timeout = timeout
         self._seed = seed if isinstance(seed, int) else None
-        self._calls = itertools.count()
+        self._numbers = itertools.count()
         self._compile = compile
         self._labels = JobLabels(
             target,
@@ -171,8 +150,14 @@ class AzureSessionSampler(cirq.Sampler):
         )
         self._input_params = dict(input_params or {})
         self._on_error = on_error
-        self._on_interrupt = on_interrupt
-        self._progress = progress
+        self._calls = Calls(
+            self._pool,
+            target,
+            self._runner,
+            shows_progress=progress,
+            cancels=on_interrupt == "cancel",
+            is_journalled=self._labels.workspace is not None,
+        )
 
     @property
     def target(self) -> str:
@@ -215,15 +200,13 @@ class AzureSessionSampler(cirq.Sampler):
             return cirq.Simulator().run_sweep(program, params, repetitions)
         results = SweepResults([None] * len(sweep))
         batch = sweep.batch()
-        with self._calling(batch):
+        with self._calls.one(batch):
             call = self._pool.loop.start(self._collect(sweep, batch, results))
             try:
                 await _settled(call.future)
             except BaseException:
                 # What interrupts one call of several is about to interrupt them all.
-                together = _together.get()
-                for other in together.batches if together else [batch]:
-                    submit_no_more(other)
+                self._calls.submit_no_more(batch)
                 call.cancel()
                 raise
             timed_out = call.future.result()
@@ -239,16 +222,8 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """Samples many circuits at once, each as `run_sweep_async` does."""
-        with self._new_progress() as progress:
-            together = _Calls(progress)
-            token = _together.set(together)
-            try:
-                return await super().run_batch_async(programs, params_list, repetitions)
-            except BaseException as error:
-                self._note(error, together.batches)
-                raise
-            finally:
-                _together.reset(token)
+        with self._calls.together():
+            return await super().run_batch_async(programs, params_list, repetitions)
 
     # Beside cirq's interface
 
@@ -275,7 +250,7 @@ class AzureSessionSampler(cirq.Sampler):
         deliveries = self._runner.run(batch)
         yielded: list[bool | None] = [None] * len(sweep)
         deadline = self._pool.clock.monotonic() + (self._timeout or 0.0)
-        with self._calling(batch):
+        with self._calls.one(batch):
             try:
                 while (delivery := self._take_next(deliveries, deadline)) is not None:
                     for point, result in sweep.take(delivery):
@@ -383,7 +358,7 @@ class AzureSessionSampler(cirq.Sampler):
         options = TranslationOptions(
             target=self._target,
             compile=self._compile,
-            seed=self._entropy(next(self._calls)),
+            seed=self._entropy(next(self._numbers)),
             input_params=self._input_params,
             random_state=self._random_state,
         )
@@ -398,65 +373,6 @@ class AzureSessionSampler(cirq.Sampler):
         if self._seed is not None:
             return (self._seed % 2**64, call)
         return (int(self._random_state.randint(2**31)), call)
-
-    @contextmanager
-    def _calling(self, batch: JobBatch) -> Iterator[None]:
-        """A call, from its first job to whatever ends it."""
-        together = _together.get()
-        if together is not None:
-            together.batches.append(batch)
-        self._tell("started", batch)
-        try:
-            with nullcontext(together.progress) if together else self._new_progress() as progress:
-                if progress is not None:
-                    progress.expect(batch.size)
-                    batch.follower = progress
-                yield
-        except BaseException as error:
-            is_interrupted = not isinstance(error, AzureSessionsError)
-            if is_interrupted:
-                self._runner.stop(batch)
-            # Its jobs are not used up: the journal offers them again.
-            self._runner.give_back(batch)
-            if is_interrupted:
-                if together is None:
-                    self._note(error, [batch])
-                if self._on_interrupt == "cancel":
-                    self._runner.cancel(batch)
-            self._tell("interrupted" if is_interrupted else "failed", batch, error)
-            raise
-        self._tell("finished", batch)
-
-    def _tell(self, kind: str, batch: JobBatch, error: BaseException | None = None) -> None:
-        """Tells those who follow sweeps what became of a call."""
-        self._pool.report_sweep(
-            SweepEvent(
-                kind,
-                batch.id,
-                self._target,
-                time=self._pool.clock.time(),
-                jobs=batch.size,
-                reason=type(error).__name__ if error is not None else "",
-            )
-        )
-
-    def _new_progress(self) -> AbstractContextManager[SweepProgress | None]:
-        """A bar, if one was asked for."""
-        return SweepProgress(self._target) if self._progress else nullcontext()
-
-    def _note(self, error: BaseException, batches: Sequence[JobBatch]) -> None:
-        """Notes on an error how to come back to the jobs of the calls that it ended."""
-        note = how_to_come_back(
-            self._target,
-            [job_id for batch in batches for job_id in batch.running.values()],
-            [job_id for batch in batches for job_id in batch.home],
-            cancelled=self._on_interrupt == "cancel",
-            journal=self._runner.journal_path if self._labels.workspace else None,
-        )
-        # duet hands on what interrupted it in a wrapping of its own.
-        reason = error.error if isinstance(error, Interrupt) else error
-        if note:
-            reason.add_note(note)
 
     async def _collect(
         self, sweep: Sweep, batch: JobBatch, results: list[AzureResult | None]

@@ -67,9 +67,10 @@ ARROWS: dict[str, set[str]] = {
     | {"patience", "session_pool", "shutdown"},
     "sweep": VALUES | {"costs", "formats", "job_errors", "job_record", "jobs", "result"},
     "progress": {"model"},
+    "calls": VALUES | {"events", "interruption", "jobs", "progress", "session_pool"},
     "sampler": VALUES
-    | {"checks", "clock", "costs", "events", "formats", "interruption", "job_errors", "jobs"}
-    | {"journal", "progress", "result", "session_pool", "sweep", "sweep_results"},
+    | {"calls", "checks", "clock", "costs", "formats", "jobs", "journal", "result"}
+    | {"session_pool", "sweep", "sweep_results"},
     "telemetry": {"events", "session_pool"},
     # The package's front door
     "__init__": VALUES
