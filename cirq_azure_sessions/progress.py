@@ -35,8 +35,9 @@ class SweepProgress:
 
     def __init__(self, target: str) -> None:
         self._target = target
-        # State: the bar, once there are jobs; how many there are, and how many are over; whether each
-        # of the others is queued or running; how many are in each state; the session of the latest.
+        # State: the bar, once there are jobs; how many there are, and how many are over; whether
+        # each of the others is queued or running; how many are in each state; and the session of
+        # the latest.
         self._bar: _Bar | None = None
         self._expected = 0
         self._over = 0
