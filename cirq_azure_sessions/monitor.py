@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,8 +88,7 @@ class Monitor:
 
     def open_sessions(self, name: str) -> Sequence[str]:
         """The ids of the open sessions of exactly this name."""
-        wanted = Wanted(name=name, limit=sys.maxsize)
-        sessions = self.sessions(wanted)
+        sessions = self.sessions(Wanted(name=name, limit=None))
         return [one.id for one in sessions if one.name == name and one.is_open]
 
     def close_orphans(self, journal: Journal) -> tuple[Sequence[Session], Sequence[str]]:

@@ -92,7 +92,7 @@ class Budget:
             needed = request.estimated_cost + request.estimated_rest
             while not (is_paid or self._fits(needed)):
                 if not self._open:
-                    raise self._is_reached(needed)
+                    raise self._limit_reached(needed)
                 self._change.clear()
                 await self._change.wait()
             self._open[request.id] = request.estimated_cost
@@ -121,7 +121,7 @@ class Budget:
     def _fits(self, amount: float) -> bool:
         return self.committed + amount <= self._max_cost * (1 + _TOLERANCE)
 
-    def _is_reached(self, amount: float) -> CostLimitReached:
+    def _limit_reached(self, amount: float) -> CostLimitReached:
         return CostLimitReached(
             f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} are spent, and the "
             f"next point costs about {amount:,.2f}: give a larger max_cost to go on, and a journal "

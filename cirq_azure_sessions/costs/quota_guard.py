@@ -68,12 +68,13 @@ class QuotaGuard:
         self._used.update(usage)
 
     def _lacking(self, usage: Mapping[str, float]) -> Quota | None:
-        """The quota that has least room, of those without enough."""
-        short = {
-            _left(quota) - self._used[quota.dimension] - usage[quota.dimension]: quota
-            for quota in self._quotas or ()
-        }
-        return short[min(short)] if short and min(short) < -_TOLERANCE else None
+        """The quota that has least room, if that is not enough."""
+
+        def room(quota: Quota) -> float:
+            return _left(quota) - self._used[quota.dimension] - usage[quota.dimension]
+
+        tightest = min(self._quotas or (), key=room, default=None)
+        return tightest if tightest is not None and room(tightest) < -_TOLERANCE else None
 
     async def _read(self, workspace: WorkspacePort, usage: Mapping[str, float]) -> list[Quota]:
         provider = self._target.partition(".")[0]
