@@ -9,100 +9,64 @@ from cirq_azure_sessions.clock import within
 from cirq_azure_sessions.display.html import moment, table
 from cirq_azure_sessions.errors import ResultFormatError, ServiceError
 from cirq_azure_sessions.job_errors import check_succeeded, not_over, out_of_reach
-from cirq_azure_sessions.model import Cost, Job, JobStatus
+from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.patience import insist
-from cirq_azure_sessions.pooled.port import PoolPort
+from cirq_azure_sessions.pooled.item import PooledItem
 from cirq_azure_sessions.result import AzureResult
-from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["PooledJob"]
 
 
-class PooledJob:
+class PooledJob(PooledItem[Job]):
     """A job of a workspace, whoever submitted it.
 
     What it tells is what the service told last; `refresh` asks again. Every method may raise
     `ServiceError`, and `PoolClosed` once the pool is closed.
     """
 
-    def __init__(self, job: Job, workspace: WorkspacePort, pool: PoolPort) -> None:
-        self._job = job
-        self._workspace = workspace
-        self._pool = pool
-
-    @property
-    def id(self) -> str:
-        """The job's id on the service."""
-        return self._job.id
-
-    @property
-    def name(self) -> str:
-        """The job's name on the service."""
-        return self._job.name
-
-    @property
-    def target(self) -> str:
-        """The target that it runs on."""
-        return self._job.target
-
     @property
     def session_id(self) -> str | None:
         """The session that it is in; None if it is in none."""
-        return self._job.session_id
+        return self._item.session_id
 
     @property
     def status(self) -> JobStatus:
         """The status that the service last told, such as `JobStatus.EXECUTING`."""
-        return self._job.status
+        return self._item.status
 
     @property
     def is_final(self) -> bool:
         """Whether the job is over."""
-        return self._job.is_final
+        return self._item.is_final
 
     @property
     def tags(self) -> tuple[str, ...]:
         """The job's tags on the service."""
-        return self._job.tags
-
-    @property
-    def creation_time(self) -> float | None:
-        """When it was submitted, in seconds since the Unix epoch."""
-        return self._job.creation_time
+        return self._item.tags
 
     @property
     def begin_time(self) -> float | None:
-        """When it began to run, likewise; None if it has not."""
-        return self._job.begin_time
-
-    @property
-    def end_time(self) -> float | None:
-        """When it ended, likewise; None if it has not."""
-        return self._job.end_time
-
-    @property
-    def cost(self) -> Cost | None:
-        """What the service says it costs; None if it does not say, or not yet."""
-        return self._job.cost
+        """When it began to run, in seconds since the Unix epoch; None if it has not."""
+        return self._item.begin_time
 
     @property
     def error_code(self) -> str:
         """The service's code of a failure, such as `InvalidInputData`; empty if there is none."""
-        return self._job.error_code
+        return self._item.error_code
 
     @property
     def error_message(self) -> str:
         """The service's words for a failure."""
-        return self._job.error_message
+        return self._item.error_message
 
     @property
     def azure_job(self) -> Any:
         """The SDK's own `azure.quantum.Job`; None for a local target."""
-        return self._job.handle
+        return self._item.handle
 
     def refresh(self) -> PooledJob:
         """Asks the service how the job stands; returns the job itself."""
-        self._job = self._pool.loop.run(self._workspace.get_job(self.id))
+        self._item = self._pool.loop.run(self._workspace.get_job(self.id))
         return self
 
     def wait(self, timeout: float | None = None) -> PooledJob:
@@ -120,7 +84,7 @@ class PooledJob:
 
     def cancel(self) -> PooledJob:
         """Asks the service to cancel the job, which may take a while; returns the job itself."""
-        self._job = self._pool.loop.run(self._workspace.cancel_job(self.id))
+        self._item = self._pool.loop.run(self._workspace.cancel_job(self.id))
         return self
 
     def results(self, timeout: float | None = None) -> Sequence[AzureResult]:
@@ -141,8 +105,8 @@ class PooledJob:
         except TimeoutError:
             raise not_over(self.id, timeout or 0.0) from None
         form = format_for(self.target)
-        results = form.decode(output, form.read_layout(self._job.metadata))
-        return [result.with_job(self._job) for result in results]
+        results = form.decode(output, form.read_layout(self._item.metadata))
+        return [result.with_job(self._item) for result in results]
 
     def result(self, timeout: float | None = None) -> AzureResult:
         """The result of a job of one point.
@@ -159,27 +123,15 @@ class PooledJob:
         return results[0]
 
     async def _watch(self) -> None:
-        self._job = await self._pool.watch(self._job, self._workspace)
+        self._item = await self._pool.watch(self._item, self._workspace)
 
     async def _bring_home(self) -> Any:
         try:
             await self._watch()
-            check_succeeded(self._job)
-            return await insist(self._pool.clock, lambda: self._workspace.fetch_output(self._job))
+            check_succeeded(self._item)
+            return await insist(self._pool.clock, lambda: self._workspace.fetch_output(self._item))
         except ServiceError as error:
-            raise out_of_reach(self._job, error) from error
-
-    def __eq__(self, other: object) -> bool:
-        return self.id == other.id if isinstance(other, PooledJob) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        return (
-            f"PooledJob(id={self.id!r}, target={self.target!r}, name={self.name!r}, "
-            f"status={self.status.value!r})"
-        )
+            raise out_of_reach(self._item, error) from error
 
     def _repr_html_(self) -> str:
         rows = {

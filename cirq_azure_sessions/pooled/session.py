@@ -8,12 +8,11 @@ from typing import Any
 from cirq_azure_sessions.clock import within
 from cirq_azure_sessions.display.html import moment, table
 from cirq_azure_sessions.errors import PoolTimeout
-from cirq_azure_sessions.model import Cost, JobFailurePolicy, Session, SessionStatus
+from cirq_azure_sessions.model import JobFailurePolicy, Session, SessionStatus
 from cirq_azure_sessions.patience import insist
+from cirq_azure_sessions.pooled.item import PooledItem
 from cirq_azure_sessions.pooled.job import PooledJob
-from cirq_azure_sessions.pooled.port import PoolPort
 from cirq_azure_sessions.wanted import Wanted
-from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["PooledSession"]
 
@@ -23,7 +22,7 @@ _LONGEST_DELAY = 30.0
 _GROWTH = 1.5
 
 
-class PooledSession:
+class PooledSession(PooledItem[Session]):
     """A session that a pool keeps for one target, or any other session of its workspace.
 
     What it tells is what the service told last; `refresh` asks again. Leaving a `with` block round
@@ -31,60 +30,25 @@ class PooledSession:
     `ServiceError`, and `PoolClosed` once the pool is closed.
     """
 
-    def __init__(self, session: Session, workspace: WorkspacePort, pool: PoolPort) -> None:
-        self._session = session
-        self._workspace = workspace
-        self._pool = pool
-
-    @property
-    def id(self) -> str:
-        """The session's id on the service."""
-        return self._session.id
-
-    @property
-    def target(self) -> str:
-        """The target that its jobs run on."""
-        return self._session.target
-
-    @property
-    def name(self) -> str:
-        """The session's name on the service."""
-        return self._session.name
-
     @property
     def status(self) -> SessionStatus:
         """The status that the service last told, such as `SessionStatus.EXECUTING`."""
-        return self._session.status
+        return self._item.status
 
     @property
     def is_open(self) -> bool:
         """Whether the session was not over when the service last told."""
-        return self._session.is_open
+        return self._item.is_open
 
     @property
     def job_failure_policy(self) -> JobFailurePolicy:
         """What a failed job does to the session."""
-        return self._session.job_failure_policy
-
-    @property
-    def creation_time(self) -> float | None:
-        """When it was opened, in seconds since the Unix epoch."""
-        return self._session.creation_time
-
-    @property
-    def end_time(self) -> float | None:
-        """When it ended, likewise; None if it has not."""
-        return self._session.end_time
-
-    @property
-    def cost(self) -> Cost | None:
-        """What the service says its jobs cost; None if it does not say, or not yet."""
-        return self._session.cost
+        return self._item.job_failure_policy
 
     @property
     def azure_session(self) -> Any:
         """The SDK's own `azure.quantum.Session`; None for a local target."""
-        return self._session.handle
+        return self._item.handle
 
     def refresh(self) -> PooledSession:
         """Asks the service how the session stands; returns the session itself."""
@@ -146,7 +110,7 @@ class PooledSession:
 
     def update(self, session: Session) -> None:
         """Takes over a newer description of the same session."""
-        self._session = session
+        self._item = session
 
     async def _until_over(self) -> None:
         clock, delay = self._pool.clock, _FIRST_DELAY
@@ -161,18 +125,6 @@ class PooledSession:
 
     def __exit__(self, *exc_info: object) -> None:
         return None
-
-    def __eq__(self, other: object) -> bool:
-        return self.id == other.id if isinstance(other, PooledSession) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        return (
-            f"PooledSession(id={self.id!r}, target={self.target!r}, name={self.name!r}, "
-            f"status={self.status.value!r})"
-        )
 
     def _repr_html_(self) -> str:
         rows = {
