@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cirq_azure_sessions.cli.options import Commands, show, show_json
+from cirq_azure_sessions.cli.options import AS_JSON, Commands, limited, show, show_json
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.journal import Journal
@@ -39,15 +39,8 @@ def journal() -> None:
 
 @journal.command("show")
 @_PATH
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="At most so many runs, and jobs.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limited("At most so many runs, and jobs.")
+@AS_JSON
 def show_journal(path: Path, limit: int, as_json: bool) -> None:
     """Show the latest runs and jobs of a journal.
 

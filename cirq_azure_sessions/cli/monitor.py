@@ -12,8 +12,10 @@ import click
 
 from cirq_azure_sessions.cli.journal import opened
 from cirq_azure_sessions.cli.options import (
+    AS_JSON,
     Commands,
     WorkspaceOptions,
+    limited,
     show,
     show_json,
     takes_workspace,
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["jobs", "quotas", "sessions", "targets"]
 
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _PICTURES = (".png", ".svg", ".pdf", ".html")
 _INTERVAL = click.option(
     "--interval",
@@ -59,14 +60,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--status", metavar="STATUS", help="In this status, such as Executing.")
     @click.option("--name", metavar="TEXT", help="Whose name begins so.")
     @click.option("--hours", metavar="N", type=click.FloatRange(min=0), help="Not older than this.")
-    @click.option(
-        "--limit",
-        metavar="N",
-        type=click.IntRange(min=1),
-        default=20,
-        show_default=True,
-        help="At most so many.",
-    )
+    @limited("At most so many.")
     @functools.wraps(command)
     def with_filters(
         *args: Any,
@@ -86,7 +80,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@_AS_JSON
+@AS_JSON
 @_monitors
 def targets(monitor: Monitor, as_json: bool) -> None:
     """List targets, with availability and queue times.
@@ -105,7 +99,7 @@ def targets(monitor: Monitor, as_json: bool) -> None:
 
 
 @click.command()
-@_AS_JSON
+@AS_JSON
 @_monitors
 def quotas(monitor: Monitor, as_json: bool) -> None:
     """List quotas: what of them is used and held."""
@@ -125,7 +119,7 @@ def sessions() -> None:
 
 @sessions.command("list")
 @_filters
-@_AS_JSON
+@AS_JSON
 @_monitors
 def list_sessions(monitor: Monitor, wanted: Wanted, as_json: bool) -> None:
     """List sessions of the workspace, newest first.
@@ -139,7 +133,7 @@ def list_sessions(monitor: Monitor, wanted: Wanted, as_json: bool) -> None:
 
 @sessions.command("show")
 @click.argument("session_id", metavar="ID")
-@_AS_JSON
+@AS_JSON
 @_monitors
 def show_session(monitor: Monitor, session_id: str, as_json: bool) -> None:
     """Show a session, and how its jobs stand."""
@@ -151,7 +145,7 @@ def show_session(monitor: Monitor, session_id: str, as_json: bool) -> None:
 @sessions.command("watch")
 @click.argument("session_id", metavar="ID")
 @_INTERVAL
-@_AS_JSON
+@AS_JSON
 @_monitors
 def watch_session(monitor: Monitor, session_id: str, interval: float, as_json: bool) -> None:
     """Print each change of a session until it is over.
@@ -222,7 +216,7 @@ def draw_timeline(monitor: Monitor, output: Path, wanted: Wanted) -> None:
 @click.option("--orphans", is_flag=True, help="Those that dead runs of a --journal left open.")
 @click.option("--journal", metavar="PATH", type=click.Path(path_type=Path), help="Their journal.")
 @click.option("--name", metavar="NAME", help="All open ones of this name, whoever uses them.")
-@_AS_JSON
+@AS_JSON
 @_monitors
 def close_sessions(
     monitor: Monitor,
@@ -277,7 +271,7 @@ def jobs() -> None:
 @jobs.command("list")
 @_filters
 @click.option("--session", "session_id", metavar="ID", help="Of this session.")
-@_AS_JSON
+@AS_JSON
 @_monitors
 def list_jobs(monitor: Monitor, wanted: Wanted, session_id: str | None, as_json: bool) -> None:
     """List jobs of the workspace, newest first.
@@ -290,7 +284,7 @@ def list_jobs(monitor: Monitor, wanted: Wanted, session_id: str | None, as_json:
 
 @jobs.command("show")
 @click.argument("job_id", metavar="ID")
-@_AS_JSON
+@AS_JSON
 @_monitors
 def show_job(monitor: Monitor, job_id: str, as_json: bool) -> None:
     """Show a job: its times, its cost, and why it failed if it did."""
@@ -301,7 +295,7 @@ def show_job(monitor: Monitor, job_id: str, as_json: bool) -> None:
 
 @jobs.command("cancel")
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
-@_AS_JSON
+@AS_JSON
 @_monitors
 def cancel_jobs(monitor: Monitor, job_ids: Sequence[str], as_json: bool) -> None:
     """Ask the service to cancel jobs."""
@@ -311,7 +305,7 @@ def cancel_jobs(monitor: Monitor, job_ids: Sequence[str], as_json: bool) -> None
 @jobs.command("result")
 @click.argument("job_id", metavar="ID")
 @click.option("--raw", is_flag=True, help="Print what the provider wrote, of any client's job.")
-@_AS_JSON
+@AS_JSON
 @takes_workspace
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
     """Print the result of a job, once it is over.

@@ -21,9 +21,19 @@ from cirq_azure_sessions.errors import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Commands", "WorkspaceOptions", "show", "show_json", "takes_workspace"]
+__all__ = [
+    "AS_JSON",
+    "Commands",
+    "WorkspaceOptions",
+    "limited",
+    "show",
+    "show_json",
+    "takes_workspace",
+]
 
 _EMULATOR_KEY = "CIRQ_AZURE_SESSIONS_EMULATOR_KEY"
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class Commands(click.Group):
@@ -48,6 +58,18 @@ def show(*renderables: RenderableType) -> None:
 def show_json(value: Any) -> None:
     """Prints a value for other programs to read."""
     click.echo(json.dumps(value, indent=2))
+
+
+def limited(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the option that says how many to show at most; the command gets it as `limit`."""
+    return click.option(
+        "--limit",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=20,
+        show_default=True,
+        help=help,
+    )
 
 
 @dataclass(frozen=True)
