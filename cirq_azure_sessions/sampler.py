@@ -23,7 +23,7 @@ from cirq_azure_sessions.checks import (
 from cirq_azure_sessions.clock import within
 from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
 from cirq_azure_sessions.costs.budget import Budget
-from cirq_azure_sessions.costs.estimate import Pricing
+from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import PoolClosed
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions

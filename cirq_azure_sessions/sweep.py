@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cirq_azure_sessions.costs.estimate import Pricing
+from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
     CostLimitReached,

@@ -25,7 +25,7 @@ from formats_lab import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.costs.estimate import Pricing
+from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.sweep import JobLabels, Sweep

@@ -6,7 +6,8 @@ import asyncio
 import math
 from typing import Any
 
-from cirq_azure_sessions.costs.estimate import Pricing, how_to_know
+from cirq_azure_sessions.costs.estimate import how_to_know
+from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import CostLimitReached
 from cirq_azure_sessions.model import Cost, JobRequest
 
