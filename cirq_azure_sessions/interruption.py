@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 __all__ = ["how_to_come_back"]
 
@@ -18,6 +19,8 @@ def how_to_come_back(
 ) -> str:
     """The note on the exception that ended a call early; empty if no job was submitted.
 
+    With a journal, which has the ids of all jobs, they are counted; without one they are named.
+
     Args:
         target: The target.
         running: The ids of the jobs that were not over.
@@ -25,14 +28,20 @@ def how_to_come_back(
         cancelled: Whether the service was asked to cancel those that were not over.
         journal: The file that remembers the jobs, if there is one.
     """
+    if not running and not home:
+        return ""
+    if journal is not None:
+        fate = "asked to be cancelled" if cancelled else "possibly still running"
+        return (
+            f"Jobs on {target}: {len(running)} {fate}, {len(home)} with their results at home."
+            f" Run the program again with the journal {journal} to go on where it stopped;"
+            f" `cirq-azure-sessions journal show {quote(str(journal))}` lists the jobs."
+        )
     parts = []
     if running:
         fate = "was asked to be cancelled" if cancelled else "may still be running"
         parts.append(f"Each of these jobs on {target} {fate}: {', '.join(running)}.")
     if home:
         parts.append(f"The results of these jobs had come home: {', '.join(home)}.")
-    if parts and journal is not None:
-        parts.append(f"Run the program again with the journal {journal} to go on where it stopped.")
-    elif parts:
-        parts.append("get_result(job_id) of a sampler for this target brings each result.")
+    parts.append("get_result(job_id) of a sampler for this target brings each result.")
     return " ".join(parts)

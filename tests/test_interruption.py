@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -43,14 +44,15 @@ _processes.set_forkserver_preload(
 )
 
 
-def _pace(request: JobRequest) -> JobPace:
-    """The first job of each sweep is over at once, all others run for a day."""
-    return JobPace() if request.name.endswith("-0") else JobPace(run=86400.0)
-
-
 @pytest.fixture
 def server() -> Iterator[EmulatorServer]:
-    with EmulatorServer(job_time=_pace, session_timeout=7 * 86400.0) as server:
+    """The first job is over at once, all others run for a day."""
+    first = iter([JobPace()])
+
+    def pace(request: JobRequest) -> JobPace:
+        return next(first, JobPace(run=86400.0))
+
+    with EmulatorServer(job_time=pace, session_timeout=7 * 86400.0) as server:
         yield server
 
 
@@ -203,8 +205,12 @@ def test_the_same_program_with_the_journal_goes_on_where_it_stopped(
 ) -> None:
     journal = tmp_path / "journal.db"
     told = _interrupt(server, _sweep, signal.SIGINT, submissions=4, journal=journal)
-    assert f"with the journal {journal}" in told.notes[0]
+    (note,) = told.notes
+    assert f"with the journal {journal}" in note
     submitted, _ = _listed(server)
+    counts = re.search(r"(\d+) possibly still running, (\d+) with their results", note)
+    assert counts is not None and sum(map(int, counts.groups())) == len(submitted)
+    assert not any(job.id in note for job in submitted), "the journal has the ids"
     server.faults.add("submit", status=400, times=None)
     server.clock.advance(86400.0)
     with AzureSessionSampler(
