@@ -209,7 +209,8 @@ def test_the_same_program_with_the_journal_goes_on_where_it_stopped(
     assert f"with the journal {journal}" in note
     submitted, _ = _listed(server)
     counts = re.search(r"(\d+) possibly still running, (\d+) with their results", note)
-    assert counts is not None and sum(map(int, counts.groups())) == len(submitted)
+    assert counts is not None
+    assert sum(map(int, counts.groups())) == len(submitted)
     assert not any(job.id in note for job in submitted), "the journal has the ids"
     server.faults.add("submit", status=400, times=None)
     server.clock.advance(86400.0)
