@@ -15,7 +15,7 @@ from cirq_azure_sessions.cli.monitor_tables import as_values, detail_table
 from cirq_azure_sessions.cli.table_style import new_table
 from cirq_azure_sessions.cli.tables import results_as_json
 from cirq_azure_sessions.errors import AzureSessionsError
-from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import JournalEntry, JournalRun, JournalSession
 
@@ -113,14 +113,10 @@ def export_lines(journal: Journal) -> Iterator[str]:
 
 def _meaning(job: JournalEntry) -> dict[str, Any]:
     """The keys and points in a job's output; none where there is no output that makes sense."""
-    results = []
-    if job.output is not None:
-        try:
-            format_ = format_for(job.target)
-            decoded = format_.decode(job.output, format_.read_layout(job.metadata))
-            results = [result.with_job(job.job) for result in decoded]
-        except AzureSessionsError as error:
-            return {"keys": [], "points": [], "message": str(error)}
+    try:
+        results = [] if job.output is None else results_of(job.job, job.output)
+    except AzureSessionsError as error:
+        return {"keys": [], "points": [], "message": str(error)}
     read = results_as_json(job.target, results)
     return {"keys": read["keys"], "points": read["points"]}
 

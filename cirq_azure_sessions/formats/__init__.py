@@ -8,11 +8,17 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import UnsupportedTarget
 from cirq_azure_sessions.formats.translation import Format
 
-__all__ = ["format_for"]
+if TYPE_CHECKING:
+    from cirq_azure_sessions.model import Job
+    from cirq_azure_sessions.result import AzureResult
+
+__all__ = ["format_for", "results_of"]
 
 # The targets that each format is for, and its class. The first row that fits counts. Classes are
 # imported when first needed: each brings its provider's own packages. Every provider without a
@@ -43,6 +49,22 @@ def format_for(target: str) -> Format:
         f"{target!r} is no target that takes circuits: check its spelling, list your workspace's "
         "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."
     )
+
+
+def results_of(job: Job, output: Any) -> Sequence[AzureResult]:
+    """The results of a job's points, from its metadata and its output alone.
+
+    Args:
+        job: The job, submitted by this package in this run or another.
+        output: What it brought.
+
+    Raises:
+        UnsupportedTarget: If the job's target is none that takes circuits.
+        ResultFormatError: If the job is not of this package, or the output makes no sense.
+    """
+    format_ = format_for(job.target)
+    results = format_.decode(output, format_.read_layout(job.metadata))
+    return [result.with_job(job) for result in results]
 
 
 @functools.cache

@@ -98,15 +98,13 @@ class PooledJob(PooledItem[Job]):
             ResultFormatError: If the job was not submitted by this package.
         """
         # Imported here so that looking at sessions does not load what translates circuits.
-        from cirq_azure_sessions.formats import format_for
+        from cirq_azure_sessions.formats import results_of
 
         try:
             output = self._pool.loop.run(within(self._pool.clock, timeout, self._bring_home()))
         except TimeoutError:
             raise not_over(self.id, timeout or 0.0) from None
-        form = format_for(self.target)
-        results = form.decode(output, form.read_layout(self._item.metadata))
-        return [result.with_job(self._item) for result in results]
+        return results_of(self._item, output)
 
     def result(self, timeout: float | None = None) -> AzureResult:
         """The result of a job of one point.
