@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from cirq_azure_sessions.errors import PoolClosed
@@ -21,35 +22,83 @@ _CLEAN_UP_SECONDS = 10.0
 class Call(Generic[T]):
     """A coroutine that runs on the loop, as its caller on another thread sees it.
 
-    Attributes:
-        future: Its result, once there is one. Cancelling it cancels the coroutine.
+    A signal may strike its caller at any instant, and Python's own futures and events are then
+    left locked: their locks are taken in Python code. Here all is done on the loop's thread, where
+    no signal strikes, and each caller waits on a lock that nobody else needs.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
-        self._cleaned_up = threading.Event()
-        self.future: concurrent.futures.Future[T] = asyncio.run_coroutine_threadsafe(
-            self._run(work), loop
-        )
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+        tell: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._tell = tell
+        # State: the task, whether it was cancelled, and whether it is over; written on the loop
+        # alone. And a lock for each caller that waits, which the loop releases.
+        self._task: asyncio.Task[T] | None = None
+        self._is_cancelled = False
+        self._is_over = False
+        self._waiters: list[threading.Lock] = []
+        loop.call_soon_threadsafe(self._begin, work)
 
-    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await work
-        finally:
-            self._cleaned_up.set()
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the coroutine was cancelled before its end."""
+        return self._is_cancelled
 
     def cancel(self) -> None:
         """Cancels the coroutine and gives it time to clean up."""
-        self.future.cancel()
-        self._cleaned_up.wait(_CLEAN_UP_SECONDS)
+        # Where the loop has ended, so has the task.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
+        self.wait(_CLEAN_UP_SECONDS)
+
+    def wait(self, timeout: float = -1) -> bool:
+        """Whether the coroutine is over within so many seconds; -1 for however long it takes."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        # The loop notes the end first and then looks for those who wait.
+        return self._is_over or waiter.acquire(timeout=timeout)
 
     def result(self) -> T:
-        """Waits for the result; whatever interrupts the wait cancels the coroutine."""
+        """Waits for the result; whatever interrupts the wait cancels the coroutine.
+
+        Raises:
+            CancelledError: That of `concurrent.futures`, if the call was cancelled meanwhile.
+        """
         try:
-            return self.future.result()
+            self.wait()
         except BaseException:
-            if not self._cleaned_up.is_set():
-                self.cancel()
+            self.cancel()
             raise
+        assert self._task is not None, "it is over"
+        if self._task.cancelled():
+            raise concurrent.futures.CancelledError
+        return self._task.result()
+
+    # On the loop's thread
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._end)
+
+    def _cancel(self) -> None:
+        assert self._task is not None, "begun before it is cancelled"
+        self._is_cancelled = self._task.cancel() or self._is_cancelled
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._is_cancelled = True
+        else:
+            # An error that nobody asks for is not asyncio's to complain of.
+            task.exception()
+        self._is_over = True
+        for waiter in self._waiters:
+            waiter.release()
+        self._tell()
 
 
 class LoopThread:
@@ -65,12 +114,19 @@ class LoopThread:
         # Tasks that the loop would otherwise only refer to weakly; touched on the loop alone.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
-        """Starts a coroutine on the loop; the caller may wait for it or not."""
+    def start(
+        self, work: Coroutine[Any, Any, T], tell: Callable[[], object] = lambda: None
+    ) -> Call[T]:
+        """Starts a coroutine on the loop; the caller may wait for it or not.
+
+        Args:
+            work: The coroutine.
+            tell: Called on the loop's thread once the coroutine is over.
+        """
         # A call that is given to the loop before it is told to stop is cancelled, not lost.
         with self._lock:
             loop, _ = self._serving or self._serve()
-            return Call(loop, work)
+            return Call(loop, work, tell)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -201,15 +201,19 @@ class AzureSessionSampler(cirq.Sampler):
         results = SweepResults([None] * len(sweep))
         batch = sweep.batch()
         with self._calls.one(batch):
-            call = self._pool.loop.start(self._collect(sweep, batch, results))
+            # duet cancels what it waits for, and calls are to be cancelled in order.
+            is_over = AwaitableFuture[None]()
+            call = self._pool.loop.start(
+                self._collect(sweep, batch, results), lambda: is_over.try_set_result(None)
+            )
             try:
-                await _settled(call.future)
+                await is_over
             except BaseException:
                 # What interrupts one call of several is about to interrupt them all.
                 self._calls.submit_no_more(batch)
                 call.cancel()
                 raise
-            timed_out = call.future.result()
+            timed_out = call.result()
             is_cut_short = timed_out or sweep.is_over_budget
             if sweep.failures and (is_cut_short or self._on_error == "raise"):
                 raise _error_of(sweep, batch, results, timed_out=timed_out)
@@ -391,13 +395,6 @@ class AzureSessionSampler(cirq.Sampler):
             sweep.time_out(results, batch.running, self._timeout or 0.0)
             return True
         return False
-
-
-def _settled(future: Future[Any]) -> AwaitableFuture[None]:
-    """For duet to wait on. It cancels what it waits for, and calls are to be cancelled in order."""
-    settled = AwaitableFuture[None]()
-    future.add_done_callback(lambda done: settled.try_set_result(None))
-    return settled
 
 
 async def _next(deliveries: AsyncGenerator[Delivery, None]) -> Delivery | None:

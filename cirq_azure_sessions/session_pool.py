@@ -319,7 +319,7 @@ class SessionPool:
     def close_at_exit(self) -> None:
         """Closes the sessions because the interpreter ends; waits for no job."""
         with suppress(Exception):
-            self._begin_to_close(drain=False, cancel=False).future.result(_EXIT_SECONDS)
+            self._begin_to_close(drain=False, cancel=False).wait(_EXIT_SECONDS)
 
     def disown(self) -> None:
         """Starts afresh in the child of a fork: the sessions belong to the parent."""
@@ -468,7 +468,7 @@ class SessionPool:
 
     def _begin_to_close(self, *, drain: bool, cancel: bool) -> Call[None]:
         with self._lock:
-            if self._closing is None or self._closing.future.cancelled():
+            if self._closing is None or self._closing.is_cancelled:
                 self._table.close()
                 self._closing = self._loop.start(self._close_all(drain=drain, cancel=cancel))
             return self._closing

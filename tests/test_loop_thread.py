@@ -1,7 +1,10 @@
 """The doors into the pool's event loop."""
 
 import asyncio
+import itertools
+import sys
 import threading
+from types import FrameType
 
 import pytest
 
@@ -73,7 +76,8 @@ def test_what_still_runs_is_cancelled_when_the_loop_stops(loop: LoopThread):
     call = loop.start(work())
     started.wait()
     loop.stop()
-    assert call.future.cancelled()
+    assert call.wait(10)
+    assert call.is_cancelled
 
 
 def test_who_waits_when_the_loop_stops_learns_that_the_pool_is_closed(loop: LoopThread):
@@ -106,7 +110,47 @@ def test_a_signal_that_strikes_while_the_thread_is_started_leaves_nothing_half_d
         if thread.name == "test-loop":
             thread.join(10)
     assert _threads() == []
-    assert loop.start(_answer()).future.result(timeout=10) == 42
+    assert loop.run(_answer()) == 42
+
+
+class _Signal:
+    """Strikes this thread at one step of what it does, counted in the interpreter's own steps."""
+
+    def __init__(self, step: int) -> None:
+        self.steps_left = step
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> "_Signal":
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self.steps_left -= 1
+            if self.steps_left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("door", ["cancel", "result"])
+def test_a_signal_that_strikes_anywhere_in_a_call_does_not_hold_up_the_loop(
+    loop: LoopThread, door: str
+):
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    for step in itertools.count(1):
+        call = loop.start(forever() if door == "cancel" else _answer())
+        signal = _Signal(step)
+        before = sys.gettrace()
+        sys.settrace(signal)
+        try:
+            getattr(call, door)()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        call.cancel()
+        assert loop.run(_answer()) == 42
+        if signal.steps_left > 0:
+            break
+    assert step > 10
 
 
 def test_waiting_for_the_loop_on_the_loop_is_refused(loop: LoopThread):
