@@ -2,9 +2,9 @@
 
 workspace      the verbs
 state          what the workspace holds: sessions and jobs
-timeline       when what happens: idle timeouts, paces, queues
+schedule       when what happens: idle timeouts, paces, queues
 target_queue   which jobs of a target have a slot, and which wait for one
-live_timeline  the timeline as the clock moves
+live_schedule  the schedule as the clock moves
 samplers       the samplers behind `local.*` targets
 """
 

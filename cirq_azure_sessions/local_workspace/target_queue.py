@@ -10,7 +10,7 @@ __all__ = ["TargetQueue"]
 class TargetQueue:
     """Which jobs of a target have a slot, and which wait for one: first come, first served.
 
-    Not thread-safe: the lock of the timeline guards it.
+    Not thread-safe: the lock of the schedule guards it.
 
     Args:
         slots: How many jobs have a slot at once.

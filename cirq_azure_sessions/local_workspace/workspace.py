@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.lane import Lane
-from cirq_azure_sessions.local_workspace.live_timeline import REAL_TIME, LiveTimeline
+from cirq_azure_sessions.local_workspace.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.local_workspace.samplers import (
     BUILT_IN_TARGETS,
     Machine,
@@ -23,6 +23,7 @@ from cirq_azure_sessions.local_workspace.samplers import (
     check_installed,
     local_machines,
 )
+from cirq_azure_sessions.local_workspace.schedule import Schedule
 from cirq_azure_sessions.local_workspace.state import (
     JobDetails,
     JobPace,
@@ -31,7 +32,6 @@ from cirq_azure_sessions.local_workspace.state import (
     ProgramError,
     SessionRecord,
 )
-from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import (
     Cost,
     Job,
@@ -126,10 +126,10 @@ class LocalWorkspace:
         for target, backend in (backends or {}).items():
             self._machines[target] = partial(lane.submit, backend)
         # State: every session and job in time; and the jobs whose output was fetched, oldest first.
-        self._timeline = Timeline(session_timeout, timeout_notice, max_history, slots)
+        self._schedule = Schedule(session_timeout, timeout_notice, max_history, slots)
         self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
         # Guards both: only looking up an id is done outside of `deciding`.
-        self._live = LiveTimeline(self._timeline, clock or SystemClock())
+        self._live = LiveSchedule(self._schedule, clock or SystemClock())
 
     # Sessions.
 
@@ -156,7 +156,7 @@ class LocalWorkspace:
     async def open_session(self, request: SessionRequest) -> Session:
         self._machine(request.target)
         with self._live.deciding() as now:
-            return self._timeline.open_session(request, now).describe(self._live.epoch, now)
+            return self._schedule.open_session(request, now).describe(self._live.epoch, now)
 
     async def get_session(self, session_id: str) -> Session:
         await self.settle(session_id)
@@ -178,7 +178,7 @@ class LocalWorkspace:
         """Ends a session, and cancels its jobs, as the service does where something went wrong."""
         session = self._session(session_id)
         with self._live.deciding() as now:
-            self._timeline.break_off(session, status, now)
+            self._schedule.break_off(session, status, now)
 
     async def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
         async for session in self._newest_first(self.sessions()):
@@ -187,11 +187,11 @@ class LocalWorkspace:
 
     def sessions(self) -> Sequence[Session]:
         """All sessions in the order of their creation, as a view: slices cost what they hold."""
-        return self._live.view(self._timeline.session_order)
+        return self._live.view(self._schedule.session_order)
 
     def top_level_items(self) -> Sequence[Session | Job]:
         """All sessions and the jobs that are in none, in the order of their creation: a view."""
-        return self._live.view(self._timeline.top_level)
+        return self._live.view(self._schedule.top_level)
 
     # Jobs.
 
@@ -204,7 +204,7 @@ class LocalWorkspace:
             session = self._session(request.session_id)
             await self._live.notice_idleness(session, self._session_timeout)
         with self._live.deciding() as now:
-            known = self._timeline.jobs.get(request.id)
+            known = self._schedule.jobs.get(request.id)
             job = known or self._accept(request, now)
             answer = job.describe(self._live.epoch, now)
         if known is not None:
@@ -215,7 +215,7 @@ class LocalWorkspace:
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         job = self._job(job_id)
-        ledger = self._timeline.ledgers(job)[-1]
+        ledger = self._schedule.ledgers(job)[-1]
         if wait > 0:
             await self._live.wait_for_news(
                 ledger, lambda: job.final is not None, lambda: job.is_late, wait
@@ -255,7 +255,7 @@ class LocalWorkspace:
         Slices cost what they hold. Other than the verbs of the port it does not wait for programs
         that are due: `await settle()` first.
         """
-        ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
+        ledger = self._schedule.ledger if session_id is None else self._session(session_id).ledger
         return self._live.view(ledger.jobs)
 
     def job_details(self, job_id: str) -> JobDetails:
@@ -266,7 +266,7 @@ class LocalWorkspace:
     async def cancel_job(self, job_id: str) -> Job:
         with self._live.deciding() as now:
             job = self._job(job_id)
-            self._timeline.cancel(job, now)
+            self._schedule.cancel(job, now)
             return job.describe(self._live.epoch, now)
 
     async def update_job(
@@ -289,14 +289,14 @@ class LocalWorkspace:
     async def change_pace(self, job_id: str, pace: JobPace) -> None:
         """Gives a job that has not begun another pace, counted from now."""
         with self._live.deciding() as now:
-            self._timeline.change_pace(self._job(job_id), pace, now)
+            self._schedule.change_pace(self._job(job_id), pace, now)
 
     async def delete_job(self, job_id: str) -> None:
         """Cancels the job if it is not over, and forgets it."""
         with self._live.deciding() as now:
             job = self._job(job_id)
-            self._timeline.cancel(job, now)
-            self._timeline.remove(job)
+            self._schedule.cancel(job, now)
+            self._schedule.remove(job)
             self._fetched.pop(job_id, None)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
@@ -341,13 +341,13 @@ class LocalWorkspace:
         Args:
             session_id: The session whose jobs are meant, or None for all jobs.
         """
-        ledger = self._timeline.ledger if session_id is None else self._session(session_id).ledger
+        ledger = self._schedule.ledger if session_id is None else self._session(session_id).ledger
         await self._live.let_finish(ledger, lambda: ledger.is_late)
 
     def __repr__(self) -> str:
         with self._live.deciding() as now:
-            sessions = Counter(session.status for session in self._timeline.session_order)
-            jobs = Counter(job.status(now) for job in self._timeline.ledger.jobs)
+            sessions = Counter(session.status for session in self._schedule.session_order)
+            jobs = Counter(job.status(now) for job in self._schedule.ledger.jobs)
         return f"LocalWorkspace({_count('session', sessions)}; {_count('job', jobs)})"
 
     # Looking things up.
@@ -364,13 +364,13 @@ class LocalWorkspace:
 
     def _session(self, session_id: str) -> SessionRecord:
         try:
-            return self._timeline.sessions[session_id]
+            return self._schedule.sessions[session_id]
         except KeyError:
             raise ServiceError(f"There is no session {session_id}.", status_code=404) from None
 
     def _job(self, job_id: str) -> JobRecord:
         try:
-            return self._timeline.jobs[job_id]
+            return self._schedule.jobs[job_id]
         except KeyError:
             raise ServiceError(f"There is no job {job_id}.", status_code=404) from None
 
@@ -386,15 +386,15 @@ class LocalWorkspace:
             )
         self._check_limits(request.target)
         pace = self._pace(request) if self._pace else JobPace()
-        return self._timeline.accept(request, pace, session, now, started=REAL_TIME.monotonic())
+        return self._schedule.accept(request, pace, session, now, started=REAL_TIME.monotonic())
 
     def _check_limits(self, target: str) -> None:
         if self._max_jobs is None:
             return
         if isinstance(self._max_jobs, Mapping):
-            count, limit = self._timeline.unfinished[target], self._max_jobs.get(target, math.inf)
+            count, limit = self._schedule.unfinished[target], self._max_jobs.get(target, math.inf)
         else:
-            count, limit = len(self._timeline.ledger.unfinished), self._max_jobs
+            count, limit = len(self._schedule.ledger.unfinished), self._max_jobs
         if count >= limit:
             raise ServiceError(
                 f"{count} jobs are unfinished: wait until some of them end, then submit again.",
@@ -429,7 +429,7 @@ class LocalWorkspace:
                 outcome = Outcome.failure(error)
         with self._live.deciding() as now:
             duration = REAL_TIME.monotonic() - job.started
-            self._timeline.resolve(job, outcome, now, duration)
+            self._schedule.resolve(job, outcome, now, duration)
 
     async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:
         await self.settle()

@@ -1,4 +1,4 @@
-"""A timeline under its lock: what was decided is acted on, and those who wait are told."""
+"""A schedule under its lock: what was decided is acted on, and those who wait are told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.local_workspace.live_timeline import LiveTimeline
+from cirq_azure_sessions.local_workspace.live_schedule import LiveSchedule
+from cirq_azure_sessions.local_workspace.schedule import Schedule
 from cirq_azure_sessions.local_workspace.state import JobPace, JobRecord, Outcome
-from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import JobRequest, JobStatus
 
 GOOD = Outcome(JobStatus.SUCCEEDED, "output")
@@ -25,20 +25,20 @@ class SilentClock(ManualClock):
 
 
 class Stage:
-    """A live timeline and its clock, which moves only by hand."""
+    """A live schedule and its clock, which moves only by hand."""
 
     def __init__(self, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock(start=1000.0, auto_advance=False)
-        self.timeline = Timeline(600.0, 0.0, 100)
-        self.live = LiveTimeline(self.timeline, self.clock)
+        self.schedule = Schedule(600.0, 0.0, 100)
+        self.live = LiveSchedule(self.schedule, self.clock)
 
     def submit(self, job_id: str, queue: float, outcome: Outcome | None = GOOD) -> JobRecord:
         request = JobRequest(job_id, "target", "name", b"", "", "")
         with self.live.deciding() as now:
-            job = self.timeline.accept(request, JobPace(queue), None, now, started=0.0)
+            job = self.schedule.accept(request, JobPace(queue), None, now, started=0.0)
             job.run = Future()
             if outcome is not None:
-                self.timeline.resolve(job, outcome, now, 0.0)
+                self.schedule.resolve(job, outcome, now, 0.0)
         return job
 
 
@@ -65,7 +65,7 @@ def test_a_cancelled_job_s_program_is_cancelled(stage: Stage) -> None:
     job = stage.submit("a", queue=10, outcome=None)
     run: Future[Any] | None = job.run
     with stage.live.deciding() as now:
-        stage.timeline.cancel(job, now)
+        stage.schedule.cancel(job, now)
         assert run is not None
         assert not run.cancelled()
     assert run.cancelled()
@@ -77,7 +77,7 @@ def test_an_error_while_deciding_does_not_lose_what_was_decided() -> None:
     job = stage.submit("a", queue=10)
 
     async def story() -> None:
-        ledger = stage.timeline.ledger
+        ledger = stage.schedule.ledger
         waiting = asyncio.ensure_future(
             stage.live.wait_for_news(ledger, lambda: job.final is not None, lambda: False, 1e9)
         )
@@ -93,7 +93,7 @@ def test_an_error_while_deciding_does_not_lose_what_was_decided() -> None:
 
 def test_waiting_ends_with_the_time(stage: Stage) -> None:
     async def story() -> None:
-        ledger = stage.timeline.ledger
+        ledger = stage.schedule.ledger
         waiting = asyncio.ensure_future(
             stage.live.wait_for_news(ledger, lambda: False, lambda: False, 50)
         )
@@ -110,7 +110,7 @@ def test_waiting_ends_with_the_time(stage: Stage) -> None:
 def test_one_who_gave_up_with_his_event_loop_does_not_disturb(stage: Stage) -> None:
     job = stage.submit("a", queue=10)
     loop = asyncio.new_event_loop()
-    stage.timeline.ledger.waiters.add(loop.create_future())
+    stage.schedule.ledger.waiters.add(loop.create_future())
     loop.close()
     stage.clock.advance(10)
     with stage.live.deciding():
@@ -118,7 +118,7 @@ def test_one_who_gave_up_with_his_event_loop_does_not_disturb(stage: Stage) -> N
 
 
 def test_a_view_shows_records_as_they_are_when_it_is_looked_at(stage: Stage) -> None:
-    view = stage.live.view(stage.timeline.ledger.jobs)
+    view = stage.live.view(stage.schedule.ledger.jobs)
     assert len(view) == 0
     stage.submit("a", queue=10)
     stage.submit("b", queue=0)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cirq_azure_sessions.local_workspace.schedule import Schedule
 from cirq_azure_sessions.local_workspace.state import JobPace, JobRecord, Outcome, SessionRecord
-from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import (
     Job,
     JobFailurePolicy,
@@ -27,7 +27,7 @@ BAD = Outcome(JobStatus.FAILED, code="InvalidInputData", message="No.")
 
 
 class Story:
-    """A timeline, the time, and jobs whose programs are done at once unless they are left open."""
+    """A schedule, the time, and jobs whose programs are done at once unless they are left open."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class Story:
         history: int = 100,
         slots: int | None = None,
     ) -> None:
-        self.timeline = Timeline(timeout, notice, history, slots)
+        self.schedule = Schedule(timeout, notice, history, slots)
         self.now = 0.0
         self._ids = (f"id-{number}" for number in itertools.count())
 
     def open(self, policy: JobFailurePolicy = JobFailurePolicy.CONTINUE) -> SessionRecord:
         request = SessionRequest(next(self._ids), "target", "name", policy)
-        return self.timeline.open_session(request, self.now)
+        return self.schedule.open_session(request, self.now)
 
     def submit(
         self,
@@ -52,18 +52,18 @@ class Story:
         outcome: Outcome | None = GOOD,
     ) -> JobRecord:
         request = JobRequest(next(self._ids), "target", "name", b"", "", "")
-        job = self.timeline.accept(request, pace, session, self.now, started=0.0)
+        job = self.schedule.accept(request, pace, session, self.now, started=0.0)
         if outcome is not None:
-            self.timeline.resolve(job, outcome, self.now, 0.0)
-        self.timeline.settle(self.now)
+            self.schedule.resolve(job, outcome, self.now, 0.0)
+        self.schedule.settle(self.now)
         return job
 
     def resolve(self, job: JobRecord, outcome: Outcome = GOOD, *, duration: float = 1e6) -> None:
-        self.timeline.resolve(job, outcome, self.now, duration)
+        self.schedule.resolve(job, outcome, self.now, duration)
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
-        self.timeline.settle(self.now)
+        self.schedule.settle(self.now)
 
     def status(self, job: JobRecord) -> JobStatus:
         return job.status(self.now)
@@ -171,7 +171,7 @@ class TestTheTimesOfAJob:
         running = story.submit(pace=JobPace(run=10))
         story.advance(5)
         for job in (waiting, running):
-            story.timeline.cancel(job, story.now)
+            story.schedule.cancel(job, story.now)
         story.advance(5)
         assert (story.describe(waiting).begin_time, story.describe(waiting).end_time) == (None, 5)
         assert (story.describe(running).begin_time, story.describe(running).end_time) == (0, 5)
@@ -279,7 +279,7 @@ class TestATargetWithSlots:
         story = Story(slots=1)
         first, second, third = (story.submit(pace=JobPace(run=60)) for _ in range(3))
         story.advance(5)
-        story.timeline.cancel(first, story.now)
+        story.schedule.cancel(first, story.now)
         assert story.status(second) is JobStatus.EXECUTING
         story.advance(60)
         assert story.status(third) is JobStatus.EXECUTING
@@ -288,7 +288,7 @@ class TestATargetWithSlots:
     def test_passes_over_a_job_that_was_cancelled_while_it_waited(self) -> None:
         story = Story(slots=1)
         first, second, third = (story.submit(pace=JobPace(run=60)) for _ in range(3))
-        story.timeline.cancel(second, story.now)
+        story.schedule.cancel(second, story.now)
         story.advance(60)
         assert story.status(first) is JobStatus.SUCCEEDED
         assert story.status(third) is JobStatus.EXECUTING
@@ -299,7 +299,7 @@ class TestATargetWithSlots:
         for _ in range(3):
             story.submit(session, JobPace(run=math.inf))
         other = story.submit(pace=JobPace(run=60))
-        story.timeline.break_off(session, SessionStatus.FAILED, story.now)
+        story.schedule.break_off(session, SessionStatus.FAILED, story.now)
         assert story.status(other) is JobStatus.EXECUTING
 
     def test_keeps_the_slot_of_a_job_whose_program_is_slower_than_its_pace(self) -> None:
@@ -318,7 +318,7 @@ class TestATargetWithSlots:
         held = story.submit(pace=JobPace(queue=math.inf))
         other = story.submit(pace=JobPace(run=60))
         assert story.status(other) is JobStatus.EXECUTING
-        story.timeline.change_pace(held, JobPace(run=60), story.now)
+        story.schedule.change_pace(held, JobPace(run=60), story.now)
         assert story.status(held) is JobStatus.WAITING
         story.advance(60)
         assert story.status(held) is JobStatus.EXECUTING
@@ -345,7 +345,7 @@ class TestATargetWithSlots:
             elif verb == "advance":
                 story.advance(number)
             elif jobs:
-                story.timeline.cancel(jobs[int(number) % len(jobs)], story.now)
+                story.schedule.cancel(jobs[int(number) % len(jobs)], story.now)
             unfinished = [job for job in jobs if job.final is None]
             served = [job for job in unfinished if job.begins < math.inf]
             assert len(served) <= slots
@@ -357,17 +357,17 @@ class TestFromOutside:
         story = Story()
         session = story.open()
         job = story.submit(session, JobPace(queue=10))
-        story.timeline.break_off(session, SessionStatus.FAILED, story.now)
+        story.schedule.break_off(session, SessionStatus.FAILED, story.now)
         assert session.status is SessionStatus.FAILED
         assert story.status(job) is JobStatus.CANCELLED
-        story.timeline.break_off(session, SessionStatus.TIMED_OUT, story.now)
+        story.schedule.break_off(session, SessionStatus.TIMED_OUT, story.now)
         assert session.status is SessionStatus.FAILED
 
     def test_a_job_that_waits_is_given_another_pace(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=math.inf))
         story.advance(100)
-        story.timeline.change_pace(job, JobPace(queue=5), story.now)
+        story.schedule.change_pace(job, JobPace(queue=5), story.now)
         story.advance(4)
         assert story.status(job) is JobStatus.WAITING
         story.advance(1)
@@ -376,29 +376,29 @@ class TestFromOutside:
     def test_an_old_appointment_does_not_end_a_job_early(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=10), outcome=None)
-        story.timeline.change_pace(job, JobPace(queue=50), story.now)
+        story.schedule.change_pace(job, JobPace(queue=50), story.now)
         story.advance(20)
         assert story.status(job) is JobStatus.WAITING
         story.advance(40)
         assert story.status(job) is JobStatus.EXECUTING
-        assert story.timeline.ledger.overdue == 1
+        assert story.schedule.ledger.overdue == 1
         story.resolve(job)
         assert story.status(job) is JobStatus.SUCCEEDED
-        assert story.timeline.ledger.overdue == 0
+        assert story.schedule.ledger.overdue == 0
 
     def test_an_earlier_end_is_counted_once(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=50), outcome=None)
-        story.timeline.change_pace(job, JobPace(queue=10), story.now)
+        story.schedule.change_pace(job, JobPace(queue=10), story.now)
         story.advance(100)
-        assert story.timeline.ledger.overdue == 1
-        story.timeline.cancel(job, story.now)
-        assert story.timeline.ledger.overdue == 0
+        assert story.schedule.ledger.overdue == 1
+        story.schedule.cancel(job, story.now)
+        assert story.schedule.ledger.overdue == 0
 
     def test_what_a_program_brings_after_its_job_was_cancelled_is_dropped(self) -> None:
         story = Story()
         job = story.submit(outcome=None)
-        story.timeline.cancel(job, story.now)
+        story.schedule.cancel(job, story.now)
         story.resolve(job)
         assert story.status(job) is JobStatus.CANCELLED
         assert job.outcome is None
@@ -410,7 +410,7 @@ class TestWhatIsRemembered:
         session = story.open()
         hanging = story.submit(session, JobPace(run=math.inf))
         jobs = [story.submit(session) for _ in range(10)]
-        assert list(story.timeline.jobs.values()) == [hanging, *jobs[-3:]]
+        assert list(story.schedule.jobs.values()) == [hanging, *jobs[-3:]]
         assert session.ledger.jobs == [hanging, *jobs[-3:]]
 
     def test_is_bounded_for_sessions_that_are_over_and_their_jobs(self) -> None:
@@ -422,9 +422,9 @@ class TestWhatIsRemembered:
             story.submit(sessions[-1])
             sessions[-1].close(story.now)
         kept = [still_open, *sessions[-2:]]
-        assert list(story.timeline.sessions.values()) == kept
-        assert story.timeline.session_order == story.timeline.top_level == kept
-        assert [job.session for job in story.timeline.ledger.jobs] == sessions[-2:]
+        assert list(story.schedule.sessions.values()) == kept
+        assert story.schedule.session_order == story.schedule.top_level == kept
+        assert [job.session for job in story.schedule.ledger.jobs] == sessions[-2:]
 
     def test_has_nothing_of_jobs_that_hung_until_they_were_cancelled(self) -> None:
         story = Story(history=1, slots=1)
@@ -434,9 +434,9 @@ class TestWhatIsRemembered:
             payloads.append(weakref.ref(payload))
             request = JobRequest(f"hung-{number}", "target", "name", payload, "", "")
             pace = JobPace(run=math.inf)
-            job = story.timeline.accept(request, pace, None, story.now, started=0.0)
-            story.timeline.cancel(job, story.now)
-        story.timeline.just_ended.clear()
+            job = story.schedule.accept(request, pace, None, story.now, started=0.0)
+            story.schedule.cancel(job, story.now)
+        story.schedule.just_ended.clear()
         del payload, request, job
         gc.collect()
         assert [payload() is None for payload in payloads] == [True, True, False]
@@ -444,22 +444,22 @@ class TestWhatIsRemembered:
     def test_does_not_lose_a_new_job_under_the_id_of_a_removed_one(self) -> None:
         story = Story(history=1)
         first = story.submit()
-        story.timeline.remove(first)
-        second = story.timeline.accept(first.request, JobPace(), None, story.now, started=0.0)
+        story.schedule.remove(first)
+        second = story.schedule.accept(first.request, JobPace(), None, story.now, started=0.0)
         story.submit()
-        assert story.timeline.jobs[first.request.id] is second
+        assert story.schedule.jobs[first.request.id] is second
 
     def test_counts_unfinished_jobs_by_target(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=10))
-        assert story.timeline.unfinished["target"] == 1
-        story.timeline.cancel(job, story.now)
-        assert story.timeline.unfinished["target"] == 0
+        assert story.schedule.unfinished["target"] == 1
+        story.schedule.cancel(job, story.now)
+        assert story.schedule.unfinished["target"] == 0
 
     def test_lists_sessions_and_lone_jobs_in_the_order_of_their_creation(self) -> None:
         story = Story()
         first, lone, second = story.open(), story.submit(), story.open()
         story.submit(first)
-        assert story.timeline.top_level == [first, lone, second]
-        story.timeline.remove(lone)
-        assert story.timeline.top_level == [first, second]
+        assert story.schedule.top_level == [first, lone, second]
+        story.schedule.remove(lone)
+        assert story.schedule.top_level == [first, second]

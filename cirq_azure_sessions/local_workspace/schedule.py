@@ -1,6 +1,6 @@
 """What has happened to sessions and jobs, and what is due to happen to them.
 
-A `Timeline` knows no clock, thread or lock: it is told the time, and lets everything happen that is
+A `Schedule` knows no clock, thread or lock: it is told the time, and lets everything happen that is
 due by then, in the order of time. Each call costs at most the logarithm of what there is.
 """
 
@@ -24,10 +24,10 @@ from cirq_azure_sessions.local_workspace.state import (
 from cirq_azure_sessions.local_workspace.target_queue import TargetQueue
 from cirq_azure_sessions.model import JobRequest, JobStatus, SessionRequest, SessionStatus
 
-__all__ = ["Timeline"]
+__all__ = ["Schedule"]
 
 
-class Timeline:
+class Schedule:
     """Every session and job of a workspace, in time.
 
     Not thread-safe: its owner's lock guards it. All times are seconds of one monotonic clock; call

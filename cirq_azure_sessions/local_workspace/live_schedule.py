@@ -1,4 +1,4 @@
-"""A timeline that keeps up with a clock, is shared by threads, and can be waited on."""
+"""A schedule that keeps up with a clock, is shared by threads, and can be waited on."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar, overload
 
 from cirq_azure_sessions.clock import Clock, SystemClock, within
+from cirq_azure_sessions.local_workspace.schedule import Schedule
 from cirq_azure_sessions.local_workspace.state import JobRecord, Ledger, SessionRecord
-from cirq_azure_sessions.local_workspace.timeline import Timeline
 from cirq_azure_sessions.model import JobStatus
 
-__all__ = ["REAL_TIME", "LiveTimeline"]
+__all__ = ["REAL_TIME", "LiveSchedule"]
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
-# Programs run in real time, whatever the timeline's clock.
+# Programs run in real time, whatever the schedule's clock.
 REAL_TIME = SystemClock()
 
 # A program that takes less than this many real seconds is as good as instant.
 _MOMENT = 1.0
 
 
-class LiveTimeline:
-    """Lets happen on a timeline what is due by a clock, whenever somebody looks.
+class LiveSchedule:
+    """Lets happen on a schedule what is due by a clock, whenever somebody looks.
 
     May be used from several threads and event loops.
 
     Args:
-        timeline: What happens.
+        schedule: What happens.
         clock: When.
 
     Attributes:
         epoch: The time of day at which the clock's ages begin: dates follow from ages, so that a
-            look at the timeline is one look at the clock.
+            look at the schedule is one look at the clock.
     """
 
-    def __init__(self, timeline: Timeline, clock: Clock) -> None:
-        # State: the timeline with its records, and the futures in them of those who wait.
-        self._timeline = timeline
+    def __init__(self, schedule: Schedule, clock: Clock) -> None:
+        # State: the schedule with its records, and the futures in them of those who wait.
+        self._schedule = schedule
         # Guards it. Never held while a program is cancelled or somebody is woken.
         self._lock = threading.Lock()
         self._clock = clock
@@ -51,7 +51,7 @@ class LiveTimeline:
 
     @contextmanager
     def deciding(self) -> Iterator[float]:
-        """The critical section, in which the timeline is up to date and may be changed.
+        """The critical section, in which the schedule is up to date and may be changed.
 
         Yields the clock's time. On leaving, whatever happened has its effects: programs of
         cancelled jobs are cancelled, and those who wait for news are woken.
@@ -62,12 +62,12 @@ class LiveTimeline:
             with self._lock:
                 now = self._clock.monotonic()
                 try:
-                    self._timeline.settle(now)
+                    self._schedule.settle(now)
                     yield now
                 finally:
-                    ended, self._timeline.just_ended = self._timeline.just_ended, []
+                    ended, self._schedule.just_ended = self._schedule.just_ended, []
                     for job in ended:
-                        waiters.update(*(each.waiters for each in self._timeline.ledgers(job)))
+                        waiters.update(*(each.waiters for each in self._schedule.ledgers(job)))
         finally:
             for job in ended:
                 _let_go(job)
@@ -119,7 +119,7 @@ class LiveTimeline:
                 if has_news() or now >= deadline:
                     return
                 # Whatever is due next may be the end of a job.
-                pause = min(deadline, self._timeline.next_due) - now
+                pause = min(deadline, self._schedule.next_due) - now
             await self._wait(ledger, has_news, self._clock, pause)
 
     async def _wait(
@@ -155,8 +155,8 @@ class _Record(Protocol[V_co]):
 class _View(Sequence[V]):
     """A list of records as the values that describe them, made as they are looked at."""
 
-    def __init__(self, timeline: LiveTimeline, records: Sequence[_Record[V]]) -> None:
-        self._timeline = timeline
+    def __init__(self, schedule: LiveSchedule, records: Sequence[_Record[V]]) -> None:
+        self._schedule = schedule
         self._records = records
 
     def __len__(self) -> int:
@@ -167,8 +167,8 @@ class _View(Sequence[V]):
     @overload
     def __getitem__(self, index: slice) -> list[V]: ...
     def __getitem__(self, index: int | slice) -> V | list[V]:
-        epoch = self._timeline.epoch
-        with self._timeline.deciding() as now:
+        epoch = self._schedule.epoch
+        with self._schedule.deciding() as now:
             if isinstance(index, slice):
                 return [record.describe(epoch, now) for record in self._records[index]]
             return self._records[index].describe(epoch, now)
