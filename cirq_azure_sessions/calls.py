@@ -12,7 +12,8 @@ from duet.impl import Interrupt
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.events import SweepEvent
 from cirq_azure_sessions.interruption import how_to_come_back
-from cirq_azure_sessions.jobs import JobBatch, JobRunner, submit_no_more
+from cirq_azure_sessions.job_batch import JobBatch
+from cirq_azure_sessions.jobs import JobRunner
 from cirq_azure_sessions.progress import SweepProgress
 from cirq_azure_sessions.session_pool import SessionPool
 
@@ -111,7 +112,7 @@ class Calls:
         """The call is being interrupted: nothing more is submitted, of it or of those with it."""
         together = _together.get()
         for each in together.batches if together else [batch]:
-            submit_no_more(each)
+            each.submit_no_more()
 
     def _new_progress(self) -> AbstractContextManager[SweepProgress | None]:
         return SweepProgress(self._target) if self._shows_progress else nullcontext()

@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.costs.budget import Budget
@@ -31,17 +30,17 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
+from cirq_azure_sessions.job_batch import Delivery, JobBatch
 from cirq_azure_sessions.job_errors import check_succeeded, out_of_reach
 from cirq_azure_sessions.job_record import JobRecord, find_job
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.entry import Place
 from cirq_azure_sessions.limiter import AdaptiveLimit
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
-from cirq_azure_sessions.patience import PATIENCE, backoff, insist
+from cirq_azure_sessions.patience import backoff, insist
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.workspace import WorkspacePort
 
-__all__ = ["Delivery", "JobBatch", "JobRunner", "submit_no_more"]
+__all__ = ["JobRunner"]
 
 # So many sessions in a row may end before taking a job; after that something else is wrong.
 _MOST_SESSIONS = 5
@@ -49,95 +48,6 @@ _MOST_SESSIONS = 5
 # seconds while the service has not taken any job, for as long as `PATIENCE` once it has.
 _MOST_FIRST_SUBMISSIONS = 4
 _MOST_SUBMISSIONS = 18
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one job: its output, or the error that stands for it.
-
-    Attributes:
-        index: The job's place in its batch.
-        record: The job and its output.
-        error: Why there is no output.
-    """
-
-    index: int
-    record: JobRecord = field(repr=False)
-    error: Exception | None = None
-
-
-class Follower(Protocol):
-    """Who wants to know how the jobs of a batch are. Called on the pool's event loop."""
-
-    def look(self, job: Job) -> None:
-        """The service has described the job so: on accepting it, or later."""
-
-    def end(self, job_id: str, *, failed: bool) -> None:
-        """The job's output is here, or there will be none; the service may never have had it."""
-
-
-@dataclass(slots=True)
-class JobBatch:
-    """The jobs of one call, and how far they are.
-
-    Attributes:
-        requests: The jobs, made when their turn comes.
-        size: How many they are.
-        id: Names the call in events.
-        accepted: How many jobs the service has accepted.
-        running: The id of each job that is not over and that the service has, or may have since
-            its answer is still to come, by its index.
-        home: The ids of the jobs that brought an output.
-        places: Their places in the journal, if there is one.
-        workers: Each takes one job after the other.
-        opening: Opens the session while the first input is stored.
-        storing: Held while an input is stored, by not more jobs at once than may be in flight; else
-            the session and the first submission would come after all inputs stored ahead.
-        stopped_by: The error after which nothing more of the batch is submitted.
-        follower: Who wants to know how the jobs are, if anybody does.
-        usage: Works out what the jobs consume of the workspace's quotas; None where that is
-            nothing, or where they are not to be held against quotas.
-    """
-
-    requests: Iterable[JobRequest]
-    size: int
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    accepted: int = 0
-    running: dict[int, str] = field(default_factory=dict)
-    home: list[str] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
-    workers: list[asyncio.Task[None]] = field(default_factory=list)
-    opening: asyncio.Task[None] | None = None
-    storing: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
-    stopped_by: Exception | None = None
-    follower: Follower | None = None
-    usage: Callable[[], Mapping[str, float]] | None = None
-
-    @contextmanager
-    def in_flight(self, index: int, job_id: str) -> Iterator[None]:
-        """Counts the job as running; also afterwards, if whoever waited for it was cancelled."""
-        self.running[index] = job_id
-        try:
-            yield
-        except Exception:
-            self.running.pop(index, None)
-            raise
-        self.running.pop(index, None)
-
-    def tell_end(self, job_id: str, *, failed: bool) -> None:
-        """Tells whoever follows the jobs that one is over."""
-        if self.follower is not None:
-            self.follower.end(job_id, failed=failed)
-
-    @property
-    def patience(self) -> float:
-        """For how long to go on where the service does not answer: once it did, it will again."""
-        return PATIENCE if self.accepted else 0.0
-
-    @property
-    def never_started(self) -> bool:
-        """Whether an error that concerns every job came before any was accepted or home."""
-        return self.stopped_by is not None and not self.accepted and not self.home
 
 
 @dataclass(slots=True)
@@ -234,13 +144,13 @@ class JobRunner:
             # A worker that could not even make its job ends the batch with its error.
             await asyncio.gather(*batch.workers)
         finally:
-            await _end(batch)
+            await batch.end()
 
     def stop(self, batch: JobBatch) -> None:
         """The call was interrupted, wherever it was: nothing more is submitted or waited for."""
-        submit_no_more(batch)
+        batch.submit_no_more()
         with suppress(PoolClosed):
-            self._pool.loop.run(_end(batch))
+            self._pool.loop.run(batch.end())
 
     def give_back(self, batch: JobBatch) -> None:
         """The call did not end well: the next same call is handed the same jobs."""
@@ -439,19 +349,6 @@ class JobRunner:
                 consumed=tuple(cost.consumed.items()) if cost is not None else (),
             )
         )
-
-
-async def _end(batch: JobBatch) -> None:
-    tasks = [*batch.workers, batch.opening] if batch.opening is not None else batch.workers
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def submit_no_more(batch: JobBatch) -> None:
-    """Keeps a call that is about to be cancelled from taking the places of those that were."""
-    if batch.stopped_by is None:
-        batch.stopped_by = AzureSessionsError("The call was interrupted: run it again.")
 
 
 _CONCERNING_ALL = (

@@ -27,7 +27,8 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import PoolClosed
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
-from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner
+from cirq_azure_sessions.job_batch import Delivery, JobBatch
+from cirq_azure_sessions.jobs import JobRunner
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.result import AzureResult
 from cirq_azure_sessions.session_pool import SessionPool

@@ -20,9 +20,9 @@ from cirq_azure_sessions.errors import (
     SweepTimeout,
 )
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.job_batch import Delivery, JobBatch
 from cirq_azure_sessions.job_errors import not_over
 from cirq_azure_sessions.job_record import JobRecord
-from cirq_azure_sessions.jobs import Delivery, JobBatch
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.result import AzureResult
 

@@ -62,14 +62,15 @@ ARROWS: dict[str, set[str]] = {
     | {"loop_thread", "pictures", "pooled", "session_keeper", "session_table", "shutdown"}
     | {"wanted", "workspace_router"},
     "job_record": PORT | {"journal"},
+    "job_batch": VALUES | {"job_record", "journal", "patience"},
     "jobs": PORT
-    | {"costs", "events", "generation", "job_errors", "job_record", "journal", "limiter"}
-    | {"patience", "session_pool", "shutdown"},
-    "sweep": VALUES | {"costs", "formats", "job_errors", "job_record", "jobs", "result"},
+    | {"costs", "events", "generation", "job_batch", "job_errors", "job_record", "journal"}
+    | {"limiter", "patience", "session_pool", "shutdown"},
+    "sweep": VALUES | {"costs", "formats", "job_batch", "job_errors", "job_record", "result"},
     "progress": {"model"},
-    "calls": VALUES | {"events", "interruption", "jobs", "progress", "session_pool"},
+    "calls": VALUES | {"events", "interruption", "job_batch", "jobs", "progress", "session_pool"},
     "sampler": VALUES
-    | {"calls", "checks", "clock", "costs", "formats", "jobs", "journal", "result"}
+    | {"calls", "checks", "clock", "costs", "formats", "job_batch", "jobs", "journal", "result"}
     | {"session_pool", "sweep", "sweep_results"},
     "telemetry": {"events", "session_pool"},
     # The package's front door

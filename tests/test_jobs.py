@@ -10,7 +10,8 @@ import pytest
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.errors import JobCancelled, JobFailed, ServiceError, SessionNotAvailable
-from cirq_azure_sessions.jobs import Delivery, JobBatch, JobRunner
+from cirq_azure_sessions.job_batch import Delivery, JobBatch
+from cirq_azure_sessions.jobs import JobRunner
 from cirq_azure_sessions.local_workspace import LocalWorkspace, ProgramError
 from cirq_azure_sessions.model import Job, JobRequest
 from cirq_azure_sessions.session_pool import SessionPool

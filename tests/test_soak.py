@@ -35,9 +35,9 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.generation import Generation, PooledSession
+from cirq_azure_sessions.job_batch import JobBatch
 from cirq_azure_sessions.job_record import JobRecord
 from cirq_azure_sessions.job_watcher import JobWatcher, JobWatchers
-from cirq_azure_sessions.jobs import JobBatch
 from cirq_azure_sessions.local_workspace import ProgramError
 from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest, SessionStatus
