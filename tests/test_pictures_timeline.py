@@ -201,6 +201,13 @@ def test_the_legend_explains_only_what_there_is(pool: SessionPool) -> None:
     ]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", [3, 40, 220, 900, 5_000, 50_000, 340_000, 3_000_000])
+def test_the_axis_has_round_times_whatever_its_length(length: float) -> None:
+    bar = SessionBar("id", "ionq.simulator", NEW_YEAR, NEW_YEAR + length, "closed")
+    assert len(Timeline([bar]).plot().get_xticks()) >= 3
+
+
 def test_a_session_of_one_instant_has_an_axis_of_seconds() -> None:
     bar = SessionBar("id", "ionq.simulator", NEW_YEAR, NEW_YEAR, "closed")
     first, last = Timeline([bar]).plot().get_xlim()

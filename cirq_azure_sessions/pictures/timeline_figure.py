@@ -147,7 +147,8 @@ def _label(timeline: Timeline, ax: Axes) -> None:
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=8)
-    locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=8)
+    # Where no round interval gives 4 to 8 ticks, as in four minutes, the locator would warn.
+    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))
     ax.set_xlabel(f"{timeline.dates} (UTC)", size=8)
