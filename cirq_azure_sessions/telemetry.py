@@ -166,12 +166,13 @@ class _Recorder:
             self._cost.add(cost, {_ATTRIBUTES[name]: fields[name] for name in names})
 
     def end_all(self) -> None:
-        """Ends the spans of what is not over."""
+        """Ends the spans of what is not over, which is not counted as active from here on."""
         with self._lock:
             left = list(self._running.values())
             self._running.clear()
         for running in left:
             running.span.end()
+            self._count(running.begun, -1)
 
     def _begin(self, event: AnyEvent) -> None:
         with self._lock:
@@ -186,7 +187,10 @@ class _Recorder:
         )
         with self._lock:
             self._running[event.id] = _Running(event, span)
-        self._active[event.subject].add(1, {_ATTRIBUTES["target"]: event.target})
+        self._count(event, 1)
+
+    def _count(self, begun: AnyEvent, change: int) -> None:
+        self._active[begun.subject].add(change, {_ATTRIBUTES["target"]: begun.target})
 
     def _context_of(self, event: AnyEvent) -> Context:
         """What the span of something that begins is under."""
@@ -210,7 +214,7 @@ class _Recorder:
             running.span.set_status(Status(StatusCode.ERROR))
         running.span.set_attributes(attributes)
         running.span.end(_nanoseconds(time))
-        self._active[subject].add(-1, {_ATTRIBUTES["target"]: target})
+        self._count(running.begun, -1)
         # The time of day may be set back meanwhile.
         self._durations[subject].record(max(time - running.begun.time, 0.0), attributes)
 

@@ -231,6 +231,19 @@ def test_the_end_of_the_recording_ends_open_spans(pool: SessionPool, backend: Ba
     assert other.spans("sweep") == []
 
 
+def test_what_was_open_at_the_end_of_the_recording_is_not_active_for_ever(
+    pool: SessionPool,
+) -> None:
+    other = Backend()
+    end = other.instrument(pool)
+    pool.session(TARGET)
+    assert [point.value for point in other.metrics()["active_sessions"]] == [1]
+    end()
+    metrics = other.metrics()
+    assert [point.value for point in metrics["active_sessions"]] == [0]
+    assert "session.duration" not in metrics, "nobody knows how long it is going to be"
+
+
 def test_no_secret_is_in_an_attribute(
     pool: SessionPool, server: EmulatorServer, backend: Backend
 ) -> None:
