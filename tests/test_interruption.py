@@ -27,6 +27,7 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.events import Event
 from cirq_azure_sessions.interruption import how_to_come_back
 from cirq_azure_sessions.local_workspace import JobPace
 from cirq_azure_sessions.model import Job, JobRequest, Session
@@ -274,14 +275,17 @@ def test_the_asynchronous_form_is_cancelled_by_its_scope(on_interrupt: str) -> N
     with SessionPool(workspace, clock=clock) as pool:
         sampler = AzureSessionSampler("local.simulator", pool=pool, on_interrupt=on_interrupt)
         submitted = duet.AwaitableFuture[None]()
-        pool.subscribe(lambda event: submitted.try_set_result(None))
+
+        def note(event: Event) -> None:
+            if event.counter == "jobs_submitted":
+                submitted.try_set_result(None)
+
+        pool.subscribe(note)
 
         async def story() -> None:
             async with duet.new_scope() as scope:
                 scope.spawn(sampler.run_async, CIRCUIT, {"angle": 1.0}, 10)
                 await submitted
-                while not workspace.jobs():
-                    await duet.sleep(0.01)
                 raise _EnoughError
 
         with pytest.raises(_EnoughError):
