@@ -2,6 +2,7 @@
 
 journal          the record itself
 entry            what one job's record holds
+job_table        the rows of jobs, and of the places that requests hold
 file             the SQLite file
 group_commit     many writers, one commit
 run_lock         which run is alive

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cirq_azure_sessions import shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
@@ -35,6 +34,7 @@ from cirq_azure_sessions.journal.entry import (
 )
 from cirq_azure_sessions.journal.file import JournalFile
 from cirq_azure_sessions.journal.group_commit import GroupCommit
+from cirq_azure_sessions.journal.job_table import JobTable
 from cirq_azure_sessions.journal.run_lock import RunLock
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
 from cirq_azure_sessions.redaction import redacted_bytes
@@ -76,6 +76,7 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
         self._path = Path(path).absolute()
         self._clock: Clock = clock or SystemClock()
+        self._jobs = JobTable(self._clock)
         # State: the open file, and the run with its lock, begun by the first write. Only the thread
         # that commits touches them, so they need no lock.
         self._file: JournalFile | None = JournalFile(self._path)
@@ -104,7 +105,7 @@ class Journal:
         claimed: list[Place] = []
 
         def work(file: sqlite3.Connection) -> JournalEntry:
-            entry = self._claim(file, request)
+            entry = self._jobs.claim(file, request, self._run_id)
             claimed.append(entry.place)
             return entry
 
@@ -123,15 +124,15 @@ class Journal:
         """
 
         def work(file: sqlite3.Connection) -> JournalEntry:
-            self._update(file, entry, state=EntryState.CANCELLED, **columns_of(job))
-            return self._insert(file, request, entry.occurrence)
+            self._jobs.update(file, entry, state=EntryState.CANCELLED, **columns_of(job))
+            return self._jobs.insert(file, request, self._run_id, entry.occurrence)
 
         return await self._commits.write(work)
 
     def accepted(self, entry: JournalEntry, job: Job) -> None:
         """The service has the job. Written soon: until then, asking for the id tells the same."""
         self._commits.post(
-            lambda file: self._update(
+            lambda file: self._jobs.update(
                 file, entry, state=EntryState.ACCEPTED, session_id=job.session_id
             )
         )
@@ -145,8 +146,8 @@ class Journal:
 
         def work(file: sqlite3.Connection) -> None:
             kept = redacted_bytes(output)
-            file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, kept))
-            self._update(file, entry, state=EntryState.FINISHED, **columns_of(job))
+            self._jobs.store_output(file, entry, kept)
+            self._jobs.update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 
         with suppress(JournalError):
             await self._commits.write(work)
@@ -161,7 +162,7 @@ class Journal:
         described = columns_of(job) | {"code": type(error).__name__, "message": words}
 
         def work(file: sqlite3.Connection) -> None:
-            self._update(file, entry, state=EntryState.UNAVAILABLE, **described)
+            self._jobs.update(file, entry, state=EntryState.UNAVAILABLE, **described)
 
         self._commits.post(work)
         self.give_back([entry.place])
@@ -171,7 +172,7 @@ class Journal:
     ) -> None:
         """The job brings no result; the next same request takes its place with a new one."""
         described = {} if job is None else columns_of(job)
-        self._commits.post(lambda file: self._update(file, entry, state=state, **described))
+        self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
         self.give_back([entry.place])
 
     def give_back(self, places: Sequence[Place]) -> None:
@@ -231,8 +232,7 @@ class Journal:
             JournalError: If the file cannot be read.
         """
         with self._reading() as file:
-            for row in file.execute(f"{_SELECT_JOBS} ORDER BY number"):
-                yield JournalEntry.read(row)
+            yield from self._jobs.all(file)
 
     def latest(self, count: int) -> list[JournalEntry]:
         """The latest jobs in the order of submission, without their outputs.
@@ -241,8 +241,7 @@ class Journal:
             JournalError: If the file cannot be read.
         """
         with self._reading() as file:
-            rows = file.execute(f"{_SELECT_BARE} ORDER BY number DESC LIMIT ?", (count,)).fetchall()
-        return [JournalEntry.read(row) for row in reversed(rows)]
+            return self._jobs.latest(file, count)
 
     def runs(self) -> Iterator[JournalRun]:
         """All runs, oldest first. Those whose processes have died are over by the time of reading.
@@ -283,11 +282,8 @@ class Journal:
         Raises:
             JournalError: If the file cannot be read.
         """
-        counts = {state.value: 0 for state in EntryState}
         with self._reading() as file:
-            counts.update(
-                map(tuple, file.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
-            )
+            counts = self._jobs.counts(file)
             (counts["sessions_open"],) = file.execute(
                 "SELECT count(*) FROM sessions WHERE closed IS NULL"
             ).fetchone()
@@ -404,67 +400,6 @@ class Journal:
 
     # Within a transaction
 
-    def _claim(self, file: sqlite3.Connection, request: JobRequest) -> JournalEntry:
-        row = file.execute(_SELECT_FREE, (request.fingerprint,)).fetchone()
-        if row is None:
-            return self._insert(file, request)
-        entry = JournalEntry.read(row)
-        if entry.state.is_without_result:
-            return self._insert(file, request, entry.occurrence)
-        self._hold(file, entry)
-        return entry
-
-    def _insert(
-        self, file: sqlite3.Connection, request: JobRequest, occurrence: int | None = None
-    ) -> JournalEntry:
-        """Writes a new job down, for this place or else for the next one of its fingerprint."""
-        now = self._clock.time()
-        number, occurrence = file.execute(
-            _INSERT_JOB,
-            {
-                "id": request.id,
-                "fingerprint": request.fingerprint,
-                "occurrence": occurrence,
-                "target": request.target,
-                "name": request.name,
-                "output_format": request.output_format,
-                "input_params": json.dumps(dict(request.input_params), default=str),
-                "metadata": json.dumps(dict(request.metadata)),
-                "state": EntryState.INTENDED,
-                "now": now,
-            },
-        ).fetchone()
-        assert request.fingerprint is not None, "only such requests are journalled"
-        entry = JournalEntry(
-            number=number,
-            job_id=request.id,
-            fingerprint=request.fingerprint,
-            occurrence=occurrence,
-            target=request.target,
-            name=request.name,
-            output_format=request.output_format,
-            input_params=request.input_params,
-            metadata=request.metadata,
-            written=now,
-            changed=now,
-            is_new=True,
-        )
-        self._hold(file, entry)
-        return entry
-
-    def _hold(self, file: sqlite3.Connection, entry: JournalEntry) -> None:
-        file.execute(
-            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)",
-            (entry.fingerprint, entry.occurrence, entry.number, self._run_id),
-        )
-
-    def _update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
-        values["changed"] = self._clock.time()
-        columns = ", ".join(f"{name} = ?" for name in values)
-        file.execute(
-            f"UPDATE jobs SET {columns} WHERE number = ?", (*values.values(), entry.number)
-        )
-
     def _inherit(self, file: sqlite3.Connection, workspace: str) -> list[JournalSession]:
         rows = file.execute(
             f"{_SELECT_SESSIONS} WHERE closed IS NULL AND workspace = ? "
@@ -497,29 +432,4 @@ def open_journal(
 # Connections of parent processes, kept so that they are never closed in a child.
 _parents_files: list[JournalFile | None] = []
 
-_JOB = """
-    number, jobs.id AS job_id, jobs.fingerprint, jobs.occurrence, target, name, session_id,
-    output_format, input_params, metadata, state, status, code, message, cost,
-    creation_time, begin_time, end_time, written, changed
-"""
-_SELECT_BARE = f"SELECT {_JOB} FROM jobs"
-_SELECT_JOBS = f"""
-    SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
-"""
-# The primary key finds the place as well, but by way of all that are taken.
-_SELECT_FREE = f"""
-    {_SELECT_JOBS} WHERE number = (
-        SELECT job FROM places INDEXED BY places_of_run
-        WHERE run IS NULL AND fingerprint = ? ORDER BY occurrence LIMIT 1
-    )
-"""
-_INSERT_JOB = """
-    INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, input_params,
-        metadata, state, written, changed)
-    VALUES (:id, :fingerprint,
-        coalesce(:occurrence,
-            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :fingerprint), 1),
-        :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
-    RETURNING number, occurrence
-"""
 _SELECT_SESSIONS = "SELECT id, target, name, opened, closed, workspace, run FROM sessions"
