@@ -141,7 +141,12 @@ def test_simulators_are_free_and_say_so(target: str) -> None:
 
 
 def test_an_estimate_reads_as_a_sentence() -> None:
-    assert str(estimate_cost(ARIA, RABI, 500, SWEEP)) == (
+    estimate = estimate_cost(ARIA, RABI, 500, SWEEP)
+    amount, jobs = estimate.amount, len(estimate.jobs)
+    assert repr(estimate) == (
+        f"CostEstimate(target={ARIA!r}, amount={amount}, unit='USD', jobs={jobs})"
+    )
+    assert str(estimate) == (
         "585.00 USD for 6 jobs on ionq.qpu.aria-1, 6 at the minimum of 97.5, "
         "by https://learn.microsoft.com/azure/quantum/pricing of 2025-09-17."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
@@ -41,7 +41,7 @@ class CostEstimate:
 
     target: str
     rates: Rates | None
-    jobs: tuple[JobCost, ...] = field(repr=False)
+    jobs: tuple[JobCost, ...]
 
     @property
     def amount(self) -> float | None:
@@ -80,10 +80,16 @@ class CostEstimate:
         """What the jobs consume, by the `dimensionId` under which the service bills it."""
         return {} if self.rates is None else usage_of(self.rates, self.jobs)
 
+    def __repr__(self) -> str:
+        return (
+            f"CostEstimate(target={self.target!r}, amount={self.amount}, unit={self.unit!r}, "
+            f"jobs={len(self.jobs)})"
+        )
+
     def __str__(self) -> str:
         what = f"{len(self.jobs)} job{'s' if len(self.jobs) != 1 else ''} on {self.target}"
         if self.amount is None:
-            return f"What {what} cost is not known: {how_to_know(self.target, self.rates)}"
+            return f"The cost of {what} is not known: {how_to_know(self.target, self.rates)}"
         assert self.rates is not None, "there is no amount without rates"
         if self.is_free:
             return f"0 {self.unit} for {what}: free of charge, says {_said(self.rates)}."
