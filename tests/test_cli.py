@@ -231,6 +231,14 @@ def test_the_key_may_stand_in_the_environment(
     assert call("run", bell, *arguments).exit_code == 0
 
 
+def test_an_emulator_is_known_by_its_host_and_port_too(
+    bell: Path, emulator: EmulatorServer
+) -> None:
+    address = emulator.endpoint.removeprefix("http://")
+    arguments = ("--emulator", address, "--emulator-key", emulator.key)
+    assert call("run", bell, "--target", "ionq.simulator", *arguments).exit_code == 0
+
+
 def test_points_that_came_home_are_printed_before_the_error(
     rotation: Path, emulator: EmulatorServer
 ) -> None:

@@ -93,7 +93,7 @@ class WorkspaceOptions:
                 self.resource_id,
                 location=self.location,
                 connection_string=self.connection_string,
-                endpoint=self.emulator,
+                endpoint=_with_scheme(self.emulator),
                 key=self.emulator_key,
             )
         except ServiceError:
@@ -102,6 +102,11 @@ class WorkspaceOptions:
             raise click.UsageError(
                 f"{error} See --resource-id, --connection-string and --emulator in --help."
             ) from error
+
+
+def _with_scheme(url: str | None) -> str | None:
+    """The address of an emulator in full: people type it as they do in a browser."""
+    return url if url is None or "://" in url else f"http://{url}"
 
 
 def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
