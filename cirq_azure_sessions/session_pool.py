@@ -182,6 +182,7 @@ class SessionPool:
 
         Raises:
             ServiceError: If the service does not list them.
+            ValueError: If there is no such status.
         """
         wanted = Wanted(target, status, name, max_age, limit)
         found = self.loop.run(self._directory.list_sessions(wanted, self._clock.time()))

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
 
+from cirq_azure_sessions.model import JobStatus, SessionStatus
+
 __all__ = ["Wanted"]
+
+
+_STATUSES = {word.lower(): word for word in [*JobStatus, *SessionStatus]}
 
 
 class _Item(Protocol):
@@ -36,6 +41,9 @@ class Wanted:
         name: How the name begins.
         max_age: Seconds since it was opened or submitted.
         limit: The most to list, the newest of them.
+
+    Raises:
+        ValueError: If no session and no job is ever in that status.
     """
 
     target: str | None = None
@@ -43,6 +51,12 @@ class Wanted:
     name: str | None = None
     max_age: float | None = None
     limit: int | None = 20
+
+    def __post_init__(self) -> None:
+        if self.status is not None and self.status.lower() not in _STATUSES:
+            raise ValueError(
+                f"There is no status {self.status!r}: give one of {', '.join(_STATUSES.values())}."
+            )
 
     @property
     def is_pattern(self) -> bool:

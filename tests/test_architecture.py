@@ -47,7 +47,7 @@ ARROWS: dict[str, set[str]] = {
     # Sessions, jobs and the sampler
     "journal": PORT | {"lane", "redaction", "shutdown"},
     "job_errors": VALUES,
-    "wanted": set(),
+    "wanted": {"model"},
     "job_durations": set(),
     "job_watcher": PORT | {"job_durations", "patience"},
     "pooled": PORT

@@ -119,6 +119,13 @@ def test_sessions_are_closed(scene: Scene) -> None:
     assert (closed["id"], closed["status"]) == (session, "Succeeded")
 
 
+@pytest.mark.parametrize("what", ["sessions", "jobs"])
+def test_a_status_that_there_is_not_is_a_wrong_command(what: str, scene: Scene) -> None:
+    shown = scene.call(what, "list", "--status", "Succeded")
+    assert shown.exit_code == 2
+    assert "There is no status 'Succeded': give one of Queued, Waiting, Executing" in shown.stderr
+
+
 def test_jobs_are_listed_and_chosen(scene: Scene) -> None:
     assert len(scene.read("jobs", "list", "--session", scene.closed)) == 2
     assert [job["id"] for job in scene.read("jobs", "list", "--status", "Failed")] == [scene.failed]

@@ -78,6 +78,11 @@ def test_jobs_are_chosen_by_target_status_age_and_number(
     assert len(monitor.jobs(wanted)) == count
 
 
+def test_a_status_is_a_word_of_the_service() -> None:
+    with pytest.raises(ValueError, match="There is no status 'done'"):
+        Wanted(status="done")
+
+
 def test_sessions_are_chosen_by_the_beginning_of_their_name(
     pool: SessionPool, monitor: Monitor
 ) -> None:

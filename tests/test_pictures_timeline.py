@@ -318,7 +318,7 @@ def test_the_command_chooses_sessions_as_the_list_does(
 def test_the_command_takes_known_endings_only(server: EmulatorServer) -> None:
     code, told = draw(server, "-o", "timeline.gif")
     assert code == 2
-    assert "timeline.gif does not end in .png, .svg, .pdf, .html." in told
+    assert "timeline.gif must end in one of .png, .svg, .pdf, .html." in told
 
 
 def test_without_a_session_the_command_fails(server: EmulatorServer, tmp_path: Path) -> None:

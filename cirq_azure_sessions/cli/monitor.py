@@ -74,7 +74,11 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         from cirq_azure_sessions.monitor import Wanted
 
         max_age = None if hours is None else hours * 3600
-        command(*args, wanted=Wanted(target, status, name, max_age, limit), **options)
+        try:
+            wanted = Wanted(target, status, name, max_age, limit)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        command(*args, wanted=wanted, **options)
 
     return with_filters
 
@@ -180,7 +184,7 @@ def wait_for_session(monitor: Monitor, session_id: str, interval: float) -> None
 
 def _check_picture(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
     if path.suffix.lower() not in _PICTURES:
-        raise click.BadParameter(f"{path.name} does not end in {', '.join(_PICTURES)}.")
+        raise click.BadParameter(f"{path.name} must end in one of {', '.join(_PICTURES)}.")
     return path
 
 
