@@ -44,7 +44,7 @@ class JobTable:
     ) -> JournalEntry:
         """Writes a new job down, for this place or else for the next one of its fingerprint."""
         now = self._clock.time()
-        number, occurrence = file.execute(
+        number, nth = file.execute(
             _INSERT_JOB,
             {
                 "id": request.id,
@@ -64,7 +64,7 @@ class JobTable:
             number=number,
             job_id=request.id,
             fingerprint=request.fingerprint,
-            occurrence=occurrence,
+            occurrence=nth,
             target=request.target,
             name=request.name,
             output_format=request.output_format,
