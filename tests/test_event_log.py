@@ -122,10 +122,13 @@ def test_a_record_has_the_fields_of_its_event(
 def test_an_event_reads_as_a_line_and_as_fields():
     event = SessionEvent("timed_out", "1f3c", "ionq.simulator", time=5.0, reason="TimedOut")
     assert str(event) == "ionq.simulator: session 1f3c timed out (TimedOut)"
-    assert event.fields().items() >= {
-        "kind": "timed_out",
-        "session_id": "1f3c",
-        "target": "ionq.simulator",
-        "time": 5.0,
-        "reason": "TimedOut",
-    }.items()
+    assert (
+        event.fields().items()
+        >= {
+            "kind": "timed_out",
+            "session_id": "1f3c",
+            "target": "ionq.simulator",
+            "time": 5.0,
+            "reason": "TimedOut",
+        }.items()
+    )
