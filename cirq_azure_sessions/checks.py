@@ -30,6 +30,19 @@ def check_choice(name: str, value: Any, *choices: str) -> None:
         raise ValueError(f"{name} must be {words}, not {value!r}.")
 
 
+def check_pool(pool: Any) -> None:
+    """Refuses a workspace where a pool of its sessions is asked for.
+
+    Raises:
+        TypeError: If it is no pool.
+    """
+    if not hasattr(pool, "workspace_for"):
+        raise TypeError(
+            f"pool must be a SessionPool, not {type(pool).__name__}: "
+            "give a workspace as workspace=, or make a SessionPool(workspace)."
+        )
+
+
 def check_limits(max_concurrent_jobs: Any, timeout: Any) -> None:
     """Refuses limits that are no numbers, or too small.
 

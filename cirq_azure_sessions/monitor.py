@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.session_journal import SessionJournal
 from cirq_azure_sessions.loop_thread import LoopThread
@@ -18,6 +19,9 @@ from cirq_azure_sessions.wanted import Wanted
 from cirq_azure_sessions.workspace import WorkspacePort
 
 __all__ = ["Monitor", "SessionView", "Wanted"]
+
+# The ids of the service are UUIDs, of which tables and pictures show the beginning.
+_ID_LENGTH = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Monitor:
         workspace: One of this package's workspaces.
         clock: Where ages are read and waits pass.
 
-    Every method may raise `ServiceError`.
+    Wherever an id is asked for, its beginning will do, if it is that of one session or job alone.
+
+    Every method may raise `ServiceError`, or `AzureSessionsError` for a beginning of none or many.
     """
 
     def __init__(self, workspace: WorkspacePort, *, clock: Clock | None = None) -> None:
@@ -66,13 +72,15 @@ class Monitor:
 
     def jobs(self, wanted: Wanted, *, session_id: str | None = None) -> Sequence[Job]:
         """The newest jobs that are wanted, of one session or of all and none."""
+        if session_id is not None:
+            session_id = self._whole_session_id(session_id)
         return self._loop.run(
             wanted.take(self._workspace.list_jobs(session_id=session_id), self.now)
         )
 
     def session(self, session_id: str) -> SessionView:
         """The session as it stands now."""
-        return self._loop.run(self._view(session_id))
+        return self._loop.run(self._view(self._whole_session_id(session_id)))
 
     def timeline(self, wanted: Wanted) -> Timeline:
         """The newest sessions that are wanted, with all of their jobs."""
@@ -80,11 +88,11 @@ class Monitor:
 
     def job(self, job_id: str) -> Job:
         """The job as it stands now."""
-        return self._loop.run(self._workspace.get_job(job_id))
+        return self._loop.run(self._workspace.get_job(self._whole_job_id(job_id)))
 
     def close_session(self, session_id: str) -> Session:
         """Lets the session take no more jobs; those it has still run."""
-        return self._loop.run(self._workspace.close_session(session_id))
+        return self._loop.run(self._workspace.close_session(self._whole_session_id(session_id)))
 
     def open_sessions(self, name: str) -> Sequence[str]:
         """The ids of the open sessions of exactly this name."""
@@ -104,7 +112,7 @@ class Monitor:
 
     def cancel_job(self, job_id: str) -> Job:
         """Asks the service to cancel the job."""
-        return self._loop.run(self._workspace.cancel_job(job_id))
+        return self._loop.run(self._workspace.cancel_job(self._whole_job_id(job_id)))
 
     def output(self, job: Job) -> Any:
         """The result of a job as its provider wrote it."""
@@ -117,6 +125,7 @@ class Monitor:
             session_id: The session.
             interval: Seconds between two looks.
         """
+        session_id = self._whole_session_id(session_id)
         shown: SessionView | None = None
         while shown is None or shown.session.is_open:
             if shown is not None:
@@ -135,6 +144,16 @@ class Monitor:
     def __exit__(self, *exc_info: object) -> None:
         self._loop.run(self._workspace.aclose())
         self._loop.stop()
+
+    def _whole_session_id(self, beginning: str) -> str:
+        if len(beginning) >= _ID_LENGTH:
+            return beginning
+        return _only(beginning, self.sessions(Wanted(limit=None)), "session")
+
+    def _whole_job_id(self, beginning: str) -> str:
+        if len(beginning) >= _ID_LENGTH:
+            return beginning
+        return _only(beginning, self.jobs(Wanted(limit=None)), "job")
 
     async def _close_orphans(self, journal: Journal) -> tuple[Sequence[Session], Sequence[str]]:
         sessions = SessionJournal(journal, self._workspace)
@@ -156,3 +175,17 @@ class Monitor:
         session = await self._workspace.get_session(session_id)
         jobs = self._workspace.list_jobs(session_id=session_id)
         return SessionView(session, Counter([str(job.status) async for job in jobs]))
+
+
+def _only(beginning: str, items: Sequence[Session] | Sequence[Job], kind: str) -> str:
+    """The id of the one item that begins so."""
+    found = [item.id for item in items if item.id.startswith(beginning)]
+    if not found:
+        raise AzureSessionsError(
+            f"This workspace has no {kind} {beginning}: `{kind}s list` shows those it has."
+        )
+    if len(found) > 1:
+        raise AzureSessionsError(
+            f"The ids of {len(found)} {kind}s begin with {beginning!r}: give more of it."
+        )
+    return found[0]

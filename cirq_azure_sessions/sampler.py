@@ -18,6 +18,7 @@ from cirq_azure_sessions.checks import (
     check_choice,
     check_labels,
     check_limits,
+    check_pool,
     check_seed,
 )
 from cirq_azure_sessions.clock import within
@@ -80,6 +81,7 @@ class AzureSessionSampler(cirq.Sampler):
 
     Raises:
         UnsupportedTarget: If no workspace at hand knows the target.
+        TypeError: If the pool is none.
         ValueError: If the options contradict each other, or `max_cost` is given where it is not
             known what jobs cost.
         JournalError: If the journal cannot be opened.
@@ -126,6 +128,7 @@ class AzureSessionSampler(cirq.Sampler):
             self._pool = SessionPool(workspace, executor=executor, journal=journal)
             journal = None
         else:
+            check_pool(pool)
             self._pool = pool
         self._journal, self._owns_journal = open_journal(journal, self._pool.clock)
         try:

@@ -232,6 +232,15 @@ def test_noise_is_refused(operation: cirq.Operation) -> None:
         payload(IONQ, circuit)
 
 
+def test_more_qubits_than_the_simulator_has_are_refused() -> None:
+    def measured(count: int) -> cirq.Circuit:
+        return cirq.Circuit(cirq.measure(*cirq.LineQubit.range(count)))
+
+    payload(IONQ, measured(29))
+    with pytest.raises(UnsupportedProgram, match="at most 29 qubits and the circuit 30"):
+        payload(IONQ, measured(30))
+
+
 def test_qudits_are_refused() -> None:
     circuit = cirq.Circuit(cirq.measure(cirq.LineQid(0, dimension=3)))
     with pytest.raises(UnsupportedProgram, match="3 levels"):

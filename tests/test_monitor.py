@@ -9,7 +9,7 @@ import cirq
 import pytest
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, ManualClock, SessionPool
-from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.monitor import Monitor, Wanted
 
 QUBIT = cirq.LineQubit(0)
@@ -131,6 +131,27 @@ def test_a_watcher_is_told_of_changes_alone_until_the_session_is_over(
         ("TimedOut", {"Succeeded": 1}),
     ]
     assert clock.monotonic() >= 600
+
+
+def test_the_beginning_of_an_id_will_do(
+    pool: SessionPool, monitor: Monitor, clock: ManualClock
+) -> None:
+    run_jobs(pool, clock)
+    newest, *_ = monitor.jobs(Wanted())
+    assert monitor.job(newest.id[:8]) == newest
+    assert newest.session_id is not None
+    assert monitor.session(newest.session_id[:8]).session.id == newest.session_id
+    assert monitor.jobs(Wanted(), session_id=newest.session_id[:8]) == [newest]
+
+
+def test_the_beginning_of_no_id_or_of_many_is_refused(
+    pool: SessionPool, monitor: Monitor, clock: ManualClock
+) -> None:
+    run_jobs(pool, clock)
+    with pytest.raises(AzureSessionsError, match="no job zzz: `jobs list`"):
+        monitor.cancel_job("zzz")
+    with pytest.raises(AzureSessionsError, match="ids of 2 sessions begin with '': give more"):
+        monitor.close_session("")
 
 
 def test_what_is_not_there_is_an_error_of_the_service(monitor: Monitor) -> None:

@@ -242,6 +242,11 @@ def test_options_that_contradict_each_other_are_refused():
         AzureSessionSampler("local.simulator", pool=pool, workspace=LocalWorkspace())
 
 
+def test_a_workspace_where_a_pool_is_asked_for_is_refused():
+    with pytest.raises(TypeError, match="give a workspace as workspace="):
+        AzureSessionSampler("local.simulator", pool=LocalWorkspace())
+
+
 @pytest.mark.parametrize(
     "option",
     [

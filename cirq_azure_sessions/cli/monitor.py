@@ -212,7 +212,7 @@ def draw_timeline(monitor: Monitor, output: Path, wanted: Wanted) -> None:
     except (ImportError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     jobs = sum(len(bar.jobs) for bar in timeline.sessions)
-    click.echo(f"{output}: {len(timeline.sessions)} sessions, {jobs:,} jobs")
+    click.echo(f"{output}: sessions {len(timeline.sessions)}, jobs {jobs:,}")
 
 
 @sessions.command("close")
@@ -332,7 +332,7 @@ def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bo
             click.echo(monitor.output(job))
             return
     with AzureSessionSampler(job.target, workspace=connected) as sampler:
-        result = sampler.get_result(job_id)
+        result = sampler.get_result(job.id)
     if as_json:
         show_json(results_as_json(job.target, [result]))
     else:

@@ -1,10 +1,10 @@
-"""How many repetitions one job may have, by target."""
+"""How many repetitions one job may have, and how many qubits, by target."""
 
 from __future__ import annotations
 
 import fnmatch
 
-__all__ = ["max_repetitions", "shares"]
+__all__ = ["max_qubits", "max_repetitions", "shares"]
 
 # A target without a known limit is not split: a job too large is refused by the service in its own
 # words, and a job split without need is paid for twice.
@@ -15,6 +15,15 @@ _LIMITS = (
     ("quantinuum.qpu.*", 10_000),
     ("rigetti.*", 10_000),
 )
+
+# Of simulators alone, whose size is that of their software; that of hardware changes, and the
+# service tells. `n_qubits` of the same backends.
+_MOST_QUBITS = {"ionq.simulator": 29}
+
+
+def max_qubits(target: str) -> int | None:
+    """The most qubits that a circuit for the target may have; None where no limit is known."""
+    return _MOST_QUBITS.get(target)
 
 
 def max_repetitions(target: str) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
+from cirq_azure_sessions.formats.limits import max_qubits
 
 __all__ = ["Condition", "Program", "Step", "flatten", "shown"]
 
@@ -119,7 +120,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
 
     Raises:
         UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
-            loops without a fixed end, no measurement at all.
+            loops without a fixed end, no measurement at all; or more qubits than the target.
     """
     qubits = sorted(circuit.all_qubits())
     if not circuit.has_measurements():
@@ -130,6 +131,12 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
                 f"{target} has qubits only, and {qubit!r} has {qubit.dimension} levels; "
                 "encode it in qubits or run on local.simulator."
             )
+    most = max_qubits(target)
+    if most is not None and len(qubits) > most:
+        raise UnsupportedProgram(
+            f"{target} has at most {most} qubits and the circuit {len(qubits)}: "
+            "take qubits out of it, or run on a target with more."
+        )
     builder = _Builder(target, {qubit: number for number, qubit in enumerate(qubits)})
     for operation in circuit.all_operations():
         for simple in _unrolled(operation, target):
