@@ -174,7 +174,8 @@ def client_cpu(effort: Effort) -> Iterator[Figure]:
         "client CPU of target.submit, to ours",
         peer / ours,
         "times",
-        at_least=effort.of(8, 4),
+        # What takes the SDK 15 ms may take 3 here.
+        at_least=effort.of(5, 4),
         detail=f"{1e3 * peer:.1f} ms a point",
     )
 

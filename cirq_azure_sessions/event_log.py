@@ -23,7 +23,6 @@ _JOB_EVENTS = 10_000
 _COUNTERS = (
     "sessions_opened",
     "sessions_adopted",
-    "sessions_reused",
     "sessions_checked",
     "sessions_reopened",
     "sessions_timed_out",

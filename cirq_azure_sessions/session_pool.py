@@ -135,7 +135,7 @@ class SessionPool:
         generation = self._table.take_fresh(target)
         if generation is None:
             generation = self._loop.run(self._find(target))
-        self._note_use(generation)
+            self._table.note_use(generation)
         return generation.opened_session
 
     def sessions(self) -> Sequence[PooledSession]:
@@ -236,7 +236,7 @@ class SessionPool:
             currency, such as `cost_USD`, and what they consumed of each dimension, whether a plan
             includes it or not, such as `consumed_ehqc`.
         """
-        return self._events.stats() | self._table.levels()
+        return self._events.stats() | self._table.stats()
 
     def timeline(self) -> Timeline:
         """The sessions that the pool had, how they ended, and what became of their jobs.
@@ -381,7 +381,7 @@ class SessionPool:
             PoolClosed, UnsupportedTarget, SessionNotAvailable: As `session` does.
         """
         generation = await self._find(target, for_job=True)
-        self._note_use(generation)
+        self._table.note_use(generation)
         return generation
 
     async def prepare(self, target: str) -> None:
@@ -444,11 +444,6 @@ class SessionPool:
         workspace = self._workspaces.find(session.target)
         shutdown.hold(self)
         return await self._keeper.attach(session, workspace)
-
-    def _note_use(self, generation: Generation) -> None:
-        """Counts a use of a session; the first is not a reuse."""
-        if self._table.note_use(generation):
-            self._events.count("sessions_reused")
 
     # Closing
 

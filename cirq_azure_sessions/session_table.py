@@ -42,13 +42,14 @@ class SessionTable:
 
     def __init__(self, *, max_idle: float, clock: Clock) -> None:
         # State: for each target the generation that its jobs go to; those of them used within
-        # max_idle; every generation that is not over, with what it knows of itself; and whether the
-        # pool is closed.
+        # max_idle; every generation that is not over, with what it knows of itself; how often a
+        # session was used again; and whether the pool is closed.
         self._current: dict[str, Generation] = {}
         self._fresh: cachetools.TTLCache[str, Generation] = cachetools.TTLCache(
             maxsize=math.inf, ttl=max_idle, timer=clock.monotonic
         )
         self._generations: list[Generation] = []
+        self._reused = 0
         self._is_closed = False
         # Guards all of the above. No request is ever sent, and nobody is called, with it held.
         self._lock = threading.Lock()
@@ -95,20 +96,22 @@ class SessionTable:
             return Step.CHECK, generation
 
     def take_fresh(self, target: str) -> Generation | None:
-        """The open generation used within max_idle, whose rest now starts again.
+        """Uses the open generation used within max_idle, whose rest now starts again.
 
         Raises:
             PoolClosed: If the pool is closed.
         """
         with self._lock:
             self._refuse_if_closed()
-            return self._touch(target)
+            generation = self._touch(target)
+            if generation is not None:
+                self._note_use(generation)
+            return generation
 
-    def note_use(self, generation: Generation) -> bool:
-        """Notes a use of a session; returns whether it was used before."""
+    def note_use(self, generation: Generation) -> None:
+        """Counts a use of a session; the first is not a reuse."""
         with self._lock:
-            was_used, generation.is_used = generation.is_used, True
-            return was_used
+            self._note_use(generation)
 
     # What became of it
 
@@ -265,10 +268,11 @@ class SessionTable:
                 if generation.session is not None and generation.is_open
             ]
 
-    def levels(self) -> dict[str, float]:
-        """How many sessions are open now, and how many jobs run."""
+    def stats(self) -> dict[str, float]:
+        """How often sessions were used again; how many are open now, and how many jobs run."""
         with self._lock:
             return {
+                "sessions_reused": self._reused,
                 "sessions_open": sum(generation.is_open for generation in self._generations),
                 "jobs_running": sum(generation.jobs for generation in self._generations),
             }
@@ -282,6 +286,10 @@ class SessionTable:
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
             raise PoolClosed("The session pool is closed: make a new SessionPool to go on.")
+
+    def _note_use(self, generation: Generation) -> None:
+        self._reused += generation.is_used
+        generation.is_used = True
 
     def _touch(self, target: str) -> Generation | None:
         generation = self._fresh.get(target)

@@ -303,7 +303,7 @@ def test_the_command_draws_the_sessions_of_a_workspace(
     server: EmulatorServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "timeline.svg"
-    assert draw(server, "-o", str(path)) == (0, f"{path}: 2 sessions, 6 jobs\n")
+    assert draw(server, "-o", str(path)) == (0, f"{path}: sessions 2, jobs 6\n")
     assert "quantinuum.sim.h2-1e" in path.read_text()
 
 
