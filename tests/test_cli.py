@@ -335,4 +335,4 @@ def test_the_demonstration_shows_samples_sessions_and_agreement() -> None:
         ("quantinuum.sim.h2-1e", "opened, timed out     6"),
         ("quantinuum.sim.h2-1e", "reopened, closed      6"),
     ]
-    assert "4 opened, 28 reused, 1 reopened, 1 timed out, 3 closed" in shown.stdout
+    assert "4 opened, 1 reopened, 1 timed out, 3 closed, 28 reused" in shown.stdout
