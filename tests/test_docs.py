@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ PAGES = {
 # What pages tell the reader to type that is not this package's.
 FOREIGN = ("az login", "export ", "pip install ")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_again() -> Iterator[None]:
+    """Leaves the package's logs to the next test as they were, whatever a page shows of them."""
+    logger = logging.getLogger("cirq_azure_sessions")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)

@@ -431,9 +431,10 @@ def test_bits_keep_their_order_in_every_key() -> None:
 def test_outcomes_of_more_than_sixty_four_qubits() -> None:
     qubits = cirq.LineQubit.range(70)
     circuit = cirq.Circuit(cirq.X(qubits[69]), cirq.measure(*qubits, key="m"))
-    result = decode(IONQ, job(IONQ, circuit), histogram(**{f"_{2**69}": 1.0}))
+    # Larger than any of today's, whose simulator is refused as many.
+    target = "ionq.qpu.tempo-1"
+    result = decode(target, job(target, circuit), histogram(**{f"_{2**69}": 1.0}))
     assert result.measurements["m"].tolist() == [[0] * 69 + [1]]
-    assert result.probabilities == {1: 1.0}
 
 
 @pytest.mark.parametrize("is_inverted", [False, True])
