@@ -130,6 +130,8 @@ class JobRunner:
                 for index, request in source:
                     await deliveries.put(await self._deliver(index, request, batch, workspace))
             except Exception:
+                # Whatever it was is raised by the batch. A worker that is cancelled tells nobody,
+                # since nobody reads deliveries any more.
                 await deliveries.put(None)
                 raise
             await deliveries.put(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,14 +146,10 @@ class Monitor:
         self._loop.stop()
 
     def _whole_session_id(self, beginning: str) -> str:
-        if len(beginning) >= _ID_LENGTH:
-            return beginning
-        return _only(beginning, self.sessions(Wanted(limit=None)), "session")
+        return _whole_id(beginning, "session", self.sessions)
 
     def _whole_job_id(self, beginning: str) -> str:
-        if len(beginning) >= _ID_LENGTH:
-            return beginning
-        return _only(beginning, self.jobs(Wanted(limit=None)), "job")
+        return _whole_id(beginning, "job", self.jobs)
 
     async def _close_orphans(self, journal: Journal) -> tuple[Sequence[Session], Sequence[str]]:
         sessions = SessionJournal(journal, self._workspace)
@@ -177,9 +173,13 @@ class Monitor:
         return SessionView(session, Counter([str(job.status) async for job in jobs]))
 
 
-def _only(beginning: str, items: Sequence[Session] | Sequence[Job], kind: str) -> str:
-    """The id of the one item that begins so."""
-    found = [item.id for item in items if item.id.startswith(beginning)]
+def _whole_id(
+    beginning: str, kind: str, list_items: Callable[[Wanted], Sequence[Session] | Sequence[Job]]
+) -> str:
+    """The id of the one session or job that begins so; a whole id is not looked up."""
+    if len(beginning) >= _ID_LENGTH:
+        return beginning
+    found = [item.id for item in list_items(Wanted(limit=None)) if item.id.startswith(beginning)]
     if not found:
         raise AzureSessionsError(
             f"This workspace has no {kind} {beginning}: `{kind}s list` shows those it has."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,6 @@ from cirq_azure_sessions.emulator import EmulatorServer
 TARGET = "ionq.simulator"
 QUBIT = cirq.LineQubit(0)
 CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def server(clock: ManualClock) -> Iterator[EmulatorServer]:
-    with EmulatorServer(clock=clock) as server:
-        yield server
-
-
-@pytest.fixture
-def pool(server: EmulatorServer, clock: ManualClock) -> Iterator[SessionPool]:
-    with SessionPool(server.workspace(), clock=clock) as pool:
-        yield pool
 
 
 @pytest.fixture

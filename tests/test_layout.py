@@ -91,7 +91,7 @@ def test_parameters_keep_their_kinds() -> None:
 
 
 def _come_back(params: dict[str, object]) -> cirq.ParamResolver:
-    sent = Layout("x", 1, (), 1, cirq.ParamResolver(params))  # type: ignore[arg-type]
+    sent = Layout("x", 1, (), 1, cirq.ParamResolver(params))
     return read_layout(write_layout(sent)).params
 
 

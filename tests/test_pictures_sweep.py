@@ -75,7 +75,7 @@ def test_given_axes_are_drawn_on_and_returned(results: list[cirq.Result]) -> Non
 def test_what_a_sampler_returns_plots_itself() -> None:
     with AzureSessionSampler("local.simulator", seed=1) as sampler:
         results = sampler.run_sweep(CIRCUIT, SWEEP, 100)
-    assert list(lines(results.plot())) == ["00", "11"]  # type: ignore[attr-defined]
+    assert list(lines(results.plot())) == ["00", "11"]
 
 
 def test_points_that_failed_are_left_out(results: list[cirq.Result]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cirq
 import pytest
 import sympy
@@ -28,23 +26,6 @@ QUBIT = cirq.LineQubit(0)
 CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
 ROTATION = cirq.Circuit(cirq.X(QUBIT) ** sympy.Symbol("t"), cirq.measure(QUBIT, key="m"))
 SWEEP = cirq.Points("t", [0.0, 1.0])
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def server(clock: ManualClock) -> Iterator[EmulatorServer]:
-    with EmulatorServer(clock=clock) as server:
-        yield server
-
-
-@pytest.fixture
-def pool(server: EmulatorServer, clock: ManualClock) -> Iterator[SessionPool]:
-    with SessionPool(server.workspace(), clock=clock) as pool:
-        yield pool
 
 
 def run(pool: SessionPool, target: str = "ionq.simulator") -> cirq.Result:
