@@ -11,7 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cirq_azure_sessions.azure_workspace import AzureWorkspace
     from cirq_azure_sessions.clock import ManualClock, SystemClock
     from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost, known_rates
     from cirq_azure_sessions.errors import (
@@ -35,16 +34,17 @@ if TYPE_CHECKING:
         UnsupportedProgram,
         UnsupportedTarget,
     )
-    from cirq_azure_sessions.events import JobEvent, SessionEvent, SweepEvent
     from cirq_azure_sessions.journal import Journal
-    from cirq_azure_sessions.local_workspace import LocalWorkspace
-    from cirq_azure_sessions.pictures import plot_sweep
+    from cirq_azure_sessions.model import JobEvent, SessionEvent, SweepEvent
     from cirq_azure_sessions.pooled.job import PooledJob
     from cirq_azure_sessions.pooled.session import PooledSession
-    from cirq_azure_sessions.result import AzureResult
+    from cirq_azure_sessions.results.azure_result import AzureResult
+    from cirq_azure_sessions.results.plot import plot_sweep
+    from cirq_azure_sessions.results.sweep_results import SweepResults
     from cirq_azure_sessions.sampler import AzureSessionSampler
     from cirq_azure_sessions.session_pool import SessionPool
-    from cirq_azure_sessions.sweep_results import SweepResults
+    from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+    from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = [
     "AzureResult",
@@ -88,25 +88,25 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "AzureResult": "result",
+    "AzureResult": "results.azure_result",
     "AzureSessionSampler": "sampler",
-    "AzureWorkspace": "azure_workspace",
+    "AzureWorkspace": "workspaces.azure",
     "CostEstimate": "costs",
-    "JobEvent": "events",
+    "JobEvent": "model",
     "Journal": "journal",
-    "LocalWorkspace": "local_workspace",
+    "LocalWorkspace": "workspaces.local",
     "ManualClock": "clock",
     "PooledJob": "pooled.job",
     "PooledSession": "pooled.session",
     "Rates": "costs",
-    "SessionEvent": "events",
+    "SessionEvent": "model",
     "SessionPool": "session_pool",
-    "SweepEvent": "events",
-    "SweepResults": "sweep_results",
+    "SweepEvent": "model",
+    "SweepResults": "results.sweep_results",
     "SystemClock": "clock",
     "estimate_cost": "costs",
     "known_rates": "costs",
-    "plot_sweep": "pictures",
+    "plot_sweep": "results.plot",
 }
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from duet.impl import Interrupt
 
 from cirq_azure_sessions.errors import AzureSessionsError
-from cirq_azure_sessions.events import SweepEvent
 from cirq_azure_sessions.interruption import how_to_come_back
 from cirq_azure_sessions.job_batch import JobBatch
 from cirq_azure_sessions.jobs import JobRunner
-from cirq_azure_sessions.progress import SweepProgress
+from cirq_azure_sessions.model import SweepEvent
 from cirq_azure_sessions.session_pool import SessionPool
+from cirq_azure_sessions.watch.progress import SweepProgress
 
 __all__ = ["Calls"]
 

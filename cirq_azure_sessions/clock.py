@@ -1,7 +1,7 @@
-"""The only room that knows time.
+"""Clocks, and everything that waits on one: timeouts and retries.
 
-Everything that waits or measures takes a `Clock`. `SystemClock` is the real one. `ManualClock` is
-for tests and rehearsals: time stands still until someone moves it, and a ten-minute timeout takes
+Whatever waits or measures takes a `Clock`. `SystemClock` is the real one. `ManualClock` is for
+tests and rehearsals: time stands still until someone moves it, so that a ten-minute timeout takes
 microseconds. `ShiftedClock` runs like the real one and can be put forward.
 """
 
@@ -10,12 +10,27 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Clock", "ManualClock", "MovableClock", "ShiftedClock", "SystemClock", "within"]
+from cirq_azure_sessions.errors import AzureSessionsError
+
+__all__ = [
+    "Clock",
+    "ManualClock",
+    "MovableClock",
+    "ShiftedClock",
+    "SystemClock",
+    "backoff",
+    "retry",
+    "retry_for",
+    "timeout",
+]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -200,8 +215,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def within(clock: Clock, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits `work`, for at most `seconds` on `clock`; None means without limit.
+async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work` for at most `seconds` on `clock`; None sets no limit.
 
     Raises:
         TimeoutError: If the time ran out; the work has then been cancelled and has cleaned up.
@@ -219,3 +234,50 @@ async def within(clock: Clock, seconds: float | None, work: Coroutine[Any, Any, 
         alarm.cancel()
         task.cancel()
         await asyncio.gather(task, alarm, return_exceptions=True)
+
+
+# Given an error, the number of attempts so far and the seconds since the first, returns the seconds
+# to wait before the next attempt, or None to give up.
+RetryDecision = Callable[[AzureSessionsError, int, float], float | None]
+
+
+def backoff(attempt: int, *, first: float = 0.2, longest: float = 60.0) -> float:
+    """Exponential backoff: the seconds to wait after the n-th failure in a row, from one up."""
+    # Beyond 2**60 a float would overflow long before the pause stops at its longest.
+    return float(min(first * 2.0 ** min(attempt - 1, 60), longest))
+
+
+def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
+    """Retries transient errors for so many seconds, or as many as a function says at the time."""
+
+    def decide(error: AzureSessionsError, attempt: int, elapsed: float) -> float | None:
+        limit = seconds() if callable(seconds) else seconds
+        if not error.may_pass or elapsed >= limit:
+            return None
+        return error.retry_after or backoff(attempt)
+
+    return decide
+
+
+async def retry(clock: Clock, call: Callable[[], Awaitable[T]], decide: RetryDecision) -> T:
+    """Calls until a call succeeds, or its error is not worth another attempt.
+
+    Args:
+        clock: Where the pauses pass.
+        call: One attempt; it must be harmless to repeat.
+        decide: The policy.
+
+    Raises:
+        AzureSessionsError: The error of the last attempt.
+    """
+    began = clock.monotonic()
+    for attempt in itertools.count(1):
+        try:
+            return await call()
+        except AzureSessionsError as error:
+            pause = decide(error, attempt, clock.monotonic() - began)
+            if pause is None:
+                raise
+            logger.debug("%s Trying again in %.2g s.", error, pause, extra={"pause": pause})
+        await clock.sleep(pause)
+    raise AssertionError("unreachable")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
-from cirq_azure_sessions.job_errors import unknown_job
+from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, unknown_job
 from cirq_azure_sessions.model import Job, Session
 from cirq_azure_sessions.wanted import Wanted
-from cirq_azure_sessions.workspace import WorkspacePort
 from cirq_azure_sessions.workspace_router import WorkspaceRouter
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["Directory"]
 

@@ -1,32 +1,36 @@
-"""Every error that a caller of this package meets.
+"""Every error of the package, how a job or an HTTP answer becomes one, and redaction.
 
-    AzureSessionsError
-    +-- PoolClosed                  the pool was closed before the call
-    +-- PoolTimeout                 (TimeoutError) the call's own `timeout` ran out
-    +-- SessionNotAvailable         the session is over, or none could be opened
-    +-- JobError                    one job did not bring a result: `.job_id`, `.status`
-    |   +-- JobFailed               the service reports a failure: `.code`
-    |   +-- JobCancelled            it was cancelled, by a person, the service or the Abort policy
-    |   +-- JobTimeout              (TimeoutError) it was not over when the caller's time was
-    |   +-- ResultNotAvailable      it was accepted, and its result cannot be had: `.status_code`
-    +-- SweepError                  some points failed: `.failures`, `.results`
-    |   +-- SweepTimeout            (PoolTimeout) because the call's own `timeout` ran out
-    |   +-- SweepCostLimit          (CostLimitReached) because `max_cost` was reached
-    +-- CostLimitReached            `max_cost` has no room for a job, which was not submitted
-    +-- QuotaExceeded               a quota has no room for a sweep, of which nothing was submitted
-    +-- UnsupportedTarget           (ValueError) no such target, or not in this workspace
-    +-- UnsupportedProgram          (ValueError) the target cannot run this circuit
-    +-- ResultFormatError           (ValueError) the result is not what its format promises
-    +-- ServiceError                the service answered with an error, or not: `.status_code`
-    +-- JournalError                the journal's file cannot be read or written
+AzureSessionsError
++-- PoolClosed                  the pool was closed before or during the call
++-- PoolTimeout                 (TimeoutError) the call's own `timeout` ran out
++-- SessionNotAvailable         the session has ended, or none could be opened
++-- JobError                    one job brought no result: `.job_id`, `.status`
+|   +-- JobFailed               the service reports a failure: `.code`
+|   +-- JobCancelled            it was cancelled: by a person, the service or the Abort policy
+|   +-- JobTimeout              (TimeoutError) it had not finished when the timeout ran out
+|   +-- ResultNotAvailable      it was accepted, and its result cannot be fetched: `.status_code`
++-- SweepError                  some points failed: `.failures`, `.results`
+|   +-- SweepTimeout            (PoolTimeout) because the call's own `timeout` ran out
+|   +-- SweepCostLimit          (CostLimitReached) because `max_cost` was reached
++-- CostLimitReached            `max_cost` leaves no room for a job, which was not submitted
++-- QuotaExceeded               a quota leaves no room for a sweep; nothing of it was submitted
++-- UnsupportedTarget           (ValueError) no such target, or not in this workspace
++-- UnsupportedProgram          (ValueError) the target cannot run this circuit
++-- ResultFormatError           (ValueError) the result is not what its format promises
++-- ServiceError                the service answered with an error, or not at all: `.status_code`
++-- JournalError                the journal cannot be read or written
 
-A message is one sentence that says what to do. No message holds a SAS token, a key or a payload.
+A message is one sentence, and says what to do where there is something to do. No message contains
+a SAS token, a key or a payload.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from cirq_azure_sessions.model import Job, JobStatus
 
 if TYPE_CHECKING:
     import cirq
@@ -51,21 +55,27 @@ __all__ = [
     "SweepTimeout",
     "UnsupportedProgram",
     "UnsupportedTarget",
+    "check_succeeded",
+    "not_finished",
+    "redact",
+    "redact_bytes",
+    "result_unavailable",
+    "unknown_job",
 ]
 
 
 class AzureSessionsError(Exception):
-    """The root of every error that this package raises on its own account.
+    """The base class of every error that this package raises.
 
     Attributes:
-        retry_after: Seconds that the service asks to wait, or None if it does not say.
+        retry_after: Seconds after which the service asks to try again; None if it does not say.
     """
 
     retry_after: float | None = None
 
     @property
     def may_pass(self) -> bool:
-        """Whether the service may do later what it did not do now."""
+        """Whether the error is transient, so that another attempt may succeed."""
         return False
 
     # Keyword-only attributes do not survive the default pickling of exceptions, and executors that
@@ -84,26 +94,26 @@ def _rebuild(
 
 
 class PoolClosed(AzureSessionsError):
-    """The pool was closed; make a new one to go on."""
+    """The pool was closed; open a new one to go on."""
 
 
 class PoolTimeout(AzureSessionsError, TimeoutError):
-    """The `timeout` of a call ran out before its work was done."""
+    """The `timeout` of a call ran out before it finished."""
 
 
 class CostLimitReached(AzureSessionsError):
-    """`max_cost` has no room for a job; what was not submitted costs nothing."""
+    """`max_cost` leaves no room for a job; it was not submitted and costs nothing."""
 
 
 class QuotaExceeded(AzureSessionsError):
-    """What a quota has left does not do for a sweep; nothing was submitted."""
+    """A quota of the workspace leaves no room for a sweep; nothing was submitted."""
 
 
 class SessionNotAvailable(AzureSessionsError):
-    """A session is over and takes no more jobs, or none could be opened.
+    """A session has ended and takes no more jobs, or none could be opened.
 
     Attributes:
-        session_id: The session meant, or None where none was opened.
+        session_id: The session's id; None if none was opened.
     """
 
     def __init__(
@@ -115,7 +125,7 @@ class SessionNotAvailable(AzureSessionsError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether no session could be opened for lack of an answer, or because of too many."""
+        """Whether opening failed for want of an answer, or because of throttling."""
         return self._may_pass
 
 
@@ -123,7 +133,7 @@ class JobError(AzureSessionsError):
     """A job that the service accepted brought no result.
 
     Attributes:
-        job_id: The job's id, with which it can be looked up.
+        job_id: The job's id; `get_result(job_id)` looks it up again.
         status: The job's last known status, in the service's word, such as `Failed`.
     """
 
@@ -137,7 +147,7 @@ class JobFailed(JobError):
     """The service reports that the job failed.
 
     Attributes:
-        code: The service's code of the failure, such as `InvalidInputData`; empty if it gave none.
+        code: The service's error code, such as `InvalidInputData`; empty if it gave none.
     """
 
     def __init__(
@@ -152,14 +162,14 @@ class JobCancelled(JobError):
 
 
 class JobTimeout(JobError, TimeoutError):
-    """The job was not over when the caller's time was; it may still be running."""
+    """The job did not finish before the timeout; it may still be running."""
 
 
 class ResultNotAvailable(JobError):
-    """The service accepted the job, and its result is missing, refused or out of reach.
+    """The service accepted the job, but its result is missing, refused or out of reach.
 
     Attributes:
-        status_code: The HTTP status of the last answer, or None where none came.
+        status_code: The HTTP status of the last answer; None if none came.
     """
 
     def __init__(
@@ -174,8 +184,8 @@ class SweepError(AzureSessionsError):
 
     Attributes:
         failures: The error of each point that failed, by the point's index in the sweep.
-        results: A list with one entry a point, in the order of the sweep: the results that came
-            home, and None where a point failed.
+        results: One entry per point, in the order of the sweep: its result, or None where the point
+            failed.
     """
 
     def __init__(
@@ -187,22 +197,22 @@ class SweepError(AzureSessionsError):
     ) -> None:
         super().__init__(message)
         self.failures: dict[int, Exception] = dict(failures)
-        # As the sampler would have returned it, where it is a list of its own kind.
+        # A list of the caller's own kind, such as SweepResults, stays what it is.
         self.results: list[cirq.Result | None] = (
             results if isinstance(results, list) else list(results)
         )
 
 
 class SweepTimeout(SweepError, PoolTimeout):
-    """The `timeout` of a sweep ran out; what had come home by then is in `.results`."""
+    """The `timeout` of a sweep ran out; results that arrived in time are in `.results`."""
 
 
 class SweepCostLimit(SweepError, CostLimitReached):
-    """`max_cost` was reached in a sweep; what had been paid for by then is in `.results`."""
+    """`max_cost` was reached in a sweep; the points that were paid for are in `.results`."""
 
 
 class UnsupportedTarget(AzureSessionsError, ValueError):
-    """No workspace at hand knows this target."""
+    """No workspace at hand has this target."""
 
 
 class UnsupportedProgram(AzureSessionsError, ValueError):
@@ -210,14 +220,14 @@ class UnsupportedProgram(AzureSessionsError, ValueError):
 
 
 class ResultFormatError(AzureSessionsError, ValueError):
-    """What the service returned is not what the result format promises."""
+    """The service returned something else than the result format promises."""
 
 
 class ServiceError(AzureSessionsError):
     """The service answered with an error, or did not answer.
 
     Attributes:
-        status_code: The HTTP status, or None where no answer came.
+        status_code: The HTTP status; None if no answer came.
         code: The service's error code, such as `InvalidJobDefinition`; empty if it gave none.
     """
 
@@ -236,24 +246,104 @@ class ServiceError(AzureSessionsError):
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the request may have taken effect: no answer, or a server's error or timeout."""
+        """Whether the request may have taken effect: no answer, 408 or 5xx."""
         return self.status_code in (None, 408) or self.status_code >= 500
 
     @property
     def is_throttled(self) -> bool:
-        """Whether the service asks for fewer requests or fewer jobs."""
+        """Whether the service asks for fewer requests or fewer jobs (429)."""
         return self.status_code == 429
 
     @property
     def may_pass(self) -> bool:
-        """Whether no answer came, or one that only asks for time."""
+        """Whether another attempt may succeed: ambiguous, or throttled."""
         return self.is_ambiguous or self.is_throttled
 
     @property
     def is_missing(self) -> bool:
-        """Whether the service does not know the thing asked for."""
+        """Whether the service does not know the session, job or blob (404)."""
         return self.status_code == 404
 
 
 class JournalError(AzureSessionsError):
-    """The journal's file cannot be read or written; nothing was submitted that it does not hold."""
+    """The journal cannot be read or written; nothing was submitted that it does not record."""
+
+
+def check_succeeded(job: Job) -> None:
+    """Raises unless a finished job has a result.
+
+    Raises:
+        JobFailed, JobCancelled: If it has none. Where a local target raised an error, that error is
+            the cause.
+    """
+    if job.status is JobStatus.FAILED:
+        reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
+        raise JobFailed(
+            f"Job {job.id} on {job.target} failed ({reason}).",
+            job_id=job.id,
+            code=job.error_code,
+        ) from job.exception
+    if not job.status.has_result:
+        raise JobCancelled(
+            f"Job {job.id} on {job.target} was cancelled; run the point again to get its result.",
+            job_id=job.id,
+            status=job.status.value,
+        )
+
+
+def not_finished(job_id: str, seconds: float) -> JobTimeout:
+    """The error for a job that did not finish in time."""
+    return JobTimeout(
+        f"Job {job_id} did not finish within {seconds:g} s and may still be running: "
+        f"get_result({job_id!r}) fetches its result later.",
+        job_id=job_id,
+        status="Waiting",
+    )
+
+
+def unknown_job(job_id: str) -> JobError:
+    """The error for an id that names no job."""
+    return JobError(
+        f"This workspace has no job {job_id}: check the id and the workspace.",
+        job_id=job_id,
+        status="Missing",
+    )
+
+
+def result_unavailable(job: Job, error: ServiceError) -> ResultNotAvailable:
+    """The error for an accepted job whose result the service does not hand out."""
+    if error.is_missing:
+        state = "succeeded, but its result is missing; inspect the job in the Azure portal"
+    else:
+        state = f"was accepted; get_result({job.id!r}) fetches its result later"
+    failure = ResultNotAvailable(
+        f"Job {job.id} on {job.target} {state}. {error}",
+        job_id=job.id,
+        status=job.status.value,
+        status_code=error.status_code,
+    )
+    failure.__cause__ = error
+    return failure
+
+
+# A secret may be quoted in a URL, in a URL within a URL, or in JSON or JSON within JSON, whose
+# writers may escape "&", "=", "+" and "/". No match ends within an escape, so that JSON stays JSON.
+_EQUALS = r"(?:=|%3D|\\+u003d)"
+_VALUE = r"(?:[\w%+/=.~-]|\\+/|\\+u00(?:2b|2f|3d))"
+# A JSON web token begins with `{"` in base64. Every part of the pattern is decided within a few
+# characters, so that matching takes time linear in the text.
+_SECRETS = re.compile(
+    rf"((?:(?<![a-z0-9_])|(?<=u0026)|(?<=%26)|(?<=%3f))sig{_EQUALS}|account_?key{_EQUALS}){_VALUE}+"
+    rf"|(\bbearer[ +]|\beyJ){_VALUE}{{16,}}",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def redact(text: str) -> str:
+    """Replaces every SAS signature, account key and bearer token with dots."""
+    return _SECRETS.sub(r"\1\2...", text)
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """The same for bytes of any encoding; all other bytes stay as they are."""
+    return redact(data.decode("latin-1")).encode("latin-1")

@@ -9,7 +9,7 @@ from typing import Any
 
 from cirq_azure_sessions.model import Session
 from cirq_azure_sessions.pooled.session import PooledSession
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["Generation", "State", "settled"]
 

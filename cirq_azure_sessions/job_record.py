@@ -16,7 +16,7 @@ from cirq_azure_sessions.errors import (
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import EntryState, JournalEntry, Place
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["JobRecord", "find_job"]
 

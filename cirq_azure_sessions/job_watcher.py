@@ -15,7 +15,7 @@ from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.job_durations import JobDurations
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.patience import insist
-from cirq_azure_sessions.workspace import JOBS_PER_PAGE, WorkspacePort
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
 
 __all__ = ["JobWatcher", "JobWatchers"]
 

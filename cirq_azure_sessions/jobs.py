@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cirq_azure_sessions import shutdown
+from cirq_azure_sessions import background as shutdown
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.quota_guard import QuotaGuard
 from cirq_azure_sessions.errors import (
@@ -27,18 +27,18 @@ from cirq_azure_sessions.errors import (
     ServiceError,
     SessionNotAvailable,
     UnsupportedTarget,
+    check_succeeded,
+    out_of_reach,
 )
-from cirq_azure_sessions.events import JobEvent
 from cirq_azure_sessions.generation import Generation
 from cirq_azure_sessions.job_batch import Delivery, JobBatch
-from cirq_azure_sessions.job_errors import check_succeeded, out_of_reach
 from cirq_azure_sessions.job_record import JobRecord, find_job
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.limiter import AdaptiveLimit
-from cirq_azure_sessions.model import Job, JobRequest, JobStatus
+from cirq_azure_sessions.model import Job, JobEvent, JobRequest, JobStatus
 from cirq_azure_sessions.patience import backoff, insist
 from cirq_azure_sessions.session_pool import SessionPool
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["JobRunner"]
 

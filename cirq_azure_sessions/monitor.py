@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cirq_azure_sessions.background import LoopThread
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.session_journal import SessionJournal
-from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, Quota, Session, TargetStatus
-from cirq_azure_sessions.pictures import Timeline
 from cirq_azure_sessions.wanted import Wanted
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.watch.timeline import Timeline
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["Monitor", "SessionView", "Wanted"]
 

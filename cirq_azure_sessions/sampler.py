@@ -31,10 +31,10 @@ from cirq_azure_sessions.formats.translation import TranslationOptions
 from cirq_azure_sessions.job_batch import Delivery, JobBatch
 from cirq_azure_sessions.jobs import JobRunner
 from cirq_azure_sessions.journal import Journal, open_journal
-from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.sweep_results import SweepResults
 from cirq_azure_sessions.session_pool import SessionPool
 from cirq_azure_sessions.sweep import JobLabels, Sweep
-from cirq_azure_sessions.sweep_results import SweepResults
 
 __all__ = ["AzureSessionSampler"]
 

@@ -9,18 +9,23 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any
 
+from cirq_azure_sessions.background import LoopThread
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
-from cirq_azure_sessions.event_log import EventLog
-from cirq_azure_sessions.events import SessionEvent
 from cirq_azure_sessions.generation import Generation, settled
 from cirq_azure_sessions.journal.session_journal import SessionJournal
-from cirq_azure_sessions.loop_thread import LoopThread
-from cirq_azure_sessions.model import JobFailurePolicy, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.model import (
+    JobFailurePolicy,
+    Session,
+    SessionEvent,
+    SessionRequest,
+    SessionStatus,
+)
 from cirq_azure_sessions.pooled.port import PoolPort
 from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.session_table import SessionTable, Step
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.watch.event_log import EventLog
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["SessionKeeper"]
 

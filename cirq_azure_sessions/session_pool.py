@@ -16,27 +16,26 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from cirq_azure_sessions import shutdown
+from cirq_azure_sessions import background as shutdown
+from cirq_azure_sessions.background import Call, LoopThread
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.directory import Directory
-from cirq_azure_sessions.display.html import table
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
-from cirq_azure_sessions.event_log import EventLog
-from cirq_azure_sessions.events import Event, SweepEvent
 from cirq_azure_sessions.generation import Generation, settled
 from cirq_azure_sessions.job_watcher import JobWatchers
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.journal.session_journal import SessionJournal
-from cirq_azure_sessions.loop_thread import Call, LoopThread
-from cirq_azure_sessions.model import Job, JobFailurePolicy, Session
-from cirq_azure_sessions.pictures import Timeline
+from cirq_azure_sessions.model import Event, Job, JobFailurePolicy, Session, SweepEvent
 from cirq_azure_sessions.pooled.job import PooledJob
 from cirq_azure_sessions.pooled.session import PooledSession
+from cirq_azure_sessions.results.html import table
 from cirq_azure_sessions.session_keeper import SessionKeeper
 from cirq_azure_sessions.session_table import SessionTable
 from cirq_azure_sessions.wanted import Wanted
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.watch.event_log import EventLog
+from cirq_azure_sessions.watch.timeline import Timeline
 from cirq_azure_sessions.workspace_router import WorkspaceRouter
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

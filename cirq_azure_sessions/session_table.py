@@ -18,7 +18,7 @@ from cirq_azure_sessions.errors import PoolClosed
 from cirq_azure_sessions.generation import Generation, State
 from cirq_azure_sessions.model import Session
 from cirq_azure_sessions.pooled.session import PooledSession
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["SessionTable", "Step"]
 

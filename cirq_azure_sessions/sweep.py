@@ -18,13 +18,13 @@ from cirq_azure_sessions.errors import (
     SweepCostLimit,
     SweepError,
     SweepTimeout,
+    not_over,
 )
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
 from cirq_azure_sessions.job_batch import Delivery, JobBatch
-from cirq_azure_sessions.job_errors import not_over
 from cirq_azure_sessions.job_record import JobRecord
 from cirq_azure_sessions.model import JobRequest
-from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["JobLabels", "Sweep"]
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import UnsupportedTarget
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["WorkspaceRouter"]
 
@@ -24,7 +24,7 @@ class WorkspaceRouter:
 
     def __init__(self, workspace: Any, *, executor: Executor | None, clock: Clock) -> None:
         # Imported here so that importing the package costs little; so is the adapter below.
-        from cirq_azure_sessions.local_workspace import LocalWorkspace
+        from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
         self._given = None if workspace is None else _as_port(workspace, clock)
         self._local: WorkspacePort = LocalWorkspace(executor=executor, clock=clock)
@@ -73,6 +73,6 @@ def _as_port(workspace: Any, clock: Clock) -> WorkspacePort:
     """The workspace itself if it is a port already, else the adapter round the SDK's."""
     if hasattr(workspace, "store_input"):
         return cast(WorkspacePort, workspace)
-    from cirq_azure_sessions.azure_workspace import AzureWorkspace
+    from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 
     return AzureWorkspace(workspace, clock=clock)

@@ -34,7 +34,7 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
-from cirq_azure_sessions.workspace import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 TARGET = "ionq.simulator"
 QUBITS = cirq.LineQubit.range(2)

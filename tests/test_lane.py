@@ -9,27 +9,27 @@ from concurrent.futures import Future
 
 import pytest
 
-from cirq_azure_sessions.lane import Lane
+from cirq_azure_sessions.background import DaemonExecutor
 
 
 def test_brings_what_a_function_returns() -> None:
-    assert Lane().submit(divmod, 7, 2).result() == (3, 1)
+    assert DaemonExecutor().submit(divmod, 7, 2).result() == (3, 1)
 
 
 def test_brings_what_a_function_raises() -> None:
     with pytest.raises(ZeroDivisionError):
-        Lane().submit(divmod, 7, 0).result()
+        DaemonExecutor().submit(divmod, 7, 0).result()
 
 
 def test_goes_on_after_a_failure() -> None:
-    lane = Lane()
+    lane = DaemonExecutor()
     failure, success = lane.submit(divmod, 7, 0), lane.submit(divmod, 7, 2)
     assert isinstance(failure.exception(), ZeroDivisionError)
     assert success.result() == (3, 1)
 
 
 def test_with_one_thread_keeps_the_order() -> None:
-    lane, done = Lane(), list[int]()
+    lane, done = DaemonExecutor(), list[int]()
     futures = [lane.submit(done.append, number) for number in range(100)]
     for future in futures:
         future.result()
@@ -37,13 +37,13 @@ def test_with_one_thread_keeps_the_order() -> None:
 
 
 def test_runs_as_many_functions_at_once_as_it_has_threads() -> None:
-    lane, together = Lane(3), threading.Barrier(3)
+    lane, together = DaemonExecutor(3), threading.Barrier(3)
     futures = [lane.submit(together.wait, 10) for _ in range(3)]
     assert sorted(future.result() for future in futures) == [0, 1, 2]
 
 
 def test_never_runs_more_functions_at_once_than_it_has_threads() -> None:
-    lane, lock, at_work, most = Lane(2), threading.Lock(), 0, 0
+    lane, lock, at_work, most = DaemonExecutor(2), threading.Lock(), 0, 0
 
     def work() -> None:
         nonlocal at_work, most
@@ -59,7 +59,7 @@ def test_never_runs_more_functions_at_once_than_it_has_threads() -> None:
 
 
 def test_does_not_run_what_was_cancelled_in_time() -> None:
-    lane, hold, done = Lane(), threading.Event(), list[str]()
+    lane, hold, done = DaemonExecutor(), threading.Event(), list[str]()
     first = lane.submit(hold.wait)
     second = lane.submit(done.append, "second")
     third = lane.submit(done.append, "third")
@@ -78,7 +78,7 @@ def test_cancels_the_parts_that_a_running_function_waits_for() -> None:
         has_begun.set()
         return part.result()
 
-    work = Lane().submit(wait_for_part, parts=[part])
+    work = DaemonExecutor().submit(wait_for_part, parts=[part])
     has_begun.wait()
     assert not work.cancel()
     assert part.cancelled()
@@ -86,7 +86,7 @@ def test_cancels_the_parts_that_a_running_function_waits_for() -> None:
 
 
 def test_keeps_no_thread_when_there_is_nothing_to_do() -> None:
-    lane = Lane(4, name="idle-lane")
+    lane = DaemonExecutor(4, name="idle-lane")
     for future in [lane.submit(int) for _ in range(20)]:
         future.result()
     for thread in threading.enumerate():
@@ -97,7 +97,7 @@ def test_keeps_no_thread_when_there_is_nothing_to_do() -> None:
 
 
 def test_takes_work_from_many_threads() -> None:
-    lane, start = Lane(2), threading.Barrier(8)
+    lane, start = DaemonExecutor(2), threading.Barrier(8)
     totals: list[int] = []
 
     def submit_many() -> None:
@@ -115,9 +115,9 @@ def test_takes_work_from_many_threads() -> None:
 def test_does_not_keep_the_interpreter_from_exiting() -> None:
     program = (
         "import threading\n"
-        "from cirq_azure_sessions.lane import Lane\n"
+        "from cirq_azure_sessions.background import DaemonExecutor\n"
         "begun = threading.Event()\n"
-        "Lane().submit(lambda: (begun.set(), threading.Event().wait()))\n"
+        "DaemonExecutor().submit(lambda: (begun.set(), threading.Event().wait()))\n"
         "begun.wait()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -131,7 +131,7 @@ def test_where_there_are_no_threads_to_be_had_the_caller_does_the_work(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    lane, done = Lane(), list[int]()
+    lane, done = DaemonExecutor(), list[int]()
     monkeypatch.setattr(threading.Thread, "start", refuse)
     lane.submit(lambda: lane.submit(done.append, 2) and done.append(1))
     assert done == [1, 2]

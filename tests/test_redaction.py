@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.redaction import redacted, redacted_bytes
+from cirq_azure_sessions.errors import redact, redact_bytes
 
 SIGNATURE = "aB3+dE5/gH7iJ9kL1mN3oP5qR7sT9uV1wX3yZ5+bC7d="
 URL = "https://account.blob.core.windows.net/job-1/x?sv=2024&se=2030%2D01&sig={}&sr=b"
@@ -43,12 +43,12 @@ def pieces(text: str) -> list[str]:
 @pytest.mark.parametrize("form", QUOTES)
 def test_no_piece_of_a_secret_is_left(form: str) -> None:
     assert pieces(QUOTES[form])
-    assert pieces(redacted(f'He said "{QUOTES[form]}".')) == []
+    assert pieces(redact(f'He said "{QUOTES[form]}".')) == []
 
 
 @pytest.mark.parametrize("form", QUOTES)
 def test_the_words_round_it_stay(form: str) -> None:
-    shown = redacted(f'{{"before": "{QUOTES[form]}", "after": [1, 2]}}')
+    shown = redact(f'{{"before": "{QUOTES[form]}", "after": [1, 2]}}')
     assert shown.startswith('{"before": "')
     assert shown.endswith('", "after": [1, 2]}')
 
@@ -58,7 +58,7 @@ def test_the_words_round_it_stay(form: str) -> None:
     ["design=1", "config=2", "sigma=3", "signal", "sig", '{"sig": ["0", "1"]}', "bearer", "eyJ"],
 )
 def test_words_that_only_look_like_it_stay(words: str) -> None:
-    assert redacted(words) == words
+    assert redact(words) == words
 
 
 values = st.recursive(
@@ -76,10 +76,10 @@ def test_a_document_that_quotes_a_secret_reads_as_before_elsewhere(
     value: Any, words: str, form: str, ascii_only: bool
 ) -> None:
     """Whatever a provider adds to a result, what it means does not change."""
-    assume(redacted(json.dumps(value)) == json.dumps(value))
+    assume(redact(json.dumps(value)) == json.dumps(value))
     leak = f"{words} {QUOTES[form]}\n{words}"
     text = json.dumps({"histogram": value, "log": leak, "end": value}, ensure_ascii=ascii_only)
-    kept = json.loads(redacted_bytes(text.encode()))
+    kept = json.loads(redact_bytes(text.encode()))
     assert pieces(kept["log"]) == []
     assert (kept["histogram"], kept["end"]) == (value, value)
 
@@ -89,13 +89,13 @@ def test_a_document_that_quotes_a_secret_reads_as_before_elsewhere(
     "word", ["sig", "sig=", "eyJ", "eyJ-", "bearer ", "%26sig%3D", "\\", "\\u00", "account_key="]
 )
 def test_no_text_takes_long(word: str) -> None:
-    redacted(word * 300_000)
+    redact(word * 300_000)
 
 
 @given(st.binary(), st.binary())
 def test_bytes_that_are_no_text_stay_as_they_are(before: bytes, after: bytes) -> None:
     assume(b"sig" not in (before + after).lower())
     leak = QUOTES["in a query"].encode()
-    shown = redacted_bytes(before + b'"' + leak + b'"' + after)
+    shown = redact_bytes(before + b'"' + leak + b'"' + after)
     assert shown.startswith(before + b'"https://account.blob')
     assert shown.endswith(b'"' + after)

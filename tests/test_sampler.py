@@ -347,7 +347,7 @@ def test_a_job_whose_result_is_on_its_way_when_the_time_runs_out_is_named():
 
 
 def _pace(seconds: float):
-    from cirq_azure_sessions.local_workspace import JobPace
+    from cirq_azure_sessions.workspaces.local import JobPace
 
     return JobPace(queue=seconds, run=0.0, visible=0.0)
 

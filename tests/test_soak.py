@@ -34,16 +34,16 @@ from cirq_azure_sessions import (
     SessionPool,
     SweepError,
 )
+from cirq_azure_sessions.background import LoopThread
 from cirq_azure_sessions.generation import Generation, PooledSession
 from cirq_azure_sessions.job_batch import JobBatch
 from cirq_azure_sessions.job_record import JobRecord
 from cirq_azure_sessions.job_watcher import JobWatcher, JobWatchers
-from cirq_azure_sessions.local_workspace import ProgramError
-from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest, SessionStatus
 from cirq_azure_sessions.session_table import SessionTable
 from cirq_azure_sessions.sweep import Sweep
-from cirq_azure_sessions.workspace import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.local import ProgramError
 
 TARGET = "ionq.simulator"
 SWEEPS = int(os.environ.get("CIRQ_AZURE_SESSIONS_SOAK", "300"))

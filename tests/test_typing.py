@@ -11,7 +11,7 @@ import pytest
 
 import cirq_azure_sessions
 
-USER = Path(__file__).with_name("typed_use.py")
+USER = Path(__file__).with_name("support") / "typed_use.py"
 MYPY = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
 PYRIGHT = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson"]
 

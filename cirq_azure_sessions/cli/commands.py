@@ -100,7 +100,7 @@ def run(
     """
     from cirq_azure_sessions import AzureSessionSampler
     from cirq_azure_sessions.cli.tables import histogram_table, results_as_json, sweep_table
-    from cirq_azure_sessions.display.histogram import count_outcomes
+    from cirq_azure_sessions.results.histogram import count_outcomes
 
     circuit, sweep = program.read()
     target = program.target

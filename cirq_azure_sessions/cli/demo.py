@@ -15,7 +15,7 @@ import sympy
 
 from cirq_azure_sessions.clock import ShiftedClock
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.events import Event
+from cirq_azure_sessions.model import Event
 from cirq_azure_sessions.sampler import AzureSessionSampler
 from cirq_azure_sessions.session_pool import SessionPool
 

@@ -44,8 +44,8 @@ def _monitors(command: Callable[..., None]) -> Callable[..., None]:
     @takes_workspace
     @functools.wraps(command)
     def with_monitor(*args: Any, workspace: WorkspaceOptions, **options: Any) -> None:
-        from cirq_azure_sessions.azure_workspace import AzureWorkspace
         from cirq_azure_sessions.monitor import Monitor
+        from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 
         with Monitor(AzureWorkspace(workspace.connect())) as monitor:
             command(*args, monitor=monitor, **options)
@@ -322,8 +322,8 @@ def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bo
     """
     from cirq_azure_sessions import AzureSessionSampler, AzureWorkspace
     from cirq_azure_sessions.cli.tables import histogram_table, results_as_json
-    from cirq_azure_sessions.display.histogram import count_outcomes
     from cirq_azure_sessions.monitor import Monitor
+    from cirq_azure_sessions.results.histogram import count_outcomes
 
     connected = workspace.connect()
     with Monitor(AzureWorkspace(connected)) as monitor:

@@ -84,7 +84,7 @@ class WorkspaceOptions:
 
     def connect(self) -> Any:
         """The SDK's workspace."""
-        from cirq_azure_sessions.azure_workspace import connect
+        from cirq_azure_sessions.workspaces.azure import connect
 
         # Without a login the SDK warns at length, and the error below says it in one sentence.
         logging.getLogger("azure").addHandler(logging.NullHandler())

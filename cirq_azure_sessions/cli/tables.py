@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cirq_azure_sessions.cli.table_style import new_table
-from cirq_azure_sessions.display.histogram import Histogram, count_outcomes
+from cirq_azure_sessions.results.histogram import Histogram, count_outcomes
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.cli.demo import Agreement, Demo, Lifeline

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from cirq_azure_sessions.errors import QuotaExceeded, ServiceError
 from cirq_azure_sessions.model import Quota
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["QuotaGuard"]
 

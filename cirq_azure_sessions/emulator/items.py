@@ -16,8 +16,8 @@ from cirq_azure_sessions.emulator.wire import (
     update_document,
 )
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["Items"]
 

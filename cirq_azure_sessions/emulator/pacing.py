@@ -19,8 +19,8 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.catalog import DEGRADED, Catalog
 from cirq_azure_sessions.emulator.program import StoredProgram
-from cirq_azure_sessions.local_workspace import JobPace
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.workspaces.local import JobPace
 
 __all__ = ["Pacing"]
 

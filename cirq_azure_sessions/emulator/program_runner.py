@@ -14,8 +14,8 @@ from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
-from cirq_azure_sessions.local_workspace import ProgramError
 from cirq_azure_sessions.model import Cost, JobRequest
+from cirq_azure_sessions.workspaces.local import ProgramError
 
 __all__ = ["ProgramRunner"]
 

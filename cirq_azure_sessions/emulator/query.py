@@ -26,7 +26,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from cirq_azure_sessions.workspace import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 __all__ = ["FIELDS", "ListQuery", "QueryError", "parse_filter", "parse_query", "select"]
 

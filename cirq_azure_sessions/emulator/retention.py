@@ -6,8 +6,8 @@ from collections import deque
 
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["Retention"]
 

@@ -32,8 +32,8 @@ from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import JobView
-from cirq_azure_sessions.local_workspace import LocalWorkspace
 from cirq_azure_sessions.model import Job, JobRequest, Session
+from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["WorkspaceRoutes"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.clock import MovableClock, ShiftedClock
 from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.catalog import Catalog
@@ -30,9 +31,8 @@ from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.local_workspace import JobPace, LocalWorkspace
-from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Cost, JobRequest
+from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace
 
 if TYPE_CHECKING:
     from typing import Self
@@ -128,7 +128,7 @@ class EmulatorServer:
         # A listening socket exists from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._address = Address(*self._socket.getsockname()[:2])
-        self._loop = LoopThread("emulator")
+        self._loop = EventLoopThread("emulator")
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )

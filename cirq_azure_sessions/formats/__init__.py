@@ -16,7 +16,7 @@ from cirq_azure_sessions.formats.translation import Format
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.model import Job
-    from cirq_azure_sessions.result import AzureResult
+    from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["format_for", "results_of"]
 

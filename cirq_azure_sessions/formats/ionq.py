@@ -35,7 +35,7 @@ from cirq_azure_sessions.formats.translation import (
     TranslationOptions,
     Workload,
 )
-from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["IonQFormat"]
 

@@ -16,7 +16,7 @@ from cirq_azure_sessions.formats.translation import (
     Workload,
 )
 from cirq_azure_sessions.model import LocalProgram
-from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["LocalFormat", "LocalLayout"]
 

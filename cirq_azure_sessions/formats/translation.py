@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import cirq
 
-    from cirq_azure_sessions.result import AzureResult
+    from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["Format", "JobInput", "Translation", "TranslationOptions", "Workload"]
 

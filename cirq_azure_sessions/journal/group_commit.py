@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
-from cirq_azure_sessions.lane import Lane
+from cirq_azure_sessions.background import DaemonExecutor
 
 __all__ = ["GroupCommit"]
 
@@ -40,7 +40,7 @@ class GroupCommit:
     ) -> None:
         self._transaction = transaction
         self._on_failure = on_failure
-        self._lane = Lane(name="cirq-azure-sessions-journal")
+        self._lane = DaemonExecutor(name="cirq-azure-sessions-journal")
         # State: the writes that wait for the next transaction, each with who waits for it.
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any] | None]] = []
         # Guards the above.

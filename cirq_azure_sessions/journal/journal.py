@@ -21,9 +21,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cirq_azure_sessions import shutdown
+from cirq_azure_sessions import background as shutdown
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.errors import AzureSessionsError, JournalError
+from cirq_azure_sessions.errors import AzureSessionsError, JournalError, redact_bytes
 from cirq_azure_sessions.journal.entry import (
     EntryState,
     JournalEntry,
@@ -37,7 +37,6 @@ from cirq_azure_sessions.journal.group_commit import GroupCommit
 from cirq_azure_sessions.journal.job_table import JobTable
 from cirq_azure_sessions.journal.run_lock import RunLock
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
-from cirq_azure_sessions.redaction import redacted_bytes
 
 __all__ = ["Journal", "open_journal"]
 
@@ -145,7 +144,7 @@ class Journal:
         """
 
         def work(file: sqlite3.Connection) -> None:
-            kept = redacted_bytes(output)
+            kept = redact_bytes(output)
             self._jobs.store_output(file, entry, kept)
             self._jobs.update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 

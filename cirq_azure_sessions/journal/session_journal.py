@@ -10,7 +10,7 @@ from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import JournalSession
 from cirq_azure_sessions.model import Session, SessionRequest
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["SessionJournal"]
 

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from cirq_azure_sessions.model import Cost, Job, Session
 from cirq_azure_sessions.pooled.port import PoolPort
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["PooledItem"]
 

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from cirq_azure_sessions.clock import within
-from cirq_azure_sessions.display.html import moment, table
-from cirq_azure_sessions.errors import ResultFormatError, ServiceError
-from cirq_azure_sessions.job_errors import check_succeeded, not_over, out_of_reach
+from cirq_azure_sessions.errors import (
+    ResultFormatError,
+    ServiceError,
+    check_succeeded,
+    not_over,
+    out_of_reach,
+)
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.patience import insist
 from cirq_azure_sessions.pooled.item import PooledItem
-from cirq_azure_sessions.result import AzureResult
+from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.html import moment, table
 
 __all__ = ["PooledJob"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from cirq_azure_sessions.background import LoopThread
 from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.loop_thread import LoopThread
 from cirq_azure_sessions.model import Job, Session
-from cirq_azure_sessions.workspace import WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["PoolPort"]
 

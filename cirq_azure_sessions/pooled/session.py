@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from cirq_azure_sessions.clock import within
-from cirq_azure_sessions.display.html import moment, table
 from cirq_azure_sessions.errors import PoolTimeout
 from cirq_azure_sessions.model import JobFailurePolicy, Session, SessionStatus
 from cirq_azure_sessions.patience import insist
 from cirq_azure_sessions.pooled.item import PooledItem
 from cirq_azure_sessions.pooled.job import PooledJob
+from cirq_azure_sessions.results.html import moment, table
 from cirq_azure_sessions.wanted import Wanted
 
 __all__ = ["PooledSession"]

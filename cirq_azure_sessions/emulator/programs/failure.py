@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cirq_azure_sessions.local_workspace import ProgramError
+from cirq_azure_sessions.workspaces.local import ProgramError
 
 __all__ = ["ProgramError", "invalid_input", "took_too_long", "untranslatable"]
 

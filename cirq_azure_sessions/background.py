@@ -1,0 +1,536 @@
+"""The process's background event loop, its daemon workers, and what exit and fork do to both.
+
+All state of jobs, limits and watchers lives on the one background loop. A `Portal` is the door into
+it from other threads; a `Call` is work behind that door, as its caller sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Generic, Protocol, TypeVar
+
+from duet.futuretools import AwaitableFuture
+
+from cirq_azure_sessions.errors import PoolClosed
+
+__all__ = [
+    "Call",
+    "DaemonExecutor",
+    "EventLoopThread",
+    "Portal",
+    "exit_on_sigterm",
+    "hold",
+    "let_go",
+    "loop",
+    "register",
+]
+
+T = TypeVar("T")
+
+# Seconds that a cancelled call may take to clean up before its caller goes on without it.
+_CLEAN_UP_TIMEOUT = 10.0
+
+
+class Call(Generic[T]):
+    """A coroutine that runs on an event loop, as its caller on another thread sees it.
+
+    Wait for it with `result()`, or `await` it under asyncio or duet. Whatever interrupts the wait
+    cancels the coroutine and lets it clean up.
+
+    A signal may strike the caller at any instant, and Python's own futures and events are then left
+    locked: their locks are taken in Python code. Here all is done on the loop's thread, where no
+    signal strikes, and each caller waits on a lock that nobody else needs.
+    """
+
+    def __init__(self, thread: EventLoopThread, work: Coroutine[Any, Any, T]) -> None:
+        self._thread = thread
+        self._loop = thread._loop
+        # State: the task, and whether it is done; written on the loop alone. And what to call then:
+        # each waiter adds itself, and the loop calls it.
+        self._task: asyncio.Task[T] | None = None
+        self._is_done = False
+        self._callbacks: list[Callable[[], object]] = []
+        self._loop.call_soon_threadsafe(self._begin, work)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the coroutine has returned, raised or been cancelled."""
+        return self._is_done
+
+    def cancel(self) -> None:
+        """Cancels the coroutine and gives it time to clean up."""
+        self._ask_to_cancel()
+        self.wait(_CLEAN_UP_TIMEOUT)
+
+    def wait(self, timeout: float = -1) -> bool:
+        """Waits up to `timeout` seconds, or without limit; returns whether the coroutine is done.
+
+        Raises:
+            RuntimeError: If called on the loop's own thread, where waiting would never end.
+        """
+        self._thread.check_not_current()
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._callbacks.append(waiter.release)
+        # The loop notes the end first and then looks for those who wait.
+        return self._is_done or waiter.acquire(timeout=timeout)
+
+    def result(self) -> T:
+        """Waits for the result.
+
+        Raises:
+            CancelledError: That of `concurrent.futures`, if the coroutine was cancelled meanwhile.
+        """
+        try:
+            self.wait()
+        except BaseException:
+            self.cancel()
+            raise
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        self._thread.check_not_current()
+        try:
+            yield from self._completion().__await__()
+        except asyncio.CancelledError:
+            # The caller's loop goes on while the coroutine cleans up.
+            self._ask_to_cancel()
+            if not self._is_done:
+                yield from self._completion().__await__()
+            raise
+        except BaseException:
+            # duet interrupts by an exception of any kind, and ends what then still waits.
+            self.cancel()
+            raise
+        return self._outcome()
+
+    def _completion(self) -> _Completion:
+        completion = _Completion()
+        self._callbacks.append(completion.resolve)
+        if self._is_done:
+            completion.resolve()
+        return completion
+
+    def _outcome(self) -> T:
+        assert self._task is not None, "it is done"
+        if self._task.cancelled():
+            raise concurrent.futures.CancelledError
+        return self._task.result()
+
+    def _ask_to_cancel(self) -> None:
+        # Once the loop has ended, so has the task.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    # On the loop's thread
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
+        self._task.add_done_callback(self._end)
+
+    def _cancel(self) -> None:
+        assert self._task is not None, "begun before it is cancelled"
+        self._task.cancel()
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            # asyncio need not complain of an error that nobody asks for.
+            task.exception()
+        self._is_done = True
+        for callback in self._callbacks:
+            callback()
+
+
+class _Completion(AwaitableFuture[None]):
+    """A future without a value that may be awaited under duet and under asyncio.
+
+    duet takes any `concurrent.futures.Future`. asyncio takes any object with the attribute
+    `_asyncio_future_blocking` and the methods of its own futures, which it calls from its loop.
+    """
+
+    _asyncio_future_blocking = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            self._caller_loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._caller_loop = None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        # asyncio takes this back to False when it has registered its callback; duet ignores it.
+        self._asyncio_future_blocking = True
+        yield self
+        if self.cancelled():
+            raise asyncio.CancelledError
+
+    def resolve(self) -> None:
+        """Wakes whoever awaits this; called on the background loop."""
+        self.try_set_result(None)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop | None:
+        return self._caller_loop
+
+    def cancel(self, msg: object = None) -> bool:
+        return super().cancel()
+
+    def add_done_callback(self, fn: Callable[[Any], object], *, context: Any = None) -> None:
+        caller_loop = self._caller_loop
+        if context is None or caller_loop is None:
+            super().add_done_callback(fn)
+            return
+
+        def wake(future: Any) -> None:
+            # A loop that was closed meanwhile has nobody left to wake.
+            with suppress(RuntimeError):
+                caller_loop.call_soon_threadsafe(fn, future, context=context)
+
+        super().add_done_callback(wake)
+
+    def result(self, timeout: float | None = None) -> None:
+        if self.cancelled():
+            raise asyncio.CancelledError
+        return super().result(timeout)
+
+
+class EventLoopThread:
+    """An asyncio event loop on a daemon thread, started when it is first needed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forgets loop and thread: at birth, and in the child of a fork, which has neither."""
+        # State: the running loop and its thread, while there are any. One value, so that a signal
+        # that strikes in between leaves both or neither.
+        self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+        # Guards the above, and the order of what the loop is given.
+        self._lock = threading.Lock()
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        if self._serving is None:
+            raise RuntimeError("The event loop has been stopped.")
+        return self._serving[0]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on this loop's thread."""
+        return self._serving is not None and threading.current_thread() is self._serving[1]
+
+    def check_not_current(self) -> None:
+        """Raises `RuntimeError` on the loop's own thread, where waiting for it never ends."""
+        if self.is_current:
+            raise RuntimeError(
+                "This call waits for the background event loop and was made on that loop: "
+                "make it on another thread, not in an event callback."
+            )
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
+        """Starts a coroutine on the loop; the caller may wait for it or not."""
+        # What is given to the loop before it is told to stop is cancelled, not lost.
+        with self._lock:
+            if self._serving is None:
+                self._serve()
+            return Call(self, work)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop and waits for its result.
+
+        Raises:
+            RuntimeError: If called on the loop's own thread.
+        """
+        if self.is_current:
+            work.close()
+        self.check_not_current()
+        return self.start(work).result()
+
+    def stop(self) -> None:
+        """Cancels what still runs, stops the loop and waits for the thread to end."""
+        with self._lock:
+            if self._serving is None:
+                return
+            loop, thread = self._serving
+            loop.call_soon_threadsafe(loop.stop)
+            self._serving = None
+        if thread is not threading.current_thread():
+            thread.join(_CLEAN_UP_TIMEOUT)
+
+    def _serve(self) -> None:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
+        try:
+            thread.start()
+            self._serving = loop, thread
+        finally:
+            # A signal may have come before the thread, or just after it.
+            if self._serving is None:
+                loop.call_soon_threadsafe(loop.stop)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+# The process's one background loop. It costs a thread and three descriptors once it is used.
+loop = EventLoopThread("cirq-azure-sessions")
+
+
+class Portal:
+    """The door to one owner's work on the background loop.
+
+    Costs no thread and no descriptor. Closing it cancels what still runs behind it, and whoever
+    waits there gets `PoolClosed`.
+
+    Args:
+        closed_message: What `PoolClosed` says then.
+    """
+
+    def __init__(self, closed_message: str) -> None:
+        self._closed_message = closed_message
+        # State: the tasks behind the door, and whether it is closed. Touched on the loop alone.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
+        """Starts a coroutine; the caller may wait for it or not."""
+        return loop.start(self._admit(work))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine and waits for its result.
+
+        Raises:
+            RuntimeError: If called on the background loop, where waiting would never end.
+            PoolClosed: If the door is closed, or is closed meanwhile.
+        """
+        if loop.is_current:
+            work.close()
+        loop.check_not_current()
+        return self.start(work).result()
+
+    # On the loop's thread
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Starts a task that outlives whoever needed it first."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancels what still runs, except the caller, and admits nothing more."""
+        self._is_closed = True
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _admit(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None, "runs in a task of its own"
+        if self._is_closed:
+            work.close()
+            raise PoolClosed(self._closed_message)
+        self._tasks.add(task)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._is_closed:
+                raise PoolClosed(self._closed_message) from None
+            raise
+        finally:
+            self._tasks.discard(task)
+
+
+class _Work(concurrent.futures.Future[Any]):
+    """A queued function's future; cancelling it also cancels the futures it waits for."""
+
+    def __init__(self, parts: Sequence[concurrent.futures.Future[Any]]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def cancel(self) -> bool:
+        for part in self._parts:
+            part.cancel()
+        return super().cancel()
+
+
+class DaemonExecutor:
+    """Runs functions in the order they come, on up to `threads` daemon threads at a time.
+
+    A thread ends when there is nothing left to do, so that an idle executor has none and there is
+    nothing to shut down. Where `concurrent.futures.ThreadPoolExecutor` would keep the interpreter
+    from exiting until a long simulation is done, Ctrl-C ends daemons at once.
+
+    Args:
+        threads: How many functions may run at once; with one, they run strictly in order.
+        name: The threads' name.
+    """
+
+    def __init__(self, threads: int = 1, *, name: str = "worker") -> None:
+        self._threads = threads
+        self._name = name
+        self._reset()
+        _executors.add(self)
+
+    def _reset(self) -> None:
+        """Forgets all work and threads: at birth, and in the child of a fork, which has neither."""
+        # State: the work that no thread has taken yet, and how many threads are at work.
+        self._queue: deque[
+            tuple[concurrent.futures.Future[Any], Callable[..., Any], tuple[Any, ...]]
+        ] = deque()
+        self._running = 0
+        # Guards both.
+        self._lock = threading.Lock()
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        parts: Sequence[concurrent.futures.Future[Any]] = (),
+    ) -> concurrent.futures.Future[Any]:
+        """Queues `function(*args)`.
+
+        Args:
+            function: What to run.
+            args: Its arguments.
+            parts: The futures that the function waits for; it may add to them while it runs.
+
+        Returns:
+            A future that is cancellable until a thread takes the function, and afterwards as far as
+            its `parts` are.
+        """
+        future = _Work(parts)
+        with self._lock:
+            self._queue.append((future, function, args))
+            needs_thread = self._running < self._threads
+            self._running += needs_thread
+        if needs_thread:
+            try:
+                threading.Thread(target=self._drain, name=self._name, daemon=True).start()
+            except RuntimeError:
+                # No more threads can be started: at interpreter exit, or too many run already.
+                self._drain()
+        return future
+
+    def _drain(self) -> None:
+        while True:
+            # Critical section: a thread that finds no work is off the count before anyone else
+            # looks, so that no work is left behind without a thread.
+            with self._lock:
+                if not self._queue:
+                    self._running -= 1
+                    return
+                future, function, args = self._queue.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function(*args)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            # An idle moment must not keep the last result alive.
+            del future, function, args
+
+
+_executors: weakref.WeakSet[DaemonExecutor] = weakref.WeakSet()
+
+
+# Exit, SIGTERM and fork
+
+
+class _Owner(Protocol):
+    """What has something to close at exit, or to forget after a fork."""
+
+    def _close_at_exit(self) -> None:
+        """Closes what is open, without waiting for work that may take hours."""
+
+    def _after_fork(self) -> None:
+        """Forgets everything, without a request: it belongs to the parent process."""
+
+
+_registered: weakref.WeakSet[Any] = weakref.WeakSet()
+# Strong references: what is open must be closed, also if nobody else refers to its owner.
+_held: set[Any] = set()
+# Whether this process, being a child of `multiprocessing`, closes what is held when it ends.
+_closes_as_child = False
+
+
+def register(owner: Any) -> None:
+    """Has `owner._after_fork()` called in the child of a fork."""
+    _registered.add(owner)
+
+
+def hold(owner: Any) -> None:
+    """Has `owner._close_at_exit()` called at interpreter exit, unless it is let go before."""
+    global _closes_as_child
+    _held.add(owner)
+    # Children of multiprocessing end by `os._exit`, which skips atexit but not its own finalizers.
+    process = sys.modules.get("multiprocessing.process")
+    if not _closes_as_child and process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        _closes_as_child = True
+        Finalize(None, _close_held, exitpriority=0)
+
+
+def let_go(owner: Any) -> None:
+    """Says that `owner` has nothing open any more."""
+    _held.discard(owner)
+
+
+def exit_on_sigterm() -> None:
+    """Turns SIGTERM into an ordinary exit, so that sessions are closed.
+
+    A handler that the program has installed stays; only the main thread can install one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@atexit.register
+def _close_held() -> None:
+    for owner in list(_held):
+        owner._close_at_exit()
+
+
+def _after_fork() -> None:
+    global _closes_as_child
+    _closes_as_child = False
+    _held.clear()
+    loop._reset()
+    for executor in list(_executors):
+        executor._reset()
+    for owner in list(_registered):
+        owner._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,1 @@
+"""Results, and what they look like to a person."""

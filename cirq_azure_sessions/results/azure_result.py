@@ -1,0 +1,185 @@
+"""Results that know which job they come from, and are a `cirq.ResultDict` in every other way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cirq
+import numpy as np
+
+from cirq_azure_sessions.errors import ResultFormatError
+from cirq_azure_sessions.results.histogram import count_outcomes
+from cirq_azure_sessions.results.html import Bar, table
+
+if TYPE_CHECKING:
+    from cirq_azure_sessions import model
+
+__all__ = ["AzureResult"]
+
+# A table shows this many outcomes; the result has them all.
+_ROWS = 16
+
+
+class AzureResult(cirq.ResultDict):
+    """The result of one sweep point, with what the service told about its job.
+
+    Compares, prints and round-trips through `cirq.to_json` as the `cirq.ResultDict` it is: two
+    results with the same parameters and records are equal, whatever jobs they come from. Pickles
+    and copies keep everything but `azure_job`.
+
+    Attributes:
+        job_id: The job that brought the result; None where no job did. If several did, because
+            the repetitions were split, the first.
+        job_ids: All jobs that brought it, in the order of their repetitions.
+        session_id: The session of the job, or None.
+        target: The target's id; empty where no job ran.
+        cost: What the service says the jobs cost, or None if it does not say.
+        creation_time: When the job was submitted, in seconds since the Unix epoch, or None.
+        begin_time: When it began to run, likewise.
+        end_time: When it ended, likewise.
+        probabilities: The exact distribution that a simulator returned, or None. Its keys are the
+            measured bits of all keys, in the order of `records`, as one big-endian integer;
+            inversions are applied, confusion maps are not.
+        raw_shots: The shots as the service returned them, where it returned shots that `records`
+            does not hold in full; otherwise None.
+        lost_shots: How many repetitions are missing from `records` because the machine lost a
+            qubit. `repetitions` is smaller than asked for by this number.
+    """
+
+    def __init__(
+        self,
+        *,
+        params: cirq.ParamResolver | None = None,
+        measurements: Mapping[str, np.ndarray] | None = None,
+        records: Mapping[str, np.ndarray] | None = None,
+        target: str = "",
+        probabilities: Mapping[int, float] | None = None,
+        raw_shots: Sequence[Any] | None = None,
+        lost_shots: int = 0,
+    ) -> None:
+        super().__init__(params=params, measurements=measurements, records=records)
+        self.target = target
+        self.probabilities = probabilities
+        self.raw_shots = raw_shots
+        self.lost_shots = lost_shots
+        self.job_ids: tuple[str, ...] = ()
+        self.session_id: str | None = None
+        self.cost: model.Cost | None = None
+        self.creation_time: float | None = None
+        self.begin_time: float | None = None
+        self.end_time: float | None = None
+        self._azure_job: Any = None
+
+    @property
+    def job_id(self) -> str | None:
+        return self.job_ids[0] if self.job_ids else None
+
+    @property
+    def azure_job(self) -> Any:
+        """The SDK's own `azure.quantum.Job` of `job_id`, made when it is first looked at.
+
+        None for a local target, and where no request told of the job: for a result that comes from
+        a journal, or that was copied or pickled. `pool.get_job(job_id)` asks for it then.
+        """
+        return self._azure_job
+
+    @classmethod
+    def from_result(cls, result: cirq.Result, *, target: str = "") -> AzureResult:
+        """The same records and parameters; the arrays are shared, not copied."""
+        return cls(params=result.params, records=result.records, target=target)
+
+    def with_job(self, job: model.Job) -> AzureResult:
+        """A copy that names its job; the records are shared."""
+        named = copy.copy(self)
+        named.job_ids = (job.id,)
+        named.session_id = job.session_id
+        named.target = job.target
+        named.cost = job.cost
+        named.creation_time = job.creation_time
+        named.begin_time = job.begin_time
+        named.end_time = job.end_time
+        named._azure_job = job.handle
+        return named
+
+    @classmethod
+    def join(cls, parts: Sequence[AzureResult]) -> AzureResult:
+        """One result of a point whose repetitions were split over several jobs.
+
+        Args:
+            parts: The results of the jobs, at least one, in the order of the jobs.
+
+        Raises:
+            ResultFormatError: If the parts are not of one point of one circuit.
+        """
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        shapes = [{key: array.shape[1:] for key, array in p.records.items()} for p in parts]
+        if any(shape != shapes[0] for shape in shapes) or any(
+            part.params != first.params for part in parts
+        ):
+            raise ResultFormatError(
+                "The jobs of one point returned different keys or parameters; "
+                "fetch their results one by one."
+            )
+        joined = copy.copy(first)
+        joined._measurements = joined._data = None
+        joined._records = {
+            key: np.concatenate([part.records[key] for part in parts]) for key in first.records
+        }
+        joined.raw_shots = _joined_shots(parts)
+        joined.lost_shots = sum(part.lost_shots for part in parts)
+        joined.job_ids = tuple(job_id for part in parts for job_id in part.job_ids)
+        joined.cost = _total_cost([part.cost for part in parts])
+        joined.end_time = parts[-1].end_time
+        joined._azure_job = first.azure_job
+        return joined
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The SDK's job holds a connection to its workspace.
+        return {**self.__dict__, "_azure_job": None}
+
+    def _repr_html_(self) -> str:
+        histogram = count_outcomes(self)
+        point = ", ".join(f"{name}={value}" for name, value in self.params.param_dict.items())
+        caption = (self.target, point, f"{histogram.repetitions} repetitions")
+        fractions = {each: histogram.fraction(each) for each in histogram.counts}
+        hidden = len(fractions) - _ROWS
+        return table(
+            ", ".join(part for part in caption if part),
+            [" ".join(histogram.keys), "count", "fraction", ""],
+            [
+                (outcome, count, fractions[outcome], Bar(fractions[outcome]))
+                for outcome, count in list(histogram.counts.items())[:_ROWS]
+            ],
+            below=f"and {hidden} more outcomes" if hidden > 0 else "",
+        )
+
+    @classmethod
+    def _json_namespace_(cls) -> str:
+        return ""
+
+
+# Cirq writes the name of a result's class into its JSON, and takes no other word for it: a
+# `cirq_type` in `_json_dict_` is an error. Under this name any program with Cirq reads the file
+# again, whether it has this package or not; pickles and reprs of the class go by `__qualname__`.
+AzureResult.__name__ = cirq.ResultDict.__name__
+
+
+def _joined_shots(parts: Sequence[AzureResult]) -> Sequence[Any] | None:
+    if all(part.raw_shots is None for part in parts):
+        return None
+    return [shot for part in parts for shot in part.raw_shots or ()]
+
+
+def _total_cost(costs: Sequence[model.Cost | None]) -> model.Cost | None:
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return None
+    return type(known[0])(
+        total=sum(cost.total for cost in known),
+        currency=known[0].currency,
+        events=tuple(event for cost in known for event in cost.events),
+    )

@@ -1,0 +1,1 @@
+"""What people see of a pool while it works: events, progress, timelines, telemetry."""

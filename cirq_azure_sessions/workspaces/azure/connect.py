@@ -1,0 +1,111 @@
+"""The SDK's `Workspace`, from what a person has at hand."""
+
+from __future__ import annotations
+
+import os
+
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import DefaultAzureCredential
+from azure.quantum import Workspace
+
+from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
+from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+
+__all__ = ["connect"]
+
+# The SDK's own environment variables.
+_CONNECTION_STRING = "AZURE_QUANTUM_CONNECTION_STRING"
+_WORKSPACE_NAME = "AZURE_QUANTUM_WORKSPACE_NAME"
+
+# An emulator answers to any name. This is the one it gives itself, by which a journal knows it.
+_EMULATED = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/myresourcegroup"
+    "/providers/Microsoft.Quantum/Workspaces/myworkspace"
+)
+_EMULATED_LOCATION = "eastus"
+
+
+def connect(
+    resource_id: str | None = None,
+    *,
+    location: str | None = None,
+    connection_string: str | None = None,
+    endpoint: str | None = None,
+    key: str | None = None,
+) -> Workspace:
+    """Connects to the workspace that the arguments name, or else the environment.
+
+    A connection string, or an endpoint with its key, is used as it is. Otherwise Azure is asked for
+    the workspace's endpoint, with whichever credential `DefaultAzureCredential` finds; no browser
+    is opened.
+
+    Args:
+        resource_id: As the portal shows it: `/subscriptions/.../Workspaces/...`.
+        location: The workspace's region, such as `eastus`.
+        connection_string: As the portal shows it under the workspace's access keys.
+        endpoint: The address of an emulator.
+        key: The emulator's key.
+
+    Raises:
+        AzureSessionsError: If nothing names a workspace, or not as it should be.
+        ServiceError: If signing in fails, or Azure does not know the workspace.
+    """
+    if endpoint is not None:
+        if not key:
+            raise AzureSessionsError("An emulator takes a key: give the one that it printed.")
+        return _translated(
+            resource_id=resource_id or _EMULATED,
+            location=location or _EMULATED_LOCATION,
+            credential=AzureKeyCredential(key),
+            _quantum_endpoint=endpoint,
+        )
+    if resource_id is None:
+        connection_string = connection_string or os.environ.get(_CONNECTION_STRING)
+        if connection_string:
+            return _from_connection_string(connection_string)
+        if not os.environ.get(_WORKSPACE_NAME):
+            raise AzureSessionsError(
+                "No workspace is named: give its resource id or connection string, "
+                f"or set {_CONNECTION_STRING} or {_WORKSPACE_NAME}."
+            )
+    return _translated(
+        resource_id=resource_id, location=location, credential=DefaultAzureCredential()
+    )
+
+
+def _from_connection_string(connection_string: str) -> Workspace:
+    try:
+        return Workspace.from_connection_string(connection_string)
+    except ValueError:
+        pass
+    # The SDK's words are not passed on: they may quote the string, which holds a key.
+    raise AzureSessionsError(
+        "The connection string is not of the form SubscriptionId=...;ResourceGroupName=...;"
+        "WorkspaceName=...;ApiKey=...;QuantumEndpoint=https://...; : copy it from the portal."
+    )
+
+
+def _translated(**arguments: object) -> Workspace:
+    """A `Workspace`, or the error of this package for the one that making it met."""
+    try:
+        return Workspace(**arguments)
+    except (AzureError, RuntimeError, ValueError) as error:
+        failure = _failure(error)
+    raise failure
+
+
+def _failure(error: Exception) -> AzureSessionsError:
+    if isinstance(error, ClientAuthenticationError) or isinstance(
+        error.__cause__, ClientAuthenticationError
+    ):
+        return ServiceError(
+            "Signing in to Azure failed: run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID "
+            "and AZURE_CLIENT_SECRET, or use a connection string.",
+            status_code=401,
+        )
+    words = without_secrets(" ".join(str(error).split()))
+    message = f"The workspace was not found; check its resource id and location. ({words})"
+    if isinstance(error, ValueError):
+        return AzureSessionsError(message)
+    return ServiceError(message, status_code=getattr(error, "status_code", None))

@@ -1,0 +1,192 @@
+"""Where jobs' inputs and outputs lie, and the signatures (SAS) that open them.
+
+A workspace either has a storage account linked to it, for which the service signs, or its user
+brings one by a connection string, and the signing is done here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from azure.storage.blob import (
+    AccountSasPermissions,
+    BlobClient,
+    BlobServiceClient,
+    ContainerSasPermissions,
+    ResourceTypes,
+    generate_account_sas,
+    generate_container_sas,
+)
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.workspaces.azure.channel import Channel
+from cirq_azure_sessions.workspaces.azure.documents import read_time
+
+__all__ = ["Container", "LinkedStorage", "OwnStorage", "Storage"]
+
+# Seconds. A signature with less time left is renewed first, as the SDK does.
+_LEAST_TIME_LEFT = 300.0
+# How long the SDK signs for, and how long it takes at most to make a container.
+_LIFETIME = 14 * 24 * 3600.0
+_BRIEF_LIFETIME = 3600.0
+
+_EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The container of one job, and the signature that opens it.
+
+    Attributes:
+        url: The container's address, without the signature.
+        sas: The signature, as the query of a URL.
+        expiry: When the signature expires, in seconds since the Unix epoch; 0 if it does not say.
+    """
+
+    url: str
+    sas: str = field(repr=False)
+    expiry: float = 0.0
+
+    @classmethod
+    def from_url(cls, signed_url: str) -> Container:
+        """The container at a URL with a SAS."""
+        url, _, sas = signed_url.partition("?")
+        return cls(url, sas, _read_expiry(sas))
+
+    @property
+    def signed_url(self) -> str:
+        """The container's address with the signature. A secret."""
+        return f"{self.url}?{self.sas}"
+
+    def blob_url(self, name: str) -> str:
+        """The address of a blob in the container, without the signature."""
+        return f"{self.url}/{name}"
+
+    def sign(self, blob_url: str) -> str:
+        """The blob's address with the container's signature. A secret."""
+        return f"{blob_url}?{self.sas}"
+
+    def holds(self, blob_url: str) -> bool:
+        """Whether a blob is in this container: the signature is shown to nobody else."""
+        here, there = urlsplit(self.url), urlsplit(blob_url)
+        name = here.path.rpartition("/")[2]
+        return here.hostname == there.hostname and name in there.path.split("/")[:-1]
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the signature will still be good in five minutes."""
+        return now + _LEAST_TIME_LEFT < self.expiry
+
+
+class Storage(Protocol):
+    """A storage account, as a workspace uses it."""
+
+    async def open_container(self, name: str) -> Container:
+        """The container of that name, signed for reading and writing."""
+
+    async def sign_blob(self, url: str) -> str:
+        """The blob's address, signed for reading. A secret."""
+
+
+class LinkedStorage:
+    """The account that is linked to the workspace. The service makes containers and signs."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def open_container(self, name: str) -> Container:
+        return Container.from_url(await self._ask_sas_uri({"containerName": name}))
+
+    async def sign_blob(self, url: str) -> str:
+        blob = BlobClient.from_blob_url(url)
+        return await self._ask_sas_uri(
+            {"containerName": blob.container_name, "blobName": blob.blob_name}
+        )
+
+    async def _ask_sas_uri(self, body: dict[str, str]) -> str:
+        return await self._channel.ask("POST", "storage/sasUri", _read_sas_uri, body=body)
+
+
+class OwnStorage:
+    """An account that the user brings, with its key.
+
+    The SDK does the same in `azure.quantum.storage.get_container_uri`, which however writes the
+    signature to its log, and waits for the network.
+
+    Args:
+        channel: The way to storage.
+        connection_string: The account's connection string.
+        clock: From when on signatures count.
+
+    Raises:
+        ValueError: If the connection string has no account key.
+    """
+
+    def __init__(self, channel: Channel, connection_string: str, clock: Clock) -> None:
+        self._channel = channel
+        self._clock = clock
+        with BlobServiceClient.from_connection_string(connection_string) as client:
+            self._url = client.url.rstrip("/")
+            self._account = str(client.account_name)
+            self._key = str(getattr(client.credential, "account_key", ""))
+        if not self._key:
+            raise ValueError(
+                "The workspace's storage connection string has no AccountKey: "
+                "copy it again from the storage account's access keys."
+            )
+
+    async def open_container(self, name: str) -> Container:
+        # Only a signature of the whole account makes containers; it stays here.
+        sas = generate_account_sas(
+            self._account,
+            self._key,
+            ResourceTypes(container=True),
+            AccountSasPermissions(create=True),
+            self._after(_BRIEF_LIFETIME),
+        )
+        await create_container(self._channel, f"{self._url}/{name}?{sas}")
+        return self._sign_container(name)
+
+    async def sign_blob(self, url: str) -> str:
+        return self._sign_container(BlobClient.from_blob_url(url).container_name).sign(url)
+
+    def _sign_container(self, name: str) -> Container:
+        sas = generate_container_sas(
+            self._account,
+            name,
+            account_key=self._key,
+            permission=ContainerSasPermissions(read=True, add=True, create=True, write=True),
+            expiry=self._after(_LIFETIME),
+        )
+        return Container.from_url(f"{self._url}/{name}?{sas}")
+
+    def _after(self, seconds: float) -> datetime:
+        return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
+
+
+async def create_container(channel: Channel, signed_url: str) -> None:
+    """Makes the container at a URL with a SAS, unless it is there already."""
+    try:
+        await channel.store("PUT", f"{signed_url}&restype=container")
+    except ServiceError as error:
+        if error.code != "ContainerAlreadyExists":
+            raise
+
+
+def _read_expiry(sas: str) -> float:
+    expiry = _EXPIRY.search(sas)
+    try:
+        return 0.0 if expiry is None else read_time(unquote(expiry[1])) or 0.0
+    except ValueError:
+        return 0.0
+
+
+def _read_sas_uri(document: Any) -> str:
+    url = document["sasUri"]
+    if not url.startswith(("https://", "http://")):
+        raise ValueError
+    return str(url)

@@ -1,0 +1,343 @@
+"""The verbs of a workspace, as requests to Azure Quantum."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from azure.quantum import Workspace
+
+from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, TargetStatus
+from cirq_azure_sessions.workspaces.azure import documents
+from cirq_azure_sessions.workspaces.azure.channel import Channel
+from cirq_azure_sessions.workspaces.azure.storage import (
+    Container,
+    LinkedStorage,
+    OwnStorage,
+    Storage,
+    create_container,
+)
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+
+__all__ = ["AzureWorkspace"]
+
+T = TypeVar("T")
+
+_INPUT_BLOB = "inputData"
+# What the SDK's targets give as the type of the inputs that they upload.
+_CONTENT_TYPES = {
+    "ionq.circuit.v1": "application/json",
+    "honeywell.openqasm.v1": "application/qasm",
+    "qir.v1": "qir.v1",
+}
+_OTHER_CONTENT_TYPE = "application/json"
+
+# The SDK asks for pages in this way always.
+_FIRST_PAGE = {"skip": "0", "top": str(JOBS_PER_PAGE)}
+
+# The service's words for a session that takes no more jobs (recorded).
+_SESSION_OVER_CODE = "InvalidJobDefinition"
+_SESSION_OVER = "Session is already in a terminal state"
+
+# Answers that may mean that there is no such target; no words for that were recorded.
+_REFUSED = (400, 404)
+# Answers that may mean that there is nothing left to close or to cancel.
+_TOO_LATE = (400, 409)
+# Answers of storage to a signature that has expired, or that it does not take.
+_BAD_SIGNATURE = (401, 403)
+
+
+class AzureWorkspace:
+    """An Azure Quantum workspace as a `WorkspacePort`.
+
+    It sends its requests itself, over connections of its own that stay open between sweeps, and
+    leaves the SDK's `Workspace` as it is. Four requests bring a job there and its result back: a
+    signature, the upload, the submission, the download.
+
+    Args:
+        workspace: The SDK's workspace: where, and with which credential.
+        clock: Where waits pass, and by which signatures expire.
+        max_connections: The most connections at a time, to the service and its storage together.
+        read_timeout: Seconds without a byte after which an answer counts as lost.
+
+    Raises:
+        TypeError: If `workspace` is something else.
+        ValueError: If its storage connection string has no key.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        clock: Clock | None = None,
+        max_connections: int = 100,
+        read_timeout: float = 20.0,
+    ) -> None:
+        if not isinstance(workspace, Workspace):
+            raise TypeError(
+                f"workspace must be an azure.quantum.Workspace, not {type(workspace).__name__}."
+            )
+        self._workspace = workspace
+        self._clock: Clock = clock or SystemClock()
+        self._channel = Channel(
+            workspace,
+            clock=self._clock,
+            max_connections=max_connections,
+            read_timeout=read_timeout,
+        )
+        self._storage: Storage = (
+            LinkedStorage(self._channel)
+            if workspace.storage is None
+            else OwnStorage(self._channel, workspace.storage, self._clock)
+        )
+        self._read_session = partial(documents.read_session, workspace)
+        self._read_job = partial(documents.read_job, workspace)
+        # State: the providers of targets whose ids do not name them. Touched on one event loop.
+        self._providers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"AzureWorkspace({self._workspace.name!r})"
+
+    @property
+    def identity(self) -> str:
+        """Azure's resource id, in lower case as Azure compares it."""
+        return (
+            f"/subscriptions/{self._workspace.subscription_id}"
+            f"/resourcegroups/{self._workspace.resource_group}"
+            f"/providers/microsoft.quantum/workspaces/{self._workspace.name}"
+        ).lower()
+
+    @property
+    def announces_ends(self) -> bool:
+        """False: the service has to be asked."""
+        return False
+
+    def takes(self, target: str) -> bool:
+        return not target.startswith("local.")
+
+    # Sessions
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        provider = await self._provider(request.target)
+        document = documents.session_document(request, provider)
+        path = _session_path(request.id)
+        try:
+            return await self._channel.ask("PUT", path, self._read_session, body=document)
+        except ServiceError as error:
+            if error.status_code in _REFUSED:
+                await self._check_target(request.target)
+            # The id is ours alone, so it is our own earlier request that has arrived.
+            if error.status_code != 409:
+                raise
+        return await self.get_session(request.id)
+
+    async def get_session(self, session_id: str) -> Session:
+        return await self._channel.ask("GET", _session_path(session_id), self._read_session)
+
+    async def close_session(self, session_id: str) -> Session:
+        try:
+            return await self._channel.ask(
+                "POST", f"{_session_path(session_id)}:close", self._read_session
+            )
+        except ServiceError as error:
+            if error.status_code not in _TOO_LATE:
+                raise
+            session = await self.get_session(session_id)
+            if session.is_open:
+                raise
+            return session
+
+    def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
+        query = {"orderby": "CreationTime desc", **_FIRST_PAGE}
+        if target is not None:
+            query["filter"] = f"(Target eq {_quoted(target)})"
+        return self._list("sessions", self._read_session, query)
+
+    # Jobs
+
+    async def store_input(self, request: JobRequest) -> Container:
+        name = _container_name(request.id)
+        container = await self._storage.open_container(name)
+        try:
+            await self._upload(container, request)
+        except ServiceError as error:
+            if error.is_missing:
+                # API versions before 2026 leave it to the client to make the container.
+                await create_container(self._channel, container.signed_url)
+            elif error.status_code in _BAD_SIGNATURE:
+                container = await self._storage.open_container(name)
+            else:
+                raise
+            await self._upload(container, request)
+        return container
+
+    async def submit_job(self, request: JobRequest, stored: Container) -> Job:
+        if not stored.is_fresh(self._clock.time()):
+            stored = await self._storage.open_container(_container_name(request.id))
+        document = documents.job_document(
+            request,
+            await self._provider(request.target),
+            container_uri=stored.signed_url,
+            input_uri=stored.blob_url(_INPUT_BLOB),
+        )
+        try:
+            return await self._channel.ask(
+                "PUT", _job_path(request.id), self._read_job, body=document, repeatable=False
+            )
+        except ServiceError as error:
+            if error.code == _SESSION_OVER_CODE and _SESSION_OVER in str(error):
+                raise SessionNotAvailable(
+                    f"Session {request.session_id} takes no more jobs: submit in a new one.",
+                    session_id=request.session_id,
+                ) from None
+            # The id is ours alone, so it is our own earlier request that has arrived.
+            if error.status_code != 409:
+                raise
+        return await self.get_job(request.id)
+
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        if wait > 0:
+            await self._clock.sleep(wait)
+        return await self._channel.ask("GET", _job_path(job_id), self._read_job)
+
+    async def list_session_jobs(
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+    ) -> Sequence[Job]:
+        if wait > 0:
+            await self._clock.sleep(wait)
+        jobs, _ = await self._channel.ask(
+            "GET",
+            f"{_session_path(session_id)}/jobs",
+            partial(documents.read_page, self._read_job),
+            query={"skip": str(skip), "top": str(top)},
+        )
+        return jobs
+
+    def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
+        if session_id is not None:
+            # Newest first without being asked.
+            return self._list(f"{_session_path(session_id)}/jobs", self._read_job, _FIRST_PAGE)
+        return self._list("jobs", self._read_job, {"orderby": "CreationTime desc", **_FIRST_PAGE})
+
+    async def cancel_job(self, job_id: str) -> Job:
+        try:
+            await self._channel.ask("POST", f"{_job_path(job_id)}:cancel", _ignore)
+        except ServiceError as error:
+            if error.status_code not in _TOO_LATE:
+                raise
+            job = await self.get_job(job_id)
+            if not job.is_final:
+                raise
+            return job
+        return await self.get_job(job_id)
+
+    async def fetch_output(self, job: Job, stored: Container | None = None) -> bytes:
+        if job.output_uri is None:
+            raise ServiceError(
+                f"Job {job.id} says nowhere where its result lies: look at it in the portal.",
+                status_code=404,
+            )
+        if (
+            stored is not None
+            and stored.holds(job.output_uri)
+            and stored.is_fresh(self._clock.time())
+        ):
+            try:
+                return await self._channel.store("GET", stored.sign(job.output_uri))
+            except ServiceError as error:
+                if error.status_code not in _BAD_SIGNATURE:
+                    raise
+        return await self._channel.store("GET", await self._storage.sign_blob(job.output_uri))
+
+    async def _upload(self, container: Container, request: JobRequest) -> None:
+        url = container.sign(container.blob_url(_INPUT_BLOB))
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "If-None-Match": "*",
+            "x-ms-blob-type": "BlockBlob",
+            "x-ms-blob-content-type": _CONTENT_TYPES.get(request.input_format, _OTHER_CONTENT_TYPE),
+        }
+        try:
+            await self._channel.store("PUT", url, request.payload, headers)
+        except ServiceError as error:
+            # An upload is whole or not at all: what is there is what an earlier attempt stored.
+            if error.code != "BlobAlreadyExists":
+                raise
+
+    # The workspace
+
+    async def list_targets(self) -> Sequence[TargetStatus]:
+        providers = self._list("providerStatus", documents.read_targets, {})
+        return [target async for targets in providers for target in targets]
+
+    async def list_quotas(self) -> Sequence[Quota]:
+        return [quota async for quota in self._list("quotas", documents.read_quota, {})]
+
+    async def aclose(self) -> None:
+        await self._channel.aclose()
+
+    async def _provider(self, target: str) -> str:
+        """The provider's id: what stands before the target's first dot, as the SDK reads it.
+
+        Targets without a dot, such as those of the test provider, have to be looked up, once.
+        """
+        provider, dot, _ = target.partition(".")
+        if dot:
+            return provider
+        return await self._look_up(target)
+
+    async def _check_target(self, target: str) -> None:
+        """Refuses a target that the workspace's own list does not have, if that can be had."""
+        with suppress(ServiceError):
+            await self._look_up(target)
+
+    async def _look_up(self, target: str) -> str:
+        """The provider that the workspace's own list names for the target."""
+        if target not in self._providers:
+            self._providers = {known.id: known.provider for known in await self.list_targets()}
+        if target not in self._providers:
+            raise UnsupportedTarget(
+                f"This workspace has no target {target!r}: list those it has with "
+                "`cirq-azure-sessions targets`."
+            )
+        return self._providers[target]
+
+    async def _list(
+        self, path: str, read_item: Callable[[Any], T], query: Mapping[str, str]
+    ) -> AsyncIterator[T]:
+        """The items of a list, page by page as they are consumed."""
+        read = partial(documents.read_page, read_item)
+        page: Mapping[str, str] | None = query
+        while page is not None:
+            items, following = await self._channel.ask("GET", path, read, query=page)
+            for item in items:
+                yield item
+            if following == page:
+                raise ServiceError(f"GET {path} gives the same page again and again: report it.")
+            page = following
+
+
+def _session_path(session_id: str) -> str:
+    return f"sessions/{quote(session_id, safe='')}"
+
+
+def _job_path(job_id: str) -> str:
+    return f"jobs/{quote(job_id, safe='')}"
+
+
+def _container_name(job_id: str) -> str:
+    return f"job-{job_id}"
+
+
+def _quoted(text: str) -> str:
+    """A string of the filter language, where a quote is written twice."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _ignore(document: Any) -> None:
+    pass

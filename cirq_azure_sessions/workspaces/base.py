@@ -1,0 +1,212 @@
+"""The port: what a workspace can do for a pool and its jobs, and filters for listing.
+
+`LocalWorkspace` and `AzureWorkspace` implement it; `tests/workspaces/test_contract.py` holds both
+to the same rules. A verb is one exchange with the service, or a few; none of them knows why it is
+called. Ids are made by the caller, so that after a lost answer the service can be asked.
+
+Every verb may raise `ServiceError`; what else it may raise is said with it. An implementation may
+retry within a verb what is safe to repeat, but leaves 429 answers of `submit_job` to the caller,
+who knows how many jobs are in flight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+from cirq_azure_sessions.model import (
+    Job,
+    JobRequest,
+    JobStatus,
+    Quota,
+    Session,
+    SessionRequest,
+    SessionStatus,
+    TargetStatus,
+)
+
+__all__ = ["ANY", "JOBS_PER_PAGE", "OPEN", "ItemFilter", "WorkspacePort"]
+
+# The service shows up to 100 items in one page of a list (recorded).
+JOBS_PER_PAGE = 100
+
+# The statuses of a session that still takes jobs, as far as the service has noticed.
+OPEN = frozenset(status.value for status in SessionStatus if not status.is_final)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """A filter for listing sessions and jobs; None and an empty set match everything.
+
+    Attributes:
+        target: A target's id, or a pattern in which `*` stands for any characters, as in `ionq.*`.
+        statuses: Statuses of the service, in any case.
+        name: A prefix of the name.
+        created_after: Seconds since the Unix epoch.
+        limit: The maximum number of items, counted from the newest.
+    """
+
+    target: str | None = None
+    statuses: frozenset[str] = frozenset()
+    name: str | None = None
+    created_after: float | None = None
+    limit: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        target: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        max_age: float | None = None,
+        limit: int | None = None,
+        now: float,
+    ) -> ItemFilter:
+        """The filter for what a user asked to list at the time `now`.
+
+        Raises:
+            ValueError: If the status is unknown, the age is no positive number, or the limit is
+                negative.
+        """
+        words = {word.lower(): word.value for word in [*JobStatus, *SessionStatus]}
+        if status is not None and str(status).lower() not in words:
+            raise ValueError(
+                f"There is no status {status!r}: use one of {', '.join(words.values())}."
+            )
+        if max_age is not None and not max_age >= 0:
+            raise ValueError(f"max_age must be a number of seconds from 0 up, not {max_age!r}.")
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must be 0 or more, or None, not {limit}.")
+        return cls(
+            target,
+            frozenset() if status is None else frozenset([words[str(status).lower()]]),
+            name,
+            None if max_age is None or math.isinf(max_age) else now - max_age,
+            limit,
+        )
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the target matches more than one id."""
+        return any(character in (self.target or "") for character in "*?[")
+
+    def matches(self, item: Session | Job) -> bool:
+        """Whether target, status and name match; the age is for `is_older`."""
+        return (
+            (self.target is None or fnmatchcase(item.target, self.target))
+            and (not self.statuses or item.status.value in self.statuses)
+            and item.name.startswith(self.name or "")
+        )
+
+    def is_older(self, item: Session | Job) -> bool:
+        """Whether the item, and in a list from the newest every later one, is too old."""
+        if self.created_after is None or item.creation_time is None:
+            return False
+        return item.creation_time < self.created_after
+
+
+ANY = ItemFilter()
+
+
+class WorkspacePort(Protocol):
+    """Where jobs go. All verbs are called on the background loop."""
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this workspace from any other, now and in later runs, such as a resource id.
+
+        None for a workspace that ends with its process: there is nothing to come back to.
+        """
+
+    @property
+    def announces_ends(self) -> bool:
+        """Whether a verb with `wait` returns as soon as a job finishes, without polling."""
+
+    def takes(self, target: str) -> bool:
+        """Whether jobs for this target can go here, as far as is known without a request."""
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        """Opens a session under the id in the request. Repeating it is harmless.
+
+        Raises:
+            UnsupportedTarget: If the workspace has no such target.
+        """
+
+    async def get_session(self, session_id: str) -> Session:
+        """The session as it stands now. `ServiceError.is_missing` if there is none."""
+
+    async def close_session(self, session_id: str) -> Session:
+        """Closes the session to new jobs; those in it still run. Repeating it is harmless."""
+
+    def list_sessions(self, where: ItemFilter = ANY) -> AsyncIterator[Session]:
+        """The sessions that match, newest first, page by page as they are consumed."""
+
+    async def store_input(self, request: JobRequest) -> Any:
+        """Puts the job's input where the service will read it. Needs no session; repeatable.
+
+        Returns:
+            A value of the workspace's own for `submit_job` and `fetch_output`. It may contain
+            secrets and is never printed.
+        """
+
+    async def submit_job(self, request: JobRequest, stored: Any) -> Job:
+        """Submits the job, in `request.session_id` if given.
+
+        Raises:
+            SessionNotAvailable: If the service refuses because the session has ended. The service
+                does not know the job then, and it may be submitted again under the same id.
+            ServiceError: With `is_ambiguous` if the job may have been accepted all the same, and
+                with `is_throttled` if the service wants fewer jobs now.
+        """
+
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        """The job as it stands now, or after waiting as in `list_session_jobs`.
+
+        Raises:
+            ServiceError: With `is_missing` if there is no such job.
+        """
+
+    async def list_session_jobs(
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+    ) -> Sequence[Job]:
+        """One page of the session's jobs, newest first.
+
+        Args:
+            session_id: The session.
+            skip: How many of the newest to skip.
+            top: The maximum number of jobs, up to `JOBS_PER_PAGE`.
+            wait: Seconds to wait first. A workspace that announces ends returns as soon as a job
+                has finished; any other waits them on its clock.
+        """
+
+    def list_jobs(
+        self, where: ItemFilter = ANY, *, session_id: str | None = None
+    ) -> AsyncIterator[Job]:
+        """The matching jobs of a session, or of the whole workspace, as `list_sessions` does."""
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """Asks the service to cancel the job. Harmless for a finished one."""
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        """The result of a job that `has_result`: bytes, or an object from a local target.
+
+        Args:
+            job: The job, as last listed or got.
+            stored: What `store_input` returned for it, if at hand: it saves a request.
+
+        Raises:
+            ServiceError: With `is_missing` if there is no result to fetch.
+        """
+
+    async def list_targets(self) -> Sequence[TargetStatus]:
+        """The targets of the workspace, with availability and queue times."""
+
+    async def list_quotas(self) -> Sequence[Quota]:
+        """The quotas of the workspace."""
+
+    async def aclose(self) -> None:
+        """Closes connections. The workspace may be used again afterwards."""

@@ -1,0 +1,184 @@
+"""A target is a function from a program to its results; these are the targets called `local.*`.
+
+The payload of their jobs is a `LocalProgram`: a whole sweep, which one call of a sampler's
+`run_sweep` runs, or which is split over its points with an executor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from cirq_azure_sessions.background import DaemonExecutor
+from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.model import JobRequest, LocalProgram
+
+if TYPE_CHECKING:
+    import cirq
+
+__all__ = ["BUILT_IN_TARGETS", "Machine", "SamplerFactory", "check_installed", "local_machines"]
+
+# Starts a job of some target; the future brings its output.
+Machine = Callable[[JobRequest], "Future[Any]"]
+# Makes a sampler that draws from `seed`, a `numpy.random.RandomState` or None. It is called with
+# the keyword, so that the class of a simulator will do.
+SamplerFactory = Callable[..., "cirq.Sampler"]
+
+# The package to install for a target, the module in it, and the sampler's class in that.
+BUILT_IN_TARGETS = {
+    "local.simulator": ("cirq-core", "cirq", "Simulator"),
+    "local.density-matrix": ("cirq-core", "cirq", "DensityMatrixSimulator"),
+    "local.clifford": ("cirq-core", "cirq", "CliffordSimulator"),
+    "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
+    "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
+}
+# Samplers that take no seed; their sweeps stay whole.
+_UNSEEDED = {"local.stim"}
+
+# A sweep is cut into so many chunks, or more of them if they would have more points than this:
+# enough to keep many workers busy to the end, few enough that sending the circuit along with each
+# costs little.
+_CHUNKS = 64
+_POINTS_PER_CHUNK = 64
+# How many jobs may be out at an executor at once; for each, a thread waits.
+_JOBS_AT_EXECUTOR = 128
+
+
+def local_machines(
+    samplers: Mapping[str, cirq.Sampler | SamplerFactory], executor: Executor | None
+) -> dict[str, Machine]:
+    """The machines of the built-in targets and of the given samplers, by target.
+
+    A sampler that is given as an object runs its sweeps here and whole, even with an executor: it
+    has a generator of its own, and copies of it in several processes would all draw the same.
+    """
+    factories: dict[str, SamplerFactory] = {
+        target: partial(_make_built_in, target) for target in BUILT_IN_TARGETS
+    }
+    machines: dict[str, Machine] = {}
+    for target, sampler in samplers.items():
+        if callable(sampler):
+            factories[target] = sampler
+        else:
+            factories.pop(target, None)
+            machines[target] = _in_order(lambda seed, sampler=sampler: sampler)
+    for target, make in factories.items():
+        if executor is None or target in _UNSEEDED:
+            machines[target] = _in_order(make)
+        else:
+            machines[target] = _split(make, executor)
+    return machines
+
+
+def check_installed(target: str) -> None:
+    """Does nothing if a built-in target's package is there.
+
+    Raises:
+        UnsupportedTarget: If it has to be installed.
+    """
+    package, module, _ = BUILT_IN_TARGETS[target]
+    if importlib.util.find_spec(module) is None:
+        raise UnsupportedTarget(
+            f"{target!r} needs {package}: pip install 'cirq-azure-sessions[simulators]'."
+        )
+
+
+def _make_built_in(target: str, seed: Any) -> cirq.Sampler:
+    _, module, name = BUILT_IN_TARGETS[target]
+    make = getattr(importlib.import_module(module), name)
+    if target not in _UNSEEDED:
+        return cast("cirq.Sampler", make(seed=seed))
+    if seed is not None:
+        raise UnsupportedProgram(f"{target!r} draws from entropy of its own: leave out the seed.")
+    return cast("cirq.Sampler", make())
+
+
+def _in_order(make: SamplerFactory) -> Machine:
+    """A machine that runs one job at a time, in the order of submission.
+
+    Jobs that share a random state thereby draw from it in that order, and no sampler, of which none
+    promises to be thread-safe, meets two threads at once.
+    """
+    return partial(DaemonExecutor(name="local-sampler").submit, partial(_run_whole, make))
+
+
+def _run_whole(make: SamplerFactory, request: JobRequest) -> list[cirq.Result]:
+    program: LocalProgram = request.payload
+    sampler = make(seed=program.random_state)
+    return list(sampler.run_sweep(program.circuit, list(program.params), program.repetitions))
+
+
+def _split(make: SamplerFactory, executor: Executor) -> Machine:
+    """A machine that cuts each sweep into chunks of points for the executor's workers.
+
+    The samples depend neither on the cut nor on the workers: each point draws from a generator of
+    its own, seeded with its index and with entropy from the program's random state.
+    """
+    lane = DaemonExecutor(_JOBS_AT_EXECUTOR, name="local-executor")
+
+    def start(request: JobRequest) -> Future[Any]:
+        # Drawn now and not on the thread: jobs start in the order of their submission.
+        entropy = _draw_entropy(request.payload)
+        parts: list[Future[Any]] = []
+        return lane.submit(_run_split, make, executor, request.payload, entropy, parts, parts=parts)
+
+    return start
+
+
+def _draw_entropy(program: LocalProgram) -> Sequence[int] | None:
+    if program.random_state is None:
+        return None
+    return [int(word) for word in program.random_state.randint(2**32, size=4, dtype="uint32")]
+
+
+def _run_split(
+    make: SamplerFactory,
+    executor: Executor,
+    program: LocalProgram,
+    entropy: Sequence[int] | None,
+    parts: list[Future[Any]],
+) -> list[cirq.Result]:
+    import numpy as np
+
+    # Fresh entropy is drawn once for all: a chunk knows nothing of the others.
+    root = np.random.SeedSequence(entropy).entropy
+    circuit, params, repetitions = program.circuit, program.params, program.repetitions
+    for cut in _cuts(len(params)):
+        work = executor.submit(_run_points, make, circuit, params[cut], repetitions, root, cut)
+        parts.append(work)
+    try:
+        return [result for part in parts for result in part.result()]
+    finally:
+        # After an error, what has not begun need not begin.
+        for part in parts:
+            part.cancel()
+
+
+def _cuts(count: int) -> Iterator[slice]:
+    size = min(math.ceil(count / _CHUNKS), _POINTS_PER_CHUNK) or 1
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _run_points(
+    make: SamplerFactory,
+    circuit: cirq.AbstractCircuit,
+    params: Sequence[cirq.ParamResolver],
+    repetitions: int,
+    entropy: Any,
+    cut: slice,
+) -> list[cirq.Result]:
+    """Runs the points of a sweep that `cut` takes out, in any process."""
+    import numpy as np
+
+    results: list[cirq.Result] = []
+    for index, resolver in enumerate(params, cut.start):
+        seeds = np.random.SeedSequence(entropy, spawn_key=(index,))
+        sampler = make(seed=np.random.RandomState(np.random.MT19937(seeds)))
+        results += sampler.run_sweep(circuit, [resolver], repetitions)
+    return results

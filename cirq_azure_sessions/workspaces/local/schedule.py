@@ -1,0 +1,266 @@
+"""What has happened to sessions and jobs, and what is due to happen to them.
+
+A `Schedule` knows no clock, thread or lock: it is told the time, and lets everything happen that is
+due by then, in the order of time. Each call costs at most the logarithm of what there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from cirq_azure_sessions.model import JobRequest, JobStatus, SessionRequest, SessionStatus
+from cirq_azure_sessions.workspaces.local.state import (
+    JobPace,
+    JobRecord,
+    Ledger,
+    Outcome,
+    SessionRecord,
+    remove,
+)
+from cirq_azure_sessions.workspaces.local.target_queue import TargetQueue
+
+__all__ = ["Schedule"]
+
+
+class Schedule:
+    """Every session and job of a workspace, in time.
+
+    Not thread-safe: its owner's lock guards it. All times are seconds of one monotonic clock; call
+    `settle` first with the time that the other methods are then given.
+
+    Args:
+        session_timeout: Seconds without activity after which a session times out.
+        timeout_notice: Seconds by which that is noticed too late, or a function that draws them.
+        max_history: How many jobs that are over to remember, the earliest to end going first; and
+            how many sessions, the earliest of those that are over going first with their jobs.
+        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
+            until one stops executing. None sets no limit.
+
+    Attributes:
+        sessions, jobs: By id.
+        session_order: The sessions in the order of their creation.
+        top_level: The sessions, and the jobs that are in none, in the order of their creation.
+        ledger: The jobs of all sessions and of none.
+        unfinished: How many jobs are not over, by target.
+        just_ended: Jobs that ended since its owner last took them out.
+    """
+
+    def __init__(
+        self,
+        session_timeout: float,
+        timeout_notice: float | Callable[[], float],
+        max_history: int,
+        slots: int | Mapping[str, int] | None = None,
+    ) -> None:
+        self._session_timeout = session_timeout
+        self._timeout_notice = timeout_notice
+        self._max_history = max_history
+        self._slots = slots
+        self.sessions: dict[str, SessionRecord] = {}
+        self.session_order: list[SessionRecord] = []
+        self.top_level: list[SessionRecord | JobRecord] = []
+        self.jobs: dict[str, JobRecord] = {}
+        self.ledger = Ledger()
+        self.unfinished: Counter[str] = Counter()
+        self.just_ended: list[JobRecord] = []
+        self._over: deque[JobRecord] = deque()
+        self._queues: dict[str, TargetQueue] = {}
+        # A heap of what is to happen: when, a number to tell ties apart, and what.
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        self._numbers = itertools.count()
+
+    @property
+    def next_due(self) -> float:
+        """When the next thing is due to happen, or infinity."""
+        return self._agenda[0][0] if self._agenda else math.inf
+
+    def settle(self, now: float) -> None:
+        """Lets everything happen that is due, in the order of time."""
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, happen = heapq.heappop(self._agenda)
+            happen(due)
+
+    def open_session(self, request: SessionRequest, now: float) -> SessionRecord:
+        """The session with the request's id, opened if there is none yet."""
+        session = self.sessions.get(request.id)
+        if session is None:
+            session = SessionRecord(request, next(self._numbers), now)
+            self.sessions[request.id] = session
+            self.session_order.append(session)
+            self.top_level.append(session)
+            self._watch(session)
+            self._forget_a_session()
+        return session
+
+    def accept(
+        self,
+        request: JobRequest,
+        pace: JobPace,
+        session: SessionRecord | None,
+        now: float,
+        *,
+        started: float,
+    ) -> JobRecord:
+        """Takes a new job, whose program starts at the real time `started`."""
+        job = JobRecord(request, next(self._numbers), pace, session, now, started=started)
+        self.jobs[request.id] = job
+        self.unfinished[request.target] += 1
+        self.ledger.add(job)
+        if session is not None:
+            session.add(job)
+        else:
+            self.top_level.append(job)
+        self._line_up(job, now)
+        return job
+
+    def resolve(self, job: JobRecord, outcome: Outcome, now: float, duration: float) -> None:
+        """Takes note of what came of the job's program, after `duration` real seconds."""
+        if job.final is not None:
+            return
+        job.resolve(outcome, now, duration)
+        if job.is_overdue:
+            self._plan(job.ripe, partial(self._come_due, job))
+            self.settle(now)
+
+    def cancel(self, job: JobRecord, now: float) -> None:
+        """Ends the job if it is not over."""
+        if job.final is None:
+            self._end(job, JobStatus.CANCELLED, now)
+
+    def remove(self, job: JobRecord) -> None:
+        """Forgets a job that is over."""
+        del self.jobs[job.request.id]
+        for ledger in self.ledgers(job):
+            remove(ledger.jobs, job)
+        if job.session is None:
+            remove(self.top_level, job)
+
+    def break_off(self, session: SessionRecord, status: SessionStatus, now: float) -> None:
+        """Ends the session with this final status, and cancels its jobs."""
+        for job in session.break_off(status, now):
+            self._end(job, JobStatus.CANCELLED, now)
+
+    def change_pace(self, job: JobRecord, pace: JobPace, now: float) -> None:
+        """Gives a job that has not begun another pace, as if it had been submitted now."""
+        if job.final is None and now < job.begins:
+            self._vacate(job, now)
+            job.change_pace(pace, now)
+            self._line_up(job, now)
+
+    def ledgers(self, job: JobRecord) -> list[Ledger]:
+        """Where the job is written down: with all jobs, and with those of its session."""
+        return [self.ledger] if job.session is None else [self.ledger, job.session.ledger]
+
+    def _plan(self, due: float, happen: Callable[[float], None]) -> None:
+        # What never happens would stay for ever.
+        if due < math.inf:
+            heapq.heappush(self._agenda, (due, next(self._numbers), happen))
+
+    def _queue(self, target: str) -> TargetQueue | None:
+        """The queue of a target that has a limit."""
+        slots = self._slots.get(target) if isinstance(self._slots, Mapping) else self._slots
+        if slots is None:
+            return None
+        if target not in self._queues:
+            self._queues[target] = TargetQueue(slots)
+        return self._queues[target]
+
+    def _line_up(self, job: JobRecord, now: float) -> None:
+        """Lets a job begin, now or when its target has a slot for it."""
+        if job.ready == math.inf:
+            # Its target does not run jobs; another pace will tell when it does.
+            return
+        queue = self._queue(job.request.target)
+        if queue is None or queue.enter(job):
+            self._begin(job, now)
+
+    def _begin(self, job: JobRecord, now: float) -> None:
+        job.begin(now)
+        self._plan(job.due, partial(self._come_due, job))
+        if self._queue(job.request.target) is not None:
+            self._plan(job.stops, partial(self._stop, job))
+
+    def _stop(self, job: JobRecord, now: float) -> None:
+        """The job stops executing, unless its program is slower or its pace has changed."""
+        if now >= job.stops and job.outcome is not None:
+            self._vacate(job, now)
+
+    def _vacate(self, job: JobRecord, now: float) -> None:
+        """Gives the job's slot, if it has one, to the next that waits."""
+        queue = self._queue(job.request.target)
+        following = None if queue is None else queue.leave(job)
+        if following is not None:
+            self._begin(following, now)
+
+    def _come_due(self, job: JobRecord, now: float) -> None:
+        """The job's time is up: it ends, unless its program is not done."""
+        if job.final is not None or now < job.due:
+            # It was cancelled, or this appointment is from before its pace changed.
+            return
+        if job.outcome is None:
+            for ledger in self.ledgers(job):
+                ledger.overdue += not job.is_overdue
+            job.is_overdue = True
+        elif now < job.ripe:
+            self._plan(job.ripe, partial(self._come_due, job))
+        else:
+            self._end(job, job.outcome.status, now)
+
+    def _end(self, job: JobRecord, status: JobStatus, now: float) -> None:
+        """Ends a job, and with it what its end decides."""
+        job.end(status, now)
+        self._vacate(job, now)
+        self.just_ended.append(job)
+        self.unfinished[job.request.target] -= 1
+        for ledger in self.ledgers(job):
+            ledger.end(job)
+        if job.session is not None:
+            if job.cost is not None:
+                job.session.add_cost(job.cost)
+            for other in job.session.end_job(status, now):
+                self._end(other, JobStatus.CANCELLED, now)
+            self._watch(job.session)
+        self._over.append(job)
+        if len(self._over) > self._max_history:
+            self._forget(self._over.popleft())
+
+    def _forget(self, job: JobRecord) -> None:
+        # It may have been removed long ago, and its id be another's.
+        if self.jobs.get(job.request.id) is job:
+            self.remove(job)
+
+    def _forget_a_session(self) -> None:
+        """Keeps the number of sessions, too, within the history: one that was opened, one goes."""
+        if len(self.session_order) <= self._max_history:
+            return
+        over = (session for session in self.session_order if session.status.is_final)
+        session = next(over, None)
+        if session is not None:
+            # A session that is over has no job that is not.
+            for job in tuple(session.ledger.jobs):
+                self.remove(job)
+            del self.sessions[session.request.id]
+            remove(self.session_order, session)
+            remove(self.top_level, session)
+
+    def _watch(self, session: SessionRecord) -> None:
+        """Plans a look at the session's idle clock, if it is running and none is planned."""
+        if session.is_watched or not session.is_idle:
+            return
+        session.is_watched = True
+        notice = self._timeout_notice
+        patience = self._session_timeout + (notice() if callable(notice) else notice)
+        self._plan(session.last_activity + patience, partial(self._look, session, patience))
+
+    def _look(self, session: SessionRecord, patience: float, now: float) -> None:
+        """Ends the session if it has been idle all the time, or else comes back when it may be."""
+        session.is_watched = False
+        if session.is_idle and session.last_activity + patience <= now:
+            session.time_out(now)
+        else:
+            self._watch(session)

@@ -1,0 +1,44 @@
+"""The queue of a target that runs only so many jobs at once."""
+
+from __future__ import annotations
+
+from cirq_azure_sessions.workspaces.local.state import JobRecord
+
+__all__ = ["TargetQueue"]
+
+
+class TargetQueue:
+    """Which jobs of a target have a slot, and which wait for one: first come, first served.
+
+    Not thread-safe: the lock of the schedule guards it.
+
+    Args:
+        slots: How many jobs have a slot at once.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._served: set[JobRecord] = set()
+        # A dict keeps their order, and lets one leave from the middle at no cost.
+        self._waiting: dict[JobRecord, None] = {}
+
+    def enter(self, job: JobRecord) -> bool:
+        """Takes in a job; whether it has a slot now, or else waits for one."""
+        if len(self._served) < self._slots:
+            self._served.add(job)
+            return True
+        self._waiting[job] = None
+        return False
+
+    def leave(self, job: JobRecord) -> JobRecord | None:
+        """Lets go of a job, wherever it is; the job that has its slot now, if there is one."""
+        self._waiting.pop(job, None)
+        if job not in self._served:
+            return None
+        self._served.remove(job)
+        if not self._waiting:
+            return None
+        following = next(iter(self._waiting))
+        del self._waiting[following]
+        self._served.add(following)
+        return following

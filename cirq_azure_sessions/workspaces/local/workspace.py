@@ -1,0 +1,448 @@
+"""The port in memory: sessions, jobs and timeouts as on the service, programs run right here."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cirq_azure_sessions.background import DaemonExecutor
+from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.model import (
+    Cost,
+    Job,
+    JobRequest,
+    JobStatus,
+    Quota,
+    Session,
+    SessionRequest,
+    SessionStatus,
+    TargetStatus,
+)
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
+from cirq_azure_sessions.workspaces.local.samplers import (
+    BUILT_IN_TARGETS,
+    Machine,
+    SamplerFactory,
+    check_installed,
+    local_machines,
+)
+from cirq_azure_sessions.workspaces.local.schedule import Schedule
+from cirq_azure_sessions.workspaces.local.state import (
+    JobDetails,
+    JobPace,
+    JobRecord,
+    Outcome,
+    ProgramError,
+    SessionRecord,
+)
+
+if TYPE_CHECKING:
+    import cirq
+
+__all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
+
+V = TypeVar("V")
+
+# Runs a job of some target and returns its output; called on a worker thread.
+Backend = Callable[[JobRequest], Any]
+
+
+class LocalWorkspace:
+    """A workspace in memory, with the states and timeouts of the service.
+
+    Sessions and jobs follow the rules recorded from the traffic of Azure Quantum. Where the
+    recordings are silent: the idle clock of a session starts anew when a job is accepted and when
+    one ends, and stands still while any is unfinished; Abort cancels every job of the session that
+    is not over, as the documentation says; a session that was closed takes no jobs, whether or not
+    its last ones are done; a second request under a known id answers with what is there.
+
+    A job's program runs on a worker thread as soon as the job is accepted, and the job is over
+    when its pace says so on the clock: the status is a function of the clock and of whether the
+    program is done. Under a manual clock, verbs that report states first give programs that are due
+    a moment of real time to finish, up to a second, so that instant jobs are instant there too.
+
+    May be used from several threads and event loops.
+
+    Args:
+        samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
+            `local.density-matrix`, `local.clifford`, `local.qsim` and `local.stim`. Either a
+            sampler, which draws from its own generator, or a function that makes one and takes
+            the keyword `seed`, such as a simulator's class.
+        session_timeout: Seconds without activity after which a session times out.
+        clock: Where time is read.
+        executor: Where to run sweeps of `local.*` targets, split over their points; functions
+            among the `samplers` must then be picklable if the executor is one of processes.
+        backends: What runs jobs of other targets, by target: a function from a `JobRequest` to the
+            job's output. It may raise `ProgramError`; any other error is a `RuntimeError` of the
+            job. It is called on several threads.
+        pace: How long a job takes on the clock; by default no time at all. It and a function for
+            `timeout_notice` are called with the workspace locked.
+        timeout_notice: Seconds by which the end of an idle session is noticed too late, or a
+            function that draws them. Until then the session takes jobs.
+        cost: What a job costs, from its request and its output; by default nothing is said.
+        max_jobs: How many jobs may be unfinished at once, in all or by target; more are refused
+            with status 429.
+        max_outputs: Of how many jobs to keep program and output after it was fetched. Those of
+            other jobs are kept until they are fetched or forgotten.
+        max_history: How many jobs that are over to remember at all, and how many sessions; those
+            that are not over are never forgotten.
+        slots: How many jobs a target runs at once on the clock, for all targets or by target;
+            further ones wait in its queue. None sets no limit.
+    """
+
+    def __init__(
+        self,
+        samplers: Mapping[str, cirq.Sampler | SamplerFactory] | None = None,
+        *,
+        session_timeout: float = 600.0,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        pace: Callable[[JobRequest], JobPace] | None = None,
+        timeout_notice: float | Callable[[], float] = 0.0,
+        cost: Callable[[JobRequest, Any], Cost | None] | None = None,
+        max_jobs: int | Mapping[str, int] | None = None,
+        max_outputs: int = 1_000,
+        max_history: int = 100_000,
+        slots: int | Mapping[str, int] | None = None,
+    ) -> None:
+        self._session_timeout = session_timeout
+        self._pace = pace
+        self._cost = cost
+        self._max_jobs = max_jobs
+        self._max_outputs = max_outputs
+        self._machines = local_machines(samplers or {}, executor)
+        self._uninstalled = BUILT_IN_TARGETS.keys() - (samplers or {}).keys()
+        lane = DaemonExecutor((os.cpu_count() or 1) + 4, name="local-backend")
+        for target, backend in (backends or {}).items():
+            self._machines[target] = partial(lane.submit, backend)
+        # State: every session and job in time; and the jobs whose output was fetched, oldest first.
+        self._schedule = Schedule(session_timeout, timeout_notice, max_history, slots)
+        self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
+        # Guards both: only looking up an id is done outside of `deciding`.
+        self._live = LiveSchedule(self._schedule, clock or SystemClock())
+
+    # Sessions.
+
+    @property
+    def identity(self) -> None:
+        """None: what is in memory ends with the process."""
+        return None
+
+    @property
+    def announces_ends(self) -> bool:
+        """True: the jobs end here."""
+        return True
+
+    def takes(self, target: str) -> bool:
+        """Whether jobs for this target can go here.
+
+        Raises:
+            UnsupportedTarget: If they could, with a package that has to be installed.
+        """
+        if target in self._uninstalled:
+            check_installed(target)
+        return target in self._machines
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        self._machine(request.target)
+        with self._live.deciding() as now:
+            return self._schedule.open_session(request, now).describe(self._live.epoch, now)
+
+    async def get_session(self, session_id: str) -> Session:
+        await self.settle(session_id)
+        with self._live.deciding() as now:
+            return self._session(session_id).describe(self._live.epoch, now)
+
+    async def close_session(self, session_id: str) -> Session:
+        await self.settle(session_id)
+        with self._live.deciding() as now:
+            session = self._session(session_id)
+            session.close(now)
+            return session.describe(self._live.epoch, now)
+
+    def session_request(self, session_id: str) -> SessionRequest:
+        """What a session was opened with. `ServiceError.is_missing` if there is none."""
+        return self._session(session_id).request
+
+    async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
+        """Ends a session, and cancels its jobs, as the service does where something went wrong."""
+        session = self._session(session_id)
+        with self._live.deciding() as now:
+            self._schedule.break_off(session, status, now)
+
+    async def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
+        async for session in self._newest_first(self.sessions()):
+            if target is None or session.target == target:
+                yield session
+
+    def sessions(self) -> Sequence[Session]:
+        """All sessions in the order of their creation, as a view: slices cost what they hold."""
+        return self._live.view(self._schedule.session_order)
+
+    def top_level_items(self) -> Sequence[Session | Job]:
+        """All sessions and the jobs that are in none, in the order of their creation: a view."""
+        return self._live.view(self._schedule.top_level)
+
+    # Jobs.
+
+    async def store_input(self, request: JobRequest) -> None:
+        return None
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        machine = self._machine(request.target)
+        if request.session_id is not None:
+            session = self._session(request.session_id)
+            await self._live.notice_idleness(session, self._session_timeout)
+        with self._live.deciding() as now:
+            known = self._schedule.jobs.get(request.id)
+            job = known or self._accept(request, now)
+            answer = job.describe(self._live.epoch, now)
+        if known is not None:
+            return answer
+        self._start(job, machine)
+        # However fast the job is going to be, it had not begun when it was accepted.
+        return replace(answer, status=JobStatus.WAITING, begin_time=None)
+
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        job = self._job(job_id)
+        ledger = self._schedule.ledgers(job)[-1]
+        if wait > 0:
+            await self._live.wait_for_news(
+                ledger, lambda: job.final is not None, lambda: job.is_late, wait
+            )
+        else:
+            await self._live.let_finish(ledger, lambda: job.is_late)
+        with self._live.deciding() as now:
+            return job.describe(self._live.epoch, now)
+
+    async def list_session_jobs(
+        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+    ) -> Sequence[Job]:
+        ledger = self._session(session_id).ledger
+        # Whoever looks again at the same page, from the same event loop, waits for what is new.
+        look = (skip, id(asyncio.get_running_loop()))
+        known = ledger.shown.get(look, 0)
+        if wait > 0:
+            await self._live.wait_for_news(
+                ledger, lambda: ledger.ended > known, lambda: ledger.is_late, wait
+            )
+        else:
+            await self._live.let_finish(ledger, lambda: ledger.is_late)
+        with self._live.deciding() as now:
+            if wait > 0:
+                ledger.shown[look] = ledger.ended
+            end = max(len(ledger.jobs) - skip, 0)
+            page = ledger.jobs[max(end - top, 0) : end]
+            return [job.describe(self._live.epoch, now) for job in reversed(page)]
+
+    async def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
+        async for job in self._newest_first(self.jobs(session_id)):
+            yield job
+
+    def jobs(self, session_id: str | None = None) -> Sequence[Job]:
+        """The jobs of a session, or all, in the order of their creation, as a view.
+
+        Slices cost what they hold. Other than the verbs of the port it does not wait for programs
+        that are due: `await settle()` first.
+        """
+        ledger = self._schedule.ledger if session_id is None else self._session(session_id).ledger
+        return self._live.view(ledger.jobs)
+
+    def job_details(self, job_id: str) -> JobDetails:
+        """What is known of a job beside its `Job`. `ServiceError.is_missing` if there is none."""
+        with self._live.deciding() as now:
+            return self._job(job_id).describe_further(self._live.epoch, now)
+
+    async def cancel_job(self, job_id: str) -> Job:
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            self._schedule.cancel(job, now)
+            return job.describe(self._live.epoch, now)
+
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        priority: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Job:
+        """Changes what is given and leaves the rest."""
+        changes: dict[str, Any] = {"name": name, "priority": priority}
+        changes["tags"] = None if tags is None else tuple(tags)
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            given = {field: value for field, value in changes.items() if value is not None}
+            job.change(**given)
+            return job.describe(self._live.epoch, now)
+
+    async def change_pace(self, job_id: str, pace: JobPace) -> None:
+        """Gives a job that has not begun another pace, counted from now."""
+        with self._live.deciding() as now:
+            self._schedule.change_pace(self._job(job_id), pace, now)
+
+    async def delete_job(self, job_id: str) -> None:
+        """Cancels the job if it is not over, and forgets it."""
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            self._schedule.cancel(job, now)
+            self._schedule.remove(job)
+            self._fetched.pop(job_id, None)
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        with self._live.deciding():
+            record = self._job(job.id)
+            has_result = record.final is not None and record.final.has_result
+            if not has_result or record.is_forgotten or record.outcome is None:
+                raise ServiceError(
+                    f"Job {job.id} has no result to fetch, or it was dropped.", status_code=404
+                )
+            self._fetched[job.id] = record
+            self._fetched.move_to_end(job.id)
+            while len(self._fetched) > self._max_outputs:
+                self._fetched.popitem(last=False)[1].forget()
+            return record.outcome.output
+
+    def forget_output(self, job_id: str) -> None:
+        """Drops the program and the output of a job that is over, to save memory."""
+        with self._live.deciding():
+            job = self._job(job_id)
+            if job.final is not None:
+                job.forget()
+                self._fetched.pop(job_id, None)
+
+    # The workspace.
+
+    async def list_targets(self) -> Sequence[TargetStatus]:
+        return [
+            TargetStatus(id=target, provider=target.split(".")[0])
+            for target in sorted(self._machines)
+        ]
+
+    async def list_quotas(self) -> Sequence[Quota]:
+        return []
+
+    async def aclose(self) -> None:
+        """Does nothing: worker threads end with their work."""
+
+    async def settle(self, session_id: str | None = None) -> None:
+        """Gives programs that are due by the clock a moment of real time to finish.
+
+        Args:
+            session_id: The session whose jobs are meant, or None for all jobs.
+        """
+        ledger = self._schedule.ledger if session_id is None else self._session(session_id).ledger
+        await self._live.let_finish(ledger, lambda: ledger.is_late)
+
+    def __repr__(self) -> str:
+        with self._live.deciding() as now:
+            sessions = Counter(session.status for session in self._schedule.session_order)
+            jobs = Counter(job.status(now) for job in self._schedule.ledger.jobs)
+        return f"LocalWorkspace({_count('session', sessions)}; {_count('job', jobs)})"
+
+    # Looking things up.
+
+    def _machine(self, target: str) -> Machine:
+        if target not in self._machines:
+            raise UnsupportedTarget(
+                f"This workspace has no target {target!r}: use one of "
+                f"{', '.join(sorted(self._machines))}."
+            )
+        if target in self._uninstalled:
+            check_installed(target)
+        return self._machines[target]
+
+    def _session(self, session_id: str) -> SessionRecord:
+        try:
+            return self._schedule.sessions[session_id]
+        except KeyError:
+            raise ServiceError(f"There is no session {session_id}.", status_code=404) from None
+
+    def _job(self, job_id: str) -> JobRecord:
+        try:
+            return self._schedule.jobs[job_id]
+        except KeyError:
+            raise ServiceError(f"There is no job {job_id}.", status_code=404) from None
+
+    # Deciding, and acting on it.
+
+    def _accept(self, request: JobRequest, now: float) -> JobRecord:
+        session = None if request.session_id is None else self._session(request.session_id)
+        if session is not None and not session.takes_jobs:
+            raise SessionNotAvailable(
+                f"Session {request.session_id} is over or closed and takes no more jobs: "
+                "open a new one.",
+                session_id=request.session_id,
+            )
+        self._check_limits(request.target)
+        pace = self._pace(request) if self._pace else JobPace()
+        return self._schedule.accept(request, pace, session, now, started=REAL_TIME.monotonic())
+
+    def _check_limits(self, target: str) -> None:
+        if self._max_jobs is None:
+            return
+        if isinstance(self._max_jobs, Mapping):
+            count, limit = self._schedule.unfinished[target], self._max_jobs.get(target, math.inf)
+        else:
+            count, limit = len(self._schedule.ledger.unfinished), self._max_jobs
+        if count >= limit:
+            raise ServiceError(
+                f"{count} jobs are unfinished: wait until some of them end, then submit again.",
+                status_code=429,
+                code="TooManyRequests",
+            )
+
+    def _start(self, job: JobRecord, machine: Machine) -> None:
+        """Runs the job's program."""
+        try:
+            run = machine(job.request)
+        except Exception as error:
+            run = Future()
+            run.set_exception(error)
+        job.run = run
+        run.add_done_callback(partial(self._finish, job))
+        if job.final is not None:
+            # It ended before there was anything to let go of, most likely by a cancellation.
+            job.run = None
+            run.cancel()
+
+    def _finish(self, job: JobRecord, run: Future[Any]) -> None:
+        """Takes note that the program is done; called on the thread that ran it."""
+        if run.cancelled():
+            return
+        outcome = Outcome.of(run)
+        if self._cost is not None and outcome.status.has_result:
+            try:
+                outcome = replace(outcome, cost=self._cost(job.request, outcome.output))
+            except Exception as error:
+                # Raised from here, it would reach nobody, and the job would never end.
+                outcome = Outcome.failure(error)
+        with self._live.deciding() as now:
+            duration = REAL_TIME.monotonic() - job.started
+            self._schedule.resolve(job, outcome, now, duration)
+
+    async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:
+        await self.settle()
+        end = len(view)
+        while end > 0:
+            start = max(end - JOBS_PER_PAGE, 0)
+            for value in reversed(view[start:end]):
+                yield value
+            end = start
+
+
+def _count(noun: str, states: Counter[Any]) -> str:
+    """Such as `3 jobs: 1 Executing, 2 Succeeded`."""
+    total = sum(states.values())
+    parts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{total} {noun}{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")

@@ -1,0 +1,87 @@
+"""Tables as they look in a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import io
+
+import cirq
+import numpy as np
+from rich.console import Console, RenderableType
+
+from cirq_azure_sessions.cli.tables import (
+    histogram_table,
+    results_as_json,
+    stats_table,
+    sweep_table,
+)
+from cirq_azure_sessions.results.histogram import Histogram
+
+
+def shown(table: RenderableType) -> list[str]:
+    printed = io.StringIO()
+    Console(file=printed, width=80).print(table)
+    return [line.rstrip() for line in printed.getvalue().splitlines()]
+
+
+def points(bits: list[list[int]]) -> list[cirq.Result]:
+    return [
+        cirq.ResultDict(
+            params=cirq.ParamResolver({"theta": i / 2}),
+            measurements={"m": np.array(point).reshape(-1, 1)},
+        )
+        for i, point in enumerate(bits)
+    ]
+
+
+def test_bits_stand_under_the_names_of_their_keys() -> None:
+    histogram = Histogram(("long_name", "c"), {"01 1": 3, "11 0": 1}, 4)
+    header, first, second = shown(histogram_table(histogram))
+    assert header == "long_name c  count  fraction"
+    assert first.startswith("01        1      3    0.7500  █")
+    assert second.startswith("11        0      1    0.2500  █")
+
+
+def test_names_that_are_too_long_stand_below() -> None:
+    keys = tuple(f"measurement_{i}" for i in range(5))
+    header, _, *legend = shown(histogram_table(Histogram(keys, {"0 0 0 0 0": 1}, 1)))
+    assert header == "outcome    count  fraction"
+    assert " ".join(legend) == f"An outcome shows {' '.join(keys)}."
+
+
+def test_rare_outcomes_are_put_together() -> None:
+    counts = {f"{i:05b}": 40 - i for i in range(32)}
+    *_, last = shown(histogram_table(Histogram(("m",), counts, sum(counts.values()))))
+    assert last.split() == ["8", "others", "100", "0.1276"]
+
+
+def test_a_sweep_has_a_row_a_point_and_a_column_an_outcome() -> None:
+    assert shown(sweep_table(points([[0, 0], [0, 1], [1, 1]]))) == [
+        "theta       0       1",
+        "    0  1.0000  0.0000",
+        "  0.5  0.5000  0.5000",
+        "    1  0.0000  1.0000",
+        "Fractions of the outcomes of m.",
+    ]
+
+
+def test_a_sweep_says_how_many_outcomes_it_does_not_show() -> None:
+    results = [cirq.ResultDict(params=None, measurements={"m": np.arange(9).reshape(-1, 1)})]
+    header, *_, legend = shown(sweep_table(results))
+    assert len(header.split()) == 6
+    assert legend == "Fractions of the outcomes of m; 3 more are rarer."
+
+
+def test_json_names_the_job_and_session_of_a_point_or_null() -> None:
+    (point,) = results_as_json("local.simulator", points([[1]]))["points"]
+    assert point == {
+        "params": {"theta": 0.0},
+        "repetitions": 1,
+        "counts": {"1": 1},
+        "job_id": None,
+        "session_id": None,
+    }
+
+
+def test_statistics_that_are_zero_are_left_out() -> None:
+    stats = {"sessions_opened": 2, "sessions_timed_out": 1, "sessions_lost": 0, "jobs_failed": 3}
+    assert shown(stats_table(stats)) == ["sessions  2 opened, 1 timed out", "jobs      3 failed"]

@@ -1,0 +1,306 @@
+"""QIR programs and Azure's generic results."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+from formats_lab import (
+    QIR,
+    assert_cirqs_answer,
+    assert_same_distribution,
+    decode,
+    emulate,
+    job,
+    measured_at_end,
+    measured_in_between,
+    outcomes,
+    payload,
+    run,
+    simulate,
+    translation,
+)
+from hypothesis import given, settings
+
+from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.results.azure_result import AzureResult
+
+A, B, C = cirq.LineQubit.range(3)
+
+ASYMMETRIC = cirq.Circuit(
+    cirq.X(A), cirq.I(C), cirq.measure(A, B, key="ab"), cirq.measure(C, key="c")
+)
+
+
+# Payloads
+
+
+def test_program_of_the_base_profile_is_qir_in_text() -> None:
+    circuit = cirq.Circuit(
+        cirq.H(A), cirq.CNOT(A, B), cirq.rx(0.25)(B), cirq.measure(B, A, key="two words")
+    )
+    sent = job(QIR, circuit, repetitions=500)
+    body = [line.strip() for line in sent.payload.decode().splitlines() if "__qis__" in line]
+    assert body[:6] == [
+        "call void @__quantum__qis__h__body(%Qubit* inttoptr (i64 0 to %Qubit*))",
+        "call void @__quantum__qis__cx__body(%Qubit* inttoptr (i64 0 to %Qubit*), "
+        "%Qubit* inttoptr (i64 1 to %Qubit*))",
+        "call void @__quantum__qis__rx__body(double 0.2500000000000000, "
+        "%Qubit* inttoptr (i64 1 to %Qubit*))",
+        "call void @__quantum__qis__m__body(%Qubit* inttoptr (i64 1 to %Qubit*), "
+        "%Result* inttoptr (i64 0 to %Result*))",
+        "call void @__quantum__qis__m__body(%Qubit* inttoptr (i64 0 to %Qubit*), "
+        "%Result* inttoptr (i64 1 to %Result*))",
+        "declare void @__quantum__qis__h__body(%Qubit*)",
+    ]
+    assert '"qir_profiles"="base_profile"' in sent.payload.decode()
+    assert sent.input_params == {
+        "entryPoint": "ENTRYPOINT__main",
+        "arguments": [],
+        "target_profile": "Base",
+        "shots": 500,
+        "count": 500,
+    }
+
+
+def test_classical_control_asks_for_the_adaptive_profile() -> None:
+    circuit = cirq.Circuit(
+        cirq.measure(A, key="m"), cirq.X(B).with_classical_controls("m"), cirq.measure(B, key="n")
+    )
+    assert job(QIR, circuit).input_params["target_profile"] == "Adaptive_RI"
+    with pytest.raises(UnsupportedProgram, match="Base profile has no branches"):
+        job(QIR, circuit, input_params={"target_profile": "Base"})
+
+
+def test_a_profile_asked_for_is_taken() -> None:
+    sent = job(QIR, ASYMMETRIC, input_params={"target_profile": "Adaptive_RIF"})
+    assert '"qir_profiles"="adaptive_profile"' in sent.payload.decode()
+    with pytest.raises(UnsupportedProgram, match="Adaptive_XY profile"):
+        job(QIR, ASYMMETRIC, input_params={"target_profile": "Adaptive_XY"})
+
+
+def test_angles_are_exact_and_in_their_places() -> None:
+    turns = [0.1, -0.2, 1e-6, 0.1, 123.456]
+    circuit = cirq.Circuit(
+        *(cirq.rx(t)(q) for t, q in zip(turns, cirq.LineQubit.range(5), strict=True)),
+        cirq.measure(*cirq.LineQubit.range(5)),
+    )
+    found = re.findall(r"double ([-\d.]+)", payload(QIR, circuit))
+    assert [float(number) for number in found] == pytest.approx(turns, rel=1e-15, abs=1e-16)
+
+
+def test_a_sweep_is_compiled_once() -> None:
+    circuit = cirq.Circuit(cirq.rx(sympy.Symbol("t"))(A), cirq.measure(A, key="m"))
+    sweep = translation(QIR, circuit, [{"t": 0.1 + k / 1000} for k in range(1000)])
+    assert "double 1.0990000000000000" in sweep.job(999).payload.decode()
+
+
+def test_names_are_never_written_into_a_program() -> None:
+    name = 'q\n; x q[0]; // "\r\u2028'
+    qubit = cirq.NamedQubit(name)
+    circuit = cirq.Circuit(cirq.measure(qubit, key=name))
+    assert payload(QIR, circuit) == payload(QIR, cirq.Circuit(cirq.measure(A, key="m")))
+
+
+def test_without_qdk_the_error_names_the_extra() -> None:
+    script = (
+        "import sys; sys.modules['qdk'] = None\n"
+        "import cirq\n"
+        "from cirq_azure_sessions.formats import format_for\n"
+        "from cirq_azure_sessions.formats.translation import TranslationOptions\n"
+        "circuit = cirq.Circuit(cirq.measure(cirq.q(0)))\n"
+        "format_for('rigetti.sim.qvm').translate(\n"
+        "    circuit, [cirq.ParamResolver()], 1, TranslationOptions('rigetti.sim.qvm'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "UnsupportedTarget" in done.stderr
+    assert "cirq-azure-sessions[qir]" in done.stderr
+
+
+# Circuits
+
+
+def test_bits_keep_their_order() -> None:
+    result = run(QIR, ASYMMETRIC)
+    assert result.measurements["ab"].tolist() == [[1, 0]]
+    assert result.measurements["c"].tolist() == [[0]]
+
+
+def test_repeated_key_keeps_all_its_records() -> None:
+    circuit = cirq.Circuit(cirq.X(A), cirq.measure(A, key="m"), cirq.measure(B, key="m"))
+    result = run(QIR, circuit, repetitions=2)
+    assert result.records["m"].tolist() == [[[1], [0]]] * 2
+
+
+def test_subcircuits_pauli_measurements_and_confusion_maps() -> None:
+    inner = cirq.FrozenCircuit(cirq.H(A), cirq.measure_single_paulistring(cirq.X(A), key="x"))
+    confusion = {(0,): np.array([[0.8, 0.2], [0.1, 0.9]])}
+    circuit = cirq.Circuit(
+        cirq.CircuitOperation(inner, repetitions=2, use_repetition_ids=True),
+        cirq.ry(1.0)(B),
+        cirq.measure(B, key="b", invert_mask=(True,), confusion_map=confusion),
+    )
+    assert_cirqs_answer(QIR, circuit, repetitions=500)
+
+
+def test_condition_on_a_key_of_two_qubits() -> None:
+    circuit = cirq.Circuit(
+        cirq.H.on_each(A, B),
+        cirq.measure(A, B, key="ab", invert_mask=(True,)),
+        cirq.rx(np.pi)(C).with_classical_controls("ab"),
+        cirq.measure(C, key="c"),
+    )
+    result = run(QIR, circuit, repetitions=250)
+    assert set(outcomes(result)) == set(outcomes(simulate(circuit, repetitions=250)))
+    assert_same_distribution(result, simulate(circuit, repetitions=250))
+
+
+@settings(max_examples=10, derandomize=True, deadline=None)
+@given(measured_at_end())
+def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
+    assert_cirqs_answer(QIR, circuit, repetitions=250)
+
+
+@settings(max_examples=10, derandomize=True, deadline=None)
+@given(measured_in_between())
+def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
+    assert_cirqs_answer(QIR, circuit, repetitions=200)
+
+
+# Results
+
+
+def read(document: Any, repetitions: int = 4) -> AzureResult:
+    sent = job(QIR, ASYMMETRIC, repetitions=repetitions)
+    return decode(QIR, sent, json.dumps(document).encode())
+
+
+def v2(**members: Any) -> dict[str, Any]:
+    return {"DataFormat": "microsoft.quantum-results.v2", "Results": [members]}
+
+
+@pytest.mark.parametrize(
+    "shot",
+    [
+        [1, 0, 0],
+        [[1, 0], 0],
+        {"Item1": [1, 0], "Item2": 0},
+        {"Item2": 0, "Item1": {"Item1": 1, "Item2": 0}},
+        [True, False, False],
+        ["One", "Zero", "Zero"],
+        ["1", "0", "0"],
+        "[1, 0, 0]",
+        "([1, 0], 0)",
+        "(One, Zero, Zero)",
+    ],
+    ids=str,
+)
+def test_shots_come_in_many_shapes(shot: Any) -> None:
+    result = read(v2(Shots=[shot] * 4))
+    assert result.measurements["ab"].tolist() == [[1, 0]] * 4
+    assert result.measurements["c"].tolist() == [[0]] * 4
+    assert result.lost_shots == 0
+    assert result.raw_shots is None
+
+
+@pytest.mark.parametrize("mark", ["Loss", "-", None])
+def test_lost_qubits_are_counted_and_their_shots_kept(mark: Any) -> None:
+    shots = [[1, 0, 0], [1, mark, 0], [1, 0, 1], [mark, mark, mark]]
+    result = read(v2(Shots=shots))
+    assert result.measurements["c"].tolist() == [[0], [1]]
+    assert result.repetitions == 2
+    assert result.lost_shots == 2
+    assert result.raw_shots == shots
+
+
+def test_missing_shots_are_counted() -> None:
+    result = read(v2(Shots=[[1, 0, 0]] * 3))
+    assert result.repetitions == 3
+    assert result.lost_shots == 1
+
+
+def test_all_shots_lost_keep_the_shape() -> None:
+    result = read(v2(Shots=[["-", 0, 0]] * 4))
+    assert result.records["ab"].shape == (0, 1, 2)
+    assert result.lost_shots == 4
+
+
+def test_histogram_of_counts_is_kept_as_it_is() -> None:
+    histogram = [
+        {"Outcome": [1, 0, 0], "Display": "[1, 0, 0]", "Count": 3},
+        {"Outcome": [1, 0, 1], "Display": "[1, 0, 1]", "Count": 1},
+    ]
+    assert outcomes(read(v2(Histogram=histogram))) == {(1, 0, 0): 3, (1, 0, 1): 1}
+
+
+def test_histogram_of_fractions_is_read_too() -> None:
+    document = {"Histogram": ["[1, 0, 0]", 0.75, "[1, 0, 1]", 0.25]}
+    assert outcomes(read(document)) == {(1, 0, 0): 3, (1, 0, 1): 1}
+
+
+BROKEN: list[Any] = [
+    None,
+    [],
+    {},
+    {"Results": []},
+    {"Results": [{}]},
+    {"Results": [{}, {}]},
+    {"Results": [None]},
+    {"Results": {"Shots": []}},
+    v2(Shots=[[1, 0, 0]] * 5),
+    v2(Shots=[[1, 0]] * 4),
+    v2(Shots=[[1, 0, 0, 0]] * 4),
+    v2(Shots=[[1, 0, 2]] * 4),
+    v2(Shots=[[1, 0, 300]] * 4),
+    v2(Shots=[[1, 0, 10**30]] * 4),
+    v2(Shots=[[1, 0, -1]] * 4),
+    v2(Shots=[[1, 0, 0.5]] * 4),
+    v2(Shots=[[1, 0, "x"]] * 4),
+    v2(Shots=[[1, 0, "[0"]] * 4),
+    v2(Shots=[{"Item1": 1, "Item3": 0}] * 4),
+    v2(Shots=[{"__class__": 1}] * 4),
+    v2(Shots=["__import__('os')"] * 4),
+    v2(Shots=[1, 0, 0, 1]),
+    v2(Histogram=[{"Outcome": [1, 0, 0], "Count": 5}]),
+    v2(Histogram=[{"Outcome": [1, 0, 0], "Count": -1}]),
+    v2(Histogram=[{"Outcome": [1, 0, 0], "Count": 1.0}]),
+    v2(Histogram=[{"Count": 1}]),
+    v2(Histogram=[["[1, 0, 0]", 4]]),
+    {"Histogram": ["[1, 0, 0]"]},
+    {"Histogram": ["[1, 0, 0]", 0.5]},
+    {"Histogram": [0.5, 0.5]},
+    {"Histogram": {"[1, 0, 0]": 1.0}},
+]
+
+
+@pytest.mark.parametrize("document", BROKEN, ids=lambda document: str(document)[:70])
+def test_broken_results_are_refused(document: Any) -> None:
+    with pytest.raises(ResultFormatError):
+        read(document)
+
+
+def test_deep_nesting_is_refused_in_little_time() -> None:
+    sent = job(QIR, ASYMMETRIC)
+    deep = b'{"Results": [{"Shots": [' + b"[" * 900 + b"1" + b"]" * 900 + b"]}]}"
+    with pytest.raises(ResultFormatError):
+        format_for(QIR).decode(deep, sent.layout)
+    with pytest.raises(ResultFormatError):
+        format_for(QIR).decode(b"[" * 10**6, sent.layout)
+
+
+def test_emulator_and_recording_agree_on_the_document() -> None:
+    # qsharp_qir_inline_rigetti.json: a tuple of two results.
+    sent = job(QIR, cirq.Circuit(cirq.measure(A, key="a"), cirq.measure(B, key="b")))
+    recorded = v2(
+        Histogram=[{"Outcome": {"Item1": 0, "Item2": 0}, "Display": "(0, 0)", "Count": 1}],
+        Shots=[{"Item1": 0, "Item2": 0}],
+    )
+    assert decode(QIR, sent, json.dumps(recorded).encode()) == decode(QIR, sent, emulate(QIR, sent))

@@ -1,0 +1,576 @@
+"""What a journal remembers, for whom, and who may read it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cirq_azure_sessions import Journal, JournalError, ManualClock, ResultFormatError
+from cirq_azure_sessions.journal.entry import EntryState, JournalEntry
+from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, SessionRequest
+
+OUTPUT = b'{"histogram":{"0":0.5,"7":0.5}}'
+HOME = "/subscriptions/1/resourcegroups/2/providers/microsoft.quantum/workspaces/home"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+def ask(fingerprint: str, job_id: str) -> JobRequest:
+    return JobRequest(
+        id=job_id,
+        target="ionq.simulator",
+        name="job",
+        payload=b"PROGRAM",
+        input_format="ionq.circuit.v1",
+        output_format="ionq.quantum-results.v1",
+        input_params={"shots": 500},
+        metadata={"layout": "q0"},
+        fingerprint=fingerprint,
+    )
+
+
+def job_of(entry: JournalEntry, status: JobStatus = JobStatus.SUCCEEDED) -> Job:
+    return Job(
+        id=entry.job_id,
+        target=entry.target,
+        name=entry.name,
+        status=status,
+        session_id="session",
+        output_format=entry.output_format,
+        input_params=entry.input_params,
+        metadata=entry.metadata,
+        creation_time=1.0,
+        begin_time=2.0,
+        end_time=3.0,
+        cost=Cost(12.5, "USD", ({"dimensionId": "gs1q", "amountBilled": 1.0},)),
+    )
+
+
+def claim(journal: Journal, fingerprint: str, job_id: str) -> JournalEntry:
+    return asyncio.run(journal.claim(ask(fingerprint, job_id)))
+
+
+def finish(journal: Journal, entry: JournalEntry, output: bytes = OUTPUT) -> None:
+    asyncio.run(journal.finished(entry, job_of(entry), output))
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+
+
+# What a later run is handed
+
+
+def test_a_first_request_is_a_new_job_that_is_on_the_disk_before_anything_is_sent(path: Path):
+    with Journal(path, clock=ManualClock(start=100.0)) as journal:
+        entry = claim(journal, "bell", "first")
+        assert entry.is_new
+        assert (entry.job_id, entry.occurrence, entry.state) == ("first", 1, "intended")
+        assert entry.written == 100.0
+        (found,) = journal.entries()
+        assert found == replace(entry, is_new=False)
+
+
+def test_the_next_run_is_handed_what_the_first_one_left(path: Path):
+    with Journal(path) as journal:
+        finish(journal, claim(journal, "home", "a"))
+        waiting = claim(journal, "waiting", "b")
+        journal.accepted(waiting, job_of(waiting, JobStatus.WAITING))
+        claim(journal, "lost on the way", "c")
+    with Journal(path) as journal:
+        home = claim(journal, "home", "x")
+        assert home.is_finished
+        assert not home.is_new
+        assert home.output == OUTPUT
+        assert home.metadata == {"layout": "q0"}
+        assert home.job == job_of(home)
+        waiting = claim(journal, "waiting", "y")
+        assert waiting.is_accepted
+        assert (waiting.job_id, waiting.session_id) == ("b", "session")
+        lost = claim(journal, "lost on the way", "z")
+        assert (lost.job_id, lost.state, lost.is_new) == ("c", EntryState.INTENDED, False)
+
+
+def test_the_same_request_twice_in_one_run_is_two_jobs(path: Path):
+    for _ in range(2):
+        with Journal(path) as journal:
+            jobs = [claim(journal, "bell", job_id).occurrence for job_id in "ab"]
+            assert jobs == [1, 2]
+            assert journal.summary()["intended"] == 2
+        asked_more_often = Journal(path)
+        assert [claim(asked_more_often, "bell", job_id).is_new for job_id in "xy"] == [False, False]
+        asked_more_often.close()
+
+
+@pytest.mark.parametrize("state", [EntryState.FAILED, EntryState.CANCELLED, EntryState.LOST])
+def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
+    path: Path, state: EntryState
+):
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        journal.ended_without_result(entry, state, job_of(entry, JobStatus.FAILED))
+        again = claim(journal, "bell", "b")
+        assert (again.job_id, again.occurrence, again.is_new) == ("b", 1, True)
+        finish(journal, again)
+        assert [(one.job_id, one.state) for one in journal.entries()] == [
+            ("a", state),
+            ("b", "finished"),
+        ]
+    with Journal(path) as journal:
+        assert claim(journal, "bell", "c").job_id == "b"
+
+
+def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
+    with Journal(path) as journal:
+        first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
+        new = asyncio.run(
+            journal.renew(first, ask("bell", "c"), job_of(first, JobStatus.CANCELLED))
+        )
+        assert (new.occurrence, new.is_new) == (1, True)
+        finish(journal, new)
+        finish(journal, second)
+    with Journal(path) as journal:
+        assert [claim(journal, "bell", job_id).job_id for job_id in "xy"] == ["c", "b"]
+
+
+def test_what_is_given_back_is_handed_out_again_in_the_same_run(path: Path):
+    with Journal(path) as journal:
+        first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
+        journal.give_back([second.place])
+        assert claim(journal, "bell", "c").job_id == "b"
+        journal.give_back([first.place, second.place])
+        assert [claim(journal, "bell", job_id).job_id for job_id in "de"] == ["a", "b"]
+
+
+def test_a_claim_whose_caller_has_gone_is_given_back(path: Path):
+    async def leave(journal: Journal) -> None:
+        claiming = asyncio.ensure_future(journal.claim(ask("bell", "a")))
+        await asyncio.sleep(0)
+        claiming.cancel()
+        await asyncio.wait({claiming})
+
+    with Journal(path) as journal:
+        asyncio.run(leave(journal))
+        journal.flush()
+        assert claim(journal, "bell", "b").occurrence == 1
+
+
+def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_next_run(path: Path):
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        finish(journal, entry, b"\x00")
+        journal.unavailable(entry, job_of(entry), ResultFormatError("It makes no sense."))
+        journal.flush()
+        (told,) = journal.entries()
+        assert (told.state, told.status, told.output) == ("unavailable", "Succeeded", b"\x00")
+        assert (told.code, told.message) == ("ResultFormatError", "It makes no sense.")
+    with Journal(path) as journal:
+        again = claim(journal, "bell", "b")
+        assert again.job_id == "a"
+        assert again.is_accepted
+        assert not again.is_finished
+        finish(journal, again)
+        (told,) = journal.entries()
+        assert (told.state, told.output, told.code) == ("finished", OUTPUT, "")
+
+
+def test_an_error_of_somebody_else_is_named_and_not_quoted(path: Path):
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        journal.unavailable(entry, job_of(entry), KeyError("who knows what"))
+        journal.flush()
+        (told,) = journal.entries()
+    assert (told.code, told.message) == ("KeyError", "")
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    asked=st.lists(st.sampled_from("abc"), max_size=12),
+    stops=st.lists(st.integers(0, 12), max_size=3),
+)
+def test_however_often_a_program_is_stopped_every_request_has_one_job(
+    tmp_path_factory: pytest.TempPathFactory, asked: Sequence[str], stops: Sequence[int]
+):
+    path = tmp_path_factory.mktemp("property") / "journal.db"
+    seen: list[str] = []
+    for run, stop in enumerate([*stops, len(asked)]):
+        with Journal(path) as journal:
+            handed = [
+                claim(journal, fingerprint, f"{run}-{number}").job_id
+                for number, fingerprint in enumerate(asked[:stop])
+            ]
+            # What an earlier run asked for it asks for again, in the same order, and is the same.
+            common = min(len(seen), len(handed))
+            assert handed[:common] == seen[:common]
+            seen = max(seen, handed, key=len)
+            assert len(list(journal.entries())) == len(seen) == len(set(seen))
+
+
+# Runs, dead and alive
+
+
+def test_a_run_that_is_alive_shares_its_jobs_with_nobody(path: Path):
+    with Journal(path) as first, Journal(path) as second:
+        finish(first, claim(first, "bell", "a"))
+        entry = claim(second, "bell", "b")
+        assert entry.is_new
+        assert entry.occurrence == 2
+        first.close()
+        assert claim(second, "bell", "c").job_id == "a"
+
+
+def test_a_run_that_was_killed_is_told_from_a_live_one_even_if_its_process_id_is_used_again(
+    path: Path,
+):
+    script = """
+        import asyncio, os, signal, sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        claim(Journal(sys.argv[1]), "bell", "a")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_python(script, str(path))
+    assert len(list(path.parent.glob("*-run-*"))) == 1
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE runs SET pid = ?", (os.getpid(),))
+    file.close()
+    with Journal(path) as journal:
+        assert claim(journal, "bell", "b").job_id == "a"
+    assert list(path.parent.glob("*-run-*")) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_the_child_of_a_fork_is_a_run_of_its_own_and_its_end_is_not_the_parents(path: Path):
+    script = """
+        import os, sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        journal = Journal(sys.argv[1])
+        claim(journal, "bell", "a")
+        if not (child := os.fork()):
+            os._exit(claim(journal, "bell", "b").occurrence)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        with Journal(sys.argv[1]) as other:
+            print(claim(other, "bell", "c").job_id, claim(other, "bell", "d").job_id)
+        journal.close()
+    """
+    # The child's job is free since it is dead; the parent's is not.
+    assert run_python(script, str(path)).split() == ["2", "b", "d"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_the_child_of_a_fork_in_mid_transaction_writes_as_well(path: Path):
+    script = """
+        import os, sys, threading
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        journal = Journal(sys.argv[1])
+        claim(journal, "bell", "a")
+        begun = threading.Event()
+
+        def write():
+            with journal._transaction():
+                begun.set()
+                # Nothing tells that somebody waits in order to fork.
+                threading.Event().wait(0.2)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        begun.wait()
+        if not (child := os.fork()):
+            os._exit(claim(journal, "bell", "b").occurrence)
+        writer.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(script, str(path)) == "2\n"
+
+
+def test_many_threads_of_one_run_write_at_once(path: Path):
+    def use(journal: Journal, number: int) -> None:
+        for turn in range(5):
+            finish(journal, claim(journal, f"{turn}", f"{number}-{turn}"))
+
+    with Journal(path) as journal:
+        threads = [threading.Thread(target=use, args=(journal, number)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert journal.summary()["finished"] == 80
+        assert {entry.occurrence for entry in journal.entries()} == set(range(1, 17))
+
+
+def test_several_processes_may_make_one_journal_at_once(path: Path):
+    script = """
+        import sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim, finish
+        sys.stdin.readline()
+        with Journal(sys.argv[1]) as journal:
+            for number in range(20):
+                finish(journal, claim(journal, "bell", f"{sys.argv[2]}-{number}"))
+            print("done", flush=True)
+            sys.stdin.readline()
+    """
+    children = [start_python(script, str(path), str(number)) for number in range(3)]
+    for child in children:
+        tell(child, "begin")
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "done\n", child.communicate()[1]
+    for child in children:
+        _, errors = child.communicate("end", timeout=60)
+        assert child.returncode == 0, errors
+    with Journal(path) as journal:
+        assert journal.summary()["finished"] == 60
+        occurrences = sorted(entry.occurrence for entry in journal.entries())
+        assert occurrences == list(range(1, 61))
+    with sqlite3.connect(path) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    file.close()
+
+
+# Sessions
+
+
+def test_sessions_of_runs_that_are_over_are_inherited_once(path: Path):
+    async def open_two(journal: Journal) -> None:
+        await journal.opening(SessionRequest("a", "ionq.simulator", "vqe"), HOME)
+        await journal.opening(SessionRequest("b", "ionq.simulator", "other"), HOME)
+        journal.closed("b")
+
+    def inherited(journal: Journal, workspace: str = HOME) -> list[str]:
+        return [one.id for one in asyncio.run(journal.inherit_sessions(workspace))]
+
+    with Journal(path) as first, Journal(path) as second, Journal(path) as third:
+        asyncio.run(open_two(first))
+        assert inherited(second) == []
+        first.close()
+        assert inherited(second, "another workspace") == []
+        assert second.summary()["sessions_open"] == 1
+        assert inherited(second) == ["a"]
+        assert inherited(third) == []
+        assert inherited(second) == []
+        second.closed("a")
+        second.flush()
+        assert [session.closed is None for session in second.sessions()] == [False, False]
+
+
+# For people
+
+
+def test_entries_and_exports_tell_all_and_the_summary_counts(path: Path):
+    with Journal(path) as journal:
+        finish(journal, claim(journal, "bell", "a"))
+        finish(journal, claim(journal, "qir", "b"), b"\xff\x00")
+        claim(journal, "ghz", "c")
+        assert journal.summary() == {
+            "intended": 1,
+            "accepted": 0,
+            "finished": 2,
+            "failed": 0,
+            "cancelled": 0,
+            "lost": 0,
+            "unavailable": 0,
+            "sessions_open": 0,
+        }
+        first, second, third = map(json.loads, journal.export())
+    assert first["output"] == OUTPUT.decode()
+    assert first["cost"] == {
+        "total": 12.5,
+        "currency": "USD",
+        "events": [{"dimensionId": "gs1q", "amountBilled": 1.0}],
+    }
+    assert second["output"] == "\\xff\x00"
+    assert third["output"] is None
+    assert [one["job_id"] for one in (first, second, third)] == ["a", "b", "c"]
+
+
+def test_runs_are_told_with_their_ends_also_those_that_were_killed(path: Path):
+    script = """
+        import os, signal, sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        claim(Journal(sys.argv[1]), "bell", "a")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_python(script, str(path))
+    with Journal(path, clock=ManualClock(start=100.0)) as second:
+        assert [run.ended for run in second.runs()] == [100.0]
+        claim(second, "bell", "b")
+        with Journal(path) as third:
+            killed, alive = third.runs()
+    assert killed.pid != alive.pid == os.getpid()
+    assert (killed.ended, alive.started, alive.ended) == (100.0, 100.0, None)
+
+
+def test_reading_does_not_begin_a_run(path: Path):
+    with Journal(path) as journal:
+        for reading in (journal.entries, journal.sessions, journal.runs, journal.export):
+            assert list(reading()) == []
+        assert list(path.parent.glob("*-run-*")) == []
+
+
+# The file
+
+
+def test_nobody_but_the_owner_may_read_any_of_the_files(path: Path):
+    before = os.umask(0)
+    try:
+        with Journal(path) as journal:
+            claim(journal, "bell", "a")
+            assert modes(path.parent) == dict.fromkeys(
+                ["journal.db", "journal.db-run-1", "journal.db-shm", "journal.db-wal"], 0o600
+            )
+        path.chmod(0o644)
+        with Journal(path):
+            assert modes(path.parent)["journal.db"] == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_a_closed_journal_leaves_one_file_and_says_that_it_is_closed(path: Path):
+    journal = Journal(path)
+    claim(journal, "bell", "a")
+    journal.close()
+    journal.close()
+    assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
+    assert repr(journal) == f"Journal({str(path)!r}, closed)"
+    with pytest.raises(JournalError, match="is closed: open a new one"):
+        claim(journal, "bell", "b")
+
+
+def test_what_is_committed_survives_power_loss(path: Path):
+    with Journal(path) as journal, journal._transaction() as file:
+        assert file.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        # 2 is FULL: the log is synced at every commit.
+        assert file.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_an_empty_file_becomes_a_journal(path: Path):
+    path.touch(mode=0o600)
+    with Journal(path) as journal:
+        assert claim(journal, "bell", "a").is_new
+
+
+def test_a_journal_of_a_later_version_is_left_alone(path: Path):
+    Journal(path).close()
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA user_version = 1000")
+    file.close()
+    with pytest.raises(JournalError, match="a later cirq-azure-sessions wrote it"):
+        Journal(path)
+
+
+def test_other_programs_files_are_left_alone(path: Path):
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE theirs (x)")
+    file.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="some other program's database"):
+        Journal(path)
+    assert path.read_bytes() == before
+    path.write_text("Dear diary, " * 100)
+    with pytest.raises(JournalError, match="some other program's file"):
+        Journal(path)
+    assert path.read_text().startswith("Dear diary")
+
+
+def test_a_journal_in_no_directory_or_that_is_one_says_so(tmp_path: Path):
+    with pytest.raises(JournalError, match="No such file or directory"):
+        Journal(tmp_path / "nowhere" / "journal.db")
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(tmp_path)
+
+
+def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
+    script = """
+        import os, sys
+        from pathlib import Path
+        from cirq_azure_sessions import Journal, JournalError
+        from test_journal import claim
+        path = Path(sys.argv[1])
+        Journal(path).close()
+        path.chmod(0o400)
+        if os.getuid() == 0:
+            # Nothing is read-only to root.
+            os.chown(path, 65534, 65534)
+            os.setuid(65534)
+        try:
+            claim(Journal(path), "bell", "a")
+        except JournalError as error:
+            print(error)
+    """
+    # Whoever the program becomes must be able to reach the file.
+    for directory in path.parents:
+        if directory.owner() == path.parent.owner() and directory.stat().st_mode & 0o077 == 0:
+            directory.chmod(0o755)
+    assert "may not be written: check the permissions" in run_python(script, str(path))
+
+
+def test_a_full_disk_is_one_clear_error_and_what_was_recorded_stays(path: Path):
+    pytest.importorskip("resource")
+    script = """
+        import resource, sys
+        from cirq_azure_sessions import Journal, JournalError
+        from test_journal import claim, finish
+        journal = Journal(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        done = 0
+        try:
+            while done < 1000:
+                finish(journal, claim(journal, "bell", str(done)))
+                done += 1
+        except JournalError as error:
+            print(done, type(error.__cause__).__name__, error)
+    """
+    done, cause, message = run_python(script, str(path)).split(maxsplit=2)
+    assert cause == "OperationalError"
+    assert "cannot be used: the disk does not take or give the data" in message
+    with Journal(path) as journal:
+        assert journal.summary()["finished"] in (int(done), int(done) - 1)
+        assert int(done) > 5
+
+
+# Children
+
+
+def start_python(script: str, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")},
+    )
+
+
+def tell(child: subprocess.Popen[str], line: str) -> None:
+    assert child.stdin is not None
+    child.stdin.write(f"{line}\n")
+    child.stdin.flush()
+
+
+def run_python(script: str, *args: str) -> str:
+    child = start_python(script, *args)
+    output, errors = child.communicate(timeout=60)
+    assert child.returncode in (0, -9), errors
+    return output

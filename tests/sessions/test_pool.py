@@ -1,0 +1,611 @@
+"""Every rule by which the pool opens, keeps, replaces and closes sessions, as storyboards."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import cirq
+import pytest
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    JobCancelled,
+    LocalWorkspace,
+    ManualClock,
+    PoolClosed,
+    ServiceError,
+    SessionEvent,
+    SessionNotAvailable,
+    SessionPool,
+    SweepError,
+    SweepTimeout,
+    UnsupportedTarget,
+)
+from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
+from cirq_azure_sessions.workspaces.local import JobPace
+
+TARGET = "local.simulator"
+BELL = cirq.Circuit(
+    cirq.H(cirq.LineQubit(0)),
+    cirq.CNOT(*cirq.LineQubit.range(2)),
+    cirq.measure(*cirq.LineQubit.range(2), key="m"),
+)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def workspace(clock: ManualClock) -> LocalWorkspace:
+    return LocalWorkspace(clock=clock)
+
+
+@pytest.fixture
+def pool(workspace: LocalWorkspace, clock: ManualClock) -> Iterator[SessionPool]:
+    with SessionPool(workspace, clock=clock) as pool:
+        yield pool
+
+
+def _run(pool: SessionPool, target: str = TARGET) -> cirq.Result:
+    return AzureSessionSampler(target, pool=pool).run(BELL, repetitions=10)
+
+
+def _opened(workspace: LocalWorkspace) -> int:
+    return len(_list(workspace))
+
+
+def _list(workspace: LocalWorkspace, target: str | None = None) -> list[Session]:
+    async def collect() -> list[Session]:
+        return [session async for session in workspace.list_sessions(target=target)]
+
+    return asyncio.run(collect())
+
+
+def _statuses(workspace: LocalWorkspace) -> list[str]:
+    return [session.status.value for session in reversed(_list(workspace))]
+
+
+# Opening and reusing
+
+
+def test_a_pool_opens_nothing_until_it_is_asked(pool: SessionPool, workspace: LocalWorkspace):
+    assert repr(pool) == "<SessionPool: no session>"
+    assert _opened(workspace) == 0
+
+
+def test_the_first_use_opens_a_session_and_the_next_reuse_it(
+    pool: SessionPool, workspace: LocalWorkspace
+):
+    first = pool.session(TARGET)
+    assert repr(pool) == "<SessionPool: local.simulator OPEN>"
+    assert pool.session(TARGET) is first
+    _run(pool)
+    _run(pool)
+    assert _opened(workspace) == 1
+    assert pool.get_stats()["sessions_opened"] == 1
+    assert pool.get_stats()["sessions_reused"] == 3
+
+
+def test_a_single_run_reuses_nothing(pool: SessionPool):
+    _run(pool)
+    assert pool.get_stats()["sessions_reused"] == 0
+
+
+def test_each_target_has_a_session_of_its_own(pool: SessionPool, workspace: LocalWorkspace):
+    _run(pool, "local.simulator")
+    _run(pool, "local.density-matrix")
+    _run(pool, "local.simulator")
+    assert repr(pool) == "<SessionPool: local.simulator OPEN, local.density-matrix OPEN>"
+    assert [session.target for session in pool.sessions()] == [
+        "local.simulator",
+        "local.density-matrix",
+    ]
+    assert _opened(workspace) == 2
+
+
+def test_a_session_is_described_by_what_the_service_told(pool: SessionPool):
+    session = pool.session(TARGET)
+    assert session.target == TARGET
+    assert session.name == f"session-{session.id}"
+    assert session.status == "Waiting"
+    assert session.job_failure_policy == "Continue"
+    assert session.azure_session is None
+    with session as same:
+        assert same is session
+    assert pool.sessions() == [session]
+
+
+def test_thirty_two_threads_that_start_at_once_open_one_session(
+    pool: SessionPool, workspace: LocalWorkspace
+):
+    barrier = threading.Barrier(32)
+    ids = []
+
+    def use() -> None:
+        barrier.wait()
+        ids.append(pool.session(TARGET).id)
+
+    threads = [threading.Thread(target=use) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == 1
+    assert len(ids) == 32
+    assert _opened(workspace) == 1
+
+
+def test_no_request_is_sent_while_the_session_was_used_within_max_idle(clock: ManualClock):
+    workspace = _Counting(clock)
+    with SessionPool(workspace, clock=clock, max_idle=540.0) as pool:
+        pool.session(TARGET)
+        for _ in range(20):
+            clock.advance(500)
+            workspace.touch(pool.session(TARGET).id)
+        assert workspace.requests == ["open"]
+
+
+# Rest and timeouts
+
+
+def test_after_a_long_rest_the_service_is_asked_and_an_open_session_is_kept(
+    pool: SessionPool, workspace: LocalWorkspace, clock: ManualClock
+):
+    first = pool.session(TARGET)
+    clock.advance(541)
+    assert pool.session(TARGET) is first
+    assert pool.get_stats()["sessions_checked"] == 1
+    assert _opened(workspace) == 1
+
+
+def test_after_the_services_ten_minutes_the_next_run_opens_exactly_one_more(
+    pool: SessionPool, workspace: LocalWorkspace, clock: ManualClock
+):
+    _run(pool)
+    clock.advance(601)
+    _run(pool)
+    _run(pool)
+    assert _statuses(workspace) == ["TimedOut", "Executing"]
+    assert repr(pool) == "<SessionPool: local.simulator OPEN>"
+    assert pool.get_stats()["sessions_timed_out"] == 1
+    assert pool.get_stats()["sessions_reopened"] == 1
+
+
+def test_a_refused_submission_reopens_without_a_word(workspace: LocalWorkspace, clock: ManualClock):
+    # The pool's own clock stands still: it believes that the session is fresh.
+    with SessionPool(workspace, clock=ManualClock()) as pool:
+        _run(pool)
+        clock.advance(601)
+        _run(pool)
+        assert _statuses(workspace) == ["TimedOut", "Executing"]
+        assert pool.get_stats()["sessions_timed_out"] == 1
+
+
+def test_thirty_two_refusals_make_exactly_one_new_session(
+    workspace: LocalWorkspace, clock: ManualClock
+):
+    with SessionPool(workspace, clock=ManualClock()) as pool:
+        _run(pool)
+        clock.advance(601)
+        barrier = threading.Barrier(32)
+
+        def run() -> None:
+            barrier.wait()
+            _run(pool)
+
+        threads = [threading.Thread(target=run) for _ in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert _statuses(workspace) == ["TimedOut", "Executing"]
+        assert pool.get_stats()["jobs_succeeded"] == 33
+
+
+def test_a_session_closed_by_somebody_else_is_replaced(
+    pool: SessionPool, workspace: LocalWorkspace
+):
+    asyncio.run(workspace.close_session(pool.session(TARGET).id))
+    _run(pool)
+    assert _statuses(workspace) == ["Succeeded", "Executing"]
+    assert pool.get_stats()["sessions_lost"] == 1
+
+
+def test_a_session_that_the_service_forgot_is_replaced(clock: ManualClock):
+    workspace = _Counting(clock)
+    with SessionPool(workspace, clock=clock) as pool:
+        pool.session(TARGET)
+        clock.advance(541)
+        workspace.forgotten = True
+        pool.session(TARGET)
+        assert workspace.requests == ["open", "get", "open"]
+
+
+# Failure policies
+
+
+def test_under_continue_a_failed_job_leaves_its_session_open(
+    clock: ManualClock,
+):
+    workspace = LocalWorkspace({"local.broken": _Broken()}, clock=clock)
+    with SessionPool(workspace, clock=clock) as pool:
+        sampler = AzureSessionSampler("local.broken", pool=pool, on_error="return")
+        assert sampler.run_sweep(BELL, None, 10) == [None]
+        assert _statuses(workspace) == ["Failure(s)"]
+        sampler.run_sweep(BELL, None, 10)
+        assert _opened(workspace) == 1
+        assert repr(pool) == "<SessionPool: local.broken OPEN>"
+        assert pool.get_stats()["jobs_failed"] == 2
+
+
+def test_under_abort_a_failed_session_is_an_error_and_the_next_run_opens_a_fresh_one(
+    clock: ManualClock,
+):
+    broken = _Broken()
+    workspace = LocalWorkspace({"local.broken": broken}, clock=clock)
+    with SessionPool(workspace, clock=clock, job_failure_policy="Abort") as pool:
+        sampler = AzureSessionSampler("local.broken", pool=pool, on_error="return")
+        sampler.run_sweep(BELL, None, 10)
+        assert _statuses(workspace) == ["Failed"]
+        broken.mended = True
+        sampler = AzureSessionSampler("local.broken", pool=pool)
+        with pytest.raises(Exception, match="failed under the Abort policy"):
+            sampler.run(BELL, repetitions=10)
+        assert sampler.run(BELL, repetitions=10).repetitions == 10
+        assert _statuses(workspace) == ["Failed", "Executing"]
+
+
+# Adopting
+
+
+def test_a_named_pool_joins_the_latest_open_session_of_its_name(
+    workspace: LocalWorkspace, clock: ManualClock
+):
+    with SessionPool(workspace, name="vqe", clock=clock) as first:
+        session = first.session(TARGET)
+        assert session.name == "vqe"
+        with SessionPool(workspace, name="vqe", clock=clock) as second:
+            assert second.session(TARGET).id == session.id
+            assert repr(second) == "<SessionPool 'vqe': local.simulator OPEN adopted>"
+            assert second.get_stats()["sessions_adopted"] == 1
+        # The second leaves the session to the pool that opened it.
+        assert _statuses(workspace) == ["Waiting"]
+        _run(first)
+    assert _statuses(workspace) == ["Succeeded"]
+
+
+def test_names_are_compared_whole_and_nameless_pools_adopt_nothing(
+    workspace: LocalWorkspace, clock: ManualClock
+):
+    with SessionPool(workspace, name="vqe-2", clock=clock) as other:
+        other.session(TARGET)
+        for name in ("vqe", None):
+            with SessionPool(workspace, name=name, clock=clock) as pool:
+                pool.session(TARGET)
+                assert pool.get_stats()["sessions_adopted"] == 0
+
+
+def test_a_session_that_is_over_is_not_adopted(workspace: LocalWorkspace, clock: ManualClock):
+    with SessionPool(workspace, name="vqe", clock=clock) as first:
+        first.session(TARGET)
+        clock.advance(601)
+        with SessionPool(workspace, name="vqe", clock=clock) as second:
+            second.session(TARGET)
+            assert second.get_stats()["sessions_adopted"] == 0
+    assert _statuses(workspace) == ["TimedOut", "Succeeded"]
+
+
+# Closing
+
+
+def test_leaving_the_block_closes_every_session(workspace: LocalWorkspace, clock: ManualClock):
+    with SessionPool(workspace, clock=clock) as pool:
+        _run(pool, "local.simulator")
+        _run(pool, "local.clifford")
+    assert _statuses(workspace) == ["Succeeded", "Succeeded"]
+    assert repr(pool) == "<SessionPool closed: no session>"
+    assert pool.sessions() == []
+    assert pool.get_stats()["sessions_closed"] == 2
+
+
+def test_closing_twice_is_no_error_and_a_closed_pool_says_so(pool: SessionPool):
+    pool.session(TARGET)
+    pool.close()
+    pool.close()
+    for use in (lambda: pool.session(TARGET), lambda: _run(pool), pool.__enter__):
+        with pytest.raises(PoolClosed, match="make a new SessionPool"):
+            use()
+
+
+def test_no_thread_is_left_when_the_pool_is_closed(pool: SessionPool):
+    before = threading.active_count()
+    with SessionPool() as other:
+        _run(other)
+    assert threading.active_count() <= before
+
+
+def test_a_session_that_cannot_be_closed_is_named_and_the_others_are_closed(clock: ManualClock):
+    workspace = _Counting(clock)
+    pool = SessionPool(workspace, clock=clock)
+    pool.session("local.simulator")
+    pool.session("local.clifford")
+    workspace.stuck = pool.sessions()[0].id
+    with pytest.raises(SessionNotAvailable, match="did not close"):
+        pool.close()
+    assert sorted(_statuses(workspace)) == ["Succeeded", "Waiting"]
+
+
+def _days(request: JobRequest) -> JobPace:
+    return JobPace(run=1e6)
+
+
+def test_closing_with_cancel_cancels_also_what_nobody_waits_for_any_more(clock: ManualClock):
+    workspace = LocalWorkspace(clock=clock, pace=_days)
+    with SessionPool(workspace, clock=clock) as pool:
+        with pytest.raises(SweepTimeout):
+            AzureSessionSampler(TARGET, pool=pool, timeout=5.0).run(BELL)
+        pool.close(cancel=True)
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert _statuses(workspace) == ["Succeeded"]
+
+
+def test_closing_with_cancel_leaves_the_jobs_of_others_in_a_session_that_was_joined(
+    clock: ManualClock,
+):
+    workspace = LocalWorkspace(clock=clock, pace=_days)
+    with SessionPool(workspace, clock=clock, name="vqe") as first:
+        with pytest.raises(SweepTimeout):
+            AzureSessionSampler(TARGET, pool=first, timeout=5.0).run(BELL)
+        with SessionPool(workspace, clock=clock, name="vqe") as second:
+            assert second.session(TARGET).id == first.session(TARGET).id
+            second.close(cancel=True)
+        assert [job.is_final for job in workspace.jobs()] == [False]
+        first.close(cancel=True)
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+
+
+def test_closing_with_cancel_cancels_also_what_is_just_being_submitted():
+    clock = ManualClock(auto_advance=False)
+    workspace = _SlowToTake(clock=clock, pace=_days)
+    failures = []
+
+    def call(sampler: AzureSessionSampler) -> None:
+        with pytest.raises(SweepError) as caught:
+            sampler.run(BELL)
+        failures.extend(caught.value.failures.values())
+
+    with SessionPool(workspace, clock=clock) as pool:
+        thread = threading.Thread(target=call, args=(AzureSessionSampler(TARGET, pool=pool),))
+        thread.start()
+        assert workspace.is_taking.wait(60)
+        pool.close(cancel=True)
+        thread.join(60)
+    assert [type(failure) for failure in failures] == [JobCancelled]
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+
+
+# What goes wrong
+
+
+def test_an_unknown_target_is_refused_before_any_request(pool: SessionPool):
+    with pytest.raises(UnsupportedTarget, match=r"local\.nonsense"):
+        pool.session("local.nonsense")
+
+
+def test_without_a_workspace_an_azure_target_is_refused():
+    with SessionPool() as pool, pytest.raises(UnsupportedTarget, match="pass workspace="):
+        pool.session("ionq.simulator")
+
+
+def test_if_no_session_can_be_opened_everybody_who_waits_learns_it_and_the_next_try_is_new(
+    clock: ManualClock,
+):
+    workspace = _Counting(clock)
+    workspace.refusing = True
+    with SessionPool(workspace, clock=clock) as pool:
+        with pytest.raises(SessionNotAvailable, match="No session could be opened"):
+            pool.session(TARGET)
+        assert repr(pool) == "<SessionPool: no session>"
+        workspace.refusing = False
+        assert pool.session(TARGET).target == TARGET
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_idle": 0}, {"max_idle": -1.0}, {"job_failure_policy": "Sometimes"}]
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, object]):
+    with pytest.raises(ValueError, match=r"max_idle|Sometimes"):
+        SessionPool(**options)
+
+
+# Events
+
+
+def test_subscribers_are_told_what_happens_to_sessions_and_jobs(
+    pool: SessionPool, clock: ManualClock
+):
+    told = []
+    unsubscribe = pool.subscribe(lambda event: told.append(event.counter))
+    _run(pool)
+    clock.advance(601)
+    _run(pool)
+    assert told == [
+        "sessions_opened",
+        "jobs_submitted",
+        "jobs_succeeded",
+        "sessions_timed_out",
+        "sessions_opened",
+        "jobs_submitted",
+        "jobs_succeeded",
+    ]
+    unsubscribe()
+    unsubscribe()
+    _run(pool)
+    assert len(told) == 7
+
+
+def test_an_error_in_a_subscriber_changes_nothing(
+    pool: SessionPool, caplog: pytest.LogCaptureFixture
+):
+    events: list[SessionEvent] = []
+
+    def stumble(event: SessionEvent) -> None:
+        raise KeyError(event.kind)
+
+    pool.subscribe(stumble)
+    pool.subscribe(events.append)
+    assert _run(pool).repetitions == 10
+    assert [event.kind for event in events] == ["opened", "submitted", "succeeded"]
+    assert "subscriber" in caplog.text
+
+
+# The end of the process
+
+_CHILD = textwrap.dedent(
+    """
+    import asyncio, atexit, os, signal, sys
+
+    # Registered first, hence called last, when the pools are closed.
+    @atexit.register
+    def tell():
+        async def statuses():
+            return [session.status.value async for session in workspace.list_sessions()]
+        print(",".join(asyncio.run(statuses())), flush=True)
+
+    from cirq_azure_sessions import LocalWorkspace, ServiceError, SessionPool
+
+    class Deaf(LocalWorkspace):
+        is_deaf = False
+
+        async def open_session(self, request):
+            session = await super().open_session(request)
+            if self.is_deaf:
+                for _ in range(9):
+                    await asyncio.sleep(0)
+                raise ServiceError("The answer was lost.")
+            return session
+
+    workspace = Deaf()
+    pool = SessionPool(workspace)
+    pool.session("local.simulator")
+    {ending}
+    """
+)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "pass",
+        "sys.exit(3)",
+        "raise RuntimeError",
+        "raise KeyboardInterrupt",
+        "del pool",
+        "os.kill(os.getpid(), signal.SIGTERM)",
+    ],
+)
+def test_nothing_stays_open_when_the_interpreter_exits(ending: str):
+    assert _statuses_after(ending) == "Succeeded\n"
+
+
+def test_what_may_be_open_because_no_answer_came_is_closed_at_exit_as_well():
+    ending = "workspace.is_deaf = True; pool.session('local.clifford')"
+    assert _statuses_after(ending) == "Succeeded,Succeeded\n"
+    # The pool knows of no open session here.
+    ending = f"pool.close(); pool = SessionPool(workspace); {ending}"
+    assert _statuses_after(ending) == "Succeeded,Succeeded\n"
+
+
+def _statuses_after(ending: str) -> str:
+    """What the sessions of a process are after its end."""
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD.format(ending=ending)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return child.stdout or child.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_the_child_of_a_fork_shares_nothing(pool: SessionPool, workspace: LocalWorkspace):
+    mine = pool.session(TARGET).id
+    child = os.fork()
+    if not child:
+        # Whatever happens here must not reach pytest in the child.
+        try:
+            fresh = pool.sessions() == [] and pool.session(TARGET).id != mine
+            os._exit(0 if fresh else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert pool.session(TARGET).id == mine
+
+
+class _Counting(LocalWorkspace):
+    """A workspace that notes the session requests sent to it, and can misbehave."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock)
+        self.requests: list[str] = []
+        self.forgotten = False
+        self.refusing = False
+        self.stuck: str | None = None
+
+    def touch(self, session_id: str) -> None:
+        """Stands in for jobs that keep the session from timing out."""
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        self.requests.append("open")
+        if self.refusing:
+            raise ServiceError("The service is unavailable.", status_code=503)
+        return await super().open_session(request)
+
+    async def get_session(self, session_id: str) -> Session:
+        self.requests.append("get")
+        if self.forgotten:
+            raise ServiceError("There is no such session.", status_code=404)
+        return await super().get_session(session_id)
+
+    async def close_session(self, session_id: str) -> Session:
+        if session_id == self.stuck:
+            raise ServiceError("The service is unavailable.", status_code=503)
+        return await super().close_session(session_id)
+
+
+class _SlowToTake(LocalWorkspace):
+    """A workspace that takes no job before it has been asked which jobs it has."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.is_taking, self.was_asked = threading.Event(), threading.Event()
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        self.is_taking.set()
+        while not self.was_asked.is_set():
+            await asyncio.sleep(0.01)
+        return await super().submit_job(request, stored)
+
+    def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
+        self.was_asked.set()
+        return super().list_jobs(session_id=session_id)
+
+
+class _Broken(cirq.Sampler):
+    """A sampler that fails until it is mended."""
+
+    mended = False
+
+    def run_sweep(self, program, params, repetitions=1):
+        if not self.mended:
+            raise RuntimeError("The ion got away.")
+        return cirq.Simulator().run_sweep(program, params, repetitions)

@@ -1,0 +1,377 @@
+"""Requests to Azure that go wrong in ways that an emulator's do not, and what errors may say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import logging
+import re
+import socket
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from azure_suite import (
+    SESSION,
+    ScriptedServer,
+    answer,
+    job_request,
+    sdk_workspace_at,
+    session_request,
+    tell,
+    until_over,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cirq_azure_sessions.clock import ManualClock
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.errors import ResultFormatError, ServiceError, SessionNotAvailable
+from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections
+from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+from cirq_azure_sessions.workspaces.azure.storage import Container
+
+
+def ask(*answers: bytes, clock: ManualClock | None = None) -> Any:
+    """What `get_session` makes of raw answers."""
+    clock = clock or ManualClock()
+
+    async def play() -> Any:
+        async with ScriptedServer(*answers) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=clock)
+            try:
+                return await workspace.get_session("s")
+            finally:
+                await workspace.aclose()
+
+    return asyncio.run(play())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+# Garbage
+
+
+GARBAGE = {
+    "no JSON": b"<html>",
+    "an empty body": b"",
+    "not UTF-8": b'{"id": "\xff"}',
+    "nested beyond all measure": b"[" * 100_000,
+    "a list": b"[]",
+    "a number": b"7",
+    "null": b"null",
+    "no id": answer({**SESSION, "id": None}).partition(b"\r\n\r\n")[2],
+    "an unknown status": answer({**SESSION, "status": "Dreaming"}).partition(b"\r\n\r\n")[2],
+    "a time that is none": answer({**SESSION, "creationTime": "soon"}).partition(b"\r\n\r\n")[2],
+    "a cost that is none": answer({**SESSION, "costEstimate": []}).partition(b"\r\n\r\n")[2],
+}
+
+
+@pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_is_asked_again_and_then_reported(body: bytes) -> None:
+    assert ask(answer(body), answer(SESSION)).id == "s"
+    with pytest.raises(ServiceError, match="not what the service promises") as failure:
+        ask(*[answer(body)] * 6)
+    assert failure.value.is_ambiguous
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*SESSION, "creationTime", "costEstimate"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(document=JSON_VALUES | st.fixed_dictionaries(dict.fromkeys(SESSION, JSON_VALUES)))
+@settings(max_examples=40, deadline=None)
+def test_whatever_json_comes_it_is_a_session_or_a_service_error(document: Any) -> None:
+    with contextlib.suppress(ServiceError):
+        assert ask(*[answer(document)] * 6).id is not None
+
+
+BROKEN = {
+    "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "nothing": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "half a body": answer(SESSION)[:-10],
+    "gzip that is none": answer(b"no gzip", Content_Encoding="gzip"),
+    "half of gzip": answer(gzip.compress(b"{}" * 500)[:20], Content_Encoding="gzip"),
+}
+
+
+@pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
+def test_a_broken_answer_is_asked_again_and_then_reported(raw: bytes) -> None:
+    assert ask(raw, answer(SESSION)).id == "s"
+    with pytest.raises(ServiceError) as failure:
+        ask(*[raw] * 6)
+    assert failure.value.is_ambiguous
+    assert failure.value.__context__ is None
+
+
+def fetch(*answers: bytes) -> bytes:
+    """What `fetch_output` makes of raw answers."""
+
+    async def play() -> bytes:
+        async with ScriptedServer(*answers) as server:
+            container = Container.from_url(
+                f"{server.endpoint}/job-j?se=2099-01-01T00%3A00%3A00Z&sig=secret"
+            )
+            job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=container.blob_url("output"))
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=ManualClock())
+            try:
+                return await workspace.fetch_output(job, container)
+            finally:
+                await workspace.aclose()
+
+    return asyncio.run(play())
+
+
+def test_a_truncated_result_is_fetched_again_and_then_reported() -> None:
+    whole = answer(b'{"histogram": {"0": 1.0}}')
+    assert fetch(whole[:-5], whole) == b'{"histogram": {"0": 1.0}}'
+    with pytest.raises(ServiceError, match="was lost") as failure:
+        fetch(*[whole[:-5]] * 6)
+    assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "none"])
+def test_a_result_without_an_end_is_left_before_it_fills_the_memory(
+    packing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_LARGEST_ANSWER", 1_000_000)
+    blank = b" " * 20_000_000
+    endless = (
+        answer(gzip.compress(blank), Content_Encoding="gzip")
+        if packing == "gzip"
+        else answer(blank)
+    )
+    with pytest.raises(ResultFormatError, match="larger than any result"):
+        fetch(endless)
+    assert fetch(answer(b" " * 1_000_000)) == b" " * 1_000_000
+    with pytest.raises(ServiceError, match="not what the service promises"):
+        ask(*[endless] * 6)
+
+
+def test_a_list_that_turns_in_a_circle_is_left() -> None:
+    link = "http://elsewhere.example/sessions?skip=0&top=100&orderby=CreationTime%20desc"
+    page = answer({"value": [SESSION], "nextLink": link})
+
+    async def play() -> None:
+        async with ScriptedServer(*[page] * 9) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            listing = workspace.list_sessions()
+            assert (await anext(listing)).id == "s"
+            with pytest.raises(ServiceError, match="same page"):
+                await anext(listing)
+            # The link's host has been told nothing: the key is for the endpoint alone.
+            assert len(server.requests) == 1
+            await workspace.aclose()
+
+    asyncio.run(play())
+
+
+# Waiting
+
+
+@pytest.mark.parametrize(
+    ("header", "waited"),
+    [
+        ({"Retry_After": "12"}, 12.0),
+        ({"Retry_After": "0.5"}, 0.5),
+        ({"Retry_After": "-3"}, 0.0),
+        ({"x_ms_retry_after_ms": "1500"}, 1.5),
+        ({"Retry_After": format_datetime(datetime.fromtimestamp(1_767_225_640, UTC))}, 40.0),
+    ],
+)
+def test_the_service_says_how_long_to_wait(header: dict[str, str], waited: float) -> None:
+    clock = ManualClock(1_767_225_600.0)
+    ask(answer({}, 503, **header), answer(SESSION), clock=clock)
+    assert clock.monotonic() == waited
+
+
+@pytest.mark.parametrize("value", ["soon", "nan", "inf", "", "Fri, 99 Foo 2026 00:00:00 GMT"])
+def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> None:
+    clock = ManualClock()
+    ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
+    assert 0.1 <= clock.monotonic() <= 0.2
+
+
+@pytest.mark.parametrize(
+    "value", ["61", "86400", "1e300", format_datetime(datetime.fromtimestamp(1_767_229_200, UTC))]
+)
+def test_a_service_that_asks_for_more_than_a_minute_is_asked_again_after_one(value: str) -> None:
+    clock = ManualClock(1_767_225_600.0)
+    ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
+    assert clock.monotonic() == 60.0
+
+
+def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minutes() -> None:
+    clock = ManualClock()
+    with pytest.raises(ServiceError, match="send fewer requests") as refusal:
+        ask(*[answer({}, 429, Retry_After="86400")] * 9, clock=clock)
+    assert refusal.value.is_throttled
+    assert clock.monotonic() == 300.0
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 422])
+def test_a_refusal_is_not_asked_again(status: int) -> None:
+    clock = ManualClock()
+    error = {"error": {"code": "Nope", "message": "Because."}}
+    with pytest.raises(ServiceError, match=rf"HTTP {status} \(Nope\).*Because\.") as refusal:
+        ask(answer(error, status), clock=clock)
+    assert (refusal.value.status_code, refusal.value.code) == (status, "Nope")
+    assert clock.monotonic() == 0.0
+
+
+# Connections that cannot be made
+
+
+class RepairClock(ManualClock):
+    """A clock on which something is mended while somebody waits."""
+
+    def __init__(self, mend: Callable[[], object]) -> None:
+        super().__init__()
+        self._mend = mend
+
+    async def sleep(self, seconds: float) -> None:
+        self._mend()
+        await super().sleep(seconds)
+
+
+def test_even_a_submission_is_repeated_when_it_was_not_sent() -> None:
+    port = free_port()
+    request = job_request()
+    stored = Container.from_url(f"http://127.0.0.1:{port}/job-x?se=2099-01-01T00%3A00%3A00Z")
+    with contextlib.ExitStack() as stack:
+        servers: list[EmulatorServer] = []
+
+        def start() -> None:
+            server = EmulatorServer(port=port, key="a-key")
+            servers.append(stack.enter_context(server))
+
+        job = tell(
+            lambda workspace: workspace.submit_job(request, stored),
+            sdk_workspace_at(f"http://127.0.0.1:{port}"),
+            clock=RepairClock(start),
+        )
+        assert job.id == request.id
+        assert [server.requests["submit"] for server in servers] == [1]
+
+
+def test_a_service_that_cannot_be_reached_is_named() -> None:
+    clock = ManualClock()
+    with pytest.raises(ServiceError, match="check the network and the endpoint") as failure:
+        tell(
+            lambda workspace: workspace.get_session("s"),
+            sdk_workspace_at(f"http://127.0.0.1:{free_port()}"),
+            clock=clock,
+        )
+    assert failure.value.status_code is None
+    assert 3.0 < clock.monotonic() < 6.5
+
+
+# Secrets
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Every message of every logger of the process, at every level."""
+    messages: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(f"{record.getMessage()} {record.exc_text or ''}")
+
+    root, keeper = logging.getLogger(), Keeper()
+    before = root.level
+    root.addHandler(keeper)
+    root.setLevel(logging.DEBUG)
+    yield messages
+    root.removeHandler(keeper)
+    root.setLevel(before)
+
+
+def words_of(error: BaseException) -> str:
+    """All that an error can say, and all that it was raised from."""
+    chain = [error, error.__cause__, error.__context__]
+    parts = [f"{link} {link!r} {vars(link)}" for link in chain if link is not None]
+    return " ".join([*parts, *traceback.format_exception(error)])
+
+
+def test_no_secret_is_in_logs_reprs_or_errors(log: list[str]) -> None:
+    secrets: set[str] = set()
+    said: list[str] = []
+
+    async def story(workspace: AzureWorkspace, server: EmulatorServer) -> None:
+        async def fails(work: Awaitable[Any]) -> None:
+            with pytest.raises((ServiceError, SessionNotAvailable)) as failure:
+                await work
+            said.append(words_of(failure.value))
+
+        session = await workspace.open_session(session_request())
+        request = job_request(session.id)
+        stored = await workspace.store_input(request)
+        secrets.update({server.key, parse_qs(stored.sas)["sig"][0], stored.sas})
+        job = await workspace.submit_job(request, stored)
+        job = await until_over(workspace, job)
+        secrets.update(parse_qs(urlsplit(job.handle.details.output_data_uri).query)["sig"])
+        await workspace.fetch_output(job, stored)
+        said.append(f"{workspace!r} {stored!r} {session!r} {job!r} {request!r}")
+
+        for fault in (
+            lambda route: server.faults.add(route, status=403, message=stored.signed_url, times=9),
+            lambda route: server.faults.reset(route, times=9),
+            lambda route: server.faults.garble(route, stored.signed_url, times=9),
+        ):
+            for route, call in (
+                ("sasUri", lambda: workspace.store_input(job_request())),
+                ("job", lambda: workspace.get_job(job.id)),
+                ("submit", lambda: workspace.submit_job(job_request(), stored)),
+            ):
+                fault(route)
+                await fails(call())
+                server.faults.clear()
+        server.faults.reset("download", times=9)
+        await fails(workspace.fetch_output(job, stored))
+        server.faults.clear()
+        server.faults.expire_sas("*", times=None)
+        await fails(workspace.store_input(job_request()))
+
+    with EmulatorServer() as server:
+        tell(lambda workspace: story(workspace, server), server.workspace())
+        said += log
+
+    text = " ".join(said)
+    assert "GET jobs" in text
+    assert "Request URL" in text
+    quoted = {quote(secret, safe="") for secret in secrets}
+    assert [secret for secret in secrets | quoted if secret in text] == []
+    assert "gateset" not in text
+    assert re.findall(r"sig=(?!REDACTED|\.\.\.)", text) == []
+
+
+def test_a_key_that_is_refused_is_not_repeated_to_the_user() -> None:
+    with EmulatorServer() as server:
+        with pytest.raises(ServiceError, match="check the key, or run `az login`") as refusal:
+            tell(lambda workspace: workspace.list_targets(), sdk_workspace_at(server.endpoint))
+        assert refusal.value.status_code == 401
+        assert "a-key" not in words_of(refusal.value)
+        assert server.requests.total == 1
+
+
+@given(before=st.text(max_size=20), query=st.text("abcXYZ019%&=+/-._~"), after=st.text(max_size=20))
+def test_words_of_the_service_lose_the_queries_of_urls(before: str, query: str, after: str) -> None:
+    url = "https://account.blob.core.windows.net/job-1/x"
+    assert without_secrets(f"{before} {url}?{query} {after}") == f"{before} {url} {after}"

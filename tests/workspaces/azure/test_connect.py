@@ -1,0 +1,80 @@
+"""The SDK's workspace from what a person has at hand, and what is said when that is not enough.
+
+Without network: whatever would need it is refused before, or by a login that fails.
+"""
+
+from __future__ import annotations
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure_suite import RESOURCE_ID, tell
+
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
+from cirq_azure_sessions.workspaces.azure import connect
+
+KEY = "a-very-secret-key"
+CONNECTION_STRING = (
+    "SubscriptionId=00000000-0000-0000-0000-000000000000;ResourceGroupName=rg;"
+    f"WorkspaceName=mine;ApiKey={KEY};QuantumEndpoint=https://eastus.quantum.azure.com/;"
+)
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "AZURE_QUANTUM_CONNECTION_STRING",
+        "AZURE_QUANTUM_WORKSPACE_NAME",
+        "AZURE_QUANTUM_WORKSPACE_LOCATION",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_nothing_named_says_what_to_set() -> None:
+    with pytest.raises(AzureSessionsError, match="AZURE_QUANTUM_CONNECTION_STRING"):
+        connect()
+
+
+def test_a_connection_string_is_enough() -> None:
+    workspace = connect(connection_string=CONNECTION_STRING)
+    assert (workspace.name, workspace.location) == ("mine", "eastus")
+
+
+def test_a_connection_string_of_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_QUANTUM_CONNECTION_STRING", CONNECTION_STRING)
+    assert connect().name == "mine"
+
+
+def test_a_broken_connection_string_is_not_repeated() -> None:
+    with pytest.raises(AzureSessionsError, match="copy it from the portal") as refusal:
+        connect(connection_string=CONNECTION_STRING.replace("https://", "ftp://"))
+    assert KEY not in f"{refusal.value} {refusal.value.__context__}"
+
+
+def test_an_emulator_is_found_by_its_endpoint_and_key() -> None:
+    with EmulatorServer() as server:
+        workspace = connect(endpoint=server.endpoint, key=server.key)
+        assert tell(lambda workspace: workspace.list_targets(), workspace)
+
+
+def test_an_emulator_without_its_key_is_refused() -> None:
+    with pytest.raises(AzureSessionsError, match="takes a key"):
+        connect(endpoint="http://127.0.0.1:1")
+
+
+def test_a_broken_resource_id_is_refused() -> None:
+    with pytest.raises(AzureSessionsError, match="check its resource id"):
+        connect("/subscriptions/mine")
+
+
+def test_a_missing_login_says_which_command_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, *scopes: str, **options: object) -> None:
+        raise ClientAuthenticationError("DefaultAzureCredential found nothing, at great length.")
+
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential.get_token", refuse)
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential.get_token_info", refuse)
+    for arguments in ({"resource_id": RESOURCE_ID}, {"resource_id": None}):
+        monkeypatch.setenv("AZURE_QUANTUM_WORKSPACE_NAME", "mine")
+        with pytest.raises(ServiceError, match="run `az login`") as refusal:
+            connect(**arguments)
+        assert refusal.value.status_code == 401

@@ -1,0 +1,224 @@
+"""The service's JSON, to and from values: against the SDK's own models and recorded traffic."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.core.credentials import AzureKeyCredential
+from azure.quantum import JobDetails, SessionDetails, Workspace
+from azure.quantum._client._utils.model_base import SdkJSONEncoder
+from azure_suite import JOB, RESOURCE_ID, job_request, session_request
+from hypothesis import given
+from hypothesis import strategies as st
+from shared import SHARED
+
+from cirq_azure_sessions.model import Cost, JobStatus, Quota, SessionStatus
+from cirq_azure_sessions.workspaces.azure.documents import (
+    job_document,
+    read_job,
+    read_page,
+    read_quota,
+    read_session,
+    read_targets,
+    read_time,
+    session_document,
+)
+
+RECORDINGS = SHARED / "recordings"
+
+needs_recordings = pytest.mark.skipif(
+    not RECORDINGS.is_dir(), reason="the recordings of real traffic are not in this checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Workspace:
+    return Workspace(
+        resource_id=RESOURCE_ID,
+        location="eastus",
+        credential=AzureKeyCredential("a-key"),
+        _quantum_endpoint="http://127.0.0.1:1",
+    )
+
+
+def recorded(item_type: str) -> Iterator[Mapping[str, Any]]:
+    """Every recorded document of this type, in answers alone and in lists."""
+    for path in sorted(RECORDINGS.glob("*.json")):
+        for exchange in json.loads(path.read_text(encoding="utf-8"))["exchanges"]:
+            answer = exchange["response"]
+            if isinstance(answer, dict):
+                for document in [answer, *answer.get("value", [])]:
+                    if document.get("itemType") == item_type:
+                        yield document
+
+
+def seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
+
+
+@needs_recordings
+def test_recorded_jobs_are_read_as_the_sdk_reads_them(workspace: Workspace) -> None:
+    documents = list(recorded("Job"))
+    assert len(documents) > 50
+    for document in documents:
+        job, details = read_job(workspace, document), JobDetails(document)
+        assert (job.id, job.name, job.target) == (details.id, details.name, details.target)
+        assert job.status.value == details.status
+        assert job.session_id == details.session_id
+        assert job.creation_time == seconds(details.creation_time)
+        assert job.begin_time == seconds(details.begin_execution_time)
+        assert job.end_time == seconds(details.end_execution_time)
+        assert job.input_params == (details.input_params or {})
+        assert job.metadata == (details.metadata or {})
+        assert job.handle.details.as_dict() == details.as_dict()
+        assert "?" not in (job.output_uri or "")
+        if details.error_data is not None:
+            assert job.error_code == details.error_data.code
+        if details.cost_estimate is not None:
+            assert job.cost is not None
+            assert job.cost.total == details.cost_estimate.estimated_total
+
+
+@needs_recordings
+def test_recorded_sessions_are_read_as_the_sdk_reads_them(workspace: Workspace) -> None:
+    documents = list(recorded("Session"))
+    assert len(documents) > 20
+    for document in documents:
+        session, details = read_session(workspace, document), SessionDetails(document)
+        assert (session.id, session.name) == (details.id, details.name)
+        assert session.target == details.target
+        assert session.status.value == details.status
+        assert session.job_failure_policy.value == details.job_failure_policy
+        assert session.creation_time == seconds(details.creation_time)
+        assert session.end_time == seconds(details.end_execution_time)
+        assert session.handle.is_in_terminal_state() is not session.is_open
+
+
+@needs_recordings
+def test_recorded_targets_and_quotas_are_read() -> None:
+    def response(name: str) -> Any:
+        exchanges = json.loads((RECORDINGS / name).read_text(encoding="utf-8"))["exchanges"]
+        return exchanges[0]["response"]
+
+    providers, following = read_page(read_targets, response("plugins_cirq_get_targets.json"))
+    targets = {target.id: target for provider in providers for target in provider}
+    assert targets["ionq.simulator"].provider == "ionq"
+    assert targets["ionq.simulator"].average_queue_time == 1235.0
+    assert following is None
+    quotas, _ = read_page(read_quota, response("workspace_job_quotas.json"))
+    assert quotas[0] == Quota(
+        "concurrent_dft_jobs", "Subscription", "microsoft-elements", 0.0, 0.0, 5.0, period=None
+    )
+
+
+def test_a_quota_may_have_a_period() -> None:
+    # As recorded.
+    document = {
+        "dimension": "qgs",
+        "scope": "Workspace",
+        "providerId": "ionq",
+        "utilization": 0.0,
+        "holds": 0.0,
+        "limit": 1000.0,
+        "period": "Monthly",
+    }
+    assert read_quota(document) == Quota("qgs", "Workspace", "ionq", 0.0, 0.0, 1000.0, "Monthly")
+
+
+@pytest.mark.parametrize("session_id", [None, "a-session"])
+@pytest.mark.parametrize("priority", [None, "High"])
+@pytest.mark.parametrize("tags", [(), ("a", "b")])
+def test_a_submitted_job_is_what_the_sdks_model_would_send(
+    session_id: str | None, priority: str | None, tags: tuple[str, ...]
+) -> None:
+    request = dataclasses.replace(job_request(session_id), priority=priority, tags=tags)
+    document = job_document(request, "ionq", container_uri="https://c?sas", input_uri="https://c/i")
+    details = JobDetails(
+        id=request.id,
+        name=request.name,
+        container_uri="https://c?sas",
+        input_data_uri="https://c/i",
+        input_data_format=request.input_format,
+        output_data_format=request.output_format,
+        input_params=request.input_params,
+        provider_id="ionq",
+        target=request.target,
+        session_id=session_id,
+        metadata=request.metadata,
+        priority=priority,
+        tags=list(tags) or None,
+    )
+    assert document == json.loads(json.dumps(details, cls=SdkJSONEncoder, exclude_readonly=True))
+
+
+def test_an_opened_session_is_what_the_sdks_model_would_send() -> None:
+    request = session_request()
+    details = SessionDetails(
+        id=request.id,
+        name=request.name,
+        provider_id="ionq",
+        target=request.target,
+        job_failure_policy="Continue",
+    )
+    sent = json.loads(json.dumps(details, cls=SdkJSONEncoder, exclude_readonly=True))
+    assert session_document(request, "ionq") == sent
+
+
+def test_the_case_of_the_services_words_does_not_matter(workspace: Workspace) -> None:
+    job = read_job(workspace, {**JOB, "status": "SUCCEEDED"})
+    assert job.status is JobStatus.SUCCEEDED
+    session = read_session(workspace, {**JOB, "status": "failure(s)"})
+    assert session.status is SessionStatus.FAILURES
+
+
+def test_a_failed_job_says_why_without_secrets(workspace: Workspace) -> None:
+    error = {
+        "code": "CannotTranslateOutputData",
+        "message": "See https://a.blob.core.windows.net/job-1/x?sv=1&sig=abc for more.",
+    }
+    job = read_job(workspace, {**JOB, "status": "Failed", "errorData": error})
+    assert job.error_code == "CannotTranslateOutputData"
+    assert job.error_message == "See https://a.blob.core.windows.net/job-1/x for more."
+
+
+def test_a_cost_has_its_events(workspace: Workspace) -> None:
+    cost = {"currencyCode": "EUR", "events": [{"dimensionId": "gs1q"}], "estimatedTotal": 1.5}
+    job = read_job(workspace, {**JOB, "costEstimate": cost})
+    assert job.cost == Cost(1.5, "EUR", ({"dimensionId": "gs1q"},))
+
+
+def test_a_jobs_handle_is_made_when_it_is_looked_at(workspace: Workspace) -> None:
+    handle = read_job(workspace, {**JOB, "containerUri": "https://c/job-j"}).handle
+    assert handle.id == "j"
+    assert handle.details is handle.details
+    assert handle.container_name == "job-j"
+    assert "has_succeeded" in dir(handle)
+    assert not hasattr(handle, "no_such_thing")
+
+
+@given(
+    time=st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1)),
+    digits=st.integers(0, 7),
+    zone=st.sampled_from(["Z", "+00:00", ""]),
+)
+def test_times_are_read_however_the_service_writes_them(
+    time: datetime, digits: int, zone: str
+) -> None:
+    fraction = f"{time.microsecond:06d}7"[:digits]
+    text = time.strftime("%Y-%m-%dT%H:%M:%S") + (f".{fraction}" if digits else "") + zone
+    cut = timedelta(microseconds=int(fraction[:6].ljust(6, "0") or "0"))
+    expected = (time.replace(microsecond=0, tzinfo=UTC) + cut).timestamp()
+    assert read_time(text) == pytest.approx(expected, abs=1e-6)
+
+
+def test_of_the_next_page_only_the_query_counts() -> None:
+    link = "https://elsewhere.example/x/sessions?api-version=2000-01-01&skip=100&filter=%28a%20b%29"
+    assert read_page(str, {"value": [1], "nextLink": link}) == (
+        ["1"],
+        {"skip": "100", "filter": "(a b)"},
+    )

@@ -1,0 +1,292 @@
+"""Targets as functions from programs to results: the built-in ones, the given, and split sweeps."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+
+from cirq_azure_sessions import AzureSessionSampler
+from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.model import JobRequest, LocalProgram
+from cirq_azure_sessions.workspaces.local import samplers as local_samplers
+from cirq_azure_sessions.workspaces.local.samplers import (
+    BUILT_IN_TARGETS,
+    check_installed,
+    local_machines,
+)
+
+Q0, Q1 = cirq.LineQubit.range(2)
+BELL = cirq.Circuit(cirq.H(Q0), cirq.CNOT(Q0, Q1), cirq.measure(Q0, Q1, key="m"))
+ROTATION = cirq.Circuit(cirq.X(Q0) ** sympy.Symbol("t"), cirq.measure(Q0, key="m"))
+POINTS = tuple(cirq.ParamResolver({"t": t}) for t in np.linspace(0, 1, 150))
+POINT = (cirq.ParamResolver(),)
+
+
+def request(program: LocalProgram | Any = None, target: str = "local.simulator") -> JobRequest:
+    program = program or LocalProgram(BELL, POINT, 20)
+    return JobRequest("j", target, "n", program, "cirq.sweep.v1", "cirq.results.v1")
+
+
+def run(
+    target: str,
+    program: LocalProgram,
+    samplers: Mapping[str, Any] | None = None,
+    executor: Executor | None = None,
+) -> list[cirq.Result]:
+    results: list[cirq.Result] = local_machines(samplers or {}, executor)[target](
+        request(program, target)
+    ).result()
+    return results
+
+
+def installed(target: str) -> bool:
+    return importlib.util.find_spec(BUILT_IN_TARGETS[target][1]) is not None
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
+
+
+class TestTheBuiltInTargets:
+    @pytest.mark.parametrize("target", sorted(BUILT_IN_TARGETS))
+    def test_sample_a_whole_sweep_in_one_job(self, target: str) -> None:
+        if not installed(target):
+            pytest.skip(f"{target} needs {BUILT_IN_TARGETS[target][0]}")
+        first, second = run(target, LocalProgram(BELL, POINT * 2, 50))
+
+        for result in (first, second):
+            assert set(result.histogram(key="m")) <= {0, 3}
+            assert result.measurements["m"].shape == (50, 2)
+
+    @pytest.mark.parametrize(
+        ("target", "simulator"),
+        [
+            ("local.simulator", cirq.Simulator),
+            ("local.density-matrix", cirq.DensityMatrixSimulator),
+            ("local.clifford", cirq.CliffordSimulator),
+        ],
+    )
+    def test_with_a_random_state_give_what_cirq_gives_with_the_seed(
+        self, target: str, simulator: Any
+    ) -> None:
+        random_state = np.random.RandomState(7)
+        machine = local_machines({}, None)[target]
+        program = LocalProgram(BELL, POINT * 3, 20, random_state)
+        runs = [machine(request(program)).result() for _ in range(3)]
+
+        expected = simulator(seed=7)
+        assert runs == [list(expected.run_sweep(BELL, list(POINT * 3), 20)) for _ in range(3)]
+
+    def test_sharing_a_random_state_draw_in_the_order_of_submission(self) -> None:
+        machine, random_state = (
+            local_machines({}, None)["local.simulator"],
+            np.random.RandomState(7),
+        )
+        program = LocalProgram(BELL, POINT, 20, random_state)
+        futures = [machine(request(program)) for _ in range(20)]
+
+        expected = cirq.Simulator(seed=7)
+        assert [future.result() for future in futures] == [
+            [expected.run(BELL, repetitions=20)] for _ in range(20)
+        ]
+
+    def test_raise_what_the_simulator_raises(self) -> None:
+        with pytest.raises(ValueError, match="contains ops whose symbols"):
+            run("local.simulator", LocalProgram(ROTATION, POINT, 10))
+
+    @pytest.mark.parametrize("target", ["local.qsim", "local.stim"])
+    def test_that_are_not_installed_name_the_package_and_the_extra(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(UnsupportedTarget) as refusal:
+            AzureSessionSampler(target)
+        assert f"needs {BUILT_IN_TARGETS[target][0]}" in str(refusal.value)
+        assert "pip install 'cirq-azure-sessions[simulators]'" in str(refusal.value)
+
+    def test_of_cirq_are_always_installed(self) -> None:
+        check_installed("local.simulator")
+
+    def test_that_cannot_be_seeded_refuse_a_seed(self) -> None:
+        pytest.importorskip("stimcirq")
+        with pytest.raises(UnsupportedProgram, match="leave out the seed"):
+            run("local.stim", LocalProgram(BELL, POINT, 10, np.random.RandomState(7)))
+
+
+class TestGivenSamplers:
+    def test_run_under_their_name(self) -> None:
+        ones = cirq.Circuit(cirq.X(Q0), cirq.measure(Q0, key="m"))
+        lossy = cirq.DensityMatrixSimulator(noise=cirq.amplitude_damp(1.0))
+        (result,) = run("local.lossy", LocalProgram(ones, POINT, 10), {"local.lossy": lossy})
+        assert result.histogram(key="m") == {0: 10}
+
+    def test_are_called_once_for_a_sweep(self) -> None:
+        calls: list[int] = []
+
+        class Counting(cirq.Simulator):
+            def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+                calls.append(len(list(cirq.to_resolvers(params))))
+                return super().run_sweep(program, params, repetitions)
+
+        run("local.mine", LocalProgram(ROTATION, POINTS, 1), {"local.mine": Counting()})
+        assert calls == [len(POINTS)]
+
+    def test_are_never_called_twice_at_once(self) -> None:
+        lock = threading.Lock()
+
+        class Alone(cirq.Simulator):
+            def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+                assert lock.acquire(blocking=False), "two calls at once"
+                try:
+                    return super().run_sweep(program, params, repetitions)
+                finally:
+                    lock.release()
+
+        machine = local_machines({"local.mine": Alone()}, None)["local.mine"]
+        for future in [machine(request()) for _ in range(20)]:
+            assert len(future.result()) == 1
+
+    def test_may_be_given_as_a_function_of_the_seed(self) -> None:
+        noisy = functools.partial(cirq.DensityMatrixSimulator, noise=cirq.depolarize(0.1))
+        program = LocalProgram(BELL, POINT, 50, np.random.RandomState(7))
+        (result,) = run("local.noisy", program, {"local.noisy": noisy})
+        assert result == noisy(seed=7).run(BELL, repetitions=50)
+
+    def test_may_take_the_place_of_a_built_in_one(self) -> None:
+        zeros = cirq.ZerosSampler()
+        (result,) = run(
+            "local.simulator", LocalProgram(BELL, POINT, 10), {"local.simulator": zeros}
+        )
+        assert result.histogram(key="m") == {0: 10}
+
+    def test_that_are_objects_are_not_split(self) -> None:
+        """Copies of a sampler in several processes would all draw the same."""
+        sampler = cirq.Simulator(seed=7)
+        executor = RefusingExecutor()
+        results = run(
+            "local.mine", LocalProgram(ROTATION, POINTS, 5), {"local.mine": sampler}, executor
+        )
+        assert results == list(cirq.Simulator(seed=7).run_sweep(ROTATION, list(POINTS), 5))
+
+
+class RefusingExecutor(Executor):
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        raise AssertionError("Nothing was to be sent to the executor.")
+
+
+class SequentialExecutor(Executor):
+    """Runs everything at once, in the caller's thread."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class HoldingExecutor(Executor):
+    """Runs nothing."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+        self.is_full = threading.Semaphore(0)
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        self.is_full.release()
+        return future
+
+
+class TestSplittingASweep:
+    def seeded(self) -> LocalProgram:
+        return LocalProgram(ROTATION, POINTS, 20, np.random.RandomState(7))
+
+    def test_keeps_the_points_in_their_order(self, processes: Executor) -> None:
+        results = run("local.simulator", self.seeded(), executor=processes)
+
+        assert [result.params for result in results] == list(POINTS)
+        assert results[0].histogram(key="m") == {0: 20}
+        assert results[-1].histogram(key="m") == {1: 20}
+
+    def test_gives_the_same_samples_on_any_executor(self, processes: Executor) -> None:
+        with ThreadPoolExecutor(3) as threads:
+            several = [
+                run("local.simulator", self.seeded(), executor=executor)
+                for executor in (processes, threads, SequentialExecutor())
+            ]
+        assert several[0] == several[1] == several[2]
+
+    @pytest.mark.parametrize("chunks", [1, 7, 1000])
+    def test_gives_the_same_samples_however_it_is_cut(
+        self, chunks: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expected = run("local.simulator", self.seeded(), executor=SequentialExecutor())
+        monkeypatch.setattr(local_samplers, "_CHUNKS", chunks)
+        assert run("local.simulator", self.seeded(), executor=SequentialExecutor()) == expected
+
+    def test_gives_each_point_draws_of_its_own(self) -> None:
+        # 20 points of 64 fair coins: two points agree with a probability below 1e-16.
+        program = LocalProgram(BELL, POINT * 20, 64, np.random.RandomState(7))
+        results = run("local.simulator", program, executor=SequentialExecutor())
+        assert len({result.measurements["m"].tobytes() for result in results}) == 20
+
+    def test_gives_each_call_draws_of_its_own(self) -> None:
+        machine = local_machines({}, SequentialExecutor())["local.simulator"]
+        program = LocalProgram(BELL, POINT, 64, np.random.RandomState(7))
+        first, second = machine(request(program)), machine(request(program))
+        assert first.result() != second.result()
+
+    def test_without_a_random_state_draws_afresh(self) -> None:
+        # Two runs of 100 fair coins agree with a probability below 1e-30.
+        program = LocalProgram(BELL, POINT, 100)
+        first, second = (
+            run("local.simulator", program, executor=SequentialExecutor()) for _ in range(2)
+        )
+        assert first != second
+
+    @pytest.mark.parametrize(
+        ("points", "chunks"), [(0, 0), (1, 1), (64, 64), (150, 50), (4096, 64), (10_000, 157)]
+    )
+    def test_sends_a_sweep_in_few_chunks_and_none_too_large(self, points: int, chunks: int) -> None:
+        cuts = list(local_samplers._cuts(points))
+        assert len(cuts) == chunks
+        assert [index for cut in cuts for index in range(points)[cut]] == list(range(points))
+
+    def test_stops_when_a_point_fails(self) -> None:
+        program = LocalProgram(ROTATION, (*POINTS[:3], *POINT, *POINTS[3:]), 1)
+        with pytest.raises(ValueError, match="contains ops whose symbols"):
+            run("local.simulator", program, executor=SequentialExecutor())
+
+    def test_takes_its_chunks_back_when_it_is_cancelled(self) -> None:
+        executor = HoldingExecutor()
+        work = local_machines({}, executor)["local.simulator"](request(self.seeded()))
+        for _ in range(50):
+            assert executor.is_full.acquire(timeout=10)
+        work.cancel()
+        assert work.exception() is not None
+        assert all(future.cancelled() for future in executor.futures)
+
+    def test_works_for_a_function_of_the_seed(self, processes: Executor) -> None:
+        noisy = functools.partial(cirq.DensityMatrixSimulator, noise=cirq.depolarize(0.1))
+        samplers = {"local.noisy": noisy}
+        here = run("local.noisy", self.seeded(), samplers, SequentialExecutor())
+        assert run("local.noisy", self.seeded(), samplers, processes) == here
+
+    def test_does_not_split_what_cannot_be_seeded(self) -> None:
+        pytest.importorskip("stimcirq")
+        program = LocalProgram(BELL, POINT * 3, 10)
+        assert len(run("local.stim", program, executor=RefusingExecutor())) == 3
