@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.results.plot import plot_sweep
     from cirq_azure_sessions.results.sweep_results import SweepResults
     from cirq_azure_sessions.sampler import AzureSessionSampler
-    from cirq_azure_sessions.session_pool import SessionPool
+    from cirq_azure_sessions.sessions.pool import SessionPool
     from cirq_azure_sessions.workspaces.azure import AzureWorkspace
     from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
@@ -96,11 +96,11 @@ _ROOMS = {
     "Journal": "journal",
     "LocalWorkspace": "workspaces.local",
     "ManualClock": "clock",
-    "PooledJob": "pooled.job",
-    "PooledSession": "pooled.session",
+    "PooledJob": "sessions.handles",
+    "PooledSession": "sessions.handles",
     "Rates": "costs",
     "SessionEvent": "model",
-    "SessionPool": "session_pool",
+    "SessionPool": "sessions.pool",
     "SweepEvent": "model",
     "SweepResults": "results.sweep_results",
     "SystemClock": "clock",

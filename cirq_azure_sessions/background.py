@@ -69,9 +69,17 @@ class Call(Generic[T]):
         return self._is_done
 
     def cancel(self) -> None:
-        """Cancels the coroutine and gives it time to clean up."""
+        """Cancels the coroutine, if it is not done, and gives it time to clean up."""
         self._ask_to_cancel()
-        self.wait(_CLEAN_UP_TIMEOUT)
+        # A generator may be collected on any thread, also on the loop's.
+        if not self._thread.is_current:
+            self.wait(_CLEAN_UP_TIMEOUT)
+
+    async def acancel(self) -> None:
+        """`cancel` for asyncio and duet, which it does not block."""
+        self._ask_to_cancel()
+        if not self._is_done:
+            await self._completion()
 
     def wait(self, timeout: float = -1) -> bool:
         """Waits up to `timeout` seconds, or without limit; returns whether the coroutine is done.
@@ -201,7 +209,7 @@ class _Completion(AwaitableFuture[None]):
     def result(self, timeout: float | None = None) -> None:
         if self.cancelled():
             raise asyncio.CancelledError
-        return super().result(timeout)
+        super().result(timeout)
 
 
 class EventLoopThread:
@@ -331,11 +339,19 @@ class Portal:
 
     # On the loop's thread
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Starts a task that outlives whoever needed it first."""
+
+        def end(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                # asyncio need not complain of an error that nobody waits for any more.
+                task.exception()
+
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(end)
+        return task
 
     async def close(self) -> None:
         """Cancels what still runs, except the caller, and admits nothing more."""

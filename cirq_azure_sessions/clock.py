@@ -22,6 +22,7 @@ __all__ = [
     "Clock",
     "ManualClock",
     "MovableClock",
+    "RetryDecision",
     "ShiftedClock",
     "SystemClock",
     "backoff",

@@ -153,6 +153,14 @@ class Session:
         """Whether the session still took jobs when the service described it."""
         return not self.status.is_final
 
+    @property
+    def failed_under_abort(self) -> bool:
+        """Whether a failed job has ended the session, as the Abort policy asks for."""
+        return (
+            self.status is SessionStatus.FAILED
+            and self.job_failure_policy is JobFailurePolicy.ABORT
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
@@ -166,9 +174,6 @@ class JobRequest:
         metadata: Strings that stay with the job; the layout of its result is among them.
         fingerprint: A hash of what the job asks for, by which a journal knows it again; None for a
             job that is not journalled.
-        estimated_cost: What it is going to cost, in the unit of its target's rates; 0 where that
-            is nothing or not known.
-        estimated_rest: What the jobs cost that follow it for the same point.
     """
 
     id: str
@@ -183,8 +188,6 @@ class JobRequest:
     tags: tuple[str, ...] = ()
     priority: str | None = None
     fingerprint: str | None = None
-    estimated_cost: float = 0.0
-    estimated_rest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

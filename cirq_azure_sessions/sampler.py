@@ -1,40 +1,49 @@
-"""A `cirq.Sampler` whose circuits run on Azure Quantum, or on this machine."""
+"""`AzureSessionSampler`: a `cirq.Sampler` for Azure Quantum and for local simulators."""
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import hashlib
 import itertools
+import json
+import math
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing, suppress
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, cast
 
 import cirq
-from duet.futuretools import AwaitableFuture
+from duet.impl import Interrupt
 
-from cirq_azure_sessions.calls import Calls
-from cirq_azure_sessions.checks import (
-    check_call,
-    check_choice,
-    check_labels,
-    check_limits,
-    check_pool,
-    check_seed,
-)
-from cirq_azure_sessions.clock import within
+from cirq_azure_sessions import background
+from cirq_azure_sessions.background import Call
 from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
-from cirq_azure_sessions.costs.budget import Budget
+from cirq_azure_sessions.costs.estimate import how_to_know
 from cirq_azure_sessions.costs.pricing import Pricing
-from cirq_azure_sessions.errors import PoolClosed
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    CostLimitReached,
+    SweepCostLimit,
+    SweepError,
+)
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.translation import TranslationOptions
-from cirq_azure_sessions.job_batch import Delivery, JobBatch
-from cirq_azure_sessions.jobs import JobRunner
+from cirq_azure_sessions.formats.checks import check_call
+from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
+from cirq_azure_sessions.jobs.runner import JobRunner
+from cirq_azure_sessions.jobs.sweep import ResultStream, SweepRun, interruption_note
+from cirq_azure_sessions.jobs.throttle import Budget
 from cirq_azure_sessions.journal import Journal, open_journal
+from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
-from cirq_azure_sessions.results.sweep_results import SweepResults
-from cirq_azure_sessions.session_pool import SessionPool
-from cirq_azure_sessions.sweep import JobLabels, Sweep
+from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.watch.progress import SweepProgress
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
 
 __all__ = ["AzureSessionSampler"]
 
@@ -44,35 +53,40 @@ _DEFAULT_NAME = "cirq-azure-sessions"
 class AzureSessionSampler(cirq.Sampler):
     """Samples circuits on one target, in a session that the pool keeps for it.
 
+    The same calls serve threads, asyncio and duet: `run_sweep`, or
+    `await sampler.run_sweep_async(...)` under either.
+
     Args:
         target: Where circuits run: `local.simulator` and other `local.*` targets need no account,
             everything else is an Azure target id such as `ionq.simulator`.
         pool: The sessions to use. Without one the sampler makes and owns a pool; close the sampler,
-            or use it as a context manager, to close that pool's sessions.
+            or use it as a context manager, to close that pool's sessions. On a `local.*` target it
+            needs no closing.
         workspace: For the pool that the sampler makes: an `azure.quantum.Workspace` or one of this
             package's workspaces.
-        max_concurrent_jobs: The most jobs in flight at a time.
+        max_concurrent_jobs: The maximum number of jobs in flight.
         timeout: Seconds that one call may take; None for no limit, since queues may be long.
         seed: Where the client draws the samples (on `ionq.simulator` and local targets), what they
             are drawn from.
         compile: Whether circuits are compiled to the gates that the target takes.
-        job_name: The name of the jobs on the service.
+        job_name: The jobs' name on the service.
         input_params: Provider options, passed on as Azure's `inputParams`.
-        tags: Tags for the jobs on the service.
+        tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
-        on_error: What a failed point does: `"raise"` a `SweepError` that carries all results that
-            came home, or `"return"` None in its place.
-        on_interrupt: What becomes of jobs that still run when a call is interrupted, by Ctrl-C,
-            SIGTERM or cancellation: `"leave"` them, or `"cancel"` them. The exception has a note
-            that names them.
+        on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
+            or `"return"` None in its place. `run` and `run_async`, which have no place for a gap,
+            and `sample` and `sample_expectation_values` raise in any case.
+        on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
+            or cancellation: `"leave"` them, or `"cancel"` them. The exception has a note that names
+            them.
         progress: Whether to show a progress bar on stderr, or as a widget in a notebook: the jobs
             that are done, submitted, queued, running and failed, the session, and the time left.
-        journal: Path of a file that remembers this sampler's jobs across runs, or a `Journal`: what
-            an earlier run brought home is read from it, and what that run submitted is waited for
-            and not submitted again. By default the pool's.
+        journal: Path of a file that records this sampler's jobs across runs, or a `Journal`: what
+            an earlier run fetched is read from it, and what that run submitted is waited for and
+            not submitted again. By default the pool's.
         max_cost: The most that the jobs of this sampler may cost together, in the unit of its
             target's rates: dollars on IonQ, credits on Quantinuum. Nothing is submitted that would
-            pass it: the call then ends with a `SweepCostLimit`, whatever `on_error` says. Jobs
+            exceed it: the call then ends with a `SweepCostLimit`, whatever `on_error` says. Jobs
             count with what the service reports, or else with their estimates; so do those of an
             earlier run that the journal brings back.
         rates: What jobs cost, instead of the published `known_rates(target)`.
@@ -80,10 +94,10 @@ class AzureSessionSampler(cirq.Sampler):
             sweeps on local targets are split.
 
     Raises:
-        UnsupportedTarget: If no workspace at hand knows the target.
-        TypeError: If the pool is none.
-        ValueError: If the options contradict each other, or `max_cost` is given where it is not
-            known what jobs cost.
+        UnsupportedTarget: If no workspace at hand has the target.
+        TypeError: If `pool` is no `SessionPool`.
+        ValueError: If an option is not what it must be, options contradict each other, or
+            `max_cost` is given where it is not known what jobs cost.
         JournalError: If the journal cannot be opened.
     """
 
@@ -111,56 +125,58 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> None:
         if pool is not None and (workspace is not None or executor is not None):
             raise ValueError(
-                "workspace= and executor= belong to the pool: give them to SessionPool(...), "
+                "workspace= and executor= belong to the pool: pass them to SessionPool(...), "
                 "or leave out pool=."
             )
-        check_limits(max_concurrent_jobs, timeout)
-        check_labels(job_name, tags, input_params or {})
-        check_choice("on_error", on_error, "raise", "return")
-        check_choice("on_interrupt", on_interrupt, "leave", "cancel")
+        if pool is not None and not isinstance(pool, SessionPool):
+            raise TypeError(
+                f"pool must be a SessionPool, not {type(pool).__name__}: "
+                "pass a workspace as workspace=, or make a SessionPool(workspace)."
+            )
+        _check_labels(job_name, tags, input_params or {})
+        _check_choice("on_error", on_error, "raise", "return")
+        _check_choice("on_interrupt", on_interrupt, "leave", "cancel")
         if priority is not None:
-            check_choice("priority", priority, "Standard", "High")
-        seed = check_seed(seed)
+            _check_choice("priority", priority, "Standard", "High")
+        slots = _as_slots(max_concurrent_jobs)
+        self._timeout = None if timeout is None else _as_seconds("timeout", timeout)
+        seed = _as_seed(seed)
         self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
+        self._seed = seed if isinstance(seed, int) else None
         self._target = target
+        self._compile = compile
+        self._job_name = job_name or _DEFAULT_NAME
+        self._input_params = dict(input_params or {})
+        self._tags = tuple(tags)
+        self._priority = priority
+        self._on_error = on_error
+        self._cancels = on_interrupt == "cancel"
+        self._shows_progress = progress
+        self._calls = itertools.count()
         self._owns_pool = pool is None
         if pool is None:
-            self._pool = SessionPool(workspace, executor=executor, journal=journal)
-            journal = None
-        else:
-            check_pool(pool)
-            self._pool = pool
-        self._journal, self._owns_journal = open_journal(journal, self._pool.clock)
+            pool, journal = SessionPool(workspace, executor=executor, journal=journal), None
+        self._pool = pool
+        self._journal: Journal | None
+        self._journal, self._owns_journal = open_journal(journal, pool._clock)
         try:
-            self._pool.workspace_for(target)
+            self._workspace = pool._workspace_for(target)
             self._format = format_for(target)
             self._pricing = Pricing(target, self._format, rates, input_params)
-            self._budget = Budget.of(max_cost, self._pricing)
+            self._budget = _budget(max_cost, self._pricing)
         except BaseException:
             self.close()
             raise
-        journal = self._journal or self._pool.journal
-        self._runner = JobRunner(self._pool, target, max_concurrent_jobs, journal, self._budget)
-        self._timeout = timeout
-        self._seed = seed if isinstance(seed, int) else None
-        self._numbers = itertools.count()
-        self._compile = compile
-        self._labels = JobLabels(
+        # What runs on a workspace that ends with its process need not be recorded.
+        is_journalled = self._workspace.identity is not None
+        self._records = (self._journal or pool._journal) if is_journalled else None
+        self._runner = JobRunner(
+            pool,
             target,
-            job_name or _DEFAULT_NAME,
-            tuple(tags),
-            priority,
-            None if journal is None else self._pool.workspace_for(target).identity,
-        )
-        self._input_params = dict(input_params or {})
-        self._on_error = on_error
-        self._calls = Calls(
-            self._pool,
-            target,
-            self._runner,
-            shows_progress=progress,
-            cancels=on_interrupt == "cancel",
-            is_journalled=self._labels.workspace is not None,
+            slots,
+            journal=self._records,
+            budget=self._budget,
+            cancels=self._cancels,
         )
 
     @property
@@ -173,9 +189,9 @@ class AzureSessionSampler(cirq.Sampler):
         """The sessions that jobs go in."""
         return self._pool
 
-    # cirq's interface
+    # Cirq's interface
 
-    async def run_sweep_async(
+    def run_sweep(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """Samples the circuit at every point of a sweep, many points at a time.
@@ -186,42 +202,51 @@ class AzureSessionSampler(cirq.Sampler):
             repetitions: How often to sample each point.
 
         Returns:
-            One result a point, in the order of the sweep; with `on_error="return"`, None where a
+            One result per point, in the order of the sweep; with `on_error="return"`, None where a
             point failed.
 
         Raises:
             UnsupportedProgram: If a point cannot be run on the target; nothing was sent then.
             UnsupportedTarget: If the workspace has no such target; no job was sent then.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
-            SweepError: If points failed, with every result that came home.
+            SweepError: If points failed, with every other result.
             SweepTimeout: If `timeout` ran out, likewise.
             SweepCostLimit: If `max_cost` was reached, likewise.
-            CostLimitReached: If it has no room for a single point; nothing was sent then.
             QuotaExceeded: If a quota has no room for the sweep; nothing was submitted then.
         """
         sweep = self._translate(program, params, repetitions)
-        if sweep is None:
-            return cirq.Simulator().run_sweep(program, params, repetitions)
-        results = SweepResults([None] * len(sweep))
-        batch = sweep.batch()
-        with self._calls.one(batch):
-            # duet cancels what it waits for, and calls are to be cancelled in order.
-            is_over = AwaitableFuture[None]()
-            call = self._pool.loop.start(
-                self._collect(sweep, batch, results), lambda: is_over.try_set_result(None)
-            )
-            try:
-                await is_over
-            except BaseException:
-                # What interrupts one call of several is about to interrupt them all.
-                self._calls.submit_no_more(batch)
-                call.cancel()
-                raise
-            timed_out = call.result()
-            is_cut_short = timed_out or sweep.is_over_budget
-            if sweep.failures and (is_cut_short or self._on_error == "raise"):
-                raise _error_of(sweep, batch, results, timed_out=timed_out)
-        return results  # type: ignore[return-value]  # None only where on_error asks for it
+        with self._one_call([sweep]):
+            self._start([sweep]).result()
+        return cast(Sequence[cirq.Result], sweep.results)
+
+    async def run_sweep_async(
+        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
+    ) -> Sequence[cirq.Result]:
+        """`run_sweep` for asyncio and duet."""
+        sweep = self._translate(program, params, repetitions)
+        with self._one_call([sweep]):
+            await self._start([sweep])
+        return cast(Sequence[cirq.Result], sweep.results)
+
+    def run_batch(
+        self,
+        programs: Sequence[cirq.AbstractCircuit],
+        params_list: Sequence[cirq.Sweepable] | None = None,
+        repetitions: int | Sequence[int] = 1,
+    ) -> Sequence[Sequence[cirq.Result]]:
+        """Samples many circuits at once, each as `run_sweep` does.
+
+        Everything is translated before the first submission, and one `timeout`, one progress bar
+        and one check of quotas serve all circuits.
+
+        Raises:
+            SweepError: If points failed: its `results` has one list for each circuit, and its
+                `failures` the error of each circuit that failed, by the circuit's index.
+        """
+        sweeps = self._translate_batch(programs, params_list, repetitions)
+        with self._one_call(sweeps, is_batch=True):
+            self._start(sweeps).result()
+        return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
 
     async def run_batch_async(
         self,
@@ -229,80 +254,104 @@ class AzureSessionSampler(cirq.Sampler):
         params_list: Sequence[cirq.Sweepable] | None = None,
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
-        """Samples many circuits at once, each as `run_sweep_async` does."""
-        with self._calls.together():
-            return await super().run_batch_async(programs, params_list, repetitions)
+        """`run_batch` for asyncio and duet."""
+        sweeps = self._translate_batch(programs, params_list, repetitions)
+        with self._one_call(sweeps, is_batch=True):
+            await self._start(sweeps)
+        return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
 
-    # Beside cirq's interface
+    def run(
+        self,
+        program: cirq.AbstractCircuit,
+        param_resolver: cirq.ParamResolverOrSimilarType = None,
+        repetitions: int = 1,
+    ) -> cirq.Result:
+        """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
+        resolver = cirq.ParamResolver(param_resolver)
+        return self._strict().run_sweep(program, resolver, repetitions)[0]
+
+    async def run_async(
+        self,
+        program: cirq.AbstractCircuit,
+        param_resolver: cirq.ParamResolverOrSimilarType = None,
+        repetitions: int = 1,
+    ) -> cirq.Result:
+        """`run` for asyncio and duet."""
+        resolver = cirq.ParamResolver(param_resolver)
+        return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+
+    def sample(
+        self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
+    ) -> pd.DataFrame:
+        """Cirq's `sample`; raises what `run_sweep` does, whatever `on_error` says."""
+        sampler = self._strict()
+        return cirq.Sampler.sample(sampler, program, repetitions=repetitions, params=params)
+
+    def sample_expectation_values(
+        self,
+        program: cirq.AbstractCircuit,
+        observables: cirq.PauliSumLike | list[cirq.PauliSumLike],
+        *,
+        num_samples: int,
+        params: cirq.Sweepable = None,
+        permit_terminal_measurements: bool = False,
+    ) -> Sequence[Sequence[float]]:
+        """Cirq's `sample_expectation_values`; raises what `run_sweep` does."""
+        return cirq.Sampler.sample_expectation_values(
+            self._strict(),
+            program,
+            observables,
+            num_samples=num_samples,
+            params=params,
+            permit_terminal_measurements=permit_terminal_measurements,
+        )
+
+    # Beside Cirq's interface
 
     def stream_sweep(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Iterator[tuple[int, cirq.Result]]:
         """Samples the circuit at every point of a sweep, and yields results as they arrive.
 
-        No more results are held than the jobs in flight. Closing the iterator ends the sweep.
+        No more results are held than there may be jobs in flight. Closing the iterator ends the
+        sweep.
 
-        Yields:
-            The index of a point in the sweep, and its result.
+        Returns:
+            An iterator of points, by their index in the sweep, and their results.
 
         Raises:
-            SweepError: In the end, if points failed; its `results` are None throughout, since all
-                that came home were yielded.
+            SweepError: At the end, if points failed; its `results` are None throughout, since the
+                others were yielded.
             SweepTimeout: If `timeout` ran out, likewise.
         """
-        sweep = self._translate(program, params, repetitions)
-        if sweep is None:
-            yield from enumerate(cirq.Simulator().run_sweep(program, params, repetitions))
-            return
-        batch = sweep.batch()
-        deliveries = self._runner.run(batch)
-        yielded: list[bool | None] = [None] * len(sweep)
-        deadline = self._pool.clock.monotonic() + (self._timeout or 0.0)
-        with self._calls.one(batch):
-            try:
-                while (delivery := self._take_next(deliveries, deadline)) is not None:
-                    for point, result in sweep.take(delivery):
-                        yielded[point] = True
-                        yield point, result
-            except TimeoutError:
-                sweep.time_out(yielded, batch.running, self._timeout or 0.0)
-                raise _error_of(sweep, batch, [None] * len(sweep), timed_out=True) from None
-            finally:
-                # Where the pool has been closed meanwhile, this is done; and where a signal came
-                # while the next delivery was being asked for, somebody else is still at it.
-                with suppress(PoolClosed, RuntimeError):
-                    self._pool.loop.run(deliveries.aclose())
-            if sweep.is_over_budget or (sweep.failures and self._on_error == "raise"):
-                raise _error_of(sweep, batch, [None] * len(sweep), timed_out=False)
+        return self._stream(self._translate(program, params, repetitions))
 
-    def _take_next(
-        self, deliveries: AsyncGenerator[Delivery, None], deadline: float
-    ) -> Delivery | None:
-        """The next delivery of a stream, or None after the last one."""
-        clock = self._pool.clock
-        left = None if self._timeout is None else max(deadline - clock.monotonic(), 0.0)
-        return self._pool.loop.run(within(clock, left, _next(deliveries)))
+    def stream_sweep_async(
+        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
+    ) -> AsyncIterator[tuple[int, cirq.Result]]:
+        """`stream_sweep` for asyncio and duet: `async for index, result in ...`."""
+        return self._stream_async(self._translate(program, params, repetitions))
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
 
-        Waits for the job if it is not over. The circuit is not needed: what its result means is
-        written in the job's metadata. Values in `params` are those of the sweep, save that an
-        expression with more in it than sums, products and powers comes back as its number.
+        Waits for the job if it has not finished. The circuit is not needed: what its result means
+        is in the job's metadata. Values in `params` are those of the sweep, save that an expression
+        with more in it than sums, products and powers comes back as its number.
 
         Raises:
             JobError: If the job failed or was cancelled, or the workspace does not know it.
-            JobTimeout: If it was not over within `timeout`.
-            ResultFormatError: If the job was not submitted by this package, or is one of several
-                points: `pool.get_job(job_id).results()` has them all.
+            JobTimeout: If it did not finish within `timeout`.
+            ResultFormatError: If the job was not submitted by this package, or has several points:
+                `pool.get_job(job_id).results()` has them all.
         """
         return self._pool.get_job(job_id).result(self._timeout)
 
     def estimate_cost(
         self,
         program: cirq.AbstractCircuit,
-        repetitions: int = 1,
         params: cirq.Sweepable = None,
+        repetitions: int = 1,
         *,
         rates: Rates | None = None,
     ) -> CostEstimate:
@@ -310,13 +359,13 @@ class AzureSessionSampler(cirq.Sampler):
 
         Args:
             program: The circuit; what is counted is what it is compiled to.
-            repetitions: How often to sample each point.
             params: The sweep.
+            repetitions: How often to sample each point.
             rates: What jobs cost, instead of the sampler's own rates.
 
         Returns:
             The estimate, as a whole and by job and point. Its amount is None where it is not known
-            what the target charges; as a string it then says which rates to give.
+            what the target charges; as a string it then says which rates to pass.
 
         Raises:
             UnsupportedProgram: If a point cannot be run on the target.
@@ -324,8 +373,8 @@ class AzureSessionSampler(cirq.Sampler):
         return estimate_cost(
             self._target,
             program,
-            repetitions,
             params,
+            repetitions,
             rates=rates if rates is not None else self._pricing.rates,
             compile=self._compile,
             input_params=self._input_params,
@@ -337,12 +386,26 @@ class AzureSessionSampler(cirq.Sampler):
             self._pool.close()
         self._close_journal()
 
+    async def aclose(self) -> None:
+        """`close` for asyncio, which it does not block."""
+        if self._owns_pool:
+            await self._pool.aclose()
+        self._close_journal()
+
     def __enter__(self) -> AzureSessionSampler:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
         if self._owns_pool:
             self._pool.__exit__(*exc_info)
+        self._close_journal()
+
+    async def __aenter__(self) -> AzureSessionSampler:
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        if self._owns_pool:
+            await self._pool.__aexit__(*exc_info)
         self._close_journal()
 
     def _close_journal(self) -> None:
@@ -352,27 +415,55 @@ class AzureSessionSampler(cirq.Sampler):
     def __repr__(self) -> str:
         return f"AzureSessionSampler({self._target!r}, pool={self._pool!r})"
 
-    # From a sweep to results
+    # From circuits to jobs
 
     def _translate(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int
-    ) -> Sweep | None:
-        """Checks and translates everything; None if there is nothing to send."""
-        self._pool.check_open()
+    ) -> SweepRun:
+        """Checks and translates everything; fails before any request."""
+        self._pool._table.check_open()
         resolvers = list(cirq.to_resolvers(params))
         program, repetitions = check_call(program, resolvers, repetitions)
-        if not resolvers or not repetitions:
-            return None
-        options = TranslationOptions(
-            target=self._target,
-            compile=self._compile,
-            seed=self._entropy(next(self._numbers)),
-            input_params=self._input_params,
-            random_state=self._random_state,
+        translation = None
+        if resolvers and repetitions:
+            options = TranslationOptions(
+                target=self._target,
+                compile=self._compile,
+                seed=self._entropy(next(self._calls)),
+                input_params=self._input_params,
+                random_state=self._random_state,
+            )
+            translation = self._format.translate(program, resolvers, repetitions, options)
+        sweep = SweepRun(
+            self._target,
+            translation,
+            len(resolvers),
+            self._format,
+            self._pricing,
+            self._job_request,
         )
-        translation = self._format.translate(program, resolvers, repetitions, options)
-        self._budget.check(self._pricing.first_point(translation))
-        return Sweep(len(resolvers), translation, self._format, self._labels, self._pricing)
+        if translation is None:
+            # Nothing is sent: Cirq knows the shapes of results without repetitions.
+            empty = cirq.Simulator().run_sweep(program, resolvers, repetitions)
+            sweep.results[:] = [AzureResult.from_result(result) for result in empty]
+        if self._budget is not None:
+            try:
+                self._budget.check(sweep.first_amount())
+            except CostLimitReached as error:
+                failures = dict.fromkeys(range(len(resolvers)), error)
+                raise SweepCostLimit(
+                    str(error), failures=failures, results=sweep.results
+                ) from error
+        return sweep
+
+    def _translate_batch(
+        self,
+        programs: Sequence[cirq.AbstractCircuit],
+        params_list: Sequence[cirq.Sweepable] | None,
+        repetitions: int | Sequence[int],
+    ) -> list[SweepRun]:
+        params_list, counts = self._normalize_batch_args(programs, params_list, repetitions)
+        return [self._translate(*each) for each in zip(programs, params_list, counts, strict=True)]
 
     def _entropy(self, call: int) -> tuple[int, ...] | None:
         """What the samples of this sampler's n-th call are drawn from."""
@@ -382,33 +473,199 @@ class AzureSessionSampler(cirq.Sampler):
             return (self._seed % 2**64, call)
         return (int(self._random_state.randint(2**31)), call)
 
-    async def _collect(
-        self, sweep: Sweep, batch: JobBatch, results: list[AzureResult | None]
-    ) -> bool:
-        """Fills in the results; returns whether the time ran out."""
+    def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
+        """The request for a job; `number` tells the jobs of a sweep apart."""
+        return JobRequest(
+            id=str(uuid.uuid4()),
+            target=self._target,
+            name=self._job_name if number is None else f"{self._job_name}-{number}",
+            payload=job_input.payload,
+            input_format=self._format.input_format,
+            output_format=self._format.output_format,
+            input_params=job_input.input_params,
+            metadata=job_input.metadata,
+            tags=self._tags,
+            priority=self._priority,
+            fingerprint=None if self._records is None else self._fingerprint(job_input),
+        )
 
-        async def fill() -> None:
-            async with aclosing(self._runner.run(batch)) as deliveries:
-                async for delivery in deliveries:
-                    for point, result in sweep.take(delivery):
-                        results[point] = result
+    def _fingerprint(self, job_input: JobInput) -> str:
+        """A hash of what the job asks for, the same in every run.
 
-        try:
-            await within(self._pool.clock, self._timeout, fill())
-        except TimeoutError:
-            sweep.time_out(results, batch.running, self._timeout or 0.0)
-            return True
-        return False
+        The layout of its result follows from that. Name, tags and priority do not matter to it.
+        """
+        asked = [
+            self._workspace.identity,
+            self._target,
+            self._format.input_format,
+            self._format.output_format,
+            dict(job_input.input_params),
+        ]
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
+        digest.update(b"\0" + job_input.payload)
+        return digest.hexdigest()
+
+    # One call
+
+    def _start(self, sweeps: Sequence[SweepRun]) -> Call[None]:
+        """Starts the jobs of a call; each result goes to its place."""
+
+        async def keep(sweep: SweepRun, point: int, result: AzureResult) -> None:
+            sweep.results[point] = result
+
+        # An empty sweep waits for nobody.
+        if not any(map(len, sweeps)):
+            return background.loop.start(asyncio.sleep(0))
+        return self._pool._start(self._runner.run(sweeps, self._timeout, keep))
+
+    @contextmanager
+    def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
+        """Events, progress, and what is due when a call ends early."""
+        clock, events = self._pool._clock, self._pool._events
+        with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
+            for sweep in sweeps:
+                events.report(sweep.event("started", clock.time()))
+                if progress is not None:
+                    progress.add_jobs(len(sweep))
+                    sweep.progress = progress
+            try:
+                yield
+                found = ((index, each.error(self._on_error)) for index, each in enumerate(sweeps))
+                if errors := {index: error for index, error in found if error is not None}:
+                    raise _batch_error(errors, sweeps) if is_batch else errors[0]
+            except BaseException as error:
+                is_interrupted = not isinstance(error, AzureSessionsError)
+                for sweep in sweeps:
+                    sweep.give_back(self._records)
+                    kind = "interrupted" if is_interrupted else "failed"
+                    events.report(sweep.event(kind, clock.time(), error))
+                if is_interrupted:
+                    self._add_note(error, sweeps)
+                raise
+        for sweep in sweeps:
+            events.report(sweep.event("finished", clock.time()))
+
+    def _add_note(self, error: BaseException, sweeps: Sequence[SweepRun]) -> None:
+        """Notes on an error how to get back to the jobs of the call that it interrupted."""
+        journal = None if self._records is None else self._records.path
+        note = interruption_note(sweeps, cancelled=self._cancels, journal=journal)
+        # duet hands on what interrupted it in an exception of its own.
+        reason = error.error if isinstance(error, Interrupt) else error
+        if note:
+            reason.add_note(note)
+
+    def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:
+        if not len(sweep):
+            yield from sweep.results_by_point()
+            return
+        with self._one_call([sweep]):
+            stream, call = self._start_stream(sweep)
+            try:
+                while (item := background.loop.run(stream.get())) is not None:
+                    yield item
+                call.result()
+            finally:
+                call.cancel()
+
+    async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
+        if not len(sweep):
+            for empty in sweep.results_by_point():
+                yield empty
+            return
+        with self._one_call([sweep]):
+            stream, call = self._start_stream(sweep)
+            try:
+                while (item := await background.loop.start(stream.get())) is not None:
+                    yield item
+                await call
+            finally:
+                await call.acancel()
+
+    def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
+        stream = ResultStream(self._runner.max_concurrent_jobs)
+        self._pool._streams.add(stream)
+        run = self._runner.run([sweep], self._timeout, stream.put)
+        return stream, self._pool._start(stream.feed(run))
+
+    def _strict(self) -> AzureSessionSampler:
+        """This sampler, for calls that cannot return a gap."""
+        if self._on_error == "raise":
+            return self
+        sampler = copy.copy(self)
+        sampler._on_error = "raise"
+        return sampler
 
 
-async def _next(deliveries: AsyncGenerator[Delivery, None]) -> Delivery | None:
-    return await anext(deliveries, None)
+def _batch_error(errors: Mapping[int, Exception], sweeps: Sequence[SweepRun]) -> Exception:
+    """The error of a batch of which circuits failed."""
+    first = errors[min(errors)]
+    if not isinstance(first, SweepError):
+        return first
+    error = type(first)(
+        f"{len(errors)} of {len(sweeps)} circuits failed, the first at index {min(errors)}: "
+        f"{first}",
+        failures=errors,
+        results=[sweep.results for sweep in sweeps],
+    )
+    error.__cause__ = first
+    return error
 
 
-def _error_of(
-    sweep: Sweep, batch: JobBatch, results: list[AzureResult | None], *, timed_out: bool
-) -> Exception:
-    """What stopped the sweep before its first job, or else an error with all that came home."""
-    if batch.never_started and batch.stopped_by is not None:
-        return batch.stopped_by
-    return sweep.error(results, timed_out=timed_out)
+# Checks of options
+
+
+def _check_choice(name: str, value: Any, *choices: str) -> None:
+    if value not in choices:
+        words = " or ".join(map(repr, choices))
+        raise ValueError(f"{name} must be {words}, not {value!r}.")
+
+
+def _as_slots(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"max_concurrent_jobs must be an integer of 1 or more, not {value!r}.")
+    return int(value)
+
+
+def _as_seconds(name: str, value: Any) -> float | None:
+    """Seconds as a float, in whatever spelling of Python's numeric tower; None for no limit."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
+        raise ValueError(f"{name} must be a positive number of seconds or None, not {value!r}.")
+    return None if math.isinf(value) else float(value)
+
+
+def _as_seed(seed: Any) -> Any:
+    """The seed as Cirq takes it, in which integers are Python's own."""
+    if isinstance(seed, Integral):
+        return int(seed)
+    if seed is None or hasattr(seed, "randint"):
+        return seed
+    raise ValueError(f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}.")
+
+
+def _check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
+    """Refuses what the service could not be told about a job."""
+    if job_name is not None and not (isinstance(job_name, str) and job_name):
+        raise ValueError(f"job_name must be a non-empty string, not {job_name!r}.")
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError(f"tags must be a list of strings, not {tags!r}.")
+    try:
+        json.dumps(dict(input_params), allow_nan=False)
+    except (TypeError, ValueError):
+        # Their values may be secrets and are not repeated.
+        raise ValueError(
+            "input_params must be a mapping of names to what JSON can hold: strings, finite "
+            "numbers, booleans, None, lists and mappings."
+        ) from None
+
+
+def _budget(max_cost: Any, pricing: Pricing) -> Budget | None:
+    """The cost cap of a sampler whose user gave `max_cost`."""
+    if max_cost is None:
+        return None
+    if isinstance(max_cost, bool) or not isinstance(max_cost, Real) or not float(max_cost) >= 0:
+        raise ValueError(f"max_cost must be an amount of 0 or more, or None, not {max_cost!r}.")
+    rates = pricing.rates
+    if rates is None or not rates.is_complete:
+        reason = how_to_know(pricing.target, rates)
+        raise ValueError(f"max_cost cannot be kept where costs are not known: {reason}")
+    return Budget(float(max_cost), rates.unit)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar, overload
 
-from cirq_azure_sessions.clock import Clock, SystemClock, within
+from cirq_azure_sessions.clock import Clock, SystemClock, timeout
 from cirq_azure_sessions.model import JobStatus
 from cirq_azure_sessions.workspaces.local.schedule import Schedule
 from cirq_azure_sessions.workspaces.local.state import JobRecord, Ledger, SessionRecord
@@ -130,7 +130,7 @@ class LiveSchedule:
             if is_over():
                 return
         with suppress(TimeoutError):
-            await within(clock, seconds, self._until(ledger, is_over))
+            await timeout(clock, seconds, self._until(ledger, is_over))
 
     async def _until(self, ledger: Ledger, is_over: Callable[[], bool]) -> None:
         while True:

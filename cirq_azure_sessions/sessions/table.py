@@ -1,26 +1,40 @@
-"""Which session takes the next job of a target: the pool's state, and every decision on it.
-
-Nothing here waits, sends a request or calls anybody.
-"""
+"""The sessions of a pool and every decision on them: no I/O, no waiting, no callbacks."""
 
 from __future__ import annotations
 
-import concurrent.futures
+import asyncio
 import enum
 import math
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cachetools
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import PoolClosed
-from cirq_azure_sessions.generation import Generation, State
-from cirq_azure_sessions.model import Session
-from cirq_azure_sessions.pooled.session import PooledSession
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
-__all__ = ["SessionTable", "Step"]
+if TYPE_CHECKING:
+    from cirq_azure_sessions.sessions.handles import SessionHandle
+
+__all__ = ["CLOSED_MESSAGE", "Generation", "SessionTable", "State", "Step"]
+
+CLOSED_MESSAGE = "The session pool is closed: open a new SessionPool to go on."
+
+
+class State(enum.Enum):
+    """The state of a generation: OPENING -> OPEN -> DRAINING -> CLOSED, or LOST.
+
+    OPENING: being opened, or checked after a long rest. OPEN: takes jobs. DRAINING: takes no more,
+    but its jobs still run. CLOSED: closed by the pool. LOST: ended by the service.
+    """
+
+    OPENING = "OPENING"
+    OPEN = "OPEN"
+    DRAINING = "DRAINING"
+    CLOSED = "CLOSED"
+    LOST = "LOST"
 
 
 class Step(enum.Enum):
@@ -32,18 +46,78 @@ class Step(enum.Enum):
     CHECK = enum.auto()
 
 
+class Generation:
+    """One session of one target in a pool, from its opening to its end.
+
+    State and jobs are read and written with the table's lock held; the tasks and `idle` belong to
+    the background loop.
+
+    Attributes:
+        target: The target.
+        workspace: Where the session lives.
+        state: Its state.
+        adopted: Whether another pool opened it.
+        session: The session; set once it is open.
+        jobs: The number of jobs that are being submitted or run.
+        is_used: Whether anybody has asked for the session, or put a job in it.
+        ready: The task that opens or checks it; done when the state is no longer OPENING.
+        ending: The task that asks how the service ended it, once that is known to have happened.
+        idle: Set while it has no jobs.
+    """
+
+    def __init__(self, target: str, workspace: WorkspacePort) -> None:
+        self.target = target
+        self.workspace = workspace
+        self.state = State.OPENING
+        self.adopted = False
+        self.session: SessionHandle | None = None
+        self.jobs = 0
+        self.is_used = False
+        self.ready: asyncio.Task[None] | None = None
+        self.ending: asyncio.Task[None] | None = None
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open on the service, as far as the pool knows."""
+        return self.state in (State.OPEN, State.DRAINING)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the session has ended, as far as the pool knows."""
+        return self.state in (State.CLOSED, State.LOST)
+
+    @property
+    def opened_session(self) -> SessionHandle:
+        """The session of a generation that is open."""
+        assert self.session is not None, "read only once it is open"
+        return self.session
+
+    def overview(self) -> tuple[object, ...]:
+        """Target, session, status, state and number of jobs, for a table."""
+        session = self.session
+        described = (None, None) if session is None else (session.id, session.status.value)
+        state = f"{self.state.value}{' adopted' if self.adopted else ''}"
+        return (self.target, *described, state, self.jobs)
+
+    def __repr__(self) -> str:
+        jobs = f" {self.jobs} job{'s' if self.jobs != 1 else ''}" if self.jobs else ""
+        return f"{self.target} {self.state.value}{' adopted' if self.adopted else ''}{jobs}"
+
+
 class SessionTable:
     """The generations of a pool, by target. Thread-safe: each method is one critical section.
 
     Args:
         max_idle: Seconds without use after which a session is not trusted to be open.
-        clock: Where rest is measured.
+        clock: Where idle time is measured.
     """
 
     def __init__(self, *, max_idle: float, clock: Clock) -> None:
         # State: for each target the generation that its jobs go to; those of them used within
-        # max_idle; every generation that is not over, with what it knows of itself; how often a
-        # session was used again; and whether the pool is closed.
+        # max_idle; every generation that has not ended or still has jobs; how often a session was
+        # used again; and whether the pool is closed.
         self._current: dict[str, Generation] = {}
         self._fresh: cachetools.TTLCache[str, Generation] = cachetools.TTLCache(
             maxsize=math.inf, ttl=max_idle, timer=clock.monotonic
@@ -51,7 +125,7 @@ class SessionTable:
         self._generations: list[Generation] = []
         self._reused = 0
         self._is_closed = False
-        # Guards all of the above. No request is ever sent, and nobody is called, with it held.
+        # Guards all of the above. No request is sent, and nobody is called, with it held.
         self._lock = threading.Lock()
 
     # Finding a session
@@ -78,25 +152,26 @@ class SessionTable:
         with self._lock:
             self._refuse_if_closed()
             generation = self._current.get(target)
-            # 1. Nobody has needed this target yet, or its session is over.
+            # 1. Nobody has needed this target yet, or its session has ended.
             if generation is None:
                 generation = self._current[target] = Generation(target, workspace)
                 self._generations.append(generation)
                 return Step.OPEN, generation
-            # 2. Somebody else is opening it, or asking about it.
+            # 2. Somebody else is opening or checking it.
             if generation.state is State.OPENING:
                 return Step.WAIT, generation
-            # 3. Used a short while ago, or just confirmed: the service will not have timed it out.
+            # 3. Used a short while ago, or just confirmed: the service has not timed it out.
             if self._touch(target) is not None or generation is trusted:
-                generation.jobs += for_job
+                if for_job:
+                    generation.jobs += 1
+                    generation.idle.clear()
                 return Step.TAKE, generation
-            # 4. At rest for long: the service knows, a timer only guesses.
+            # 4. Idle for long: the service knows whether it is open, a timer only guesses.
             generation.state = State.OPENING
-            generation.ready = concurrent.futures.Future()
             return Step.CHECK, generation
 
     def take_fresh(self, target: str) -> Generation | None:
-        """Uses the open generation used within max_idle, whose rest now starts again.
+        """Uses the open generation used within max_idle, whose idle time then starts again.
 
         Raises:
             PoolClosed: If the pool is closed.
@@ -105,26 +180,26 @@ class SessionTable:
             self._refuse_if_closed()
             generation = self._touch(target)
             if generation is not None:
-                self._note_use(generation)
+                self._count_use(generation)
             return generation
 
-    def note_use(self, generation: Generation) -> None:
+    def count_use(self, generation: Generation) -> None:
         """Counts a use of a session; the first is not a reuse."""
         with self._lock:
-            self._note_use(generation)
+            self._count_use(generation)
 
     # What became of it
 
-    def note_session(
-        self, generation: Generation, session: PooledSession, *, adopted: bool = False
+    def set_session(
+        self, generation: Generation, session: SessionHandle, *, adopted: bool = False
     ) -> None:
-        """The generation has its session now; `adopted` if it is another pool's to close."""
+        """Gives the generation its session; `adopted` if it is another pool's to close."""
         with self._lock:
             generation.session = session
             generation.adopted = adopted
 
     def settle(self, generation: Generation, *, is_open: bool) -> None:
-        """The generation was opened, or the service has told whether it still is open."""
+        """Ends OPENING: the session was opened, or the service has said whether it is open."""
         with self._lock:
             if not is_open:
                 generation.state = State.LOST
@@ -137,24 +212,19 @@ class SessionTable:
                 generation.state = State.DRAINING
 
     def give_up(self, generation: Generation) -> None:
-        """The generation could not be opened, or not be asked about."""
+        """Ends OPENING: the session could not be opened, or not be checked."""
         with self._lock:
             if generation.session is None:
                 generation.state = State.LOST
                 self._retire(generation)
             elif self._current.get(generation.target) is generation:
-                # It may well be open: the next use asks again.
+                # It may well be open: the next use checks again.
                 generation.state = State.OPEN
             elif generation.state is State.OPENING:
                 generation.state = State.DRAINING
 
-    def attach(
-        self, session: PooledSession, workspace: WorkspacePort, *, adopted: bool
-    ) -> Generation:
-        """The target's jobs go in this session now; the one they went in so far takes no more.
-
-        Returns:
-            The generation of the session: a new one, unless the pool has the session already.
+    def attach(self, session: SessionHandle, workspace: WorkspacePort, *, adopted: bool) -> None:
+        """Sends the target's jobs to this session; the one they went to so far takes no more.
 
         Raises:
             PoolClosed: If the pool is closed.
@@ -167,73 +237,60 @@ class SessionTable:
                 generation = Generation(session.target, workspace)
                 generation.session, generation.adopted = session, adopted
                 generation.state = State.OPEN
-                generation.ready.set_result(None)
                 self._generations.append(generation)
             if former is not None and former is not generation:
                 self._drain(former)
-            # One that is being asked about becomes open, or not, when the answer is there.
+            # One that is being checked is settled when the answer is there.
             if generation.state is not State.OPENING:
                 generation.state = State.OPEN
                 self._fresh[session.target] = generation
             self._current[session.target] = generation
-            return generation
 
     def drain(self, session_id: str) -> Generation | None:
-        """Sends no more jobs to this session; returns its generation, if it is the pool's."""
+        """Sends no more jobs to this session; returns its generation if it is the pool's."""
         with self._lock:
             generation = self._find(session_id)
             if generation is not None:
                 self._drain(generation)
             return generation
 
-    def condemn(
-        self, generation: Generation
-    ) -> tuple[concurrent.futures.Future[Session | None], bool]:
-        """The service refused a job of this generation because its session is over.
-
-        Returns:
-            The generation's verdict, and whether it is the caller's to find out.
-        """
+    def retire(self, generation: Generation) -> bool:
+        """Notes that the service has ended the session; returns whether that is news."""
         with self._lock:
-            if generation.verdict is not None:
-                return generation.verdict, False
-            generation.verdict = concurrent.futures.Future()
+            if generation.has_ended:
+                return False
             generation.state = State.LOST
             self._retire(generation)
-            return generation.verdict, True
+            return True
 
-    def remove_job(self, generation: Generation) -> list[concurrent.futures.Future[None]]:
-        """Counts a job out, and returns those to be told that there is none left."""
+    def release(self, generation: Generation) -> None:
+        """Counts a job of the generation out."""
         with self._lock:
-            told = generation.remove_job()
-            self._forget_if_over(generation)
-            return told
+            generation.jobs -= 1
+            if not generation.jobs:
+                generation.idle.set()
+            self._forget_if_done(generation)
 
     # The end of the pool
 
     def close(self) -> None:
-        """From now on there is no session for anybody. Closing twice is no error."""
+        """Hands out no more sessions. Closing twice is no error."""
         with self._lock:
             self._is_closed = True
             self._fresh.clear()
             self._current.clear()
 
-    def when_idle(self) -> list[concurrent.futures.Future[None]]:
-        """One future a generation, resolved once it has no job."""
-        with self._lock:
-            return [generation.when_idle() for generation in self._generations]
-
     def is_ours_to_close(self, generation: Generation) -> bool:
         """Whether the session is open, and closing it this pool's business."""
         with self._lock:
-            return generation.is_ours_to_close
+            return generation.is_open and not generation.adopted
 
     def note_end(self, generation: Generation) -> None:
-        """The pool is done with the generation."""
+        """Notes that the pool has closed the session, or has left it to its opener."""
         with self._lock:
             if generation.state is not State.LOST:
                 generation.state = State.CLOSED
-            self._forget_if_over(generation)
+            self._forget_if_done(generation)
 
     # What there is
 
@@ -248,18 +305,18 @@ class SessionTable:
         with self._lock:
             self._refuse_if_closed()
 
-    def find(self, session_id: str) -> PooledSession | None:
-        """The session with this id, if it is one of the pool's and not over."""
+    def find(self, session_id: str) -> SessionHandle | None:
+        """The session with this id, if it is the pool's and has not ended."""
         with self._lock:
             generation = self._find(session_id)
             return None if generation is None else generation.session
 
     def generations(self) -> Sequence[Generation]:
-        """Every generation that is not over, oldest first."""
+        """Every generation that has not ended or still has jobs, oldest first."""
         with self._lock:
             return list(self._generations)
 
-    def open_sessions(self) -> Sequence[PooledSession]:
+    def open_sessions(self) -> Sequence[SessionHandle]:
         """The sessions that are open, as far as the pool knows, oldest first."""
         with self._lock:
             return [
@@ -285,9 +342,9 @@ class SessionTable:
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
-            raise PoolClosed("The session pool is closed: make a new SessionPool to go on.")
+            raise PoolClosed(CLOSED_MESSAGE)
 
-    def _note_use(self, generation: Generation) -> None:
+    def _count_use(self, generation: Generation) -> None:
         self._reused += generation.is_used
         generation.is_used = True
 
@@ -305,7 +362,7 @@ class SessionTable:
         return None
 
     def _drain(self, generation: Generation) -> None:
-        """Sends no more jobs to a generation whose session is not over."""
+        """Sends no more jobs to a generation whose session has not ended."""
         self._retire(generation)
         if generation.is_open:
             generation.state = State.DRAINING
@@ -315,8 +372,8 @@ class SessionTable:
         if self._current.get(generation.target) is generation:
             del self._current[generation.target]
             self._fresh.pop(generation.target, None)
-        self._forget_if_over(generation)
+        self._forget_if_done(generation)
 
-    def _forget_if_over(self, generation: Generation) -> None:
-        if generation.is_over and generation in self._generations:
+    def _forget_if_done(self, generation: Generation) -> None:
+        if generation.has_ended and not generation.jobs and generation in self._generations:
             self._generations.remove(generation)

@@ -1,0 +1,382 @@
+"""`SweepRun`: one call's points, jobs, results and failures, and what to tell of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from shlex import quote
+
+from cirq_azure_sessions.costs.pricing import Pricing
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    CostLimitReached,
+    PoolTimeout,
+    SweepCostLimit,
+    SweepError,
+    SweepTimeout,
+    not_finished,
+)
+from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.jobs.job import JobRun
+from cirq_azure_sessions.journal import Journal
+from cirq_azure_sessions.journal.entry import Place
+from cirq_azure_sessions.model import Job, JobRequest, SweepEvent
+from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.sweep_results import SweepResults
+from cirq_azure_sessions.watch.progress import SweepProgress
+
+__all__ = ["ResultStream", "SweepRun", "interruption_note"]
+
+
+class SweepRun:
+    """One call of a sampler, or one of the circuits of a batch.
+
+    Lives on the background loop from its first job to its last, before and after that with its
+    caller.
+
+    Args:
+        target: Where the jobs run.
+        translation: The jobs that cover the points; None for a sweep without any.
+        points: The number of points.
+        format_: What wrote the translation, and reads the results.
+        pricing: What jobs cost.
+        make_request: Makes a job's request from its input and its number, None if it is the only
+            one.
+
+    Attributes:
+        id: Names the call in events.
+        results: One entry per point; None until its result is there, and in a stream throughout.
+        failures: The error of each point that failed.
+        delivered: The points whose results were delivered.
+        jobs_in_flight: The jobs that were begun and have not ended, by their index.
+        fetched: The ids of the jobs whose outputs were fetched.
+        accepted: How many jobs the service has accepted.
+        stopped_by: The error after which nothing more of the call is submitted.
+        session_ids: The sessions that took jobs of the call.
+        has_timed_out: Whether the call's timeout ran out.
+        progress: The bar to draw, if any.
+        call: All sweeps of the same call: this one, or those of a batch.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        translation: Translation | None,
+        points: int,
+        format_: Format,
+        pricing: Pricing,
+        make_request: Callable[[JobInput, int | None], JobRequest],
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.target = target
+        self.results = SweepResults([None] * points)
+        self.failures: dict[int, Exception] = {}
+        self.delivered: set[int] = set()
+        self.jobs_in_flight: dict[int, JobRun] = {}
+        self.fetched: list[str] = []
+        self.accepted = 0
+        self.stopped_by: Exception | None = None
+        self.session_ids: set[str] = set()
+        self.has_timed_out = False
+        self.progress: SweepProgress | None = None
+        self.call: Sequence[SweepRun] = (self,)
+        self._places: list[Place] = []
+        self._translation = translation
+        self._format = format_
+        self._pricing = pricing
+        self._make_request = make_request
+        # Of points that take several jobs: the results that have come, and how many there will be.
+        self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
+        self._jobs_of_point = _count_jobs(translation, points)
+
+    def __len__(self) -> int:
+        """The number of jobs."""
+        return 0 if self._translation is None else len(self._translation)
+
+    # Jobs
+
+    def jobs(self) -> Iterator[JobRun]:
+        """The jobs, each made when its turn comes."""
+        amounts: list[tuple[float, float]] = []
+        for index in range(len(self)):
+            assert self._translation is not None, "there are jobs"
+            # The jobs of one point follow each other, and are priced together.
+            amounts = amounts or self._amounts(index)
+            estimate, rest = amounts.pop()
+            job_input = self._translation.job(index)
+            request = self._make_request(job_input, index if len(self) > 1 else None)
+            job = JobRun(
+                self,
+                index,
+                job_input.points,
+                job_input.layout,
+                request,
+                estimate=estimate,
+                rest=rest,
+            )
+            self.jobs_in_flight[index] = job
+            yield job
+
+    def first_amount(self) -> float:
+        """What the first point is estimated to cost."""
+        if not len(self):
+            return 0.0
+        estimate, rest = self._amounts(0)[-1]
+        return estimate + rest
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether jobs cost something, and it is known what."""
+        return self._pricing.is_charging
+
+    def usage(self) -> dict[str, float]:
+        """What the jobs are estimated to consume, by dimension of the workspace's quotas."""
+        return dict(self._pricing.estimate(self._translation).usage)
+
+    def _amounts(self, first: int) -> list[tuple[float, float]]:
+        """What each job of a point costs, and those after it; the point's last job comes first."""
+        translation = self._translation
+        assert translation is not None, "there are jobs"
+        points, amounts = translation.points(first), []
+        for index in range(first, len(translation)):
+            if translation.points(index) != points:
+                break
+            is_charged = self._pricing.is_charging
+            amounts.append(self._pricing.amount(translation.job(index)) if is_charged else 0.0)
+        rest, pairs = 0.0, []
+        for amount in reversed(amounts):
+            pairs.append((amount, rest))
+            rest += amount
+        return pairs
+
+    def results_by_point(self) -> Iterator[tuple[int, AzureResult]]:
+        """The results that are there, with the indices of their points."""
+        for point, result in enumerate(self.results):
+            if result is not None:
+                yield point, result
+
+    # What becomes of them
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the service has accepted a job of the call: once it did, it will again."""
+        return any(sweep.accepted for sweep in self.call)
+
+    def has_used(self, session_id: str) -> bool:
+        """Whether the session has taken a job of the call."""
+        return any(session_id in sweep.session_ids for sweep in self.call)
+
+    def stop(self, error: Exception) -> None:
+        """Submits nothing more of the call: its other jobs would meet the same error."""
+        for sweep in self.call:
+            sweep.stopped_by = sweep.stopped_by or error
+
+    def check_going_on(self) -> None:
+        """Raises the error that stopped the call, if one did."""
+        if self.stopped_by is not None:
+            raise self.stopped_by
+
+    @property
+    def observer(self) -> Callable[[Job], None] | None:
+        """Called with every job that has not finished, each time that it is looked at."""
+        return None if self.progress is None else self.progress.job_seen
+
+    def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
+        """Reads what a job brought; yields the points that are complete with it."""
+        results: Sequence[AzureResult] = ()
+        if job.error is None:
+            try:
+                results = self._read(job)
+            except AzureSessionsError as error:
+                job.failed(error)
+        if job.error is None:
+            self.fetched.append(job.id)
+            if job.place is not None:
+                self._places.append(job.place)
+        else:
+            self.failures.update(dict.fromkeys(job.points, job.error))
+        del self.jobs_in_flight[job.index]
+        if self.progress is not None:
+            self.progress.job_finished(job.id, failed=job.error is not None)
+        for point, result in zip(job.points, results, strict=job.error is None):
+            parts = self._parts[point]
+            parts[job.index] = result
+            if len(parts) == self._jobs_of_point.get(point, 1):
+                del self._parts[point]
+                self.delivered.add(point)
+                yield point, AzureResult.join([parts[number] for number in sorted(parts)])
+
+    def _read(self, job: JobRun) -> Sequence[AzureResult]:
+        """The results of a job: if an earlier run submitted it, as that run would have had them."""
+        assert job.job is not None, "a job with an output was accepted"
+        layout = job.layout
+        if job.earlier_metadata is not None:
+            layout = layout.with_draws_of(self._format.read_layout(job.earlier_metadata))
+        results = self._format.decode(job.output, layout)
+        return [result.with_job(job.job) for result in results]
+
+    def give_back(self, journal: Journal | None) -> None:
+        """The call did not end well: the next same call is offered the same jobs."""
+        if journal is not None and self._places:
+            journal._give_back(self._places)
+
+    def time_out(self, seconds: float) -> None:
+        """Notes a failure for every point that has neither a result nor an error."""
+        self.has_timed_out = True
+        for job in self.jobs_in_flight.values():
+            if job.may_exist:
+                for point in job.points:
+                    self.failures.setdefault(point, not_finished(job.id, seconds))
+        for point in range(len(self.results)):
+            if point not in self.delivered:
+                self.failures.setdefault(
+                    point,
+                    PoolTimeout(
+                        f"The point was not submitted within {seconds:g} s: allow more time, "
+                        "or run the missing points again."
+                    ),
+                )
+
+    # How it ended
+
+    def error(self, on_error: str) -> Exception | None:
+        """The error that the call raises: what stopped it before its first job, or a `SweepError`.
+
+        Args:
+            on_error: The sampler's option: `"raise"`, or `"return"` for None where points failed.
+        """
+        is_over_budget = any(isinstance(each, CostLimitReached) for each in self.failures.values())
+        if not self.failures:
+            return None
+        is_begun = is_over_budget or any(sweep.accepted or sweep.fetched for sweep in self.call)
+        if not is_begun and self.stopped_by is not None:
+            return self.stopped_by
+        if on_error == "return" and not (is_over_budget or self.has_timed_out):
+            return None
+        kind = SweepCostLimit if is_over_budget else SweepError
+        kind = SweepTimeout if self.has_timed_out else kind
+        first = min(self.failures)
+        has_results = any(result is not None for result in self.results)
+        advice = " All other results are in .results." if has_results else ""
+        error = kind(
+            f"{len(self.failures)} of {len(self.results)} points failed, the first at index "
+            f"{first}: {self.failures[first]}{advice}",
+            failures=self.failures,
+            results=self.results,
+        )
+        error.__cause__ = self.failures[first]
+        return error
+
+    def event(self, kind: str, time: float, error: BaseException | None = None) -> SweepEvent:
+        """The event that tells that the call begins or ends."""
+        return SweepEvent(
+            kind,
+            self.id,
+            self.target,
+            time=time,
+            jobs=len(self),
+            reason=type(error).__name__ if error is not None else "",
+        )
+
+
+class ResultStream:
+    """Results on their way from the background loop to whoever iterates over a sweep.
+
+    Holds a limited number, so that a slow reader slows the sweep down; once its pool is closing it
+    holds any number, so that nobody waits for a reader who may never come back.
+
+    Args:
+        limit: How many results to hold.
+    """
+
+    def __init__(self, limit: int) -> None:
+        # State: the limit, the results, whether there will be no more, and whether any of these
+        # has changed. Touched on the background loop alone.
+        self._limit: float = limit
+        self._items: deque[tuple[int, AzureResult]] = deque()
+        self._is_over = False
+        self._change = asyncio.Condition()
+
+    async def feed(self, run: Awaitable[None]) -> None:
+        """Runs the sweep whose results are `put`, and marks the end."""
+        try:
+            await run
+        finally:
+            async with self._change:
+                self._is_over = True
+                self._change.notify_all()
+
+    async def put(self, sweep: SweepRun, point: int, result: AzureResult) -> None:
+        """Adds a result, as soon as there is room."""
+        async with self._change:
+            await self._change.wait_for(lambda: len(self._items) < self._limit)
+            self._items.append((point, result))
+            self._change.notify_all()
+
+    async def get(self) -> tuple[int, AzureResult] | None:
+        """The next result, or None after the last."""
+        async with self._change:
+            await self._change.wait_for(lambda: self._items or self._is_over)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._change.notify_all()
+            return item
+
+    async def lift_limit(self) -> None:
+        """Holds any number of results from now on."""
+        async with self._change:
+            self._limit = math.inf
+            self._change.notify_all()
+
+
+def interruption_note(sweeps: Sequence[SweepRun], *, cancelled: bool, journal: Path | None) -> str:
+    """How to get back to the jobs of an interrupted call; empty if none was submitted.
+
+    With a journal, which has the ids of all jobs, they are counted; without one they are listed.
+
+    Args:
+        sweeps: The sweeps of the call.
+        cancelled: Whether the service was asked to cancel the unfinished jobs.
+        journal: The path of the journal that records them, if there is one.
+    """
+    target = sweeps[0].target
+    running = [
+        job.id for sweep in sweeps for job in sweep.jobs_in_flight.values() if job.is_running
+    ]
+    fetched = [job_id for sweep in sweeps for job_id in sweep.fetched]
+    if not running and not fetched:
+        return ""
+    if journal is not None:
+        fate = "asked to be cancelled" if cancelled else "possibly still running"
+        return (
+            f"Jobs on {target}: {len(running)} {fate}, {len(fetched)} with their results fetched."
+            f" Run the program again with the journal {journal} to go on where it stopped;"
+            f" `cirq-azure-sessions journal show {quote(str(journal))}` lists the jobs."
+        )
+    parts = []
+    if running:
+        if cancelled:
+            parts.append(f"Cancellation was requested for these jobs on {target}: ")
+        else:
+            parts.append(f"These jobs on {target} may still be running: ")
+        parts[-1] += f"{', '.join(running)}."
+    if fetched:
+        parts.append(f"The results of these jobs were fetched: {', '.join(fetched)}.")
+    parts.append("get_result(job_id) of a sampler for this target fetches each result.")
+    return " ".join(parts)
+
+
+def _count_jobs(translation: Translation | None, points: int) -> dict[int, int]:
+    """How many jobs each point takes, where any takes more than one."""
+    if translation is None or len(translation) <= points:
+        return {}
+    counts: dict[int, int] = defaultdict(int)
+    for index in range(len(translation)):
+        for point in translation.points(index):
+            counts[point] += 1
+    return counts
