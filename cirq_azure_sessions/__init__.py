@@ -35,13 +35,21 @@ if TYPE_CHECKING:
         UnsupportedTarget,
     )
     from cirq_azure_sessions.journal import Journal
-    from cirq_azure_sessions.model import JobEvent, SessionEvent, SweepEvent
-    from cirq_azure_sessions.pooled.job import PooledJob
-    from cirq_azure_sessions.pooled.session import PooledSession
+    from cirq_azure_sessions.model import (
+        Cost,
+        JobEvent,
+        JobStatus,
+        SessionEvent,
+        SessionStatus,
+        SweepEvent,
+    )
     from cirq_azure_sessions.results.azure_result import AzureResult
     from cirq_azure_sessions.results.plot import plot_sweep
     from cirq_azure_sessions.results.sweep_results import SweepResults
     from cirq_azure_sessions.sampler import AzureSessionSampler
+    from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
+    from cirq_azure_sessions.sessions.handles import JobHandle as PooledJob
+    from cirq_azure_sessions.sessions.handles import SessionHandle as PooledSession
     from cirq_azure_sessions.sessions.pool import SessionPool
     from cirq_azure_sessions.workspaces.azure import AzureWorkspace
     from cirq_azure_sessions.workspaces.local import LocalWorkspace
@@ -51,12 +59,15 @@ __all__ = [
     "AzureSessionSampler",
     "AzureSessionsError",
     "AzureWorkspace",
+    "Cost",
     "CostEstimate",
     "CostLimitReached",
     "JobCancelled",
     "JobError",
     "JobEvent",
     "JobFailed",
+    "JobHandle",
+    "JobStatus",
     "JobTimeout",
     "Journal",
     "JournalError",
@@ -72,8 +83,10 @@ __all__ = [
     "ResultNotAvailable",
     "ServiceError",
     "SessionEvent",
+    "SessionHandle",
     "SessionNotAvailable",
     "SessionPool",
+    "SessionStatus",
     "SweepCostLimit",
     "SweepError",
     "SweepEvent",
@@ -87,12 +100,15 @@ __all__ = [
     "plot_sweep",
 ]
 
-_ROOMS = {
+_HOMES = {
     "AzureResult": "results.azure_result",
     "AzureSessionSampler": "sampler",
     "AzureWorkspace": "workspaces.azure",
+    "Cost": "model",
     "CostEstimate": "costs",
     "JobEvent": "model",
+    "JobHandle": "sessions.handles",
+    "JobStatus": "model",
     "Journal": "journal",
     "LocalWorkspace": "workspaces.local",
     "ManualClock": "clock",
@@ -100,7 +116,9 @@ _ROOMS = {
     "PooledSession": "sessions.handles",
     "Rates": "costs",
     "SessionEvent": "model",
+    "SessionHandle": "sessions.handles",
     "SessionPool": "sessions.pool",
+    "SessionStatus": "model",
     "SweepEvent": "model",
     "SweepResults": "results.sweep_results",
     "SystemClock": "clock",
@@ -108,6 +126,8 @@ _ROOMS = {
     "known_rates": "costs",
     "plot_sweep": "results.plot",
 }
+# Until 1.0.
+_ALIASES = {"PooledJob": "JobHandle", "PooledSession": "SessionHandle"}
 
 
 # Hidden from type checkers, to which a misspelt name would otherwise be one that may exist.
@@ -116,10 +136,10 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        room = importlib.import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}")
-        value = globals()[name] = getattr(room, name)
+        home = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
+        value = globals()[name] = getattr(home, _ALIASES.get(name, name))
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

@@ -605,7 +605,7 @@ def _batch_error(errors: Mapping[int, Exception], sweeps: Sequence[SweepRun]) ->
         f"{len(errors)} of {len(sweeps)} circuits failed, the first at index {min(errors)}: "
         f"{first}",
         failures=errors,
-        results=[sweep.results for sweep in sweeps],
+        results=cast(list[Any], [sweep.results for sweep in sweeps]),
     )
     error.__cause__ = first
     return error

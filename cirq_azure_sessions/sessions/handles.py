@@ -139,7 +139,7 @@ class SessionHandle(_Handle[Session]):
             PoolTimeout: If it has not ended by then.
         """
         try:
-            self._pool._run_within(timeout, self._poll())
+            self._pool._run_within(timeout, self._poll)
         except TimeoutError:
             raise PoolTimeout(
                 f"Session {self.id} on {self.target} has not ended after {timeout:g} s: "
@@ -280,7 +280,7 @@ class JobHandle(_Handle[Job]):
             JobError: If the service does not know the job any more.
         """
         try:
-            self._pool._run_within(timeout, self._finish())
+            self._pool._run_within(timeout, self._finish)
         except TimeoutError:
             raise not_finished(self.id, timeout or 0.0) from None
         return self
@@ -307,7 +307,7 @@ class JobHandle(_Handle[Job]):
         from cirq_azure_sessions.formats import results_of
 
         try:
-            output = self._pool._run_within(timeout, self._fetch())
+            output = self._pool._run_within(timeout, self._fetch)
         except TimeoutError:
             raise not_finished(self.id, timeout or 0.0) from None
         return results_of(self._item, output)

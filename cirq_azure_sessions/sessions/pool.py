@@ -533,9 +533,15 @@ class SessionPool:
         """Runs work that ends with the pool, and waits for its result."""
         return self._portal.run(work)
 
-    def _run_within(self, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
+    def _run_within(
+        self, seconds: float | None, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
         """Runs such work; `TimeoutError` if it takes longer."""
-        return self._run(timeout(self._clock, seconds, work))
+
+        async def bounded() -> T:
+            return await timeout(self._clock, seconds, work())
+
+        return self._run(bounded())
 
     def _hold(self, workspace: WorkspacePort) -> None:
         """Has the pool closed at exit, if its sessions outlive the process."""

@@ -13,7 +13,7 @@ from cirq_azure_sessions.errors import JobCancelled, JobFailed, ServiceError, Se
 from cirq_azure_sessions.job_batch import Delivery, JobBatch
 from cirq_azure_sessions.jobs import JobRunner
 from cirq_azure_sessions.model import Job, JobRequest
-from cirq_azure_sessions.session_pool import SessionPool
+from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.workspaces.local import LocalWorkspace, ProgramError
 
 TARGET = "ionq.simulator"

@@ -40,7 +40,7 @@ def test_a_job_tells_what_the_service_told(pool: SessionPool, clock: ManualClock
     assert job.creation_time <= job.begin_time <= job.end_time
     assert (job.error_code, job.error_message) == ("", "")
     assert job.cost == result.cost
-    assert repr(job).startswith(f"PooledJob(id='{job.id}', target='ionq.simulator'")
+    assert repr(job).startswith(f"JobHandle(id='{job.id}', target='ionq.simulator'")
     assert {job} == set(pool.list_jobs())
 
 

@@ -14,7 +14,7 @@ from cirq_azure_sessions import (
     LocalWorkspace,
     ManualClock,
     PoolClosed,
-    PooledSession,
+    SessionHandle,
     PoolTimeout,
     SessionNotAvailable,
     SessionPool,
@@ -229,14 +229,14 @@ def test_leaving_its_block_leaves_a_session_open(pool: SessionPool, scene: Scene
 @pytest.mark.parametrize(
     "use",
     [
-        PooledSession.refresh,
-        PooledSession.wait,
-        PooledSession.close,
-        PooledSession.jobs,
+        SessionHandle.refresh,
+        SessionHandle.wait,
+        SessionHandle.close,
+        SessionHandle.jobs,
     ],
 )
 def test_with_its_pool_closed_a_session_asks_no_more(
-    use: Callable[[PooledSession], object], scene: Scene
+    use: Callable[[SessionHandle], object], scene: Scene
 ) -> None:
     with scene.pool() as pool:
         session = pool.session(scene.targets[0])
