@@ -22,6 +22,7 @@ from duet.impl import Interrupt
 from cirq_azure_sessions import background
 from cirq_azure_sessions.background import Call
 from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
+from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.estimate import how_to_know
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
@@ -35,7 +36,6 @@ from cirq_azure_sessions.formats.checks import check_call
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import ResultStream, SweepRun, interruption_note
-from cirq_azure_sessions.jobs.throttle import Budget
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -176,6 +176,7 @@ class AzureSessionSampler(cirq.Sampler):
             slots,
             journal=self._records,
             budget=self._budget,
+            is_charging=self._pricing.is_charging,
             cancels=self._cancels,
         )
 

@@ -49,6 +49,7 @@ class JobRun:
         index: Which of the sweep's jobs it is.
         points: The points of the sweep that it covers.
         layout: What its output means.
+        id: The job's id.
         request: What to submit. Where an earlier run submitted the same, it has the id and the
             metadata of then.
         estimate: What it is estimated to cost.
@@ -76,6 +77,7 @@ class JobRun:
         self.points = points
         self.layout = layout
         self.request = request
+        self.id = request.id
         self.estimate = estimate
         self.rest = rest
         self.state = JobState.NEW
@@ -85,11 +87,6 @@ class JobRun:
         self.error: Exception | None = None
         self._journal: Journal | None = None
         self._entry: JournalEntry | None = None
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return self.request.id
 
     @property
     def may_exist(self) -> bool:
@@ -155,6 +152,7 @@ class JobRun:
         self.request = dataclasses.replace(
             self.request, id=entry.job_id, name=entry.name, metadata=entry.metadata
         )
+        self.id = entry.job_id
         if job is not None:
             self.accepted(job)
 

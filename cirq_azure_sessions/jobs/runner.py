@@ -11,12 +11,13 @@ import asyncio
 import dataclasses
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import RetryDecision, backoff, retry, retry_for, timeout
+from cirq_azure_sessions.costs.budget import Budget, QuotaGuard
 from cirq_azure_sessions.errors import (
     CostLimitReached,
     JournalError,
@@ -28,7 +29,7 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.jobs.job import JobRun, JobState
 from cirq_azure_sessions.jobs.sweep import SweepRun
-from cirq_azure_sessions.jobs.throttle import Budget, QuotaGuard, Slot, Throttle
+from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -61,6 +62,7 @@ class JobRunner:
         max_concurrent_jobs: The maximum number of jobs in flight; the service may allow fewer.
         journal: Where jobs are recorded, if anywhere.
         budget: What the jobs may cost together, if there is a cap.
+        is_charging: Whether jobs cost something, and it is known what.
         cancels: Whether unfinished jobs of an interrupted call are cancelled.
 
     Attributes:
@@ -76,6 +78,7 @@ class JobRunner:
         *,
         journal: Journal | None,
         budget: Budget | None,
+        is_charging: bool,
         cancels: bool,
     ) -> None:
         self._pool = pool
@@ -84,6 +87,7 @@ class JobRunner:
         self._workspace = pool._workspace_for(target)
         self._journal = journal
         self._budget = budget
+        self._is_charging = is_charging
         self._cancels = cancels
         self.max_concurrent_jobs = max_concurrent_jobs
         self._reset()
@@ -133,7 +137,9 @@ class JobRunner:
                 for point, result in job.sweep.take(job):
                     await deliver(job.sweep, point, result)
 
-        async with self._within_quotas(sweeps):
+        # With a journal a call goes as far as a quota does, and the next run goes on from there.
+        is_metered = self._is_charging and self._journal is None and not self._quotas.is_idle
+        async with self._within_quotas(sweeps) if is_metered else nullcontext():
             # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them.
             count = min(2 * self.max_concurrent_jobs, sum(map(len, sweeps)))
             workers = [asyncio.ensure_future(work()) for _ in range(count)]
@@ -150,20 +156,22 @@ class JobRunner:
         try:
             job.sweep.check_going_on()
             await job.claim(self._journal, self._find)
-            async with self._within_budget(job):
+            async with nullcontext() if self._budget is None else self._within_budget(job):
                 if job.state is JobState.NEW:
                     # The session opens while the first input is stored.
                     requests = self.throttle.requests
                     self._pool._lifecycle.prepare(self._target, self._workspace, requests)
-                    job.stored = await retry(self._clock, partial(self._store, job), _alive(job))
-                    await self._submit_and_follow(job)
+                    patience = _while_alive(job)
+                    job.stored = await retry(self._clock, partial(self._store, job), patience)
+                    await self._submit_and_follow(job, patience)
                 elif job.state is JobState.ACCEPTED:
                     await self._follow(job)
                 if job.state is not JobState.FETCHED:
                     assert job.job is not None, "it has finished"
-                    check_succeeded(job.job)
+                    if not job.job.status.has_result:
+                        check_succeeded(job.job)
                     fetch = partial(self._fetch, job)
-                    await job.fetched(await retry(self._clock, fetch, _alive(job)))
+                    await job.fetched(await retry(self._clock, fetch, retry_for(_RETRY_TIMEOUT)))
         except Exception as error:
             if job.job is None and _concerns_all(error):
                 job.sweep.stop(error)
@@ -172,7 +180,7 @@ class JobRunner:
             job.give_back()
             raise
 
-    async def _submit_and_follow(self, job: JobRun) -> None:
+    async def _submit_and_follow(self, job: JobRun, patience: RetryDecision) -> None:
         """Submits the job, in the next session if one has ended, and waits until it has finished.
 
         Raises:
@@ -183,8 +191,8 @@ class JobRunner:
         async with self.throttle.slot() as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on()
-                async with sessions.use(self._target, self._workspace, _alive(job)) as generation:
-                    if await self._submit(job, generation.opened_session.id, slot):
+                async with sessions.use(self._target, self._workspace, patience) as generation:
+                    if await self._submit(job, generation.session_id, slot):
                         await self._follow(job)
                         return
                 ended = await sessions.retire(generation)
@@ -243,21 +251,22 @@ class JobRunner:
         job.sweep.session_ids.add(session_id)
         job.accepted(accepted)
         slot.accepted()
-        self._report(job, "submitted")
+        self._pool._events.report(job.event("submitted", self._clock.time()))
         return True
 
     async def _follow(self, job: JobRun) -> None:
         """Waits until a job that the service has accepted has finished."""
         assert job.job is not None, "it was accepted"
-        observer = job.sweep.observer
-        if observer is not None:
-            observer(job.job)
-        job.job = await self._pool._watchers.wait(
-            job.job, self._workspace, observer=observer, gate=self.throttle.requests
+        progress = job.sweep.progress
+        if progress is not None:
+            progress.job_seen(job.job)
+        job.job = await self._pool._watcher.wait(
+            job.job,
+            self._workspace,
+            observer=None if progress is None else progress.job_seen,
+            gate=self.throttle.requests,
         )
-        self._report(job, _JOB_EVENTS.get(job.job.status, "succeeded"))
-
-    def _report(self, job: JobRun, kind: str) -> None:
+        kind = _JOB_EVENTS.get(job.job.status, "succeeded")
         self._pool._events.report(job.event(kind, self._clock.time()))
 
     # Requests
@@ -309,9 +318,7 @@ class JobRunner:
     async def _within_budget(self, job: JobRun) -> AsyncIterator[None]:
         """Room for the job under the cost cap, until its bill is in."""
         budget = self._budget
-        if budget is None:
-            yield
-            return
+        assert budget is not None, "there is a cap"
         await budget.reserve(job.id, job.estimate, job.rest, is_paid=job.may_exist)
         try:
             yield
@@ -322,17 +329,11 @@ class JobRunner:
     @asynccontextmanager
     async def _within_quotas(self, sweeps: Sequence[SweepRun]) -> AsyncIterator[None]:
         """Room for the whole call in the workspace's quotas."""
-        # With a journal a call goes as far as a quota does, and the next run goes on from there.
-        is_metered = self._journal is None and any(sweep.is_charged for sweep in sweeps)
-        if not is_metered or self._quotas.is_idle:
-            yield
-            return
         usage: Counter[str] = Counter()
         for sweep in sweeps:
             # Counting makes every job once; the loop has other calls to serve meanwhile.
             usage.update(await asyncio.wrap_future(_counting.submit(sweep.usage)))
-        await self._quotas.check(self._workspace, usage)
-        with self._quotas.released_after(usage):
+        async with self._quotas.room_for(self._workspace, usage):
             yield
 
 
@@ -354,6 +355,6 @@ def _concerns_all(error: Exception) -> bool:
     )
 
 
-def _alive(job: JobRun) -> RetryDecision:
+def _while_alive(job: JobRun) -> RetryDecision:
     """Retries while the service is alive; one that has not answered the call is not waited for."""
-    return retry_for(lambda: _RETRY_TIMEOUT if job.may_exist or job.sweep.is_answered else 0.0)
+    return retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)

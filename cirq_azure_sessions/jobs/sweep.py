@@ -24,7 +24,7 @@ from cirq_azure_sessions.formats.translation import Format, JobInput, Translatio
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.entry import Place
-from cirq_azure_sessions.model import Job, JobRequest, SweepEvent
+from cirq_azure_sessions.model import JobRequest, SweepEvent
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.sweep_results import SweepResults
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -88,6 +88,7 @@ class SweepRun:
         self._translation = translation
         self._format = format_
         self._pricing = pricing
+        self._is_charging = pricing.is_charging
         self._make_request = make_request
         # Of points that take several jobs: the results that have come, and how many there will be.
         self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
@@ -104,9 +105,11 @@ class SweepRun:
         amounts: list[tuple[float, float]] = []
         for index in range(len(self)):
             assert self._translation is not None, "there are jobs"
-            # The jobs of one point follow each other, and are priced together.
-            amounts = amounts or self._amounts(index)
-            estimate, rest = amounts.pop()
+            estimate = rest = 0.0
+            if self._is_charging:
+                # The jobs of one point follow each other, and are priced together.
+                amounts = amounts or self._amounts(index)
+                estimate, rest = amounts.pop()
             job_input = self._translation.job(index)
             request = self._make_request(job_input, index if len(self) > 1 else None)
             job = JobRun(
@@ -128,11 +131,6 @@ class SweepRun:
         estimate, rest = self._amounts(0)[-1]
         return estimate + rest
 
-    @property
-    def is_charged(self) -> bool:
-        """Whether jobs cost something, and it is known what."""
-        return self._pricing.is_charging
-
     def usage(self) -> dict[str, float]:
         """What the jobs are estimated to consume, by dimension of the workspace's quotas."""
         return dict(self._pricing.estimate(self._translation).usage)
@@ -145,8 +143,7 @@ class SweepRun:
         for index in range(first, len(translation)):
             if translation.points(index) != points:
                 break
-            is_charged = self._pricing.is_charging
-            amounts.append(self._pricing.amount(translation.job(index)) if is_charged else 0.0)
+            amounts.append(self._pricing.amount(translation.job(index)))
         rest, pairs = 0.0, []
         for amount in reversed(amounts):
             pairs.append((amount, rest))
@@ -179,11 +176,6 @@ class SweepRun:
         """Raises the error that stopped the call, if one did."""
         if self.stopped_by is not None:
             raise self.stopped_by
-
-    @property
-    def observer(self) -> Callable[[Job], None] | None:
-        """Called with every job that has not finished, each time that it is looked at."""
-        return None if self.progress is None else self.progress.job_seen
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it."""

@@ -327,7 +327,7 @@ class JobHandle(_Handle[Job]):
         return results[0]
 
     async def _finish(self) -> None:
-        self._item = await self._pool._watchers.wait(self._item, self._workspace)
+        self._item = await self._pool._watcher.wait(self._item, self._workspace)
 
     async def _fetch(self) -> Any:
         async def fetch() -> Any:

@@ -95,7 +95,6 @@ class SessionLifecycle:
             return await self.find(target, workspace, for_job=True)
 
         generation = await retry(self._clock, acquire, decide)
-        self._table.count_use(generation)
         try:
             yield generation
         finally:

@@ -29,7 +29,7 @@ from cirq_azure_sessions.results.html import table
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
 from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE, Generation, SessionTable
-from cirq_azure_sessions.sessions.watcher import JobWatchers
+from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.watch.event_log import EventLog
 from cirq_azure_sessions.watch.timeline import Timeline
 from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
@@ -123,7 +123,7 @@ class SessionPool:
         """Sets up the state of a pool without sessions: at birth, and in the child of a fork."""
         self._portal = Portal(CLOSED_MESSAGE)
         self._events = EventLog()
-        self._watchers = JobWatchers(self._clock)
+        self._watcher = JobWatcher(self._clock)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(
             self,
@@ -153,11 +153,8 @@ class SessionPool:
             UnsupportedTarget: If no workspace here has the target.
             SessionNotAvailable: If the service does not open a session.
         """
-        generation = self._table.take_fresh(target)
-        if generation is None:
-            workspace = self._workspace_for(target)
-            generation = self._run(self._lifecycle.find(target, workspace))
-            self._table.count_use(generation)
+        while (generation := self._table.take_fresh(target)) is None:
+            self._run(self._lifecycle.find(target, self._workspace_for(target)))
         return generation.opened_session
 
     def sessions(self) -> Sequence[SessionHandle]:
@@ -422,7 +419,7 @@ class SessionPool:
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close_all())
         if cancel and not self._closing.done():
-            await self._watchers.cancel_all()
+            await self._watcher.cancel_all()
             generations = self._table.generations()
             await asyncio.gather(*map(self._lifecycle.cancel_jobs, generations))
         await asyncio.shield(self._closing)
@@ -533,9 +530,7 @@ class SessionPool:
         """Runs work that ends with the pool, and waits for its result."""
         return self._portal.run(work)
 
-    def _run_within(
-        self, seconds: float | None, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
+    def _run_within(self, seconds: float | None, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs such work; `TimeoutError` if it takes longer."""
 
         async def bounded() -> T:

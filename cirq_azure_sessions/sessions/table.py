@@ -60,6 +60,7 @@ class Generation:
         session: The session; set once it is open.
         jobs: The number of jobs that are being submitted or run.
         is_used: Whether anybody has asked for the session, or put a job in it.
+        session_id: The session's id, once it is open.
         ready: The task that opens or checks it; done when the state is no longer OPENING.
         ending: The task that asks how the service ended it, once that is known to have happened.
         idle: Set while it has no jobs.
@@ -71,6 +72,7 @@ class Generation:
         self.state = State.OPENING
         self.adopted = False
         self.session: SessionHandle | None = None
+        self.session_id = ""
         self.jobs = 0
         self.is_used = False
         self.ready: asyncio.Task[None] | None = None
@@ -150,7 +152,8 @@ class SessionTable:
             PoolClosed: If the pool is closed.
         """
         with self._lock:
-            self._refuse_if_closed()
+            if self._is_closed:
+                raise PoolClosed(CLOSED_MESSAGE)
             generation = self._current.get(target)
             # 1. Nobody has needed this target yet, or its session has ended.
             if generation is None:
@@ -161,10 +164,13 @@ class SessionTable:
             if generation.state is State.OPENING:
                 return Step.WAIT, generation
             # 3. Used a short while ago, or just confirmed: the service has not timed it out.
-            if self._touch(target) is not None or generation is trusted:
+            if self._fresh.get(target) is generation or generation is trusted:
+                self._fresh[target] = generation
                 if for_job:
                     generation.jobs += 1
                     generation.idle.clear()
+                    self._reused += generation.is_used
+                    generation.is_used = True
                 return Step.TAKE, generation
             # 4. Idle for long: the service knows whether it is open, a timer only guesses.
             generation.state = State.OPENING
@@ -177,16 +183,14 @@ class SessionTable:
             PoolClosed: If the pool is closed.
         """
         with self._lock:
-            self._refuse_if_closed()
-            generation = self._touch(target)
+            if self._is_closed:
+                raise PoolClosed(CLOSED_MESSAGE)
+            generation = self._fresh.get(target)
             if generation is not None:
-                self._count_use(generation)
+                self._fresh[target] = generation
+                self._reused += generation.is_used
+                generation.is_used = True
             return generation
-
-    def count_use(self, generation: Generation) -> None:
-        """Counts a use of a session; the first is not a reuse."""
-        with self._lock:
-            self._count_use(generation)
 
     # What became of it
 
@@ -195,7 +199,7 @@ class SessionTable:
     ) -> None:
         """Gives the generation its session; `adopted` if it is another pool's to close."""
         with self._lock:
-            generation.session = session
+            generation.session, generation.session_id = session, session.id
             generation.adopted = adopted
 
     def settle(self, generation: Generation, *, is_open: bool) -> None:
@@ -230,12 +234,14 @@ class SessionTable:
             PoolClosed: If the pool is closed.
         """
         with self._lock:
-            self._refuse_if_closed()
+            if self._is_closed:
+                raise PoolClosed(CLOSED_MESSAGE)
             former = self._current.get(session.target)
             generation = self._find(session.id)
             if generation is None:
                 generation = Generation(session.target, workspace)
-                generation.session, generation.adopted = session, adopted
+                generation.session, generation.session_id = session, session.id
+                generation.adopted = adopted
                 generation.state = State.OPEN
                 self._generations.append(generation)
             if former is not None and former is not generation:
@@ -269,7 +275,7 @@ class SessionTable:
             generation.jobs -= 1
             if not generation.jobs:
                 generation.idle.set()
-            self._forget_if_done(generation)
+                self._forget_if_done(generation)
 
     # The end of the pool
 
@@ -303,7 +309,8 @@ class SessionTable:
     def check_open(self) -> None:
         """Raises `PoolClosed` if the pool is closed."""
         with self._lock:
-            self._refuse_if_closed()
+            if self._is_closed:
+                raise PoolClosed(CLOSED_MESSAGE)
 
     def find(self, session_id: str) -> SessionHandle | None:
         """The session with this id, if it is the pool's and has not ended."""
@@ -340,24 +347,9 @@ class SessionTable:
 
     # With the lock held
 
-    def _refuse_if_closed(self) -> None:
-        if self._is_closed:
-            raise PoolClosed(CLOSED_MESSAGE)
-
-    def _count_use(self, generation: Generation) -> None:
-        self._reused += generation.is_used
-        generation.is_used = True
-
-    def _touch(self, target: str) -> Generation | None:
-        generation = self._fresh.get(target)
-        if generation is not None:
-            self._fresh[target] = generation
-        return generation
-
     def _find(self, session_id: str) -> Generation | None:
         for generation in self._generations:
-            session = generation.session
-            if session is not None and session.id == session_id and not generation.has_ended:
+            if generation.session_id == session_id and not generation.has_ended:
                 return generation
         return None
 

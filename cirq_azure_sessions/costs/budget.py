@@ -1,0 +1,222 @@
+"""The cost cap of a sampler and the quotas of its workspace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.errors import CostLimitReached, QuotaExceeded, ServiceError
+from cirq_azure_sessions.model import Cost, Quota
+from cirq_azure_sessions.workspaces.base import WorkspacePort
+
+__all__ = ["Budget", "QuotaGuard"]
+
+logger = logging.getLogger(__name__)
+
+# Sums of floats may miss a limit by their last digits.
+_TOLERANCE = 1e-9
+# Seconds for which a reading of the quotas counts as fresh.
+_QUOTA_LIFETIME = 30.0
+
+
+class Budget:
+    """What the jobs of a sampler may cost together.
+
+    A job counts with its estimate from before its submission until its bill comes. Where there is
+    no room for the next job, it waits for bills that may be lower than their estimates; when none
+    is outstanding any more, the cap is reached. So the cap is never passed, whatever the number of
+    jobs in flight, unless a bill exceeds its estimate; and where a sweep stops does not depend on
+    how fast its jobs are. A point that takes several jobs is not begun without room for all.
+
+    Lives on the background loop, and needs no lock.
+
+    Args:
+        max_cost: The cap, in the unit of the target's rates.
+        unit: That unit.
+    """
+
+    def __init__(self, max_cost: float, unit: str) -> None:
+        self._max_cost = max_cost
+        self._unit = unit
+        # State: what jobs have cost whose bills are in, or will not come; the estimates of all
+        # others; the one job that is next, and whether a bill has come in since it looked.
+        self._spent = 0.0
+        self._open: dict[str, float] = {}
+        self._turn = asyncio.Lock()
+        self._change = asyncio.Event()
+
+    @property
+    def committed(self) -> float:
+        """What is spent, and what the jobs without a bill are estimated to cost."""
+        return self._spent + sum(self._open.values())
+
+    def check(self, amount: float) -> None:
+        """Refuses a sweep whose first point would never fit.
+
+        Raises:
+            CostLimitReached: If the point costs more than the cap alone.
+        """
+        if amount > self._max_cost * (1 + _TOLERANCE):
+            raise CostLimitReached(
+                f"One point costs about {amount:,.2f} {self._unit}, more than "
+                f"max_cost={self._max_cost:g}: raise it, or take fewer repetitions."
+            )
+
+    async def reserve(
+        self, job_id: str, estimate: float, rest: float, *, is_paid: bool = False
+    ) -> None:
+        """Makes room for a job that is about to be submitted; jobs take turns.
+
+        Args:
+            job_id: The job.
+            estimate: What it is estimated to cost.
+            rest: What the jobs after it cost that its point takes.
+            is_paid: Whether an earlier run has submitted it, so that it counts in any case.
+
+        Raises:
+            CostLimitReached: If there is no room, and will not be.
+        """
+        async with self._turn:
+            while not (is_paid or self._fits(estimate + rest)):
+                if not self._open:
+                    raise CostLimitReached(
+                        f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} are "
+                        f"spent, and the next point costs about {estimate + rest:,.2f}: raise "
+                        "max_cost to go on, with a journal to keep what is paid for."
+                    )
+                self._change.clear()
+                await self._change.wait()
+            self._open[job_id] = estimate
+
+    def settle(self, job_id: str, bill: Cost | None, *, may_cost: bool) -> None:
+        """Replaces a job's estimate by its bill; where there is no bill, the estimate stands.
+
+        Args:
+            job_id: The job; nothing happens if no room was made for it.
+            bill: What the service says.
+            may_cost: Whether the service has the job, or may have it.
+        """
+        estimate = self._open.pop(job_id, None)
+        if estimate is None:
+            return
+        billed = None if bill is None else amount_of(bill, self._unit)
+        if may_cost:
+            self._spent += estimate if billed is None else billed
+        self._change.set()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: what the parent has in flight counts as spent."""
+        self._spent, self._open = self.committed, {}
+        self._turn, self._change = asyncio.Lock(), asyncio.Event()
+
+    def _fits(self, amount: float) -> bool:
+        return self.committed + amount <= self._max_cost * (1 + _TOLERANCE)
+
+
+def amount_of(bill: Cost, unit: str) -> float | None:
+    """What the service says that a job cost, in this unit; None if it does not say so.
+
+    A total of nothing for a job that consumed something is no price: plans that include the use
+    report it.
+    """
+    consumed = bill.consumed
+    if unit.lower() in consumed:
+        return consumed[unit.lower()]
+    if bill.currency != unit or (any(consumed.values()) and not bill.total):
+        return None
+    return bill.total
+
+
+class QuotaGuard:
+    """Refuses calls that cannot fit into the workspace's quotas, with as few requests as possible.
+
+    Quotas are read once for all calls that come together, and again only where what is known of
+    them would not do and may be out of date. Where they cannot be read the call goes on: the
+    service has the last word in any case.
+
+    Only quotas on the dimensions of bills are held against a call. Of IonQ's `qgs` the
+    documentation says two things that differ, and a call must not be refused by mistake.
+
+    Lives on the background loop, and needs no lock.
+
+    Args:
+        target: The target of the calls.
+        clock: Where the age of a reading is measured.
+    """
+
+    def __init__(self, target: str, clock: Clock) -> None:
+        self._target = target
+        self._clock = clock
+        # State: the quotas of the target's provider, None before they are read, and when that was;
+        # what calls consume that are under way, and what those consumed that have ended since; and
+        # the one call that looks.
+        self._quotas: Sequence[Quota] | None = None
+        self._read_at = -math.inf
+        self._under_way: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the workspace is known to have no quota for this target."""
+        return self._quotas is not None and not self._quotas
+
+    @asynccontextmanager
+    async def room_for(
+        self, workspace: WorkspacePort, usage: Mapping[str, float]
+    ) -> AsyncIterator[None]:
+        """Holds room for what a call is going to consume, until the block is left.
+
+        Raises:
+            QuotaExceeded: If a quota has no room for it.
+        """
+        async with self._turn:
+            age = self._clock.monotonic() - self._read_at
+            is_stale = age > _QUOTA_LIFETIME or bool(self._ended)
+            if self._quotas is None or (is_stale and self._lacking(usage)):
+                self._quotas = await self._read(workspace, usage)
+                self._read_at = self._clock.monotonic()
+                # The service counts these itself now.
+                self._ended.clear()
+            if lacking := self._lacking(usage):
+                room = max(self._room(lacking), 0.0)
+                raise QuotaExceeded(
+                    f"The call consumes about {usage[lacking.dimension]:g} {lacking.dimension} on "
+                    f"{self._target}, and the {lacking.scope.lower()}'s quota has "
+                    f"{room:g} of {lacking.limit:g} left: take fewer points or "
+                    "repetitions, or ask for a larger quota in the portal."
+                )
+            self._under_way.update(usage)
+
+        try:
+            yield
+        finally:
+            self._under_way.subtract(usage)
+            self._ended.update(usage)
+
+    def _lacking(self, usage: Mapping[str, float]) -> Quota | None:
+        """The quota that has least room, if that is not enough."""
+
+        def missing(quota: Quota) -> float:
+            return usage[quota.dimension] - self._room(quota)
+
+        worst = max(self._quotas or (), key=missing, default=None)
+        return worst if worst is not None and missing(worst) > 1e-6 else None
+
+    def _room(self, quota: Quota) -> float:
+        left = quota.limit - quota.utilization - quota.holds
+        return left - self._under_way[quota.dimension] - self._ended[quota.dimension]
+
+    async def _read(self, workspace: WorkspacePort, usage: Mapping[str, float]) -> list[Quota]:
+        provider = self._target.partition(".")[0]
+        try:
+            quotas = await workspace.list_quotas()
+        except ServiceError as error:
+            logger.info("Quotas cannot be read, so calls are not held against them: %s", error)
+            return []
+        return [q for q in quotas if q.provider.lower() == provider and q.dimension in usage]
