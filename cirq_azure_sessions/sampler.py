@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import hashlib
 import itertools
@@ -514,9 +513,6 @@ class AzureSessionSampler(cirq.Sampler):
         async def keep(sweep: SweepRun, point: int, result: AzureResult) -> None:
             sweep.results[point] = result
 
-        # An empty sweep waits for nobody.
-        if not any(map(len, sweeps)):
-            return background.loop.start(asyncio.sleep(0))
         return self._pool._start(self._runner.run(sweeps, self._timeout, keep))
 
     @contextmanager

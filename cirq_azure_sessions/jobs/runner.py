@@ -138,10 +138,11 @@ class JobRunner:
                     await deliver(job.sweep, point, result)
 
         # With a journal a call goes as far as a quota does, and the next run goes on from there.
+        jobs = sum(map(len, sweeps))
         is_metered = self._is_charging and self._journal is None and not self._quotas.is_idle
-        async with self._within_quotas(sweeps) if is_metered else nullcontext():
+        async with self._within_quotas(sweeps) if is_metered and jobs else nullcontext():
             # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them.
-            count = min(2 * self.max_concurrent_jobs, sum(map(len, sweeps)))
+            count = min(2 * self.max_concurrent_jobs, jobs)
             workers = [asyncio.ensure_future(work()) for _ in range(count)]
             try:
                 # A worker that cannot even make its job ends the call with its error.
