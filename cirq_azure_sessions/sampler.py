@@ -24,12 +24,7 @@ from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.estimate import how_to_know
 from cirq_azure_sessions.costs.pricing import Pricing
-from cirq_azure_sessions.errors import (
-    AzureSessionsError,
-    CostLimitReached,
-    SweepCostLimit,
-    SweepError,
-)
+from cirq_azure_sessions.errors import AzureSessionsError, SweepError
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import check_call
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
@@ -446,14 +441,6 @@ class AzureSessionSampler(cirq.Sampler):
             # Nothing is sent: Cirq knows the shapes of results without repetitions.
             empty = cirq.Simulator().run_sweep(program, resolvers, repetitions)
             sweep.results[:] = [AzureResult.from_result(result) for result in empty]
-        if self._budget is not None:
-            try:
-                self._budget.check(sweep.first_amount())
-            except CostLimitReached as error:
-                failures = dict.fromkeys(range(len(resolvers)), error)
-                raise SweepCostLimit(
-                    str(error), failures=failures, results=sweep.results
-                ) from error
         return sweep
 
     def _translate_batch(

@@ -55,18 +55,6 @@ class Budget:
         """What is spent, and what the jobs without a bill are estimated to cost."""
         return self._spent + sum(self._open.values())
 
-    def check(self, amount: float) -> None:
-        """Refuses a sweep whose first point would never fit.
-
-        Raises:
-            CostLimitReached: If the point costs more than the cap alone.
-        """
-        if amount > self._max_cost * (1 + _TOLERANCE):
-            raise CostLimitReached(
-                f"One point costs about {amount:,.2f} {self._unit}, more than "
-                f"max_cost={self._max_cost:g}: raise it, or take fewer repetitions."
-            )
-
     async def reserve(
         self, job_id: str, estimate: float, rest: float, *, is_paid: bool = False
     ) -> None:
@@ -87,7 +75,7 @@ class Budget:
                     raise CostLimitReached(
                         f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} are "
                         f"spent, and the next point costs about {estimate + rest:,.2f}: raise "
-                        "max_cost to go on, with a journal to keep what is paid for."
+                        "max_cost or take fewer repetitions; a journal keeps what is paid for."
                     )
                 self._change.clear()
                 await self._change.wait()

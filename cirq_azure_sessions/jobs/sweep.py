@@ -124,13 +124,6 @@ class SweepRun:
             self.jobs_in_flight[index] = job
             yield job
 
-    def first_amount(self) -> float:
-        """What the first point is estimated to cost."""
-        if not len(self):
-            return 0.0
-        estimate, rest = self._amounts(0)[-1]
-        return estimate + rest
-
     def usage(self) -> dict[str, float]:
         """What the jobs are estimated to consume, by dimension of the workspace's quotas."""
         return dict(self._pricing.estimate(self._translation).usage)

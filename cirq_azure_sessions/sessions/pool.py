@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from numbers import Real
@@ -42,6 +42,7 @@ __all__ = ["SessionPool"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Item = TypeVar("Item", Session, Job)
 
 # Seconds that interpreter exit waits for the service to close sessions.
 _EXIT_TIMEOUT = 30.0
@@ -213,15 +214,8 @@ class SessionPool:
             now=self._clock.time(),
         )
 
-        async def collect() -> list[tuple[Session, WorkspacePort]]:
-            found = [
-                (session, workspace)
-                for workspace in self._workspaces
-                async for session in workspace.list_sessions(where)
-            ]
-            return _newest(found, limit)
-
-        return [self._lifecycle.handle(*each) for each in self._run(collect())]
+        found = self._list(lambda workspace: workspace.list_sessions(where), limit)
+        return [self._lifecycle.handle(*each) for each in found]
 
     def get_session(self, session_id: str) -> SessionHandle:
         """Any session of the workspace, as it stands now.
@@ -254,15 +248,8 @@ class SessionPool:
             now=self._clock.time(),
         )
 
-        async def collect() -> list[tuple[Job, WorkspacePort]]:
-            found = [
-                (job, workspace)
-                for workspace in self._workspaces
-                async for job in workspace.list_jobs(where)
-            ]
-            return _newest(found, limit)
-
-        return [JobHandle(*each, self) for each in self._run(collect())]
+        found = self._list(lambda workspace: workspace.list_jobs(where), limit)
+        return [JobHandle(*each, self) for each in found]
 
     def get_job(self, job_id: str) -> JobHandle:
         """Any job of the workspace, as it stands now.
@@ -272,6 +259,22 @@ class SessionPool:
             ServiceError: If the service does not say.
         """
         return JobHandle(*self._run(self._look_up_job(job_id)), self)
+
+    def _list(
+        self, list_items: Callable[[WorkspacePort], AsyncIterator[Item]], limit: int | None
+    ) -> list[tuple[Item, WorkspacePort]]:
+        """The newest of what the workspaces list, each with where it is."""
+
+        async def collect() -> list[tuple[Item, WorkspacePort]]:
+            return [
+                (item, workspace)
+                for workspace in self._workspaces
+                async for item in list_items(workspace)
+            ]
+
+        found = self._run(collect())
+        found.sort(key=lambda pair: pair[0].creation_time or -math.inf, reverse=True)
+        return found[:limit]
 
     # Watching
 
@@ -353,24 +356,11 @@ class SessionPool:
         Raises:
             SessionNotAvailable: If a session could not be closed; all others are closed then.
         """
-        call = self._begin_to_close(drain=True, cancel=cancel)
-        if background.loop.is_current:
-            return
-        try:
-            call.wait()
-        except BaseException:
-            # Whoever is tired of waiting for jobs still wants the sessions closed.
-            self._begin_to_close(drain=False, cancel=cancel).result()
-            raise
-        call.result()
+        self._close(drain=True, cancel=cancel)
 
     async def aclose(self, cancel: bool = False) -> None:
-        """`close` for asyncio, which it does not block."""
-        try:
-            await self._begin_to_close(drain=True, cancel=cancel)
-        except asyncio.CancelledError:
-            await asyncio.shield(_finish(self._begin_to_close(drain=False, cancel=cancel)))
-            raise
+        """`close` for asyncio and duet, which it does not block."""
+        await self._aclose(drain=True, cancel=cancel)
 
     def __enter__(self) -> SessionPool:
         self._table.check_open()
@@ -378,11 +368,7 @@ class SessionPool:
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
         try:
-            # Whoever interrupts the block does not want to wait hours for a queue.
-            if _is_interruption(exc_type):
-                self._begin_to_close(drain=False, cancel=False).result()
-            else:
-                self.close()
+            self._close(drain=not _is_interruption(exc_type), cancel=False)
         except SessionNotAvailable as error:
             if exc_type is None:
                 raise
@@ -393,10 +379,7 @@ class SessionPool:
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
         try:
-            if _is_interruption(exc_type):
-                await asyncio.shield(_finish(self._begin_to_close(drain=False, cancel=False)))
-            else:
-                await self.aclose()
+            await self._aclose(drain=not _is_interruption(exc_type), cancel=False)
         except SessionNotAvailable as error:
             if exc_type is None:
                 raise
@@ -407,12 +390,31 @@ class SessionPool:
         with suppress(Exception):
             self._begin_to_close(drain=False, cancel=False).wait(_EXIT_TIMEOUT)
 
+    def _close(self, *, drain: bool, cancel: bool) -> None:
+        call = self._begin_to_close(drain=drain, cancel=cancel)
+        if background.loop.is_current:
+            return
+        try:
+            call.wait()
+        except BaseException:
+            # Whoever is tired of waiting for jobs still wants the sessions closed.
+            self._begin_to_close(drain=False, cancel=cancel).result()
+            raise
+        call.result()
+
+    async def _aclose(self, *, drain: bool, cancel: bool) -> None:
+        try:
+            await self._begin_to_close(drain=drain, cancel=cancel)
+        except asyncio.CancelledError:
+            await self._begin_to_close(drain=False, cancel=cancel)
+            raise
+
     def _begin_to_close(self, *, drain: bool, cancel: bool) -> Call[None]:
         self._table.close()
         # Not through the portal, which the end of closing closes.
-        return background.loop.start(self._close(drain=drain, cancel=cancel))
+        return background.loop.start(self._join_closing(drain=drain, cancel=cancel))
 
-    async def _close(self, *, drain: bool, cancel: bool) -> None:
+    async def _join_closing(self, *, drain: bool, cancel: bool) -> None:
         """Joins the task that closes the pool, and hurries it as asked."""
         if not drain:
             self._stop_draining.set()
@@ -587,20 +589,6 @@ def _as_port(workspace: Any, clock: Clock) -> WorkspacePort:
     return AzureWorkspace(workspace, clock=clock)
 
 
-Item = TypeVar("Item", Session, Job)
-
-
-def _newest(
-    found: list[tuple[Item, WorkspacePort]], limit: int | None
-) -> list[tuple[Item, WorkspacePort]]:
-    """The newest of what several workspaces have, up to the limit."""
-    found.sort(key=lambda pair: pair[0].creation_time or -math.inf, reverse=True)
-    return found[:limit]
-
-
 def _is_interruption(exc_type: type[BaseException] | None) -> bool:
+    """Whether a block was left by Ctrl-C or the like: nobody wants to wait for a queue then."""
     return exc_type is not None and not issubclass(exc_type, Exception)
-
-
-async def _finish(call: Call[None]) -> None:
-    await call
