@@ -99,5 +99,5 @@ def _write(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str]:
     line = np.frombuffer(template.encode(), dtype=np.uint8)
     lines = np.tile(line, (len(rows), 1))
     lines[:, line == ord("0")] += rows.astype(np.uint8)
-    texts: list[str] = lines.view(f"S{len(line)}").ravel().astype(str).tolist()
-    return texts
+    text, width = lines.tobytes().decode(), len(line)
+    return [text[start : start + width] for start in range(0, len(text), width)]

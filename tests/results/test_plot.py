@@ -205,7 +205,10 @@ def test_three_parameters_are_plotted_one_value_of_the_others_at_a_time() -> Non
         ([], "the sweep has no points"),
         (SweepResults(), "the sweep has no points"),
         ([None, None], "all points failed"),
-        ([AzureResult(params={"t": 1}, records={"m": np.zeros((0, 1, 1))})], "no repetitions"),
+        (
+            [AzureResult(params=cirq.ParamResolver({"t": 1}), records={"m": np.zeros((0, 1, 1))})],
+            "no repetitions",
+        ),
         ([AzureResult(records={"m": np.zeros((5, 1, 1))})], "the results have no parameters"),
     ],
     ids=["no points", "no points of ours", "failed", "no repetitions", "no parameters"],
