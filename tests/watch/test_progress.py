@@ -43,40 +43,40 @@ def frames(written: str) -> list[str]:
 
 def test_a_line_tells_how_many_jobs_are_in_each_state() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.expect(100)
+        progress.add_jobs(100)
         for name in "abcde":
-            progress.look(job(name, JobStatus.WAITING))
+            progress.job_seen(job(name, JobStatus.WAITING))
         for name in "abc":
-            progress.look(job(name, JobStatus.EXECUTING))
-        progress.end("a", failed=False)
-        progress.end("b", failed=True)
+            progress.job_seen(job(name, JobStatus.EXECUTING))
+        progress.job_finished("a", failed=False)
+        progress.job_finished("b", failed=True)
         assert str(progress).startswith("ionq.simulator 3fa85f64 2/100 |")
         assert "| 5 submitted, 2 queued, 1 running, 1 failed <" in str(progress)
 
 
 def test_a_job_that_is_looked_at_twice_is_counted_once() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.expect(2)
+        progress.add_jobs(2)
         for _ in range(3):
-            progress.look(job("a", JobStatus.EXECUTING))
+            progress.job_seen(job("a", JobStatus.EXECUTING))
         assert "| 1 submitted, 1 running <" in str(progress)
 
 
 def test_a_job_that_fails_before_it_is_submitted_was_never_submitted() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.expect(2)
-        progress.end("a", failed=True)
+        progress.add_jobs(2)
+        progress.job_finished("a", failed=True)
         assert "1/2" in str(progress)
         assert "| 1 failed <" in str(progress)
 
 
 def test_the_session_is_that_of_the_latest_job() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.expect(2)
+        progress.add_jobs(2)
         assert str(progress).startswith("ionq.simulator 0/2 |")
-        progress.look(job("a", JobStatus.WAITING))
-        progress.look(replace(job("b", JobStatus.WAITING), session_id="abcdefgh-1"))
-        progress.look(job("a", JobStatus.EXECUTING))
+        progress.job_seen(job("a", JobStatus.WAITING))
+        progress.job_seen(replace(job("b", JobStatus.WAITING), session_id="abcdefgh-1"))
+        progress.job_seen(job("a", JobStatus.EXECUTING))
         assert str(progress).startswith("ionq.simulator abcdefgh 0/2 |")
 
 
@@ -180,13 +180,13 @@ def on_screen(written: str) -> list[str]:
 
 def test_in_80_columns_the_sum_of_the_others_is_left_out_first() -> None:
     with terminal(80), SweepProgress("ionq.simulator") as progress:
-        progress.expect(1000)
+        progress.add_jobs(1000)
         for number in range(340):
-            progress.look(job(str(number), JobStatus.WAITING))
+            progress.job_seen(job(str(number), JobStatus.WAITING))
         for number in range(280):
-            progress.look(job(str(number), JobStatus.EXECUTING))
+            progress.job_seen(job(str(number), JobStatus.EXECUTING))
         for number in range(240):
-            progress.end(str(number), failed=number < 10)
+            progress.job_finished(str(number), failed=number < 10)
         line = str(progress)
     assert line.startswith("ionq.simulator 3fa85f64 240/1000 |")
     assert "| 60 queued, 40 running, 10 failed <" in line
@@ -195,9 +195,9 @@ def test_in_80_columns_the_sum_of_the_others_is_left_out_first() -> None:
 
 def test_no_picture_is_wider_than_the_terminal() -> None:
     with terminal(40) as written, SweepProgress("quantinuum.sim.h2-1e") as progress:
-        progress.expect(1000)
+        progress.add_jobs(1000)
         for number in range(200):
-            progress.look(job(str(number), JobStatus.WAITING))
+            progress.job_seen(job(str(number), JobStatus.WAITING))
     assert max(map(len, frames("".join(written)))) <= 40
 
 
@@ -229,11 +229,11 @@ def test_a_stream_that_is_left_early_takes_the_bar_away() -> None:
 def test_an_interruption_takes_the_bar_away() -> None:
     progress = SweepProgress("ionq.simulator")
     with terminal(80) as written:
-        progress.expect(4)
-        progress.look(job("a", JobStatus.WAITING))
+        progress.add_jobs(4)
+        progress.job_seen(job("a", JobStatus.WAITING))
         error = KeyboardInterrupt()
         progress.__exit__(type(error), error, None)
-        progress.end("a", failed=True)  # the event loop has not heard of it yet
+        progress.job_finished("a", failed=True)  # the event loop has not heard of it yet
     assert "\n" not in "".join(written)
     assert "".join(written).endswith("\r")
 
