@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "AnyEvent",
     "Cost",
-    "Event",
     "Job",
     "JobEvent",
     "JobFailurePolicy",
@@ -275,56 +274,54 @@ class Quota:
     period: str | None = None
 
 
-class _Happening:
-    """What those who count, log and follow events ask of each: this one changes no session.
-
-    As a string it is a line for a log.
-    """
+class _Event:
+    """What all events have in common. As a string, an event is a line of a log."""
 
     __slots__: tuple[str, ...] = ()
 
-    # What it happened to, in a word.
     subject: ClassVar[str]
 
     kind: str
     target: str
+    time: float
     reason: str
-    # Only jobs cost something.
+    # Only jobs have a cost.
+    cost: float | None = None
     currency: str = ""
     consumed: tuple[tuple[str, float], ...] = ()
 
     @property
     def id(self) -> str:
-        """The id of what it happened to."""
-        raise NotImplementedError
+        """The id of the session, job or sweep."""
+        return str(getattr(self, f"{self.subject}_id"))
 
     @property
     def level(self) -> int:
-        """The level of its line in the log: people follow sessions, not jobs."""
+        """The logging level: INFO for sessions and for jobs that failed, DEBUG for all else."""
         return logging.DEBUG
 
     @property
     def counter(self) -> str:
-        """The name of the pool's statistic that counts such events."""
+        """The name of the pool's statistic that counts events of this kind."""
         return f"{self.subject}s_{self.kind}"
 
     @property
     def is_beginning(self) -> bool:
-        """Whether what it happened to was not there before, and goes on from here."""
+        """Whether the session, job or sweep begins with this event."""
         return self.kind in ("opened", "submitted", "started")
 
     @property
     def is_start_of_session(self) -> bool:
-        """Whether the target has a session from now on."""
+        """Whether the target has a session from this event on."""
         return False
 
     @property
     def is_end_of_session(self) -> bool:
-        """Whether the service has ended the session, so that the next one is a reopening."""
+        """Whether the service ended the session, so that the next one is counted as reopened."""
         return False
 
     def fields(self) -> dict[str, Any]:
-        """Its attributes by name, as a structured log or a table takes them."""
+        """The attributes by name, for structured logs and tables."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __str__(self) -> str:
@@ -333,16 +330,16 @@ class _Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionEvent(_Happening):
-    """Something happened to a session of the pool.
+class SessionEvent(_Event):
+    """A session of the pool was opened or adopted, or ended.
 
     Attributes:
-        kind: `opened`, `adopted`, `timed_out`, `failed` (under the Abort policy), `lost` (over for
+        kind: `opened`, `adopted`, `timed_out`, `failed` (under the Abort policy), `lost` (ended for
             any other reason) or `closed`.
         time: Seconds since the Unix epoch, on the pool's clock.
         cost: Always None; jobs report their costs.
-        reason: The service's word where the kind does not tell all.
-        creation_time: When it was opened, on the service's clock, as far as the service told.
+        reason: The service's status where the kind does not say it.
+        creation_time: When it was opened, on the service's clock; None if that is not known.
         end_time: When it ended, likewise.
     """
 
@@ -358,10 +355,6 @@ class SessionEvent(_Happening):
     subject: ClassVar[Literal["session"]] = "session"
 
     @property
-    def id(self) -> str:
-        return self.session_id
-
-    @property
     def level(self) -> int:
         return logging.INFO
 
@@ -375,16 +368,16 @@ class SessionEvent(_Happening):
 
 
 @dataclass(frozen=True, slots=True)
-class JobEvent(_Happening):
-    """Something happened to a job.
+class JobEvent(_Event):
+    """A job was submitted or finished.
 
     Attributes:
         kind: `submitted`, `succeeded`, `failed` or `cancelled`.
         time: Seconds since the Unix epoch, on the pool's clock.
         cost: What the service reports for the job, in the currency of the account, if it does.
         reason: The service's code of a failure.
-        sweep_id: The call of a sampler that the job belongs to, as its `SweepEvent`s name it.
-        creation_time: When it was submitted, on the service's clock, as far as the service told.
+        sweep_id: The `sweep_id` of the call that the job belongs to, if it was a sampler's.
+        creation_time: When it was submitted, on the service's clock; None if that is not known.
         end_time: When it ended, likewise.
         currency: The currency of `cost`.
         consumed: What the job consumed, as the service reports it: dimensions and amounts, such as
@@ -407,24 +400,20 @@ class JobEvent(_Happening):
     subject: ClassVar[Literal["job"]] = "job"
 
     @property
-    def id(self) -> str:
-        return self.job_id
-
-    @property
     def level(self) -> int:
         return logging.DEBUG if self.kind in ("submitted", "succeeded") else logging.INFO
 
 
 @dataclass(frozen=True, slots=True)
-class SweepEvent(_Happening):
-    """A call of a sampler began or ended: a sweep, or one of the circuits of a batch.
+class SweepEvent(_Event):
+    """A call of a sampler began or ended: a sweep, or one circuit of a batch.
 
     Attributes:
-        kind: `started`; then `finished`, also where points failed with `on_error="return"`;
+        kind: `started`; then `finished`, also if points failed under `on_error="return"`;
             `failed`, with an error of this package; or `interrupted`, by anything else.
-        sweep_id: Names the call in the events of its jobs.
+        sweep_id: The id of the call, which the events of its jobs carry too.
         time: Seconds since the Unix epoch, on the pool's clock.
-        jobs: How many jobs the call is for.
+        jobs: The number of jobs of the call.
         reason: The class of the error that ended the call.
     """
 
@@ -435,12 +424,7 @@ class SweepEvent(_Happening):
     jobs: int
     reason: str = ""
 
-    subject: ClassVar[str] = "sweep"
-
-    @property
-    def id(self) -> str:
-        return self.sweep_id
+    subject: ClassVar[Literal["sweep"]] = "sweep"
 
 
-Event = SessionEvent | JobEvent
-AnyEvent = Event | SweepEvent
+AnyEvent = SessionEvent | JobEvent | SweepEvent

@@ -61,7 +61,7 @@ def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> No
 
     circuit, sweep = program.read()
     own = _own_rates(program.target, rates) if rates else None
-    estimate = estimate_cost(program.target, circuit, program.repetitions, sweep, rates=own)
+    estimate = estimate_cost(program.target, circuit, sweep, program.repetitions, rates=own)
     if estimate.amount is None:
         raise click.UsageError(
             f"It is not known what {program.target} charges: give it with --rate, "

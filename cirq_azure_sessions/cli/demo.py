@@ -15,7 +15,7 @@ import sympy
 
 from cirq_azure_sessions.clock import ShiftedClock
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import Event
+from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
 from cirq_azure_sessions.sampler import AzureSessionSampler
 from cirq_azure_sessions.session_pool import SessionPool
 
@@ -121,7 +121,7 @@ class Demo:
         gammas: The swept angle, in radians.
         theory: The exact mean cut at each angle.
         curves: One for each of `TARGETS`.
-        events: What the pool told about sessions and jobs, in order.
+        events: The events of the pool, in order.
         stats: The pool's statistics after it was closed.
     """
 
@@ -130,7 +130,7 @@ class Demo:
     gammas: np.ndarray
     theory: np.ndarray
     curves: Sequence[Curve]
-    events: Sequence[Event]
+    events: Sequence[AnyEvent]
     stats: dict[str, float]
 
 
@@ -144,7 +144,7 @@ def run_demo(*, nodes: int = NODES, points: int = POINTS, repetitions: int = REP
     gammas = np.linspace(0, np.pi / 2, points)
     halves = [cirq.Points("gamma", half.tolist()) for half in np.array_split(gammas, 2)]
     curves = []
-    events: list[Event] = []
+    events: list[AnyEvent] = []
     clock = ShiftedClock()
     with EmulatorServer(clock=clock) as server, SessionPool(server.workspace()) as pool:
         pool.subscribe(events.append)
@@ -160,11 +160,11 @@ def run_demo(*, nodes: int = NODES, points: int = POINTS, repetitions: int = REP
     )
 
 
-def lifelines(events: Sequence[Event]) -> Sequence[Lifeline]:
+def lifelines(events: Sequence[AnyEvent]) -> Sequence[Lifeline]:
     """Sorts what the pool told by session, in the order in which they were opened."""
-    by_session: dict[str, list[Event]] = {}
+    by_session: dict[str, list[SessionEvent | JobEvent]] = {}
     for event in events:
-        if event.session_id is not None:
+        if event.subject != "sweep" and event.session_id is not None:
             by_session.setdefault(event.session_id, []).append(event)
     lines: list[Lifeline] = []
     for session_id, told in by_session.items():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["jobs", "quotas", "sessions", "targets"]
 
-_PICTURES = (".png", ".svg", ".pdf", ".html")
+_PICTURES = (".png", ".svg", ".pdf")
 _INTERVAL = click.option(
     "--interval",
     metavar="SECONDS",
@@ -196,7 +196,7 @@ def _check_picture(ctx: click.Context, param: click.Parameter, path: Path) -> Pa
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_check_picture,
-    help="The picture: .png, .svg, .pdf, or .html to zoom into.",
+    help="The picture: a .png, .svg or .pdf file.",
 )
 @_filters
 @_monitors
@@ -209,7 +209,7 @@ def draw_timeline(monitor: Monitor, output: Path, wanted: Wanted) -> None:
     timeline = monitor.timeline(wanted)
     try:
         timeline.save(output)
-    except (ImportError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     jobs = sum(len(bar.jobs) for bar in timeline.sessions)
     click.echo(f"{output}: sessions {len(timeline.sessions)}, jobs {jobs:,}")

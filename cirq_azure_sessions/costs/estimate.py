@@ -1,9 +1,9 @@
-"""What a sweep is going to cost, as values."""
+"""Estimates of what jobs and sweeps are going to cost."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cirq_azure_sessions.costs.rates import Rates
@@ -14,13 +14,13 @@ __all__ = ["CostEstimate", "JobCost", "how_to_know"]
 
 @dataclass(frozen=True, slots=True)
 class JobCost:
-    """What one job is going to cost.
+    """The estimated cost of one job.
 
     Attributes:
         points: The sweep points that it covers.
-        workload: What it asks of the machine.
-        amount: What that costs, in the unit of the rates; None if the rates do not tell.
-        is_minimum: Whether that is the least that a job costs.
+        workload: The billed quantities of its program.
+        amount: Its cost, in the unit of the rates; None if it is not known.
+        is_minimum: Whether that is the minimum of the rates.
     """
 
     points: range
@@ -31,12 +31,12 @@ class JobCost:
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What a sweep is going to cost: an estimate, in which nothing is optimized away.
+    """The estimated cost of a sweep, as if the service optimized no gate away.
 
     Attributes:
         target: The target's id.
-        rates: What it is computed from, with their source and date; None if none are known.
-        jobs: What each job costs, in the order of submission.
+        rates: The rates, with their source and date; None if none are known.
+        jobs: The cost of each job, in the order of submission.
     """
 
     target: str
@@ -45,29 +45,29 @@ class CostEstimate:
 
     @property
     def amount(self) -> float | None:
-        """What all jobs cost, in `unit`; None if that is not known, and `str()` tells why."""
+        """The cost of all jobs, in `unit`; None if it is not known: `str(estimate)` says why."""
         amounts = [job.amount for job in self.jobs if job.amount is not None]
         is_known = self.rates is not None and len(amounts) == len(self.jobs)
         return round(sum(amounts), 9) if is_known else None
 
     @property
     def unit(self) -> str:
-        """What amounts are in, such as `USD` or `HQC`; empty without rates."""
+        """The unit of amounts, such as `USD` or `HQC`; empty without rates."""
         return "" if self.rates is None else self.rates.unit
 
     @property
     def is_free(self) -> bool:
-        """Whether the target runs jobs for nothing."""
+        """Whether the target runs jobs free of charge."""
         return self.rates is not None and self.rates.is_free
 
     @property
     def minimum_applied(self) -> bool:
-        """Whether any job costs more than what it does, because it costs the minimum."""
+        """Whether the minimum of the rates applies to any job."""
         return any(job.is_minimum for job in self.jobs)
 
     @property
     def points(self) -> Mapping[int, float]:
-        """What each sweep point costs, where that is known; points of one job share its cost."""
+        """The cost of each sweep point where it is known; points of one job share its cost."""
         shares: dict[int, float] = defaultdict(float)
         for job in self.jobs:
             if job.amount is not None:
@@ -77,8 +77,8 @@ class CostEstimate:
 
     @property
     def usage(self) -> Mapping[str, float]:
-        """What the jobs consume, by the `dimensionId` under which the service bills it."""
-        return {} if self.rates is None else usage_of(self.rates, self.jobs)
+        """What the jobs consume, by the `dimensionId` of the service's bills."""
+        return {} if self.rates is None else self.rates.usage([job.workload for job in self.jobs])
 
     def __repr__(self) -> str:
         return (
@@ -98,26 +98,13 @@ class CostEstimate:
         return f"{self.amount:,.2f} {self.unit} for {what}{least}, by {_said(self.rates)}."
 
 
-def usage_of(rates: Rates, jobs: Sequence[JobCost]) -> Mapping[str, float]:
-    """What jobs consume, in the dimensions of the service's bills and quotas (recorded)."""
-    works = [job.workload for job in jobs]
-    if rates.is_in_credits:
-        return {rates.unit.lower(): round(sum(rates.amount(work) for work in works), 9)}
-    if rates.per_centisecond:
-        return {"qpu_time_centiseconds": sum(rates.centiseconds(work) for work in works)}
-    return {
-        "gs1q": sum(work.shots * work.one_qubit_gates for work in works),
-        "gs2q": sum(work.shots * work.two_qubit_gates for work in works),
-    }
-
-
 def how_to_know(target: str, rates: Rates | None) -> str:
-    """Which rates to give where those at hand do not tell what a job costs."""
+    """What to do where the cost of a job is not known: the rates to pass."""
     if rates is None:
-        return f"no rates are published for {target}; give rates=Rates(unit=..., per_job=..., ...)."
+        return f"no rates are published for {target}; pass rates=Rates(unit=..., per_job=..., ...)."
     return (
         f"{target} bills {rates.per_centisecond:g} {rates.unit} for 10 ms on the machine, and "
-        f"nobody publishes how long a shot takes; give rates=dataclasses.replace("
+        f"nobody publishes how long a shot takes; pass rates=dataclasses.replace("
         f"known_rates({target!r}), seconds_per_shot=...)."
     )
 

@@ -1,13 +1,24 @@
-"""What a provider asks for a job, as numbers that a user can replace."""
+"""Rates: what a provider charges for a job; those that are published, with source and date.
+
+IonQ and Rigetti publish prices in dollars. Quantinuum bills credits, of which a plan includes so
+many, and what a credit costs is between Quantinuum and its customer. The page states IonQ's minimum
+both as a term of a sum and as a "minimum price per program execution"; it is taken as a minimum, as
+the page's tables, Azure's page on billing and the SDK's own `estimate_cost` (until 2025) do.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from numbers import Real
+from typing import Any
 
 from cirq_azure_sessions.formats.translation import Workload
 
-__all__ = ["Rates"]
+__all__ = ["Rates", "known_rates"]
 
 # Quantinuum's units, which are also the dimensions of its bills and quotas.
 _CREDITS = ("HQC", "EHQC")
@@ -18,24 +29,25 @@ class Rates:
     """The rates of one target.
 
     A job costs the sum of what is below, and never less than `minimum`. To use rates of your own,
-    make a `Rates`, or change known ones with `dataclasses.replace(known_rates(target), ...)`.
+    make a `Rates`, or change known ones with `dataclasses.replace(known_rates(target), ...)`. Any
+    real number will do, such as `decimal.Decimal` or numpy's; it is kept as a float.
 
     Attributes:
-        unit: What amounts are in: a currency such as `USD`, or a provider's credits, `HQC` on
+        unit: The unit of amounts: a currency such as `USD`, or a provider's credits, `HQC` on
             Quantinuum's machines and `EHQC` on their emulators.
-        per_job: For every job, whatever it does.
-        per_shot: For every run of the program.
+        per_job: For every job.
+        per_shot: For every shot.
         per_one_qubit_gate: For every gate on one qubit, of every shot.
         per_two_qubit_gate: For every gate on two qubits, of every shot.
         per_spam: For every state preparation, reset and measurement of every shot.
         per_centisecond: For every 10 ms of the job's time on the machine, rounded up.
         seconds_per_shot: How long a shot takes, where time is billed. No provider publishes it.
         minimum: The least that a job costs.
-        source: Where the rates are from.
+        source: Where the rates come from.
         date: When they were published, as `YYYY-MM-DD`.
 
     Raises:
-        ValueError: If a rate is negative or no number.
+        ValueError: If a rate is not a finite number of 0 or more.
     """
 
     unit: str = "USD"
@@ -52,11 +64,12 @@ class Rates:
 
     def __post_init__(self) -> None:
         for name, rate in self._numbers().items():
-            if not (isinstance(rate, int | float) and math.isfinite(rate) and rate >= 0):
+            if not _is_amount(rate):
                 raise ValueError(f"The rate {name} must be a number of 0 or more, not {rate!r}.")
+            object.__setattr__(self, name, float(rate))
 
     def _numbers(self) -> dict[str, float]:
-        """The numbers among the attributes; the time of a shot is one once it is known."""
+        """The rates by name, without a time of a shot that is not known."""
         words = {"unit", "source", "date"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in words}
         return {name: value for name, value in values.items() if value is not None}
@@ -68,21 +81,21 @@ class Rates:
 
     @property
     def is_in_credits(self) -> bool:
-        """Whether amounts are a provider's credits, of which the service keeps count."""
+        """Whether amounts are a provider's credits, which the service's bills and quotas count."""
         return self.unit in _CREDITS
 
     @property
     def is_complete(self) -> bool:
-        """Whether they tell what a job costs; the time on the machine may be missing."""
+        """Whether they determine what a job costs: time is billed only if a shot's is known."""
         return not self.per_centisecond or self.seconds_per_shot is not None
 
     def centiseconds(self, work: Workload) -> int:
-        """The job's time on the machine in tens of milliseconds, begun ones counted whole."""
-        # Less than a nanosecond is the arithmetic's.
+        """The job's time on the machine in units of 10 ms, rounded up."""
+        # Less than a nanosecond is an error of the arithmetic.
         return math.ceil(round(100 * work.shots * (self.seconds_per_shot or 0.0), 7))
 
     def of_shot(self, work: Workload) -> float:
-        """What one shot costs, without time."""
+        """The cost of one shot, without time."""
         return (
             self.per_shot
             + self.per_one_qubit_gate * work.one_qubit_gates
@@ -91,7 +104,7 @@ class Rates:
         )
 
     def amount(self, work: Workload) -> float:
-        """What a job costs, in `unit`, if the rates are complete."""
+        """The cost of a job, in `unit`, if the rates are complete."""
         time = self.per_centisecond * self.centiseconds(work)
         total = self.per_job + work.shots * self.of_shot(work) + time
         # Amounts are compared with caps: 5 + 3.3 is 8.3, not 8.300000000000001.
@@ -101,7 +114,103 @@ class Rates:
         """Whether a job costs the minimum, because what it does would cost less."""
         return self.minimum > 0 and self.amount(work) == self.minimum
 
+    def usage(self, works: Sequence[Workload]) -> Mapping[str, float]:
+        """What jobs consume, in the dimensions of the service's bills and quotas (recorded)."""
+        if self.is_in_credits:
+            return {self.unit.lower(): round(sum(self.amount(work) for work in works), 9)}
+        if self.per_centisecond:
+            return {"qpu_time_centiseconds": sum(self.centiseconds(work) for work in works)}
+        return {
+            "gs1q": sum(work.shots * work.one_qubit_gates for work in works),
+            "gs2q": sum(work.shots * work.two_qubit_gates for work in works),
+        }
+
     def __repr__(self) -> str:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         given = [f"{name}={value!r}" for name, value in values.items() if value or name == "unit"]
         return f"Rates({', '.join(given)})"
+
+
+def _is_amount(value: Any) -> bool:
+    """Whether a value is a finite real number of 0 or more, in any spelling but a bool's."""
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return False
+    try:
+        return 0 <= float(value) < math.inf
+    except (OverflowError, ValueError):
+        return False
+
+
+_PAGE = "https://learn.microsoft.com/azure/quantum/pricing"
+_DATE = "2025-09-17"
+
+_FREE = Rates(source=_PAGE, date=_DATE)
+_HERE = Rates(source="this machine")
+_TEST = Rates(source="jobs of Azure's test provider, which carry no cost")
+
+_ARIA = Rates(
+    per_one_qubit_gate=0.000220,
+    per_two_qubit_gate=0.000975,
+    minimum=97.50,
+    source=_PAGE,
+    date=_DATE,
+)
+_FORTE = Rates(
+    per_one_qubit_gate=0.0001645,
+    per_two_qubit_gate=0.001121,
+    minimum=168.195,
+    source=_PAGE,
+    date=_DATE,
+)
+# HQC = 5 + C (N1q + 10 N2q + 5 Nm) / 5000, where Nm counts preparations, resets and measurements.
+_HQC = Rates(
+    unit="HQC",
+    per_job=5.0,
+    per_one_qubit_gate=1 / 5000,
+    per_two_qubit_gate=10 / 5000,
+    per_spam=5 / 5000,
+    source=_PAGE,
+    date=_DATE,
+)
+_RIGETTI = Rates(per_centisecond=0.02, source=_PAGE, date=_DATE)
+
+# The first row that matches counts. IonQ's machines mitigate errors by default.
+_RATES: tuple[tuple[str, Rates], ...] = (
+    ("local.*", _HERE),
+    ("echo-*", _TEST),
+    ("sparse-sim-*", _TEST),
+    ("ionq.simulator", _FREE),
+    ("ionq.qpu.aria-*", _ARIA),
+    ("ionq.qpu.forte-*", _FORTE),
+    ("quantinuum.sim.*sc", _FREE),
+    ("quantinuum.sim.*sc-preview", _FREE),
+    ("quantinuum.sim.*", replace(_HQC, unit="EHQC")),
+    ("quantinuum.qpu.*", _HQC),
+    ("rigetti.sim.*", _FREE),
+    ("rigetti.qpu.*", _RIGETTI),
+)
+
+_WITHOUT_MITIGATION: tuple[tuple[str, Rates], ...] = (
+    ("ionq.qpu.aria-*", replace(_ARIA, minimum=12.4166)),
+    ("ionq.qpu.forte-*", replace(_FORTE, minimum=25.7899)),
+)
+
+
+def known_rates(target: str, input_params: Mapping[str, Any] | None = None) -> Rates | None:
+    """The published rates of a target, or None if none are known.
+
+    Args:
+        target: The target's id.
+        input_params: The provider options of the jobs. IonQ's minimum is lower without error
+            mitigation, which is on unless `{"error-mitigation": {"debias": False}}` is passed.
+    """
+    rows = _RATES
+    if _is_without_mitigation(input_params or {}):
+        rows = _WITHOUT_MITIGATION + _RATES
+    return next((rates for pattern, rates in rows if fnmatch.fnmatchcase(target, pattern)), None)
+
+
+def _is_without_mitigation(input_params: Mapping[str, Any]) -> bool:
+    """Whether IonQ's error mitigation is off (Azure's page on IonQ, "Error mitigation")."""
+    options = input_params.get("error-mitigation")
+    return isinstance(options, Mapping) and options.get("debias") is False

@@ -1,13 +1,10 @@
-"""What jobs cost, in the events that the service writes into `costEstimate`.
+"""Bills: what jobs cost, as the service writes it into `costEstimate`.
 
-Names, units and the zero prices of simulators are recorded. The recordings also fix how Quantinuum
-counts: a Bell circuit of 500 shots was 8.3 credits and a GHZ circuit of three qubits 10.5, which is
-
-    5 + shots (N1 + 10 N2 + 5 M) / 5000
-
-where M counts preparations and resets as well as measurements, and each two-qubit gate two
-one-qubit gates beside itself. The rates of hardware are those of Azure's page on pricing of
-September 2025, in USD.
+Names, units and the zero prices of simulators are recorded. Programs are counted as this emulator
+decodes them, apart from the formats of the package, so that a mistake in either count shows; prices
+come from the one table of rates. The recordings also fix how Quantinuum counts: a Bell circuit of
+500 shots was 8.3 credits and a GHZ circuit of three qubits 10.5, for which preparations and resets
+count as measurements do, and each two-qubit gate as two one-qubit gates beside itself.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cirq_azure_sessions.costs import Rates, Workload, known_rates
 from cirq_azure_sessions.emulator.programs import ionq, openqasm
 from cirq_azure_sessions.emulator.programs.instructions import Instruction, Reset
 from cirq_azure_sessions.model import Cost
@@ -29,37 +27,21 @@ _QIR_CALL = re.compile(rb"call void @__quantum__qis__(\w+?)__(?:body|adj|ctl)\((
 _QIR_POINTER = re.compile(rb"(?:%\w+\*|ptr) (?:null|inttoptr \(i64 (\d+))")
 _QIR_MEASUREMENTS = (b"m", b"mz", b"mresetz")
 
-# target: rate of a one-qubit gate and shot, of a two-qubit gate and shot, and the least of a job,
-# with error mitigation and without.
-_IONQ_RATES = {
-    "ionq.qpu.aria-1": (0.000220, 0.000975, 97.50, 12.4166),
-    "ionq.qpu.aria-2": (0.000220, 0.000975, 97.50, 12.4166),
-    "ionq.qpu.forte-1": (0.0001645, 0.001121, 168.195, 25.7899),
-    "ionq.qpu.forte-enterprise-1": (0.0001645, 0.001121, 168.195, 25.7899),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class _Census:
-    """How many operations of each kind a program has."""
+    """The number of operations of each kind in a program."""
 
     one_qubit: int = 0
     two_qubit: int = 0
     measurements: int = 0
     qubits: int = 0
 
-    @property
-    def credits_a_shot(self) -> float:
-        """Quantinuum's credits for one shot, beyond the five for the job."""
-        singles = self.one_qubit + 2 * self.two_qubit
-        ends = self.measurements + self.qubits
-        return (singles + 10 * self.two_qubit + 5 * ends) / 5000
-
 
 def estimate_cost(
     target: str, input_format: str, payload: bytes, params: Mapping[str, Any]
 ) -> Cost | None:
-    """What a job that ran costs, or None where nothing is billed.
+    """The bill of a job that ran, or None where nothing is billed.
 
     Args:
         target: The target's id.
@@ -68,26 +50,23 @@ def estimate_cost(
         params: Azure's `inputParams`.
     """
     provider = target.partition(".")[0]
+    rates = known_rates(target, params) or Rates()
+    census = _Census() if rates.is_free else _take_census(target, input_format, payload)
+    shots = _shots(params, 500)
     if provider == "ionq":
-        return _cost_ionq(target, input_format, payload, params)
+        return _cost_ionq(rates, census, shots)
     if provider == "quantinuum":
-        return _cost_quantinuum(target, input_format, payload, _shots(params, 500))
+        return _cost_quantinuum(target, rates, census, shots)
     if provider == "rigetti":
         return _cost_rigetti()
     return None
 
 
-def _cost_ionq(target: str, input_format: str, payload: bytes, params: Mapping[str, Any]) -> Cost:
-    census = _Census()
-    shots = _shots(params, 500)
-    one_rate = two_rate = least = 0.0
-    if target in _IONQ_RATES:
-        one_rate, two_rate, mitigated, plain = _IONQ_RATES[target]
-        least = mitigated if _mitigates_errors(params) else plain
-        census = _take_census(target, input_format, payload)
+def _cost_ionq(rates: Rates, census: _Census, shots: int) -> Cost:
     singles, pairs = float(census.one_qubit * shots), float(census.two_qubit * shots)
+    one_rate, two_rate = rates.per_one_qubit_gate, rates.per_two_qubit_gate
     return Cost(
-        total=max(least, singles * one_rate + pairs * two_rate),
+        total=rates.amount(Workload(shots, census.one_qubit, census.two_qubit)),
         events=(
             _event("gs1q", "1Q Gate Shot", "1q gate shot", singles, one_rate),
             _event("gs2q", "2Q Gate Shot", "2q gate shot", pairs, two_rate),
@@ -95,12 +74,16 @@ def _cost_ionq(target: str, input_format: str, payload: bytes, params: Mapping[s
     )
 
 
-def _cost_quantinuum(target: str, input_format: str, payload: bytes, shots: int) -> Cost:
+def _cost_quantinuum(target: str, rates: Rates, census: _Census, shots: int) -> Cost:
     dimension = "hqc" if ".qpu." in target else "ehqc"
-    amount = 0.0
-    if not openqasm.is_syntax_checker(target):
-        census = _take_census(target, input_format, payload)
-        amount = round(5 + shots * census.credits_a_shot, 6)
+    # Each two-qubit gate counts as two one-qubit gates too, and each qubit is prepared once.
+    work = Workload(
+        shots,
+        one_qubit_gates=census.one_qubit + 2 * census.two_qubit,
+        two_qubit_gates=census.two_qubit,
+        spam=census.measurements + census.qubits,
+    )
+    amount = rates.amount(work)
     return Cost(0.0, events=(_event(dimension, dimension.upper(), "hqc", amount),))
 
 
@@ -121,12 +104,6 @@ def _event(
         "amountConsumed": amount,
         "unitPrice": price,
     }
-
-
-def _mitigates_errors(params: Mapping[str, Any]) -> bool:
-    """Whether a job mitigates errors: unless it says `{"error-mitigation": {"debias": false}}`."""
-    wish = params.get("error-mitigation")
-    return not (isinstance(wish, dict) and wish.get("debias") is False)
 
 
 def _shots(params: Mapping[str, Any], default: int) -> int:

@@ -1,4 +1,4 @@
-"""Results that know which job they come from, and are a `cirq.ResultDict` in every other way."""
+"""A `cirq.ResultDict` that also carries its job, session, cost and times."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureResult"]
 
-# A table shows this many outcomes; the result has them all.
-_ROWS = 16
+# A table shows at most this many outcomes; the result has them all.
+_MAX_ROWS = 16
 
 
 class AzureResult(cirq.ResultDict):
-    """The result of one sweep point, with what the service told about its job.
+    """The result of one sweep point, with what the service reported about its job.
 
     Compares, prints and round-trips through `cirq.to_json` as the `cirq.ResultDict` it is: two
     results with the same parameters and records are equal, whatever jobs they come from. Pickles
@@ -78,20 +78,20 @@ class AzureResult(cirq.ResultDict):
 
     @property
     def azure_job(self) -> Any:
-        """The SDK's own `azure.quantum.Job` of `job_id`, made when it is first looked at.
+        """The SDK's own `azure.quantum.Job` of `job_id`.
 
-        None for a local target, and where no request told of the job: for a result that comes from
-        a journal, or that was copied or pickled. `pool.get_job(job_id)` asks for it then.
+        None for a local target, for a result read from a journal, and for a copy or a pickle: get
+        it with `pool.get_job(job_id)` then.
         """
         return self._azure_job
 
     @classmethod
     def from_result(cls, result: cirq.Result, *, target: str = "") -> AzureResult:
-        """The same records and parameters; the arrays are shared, not copied."""
+        """Wraps a result of any sampler; the arrays are shared, not copied."""
         return cls(params=result.params, records=result.records, target=target)
 
     def with_job(self, job: model.Job) -> AzureResult:
-        """A copy that names its job; the records are shared."""
+        """A copy that carries the data of its job; the records are shared."""
         named = copy.copy(self)
         named.job_ids = (job.id,)
         named.session_id = job.session_id
@@ -105,7 +105,7 @@ class AzureResult(cirq.ResultDict):
 
     @classmethod
     def join(cls, parts: Sequence[AzureResult]) -> AzureResult:
-        """One result of a point whose repetitions were split over several jobs.
+        """Joins the results of a point whose repetitions were split over several jobs.
 
         Args:
             parts: The results of the jobs, at least one, in the order of the jobs.
@@ -142,19 +142,17 @@ class AzureResult(cirq.ResultDict):
         return {**self.__dict__, "_azure_job": None}
 
     def _repr_html_(self) -> str:
-        histogram = count_outcomes(self)
+        histogram = count_outcomes(self, limit=_MAX_ROWS)
         point = ", ".join(f"{name}={value}" for name, value in self.params.param_dict.items())
         caption = (self.target, point, f"{histogram.repetitions} repetitions")
-        fractions = {each: histogram.fraction(each) for each in histogram.counts}
-        hidden = len(fractions) - _ROWS
         return table(
             ", ".join(part for part in caption if part),
             [" ".join(histogram.keys), "count", "fraction", ""],
             [
-                (outcome, count, fractions[outcome], Bar(fractions[outcome]))
-                for outcome, count in list(histogram.counts.items())[:_ROWS]
+                (outcome, count, histogram.fraction(outcome), Bar(histogram.fraction(outcome)))
+                for outcome, count in histogram.counts.items()
             ],
-            below=f"and {hidden} more outcomes" if hidden > 0 else "",
+            below=f"and {histogram.hidden} more outcomes" if histogram.hidden else "",
         )
 
     @classmethod
@@ -162,9 +160,9 @@ class AzureResult(cirq.ResultDict):
         return ""
 
 
-# Cirq writes the name of a result's class into its JSON, and takes no other word for it: a
-# `cirq_type` in `_json_dict_` is an error. Under this name any program with Cirq reads the file
-# again, whether it has this package or not; pickles and reprs of the class go by `__qualname__`.
+# Cirq writes the `__name__` of the class into JSON and refuses a `cirq_type` in `_json_dict_`. By
+# this name any program with Cirq can read the file, with or without this package; pickles and reprs
+# of the class use `__qualname__`.
 AzureResult.__name__ = cirq.ResultDict.__name__
 
 

@@ -1,15 +1,15 @@
-"""How often each outcome was measured."""
+"""Histograms of measurement outcomes."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cirq
 import numpy as np
 
-__all__ = ["Histogram", "count_outcomes"]
+__all__ = ["Histogram", "count_outcomes", "sorted_keys"]
 
 
 @dataclass(frozen=True)
@@ -17,40 +17,87 @@ class Histogram:
     """The outcomes of one point of a sweep.
 
     Attributes:
-        keys: The measurement keys, sorted with their numbers as numbers: an outcome shows them in
-            this order.
+        keys: The measurement keys, in the order in which an outcome shows them.
         counts: The repetitions of each outcome, the most frequent first. An outcome is written
             key by key, with blanks between keys; a key's bits are in the order of its qubits, and
             a key that was measured several times has the bits of each time, joined by commas.
-        repetitions: The sum of the counts.
+        repetitions: The number of repetitions, those of hidden outcomes included.
+        hidden: The number of outcomes that a limit has left out of `counts`.
     """
 
     keys: tuple[str, ...]
     counts: dict[str, int]
     repetitions: int
+    hidden: int = 0
 
     def fraction(self, outcome: str) -> float:
-        """The part of the repetitions that gave this outcome; 0 where it never occurred."""
+        """The fraction of the repetitions that gave this outcome; 0 where it never occurred."""
         return self.counts.get(outcome, 0) / max(self.repetitions, 1)
 
 
-def count_outcomes(result: cirq.Result) -> Histogram:
-    """The histogram of all keys of a result together."""
-    keys = sorted(result.records, key=_natural)
-    written = [_write(result.records[key]) for key in keys]
-    counts = Counter(" ".join(parts) for parts in zip(*written, strict=True))
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Histogram(tuple(keys), dict(ordered), result.repetitions)
+def count_outcomes(result: cirq.Result, limit: int | None = None) -> Histogram:
+    """Counts the outcomes of all keys of a result together.
+
+    Args:
+        result: The result of one point.
+        limit: The maximum number of outcomes to return, the most frequent ones; None for all.
+    """
+    keys = sorted_keys(result)
+    records = [np.asarray(result.records[key]) for key in keys]
+    if not keys or not len(records[0]):
+        return Histogram(keys, {}, result.repetitions)
+    rows, counts = _count_rows(records)
+    # A stable sort leaves outcomes of the same count in the order of their bits.
+    order = np.argsort(-counts, kind="stable")[:limit]
+    texts = _write(rows[order], [record.shape[1:] for record in records])
+    shown = dict(zip(texts, counts[order].tolist(), strict=True))
+    return Histogram(keys, shown, result.repetitions, len(counts) - len(shown))
+
+
+def sorted_keys(result: cirq.Result) -> tuple[str, ...]:
+    """The measurement keys, with numbers in them sorted as numbers: `c_9` before `c_10`."""
+    return tuple(sorted(result.records, key=_natural))
 
 
 def _natural(key: str) -> list[str | int]:
-    """Sorts `c_10` after `c_9`: texts and numbers by turns."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]
 
 
-def _write(record: np.ndarray) -> list[str]:
-    """One text a repetition of a record of shape (repetitions, times measured, qubits)."""
-    return [
-        ",".join("".join(str(digit) for digit in measured) for measured in repetition)
-        for repetition in record
-    ]
+def _count_rows(records: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of digits in ascending order, and how often each occurs."""
+    is_binary = all(record.min() >= 0 and record.max() <= 1 for record in records)
+    dtype = np.uint8 if is_binary else np.int64
+    digits = np.hstack([record.reshape(len(record), -1).astype(dtype) for record in records])
+    if not is_binary:
+        return _count_distinct(digits)
+    # Words of 64 bits are compared at once, which makes a million repetitions a matter of
+    # milliseconds; big-endian ones sort as their bits do.
+    packed = np.packbits(digits, axis=1)
+    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
+    words, counts = _count_distinct(padded.view(">u8").astype(np.uint64))
+    octets = words.astype(">u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=digits.shape[1]), counts
+
+
+def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if rows.shape[1] == 1:
+        values, counts = np.unique(rows[:, 0], return_counts=True)
+        return values[:, np.newaxis], counts
+    ordered = rows[np.lexsort(rows.T[::-1])]
+    is_new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
+    starts = np.flatnonzero(is_new)
+    return ordered[starts], np.diff(starts, append=len(ordered))
+
+
+def _write(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    """The text of each row; a shape is (times measured, qubits) of one key."""
+    template = " ".join(",".join("0" * qubits for _ in range(times)) for times, qubits in shapes)
+    if rows.max() > 9:
+        # Levels of qudits with two digits fit into no template of fixed width.
+        pattern = template.replace("0", "{}")
+        return [pattern.format(*row) for row in rows.tolist()]
+    line = np.frombuffer(template.encode(), dtype=np.uint8)
+    lines = np.tile(line, (len(rows), 1))
+    lines[:, line == ord("0")] += rows.astype(np.uint8)
+    text, width = lines.tobytes().decode(), len(line)
+    return [text[start : start + width] for start in range(0, len(text), width)]

@@ -1,4 +1,4 @@
-"""The results of a sweep against its parameter."""
+"""Plots of a sweep's results against its parameters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import cirq
 import numpy as np
+import sympy
 
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.histogram import Histogram, count_outcomes
@@ -22,83 +23,125 @@ _STYLES: Sequence[dict[str, Any]] = [
     *({"color": c, "marker": m} for c, m in zip(palette.CYCLE, "osD^vPX", strict=True)),
     {"color": palette.QUIET, "linestyle": "--"},
 ]
-_FEW_LINES = 4
+_MAX_LINES = len(palette.CYCLE)
+# The legend of more lines than this stands beside the axes: between them there is no room.
+_MAX_LINES_INSIDE = 4
 
 
 def plot_sweep(
     results: Sequence[cirq.Result | None],
     ax: Axes | None = None,
     *,
-    symbol: str | None = None,
+    symbol: str | sympy.Symbol | None = None,
     value: Callable[[cirq.Result], Any] | None = None,
     **plot_kwargs: Any,
 ) -> Axes:
-    """Plots the results of a sweep against the parameter that was swept.
+    """Plots the results of a sweep against the parameters that were swept.
 
-    By default one line an outcome: the fraction p of the n repetitions that gave it, with its
-    standard error, sqrt(p (1 - p) / n). The rarest are summed up.
+    Where one parameter varies there is one line an outcome: the fraction p of the n repetitions
+    that gave it, with its standard error, sqrt(p (1 - p) / n). The rarest are summed up.
+
+    Where two parameters form a grid there is one number a point: `value`, or the fraction of the
+    outcome that is the most frequent in the whole sweep. They are drawn as a heat map; with
+    `symbol`, as one line against it for each value of the other, if those are not too many.
 
     Args:
         results: What `run_sweep` of any sampler returned, or the `results` of a `SweepError`;
             None, a point that failed, is left out.
-        ax: Where to plot; by default in a new figure.
-        symbol: The parameter; by default the one that varies.
-        value: Plot this instead: a function of a result that returns a number, or one number a
-            repetition, of which the mean and its standard error are shown. That of a Pauli Z, for
-            example, is `lambda result: 1 - 2 * result.measurements["m"][:, 0].astype(int)`.
-        **plot_kwargs: Passed on to `ax.errorbar`.
+        ax: The axes to plot on; by default those of a new figure.
+        symbol: The parameter of the horizontal axis, or its name; by default the one that varies.
+        value: The number to plot instead: a function of a result that returns a number, or one
+            number a repetition, of which the mean and its standard error are shown. That of a
+            Pauli Z, for example, is
+            `lambda result: 1 - 2 * result.measurements["m"][:, 0].astype(int)`.
+        **plot_kwargs: Passed on to `ax.errorbar`, or to `ax.pcolormesh` for a heat map.
 
     Returns:
         The axes that were plotted on.
 
     Raises:
-        ValueError: If there is no result, or not exactly one parameter varies.
+        ValueError: If there is nothing to plot, or more than two parameters vary.
     """
     from matplotlib import pyplot as plt
 
-    came_home = [result for result in results if result is not None]
-    symbol = _check_symbol(came_home, symbol)
-    came_home.sort(key=lambda result: _number(result, symbol))
-    xs = [_number(result, symbol) for result in came_home]
+    completed = _check_results(results, value)
+    x, y = _choose_axes(completed, None if symbol is None else str(symbol))
+    completed.sort(key=lambda result: _number(result, x))
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-    if value is None:
-        _plot_outcomes(came_home, xs, ax, plot_kwargs)
+    if y is not None:
+        label, numbers = _one_number_a_point(completed, value)
+        if symbol is None or len({_number(each, y) for each in completed}) > _MAX_LINES:
+            return _plot_heat_map(ax, completed, x, y, label, numbers, plot_kwargs)
+        _plot_family(ax, completed, x, y, label, numbers, plot_kwargs)
+    elif value is not None:
+        _, numbers = _one_number_a_point(completed, value)
+        _plot_line(ax, completed, x, numbers, _STYLES[0] | plot_kwargs)
     else:
-        ys, errors = zip(*(_mean_and_error(value(result)) for result in came_home), strict=True)
-        _plot_line(ax, xs, ys, errors, _STYLES[0] | plot_kwargs)
-    ax.set_xlabel(symbol)
+        _plot_outcomes(ax, completed, x, plot_kwargs)
+    ax.set_xlabel(x)
     ax.grid(color=palette.PALE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
     return ax
 
 
+def _check_results(
+    results: Sequence[cirq.Result | None], value: Callable[[cirq.Result], Any] | None
+) -> list[cirq.Result]:
+    """The results of the points that completed."""
+    completed = [result for result in results if result is not None]
+    if not results:
+        raise ValueError("There is no result to plot: the sweep has no points.")
+    if not completed:
+        raise ValueError("There is no result to plot: all points failed.")
+    if value is None and not any(result.repetitions for result in completed):
+        raise ValueError("There is nothing to plot: the results have no repetitions.")
+    return completed
+
+
 def _number(result: cirq.Result, symbol: str) -> float:
     return complex(result.params.value_of(symbol)).real
 
 
-def _check_symbol(results: Sequence[cirq.Result], symbol: str | None) -> str:
-    """The parameter to plot against; the points must differ in it."""
-    if not results:
-        raise ValueError("There is no result to plot: none was given, or all points failed.")
-    settings = defaultdict(set)
+def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[str, str | None]:
+    """The parameter to plot against, and the other one if two form a grid."""
+    settings: dict[str, set[Any]] = defaultdict(set)
     for result in results:
         for name, setting in result.params.param_dict.items():
             settings[str(name)].add(setting)
+    if not settings:
+        raise ValueError("There is nothing to plot against: the results have no parameters.")
     varying = [name for name in settings if len(settings[name]) > 1] or list(settings)
-    names = ", ".join(varying) or "no parameter"
-    if symbol is None and len(varying) != 1:
-        raise ValueError(f"The results vary in {names}: say with symbol= what to plot against.")
-    symbol = symbol or varying[0]
-    if symbol not in settings:
+    names = ", ".join(varying)
+    if symbol is not None and symbol not in settings:
         raise ValueError(f"The results have no parameter {symbol}; they vary in {names}.")
-    if len({result.params for result in results}) > len(settings[symbol]):
+    points = len({result.params for result in results})
+    is_grid = len(varying) == 2 and all(points > len(settings[name]) for name in varying)
+    if symbol is None and len(varying) > 1 and not is_grid:
+        raise ValueError(f"The results vary in {names}: say with symbol= what to plot against.")
+    x = symbol or varying[0]
+    if points == len(settings[x]):
+        return x, None
+    others = [name for name in varying if name != x]
+    if len(others) != 1:
         raise ValueError(
-            f"At one {symbol} there are several results, since they vary in {names}: "
+            f"At one {x} there are several results, since they vary in {names}: "
             "plot those of one value of the others at a time."
         )
-    return symbol
+    return x, others[0]
+
+
+def _one_number_a_point(
+    results: Sequence[cirq.Result], value: Callable[[cirq.Result], Any] | None
+) -> tuple[str, list[tuple[float, float]]]:
+    """What is plotted, in words, and the number of each result with its standard error."""
+    if value is not None:
+        return "", [_mean_and_error(value(result)) for result in results]
+    histograms = [count_outcomes(result) for result in results]
+    ((outcome, _),) = _totals(histograms).most_common(1)
+    label = f"fraction with {' '.join(histograms[0].keys)} = {outcome}"
+    return label, [_fraction_and_error(each, outcome) for each in histograms]
 
 
 def _mean_and_error(sampled: Any) -> tuple[float, float]:
@@ -109,41 +152,100 @@ def _mean_and_error(sampled: Any) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / np.sqrt(values.size))
 
 
+def _fraction_and_error(histogram: Histogram, outcome: str) -> tuple[float, float]:
+    return _with_error(histogram.fraction(outcome), histogram.repetitions)
+
+
+def _with_error(fraction: float, repetitions: int) -> tuple[float, float]:
+    return fraction, float(np.sqrt(fraction * (1 - fraction) / max(repetitions, 1)))
+
+
+def _totals(histograms: Sequence[Histogram]) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for histogram in histograms:
+        totals.update(histogram.counts)
+    return totals
+
+
 def _plot_outcomes(
-    results: Sequence[cirq.Result], xs: Sequence[float], ax: Axes, plot_kwargs: dict[str, Any]
+    ax: Axes, results: Sequence[cirq.Result], x: str, plot_kwargs: dict[str, Any]
 ) -> None:
     histograms = [count_outcomes(result) for result in results]
-    for (label, fractions), style in zip(_lines(histograms), _STYLES, strict=False):
-        errors = [
-            np.sqrt(fraction * (1 - fraction) / max(histogram.repetitions, 1))
-            for fraction, histogram in zip(fractions, histograms, strict=True)
-        ]
-        _plot_line(ax, xs, fractions, errors, style | {"label": label} | plot_kwargs)
+    for (label, numbers), style in zip(_lines(histograms), _STYLES, strict=False):
+        _plot_line(ax, results, x, numbers, style | {"label": label} | plot_kwargs)
     ax.set_ylabel("fraction of repetitions")
-    legend = ax.legend(title=" ".join(histograms[0].keys), frameon=False)
-    if len(ax.containers) > _FEW_LINES:
-        # Many lines leave no room for their names between them.
-        legend.set_loc("upper left")
-        legend.set_bbox_to_anchor((1, 1), ax.transAxes)
+    _add_legend(ax, " ".join(histograms[0].keys))
 
 
-def _lines(histograms: Sequence[Histogram]) -> Iterator[tuple[str, list[float]]]:
+def _lines(histograms: Sequence[Histogram]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
     """The fractions of each outcome at every point; the rarer outcomes together, as the last."""
-    totals: Counter[str] = sum((Counter(each.counts) for each in histograms), Counter())
-    shown = sorted(outcome for outcome, _ in totals.most_common(len(palette.CYCLE)))
+    totals = _totals(histograms)
+    shown = sorted(outcome for outcome, _ in totals.most_common(_MAX_LINES))
     for outcome in shown:
-        yield outcome, [each.fraction(outcome) for each in histograms]
+        yield outcome, [_fraction_and_error(each, outcome) for each in histograms]
     if others := len(totals) - len(shown):
-        sums = [sum(map(each.fraction, shown)) for each in histograms]
-        yield f"{others} more", [max(1 - fraction, 0.0) for fraction in sums]
+        rest = [max(1 - sum(map(each.fraction, shown)), 0.0) for each in histograms]
+        yield (
+            f"{others} more",
+            [_with_error(r, each.repetitions) for r, each in zip(rest, histograms, strict=True)],
+        )
+
+
+def _plot_family(
+    ax: Axes,
+    results: Sequence[cirq.Result],
+    x: str,
+    y: str,
+    label: str,
+    numbers: Sequence[tuple[float, float]],
+    plot_kwargs: dict[str, Any],
+) -> None:
+    """One line against x for each value of y."""
+    settings = [_number(result, y) for result in results]
+    for setting, style in zip(sorted(set(settings)), _STYLES, strict=False):
+        chosen = [index for index, each in enumerate(settings) if each == setting]
+        style = style | {"label": f"{setting:.6g}"} | plot_kwargs
+        _plot_line(ax, [results[index] for index in chosen], x, [numbers[i] for i in chosen], style)
+    ax.set_ylabel(label)
+    _add_legend(ax, y)
+
+
+def _plot_heat_map(
+    ax: Axes,
+    results: Sequence[cirq.Result],
+    x: str,
+    y: str,
+    label: str,
+    numbers: Sequence[tuple[float, float]],
+    plot_kwargs: dict[str, Any],
+) -> Axes:
+    """One cell a point; those without a result stay empty."""
+    columns, xs = np.unique([_number(result, x) for result in results], return_inverse=True)
+    rows, ys = np.unique([_number(result, y) for result in results], return_inverse=True)
+    cells = np.full((len(rows), len(columns)), np.nan)
+    cells[ys, xs] = [number for number, _ in numbers]
+    mesh = ax.pcolormesh(columns, rows, cells, **{"shading": "nearest"} | plot_kwargs)
+    ax.figure.colorbar(mesh, ax=ax, label=label)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    return ax
 
 
 def _plot_line(
     ax: Axes,
-    xs: Sequence[float],
-    ys: Sequence[float],
-    errors: Sequence[float],
+    results: Sequence[cirq.Result],
+    x: str,
+    numbers: Sequence[tuple[float, float]],
     style: dict[str, Any],
 ) -> None:
     usual = {"markersize": 4, "linewidth": 1.2, "elinewidth": 0.8}
+    xs = [_number(result, x) for result in results]
+    ys, errors = zip(*numbers, strict=True)
     ax.errorbar(xs, ys, yerr=errors, **usual | style)
+
+
+def _add_legend(ax: Axes, title: str) -> None:
+    legend = ax.legend(title=title, frameon=False)
+    if len(ax.containers) > _MAX_LINES_INSIDE:
+        legend.set_loc("upper left")
+        legend.set_bbox_to_anchor((1, 1), ax.transAxes)

@@ -2,52 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+import numbers
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import cirq
+import sympy
 
 from cirq_azure_sessions.results.azure_result import AzureResult
-from cirq_azure_sessions.results.histogram import count_outcomes
+from cirq_azure_sessions.results.histogram import count_outcomes, sorted_keys
 from cirq_azure_sessions.results.html import Bar, table
 from cirq_azure_sessions.results.plot import plot_sweep
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 __all__ = ["SweepResults"]
 
-# A table shows this many points; the list has them all.
-_ROWS = 50
+# A table shows at most this many points; the list has them all.
+_MAX_ROWS = 50
+# A repr shows at most this many parameters; each point has them all.
+_MAX_PARAMS = 4
 
 
 class SweepResults(list[AzureResult | None]):
     """One result a point, in the order of the sweep; None where a point failed.
 
-    It is a list in every way: it equals, pickles, slices and sorts as one.
+    It equals, pickles and sorts as the list that it is; its slices, copies and sums are
+    `SweepResults` too.
     """
 
     def plot(
         self,
         ax: Axes | None = None,
         *,
-        symbol: str | None = None,
+        symbol: str | sympy.Symbol | None = None,
         value: Callable[[cirq.Result], Any] | None = None,
         **plot_kwargs: Any,
     ) -> Axes:
-        """Plots the points against the parameter that was swept, as `plot_sweep` does."""
+        """Plots the points against the parameters that were swept, as `plot_sweep` does."""
         return plot_sweep(self, ax, symbol=symbol, value=value, **plot_kwargs)
 
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a point, also for a point that failed.
+
+        Returns:
+            A frame whose index is the point, and whose columns are the parameters by name, then
+            `job_id`, `session_id`, `target`, `repetitions` and `lost_shots`, then one column an
+            outcome with its count. Outcomes are written as `plot` shows them, key by key with
+            blanks between keys. What a failed point lacks is missing (NaN or None).
+        """
+        import pandas as pd
+
+        index = pd.RangeIndex(len(self), name="point")
+        names = self._param_names()
+        facts = ("job_id", "session_id", "target", "repetitions", "lost_shots")
+        params = [_params(point) if point else {} for point in self]
+        known = [{name: getattr(point, name, None) for name in facts} for point in self]
+        counts = [count_outcomes(point).counts if point else {} for point in self]
+        outcomes = sorted({outcome for each in counts for outcome in each})
+        rows = [
+            [each.get(outcome, 0) for outcome in outcomes] if point else [None] * len(outcomes)
+            for each, point in zip(counts, self, strict=True)
+        ]
+        return pd.concat(
+            [
+                pd.DataFrame(params, index=index, columns=names),
+                pd.DataFrame(known, index=index, columns=facts),
+                pd.DataFrame(rows, index=index, columns=outcomes),
+            ],
+            axis=1,
+        )
+
+    def copy(self) -> SweepResults:
+        return type(self)(self)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> AzureResult | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> SweepResults: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> AzureResult | SweepResults | None:
+        if isinstance(index, slice):
+            return type(self)(super().__getitem__(index))
+        return super().__getitem__(index)
+
+    def __add__(self, other: Iterable[Any]) -> SweepResults:  # type: ignore[override]
+        if not isinstance(other, list):
+            return NotImplemented
+        return type(self)([*self, *other])
+
+    def __repr__(self) -> str:
+        """One line, however many points there are: those of a list would fill a book."""
+        home = [point for point in self if point is not None]
+        words = [f"{len(self)} point{'' if len(self) == 1 else 's'}"]
+        words += _ranges(home, self._param_names())
+        if repetitions := {point.repetitions for point in home}:
+            least, most = min(repetitions), max(repetitions)
+            words.append(
+                f"{least} repetitions" if least == most else f"{least} to {most} repetitions"
+            )
+        if failed := len(self) - len(home):
+            words.append(f"{failed} failed")
+        return f"<SweepResults: {', '.join(words)}>"
+
     def _repr_html_(self) -> str:
-        names = list(dict.fromkeys(name for point in self if point for name in _params(point)))
-        keys = next((" ".join(count_outcomes(point).keys) for point in self if point), "")
-        hidden = len(self) - _ROWS
+        names = self._param_names()
+        keys = next((" ".join(sorted_keys(point)) for point in self if point), "")
+        hidden = len(self) - _MAX_ROWS
         return table(
             f"Results of {len(self)} points",
             ["point", *names, "repetitions", f"most frequent {keys}".strip(), "fraction", ""],
-            (self._row(index, names) for index in range(min(len(self), _ROWS))),
+            (self._row(index, names) for index in range(min(len(self), _MAX_ROWS))),
             below=f"and {hidden} more points" if hidden > 0 else "",
         )
+
+    def _param_names(self) -> list[str]:
+        """The names of the parameters of all points."""
+        return list(dict.fromkeys(name for point in self if point for name in _params(point)))
 
     def _row(self, index: int, names: list[str]) -> Iterator[object]:
         """The cells of one point."""
@@ -59,7 +133,7 @@ class SweepResults(list[AzureResult | None]):
             return
         params = _params(result)
         yield from (params.get(name) for name in names)
-        histogram = count_outcomes(result)
+        histogram = count_outcomes(result, limit=1)
         yield histogram.repetitions
         outcome = next(iter(histogram.counts), "")
         yield outcome
@@ -67,6 +141,20 @@ class SweepResults(list[AzureResult | None]):
         yield Bar(histogram.fraction(outcome))
 
 
-def _params(result: AzureResult) -> dict[str, object]:
+def _params(result: AzureResult) -> dict[str, Any]:
     """The values of the point's parameters by their names."""
     return {str(name): value for name, value in result.params.param_dict.items()}
+
+
+def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
+    """The first and the last value of each parameter."""
+    for name in names[:_MAX_PARAMS]:
+        first, last = (_params(point).get(name) for point in (points[0], points[-1]))
+        values = [_short(value) for value in ([first] if first == last else [first, last])]
+        yield f"{name}={'..'.join(values)}"
+    if (hidden := len(names) - _MAX_PARAMS) > 0:
+        yield f"{hidden} more parameters"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, numbers.Real) else str(value)

@@ -1,4 +1,4 @@
-"""Counts what happens to sessions, jobs and sweeps, logs it, and tells those who subscribed."""
+"""The log of a pool's events: counts, history and subscribers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import math
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Generic, TypeVar
 
-from cirq_azure_sessions.model import Event, JobEvent, SessionEvent, SweepEvent
+from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
 
 __all__ = ["EventLog"]
 
 logger = logging.getLogger(__name__)
 
-# So many events are remembered: those of some 500 sessions and 5,000 jobs, in two megabytes or so.
-_SESSION_EVENTS = 1_000
-_JOB_EVENTS = 10_000
+# How many events are kept: those of some 500 sessions and 5,000 jobs, in about two megabytes.
+_MAX_SESSION_EVENTS = 1_000
+_MAX_JOB_EVENTS = 10_000
 
 _COUNTERS = (
     "sessions_opened",
@@ -36,91 +34,59 @@ _COUNTERS = (
 )
 
 
-E = TypeVar("E", Event, SweepEvent)
-
-
-class Subscribers(Generic[E]):
-    """Who wants to know what happens next. Thread-safe."""
-
-    def __init__(self) -> None:
-        # State: whom to call.
-        self._callbacks: list[Callable[[E], None]] = []
-        # Guards it; never held while anybody is called.
-        self._lock = threading.Lock()
-
-    def add(self, callback: Callable[[E], None]) -> Callable[[], None]:
-        """Calls `callback` with every event from now on; returns what ends that."""
-        with self._lock:
-            self._callbacks.append(callback)
-
-        def unsubscribe() -> None:
-            with self._lock, suppress(ValueError):
-                self._callbacks.remove(callback)
-
-        return unsubscribe
-
-    def tell(self, event: E) -> None:
-        """Logs the event and calls everybody; what goes wrong there is logged and no more."""
-        if logger.isEnabledFor(event.level):
-            logger.log(event.level, "%s", event, extra=event.fields())
-        with self._lock:
-            callbacks = list(self._callbacks)
-        for callback in callbacks:
-            try:
-                callback(event)
-            except Exception:
-                logger.exception("A subscriber of the pool's events failed.")
-
-
 class EventLog:
-    """What happened so far, as numbers, and who wants to know what happens next. Thread-safe.
-
-    Attributes:
-        subscribers: Are told what happens to sessions and jobs.
-        sweep_subscribers: Are told when calls of samplers begin and end.
-    """
+    """Counts, logs and keeps events, and notifies subscribers. Thread-safe."""
 
     def __init__(self) -> None:
-        self.subscribers = Subscribers[Event]()
-        self.sweep_subscribers = Subscribers[SweepEvent]()
-        # State: how often each thing happened; what jobs cost, by currency, and consumed, by
-        # dimension; the targets of which a session has ended; and what happened last.
+        # State: the callbacks, by a key of each subscription.
+        self._callbacks: dict[object, Callable[[AnyEvent], None]] = {}
+        # How often each thing happened; the costs of jobs by currency, and what they consumed by
+        # dimension; the targets of which the service has ended a session; and the latest events.
         self._counts: Counter[str] = Counter()
         self._costs: dict[str, float] = defaultdict(float)
         self._consumed: dict[str, float] = defaultdict(float)
         self._ended: set[str] = set()
-        self._of_sessions: deque[SessionEvent] = deque(maxlen=_SESSION_EVENTS)
-        self._of_jobs: deque[JobEvent] = deque(maxlen=_JOB_EVENTS)
-        # Guards all of the above.
+        self._session_events: deque[SessionEvent] = deque(maxlen=_MAX_SESSION_EVENTS)
+        self._job_events: deque[JobEvent] = deque(maxlen=_MAX_JOB_EVENTS)
+        # Guards all of the above; never held while a callback runs.
         self._lock = threading.Lock()
 
+    def subscribe(self, callback: Callable[[AnyEvent], None]) -> Callable[[], None]:
+        """Calls `callback` with every event from now on, on the thread that reports it.
+
+        Returns:
+            A function that ends the subscription; calling it again does nothing.
+        """
+        # The same callback may be subscribed twice, so it cannot be the key.
+        key = object()
+        with self._lock:
+            self._callbacks[key] = callback
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._callbacks.pop(key, None)
+
+        return unsubscribe
+
+    def report(self, event: AnyEvent) -> None:
+        """Counts an event, logs it and notifies the subscribers."""
+        with self._lock:
+            self._record(event)
+            callbacks = list(self._callbacks.values())
+        if logger.isEnabledFor(event.level):
+            logger.log(event.level, "%s", event, extra=event.fields())
+        for callback in callbacks:
+            _notify(callback, event)
+
     def count(self, counter: str) -> None:
-        """Counts something that nobody needs to be told."""
+        """Counts something that is no event."""
         with self._lock:
             self._counts[counter] += 1
 
-    def report(self, event: Event) -> None:
-        """Counts an event, logs it and tells the subscribers."""
-        with self._lock:
-            self._counts[event.counter] += 1
-            if event.cost is not None:
-                self._costs[event.currency] += event.cost
-            for dimension, amount in event.consumed:
-                self._consumed[dimension] += amount
-            if event.is_end_of_session:
-                self._ended.add(event.target)
-            elif event.is_start_of_session and event.target in self._ended:
-                self._counts["sessions_reopened"] += 1
-            if event.subject == "job":
-                self._of_jobs.append(event)
-            else:
-                self._of_sessions.append(event)
-        self.subscribers.tell(event)
-
     def recent(self) -> tuple[Sequence[SessionEvent], Sequence[JobEvent]]:
-        """What happened last to sessions and to jobs, in order."""
+        """The latest events of sessions and those of jobs, in order."""
         with self._lock:
-            return tuple(self._of_sessions), tuple(self._of_jobs)
+            return tuple(self._session_events), tuple(self._job_events)
 
     def stats(self) -> dict[str, float]:
         """Every count, and what the service reported: `cost`, `cost_USD`, `consumed_ehqc`."""
@@ -130,3 +96,31 @@ class EventLog:
             stats["cost"] = sum(self._costs.values()) if len(self._costs) < 2 else math.nan
             stats |= {f"cost_{unit}": cost for unit, cost in self._costs.items()}
             return stats | {f"consumed_{name}": used for name, used in self._consumed.items()}
+
+    def _record(self, event: AnyEvent) -> None:
+        """Needs the lock."""
+        self._counts[event.counter] += 1
+        if event.cost is not None:
+            self._costs[event.currency] += event.cost
+        for dimension, amount in event.consumed:
+            self._consumed[dimension] += amount
+        if event.is_end_of_session:
+            self._ended.add(event.target)
+        elif event.is_start_of_session and event.target in self._ended:
+            self._counts["sessions_reopened"] += 1
+        if event.subject == "job":
+            self._job_events.append(event)
+        elif event.subject == "session":
+            self._session_events.append(event)
+
+
+def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:
+    """Calls a subscriber; whatever it raises is logged and goes no further.
+
+    That includes SystemExit, CancelledError and KeyboardInterrupt: on the background loop they
+    would end the loop, or look as if the pool's own task had been cancelled.
+    """
+    try:
+        callback(event)
+    except BaseException:
+        logger.exception("A subscriber of the pool's events failed.")

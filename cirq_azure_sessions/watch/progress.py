@@ -1,4 +1,4 @@
-"""A bar that shows how far a sweep is, for those who ask for it."""
+"""A progress bar for the jobs of a call."""
 
 from __future__ import annotations
 
@@ -13,52 +13,51 @@ from cirq_azure_sessions.model import Job
 
 __all__ = ["SweepProgress"]
 
-# So many characters of a session's id tell it from others.
 _SHORT_ID = 8
 _STATES = ("queued", "running", "failed")
-# As tqdm takes them, and what it makes of them at least.
+# Templates of tqdm's, and the shortest text that it puts into them.
 _TIME_LEFT = "<{remaining}"
 _TIME_TAKEN = "in {elapsed}"
-_SHORTEST = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
+_MIN_TEXTS = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
 
 
 class SweepProgress:
     """A progress bar on stderr, or a widget in a notebook, for the jobs of a call.
 
-    A line shows the target, the session of the latest job, how many jobs are done, how many were
-    submitted, wait in the queue, run and have failed, and after `<` the time left. A call that ends
-    with an error takes its bar away. Thread-safe.
+    The line shows the target, the session of the latest job, how many jobs are finished, how many
+    were submitted, are queued, run and have failed, and after `<` the time left. A call that ends
+    with an error removes its bar. Thread-safe.
 
     Args:
-        target: What to call the bar.
+        target: The target's id, which labels the bar.
     """
 
     def __init__(self, target: str) -> None:
         self._target = target
-        # State: the bar, once there are jobs; how many there are, and how many are over; whether
-        # each of the others is queued or running; how many are in each state; and the session of
-        # the latest.
+        # State: the bar, once there are jobs; how many there are, and how many have finished;
+        # whether each job in flight is queued or running; how many are in each state; and the
+        # session of the latest.
         self._bar: _Bar | None = None
         self._expected = 0
-        self._over = 0
+        self._finished = 0
         self._states: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
         self._session_id = ""
         # Guards all of the above, and drawing: nothing may be drawn once the bar is closed.
         self._lock = threading.Lock()
 
-    def expect(self, jobs: int) -> None:
-        """So many more jobs are going to be run."""
+    def add_jobs(self, count: int) -> None:
+        """Adds jobs that are going to be run."""
         with self._lock:
-            self._expected += jobs
+            self._expected += count
             if self._bar is None:
-                self._bar = _Bar(self._target, jobs)
+                self._bar = _Bar(self._target, count)
             else:
                 self._bar.reset(self._expected)
-            self._draw(self._over)
+            self._draw(self._finished)
 
-    def look(self, job: Job) -> None:
-        """The service has described a job that is not over."""
+    def job_seen(self, job: Job) -> None:
+        """Shows the state of a job in flight, as the service last described it."""
         state = "queued" if job.status.is_queued else "running"
         with self._lock:
             before = self._states.get(job.id)
@@ -71,35 +70,35 @@ class SweepProgress:
             self._states[job.id] = state
             self._draw()
 
-    def end(self, job_id: str, *, failed: bool) -> None:
-        """A job has brought its output, or is not going to."""
+    def job_finished(self, job_id: str, *, failed: bool) -> None:
+        """Counts a job as finished, whether it was submitted or not."""
         with self._lock:
             before = self._states.pop(job_id, None)
             if before is not None:
                 self._counts[before] -= 1
             self._counts["failed"] += failed
-            self._over += 1
+            self._finished += 1
             self._draw(1)
 
     def _draw(self, more: int = 0) -> None:
-        """Draws the bar, with so many more jobs over. Needs the lock."""
+        """Draws the bar, advanced by `more` jobs. Needs the lock."""
         if self._bar is not None:
             self._bar.bar_format = self._line(self._bar.columns, _TIME_LEFT)
-            # A terminal that has gone away is no reason to lose a result.
+            # A result must not be lost because the terminal has gone away.
             with suppress(OSError, ValueError):
                 self._bar.update(more)
 
     def _line(self, columns: int | None, time: str) -> str:
-        """The line as tqdm takes it: as many words as fit into the terminal."""
+        """The template of the line, with as many words as fit into the terminal."""
         counts = self._counts
         submitted = [f"{counts['submitted']} submitted"] if counts["submitted"] else []
         states = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         named = f"{self._target} {self._session_id[:_SHORT_ID]}".rstrip()
-        # What was submitted is the sum of the others, and the first to go.
+        # The number submitted is the sum of the others, and the first to be left out.
         for name, words in ((named, submitted + states), (named, states), (self._target, states)):
-            texts = [f"{name} {self._over}/{self._expected}", "|{bar}|", ", ".join(words), time]
+            texts = [f"{name} {self._finished}/{self._expected}", "|{bar}|", ", ".join(words), time]
             line = " ".join(filter(None, texts))
-            if columns is None or len(line.format(**_SHORTEST)) <= columns:
+            if columns is None or len(line.format(**_MIN_TEXTS)) <= columns:
                 break
         return line
 
@@ -122,18 +121,18 @@ class SweepProgress:
                 last = str(self._bar)
                 self._bar.close()
                 if exc_type is None:
-                    # A bar that is left standing confuses those of other threads below it.
+                    # Leaving the bar itself would confuse the bars of other threads below it.
                     self._bar.write(last, file=self._bar.fp)
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
     """tqdm's bar, set up for jobs."""
 
-    # The thread that tqdm would start looks for bars that miss changes; this one misses none.
+    # Without the thread that tqdm starts for bars that miss changes: this one misses none.
     monitor_interval = 0
 
     def __init__(self, target: str, jobs: int) -> None:
-        # Jobs end in bursts: the mean of all rates tells more about the time left than the latest.
+        # Jobs finish in bursts, so the mean rate estimates the time left better than the latest.
         super().__init__(
             desc=target,
             total=jobs,

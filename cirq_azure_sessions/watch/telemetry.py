@@ -1,20 +1,20 @@
-"""Spans and metrics of OpenTelemetry for a pool, made from the events that it tells.
+"""OpenTelemetry spans and metrics for a pool, made from its events.
 
-Needs the extra `telemetry`; who does not import this module pays nothing for it. What becomes of
-spans and metrics is for the program to set up, with OpenTelemetry's SDK.
+Needs the extra `telemetry`; programs that do not import this module pay nothing for it. Where spans
+and metrics go is for the program to set up, with OpenTelemetry's SDK.
 
 Spans, timed by the pool's clock:
 
     sweep TARGET      one call of a sampler, under the span that is current where it is made
     job TARGET        one job from its submission to its end, under its sweep, linked to its session
-    session TARGET    one session that the pool opened, until it is over, under the span that was
-                      current when `instrument` was called; an adopted one is its opener's to trace
+    session TARGET    one session that the pool opened, under the span that was current when
+                      `instrument` was called; an adopted one is its opener's to trace
 
 Metrics, each by target, and the durations by outcome:
 
-    azure_quantum.client.active_sessions     sessions, jobs and calls of samplers that have begun
-    azure_quantum.client.active_jobs         and are not over
-    azure_quantum.client.active_sweeps
+    azure_quantum.client.active_sessions     open sessions
+    azure_quantum.client.active_jobs         jobs in flight
+    azure_quantum.client.active_sweeps       calls of samplers in progress
     azure_quantum.client.session.duration    seconds from beginning to end
     azure_quantum.client.job.duration
     azure_quantum.client.sweep.duration
@@ -29,10 +29,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cirq_azure_sessions.model import AnyEvent
-from cirq_azure_sessions.session_pool import SessionPool
 
 try:
     from opentelemetry import context, metrics, trace
@@ -58,15 +57,21 @@ _ATTRIBUTES = {
 }
 _OUTCOME = "azure_quantum.outcome"
 
-# Ends that somebody should look at; a session that timed out is replaced as a matter of course.
+# Outcomes that are errors; that a session times out is normal, and it is replaced.
 _ERRORS = {"failed", "lost", "interrupted"}
 
-# From a local target's milliseconds to a queue of a day.
+# Bucket boundaries: from a local target's milliseconds to a day in a queue.
 _SECONDS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600, 86400)
 
 
+class _EventSource(Protocol):
+    """A `SessionPool` or an `EventLog`."""
+
+    def subscribe(self, callback: Callable[[AnyEvent], None], /) -> Callable[[], None]: ...
+
+
 def instrument(
-    pool: SessionPool,
+    pool: _EventSource,
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
@@ -79,41 +84,37 @@ def instrument(
         meter_provider: Where metrics go; by default OpenTelemetry's global provider.
 
     Returns:
-        A function that ends the recording, and the spans that are still open.
+        A function that stops the recording and ends the spans that are still open.
     """
     recorder = _Recorder(
         trace.get_tracer("cirq_azure_sessions", tracer_provider=tracer_provider),
         metrics.get_meter("cirq_azure_sessions", meter_provider=meter_provider),
         context.get_current(),
     )
-    endings = (
-        pool.subscribe(recorder.record),
-        pool.subscribe_sweeps(recorder.record),
-        recorder.end_all,
-    )
+    unsubscribe = pool.subscribe(recorder.record)
 
-    def end() -> None:
-        for ending in endings:
-            ending()
+    def stop() -> None:
+        unsubscribe()
+        recorder.end_all()
 
-    return end
+    return stop
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A session, job or sweep that is not over: how it began, and its span."""
+    """A session, job or sweep in progress: the event that began it, and its span."""
 
     begun: AnyEvent
     span: Span
 
 
 class _Recorder:
-    """Makes spans and metrics of events. Thread-safe.
+    """Turns events into spans and metrics. Thread-safe.
 
     Args:
         tracer: Makes the spans.
         meter: Makes the metrics.
-        parent: What the spans of sessions are under.
+        parent: The context for the spans of sessions.
     """
 
     def __init__(self, tracer: Tracer, meter: Meter, parent: Context) -> None:
@@ -123,7 +124,7 @@ class _Recorder:
             subject: meter.create_up_down_counter(
                 f"azure_quantum.client.active_{subject}s",
                 unit=f"{{{subject}}}",
-                description=f"Number of {subject}s that have begun and are not over.",
+                description=f"Number of {subject}s in progress.",
             )
             for subject in ("session", "job", "sweep")
         }
@@ -131,7 +132,7 @@ class _Recorder:
             subject: meter.create_histogram(
                 f"azure_quantum.client.{subject}.duration",
                 unit="s",
-                description=f"Duration of {subject}s, from beginning to end.",
+                description=f"Duration of {subject}s.",
                 explicit_bucket_boundaries_advisory=_SECONDS,
             )
             for subject in self._active
@@ -141,45 +142,43 @@ class _Recorder:
             unit="{currency_unit}",
             description="What the service reported for jobs.",
         )
-        # State: what is not over, by its id.
+        # State: what is in progress, by its id, and the ids of each sweep's jobs among it.
         self._running: dict[str, _Running] = {}
-        # Guards it; events of sweeps come on any thread.
+        self._jobs: dict[str, set[str]] = {}
+        # Guards both; sweeps start on any thread.
         self._lock = threading.Lock()
 
     def record(self, event: AnyEvent) -> None:
-        """Takes note of an event."""
+        """Records one event."""
         if event.is_beginning:
             self._begin(event)
             return
-        with self._lock:
-            running = self._running.pop(event.id, None)
-            left = self._take_out_jobs_of(event.id) if event.subject == "sweep" else []
+        running, left = self._take(event)
         for job in left:
             self._end(job, event.time, "left")
-        # What began in another process, or before the recording, is not recorded here.
+        # What began before the recording, or in another process, has no span here.
         if running is not None:
             running.span.set_attributes(_attributes(event))
             self._end(running, event.time, event.kind, event.reason)
-        fields = event.fields()
-        if (cost := fields.get("cost")) is not None:
-            names = ("target", "currency")
-            self._cost.add(cost, {_ATTRIBUTES[name]: fields[name] for name in names})
+        if event.cost is not None:
+            names = {"target": event.target, "currency": event.currency}
+            self._cost.add(event.cost, {_ATTRIBUTES[name]: value for name, value in names.items()})
 
     def end_all(self) -> None:
-        """Ends the spans of what is not over, which is not counted as active from here on."""
+        """Ends all spans; how long they were going to be is not known, so it is not recorded."""
         with self._lock:
             left = list(self._running.values())
             self._running.clear()
+            self._jobs.clear()
         for running in left:
             running.span.end()
             self._count(running.begun, -1)
 
     def _begin(self, event: AnyEvent) -> None:
-        with self._lock:
-            session = self._running.get(event.fields().get("session_id") or "")
+        session, sweep = self._parents(event)
         span = self._tracer.start_span(
             f"{event.subject} {event.target}",
-            context=self._context_of(event),
+            context=self._context_of(event, sweep),
             kind=SpanKind.INTERNAL if event.subject == "sweep" else SpanKind.CLIENT,
             attributes=_attributes(event),
             links=[Link(session.span.get_span_context())] if session is not None else [],
@@ -187,24 +186,39 @@ class _Recorder:
         )
         with self._lock:
             self._running[event.id] = _Running(event, span)
+            if event.subject == "sweep":
+                self._jobs[event.id] = set()
+            elif event.subject == "job" and event.sweep_id in self._jobs:
+                self._jobs[event.sweep_id].add(event.id)
         self._count(event, 1)
+
+    def _parents(self, event: AnyEvent) -> tuple[_Running | None, _Running | None]:
+        """The session and the sweep of a job."""
+        if event.subject != "job":
+            return None, None
+        with self._lock:
+            running = self._running
+            return running.get(event.session_id or ""), running.get(event.sweep_id or "")
+
+    def _context_of(self, event: AnyEvent, sweep: _Running | None) -> Context:
+        if event.subject == "sweep":
+            # The event comes in the context of the call, so its span is the parent.
+            return context.get_current()
+        return self._parent if sweep is None else trace.set_span_in_context(sweep.span)
+
+    def _take(self, event: AnyEvent) -> tuple[_Running | None, list[_Running]]:
+        """What ends with this event, and the jobs that its sweep leaves to run on alone."""
+        with self._lock:
+            running = self._running.pop(event.id, None)
+            if event.subject == "sweep":
+                left = self._jobs.pop(event.id, set()) & self._running.keys()
+                return running, [self._running.pop(job_id) for job_id in left]
+            if event.subject == "job" and event.sweep_id in self._jobs:
+                self._jobs[event.sweep_id].discard(event.id)
+            return running, []
 
     def _count(self, begun: AnyEvent, change: int) -> None:
         self._active[begun.subject].add(change, {_ATTRIBUTES["target"]: begun.target})
-
-    def _context_of(self, event: AnyEvent) -> Context:
-        """What the span of something that begins is under."""
-        if event.subject == "sweep":
-            return context.get_current()
-        with self._lock:
-            sweep = self._running.get(event.fields().get("sweep_id") or "")
-        return self._parent if sweep is None else trace.set_span_in_context(sweep.span)
-
-    def _take_out_jobs_of(self, sweep_id: str) -> list[_Running]:
-        """The jobs that nobody waits for any more; they run on at the service. Needs the lock."""
-        running = self._running.items()
-        ids = [key for key, one in running if one.begun.fields().get("sweep_id") == sweep_id]
-        return [self._running.pop(job_id) for job_id in ids]
 
     def _end(self, running: _Running, time: float, outcome: str, reason: str = "") -> None:
         subject, target = running.begun.subject, running.begun.target
@@ -215,7 +229,7 @@ class _Recorder:
         running.span.set_attributes(attributes)
         running.span.end(_nanoseconds(time))
         self._count(running.begun, -1)
-        # The time of day may be set back meanwhile.
+        # The system's clock may have been set back.
         self._durations[subject].record(max(time - running.begun.time, 0.0), attributes)
 
 

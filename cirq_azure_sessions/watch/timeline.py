@@ -1,23 +1,19 @@
-"""What a timeline shows of sessions and their jobs: pure values."""
+"""Timelines of sessions and their jobs."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cirq_azure_sessions.model import Job, JobEvent, JobStatus, Session, SessionEvent, SessionStatus
+from cirq_azure_sessions.watch.timeline_bars import JobMark, SessionBar, dates_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["JobMark", "SessionBar", "Timeline"]
-
-_SHORT_ID = 8
 
 # How a session ended, in the words of `SessionEvent.kind`.
 _ENDINGS = {
@@ -27,65 +23,6 @@ _ENDINGS = {
 }
 _ENDED_BY_SERVICE = ("timed out", "failed", "lost")
 _OUTCOMES = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
-
-
-@dataclass(frozen=True, slots=True)
-class JobMark:
-    """One job of a session.
-
-    Attributes:
-        outcome: `succeeded`, `failed`, `cancelled` or `unfinished`.
-        time: When it ended, or of one that is not over when it was submitted; in seconds since the
-            Unix epoch.
-    """
-
-    job_id: str
-    outcome: str
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class SessionBar:
-    """One session, from its opening to its end.
-
-    Attributes:
-        begin: When it was opened, in seconds since the Unix epoch.
-        end: When it ended, likewise; of a session that is open, the time of the picture.
-        ending: `open`, `closed`, `timed out`, `failed` or `lost`.
-        follows: The index of the session that it took the place of, because the service had ended
-            that one; None if there is none such.
-        jobs: Its jobs, in order of time.
-    """
-
-    session_id: str
-    target: str
-    begin: float
-    end: float
-    ending: str
-    follows: int | None = None
-    jobs: Sequence[JobMark] = field(default=(), repr=False)
-
-    @property
-    def short_id(self) -> str:
-        """So much of the id as tells it from others."""
-        return self.session_id[:_SHORT_ID]
-
-    @property
-    def label(self) -> str:
-        """The target, and the session in short."""
-        return f"{self.target}  {self.short_id}"
-
-    @property
-    def summary(self) -> str:
-        """How it ended, and what became of its jobs: `timed out, 12 jobs, 1 failed`."""
-        counts = Counter(job.outcome for job in self.jobs)
-        jobs = f"{len(self.jobs):,} job{'' if len(self.jobs) == 1 else 's'}"
-        others = [
-            f"{counts[outcome]:,} {outcome}"
-            for outcome in ("failed", "cancelled", "unfinished")
-            if counts[outcome]
-        ]
-        return ", ".join([self.ending, jobs, *others])
 
 
 @dataclass(frozen=True)
@@ -101,13 +38,11 @@ class Timeline:
     @property
     def dates(self) -> str:
         """The day, or the first and the last day, in UTC: `2026-01-01 to 2026-01-02`."""
-        times = [time for bar in self.sessions for time in (bar.begin, bar.end)]
-        days = [datetime.fromtimestamp(time, UTC).date() for time in times]
-        return " to ".join(sorted({str(min(days)), str(max(days))})) if days else ""
+        return dates_of(self.sessions)
 
     @classmethod
     def of_service(cls, listed: Iterable[tuple[Session, Sequence[Job]]], *, now: float) -> Timeline:
-        """The sessions and jobs as a workspace lists them.
+        """The timeline of sessions and jobs that a workspace lists.
 
         A session follows the one before it on its target if the service ended that one.
 
@@ -126,11 +61,11 @@ class Timeline:
         *,
         now: float,
     ) -> Timeline:
-        """The sessions that a pool told of, and their jobs; jobs of other sessions are left out.
+        """The timeline of a pool's events; jobs of sessions that have no event are left out.
 
         Args:
-            session_events: What the pool told of sessions, in order.
-            job_events: What it told of jobs, in order.
+            session_events: The events of sessions, in order.
+            job_events: The events of jobs, in order.
             now: The time of the picture, in seconds since the Unix epoch.
         """
         bars: dict[str, SessionBar] = {}
@@ -143,9 +78,9 @@ class Timeline:
                 ending = event.kind.replace("_", " ")
                 bars[event.id] = replace(bars[event.id], end=end, ending=ending)
         marks: dict[str, dict[str, JobMark]] = {session_id: {} for session_id in bars}
-        for told in job_events:
-            if told.session_id in marks:
-                marks[told.session_id][told.id] = _mark_of_event(told)
+        for job in job_events:
+            if job.session_id in marks:
+                marks[job.session_id][job.id] = _mark_of_event(job)
         return cls(_linked(_with_jobs(bar, marks[id_].values()) for id_, bar in bars.items()))
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -159,29 +94,23 @@ class Timeline:
         """
         from cirq_azure_sessions.watch.timeline_figure import plot_timeline
 
-        return plot_timeline(self, ax)
+        return plot_timeline(self.sessions, ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a picture to a file: PNG, SVG or PDF, or an interactive page of HTML.
+        """Writes a picture to a PNG, SVG or PDF file.
 
         Args:
-            path: The file; how its name ends says what is written.
+            path: The file; its ending says what is written.
 
         Raises:
-            ValueError: If the name ends in anything else, or there is no session to draw.
-            ImportError: For HTML, if plotly is not installed.
+            ValueError: If the file has another ending, or there is no session to draw.
             OSError: If the file cannot be written.
         """
         from cirq_azure_sessions.watch.timeline_figure import save_timeline
 
         if not self.sessions:
             raise ValueError("There is no session to draw: run something first, or list others.")
-        if Path(path).suffix.lower() == ".html":
-            from cirq_azure_sessions.watch.timeline_page import save_page
-
-            save_page(self, path)
-        else:
-            save_timeline(self, path)
+        save_timeline(self.sessions, path)
 
 
 def _first_known(*times: float | None) -> float:
@@ -217,7 +146,7 @@ def _with_jobs(bar: SessionBar, marks: Iterable[JobMark]) -> SessionBar:
 
 
 def _linked(bars: Iterable[SessionBar]) -> Sequence[SessionBar]:
-    """The bars in order, each that took the place of another with that one's index."""
+    """The bars in order; one that replaces another has that one's index."""
     by_time = sorted(bars, key=lambda bar: bar.begin)
     targets = list(dict.fromkeys(bar.target for bar in by_time))
     ordered = sorted(by_time, key=lambda bar: targets.index(bar.target))

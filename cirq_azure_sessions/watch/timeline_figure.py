@@ -1,9 +1,9 @@
-"""A timeline as a figure of matplotlib's."""
+"""Timelines drawn with matplotlib."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cirq_azure_sessions.results import palette
-from cirq_azure_sessions.watch.timeline import Timeline
+from cirq_azure_sessions.watch.timeline_bars import SessionBar, dates_of
 
 __all__ = ["plot_timeline", "save_timeline"]
 
@@ -28,13 +28,13 @@ _WIDTH = 10.0
 # In rows: half of the height of a bar and of its ticks, and of a tick that stands out of it.
 _BAR = 0.3
 _TALL = 0.42
-# In seconds: a bar is drawn as long as this at least, or the axis would have no scale.
-_SHORTEST = 1.0
-# In points: the width of a tick, and what the ticks of a row take together if they are many.
-_THIN, _THICK = 0.4, 1.6
-_INK = 150.0
+# In seconds: the least length of a bar, without which the axis would have no scale.
+_MIN_LENGTH = 1.0
+# In points: the width of a tick, and of all ticks of a row together if they are many.
+_MIN_TICK, _MAX_TICK = 0.4, 1.6
+_ALL_TICKS = 150.0
 
-# How sessions ended that the service ended; an hourglass says that their time was over.
+# The signs of sessions that the service ended; an hourglass stands for a timeout.
 _SIGNS: Mapping[str, Any] = {
     "timed out": [(-0.7, -1), (0.7, -1), (-0.7, 1), (0.7, 1), (-0.7, -1)],
     "failed": "X",
@@ -44,26 +44,26 @@ _SIGNS: Mapping[str, Any] = {
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def plot_timeline(timeline: Timeline, ax: Axes | None = None) -> Axes:
+def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
     """Draws one row a session, and a tick where each of its jobs ended; times are in UTC.
 
     Args:
-        timeline: The sessions.
-        ax: Where to draw; by default in a new figure.
+        bars: The sessions, one row each.
+        ax: The axes to draw on; by default those of a new figure.
 
     Returns:
         The axes that were drawn on.
     """
     if ax is None:
-        _, ax = plt.subplots(figsize=_size(timeline), layout="constrained")
-    _draw_bars(timeline, ax)
-    _draw_jobs(timeline, ax)
-    _draw_ends(timeline, ax)
-    _label(timeline, ax)
+        _, ax = plt.subplots(figsize=_size(bars), layout="constrained")
+    _draw_bars(bars, ax)
+    _draw_jobs(bars, ax)
+    _draw_ends(bars, ax)
+    _label(bars, ax)
     return ax
 
 
-def save_timeline(timeline: Timeline, path: str | os.PathLike[str]) -> None:
+def save_timeline(bars: Sequence[SessionBar], path: str | os.PathLike[str]) -> None:
     """Writes the figure to a PNG, SVG or PDF file, without a display.
 
     Raises:
@@ -72,18 +72,18 @@ def save_timeline(timeline: Timeline, path: str | os.PathLike[str]) -> None:
     """
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise ValueError(
-            f"A picture is written as .png, .svg, .pdf or .html, not as {Path(path).name}: "
+            f"A picture is written as .png, .svg or .pdf, not as {Path(path).name}: "
             "choose one of these endings."
         )
-    figure = Figure(figsize=_size(timeline), layout="constrained")
-    plot_timeline(timeline, figure.add_subplot())
+    figure = Figure(figsize=_size(bars), layout="constrained")
+    plot_timeline(bars, figure.add_subplot())
     # Letters stay letters in SVG, and the same timeline gives the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "timeline"}):
         figure.savefig(path, dpi=150, metadata=_UNDATED.get(Path(path).suffix.lower()))
 
 
-def _size(timeline: Timeline) -> tuple[float, float]:
-    return _WIDTH, _MARGINS + _ROW * max(len(timeline.sessions), 1)
+def _size(bars: Sequence[SessionBar]) -> tuple[float, float]:
+    return _WIDTH, _MARGINS + _ROW * max(len(bars), 1)
 
 
 def _date(time: float) -> float:
@@ -91,12 +91,12 @@ def _date(time: float) -> float:
     return float(date2num(datetime.fromtimestamp(time, UTC)))
 
 
-def _draw_bars(timeline: Timeline, ax: Axes) -> None:
-    for row, bar in enumerate(timeline.sessions):
-        begin, end = _date(bar.begin), _date(max(bar.end, bar.begin + _SHORTEST))
+def _draw_bars(bars: Sequence[SessionBar], ax: Axes) -> None:
+    for row, bar in enumerate(bars):
+        begin, end = _date(bar.begin), _date(max(bar.end, bar.begin + _MIN_LENGTH))
         ax.barh(row, end - begin, left=begin, height=2 * _BAR, color=palette.PALE)
         if bar.follows is not None:
-            before = timeline.sessions[bar.follows]
+            before = bars[bar.follows]
             ax.annotate(
                 "",
                 xy=(begin, row - _BAR),
@@ -105,14 +105,18 @@ def _draw_bars(timeline: Timeline, ax: Axes) -> None:
             )
 
 
-def _draw_jobs(timeline: Timeline, ax: Axes) -> None:
+def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
     """One collection an outcome: thousands of ticks are as quick as one."""
     for outcome, colour in palette.OUTCOMES.items():
         is_amiss = outcome in palette.AMISS
         half = _TALL if is_amiss else _BAR
         lines, widths = [], []
-        for row, bar in enumerate(timeline.sessions):
-            width = _THICK if is_amiss else min(max(_INK / max(len(bar.jobs), 1), _THIN), _THICK)
+        for row, bar in enumerate(bars):
+            width = (
+                _MAX_TICK
+                if is_amiss
+                else min(max(_ALL_TICKS / max(len(bar.jobs), 1), _MIN_TICK), _MAX_TICK)
+            )
             for job in bar.jobs:
                 if job.outcome == outcome:
                     time = _date(job.time)
@@ -122,9 +126,9 @@ def _draw_jobs(timeline: Timeline, ax: Axes) -> None:
         ax.add_collection(ticks, autolim=False)
 
 
-def _draw_ends(timeline: Timeline, ax: Axes) -> None:
-    """How each session ended: in words in the margin, and as a sign if the service ended it."""
-    for row, bar in enumerate(timeline.sessions):
+def _draw_ends(bars: Sequence[SessionBar], ax: Axes) -> None:
+    """How each session ended: in words in the margin, with a sign if the service ended it."""
+    for row, bar in enumerate(bars):
         if bar.ending in _SIGNS:
             ax.plot(_date(bar.end), row, **_sign(bar.ending))
         ax.text(1.02, row, bar.summary, transform=ax.get_yaxis_transform(), va="center", size=8)
@@ -141,8 +145,8 @@ def _sign(ending: str) -> dict[str, Any]:
     }
 
 
-def _label(timeline: Timeline, ax: Axes) -> None:
-    labels = [bar.label for bar in timeline.sessions]
+def _label(bars: Sequence[SessionBar], ax: Axes) -> None:
+    labels = [bar.label for bar in bars]
     ax.set_yticks(range(len(labels)), labels, family="monospace", size=8)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -151,14 +155,14 @@ def _label(timeline: Timeline, ax: Axes) -> None:
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))
-    ax.set_xlabel(f"{timeline.dates} (UTC)", size=8)
+    ax.set_xlabel(f"{dates_of(bars)} (UTC)", size=8)
     ax.use_sticky_edges = False
     ax.margins(x=0.02)
     ax.grid(axis="x", color=palette.PALE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.legend(
-        handles=list(_legend(timeline)),
+        handles=list(_legend(bars)),
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=6,
@@ -169,14 +173,14 @@ def _label(timeline: Timeline, ax: Axes) -> None:
     )
 
 
-def _legend(timeline: Timeline) -> Iterator[Line2D]:
-    """What is not said in words beside the rows: only what there is."""
-    outcomes = {job.outcome for bar in timeline.sessions for job in bar.jobs}
+def _legend(bars: Sequence[SessionBar]) -> Iterator[Line2D]:
+    """Entries for what is drawn and not explained in words beside the rows."""
+    outcomes = {job.outcome for bar in bars for job in bar.jobs}
     for outcome, colour in palette.OUTCOMES.items():
         if outcome in outcomes:
             yield Line2D([], [], marker="|", color=colour, ls="none", ms=9, mew=2, label=outcome)
-    if any(bar.ending == "timed out" for bar in timeline.sessions):
+    if any(bar.ending == "timed out" for bar in bars):
         yield Line2D([], [], label="session timed out", **_sign("timed out"))
-    if any(bar.follows is not None for bar in timeline.sessions):
+    if any(bar.follows is not None for bar in bars):
         arrow = "$\\downarrow$"
         yield Line2D([], [], marker=arrow, color=palette.QUIET, ls="none", label="reopened")

@@ -1,14 +1,15 @@
-"""What jobs are going to cost: published examples to the digit, and the emulator's bills."""
+"""Estimates: published examples to the digit, and the emulator's bills."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import cirq
+import numpy as np
 import pytest
 import sympy
 from hypothesis import given
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
-    LocalWorkspace,
     Rates,
     SessionPool,
     UnsupportedProgram,
@@ -24,9 +24,10 @@ from cirq_azure_sessions import (
     estimate_cost,
     known_rates,
 )
+from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.formats.translation import Workload
-from cirq_azure_sessions.model import Cost
+from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, Workload
 
 A, B, C = cirq.LineQubit.range(3)
 BELL = cirq.Circuit(cirq.H(A), cirq.CNOT(A, B), cirq.measure(A, B, key="m"))
@@ -53,7 +54,7 @@ def rates_of(target: str) -> Rates:
 
 @pytest.mark.parametrize(("circuit", "credits"), [(BELL, 8.3), (GHZ, 10.5)])
 def test_credits_are_those_of_recorded_bills(circuit: cirq.Circuit, credits: float) -> None:
-    estimate = estimate_cost(EMULATOR, circuit, 500)
+    estimate = estimate_cost(EMULATOR, circuit, repetitions=500)
     assert (estimate.amount, estimate.unit) == (credits, "EHQC")
 
 
@@ -81,19 +82,19 @@ def test_gate_shots_are_priced_as_the_sdk_did(
 def test_the_least_of_a_job_depends_on_error_mitigation(
     target: str, mitigated: float, plain: float
 ) -> None:
-    estimate = estimate_cost(target, BELL, 100)
+    estimate = estimate_cost(target, BELL, repetitions=100)
     assert (estimate.amount, estimate.unit, estimate.minimum_applied) == (mitigated, "USD", True)
-    assert estimate_cost(target, BELL, 100, input_params=UNMITIGATED).amount == plain
+    assert estimate_cost(target, BELL, None, 100, input_params=UNMITIGATED).amount == plain
 
 
 def test_a_job_above_the_minimum_costs_its_gate_shots() -> None:
     circuit = cirq.Circuit([cirq.H(A), cirq.CNOT(A, B)] * 100, cirq.measure(A, B, key="m"))
-    estimate = estimate_cost(ARIA, circuit, 10_000)
+    estimate = estimate_cost(ARIA, circuit, repetitions=10_000)
     assert estimate.amount == pytest.approx(10_000 * 100 * (0.000220 + 0.000975))
     assert not estimate.minimum_applied
 
 
-# What the emulator bills, which counts and prices with code and figures of its own
+# What the emulator bills, which counts operations with code of its own
 
 
 @pytest.mark.parametrize("target", [ARIA, FORTE, EMULATOR, MACHINE])
@@ -103,7 +104,7 @@ def test_a_sweep_costs_what_was_estimated(target: str) -> None:
         sampler = AzureSessionSampler(target, pool=pool)
         for circuit, repetitions in ((RABI, 100), (deep, 5000)):
             before = pool.get_stats()
-            estimate = sampler.estimate_cost(circuit, repetitions, SWEEP)
+            estimate = sampler.estimate_cost(circuit, SWEEP, repetitions)
             sampler.run_sweep(circuit, SWEEP, repetitions)
             after = pool.get_stats()
             for dimension, amount in estimate.usage.items():
@@ -117,7 +118,7 @@ def test_a_sweep_costs_what_was_estimated(target: str) -> None:
 
 
 def test_an_estimate_tells_points_and_jobs_apart() -> None:
-    estimate = estimate_cost(ARIA, RABI, 25_000, SWEEP)
+    estimate = estimate_cost(ARIA, RABI, SWEEP, 25_000)
     assert [job.workload.shots for job in estimate.jobs[:3]] == [10_000, 10_000, 5_000]
     assert len(estimate.jobs) == 18
     assert estimate.points == dict.fromkeys(range(6), 3 * 97.50)
@@ -126,7 +127,7 @@ def test_an_estimate_tells_points_and_jobs_apart() -> None:
 
 def test_points_may_differ() -> None:
     # At theta = 0 the rotation is left out.
-    estimate = estimate_cost(EMULATOR, RABI, 5000, cirq.Points("theta", [0, 0.1]))
+    estimate = estimate_cost(EMULATOR, RABI, cirq.Points("theta", [0, 0.1]), 5000)
     assert [job.workload.one_qubit_gates for job in estimate.jobs] == [2, 3]
     assert estimate.points[1] - estimate.points[0] == pytest.approx(1.0)
 
@@ -135,13 +136,13 @@ def test_points_may_differ() -> None:
     "target", ["local.simulator", "ionq.simulator", "quantinuum.sim.h2-1sc", "rigetti.sim.qvm"]
 )
 def test_simulators_are_free_and_say_so(target: str) -> None:
-    estimate = estimate_cost(target, RABI, 500, SWEEP)
+    estimate = estimate_cost(target, RABI, SWEEP, 500)
     assert (estimate.amount, estimate.is_free) == (0.0, True)
     assert "free of charge" in str(estimate)
 
 
 def test_an_estimate_reads_as_a_sentence() -> None:
-    estimate = estimate_cost(ARIA, RABI, 500, SWEEP)
+    estimate = estimate_cost(ARIA, RABI, SWEEP, 500)
     amount, jobs = estimate.amount, len(estimate.jobs)
     assert repr(estimate) == (
         f"CostEstimate(target={ARIA!r}, amount={amount}, unit='USD', jobs={jobs})"
@@ -156,29 +157,29 @@ def test_an_estimate_reads_as_a_sentence() -> None:
 def test_where_nothing_is_published_the_amount_is_none_and_it_says_what_to_give(
     target: str, missing: str
 ) -> None:
-    estimate = estimate_cost(target, BELL, 100)
+    estimate = estimate_cost(target, BELL, repetitions=100)
     assert (estimate.amount is None) == bool(missing)
     assert missing in str(estimate)
 
 
 def test_time_on_the_machine_needs_the_time_of_a_shot() -> None:
     target = "rigetti.qpu.ankaa-3"
-    unknown = estimate_cost(target, BELL, 1000)
+    unknown = estimate_cost(target, BELL, repetitions=1000)
     assert unknown.amount is None
     assert "seconds_per_shot" in str(unknown)
     rates = dataclasses.replace(rates_of(target), seconds_per_shot=20e-6)
     # 20 ms are two begun tens of milliseconds, and one shot more begins a third.
-    assert estimate_cost(target, BELL, 1000, rates=rates).amount == pytest.approx(0.04)
-    assert estimate_cost(target, BELL, 1001, rates=rates).amount == pytest.approx(0.06)
+    assert estimate_cost(target, BELL, None, 1000, rates=rates).amount == pytest.approx(0.04)
+    assert estimate_cost(target, BELL, None, 1001, rates=rates).amount == pytest.approx(0.06)
 
 
 def test_nothing_to_run_costs_nothing() -> None:
-    assert estimate_cost(ARIA, BELL, 0).amount == 0.0
-    assert estimate_cost(ARIA, RABI, 100, []).amount == 0.0
+    assert estimate_cost(ARIA, BELL, repetitions=0).amount == 0.0
+    assert estimate_cost(ARIA, RABI, [], 100).amount == 0.0
 
 
 def test_an_estimate_survives_pickling() -> None:
-    estimate = estimate_cost(ARIA, RABI, 500, SWEEP)
+    estimate = estimate_cost(ARIA, RABI, SWEEP, 500)
     assert pickle.loads(pickle.dumps(estimate)) == estimate
 
 
@@ -194,35 +195,8 @@ def test_an_estimate_takes_no_numbers_from_the_samples_to_come() -> None:
         AzureSessionSampler("local.simulator", seed=3) as one,
         AzureSessionSampler("local.simulator", seed=3) as other,
     ):
-        one.estimate_cost(BELL, 100)
+        one.estimate_cost(BELL, repetitions=100)
         assert one.run(BELL, repetitions=20) == other.run(BELL, repetitions=20)
-
-
-# What the service reported, added up
-
-
-def test_the_pool_adds_up_no_more_than_has_a_sum() -> None:
-    bills = [Cost(2.0, "USD"), Cost(0.0, "USD", ({"dimensionId": "ehqc", "amountConsumed": 8.3},))]
-    with reporting(bills) as stats:
-        assert (stats["cost"], stats["cost_USD"], stats["consumed_ehqc"]) == (2.0, 2.0, 8.3)
-    with reporting([Cost(2.0, "USD"), Cost(3.0, "EUR"), None]) as stats:
-        assert math.isnan(stats["cost"])
-        assert (stats["cost_USD"], stats["cost_EUR"]) == (2.0, 3.0)
-    with reporting([None]) as stats:
-        assert stats["cost"] == 0.0
-
-
-@contextmanager
-def reporting(bills: Sequence[Cost | None]) -> Iterator[dict[str, float]]:
-    """The statistics of a pool whose jobs were billed so, one after the other."""
-    left = iter(bills)
-    workspace = LocalWorkspace(
-        backends={ARIA: lambda request: b'{"histogram": {"0": 1}}'}, cost=lambda *_: next(left)
-    )
-    with AzureSessionSampler(ARIA, workspace=workspace) as sampler:
-        for _ in bills:
-            sampler.run(BELL, repetitions=10)
-        yield sampler.pool.get_stats()
 
 
 # Rates of one's own
@@ -230,15 +204,15 @@ def reporting(bills: Sequence[Cost | None]) -> Iterator[dict[str, float]]:
 
 def test_rates_are_the_users_to_give() -> None:
     rates = Rates(unit="EUR", per_job=1.0, per_shot=0.01)
-    estimate = estimate_cost(ARIA, RABI, 100, SWEEP, rates=rates)
+    estimate = estimate_cost(ARIA, RABI, SWEEP, 100, rates=rates)
     assert (estimate.amount, estimate.unit) == (12.0, "EUR")
     assert str(estimate).endswith("by the caller.")
 
 
 def test_a_sampler_has_rates_and_a_call_may_have_others() -> None:
     with AzureSessionSampler("local.simulator", rates=Rates(per_shot=0.5)) as sampler:
-        assert sampler.estimate_cost(BELL, 10).amount == 5.0
-        assert sampler.estimate_cost(BELL, 10, rates=Rates(per_shot=2.0)).amount == 20.0
+        assert sampler.estimate_cost(BELL, repetitions=10).amount == 5.0
+        assert sampler.estimate_cost(BELL, None, 10, rates=Rates(per_shot=2.0)).amount == 20.0
 
 
 def test_published_rates_have_a_source_and_a_date() -> None:
@@ -247,8 +221,37 @@ def test_published_rates_have_a_source_and_a_date() -> None:
         assert rates_of(target).date > "2025"
 
 
-@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf"), "1"])
-def test_rates_that_are_none_are_refused(rate: float) -> None:
+NUMBERS = [
+    *(2, 2.0, Fraction(2), Decimal(2), sympy.Integer(2), sympy.Float(2)),
+    *(np.int64(2), np.uint8(2), np.float32(2), np.float64(2), np.float16(2)),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
+def test_rates_take_every_spelling_of_a_real_number(number: Any) -> None:
+    given = dict.fromkeys(("per_job", "per_shot", "minimum", "seconds_per_shot"), number)
+    rates = Rates(per_centisecond=number, **given)
+    assert rates == Rates(per_centisecond=2.0, **dict.fromkeys(given, 2.0))
+    assert all(type(getattr(rates, name)) is float for name in given)
+    assert rates.amount(Workload(3)) == 2 + 3 * 2 + 2 * 600
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        *(-1.0, float("nan"), float("inf"), "1", True, np.True_, 1j, [1], Fraction(-1, 2)),
+        *(
+            Decimal("nan"),
+            Decimal("sNaN"),
+            Decimal("inf"),
+            10**400,
+            np.float32("nan"),
+            np.complex64(1),
+        ),
+    ],
+    ids=lambda rate: repr(rate)[:20],
+)
+def test_what_is_no_rate_is_refused(rate: Any) -> None:
     with pytest.raises(ValueError, match="per_job"):
         Rates(per_job=rate)
 
@@ -269,3 +272,52 @@ def test_more_shots_never_cost_less_and_no_job_less_than_the_minimum(
 ) -> None:
     more = dataclasses.replace(work, shots=work.shots + 1)
     assert rates.minimum - 1e-9 <= rates.amount(work) <= rates.amount(more)
+
+
+# The jobs of a sweep, priced
+
+
+class CountingTranslation:
+    """A sweep of one point in many jobs, which counts how often each is made."""
+
+    def __init__(self, repetitions: int) -> None:
+        format_ = format_for(ARIA)
+        self._translation = format_.translate(
+            BELL, [cirq.ParamResolver({})], repetitions, TranslationOptions(ARIA)
+        )
+        self.made = 0
+
+    def __len__(self) -> int:
+        return len(self._translation)
+
+    def points(self, index: int) -> range:
+        return self._translation.points(index)
+
+    def job(self, index: int) -> JobInput:
+        self.made += 1
+        return self._translation.job(index)
+
+
+def test_each_job_is_made_once_to_be_priced() -> None:
+    translation = CountingTranslation(1_000_000)
+    pricing = Pricing(ARIA, format_for(ARIA))
+    assert pricing.estimate(translation).amount == 100 * 97.50
+    assert translation.made == len(translation) == 100
+    assert pricing.usage(translation) == {"gs1q": 1_000_000, "gs2q": 1_000_000}
+    assert translation.made == 200
+
+
+@pytest.mark.parametrize("target", [ARIA, EMULATOR, "ionq.simulator", "rigetti.qpu.ankaa-3"])
+def test_usage_is_that_of_the_estimate(target: str) -> None:
+    format_ = format_for(target)
+    pricing = Pricing(target, format_)
+    translation = format_.translate(BELL, [cirq.ParamResolver({})], 500, TranslationOptions(target))
+    estimate = pricing.estimate(translation)
+    assert pricing.usage(translation) == estimate.usage != {}
+    assert pricing.amount(translation.job(0)) == (estimate.amount or 0.0)
+
+
+def test_without_rates_nothing_is_known() -> None:
+    pricing = Pricing("qci.machine1", format_for("qci.machine1"))
+    assert pricing.usage(None) == {}
+    assert not pricing.is_charging

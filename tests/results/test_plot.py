@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.testing import assert_allclose
 
-from cirq_azure_sessions import AzureSessionSampler, plot_sweep
+from cirq_azure_sessions.results import AzureResult, SweepResults, plot_sweep
 
 A, B, C, D = cirq.LineQubit.range(4)
 THETA = sympy.Symbol("theta")
@@ -72,10 +72,10 @@ def test_given_axes_are_drawn_on_and_returned(results: list[cirq.Result]) -> Non
     assert {line.get_linestyle() for line in ax.lines} == {":"}
 
 
-def test_what_a_sampler_returns_plots_itself() -> None:
-    with AzureSessionSampler("local.simulator", seed=1) as sampler:
-        results = sampler.run_sweep(CIRCUIT, SWEEP, 100)
-    assert list(lines(results.plot())) == ["00", "11"]
+def test_sweep_results_plot_themselves(results: list[cirq.Result]) -> None:
+    ours = SweepResults(AzureResult.from_result(result) for result in results)
+    assert list(lines(ours.plot())) == ["00", "11"]
+    assert ours.plot(symbol=THETA).get_xlabel() == "theta"
 
 
 def test_points_that_failed_are_left_out(results: list[cirq.Result]) -> None:
@@ -122,18 +122,103 @@ def test_two_parameters_that_vary_together_need_a_choice() -> None:
     assert plot_sweep(results, symbol="phi").get_xlabel() == "phi"
 
 
-def test_a_grid_is_plotted_one_line_of_it_at_a_time() -> None:
-    sweep = cirq.Linspace("theta", 0, 1, 3) * cirq.Linspace("phi", 5, 6, 2)
+def test_a_symbol_works_as_its_name_does() -> None:
+    sweep = cirq.Zip(cirq.Linspace("theta", 0, 1, 3), cirq.Linspace("phi", 5, 6, 3))
+    for keys in (sweep, cirq.Zip(cirq.Linspace(THETA, 0, 1, 3), cirq.Linspace("phi", 5, 6, 3))):
+        results = cirq.Simulator(seed=1).run_sweep(PHI, keys, 10)
+        assert plot_sweep(results, symbol=THETA).get_xlabel() == "theta"
+        assert plot_sweep(results, symbol=sympy.Symbol("phi")).get_xlabel() == "phi"
+        with pytest.raises(ValueError, match="no parameter gamma"):
+            plot_sweep(results, symbol=sympy.Symbol("gamma"))
+
+
+@pytest.fixture(scope="module")
+def grid() -> list[cirq.Result]:
+    """Three angles theta, for each of which phi, that changes nothing, has two."""
+    sweep = cirq.Points("theta", [0, np.pi / 2, np.pi]) * cirq.Points("phi", [6, 5])
+    return list(cirq.Simulator(seed=1).run_sweep(PHI, sweep, 100))
+
+
+def ones(result: cirq.Result) -> float:
+    return float(result.measurements["m"].mean())
+
+
+def cells(ax: Axes) -> np.ndarray:
+    (mesh,) = ax.collections
+    return np.asarray(mesh.get_array()).reshape(2, 3)
+
+
+def test_a_grid_is_drawn_as_a_heat_map(grid: list[cirq.Result]) -> None:
+    ax = plot_sweep(grid, value=ones)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("theta", "phi")
+    expected = np.array([ones(result) for result in grid]).reshape(3, 2).T[::-1]
+    assert_allclose(cells(ax), expected)
+
+
+def test_a_heat_map_names_the_outcome_that_it_shows(grid: list[cirq.Result]) -> None:
+    shown = grid[2:]  # from pi/2 on, 1 is more frequent
+    ax = plot_sweep(shown)
+    assert ax.figure.axes[-1].get_ylabel() == "fraction with m = 1"
+    (mesh,) = ax.collections
+    assert_allclose(mesh.get_array()[1, 1], 1)
+
+
+def test_a_failed_point_leaves_its_cell_empty(grid: list[cirq.Result]) -> None:
+    drawn = cells(plot_sweep([None, *grid[1:]], value=ones))
+    assert np.ma.getmaskarray(np.ma.masked_invalid(drawn)).tolist() == [
+        [False, False, False],
+        [True, False, False],
+    ]
+
+
+def test_a_symbol_turns_a_grid_into_lines(grid: list[cirq.Result]) -> None:
+    ax = plot_sweep(grid, symbol=THETA, value=ones)
+    shown = lines(ax)
+    assert list(shown) == ["5", "6"]
+    assert_allclose(shown["5"][:, 1], [ones(result) for result in grid[1::2]])
+    assert_allclose(shown["6"][:, 1], [ones(result) for result in grid[0::2]])
+    assert ax.get_legend().get_title().get_text() == "phi"
+    assert plot_sweep(grid, symbol=THETA).get_ylabel().startswith("fraction with m = ")
+
+
+def test_lines_that_cannot_be_told_apart_are_a_heat_map() -> None:
+    sweep = cirq.Linspace("theta", 0, 1, 2) * cirq.Linspace("phi", 5, 6, 8)
     results = cirq.Simulator(seed=1).run_sweep(PHI, sweep, 10)
+    ax = plot_sweep(results, symbol="phi")
+    assert list(lines(ax)) == ["0", "1"]
+    ax = plot_sweep(results, symbol="theta")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("theta", "phi")
+
+
+def test_three_parameters_are_plotted_one_value_of_the_others_at_a_time() -> None:
+    circuit = PHI[:-1] + cirq.Circuit(cirq.ry(sympy.Symbol("eta"))(A)) + PHI[-1:]
+    sweep = cirq.Product(*(cirq.Linspace(name, 0, 1, 2) for name in ("theta", "phi", "eta")))
+    results = cirq.Simulator(seed=1).run_sweep(circuit, sweep, 10)
     with pytest.raises(ValueError, match="one value of the others at a time"):
         plot_sweep(results, symbol="theta")
-    plot_sweep([result for result in results if result.params["phi"] == 5])
+    plot_sweep([result for result in results if result.params["eta"] == 0])
 
 
-@pytest.mark.parametrize("results", [[], [None, None]])
-def test_nothing_is_not_plotted(results: list[None]) -> None:
-    with pytest.raises(ValueError, match="no result to plot"):
+@pytest.mark.parametrize(
+    ("results", "reason"),
+    [
+        ([], "the sweep has no points"),
+        (SweepResults(), "the sweep has no points"),
+        ([None, None], "all points failed"),
+        (
+            [AzureResult(params=cirq.ParamResolver({"t": 1}), records={"m": np.zeros((0, 1, 1))})],
+            "no repetitions",
+        ),
+        ([AzureResult(records={"m": np.zeros((5, 1, 1))})], "the results have no parameters"),
+    ],
+    ids=["no points", "no points of ours", "failed", "no repetitions", "no parameters"],
+)
+def test_nothing_to_plot_is_said_and_leaves_no_figure(
+    results: list[cirq.Result | None], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
         plot_sweep(results)
+    assert plt.get_fignums() == []
 
 
 def test_a_parameter_that_is_not_there_is_named(results: list[cirq.Result]) -> None:

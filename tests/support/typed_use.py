@@ -38,9 +38,9 @@ from cirq_azure_sessions import (
     SystemClock,
     UnsupportedProgram,
     estimate_cost,
-    telemetry,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.watch import telemetry
 
 
 def sample(circuit: cirq.Circuit, sweep: cirq.Sweep) -> Sequence[cirq.Result]:
@@ -92,9 +92,11 @@ def look_after(pool: SessionPool) -> None:
 
 
 def count_the_cost(circuit: cirq.Circuit, sampler: AzureSessionSampler) -> float | None:
-    estimate = estimate_cost("ionq.qpu.aria-1", circuit, 500, rates=Rates(unit="EUR", per_job=1.0))
+    estimate = estimate_cost(
+        "ionq.qpu.aria-1", circuit, None, 500, rates=Rates(unit="EUR", per_job=1.0)
+    )
     assert_type(estimate, CostEstimate)
-    assert_type(sampler.estimate_cost(circuit, 500), CostEstimate)
+    assert_type(sampler.estimate_cost(circuit, None, 500), CostEstimate)
     return estimate.amount
 
 

@@ -1,134 +1,191 @@
-"""Events: who is told of them, and what the log says."""
+"""The event log: subscribers, counts, history, and what Python's log shows."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+import threading
+from dataclasses import replace
 
-import cirq
 import pytest
 
-from cirq_azure_sessions import (
-    AzureSessionSampler,
-    LocalWorkspace,
-    ManualClock,
-    SessionPool,
-    SweepError,
-    SweepEvent,
-)
-from cirq_azure_sessions.model import JobEvent, SessionEvent
+from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent, SweepEvent
+from cirq_azure_sessions.watch.event_log import EventLog
 
-TARGET = "local.simulator"
-CIRCUIT = cirq.Circuit(cirq.measure(cirq.LineQubit(0), key="m"))
-PACKAGE = "cirq_azure_sessions"
-
-
-class _Broken(cirq.Sampler):
-    def run_sweep(self, program, params, repetitions=1):
-        raise RuntimeError("The ion got away.")
+TARGET = "ionq.simulator"
+OPENED = SessionEvent("opened", "s-1", TARGET, time=1.0)
+SUBMITTED = JobEvent("submitted", "j-1", "s-1", TARGET, time=2.0, sweep_id="w-1")
+STARTED = SweepEvent("started", "w-1", TARGET, time=0.0, jobs=1)
+FINISHED = SweepEvent("finished", "w-1", TARGET, time=3.0, jobs=1)
 
 
 @pytest.fixture
-def workspace() -> LocalWorkspace:
-    return LocalWorkspace({"local.broken": _Broken()}, clock=ManualClock())
+def log() -> EventLog:
+    return EventLog()
 
 
-def test_a_call_is_told_where_it_begins_and_where_it_ends(workspace: LocalWorkspace):
-    told: list[SweepEvent] = []
-    with SessionPool(workspace) as pool:
-        end = pool.subscribe_sweeps(told.append)
-        AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
-        with pytest.raises(SweepError):
-            AzureSessionSampler("local.broken", pool=pool).run(CIRCUIT)
-        stream = AzureSessionSampler(TARGET, pool=pool).stream_sweep(CIRCUIT, None, 10)
-        next(stream)
-        stream.close()
-        end()
-        AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
-    assert [(event.target, event.kind, event.jobs, event.reason) for event in told] == [
-        (TARGET, "started", 1, ""),
-        (TARGET, "finished", 1, ""),
-        ("local.broken", "started", 1, ""),
-        ("local.broken", "failed", 1, "SweepError"),
-        (TARGET, "started", 1, ""),
-        (TARGET, "interrupted", 1, "GeneratorExit"),
-    ]
+# Subscribers
 
 
-def test_a_job_names_its_sweep(workspace: LocalWorkspace):
-    jobs: list[JobEvent] = []
-    sweeps: list[SweepEvent] = []
-    with SessionPool(workspace) as pool:
-        pool.subscribe(lambda event: jobs.append(event) if event.subject == "job" else None)
-        pool.subscribe_sweeps(sweeps.append)
-        AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
-    assert {job.sweep_id for job in jobs} == {sweep.sweep_id for sweep in sweeps}
-    assert len({sweep.sweep_id for sweep in sweeps}) == 1
+def test_one_subscription_gets_events_of_all_kinds(log: EventLog) -> None:
+    seen: list[AnyEvent] = []
+    log.subscribe(seen.append)
+    for event in (STARTED, OPENED, SUBMITTED, FINISHED):
+        log.report(event)
+    assert seen == [STARTED, OPENED, SUBMITTED, FINISHED]
 
 
-def test_sessions_are_logged_for_people_and_jobs_for_those_who_look_closer(
-    workspace: LocalWorkspace, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.DEBUG, PACKAGE)
-    with SessionPool(workspace) as pool:
-        AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
-        with pytest.raises(SweepError):
-            AzureSessionSampler("local.broken", pool=pool).run(CIRCUIT)
-        (session, _) = pool.sessions()
-    informed = [each.message for each in caplog.records if each.levelno == logging.INFO]
-    assert f"{TARGET}: session {session.id} opened" in informed
-    assert f"{TARGET}: session {session.id} closed" in informed
-    assert any(line.startswith("local.broken: job ") and "failed" in line for line in informed)
-    assert not any(line.startswith(f"{TARGET}: job ") for line in informed)
-    assert any(each.message.startswith(f"{TARGET}: job ") for each in caplog.records)
+def test_unsubscribing_ends_one_subscription_only(log: EventLog) -> None:
+    seen: list[AnyEvent] = []
+    unsubscribe = log.subscribe(seen.append)
+    log.subscribe(seen.append)
+    unsubscribe()
+    unsubscribe()
+    log.report(OPENED)
+    assert seen == [OPENED]
 
 
-def test_nothing_is_logged_that_would_appear_unasked(
-    workspace: LocalWorkspace, caplog: pytest.LogCaptureFixture
-):
-    """Without any configuration Python prints warnings, and only those."""
-    clock = ManualClock()
-    caplog.set_level(logging.DEBUG)
-    with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:
-        sampler = AzureSessionSampler(TARGET, pool=pool)
-        sampler.run(CIRCUIT)
-        clock.advance(601)
-        sampler.run(CIRCUIT)
-        assert pool.get_stats()["sessions_timed_out"] == 1
-    ours = [record for record in caplog.records if record.name.startswith(PACKAGE)]
-    assert ours
-    assert max(record.levelno for record in ours) < logging.WARNING
+def test_a_callback_runs_on_the_thread_that_reports(log: EventLog) -> None:
+    seen: list[int] = []
+    log.subscribe(lambda event: seen.append(threading.get_ident()))
+    log.report(STARTED)
+    assert seen == [threading.get_ident()]
 
 
-def test_a_record_has_the_fields_of_its_event(
-    workspace: LocalWorkspace, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.INFO, PACKAGE)
-    with SessionPool(workspace) as pool:
-        session = pool.session(TARGET)
-    opened = caplog.records[0]
-    assert opened.name.startswith(PACKAGE)
-    assert (
-        vars(opened).items()
-        >= {
-            "kind": "opened",
-            "session_id": session.id,
-            "target": TARGET,
-            "cost": None,
-            "reason": "",
-        }.items()
-    )
+@pytest.mark.parametrize(
+    "error",
+    [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError],
+)
+@pytest.mark.parametrize("event", [STARTED, OPENED, SUBMITTED], ids=["sweep", "session", "job"])
+def test_whatever_a_callback_raises_is_logged_and_has_no_other_effect(
+    error: type[BaseException], event: AnyEvent, log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(event: AnyEvent) -> None:
+        raise error("a bug of the subscriber")
+
+    seen: list[AnyEvent] = []
+    log.subscribe(fail)
+    log.subscribe(seen.append)
+    log.report(event)
+    assert seen == [event]
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert record.exc_info is not None
+    assert record.exc_info[0] is error
 
 
-def test_an_event_reads_as_a_line_and_as_fields():
-    event = SessionEvent("timed_out", "1f3c", "ionq.simulator", time=5.0, reason="TimedOut")
+def test_a_callback_may_subscribe_unsubscribe_and_report(log: EventLog) -> None:
+    seen: list[AnyEvent] = []
+
+    def once(event: AnyEvent) -> None:
+        unsubscribe()
+        log.subscribe(seen.append)
+        log.report(FINISHED)
+        assert log.stats()["sessions_opened"] == 1
+
+    unsubscribe = log.subscribe(once)
+    log.report(OPENED)
+    assert seen == [FINISHED]
+
+
+# Counts and history
+
+
+def test_events_are_counted_by_subject_and_kind(log: EventLog) -> None:
+    for event in (STARTED, OPENED, SUBMITTED, replace(SUBMITTED, kind="failed"), FINISHED):
+        log.report(event)
+    log.count("sessions_checked")
+    counted = {name: number for name, number in log.stats().items() if number}
+    assert counted == {
+        "sessions_opened": 1,
+        "sessions_checked": 1,
+        "jobs_submitted": 1,
+        "jobs_failed": 1,
+    }
+
+
+def test_a_session_after_one_that_the_service_ended_is_reopened(log: EventLog) -> None:
+    for kind in ("opened", "closed", "opened", "timed_out", "opened"):
+        log.report(replace(OPENED, kind=kind))
+    log.report(replace(OPENED, target="another"))
+    assert log.stats()["sessions_reopened"] == 1
+
+
+def test_costs_add_up_by_currency_and_consumption_by_dimension(log: EventLog) -> None:
+    bill = replace(SUBMITTED, kind="succeeded", cost=2.0, currency="USD")
+    log.report(bill)
+    log.report(replace(bill, cost=0.0, consumed=(("ehqc", 8.3),)))
+    stats = log.stats()
+    assert (stats["cost"], stats["cost_USD"], stats["consumed_ehqc"]) == (2.0, 2.0, 8.3)
+    log.report(replace(bill, cost=3.0, currency="EUR"))
+    stats = log.stats()
+    assert math.isnan(stats["cost"])
+    assert (stats["cost_USD"], stats["cost_EUR"]) == (2.0, 3.0)
+
+
+def test_without_a_bill_the_cost_is_zero(log: EventLog) -> None:
+    log.report(replace(SUBMITTED, kind="succeeded"))
+    assert log.stats()["cost"] == 0.0
+
+
+def test_recent_has_sessions_and_jobs_apart_and_no_sweeps(log: EventLog) -> None:
+    for event in (STARTED, OPENED, SUBMITTED):
+        log.report(event)
+    assert log.recent() == ((OPENED,), (SUBMITTED,))
+
+
+def test_recent_keeps_the_latest_events_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cirq_azure_sessions.watch.event_log._MAX_JOB_EVENTS", 2)
+    log = EventLog()
+    jobs = [replace(SUBMITTED, job_id=name) for name in "abc"]
+    for job in jobs:
+        log.report(job)
+    assert log.recent() == ((), tuple(jobs[1:]))
+
+
+# Lines
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (OPENED, logging.INFO),
+        (SUBMITTED, logging.DEBUG),
+        (replace(SUBMITTED, kind="succeeded"), logging.DEBUG),
+        (replace(SUBMITTED, kind="failed"), logging.INFO),
+        (STARTED, logging.DEBUG),
+    ],
+)
+def test_each_event_is_a_line_of_the_log(
+    event: AnyEvent, level: int, log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "cirq_azure_sessions")
+    log.report(event)
+    (record,) = caplog.records
+    assert (record.levelno, record.message) == (level, str(event))
+    assert vars(record).items() >= event.fields().items()
+
+
+def test_no_event_is_a_warning(log: EventLog) -> None:
+    kinds = ("opened", "adopted", "timed_out", "failed", "lost", "closed")
+    assert all(replace(OPENED, kind=kind).level < logging.WARNING for kind in kinds)
+
+
+def test_an_event_reads_as_a_line_and_as_fields() -> None:
+    event = SessionEvent("timed_out", "1f3c", TARGET, time=5.0, reason="TimedOut")
     assert str(event) == "ionq.simulator: session 1f3c timed out (TimedOut)"
-    assert (
-        event.fields().items()
-        >= {
-            "kind": "timed_out",
-            "session_id": "1f3c",
-            "target": "ionq.simulator",
-            "time": 5.0,
-            "reason": "TimedOut",
-        }.items()
-    )
+    assert event.fields() == {
+        "kind": "timed_out",
+        "session_id": "1f3c",
+        "target": TARGET,
+        "time": 5.0,
+        "cost": None,
+        "reason": "TimedOut",
+        "creation_time": None,
+        "end_time": None,
+    }
+
+
+@pytest.mark.parametrize(("event", "name"), [(OPENED, "s-1"), (SUBMITTED, "j-1"), (STARTED, "w-1")])
+def test_an_event_has_the_id_of_its_subject(event: AnyEvent, name: str) -> None:
+    assert event.id == name

@@ -4,65 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import cirq
 import pytest
 import sympy
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from telemetry_backend import Backend, attributes
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
-    JobEvent,
     ManualClock,
     SessionPool,
     SweepError,
     SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.watch.telemetry import instrument
 
 TARGET = "quantinuum.sim.h2-1e"
 QUBIT = cirq.LineQubit(0)
 CIRCUIT = cirq.Circuit(cirq.rx(sympy.Symbol("theta"))(QUBIT), cirq.measure(QUBIT, key="m"))
 SWEEP = cirq.Linspace("theta", 0, 3, 3)
-
-
-@dataclass
-class Backend:
-    """What a program sets up to collect spans and metrics, and what has arrived there."""
-
-    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
-    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
-
-    def __post_init__(self) -> None:
-        self.tracers = TracerProvider()
-        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.meters = MeterProvider([self.reader])
-
-    def instrument(self, pool: SessionPool) -> Callable[[], None]:
-        return instrument(pool, tracer_provider=self.tracers, meter_provider=self.meters)
-
-    def spans(self, subject: str) -> list[ReadableSpan]:
-        spans = self.exporter.get_finished_spans()
-        return [span for span in spans if span.name.split()[0] == subject]
-
-    def metrics(self) -> dict[str, list[Any]]:
-        """The points of every metric, by its name."""
-        data = self.reader.get_metrics_data()
-        return {
-            metric.name.removeprefix("azure_quantum.client."): list(metric.data.data_points)
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
 
 
 @pytest.fixture
@@ -81,11 +43,6 @@ def pool(server: EmulatorServer, backend: Backend) -> Iterator[SessionPool]:
     with SessionPool(server.workspace(), clock=server.clock) as pool:
         backend.instrument(pool)
         yield pool
-
-
-def attributes(span: ReadableSpan) -> Mapping[str, Any]:
-    assert span.attributes is not None
-    return span.attributes
 
 
 def test_a_sweep_has_a_span_with_its_jobs_under_it(pool: SessionPool, backend: Backend) -> None:
@@ -192,20 +149,6 @@ def test_metrics_count_what_runs_and_how_long_it_took(pool: SessionPool, backend
     assert sessions.value == 0
 
 
-def test_the_costs_that_the_service_reports_are_added_up(
-    pool: SessionPool, backend: Backend
-) -> None:
-    for job_id, cost in (("a", 1.5), ("b", 0.25), ("c", None)):
-        event = JobEvent("succeeded", job_id, None, TARGET, time=0.0, cost=cost, currency="EUR")
-        pool.report(event)
-    (cost,) = backend.metrics()["job.cost"]
-    assert cost.value == 1.75
-    assert cost.attributes == {
-        "azure_quantum.target": TARGET,
-        "azure_quantum.job.currency": "EUR",
-    }
-
-
 def test_an_adopted_session_is_its_openers_to_trace(
     server: EmulatorServer, backend: Backend
 ) -> None:
@@ -264,7 +207,7 @@ def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
         "sys.modules['opentelemetry'] = None\n"
         "try:\n"
-        "    from cirq_azure_sessions import telemetry\n"
+        "    from cirq_azure_sessions.watch import telemetry\n"
         "except ImportError as error:\n"
         "    print(error)\n"
     )

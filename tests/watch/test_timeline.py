@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cirq
 import pytest
-import sympy
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from cirq_azure_sessions import (
-    AzureSessionSampler,
-    LocalWorkspace,
-    ManualClock,
-    SessionPool,
-    SweepError,
+from cirq_azure_sessions.model import (
+    Job,
+    JobEvent,
+    JobStatus,
+    Session,
+    SessionEvent,
+    SessionStatus,
 )
-from cirq_azure_sessions.cli import main
-from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
-from cirq_azure_sessions.monitor import Monitor, Wanted
 from cirq_azure_sessions.watch.timeline import JobMark, SessionBar, Timeline
 
-QUBIT = cirq.LineQubit(0)
-CIRCUIT = cirq.Circuit(cirq.rx(sympy.Symbol("a"))(QUBIT), cirq.measure(QUBIT, key="m"))
-SWEEP = cirq.Linspace("a", 0, 1, 3)
 NEW_YEAR = 1_767_225_600.0
 
 
@@ -41,20 +30,32 @@ def no_display() -> Iterator[None]:
     plt.close("all")
 
 
-@pytest.fixture(scope="module")
-def pool() -> SessionPool:
-    """A closed pool: a session that timed out, the one that took its place, and a failed job."""
-    clock = ManualClock()
-    with EmulatorServer(clock=clock) as server:
-        with SessionPool(server.workspace(), clock=clock) as pool:
-            sampler = AzureSessionSampler("ionq.simulator", pool=pool)
-            sampler.run_sweep(CIRCUIT, SWEEP)
-            clock.advance(700)
-            sampler.run_sweep(CIRCUIT, SWEEP)
-            server.faults.fail_job(code="InvalidInputData")
-            with pytest.raises(SweepError):
-                AzureSessionSampler("quantinuum.sim.h2-1e", pool=pool).run_sweep(CIRCUIT, SWEEP)
-        return pool
+@pytest.fixture
+def timeline() -> Timeline:
+    """A session that timed out, the one that replaced it, and one with a failed job."""
+    sessions = [
+        ("opened", "s-1", "ionq.simulator", 0),
+        ("opened", "s-3", "quantinuum.sim.h2-1e", 10),
+        ("timed_out", "s-1", "ionq.simulator", 600),
+        ("opened", "s-2", "ionq.simulator", 700),
+        ("closed", "s-2", "ionq.simulator", 800),
+        ("closed", "s-3", "quantinuum.sim.h2-1e", 800),
+    ]
+    jobs = [
+        ("submitted", "j-1", "s-1", 1),
+        ("succeeded", "j-1", "s-1", 2),
+        ("submitted", "j-2", "s-2", 701),
+        ("succeeded", "j-2", "s-2", 702),
+        ("submitted", "j-3", "s-3", 11),
+        ("failed", "j-3", "s-3", 12),
+        ("submitted", "j-4", "s-3", 13),
+        ("submitted", "j-5", "another pool's", 14),
+    ]
+    return Timeline.of_events(
+        [SessionEvent(kind, name, target, NEW_YEAR + t) for kind, name, target, t in sessions],
+        [JobEvent(kind, name, at, "t", NEW_YEAR + t) for kind, name, at, t in jobs],
+        now=NEW_YEAR + 900,
+    )
 
 
 def session(number: int, status: SessionStatus, begin: float, end: float | None = None) -> Session:
@@ -65,58 +66,35 @@ def job(number: int, status: JobStatus, begin: float, end: float | None = None) 
     return Job(str(number), "t", "n", status, creation_time=begin, end_time=end)
 
 
-# What a pool remembers
+# The timeline of events
 
 
-def test_a_pool_shows_its_sessions_target_by_target_and_how_they_ended(pool: SessionPool) -> None:
-    assert [(bar.target, bar.summary) for bar in pool.timeline().sessions] == [
-        ("ionq.simulator", "timed out, 3 jobs"),
-        ("ionq.simulator", "closed, 3 jobs"),
-        ("quantinuum.sim.h2-1e", "closed, 3 jobs, 1 failed"),
+def test_sessions_are_listed_target_by_target_with_how_they_ended(timeline: Timeline) -> None:
+    assert [(bar.target, bar.summary) for bar in timeline.sessions] == [
+        ("ionq.simulator", "timed out, 1 job"),
+        ("ionq.simulator", "closed, 1 job"),
+        ("quantinuum.sim.h2-1e", "closed, 2 jobs, 1 failed, 1 unfinished"),
     ]
 
 
-def test_a_session_that_took_the_place_of_another_points_to_it(pool: SessionPool) -> None:
-    assert [bar.follows for bar in pool.timeline().sessions] == [None, 0, None]
+def test_a_session_that_replaces_another_follows_it(timeline: Timeline) -> None:
+    assert [bar.follows for bar in timeline.sessions] == [None, 0, None]
 
 
-def test_a_timed_out_session_ends_when_the_service_ended_it_not_when_that_was_noticed(
-    pool: SessionPool,
-) -> None:
-    first, second, _ = pool.timeline().sessions
-    assert first.end - first.jobs[-1].time == pytest.approx(600, abs=5)
-    assert second.begin - first.end > 90
+def test_times_of_the_service_come_before_those_of_the_pool() -> None:
+    opened = SessionEvent("opened", "s", "t", 105.0, creation_time=100.0)
+    timed_out = SessionEvent("timed_out", "s", "t", 900.0, end_time=700.0)
+    job = JobEvent("succeeded", "j", "s", "t", 120.0, end_time=110.0)
+    (bar,) = Timeline.of_events([opened, timed_out], [job], now=1000.0).sessions
+    assert (bar.begin, bar.jobs[0].time, bar.end) == (100.0, 110.0, 700.0)
 
 
-def test_jobs_that_are_not_over_are_unfinished() -> None:
-    seen: list[str] = []
-    with SessionPool(LocalWorkspace()) as pool:
-        pool.subscribe(lambda event: seen.append(pool.timeline().sessions[0].summary))
-        AzureSessionSampler("local.simulator", pool=pool).run(CIRCUIT, {"a": 1})
-    assert seen == ["open, 0 jobs", "open, 1 job, 1 unfinished", "open, 1 job", "closed, 1 job"]
+def test_an_open_session_ends_at_the_time_of_the_picture() -> None:
+    (bar,) = Timeline.of_events([SessionEvent("opened", "s", "t", 1.0)], now=9.0).sessions
+    assert (bar.end, bar.summary) == (9.0, "open, 0 jobs")
 
 
-def test_a_pool_remembers_the_latest_jobs_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cirq_azure_sessions.watch.event_log._JOB_EVENTS", 4)
-    with SessionPool(LocalWorkspace()) as pool:
-        sampler = AzureSessionSampler("local.simulator", pool=pool)
-        ids = [sampler.run(CIRCUIT, {"a": 1}).job_id for _ in range(3)]
-        (bar,) = pool.timeline().sessions
-    assert [mark.job_id for mark in bar.jobs] == ids[1:]
-
-
-# What a workspace lists
-
-
-def test_sessions_of_a_workspace_are_shown_whoever_opened_them(pool: SessionPool) -> None:
-    clock = ManualClock()
-    workspace = LocalWorkspace(clock=clock)
-    with SessionPool(workspace, clock=clock) as first:
-        AzureSessionSampler("local.simulator", pool=first).run(CIRCUIT, {"a": 1})
-        with Monitor(workspace, clock=clock) as monitor:
-            (bar,) = monitor.timeline(Wanted()).sessions
-    assert bar.summary == "open, 1 job"
-    assert bar.jobs[0].outcome == "succeeded"
+# The timeline of a workspace
 
 
 def test_what_the_service_lists_becomes_bars_and_ticks() -> None:
@@ -174,15 +152,9 @@ def test_no_bar_ends_before_it_begins_or_before_its_last_job(
 # The picture
 
 
-def test_a_pool_draws_on_axes_of_its_own_or_on_given_ones(pool: SessionPool) -> None:
-    _, ax = plt.subplots()
-    assert pool.plot_timeline(ax) is ax
-    assert pool.plot_timeline() is not ax
-
-
-def test_rows_are_labelled_with_target_and_short_id_and_times_with_utc(pool: SessionPool) -> None:
-    ax = pool.plot_timeline()
-    bars = pool.timeline().sessions
+def test_rows_are_labelled_with_target_and_short_id_and_times_with_utc(timeline: Timeline) -> None:
+    ax = timeline.plot()
+    bars = timeline.sessions
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         f"{bar.target}  {bar.session_id[:8]}" for bar in bars
     ]
@@ -190,10 +162,11 @@ def test_rows_are_labelled_with_target_and_short_id_and_times_with_utc(pool: Ses
     assert {text.get_text() for text in ax.texts} >= {bar.summary for bar in bars}
 
 
-def test_the_legend_explains_only_what_there_is(pool: SessionPool) -> None:
-    legend = pool.plot_timeline().get_legend()
+def test_the_legend_explains_only_what_there_is(timeline: Timeline) -> None:
+    legend = timeline.plot().get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == [
+        "unfinished",
         "succeeded",
         "failed",
         "session timed out",
@@ -214,12 +187,6 @@ def test_a_session_of_one_instant_has_an_axis_of_seconds() -> None:
     assert (last - first) * 86_400 < 2
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_pool_that_had_no_session_draws_empty_axes() -> None:
-    with SessionPool(LocalWorkspace()) as pool:
-        assert not pool.plot_timeline().patches
-
-
 def test_a_thousand_jobs_are_a_thousand_ticks() -> None:
     marks = [JobMark(str(number), "succeeded", NEW_YEAR + number) for number in range(1000)]
     marks[500] = JobMark("500", "failed", NEW_YEAR + 500)
@@ -236,103 +203,47 @@ def test_a_thousand_jobs_are_a_thousand_ticks() -> None:
 
 @pytest.mark.parametrize(
     ("suffix", "beginning"),
-    [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("html", b"<!doctype html>")],
+    [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")],
 )
 def test_the_name_of_the_file_says_what_is_written(
-    suffix: str, beginning: bytes, pool: SessionPool, tmp_path: Path
+    suffix: str, beginning: bytes, timeline: Timeline, tmp_path: Path
 ) -> None:
     path = tmp_path / f"timeline.{suffix}"
-    pool.timeline().save(path)
+    timeline.save(path)
     assert path.read_bytes().startswith(beginning)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_the_same_timeline_gives_the_same_file(
-    suffix: str, pool: SessionPool, tmp_path: Path
+    suffix: str, timeline: Timeline, tmp_path: Path
 ) -> None:
     first, second = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
-    pool.timeline().save(first)
-    pool.timeline().save(second)
+    timeline.save(first)
+    timeline.save(second)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_letters_of_an_svg_are_letters(pool: SessionPool, tmp_path: Path) -> None:
-    pool.timeline().save(tmp_path / "timeline.svg")
-    assert "timed out, 3 jobs" in (tmp_path / "timeline.svg").read_text()
+def test_letters_of_an_svg_are_letters(timeline: Timeline, tmp_path: Path) -> None:
+    timeline.save(tmp_path / "timeline.svg")
+    assert "timed out, 1 job" in (tmp_path / "timeline.svg").read_text()
 
 
-def test_a_page_needs_no_network_and_has_whole_ids(pool: SessionPool, tmp_path: Path) -> None:
-    path = tmp_path / "timeline.html"
-    pool.timeline().save(path)
-    page = path.read_text(encoding="utf-8")
-    assert re.findall(r"<(?:script|link|img)[^>]*\s(?:src|href)=", page) == []
-    for bar in pool.timeline().sessions:
-        assert bar.session_id in page
-        assert all(mark.job_id in page for mark in bar.jobs)
-
-
-def test_another_kind_of_file_is_refused(pool: SessionPool, tmp_path: Path) -> None:
+def test_another_kind_of_file_is_refused(timeline: Timeline, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"not as timeline\.gif"):
-        pool.timeline().save(tmp_path / "timeline.gif")
+        timeline.save(tmp_path / "timeline.gif")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_timeline_without_sessions_plots_empty_axes() -> None:
+    assert not Timeline([]).plot().patches
+
+
+def test_a_timeline_is_drawn_on_axes_of_its_own_or_on_given_ones(timeline: Timeline) -> None:
+    _, ax = plt.subplots()
+    assert timeline.plot(ax) is ax
+    assert timeline.plot() is not ax
 
 
 def test_without_a_session_there_is_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no session to draw"):
         Timeline([]).save(tmp_path / "timeline.png")
-
-
-# The command
-
-
-def draw(server: EmulatorServer, *arguments: str) -> tuple[int, str]:
-    options = ["--emulator", server.endpoint, "--emulator-key", "emulator"]
-    shown = CliRunner().invoke(main, ["sessions", "timeline", *arguments, *options])
-    return shown.exit_code, shown.output
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmulatorServer]:
-    with EmulatorServer(key="emulator") as server:
-        for target in ("ionq.simulator", "quantinuum.sim.h2-1e"):
-            with SessionPool(server.workspace()) as pool:
-                AzureSessionSampler(target, pool=pool).run_sweep(CIRCUIT, SWEEP)
-        yield server
-
-
-def test_the_command_draws_the_sessions_of_a_workspace(
-    server: EmulatorServer, tmp_path: Path
-) -> None:
-    path = tmp_path / "timeline.svg"
-    assert draw(server, "-o", str(path)) == (0, f"{path}: sessions 2, jobs 6\n")
-    assert "quantinuum.sim.h2-1e" in path.read_text()
-
-
-def test_the_command_chooses_sessions_as_the_list_does(
-    server: EmulatorServer, tmp_path: Path
-) -> None:
-    path = tmp_path / "timeline.svg"
-    assert draw(server, "-o", str(path), "--target", "ionq.*")[0] == 0
-    assert "quantinuum.sim.h2-1e" not in path.read_text()
-
-
-def test_the_command_takes_known_endings_only(server: EmulatorServer) -> None:
-    code, told = draw(server, "-o", "timeline.gif")
-    assert code == 2
-    assert "timeline.gif must end in one of .png, .svg, .pdf, .html." in told
-
-
-def test_without_a_session_the_command_fails(server: EmulatorServer, tmp_path: Path) -> None:
-    code, told = draw(server, "-o", str(tmp_path / "timeline.png"), "--name", "nobody")
-    assert (code, told.count("\n")) == (1, 1)
-    assert told.startswith("Error: There is no session to draw")
-
-
-def test_a_missing_extra_says_which_to_install(
-    server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "plotly", None)
-    monkeypatch.delitem(sys.modules, "cirq_azure_sessions.watch.timeline_page", raising=False)
-    assert draw(server, "-o", str(tmp_path / "timeline.html")) == (
-        1,
-        "Error: A page of HTML is drawn by plotly: pip install 'cirq-azure-sessions[plots]'.\n",
-    )

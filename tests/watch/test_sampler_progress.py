@@ -1,0 +1,124 @@
+"""The progress bar of a sampler's calls: shown if asked for, on stderr, and gone after an error."""
+
+from __future__ import annotations
+
+import io
+import threading
+from contextlib import redirect_stderr
+
+import cirq
+import pytest
+import sympy
+from terminals import frames, on_screen, terminal
+
+from cirq_azure_sessions import AzureSessionSampler, SessionPool, SweepError, UnsupportedProgram
+from cirq_azure_sessions.emulator import EmulatorServer
+
+QUBIT = cirq.LineQubit(0)
+CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
+ROTATION = cirq.Circuit(cirq.rx(sympy.Symbol("a"))(QUBIT), cirq.measure(QUBIT, key="m"))
+
+
+def test_nothing_is_printed_unless_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    with AzureSessionSampler("local.simulator") as sampler:
+        sampler.run(CIRCUIT)
+        list(sampler.stream_sweep(CIRCUIT, None))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("call", ["run", "run_sweep", "stream_sweep", "run_batch"])
+def test_every_call_has_one_bar_on_one_line(call: str, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = cirq.Linspace("a", 0, 1, 3)
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool, progress=True)
+        if call == "run":
+            jobs = 1
+            sampler.run(CIRCUIT, repetitions=5)
+        elif call == "run_sweep":
+            jobs = 3
+            sampler.run_sweep(ROTATION, sweep, repetitions=5)
+        elif call == "stream_sweep":
+            jobs = 3
+            list(sampler.stream_sweep(ROTATION, sweep, repetitions=5))
+        else:
+            jobs = 7
+            sampler.run_batch([CIRCUIT, ROTATION, ROTATION], [None, sweep, sweep], 5)
+        session = pool.session("ionq.simulator").id[:8]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    last = frames(err)[-1]
+    assert last.startswith(f"ionq.simulator {session} {jobs}/{jobs} |")
+    assert f"| {jobs} submitted in 00:0" in last
+
+
+def test_points_that_failed_are_told_at_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        server.faults.fail_job(code="InvalidInputData")
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool, progress=True, on_error="return")
+        sampler.run_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))
+    assert "| 4 submitted, 1 failed in " in frames(capfd.readouterr().err)[-1]
+
+
+def test_a_circuit_that_cannot_run_shows_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    with (
+        AzureSessionSampler("local.clifford", progress=True) as sampler,
+        pytest.raises(UnsupportedProgram),
+    ):
+        sampler.run(cirq.Circuit(cirq.T(QUBIT)))
+    assert capfd.readouterr().err == ""
+
+
+def test_an_error_takes_the_bar_away() -> None:
+    with terminal(80) as written, EmulatorServer() as server:
+        server.faults.fail_job(code="InvalidInputData")
+        with (
+            AzureSessionSampler(
+                "ionq.simulator", workspace=server.workspace(), progress=True
+            ) as sampler,
+            pytest.raises(SweepError),
+        ):
+            sampler.run_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))
+    text = "".join(written)
+    assert "ionq.simulator" in text
+    assert "\n" not in text
+    # The line is overwritten with blanks, and the cursor is at its beginning.
+    assert text.split("\r")[-2:] == [" " * len(text.split("\r")[-2]), ""]
+
+
+def test_a_stream_that_is_left_early_takes_the_bar_away() -> None:
+    with terminal(80) as written, AzureSessionSampler("local.simulator", progress=True) as sampler:
+        stream = sampler.stream_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))
+        next(stream)
+        stream.close()
+    assert "".join(written).endswith("\r")
+
+
+def test_a_terminal_that_goes_away_loses_no_result() -> None:
+    file = io.StringIO()
+    with redirect_stderr(file), AzureSessionSampler("local.simulator", progress=True) as sampler:
+        stream = sampler.stream_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))
+        next(stream)
+        file.close()
+        assert len(list(stream)) == 3
+
+
+def test_sweeps_of_several_threads_leave_one_line_each() -> None:
+    def run(sampler: AzureSessionSampler) -> None:
+        sampler.run_sweep(ROTATION, cirq.Linspace("a", 0, 1, 5))
+
+    targets = ("ionq.simulator", "quantinuum.sim.h2-1e", "rigetti.sim.qvm")
+    with (
+        terminal(80) as written,
+        EmulatorServer() as server,
+        SessionPool(server.workspace()) as pool,
+    ):
+        samplers = [AzureSessionSampler(each, pool=pool, progress=True) for each in targets]
+        threads = [threading.Thread(target=run, args=(sampler,)) for sampler in samplers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    screen = on_screen("".join(written))
+    assert sorted(line.split()[0] for line in screen) == sorted(targets)
+    assert all(" 5/5 |" in line and "5 submitted in" in line for line in screen)
