@@ -37,7 +37,7 @@ from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.progress import SweepProgress
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 __all__ = ["AzureSessionSampler"]
 
@@ -589,7 +589,7 @@ def _batch_error(errors: Mapping[int, Exception], sweeps: Sequence[SweepRun]) ->
         f"{len(errors)} of {len(sweeps)} circuits failed, the first at index {min(errors)}: "
         f"{first}",
         failures=errors,
-        results=cast(list[Any], [sweep.results for sweep in sweeps]),
+        results=[sweep.results for sweep in sweeps],  # type: ignore[misc]
     )
     error.__cause__ = first
     return error

@@ -29,6 +29,10 @@ class Pricing:
         job_format: The format of its jobs, which counts what they ask of the machine.
         rates: The caller's rates; None for the published ones.
         input_params: The provider options of the jobs.
+
+    Attributes:
+        rates: The rates, if they are known.
+        is_charging: Whether jobs cost something, and it is known what.
     """
 
     def __init__(
@@ -40,12 +44,10 @@ class Pricing:
     ) -> None:
         self.target = target
         self.rates: Rates | None = rates if rates is not None else known_rates(target, input_params)
+        self.is_charging = (
+            self.rates is not None and self.rates.is_complete and not self.rates.is_free
+        )
         self._format = job_format
-
-    @property
-    def is_charging(self) -> bool:
-        """Whether jobs cost something, and it is known what."""
-        return self.rates is not None and self.rates.is_complete and not self.rates.is_free
 
     def of_job(self, job: JobInput) -> JobCost:
         """The cost of one job."""

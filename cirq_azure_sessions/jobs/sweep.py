@@ -6,7 +6,7 @@ import asyncio
 import math
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -124,9 +124,9 @@ class SweepRun:
             self.jobs_in_flight[index] = job
             yield job
 
-    def usage(self) -> dict[str, float]:
+    def usage(self) -> Mapping[str, float]:
         """What the jobs are estimated to consume, by dimension of the workspace's quotas."""
-        return dict(self._pricing.estimate(self._translation).usage)
+        return self._pricing.usage(self._translation)
 
     def _amounts(self, first: int) -> list[tuple[float, float]]:
         """What each job of a point costs, and those after it; the point's last job comes first."""
