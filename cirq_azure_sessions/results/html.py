@@ -1,6 +1,6 @@
-"""Tables for notebooks: HTML without scripts, style sheets or colours of its own.
+"""HTML tables for notebooks.
 
-It takes the colours of the page, and so looks right on a light and on a dark one.
+They have no scripts, style sheets or colours, so that they fit a light page and a dark one.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _BAR = "height:0.7em;min-width:1px;background:currentColor;opacity:0.45"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A cell that shows a part of the whole, from 0 to 1, as a bar."""
+    """A cell with a bar whose length is a fraction from 0 to 1."""
 
-    part: float
+    fraction: float
 
 
 def table(
     caption: str, header: Sequence[str], rows: Iterable[Iterable[object]], *, below: str = ""
 ) -> str:
-    """A table with a line above and one below; whatever is in it is escaped.
+    """Builds a table; all texts are escaped.
 
     Args:
-        caption: Stands above, in bold.
-        header: The names of the columns; none for a table without a head.
-        rows: The cells. Numbers stand on the right, and None is left empty.
-        below: What the table does not show.
+        caption: The line above, in bold.
+        header: The names of the columns; empty for a table without a head.
+        rows: The cells. Numbers are aligned right, and None is an empty cell.
+        below: The line below, in small letters.
     """
     head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
@@ -44,7 +44,7 @@ def table(
 
 
 def moment(time: float | None) -> str | None:
-    """A time of the service, in UTC."""
+    """Formats a time, in seconds since the Unix epoch, in UTC."""
     if time is None:
         return None
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -52,7 +52,7 @@ def moment(time: float | None) -> str | None:
 
 def _cell(value: object) -> str:
     if isinstance(value, Bar):
-        width = 8 * min(max(value.part, 0.0), 1.0)
+        width = 8 * min(max(value.fraction, 0.0), 1.0)
         return f'<td style="min-width:8em"><div style="width:{width:.2f}em;{_BAR}"></div></td>'
     if isinstance(value, numbers.Real):
         return f'<td style="text-align:right">{float(value):.6g}</td>'

@@ -1,11 +1,11 @@
-"""Colours that everybody can tell apart.
+"""Colours for plots, which readers with colour vision deficiencies can tell apart.
 
 Source: M. Okabe and K. Ito, Color Universal Design, https://jfly.uni-koeln.de/color/ (2008).
 """
 
 from __future__ import annotations
 
-__all__ = ["AMISS", "CYCLE", "ENDINGS", "OUTCOMES", "PALE", "QUIET"]
+__all__ = ["CYCLE", "ENDINGS", "OUTCOMES", "PALE", "PROBLEMS", "QUIET"]
 
 _BLUE = "#0072B2"
 _VERMILLION = "#D55E00"
@@ -15,21 +15,21 @@ _ORANGE = "#E69F00"
 _SKY = "#56B4E9"
 _BLACK = "#000000"
 
-# Lines of one picture, one after the other.
+# Lines of one plot, one after the other.
 CYCLE = (_BLUE, _VERMILLION, _GREEN, _PURPLE, _ORANGE, _SKY, _BLACK)
-# What the eye may pass over.
+# Background and secondary marks.
 PALE = "#D3E0EA"
 QUIET = "#6E6E6E"
 
-# Jobs by their outcome, in the order in which a later one hides an earlier one.
+# Jobs by their outcome; later ones are drawn over earlier ones.
 OUTCOMES = {
     "unfinished": QUIET,
     "succeeded": _BLUE,
     "cancelled": _PURPLE,
     "failed": _VERMILLION,
 }
-# What went wrong is drawn larger.
-AMISS = ("cancelled", "failed")
+# Outcomes that are drawn larger, since something went wrong.
+PROBLEMS = ("cancelled", "failed")
 # Sessions by how they ended.
 ENDINGS = {
     "open": QUIET,

@@ -95,7 +95,7 @@ class SweepResults(list[AzureResult | None]):
         return type(self)([*self, *other])
 
     def __repr__(self) -> str:
-        """One line, however many points there are: those of a list would fill a book."""
+        """One line: the reprs of all points would fill many screens."""
         home = [point for point in self if point is not None]
         words = [f"{len(self)} point{'' if len(self) == 1 else 's'}"]
         words += _ranges(home, self._param_names())

@@ -108,13 +108,13 @@ def _draw_bars(bars: Sequence[SessionBar], ax: Axes) -> None:
 def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
     """One collection an outcome: thousands of ticks are as quick as one."""
     for outcome, colour in palette.OUTCOMES.items():
-        is_amiss = outcome in palette.AMISS
-        half = _TALL if is_amiss else _BAR
+        is_problem = outcome in palette.PROBLEMS
+        half = _TALL if is_problem else _BAR
         lines, widths = [], []
         for row, bar in enumerate(bars):
             width = (
                 _MAX_TICK
-                if is_amiss
+                if is_problem
                 else min(max(_ALL_TICKS / max(len(bar.jobs), 1), _MIN_TICK), _MAX_TICK)
             )
             for job in bar.jobs:
