@@ -101,18 +101,17 @@ def count_the_cost(circuit: cirq.Circuit, sampler: AzureSessionSampler) -> float
 
 
 def follow(pool: SessionPool) -> Callable[[], None]:
-    def tell(event: SessionEvent | JobEvent) -> None:
+    def show(event: SessionEvent | JobEvent | SweepEvent) -> None:
         assert_type(event.kind, str)
         assert_type(event.target, str)
         assert_type(event.time, float)
         assert_type(event.cost, float | None)
+        if event.subject == "sweep":
+            assert_type(event, SweepEvent)
+            assert_type(event.jobs, int)
 
-    def tell_of_sweeps(event: SweepEvent) -> None:
-        assert_type(event.jobs, int)
-
-    pool.subscribe_sweeps(tell_of_sweeps)
     assert_type(telemetry.instrument(pool), Callable[[], None])
-    return pool.subscribe(tell)
+    return pool.subscribe(show)
 
 
 def rehearse(clock: ManualClock | SystemClock) -> None:
