@@ -207,7 +207,7 @@ def leave_orphan(server: EmulatorServer, path: Path, name: str = "vqe") -> str:
         workspace = AzureWorkspace(server.workspace())
         request = SessionRequest(str(uuid.uuid4()), TARGET, name)
         with Journal(path) as journal:
-            await journal.opening(request, workspace.identity)
+            await journal._opening(request, workspace.identity)
             await workspace.open_session(request)
         await workspace.aclose()
         return request.id

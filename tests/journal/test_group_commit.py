@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cirq_azure_sessions.journal.group_commit import GroupCommit
+from cirq_azure_sessions.journal.file import GroupCommit
 
 
 class Ledger:

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cirq_azure_sessions import Journal, JournalError, ManualClock, ResultFormatError
-from cirq_azure_sessions.journal.entry import EntryState, JournalEntry
+from cirq_azure_sessions.journal.rows import EntryState, JournalEntry
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, SessionRequest
 
 OUTPUT = b'{"histogram":{"0":0.5,"7":0.5}}'
@@ -64,11 +64,11 @@ def job_of(entry: JournalEntry, status: JobStatus = JobStatus.SUCCEEDED) -> Job:
 
 
 def claim(journal: Journal, fingerprint: str, job_id: str) -> JournalEntry:
-    return asyncio.run(journal.claim(ask(fingerprint, job_id)))
+    return asyncio.run(journal._claim(ask(fingerprint, job_id)))
 
 
 def finish(journal: Journal, entry: JournalEntry, output: bytes = OUTPUT) -> None:
-    asyncio.run(journal.finished(entry, job_of(entry), output))
+    asyncio.run(journal._finished(entry, job_of(entry), output))
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -92,7 +92,7 @@ def test_the_next_run_is_handed_what_the_first_one_left(path: Path):
     with Journal(path) as journal:
         finish(journal, claim(journal, "home", "a"))
         waiting = claim(journal, "waiting", "b")
-        journal.accepted(waiting, job_of(waiting, JobStatus.WAITING))
+        journal._accepted(waiting, job_of(waiting, JobStatus.WAITING))
         claim(journal, "lost on the way", "c")
     with Journal(path) as journal:
         home = claim(journal, "home", "x")
@@ -125,7 +125,7 @@ def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
 ):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
-        journal.ended_without_result(entry, state, job_of(entry, JobStatus.FAILED))
+        journal._ended(entry, state, job_of(entry, JobStatus.FAILED))
         again = claim(journal, "bell", "b")
         assert (again.job_id, again.occurrence, again.is_new) == ("b", 1, True)
         finish(journal, again)
@@ -141,7 +141,7 @@ def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
         new = asyncio.run(
-            journal.renew(first, ask("bell", "c"), job_of(first, JobStatus.CANCELLED))
+            journal._renew(first, ask("bell", "c"), job_of(first, JobStatus.CANCELLED))
         )
         assert (new.occurrence, new.is_new) == (1, True)
         finish(journal, new)
@@ -153,15 +153,15 @@ def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
 def test_what_is_given_back_is_handed_out_again_in_the_same_run(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
-        journal.give_back([second.place])
+        journal._give_back([second.place])
         assert claim(journal, "bell", "c").job_id == "b"
-        journal.give_back([first.place, second.place])
+        journal._give_back([first.place, second.place])
         assert [claim(journal, "bell", job_id).job_id for job_id in "de"] == ["a", "b"]
 
 
 def test_a_claim_whose_caller_has_gone_is_given_back(path: Path):
     async def leave(journal: Journal) -> None:
-        claiming = asyncio.ensure_future(journal.claim(ask("bell", "a")))
+        claiming = asyncio.ensure_future(journal._claim(ask("bell", "a")))
         await asyncio.sleep(0)
         claiming.cancel()
         await asyncio.wait({claiming})
@@ -176,7 +176,7 @@ def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_nex
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
         finish(journal, entry, b"\x00")
-        journal.unavailable(entry, job_of(entry), ResultFormatError("It makes no sense."))
+        journal._unavailable(entry, job_of(entry), ResultFormatError("It makes no sense."))
         journal.flush()
         (told,) = journal.entries()
         assert (told.state, told.status, told.output) == ("unavailable", "Succeeded", b"\x00")
@@ -194,7 +194,7 @@ def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_nex
 def test_an_error_of_somebody_else_is_named_and_not_quoted(path: Path):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
-        journal.unavailable(entry, job_of(entry), KeyError("who knows what"))
+        journal._unavailable(entry, job_of(entry), KeyError("who knows what"))
         journal.flush()
         (told,) = journal.entries()
     assert (told.code, told.message) == ("KeyError", "")
@@ -352,12 +352,12 @@ def test_several_processes_may_make_one_journal_at_once(path: Path):
 
 def test_sessions_of_runs_that_are_over_are_inherited_once(path: Path):
     async def open_two(journal: Journal) -> None:
-        await journal.opening(SessionRequest("a", "ionq.simulator", "vqe"), HOME)
-        await journal.opening(SessionRequest("b", "ionq.simulator", "other"), HOME)
-        journal.closed("b")
+        await journal._opening(SessionRequest("a", "ionq.simulator", "vqe"), HOME)
+        await journal._opening(SessionRequest("b", "ionq.simulator", "other"), HOME)
+        journal._closed("b")
 
     def inherited(journal: Journal, workspace: str = HOME) -> list[str]:
-        return [one.id for one in asyncio.run(journal.inherit_sessions(workspace))]
+        return [one.id for one in asyncio.run(journal._inherit_sessions(workspace))]
 
     with Journal(path) as first, Journal(path) as second, Journal(path) as third:
         asyncio.run(open_two(first))
@@ -368,7 +368,7 @@ def test_sessions_of_runs_that_are_over_are_inherited_once(path: Path):
         assert inherited(second) == ["a"]
         assert inherited(third) == []
         assert inherited(second) == []
-        second.closed("a")
+        second._closed("a")
         second.flush()
         assert [session.closed is None for session in second.sessions()] == [False, False]
 
@@ -559,7 +559,7 @@ def start_python(script: str, *args: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
     )
 
 
