@@ -132,9 +132,7 @@ def _refuse_database(output: Path, journal: Path) -> None:
     if output.is_file():
         with output.open("rb") as file:
             if file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC:
-                raise click.UsageError(
-                    f"{output} is a database: choose another file for --output."
-                )
+                raise click.UsageError(f"{output} is a database: choose another file for --output.")
 
 
 def _replace(lines: Iterable[str], output: Path) -> None:

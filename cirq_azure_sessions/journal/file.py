@@ -113,6 +113,7 @@ _VERSIONS = (
         "ALTER TABLE places ADD COLUMN line INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE places ADD COLUMN used INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX places_free ON places (fingerprint, line, occurrence) WHERE run IS NULL",
+        "CREATE INDEX places_used ON places (line, used) WHERE run IS NULL",
         "CREATE INDEX places_held ON places (fingerprint, line, run) WHERE run IS NOT NULL",
     ),
 )

@@ -66,8 +66,9 @@ class Journal:
 
     1. one that no other live run goes along,
     2. the line that it took its last job from, so that one run's jobs stay together,
-    3. the one of which some job was not asked for the longest,
-    4. the oldest.
+    3. the one with the job of this circuit that was not asked for the longest,
+    4. the one with the job of any circuit that was not asked for the longest,
+    5. the oldest.
 
     So runs that shared a journal, done again in any order, get the jobs of one of them each, and
     none twice until all were asked for. A run whose line ends takes another by the same rules; when

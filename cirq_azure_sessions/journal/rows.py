@@ -337,7 +337,7 @@ _SELECT_NEXT_OF_LINE = """
     SELECT job, line FROM places INDEXED BY places_free
     WHERE run IS NULL AND fingerprint = ? AND line = ? ORDER BY occurrence LIMIT 1
 """
-# The order of the four terms is that of `Journal`'s docstring. A run asks for this once a line, so
+# The order of the terms is that of `Journal`'s docstring. A run asks for this once a line, so
 # that the number of places does not matter.
 _SELECT_LINE = """
     SELECT (
@@ -357,6 +357,8 @@ _SELECT_LINE = """
         ),
         line IS NOT :latest,
         used,
+        (SELECT min(used) FROM places INDEXED BY places_used
+         WHERE run IS NULL AND line = free.line),
         first
     LIMIT 1
 """
