@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["journal", "opened"]
 
+_ADVICE = "give the path that a pool or sampler had as its journal"
+_SQLITE_MAGIC = b"SQLite format 3\0"
 _PATH = click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 
 
@@ -25,9 +29,10 @@ def opened(path: Path) -> Iterator[Journal]:
     from cirq_azure_sessions.journal import Journal
 
     if not path.exists():
-        raise click.ClickException(
-            f"There is no file {path}: give the path that a pool or sampler had as its journal."
-        )
+        raise click.ClickException(f"There is no file {path}: {_ADVICE}.")
+    # A library call makes a journal of an empty file; a command that looks at it must not.
+    if path.is_file() and not path.stat().st_size:
+        raise click.ClickException(f"The file {path} is empty: {_ADVICE}.")
     with Journal(path) as journal:
         yield journal
 
@@ -39,7 +44,7 @@ def journal() -> None:
 
 @journal.command("show")
 @_PATH
-@limited("At most so many runs, and jobs.")
+@limited("Show up to this many runs, and jobs.")
 @AS_JSON
 def show_journal(path: Path, limit: int, as_json: bool) -> None:
     """Show the latest runs and jobs of a journal.
@@ -101,21 +106,48 @@ def _as_list(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _write(lines: Iterable[str], output: Path | None, journal: Path) -> None:
-    """Prints lines, or writes a file that is there when it is whole."""
+    """Prints lines, or writes a file that changes only once all of them are there."""
     if output is None:
         for line in lines:
             click.echo(line)
         return
-    if output.exists() and output.samefile(journal):
-        raise click.UsageError("The journal would be lost: choose another file for --output.")
-    part = output.with_name(f"{output.name}.part")
+    _refuse_database(output, journal)
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        part.replace(output)
+        if output.exists() and not output.is_file():
+            # A pipe or a terminal: there is nothing to replace.
+            _write_lines(lines, output, "w")
+        else:
+            _replace(lines, output.resolve())
     except OSError as error:
         raise click.ClickException(
             f"{output} cannot be written ({error.strerror}): choose another --output."
         ) from error
+
+
+def _refuse_database(output: Path, journal: Path) -> None:
+    """Refuses to replace a journal: this one, what SQLite keeps beside it, and any other."""
+    beside = output.name.startswith(f"{journal.name}-") and output.parent.samefile(journal.parent)
+    if beside or (output.exists() and output.samefile(journal)):
+        raise click.UsageError("The journal would be lost: choose another file for --output.")
+    if output.is_file():
+        with output.open("rb") as file:
+            if file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC:
+                raise click.UsageError(f"{output} is a database: choose another file for --output.")
+
+
+def _replace(lines: Iterable[str], output: Path) -> None:
+    # Nobody has a file of this name: it is made anew, or the export ends with an error.
+    part = output.with_name(f".export-{secrets.token_hex(16)}")
+    _write_lines((), part, "x")
+    try:
+        if output.exists():
+            part.chmod(stat.S_IMODE(output.stat().st_mode))
+        _write_lines(lines, part, "w")
+        part.replace(output)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _write_lines(lines: Iterable[str], path: Path, mode: str) -> None:
+    with path.open(mode, encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)

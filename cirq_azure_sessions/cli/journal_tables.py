@@ -17,7 +17,7 @@ from cirq_azure_sessions.cli.tables import results_as_json
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.entry import JournalEntry, JournalRun, JournalSession
+from cirq_azure_sessions.journal.rows import JournalEntry, JournalRun, JournalSession
 
 __all__ = ["Contents", "contents", "export_lines", "journal_tables"]
 

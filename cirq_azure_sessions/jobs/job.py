@@ -17,7 +17,7 @@ from cirq_azure_sessions.errors import (
     result_unavailable,
 )
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.entry import EntryState, JournalEntry, Place
+from cirq_azure_sessions.journal.rows import EntryState, JournalEntry, Place
 from cirq_azure_sessions.model import Job, JobEvent, JobRequest, JobStatus
 
 if TYPE_CHECKING:

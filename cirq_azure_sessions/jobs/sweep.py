@@ -23,7 +23,7 @@ from cirq_azure_sessions.errors import (
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.entry import Place
+from cirq_azure_sessions.journal.rows import Place
 from cirq_azure_sessions.model import JobRequest, SweepEvent
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.sweep_results import SweepResults

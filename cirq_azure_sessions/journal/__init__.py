@@ -1,14 +1,12 @@
-"""What outlives a run: which jobs were submitted, in which sessions, and what came home.
+"""The durable record: which jobs were submitted, in which sessions, and what their results are.
 
-journal          the record itself
-entry            what one job's record holds
-job_table        the rows of jobs, and of the places that requests hold
-file             the SQLite file
-group_commit     many writers, one commit
-run_lock         which run is alive
-session_journal  the sessions of a pool, and the orphans of dead runs
+journal  `Journal`: what is recorded, and what a later run gets
+rows     runs, jobs and sessions as values, and the SQL of jobs
+file     the SQLite file: its schema, its transactions, many writes in one commit
+lock     which run is alive
 """
 
 from cirq_azure_sessions.journal.journal import Journal, open_journal
+from cirq_azure_sessions.journal.rows import EntryState, JournalEntry, JournalSession, Place
 
-__all__ = ["Journal", "open_journal"]
+__all__ = ["EntryState", "Journal", "JournalEntry", "JournalSession", "Place", "open_journal"]

@@ -1,24 +1,42 @@
-"""The file behind a journal: SQLite, private to its owner, in a version that is known."""
+"""The file behind a journal: its schema, its transactions, and many writes in one commit.
+
+It is SQLite, private to its owner, in a version that is known. What is no journal is refused and
+left as it is.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
+from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import JournalError
 
-__all__ = ["JournalFile"]
+__all__ = ["GroupCommit", "JournalFile"]
+
+T = TypeVar("T")
+
+Write = Callable[[sqlite3.Connection], T]
+# What waits for a write, with what the write returned or raised.
+Outcome = tuple["asyncio.Future[Any]", Any]
 
 # Seconds to wait for another process that is writing.
 _BUSY_SECONDS = 30.0
 
 # SQLite keeps this number in the file's header; it says whose the file is.
 _APPLICATION_ID = 0x63617A73
+
+# How an SQLite file begins (https://www.sqlite.org/fileformat.html, 1.3).
+_MAGIC = b"SQLite format 3\0"
+_HEADER_SIZE = 100
 
 # The file's version is the number of these that it has been through. Never change one: add one.
 #
@@ -28,6 +46,8 @@ _APPLICATION_ID = 0x63617A73
 # places: the n-th request with a fingerprint, the job that answers it, and the run that has asked
 #     for it; null once that run is over, and then it is free for the next one.
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
+# places.line: the run that first made a place of this line; 0 for the places of version 1, of which
+#     that is not known. places.used: the last run that held it.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
@@ -89,6 +109,13 @@ _VERSIONS = (
         """,
         "CREATE INDEX sessions_not_closed ON sessions (run) WHERE closed IS NULL",
     ),
+    (
+        "ALTER TABLE places ADD COLUMN line INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE places ADD COLUMN used INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX places_free ON places (fingerprint, line, occurrence) WHERE run IS NULL",
+        "CREATE INDEX places_used ON places (line, used) WHERE run IS NULL",
+        "CREATE INDEX places_held ON places (fingerprint, line, run) WHERE run IS NOT NULL",
+    ),
 )
 
 # Closing any handle on a file ends all locks that this process has on it, SQLite's own among them
@@ -100,6 +127,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
+
+# How many connections this process has on a file. Guarded by `_lock`.
+_open_here: Counter[tuple[int, int]] = Counter()
 
 
 class JournalFile:
@@ -115,13 +145,17 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._is_closed = False
         with _lock, self._translating():
+            self._refuse_what_is_no_journal()
             _make_private(path)
             self._connection = self._connect(path.as_uri())
+            self._key = _key(path)
+            _open_here[self._key] += 1
             try:
                 self._prepare()
             except BaseException:
-                self._connection.close()
+                self.close()
                 raise
 
     @contextmanager
@@ -146,16 +180,23 @@ class JournalFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection of the caller's own that sees one state of the file throughout."""
-        with (
-            self._translating(),
-            closing(self._connect(f"{self.path.as_uri()}?mode=ro")) as connection,
-        ):
-            connection.execute("BEGIN")
-            yield connection
+        with self._translating():
+            with _lock:
+                connection = self._connect(f"{self.path.as_uri()}?mode=ro")
+                _open_here[self._key] += 1
+            try:
+                with closing(connection):
+                    connection.execute("BEGIN")
+                    yield connection
+            finally:
+                _open_here[self._key] -= 1
 
     def close(self) -> None:
-        """Closes the connection that writes."""
-        self._connection.close()
+        """Closes the connection that writes; closing twice is no error."""
+        with _lock:
+            self._connection.close()
+            _open_here[self._key] -= not self._is_closed
+            self._is_closed = True
 
     def _connect(self, uri: str) -> sqlite3.Connection:
         # The threads of a lane take turns.
@@ -177,6 +218,28 @@ class JournalFile:
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
+    def _refuse_what_is_no_journal(self) -> None:
+        """Looks at the file's first bytes, before anything changes it."""
+        if not self.path.exists():
+            return
+        if not self.path.is_file():
+            raise self._error("it is no ordinary file: give the path of a file")
+        if _open_here[_key(self.path)]:
+            # To open and close it here would end SQLite's locks, and it has been looked at.
+            return
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+        if not header:
+            return
+        if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+            raise self._error(_ADVICE[sqlite3.SQLITE_NOTADB])
+        pages, version, application_id = (_number(header, at) for at in (28, 60, 68))
+        # A journal whose first commits are still in its write-ahead log has one page and no id.
+        if application_id != _APPLICATION_ID and (application_id or pages > 1):
+            raise self._error(_OTHER_DATABASE)
+        if application_id and version > len(_VERSIONS):
+            raise self._error(_LATER_VERSION)
+
     def _check_owner(self) -> None:
         # Of one moment: another process may be making the journal.
         self._connection.execute("BEGIN")
@@ -184,9 +247,9 @@ class JournalFile:
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._connection.execute("COMMIT")
         if tables and application_id != _APPLICATION_ID:
-            raise self._error("it is some other program's database: give another path")
+            raise self._error(_OTHER_DATABASE)
         if self._version() > len(_VERSIONS):
-            raise self._error("a later cirq-azure-sessions wrote it: update this one")
+            raise self._error(_LATER_VERSION)
 
     def _version(self) -> int:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -230,6 +293,18 @@ def _make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
+def _key(path: Path) -> tuple[int, int]:
+    """What tells a file from all others, whatever the path to it."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _number(header: bytes, at: int) -> int:
+    return int.from_bytes(header[at : at + 4], "big")
+
+
+_OTHER_DATABASE = "it is some other program's database: give another path"
+_LATER_VERSION = "a later cirq-azure-sessions wrote it: update this one"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} s: end "
     "that process or give another path",
@@ -243,3 +318,122 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "it may not be written: check the permissions of the file and of its "
     "directory",
 }
+
+
+class GroupCommit:
+    """Writes to a database, in the order in which they come.
+
+    A transaction that survives power loss waits for the disk, however little it holds. So the
+    writes that come in while one is being committed wait, and share the next. One that raises is
+    undone and fails alone; where the file fails, all do.
+
+    Args:
+        transaction: Gives a context manager: a transaction that is committed when it is left.
+        on_failure: Called, on a worker thread, with the error of each write that failed alone, and
+            once with that of a transaction.
+        on_waiting: Called with True when writes begin to wait, with False when none waits any more.
+    """
+
+    def __init__(
+        self,
+        transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        on_failure: Callable[[Exception], None],
+        on_waiting: Callable[[bool], None] = lambda is_waiting: None,
+    ) -> None:
+        self._transaction = transaction
+        self._on_failure = on_failure
+        self._on_waiting = on_waiting
+        self._executor = DaemonExecutor(name="cirq-azure-sessions-journal")
+        # State: the writes that wait for the next transaction, each with who waits for it.
+        self._waiting: list[tuple[Write[Any], asyncio.Future[Any] | None]] = []
+        # Guards the above.
+        self._lock = threading.Lock()
+
+    def write(self, work: Write[T]) -> asyncio.Future[T]:
+        """Queues a write, on an event loop.
+
+        Returns:
+            What `work` returned, once it is durable.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue(work, future)
+        return future
+
+    def post(self, work: Write[object]) -> None:
+        """Queues a write that nobody waits for."""
+        self._queue(work, None)
+
+    def then(self, function: Callable[[], None]) -> None:
+        """Runs `function` when everything asked for so far is written or has failed; waits for it.
+
+        It and the transactions take turns.
+        """
+        self._executor.submit(function).result()
+
+    def _queue(self, work: Write[Any], future: asyncio.Future[Any] | None) -> None:
+        with self._lock:
+            self._waiting.append((work, future))
+            is_first = len(self._waiting) == 1
+            if is_first:
+                self._on_waiting(True)
+        if is_first:
+            self._executor.submit(self._commit)
+
+    def _commit(self) -> None:
+        with self._lock:
+            writes, self._waiting = self._waiting, []
+        try:
+            with self._transaction() as connection:
+                outcomes = [_run_alone(work, connection) for work, _ in writes]
+            failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        except Exception as error:
+            outcomes, failures = [error] * len(writes), [error]
+        _answer(
+            [(future, out) for (_, future), out in zip(writes, outcomes, strict=True) if future]
+        )
+        for failure in failures:
+            self._on_failure(failure)
+        with self._lock:
+            if not self._waiting:
+                self._on_waiting(False)
+
+
+def _run_alone(work: Write[Any], connection: sqlite3.Connection) -> Any:
+    """What a write returns, or the error that it raises, with all that it wrote undone.
+
+    Raises:
+        sqlite3.Error: If the file has failed, which is no fault of this write.
+    """
+    connection.execute("SAVEPOINT alone")
+    try:
+        return work(connection)
+    except Exception as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ADVICE:
+            raise
+        connection.execute("ROLLBACK TO alone")
+        return error
+    finally:
+        # Where the file has failed, SQLite may have ended the whole transaction.
+        if connection.in_transaction:
+            connection.execute("RELEASE alone")
+
+
+def _answer(outcomes: list[Outcome]) -> None:
+    """Wakes each event loop once, however many wait on it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = defaultdict(list)
+    for future, outcome in outcomes:
+        by_loop[future.get_loop()].append((future, outcome))
+    for loop, pairs in by_loop.items():
+        # Who waited on a loop that has been closed in the meantime waits no more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(outcomes: list[Outcome]) -> None:
+    for future, outcome in outcomes:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

@@ -20,22 +20,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from cirq_azure_sessions import background as shutdown
+from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import AzureSessionsError, JournalError, redact_bytes
-from cirq_azure_sessions.journal.entry import (
+from cirq_azure_sessions.journal.file import GroupCommit, JournalFile
+from cirq_azure_sessions.journal.lock import RunLock
+from cirq_azure_sessions.journal.rows import (
     EntryState,
+    JobTable,
     JournalEntry,
     JournalRun,
     JournalSession,
     Place,
     columns_of,
 )
-from cirq_azure_sessions.journal.file import JournalFile
-from cirq_azure_sessions.journal.group_commit import GroupCommit
-from cirq_azure_sessions.journal.job_table import JobTable
-from cirq_azure_sessions.journal.run_lock import RunLock
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
 
 __all__ = ["Journal", "open_journal"]
@@ -54,11 +54,25 @@ class _Run:
 class Journal:
     """A file that remembers jobs and sessions across runs.
 
-    A *run* is one `Journal`, from its first write until it is closed or its process ends. Within a
-    run the n-th request with a fingerprint claims the n-th place of that fingerprint, and no two
-    runs that are alive hold the same place. So a program that is run again is handed its own jobs
-    in their order, identical circuits asked for twice are two jobs, and two processes that share a
-    journal do not share jobs.
+    A *run* is one `Journal`, from its first write until it is closed or its process ends. A job
+    answers one request at a time: no two runs that are alive hold the same job. What was submitted
+    for a run that has ended is offered to the next one that asks for the same, and nothing is
+    submitted while such a job is free. The same circuit asked for twice in one run is two jobs.
+
+    Which job a request gets: the same requests of one run form a *line*, in their order, and a
+    later run that asks for them goes along one line. So a program that is run again gets its own
+    jobs in their order, and goes on where they end. Where runs shared the journal there are several
+    lines of the same requests. Of these a run takes:
+
+    1. one that no other live run goes along,
+    2. the line that it took its last job from, so that one run's jobs stay together,
+    3. the one with the job of this circuit that was not asked for the longest,
+    4. the one with the job of any circuit that was not asked for the longest,
+    5. the oldest.
+
+    So runs that shared a journal, done again in any order, get the jobs of one of them each, and
+    none twice until all were asked for. A run whose line ends takes another by the same rules; when
+    there is none, its requests are new jobs at the end of its line.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
@@ -73,6 +87,8 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
+        if not os.fspath(path):
+            raise JournalError("The path of the journal is empty: give the path of a file.")
         self._path = Path(path).absolute()
         self._clock: Clock = clock or SystemClock()
         self._jobs = JobTable(self._clock)
@@ -80,9 +96,9 @@ class Journal:
         # that commits touches them, so they need no lock.
         self._file: JournalFile | None = JournalFile(self._path)
         self._run: _Run | None = None
-        self._closed = False
-        self._commits = GroupCommit(self._transaction, _log_failure)
-        shutdown.register(self)
+        self._is_closed = False
+        self._commits = self._new_commits()
+        background.register(self)
 
     @property
     def path(self) -> Path:
@@ -91,7 +107,7 @@ class Journal:
 
     # Jobs, as they go
 
-    async def claim(self, request: JobRequest) -> JournalEntry:
+    async def _claim(self, request: JobRequest) -> JournalEntry:
         """The job that answers this request: one of an earlier run, or a new one.
 
         Called in the order of the requests; the order counts from the call, not from the await.
@@ -112,10 +128,10 @@ class Journal:
             return await self._commits.write(work)
         except asyncio.CancelledError:
             # It is written all the same, and nobody is left to answer for the place.
-            self.give_back(claimed)
+            self._give_back(claimed)
             raise
 
-    async def renew(self, entry: JournalEntry, request: JobRequest, job: Job) -> JournalEntry:
+    async def _renew(self, entry: JournalEntry, request: JobRequest, job: Job) -> JournalEntry:
         """A new job, under the request's id, in the place of one that was cancelled.
 
         Raises:
@@ -128,7 +144,7 @@ class Journal:
 
         return await self._commits.write(work)
 
-    def accepted(self, entry: JournalEntry, job: Job) -> None:
+    def _accepted(self, entry: JournalEntry, job: Job) -> None:
         """The service has the job. Written soon: until then, asking for the id tells the same."""
         self._commits.post(
             lambda file: self._jobs.update(
@@ -136,22 +152,22 @@ class Journal:
             )
         )
 
-    async def finished(self, entry: JournalEntry, job: Job, output: bytes) -> None:
-        """The result is home; returns when it is on the disk.
+    async def _finished(self, entry: JournalEntry, job: Job, output: Any) -> None:
+        """The result is here; returns when it is on the disk.
 
         A result that cannot be written is not lost to the caller for that: it is logged, and the
-        next run fetches it from the service.
+        next run fetches it from the service. So it does if the output is neither bytes nor text.
         """
 
         def work(file: sqlite3.Connection) -> None:
-            kept = redact_bytes(output)
-            self._jobs.store_output(file, entry, kept)
+            self._jobs.store_output(file, entry, redact_bytes(_bytes_of(output)))
             self._jobs.update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 
-        with suppress(JournalError):
+        # Whatever is wrong with it has been logged.
+        with suppress(Exception):
             await self._commits.write(work)
 
-    def unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
+    def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
         """The job succeeded, and its output is missing, refused or makes no sense.
 
         It has been paid for: the next same request asks for the output again, and is not sent.
@@ -164,17 +180,15 @@ class Journal:
             self._jobs.update(file, entry, state=EntryState.UNAVAILABLE, **described)
 
         self._commits.post(work)
-        self.give_back([entry.place])
+        self._give_back([entry.place])
 
-    def ended_without_result(
-        self, entry: JournalEntry, state: EntryState, job: Job | None = None
-    ) -> None:
+    def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None = None) -> None:
         """The job brings no result; the next same request takes its place with a new one."""
         described = {} if job is None else columns_of(job)
         self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
-        self.give_back([entry.place])
+        self._give_back([entry.place])
 
-    def give_back(self, places: Sequence[Place]) -> None:
+    def _give_back(self, places: Sequence[Place]) -> None:
         """Frees the places of requests whose answers did not reach the caller.
 
         The same requests, made again in this run or a later one, are then handed the same jobs.
@@ -188,7 +202,7 @@ class Journal:
 
     # Sessions, as they come and go
 
-    async def opening(self, request: SessionRequest, workspace: str) -> None:
+    async def _opening(self, request: SessionRequest, workspace: str) -> None:
         """A pool is about to open this session; on the disk when this returns.
 
         Raises:
@@ -203,7 +217,7 @@ class Journal:
             )
         )
 
-    def closed(self, session_id: str) -> None:
+    def _closed(self, session_id: str) -> None:
         """The session is over, whoever ended it."""
         now = self._clock.time()
         self._commits.post(
@@ -212,7 +226,7 @@ class Journal:
             )
         )
 
-    async def inherit_sessions(self, workspace: str) -> list[JournalSession]:
+    async def _inherit_sessions(self, workspace: str) -> list[JournalSession]:
         """The sessions that runs which are over may have left open in this workspace.
 
         They are this run's to close from now on.
@@ -296,10 +310,10 @@ class Journal:
 
     def close(self) -> None:
         """Ends the run: its places are free for the next one. Closing twice is no error."""
-        self._commits.then(self._close)
+        self._commits.then(self._end_run)
 
-    def _close(self) -> None:
-        self._closed = True
+    def _end_run(self) -> None:
+        self._is_closed = True
         file, run = self._file, self._run
         self._file = self._run = None
         if file is not None and run is not None:
@@ -310,11 +324,11 @@ class Journal:
         if file is not None:
             file.close()
 
-    def close_at_exit(self) -> None:
+    def _close_at_exit(self) -> None:
         """Writes what still waits; the run ends with its process."""
         self.flush()
 
-    def disown(self) -> None:
+    def _after_fork(self) -> None:
         """Starts afresh in the child of a fork: file and run belong to the parent."""
         # SQLite forbids even to close a connection in the child of a fork
         # (https://www.sqlite.org/howtocorrupt.html, 2.6), so it must outlive this object.
@@ -322,7 +336,18 @@ class Journal:
         if self._run is not None:
             self._run.lock.disown()
         self._run = self._file = None
-        self._commits = GroupCommit(self._transaction, _log_failure)
+        self._jobs = JobTable(self._clock)
+        self._commits = self._new_commits()
+
+    def _new_commits(self) -> GroupCommit:
+        return GroupCommit(self._transaction, _log_failure, self._hold_while)
+
+    def _hold_while(self, is_waiting: bool) -> None:
+        """At exit what waits is written; an idle journal is nobody's concern then."""
+        if is_waiting:
+            background.hold(self)
+        else:
+            background.let_go(self)
 
     def __enter__(self) -> Journal:
         return self
@@ -331,7 +356,7 @@ class Journal:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Journal({str(self._path)!r}{', closed' if self._closed else ''})"
+        return f"Journal({str(self._path)!r}{', closed' if self._is_closed else ''})"
 
     # Writing and reading
 
@@ -346,7 +371,7 @@ class Journal:
             yield connection
 
     def _open_file(self) -> JournalFile:
-        if self._closed:
+        if self._is_closed:
             raise JournalError(f"The journal {self._path} is closed: open a new one to go on.")
         file = self._file = self._file or JournalFile(self._path)
         return file
@@ -409,6 +434,15 @@ class Journal:
             "UPDATE sessions SET run = ? WHERE id = ?", [(self._run_id, row[0]) for row in rows]
         )
         return [JournalSession(*row) for row in rows]
+
+
+def _bytes_of(output: Any) -> bytes:
+    """The output of any workspace's job as bytes; a port is free to bring text."""
+    if isinstance(output, str):
+        return output.encode()
+    if isinstance(output, bytes | bytearray | memoryview):
+        return bytes(output)
+    raise JournalError(f"An output of type {type(output).__name__} cannot be written down.")
 
 
 def _log_failure(error: Exception) -> None:

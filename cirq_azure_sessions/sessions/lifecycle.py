@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cirq_azure_sessions.clock import Clock, RetryDecision, retry
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.entry import JournalSession
+from cirq_azure_sessions.journal.rows import JournalSession
 from cirq_azure_sessions.model import (
     JobFailurePolicy,
     Session,

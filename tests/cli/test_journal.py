@@ -191,6 +191,70 @@ def test_a_journal_is_not_exported_onto_itself(scene: Scene) -> None:
     assert read("journal", "show", scene.path, "--json")["jobs"]
 
 
+def test_export_harms_no_file_that_it_did_not_make(scene: Scene, tmp_path: Path) -> None:
+    part, other = tmp_path / "results.jsonl.part", tmp_path / "other.journal"
+    part.write_bytes(scene.path.read_bytes())
+    Journal(other).close()
+    before = part.read_bytes(), other.read_bytes()
+    assert call("journal", "export", part, "-o", tmp_path / "results.jsonl").exit_code == 0
+    assert read("journal", "show", part, "--json")["jobs"]
+    refused = call("journal", "export", part, "-o", other)
+    assert (refused.exit_code, "is a database" in refused.stderr) == (2, True)
+    beside = call("journal", "export", part, "-o", f"{part}-wal")
+    assert (beside.exit_code, "would be lost" in beside.stderr) == (2, True)
+    assert (part.read_bytes(), other.read_bytes()) == before
+    mine = tmp_path / "mine.jsonl.part"
+    mine.write_text("mine")
+    assert call("journal", "export", part, "-o", tmp_path / "mine.jsonl").exit_code == 0
+    assert mine.read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_export_follows_a_link_and_keeps_the_mode_of_what_it_replaces(
+    scene: Scene, tmp_path: Path
+) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    assert call("journal", "export", scene.path, "-o", link).exit_code == 0
+    assert link.is_symlink()
+    assert len(real.read_text().splitlines()) == 3
+    assert real.stat().st_mode & 0o777 == 0o640
+
+
+def test_export_that_fails_midway_leaves_the_file_as_it_was(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(journal: Journal) -> Iterator[str]:
+        yield "{}"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cirq_azure_sessions.cli.journal_tables.export_lines", break_off)
+    output = tmp_path / "results.jsonl"
+    output.write_text("old")
+    shown = call("journal", "export", scene.path, "-o", output)
+    assert (shown.exit_code, output.read_text()) == (1, "old")
+    assert [*tmp_path.iterdir()] == [output]
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+def test_path_that_is_no_journal_is_refused_as_it_was(command: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch(mode=0o644)
+    tmp_path.chmod(0o755)
+    for path in (empty, tmp_path):
+        before = path.stat()
+        assert call("journal", command, path).exit_code == 1
+        after = path.stat()
+        assert (after.st_mode, after.st_mtime_ns, after.st_size) == (
+            before.st_mode,
+            before.st_mtime_ns,
+            before.st_size,
+        )
+    assert [*tmp_path.iterdir()] == [empty]
+
+
 def test_a_file_that_cannot_be_written_is_one_sentence(scene: Scene, tmp_path: Path) -> None:
     shown = call("journal", "export", scene.path, "-o", tmp_path / "nowhere" / "file")
     assert shown.exit_code == 1
@@ -207,7 +271,7 @@ def leave_orphan(server: EmulatorServer, path: Path, name: str = "vqe") -> str:
         workspace = AzureWorkspace(server.workspace())
         request = SessionRequest(str(uuid.uuid4()), TARGET, name)
         with Journal(path) as journal:
-            await journal.opening(request, workspace.identity)
+            await journal._opening(request, workspace.identity)
             await workspace.open_session(request)
         await workspace.aclose()
         return request.id

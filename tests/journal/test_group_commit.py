@@ -1,4 +1,4 @@
-"""Writes share transactions, keep their order, and succeed or fail together."""
+"""Writes share transactions, keep their order, and fail alone unless the file fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cirq_azure_sessions.journal.group_commit import GroupCommit
+from cirq_azure_sessions.journal.file import GroupCommit
 
 
 class Ledger:
@@ -79,12 +79,38 @@ def test_posted_and_awaited_writes_keep_their_order(ledger: Ledger):
     assert ledger.lines() == list(range(20))
 
 
-def test_writes_of_one_transaction_fail_together_and_it_is_told_once(ledger: Ledger):
+def test_write_that_raises_is_undone_and_fails_alone(ledger: Ledger):
+    def write_and_raise(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO lines VALUES (-1)")
+        raise AttributeError("of its own")
+
     async def write() -> list[BaseException | int | None]:
         ledger.may_begin.clear()
         ledger.commits.post(line(0))
         ledger.has_come.wait()
-        writes = [ledger.commits.write(work) for work in (line(1), fail, line(2))]
+        writes = [ledger.commits.write(work) for work in (line(1), write_and_raise, fail, line(2))]
+        ledger.may_begin.set()
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    first, own, sql, last = asyncio.run(write())
+    assert (first, last) == (1, 2)
+    assert isinstance(own, AttributeError)
+    assert isinstance(sql, sqlite3.OperationalError)
+    ledger.commits.then(lambda: None)
+    assert ledger.failures == [own, sql]
+    assert ledger.lines() == [0, 1, 2]
+
+
+def test_error_of_the_file_fails_every_write_and_is_reported_once(ledger: Ledger):
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+        connection.execute("INSERT INTO lines VALUES (zeroblob(100000))")
+
+    async def write() -> list[BaseException | int | None]:
+        ledger.may_begin.clear()
+        ledger.commits.post(line(0))
+        ledger.has_come.wait()
+        writes = [ledger.commits.write(work) for work in (line(1), fill, line(2))]
         ledger.may_begin.set()
         return await asyncio.gather(*writes, return_exceptions=True)
 
@@ -93,6 +119,17 @@ def test_writes_of_one_transaction_fail_together_and_it_is_told_once(ledger: Led
     ledger.commits.then(lambda: None)
     assert ledger.failures == [failure]
     assert ledger.lines() == [0]
+
+
+def test_process_waits_at_exit_only_while_writes_wait(ledger: Ledger):
+    seen: list[bool] = []
+    ledger.commits = GroupCommit(ledger.transaction, ledger.failures.append, seen.append)
+    ledger.may_begin.clear()
+    ledger.commits.post(line(1))
+    assert seen == [True]
+    ledger.may_begin.set()
+    ledger.commits.then(lambda: None)
+    assert seen == [True, False]
 
 
 def test_after_a_failure_the_next_write_is_as_good_as_any(ledger: Ledger):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 import json
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cirq_azure_sessions import Journal, JournalError, ManualClock, ResultFormatError
-from cirq_azure_sessions.journal.entry import EntryState, JournalEntry
+from cirq_azure_sessions.journal import file as file_module
+from cirq_azure_sessions.journal import rows
+from cirq_azure_sessions.journal.rows import EntryState, JournalEntry
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus, SessionRequest
 
 OUTPUT = b'{"histogram":{"0":0.5,"7":0.5}}'
@@ -64,11 +70,11 @@ def job_of(entry: JournalEntry, status: JobStatus = JobStatus.SUCCEEDED) -> Job:
 
 
 def claim(journal: Journal, fingerprint: str, job_id: str) -> JournalEntry:
-    return asyncio.run(journal.claim(ask(fingerprint, job_id)))
+    return asyncio.run(journal._claim(ask(fingerprint, job_id)))
 
 
 def finish(journal: Journal, entry: JournalEntry, output: bytes = OUTPUT) -> None:
-    asyncio.run(journal.finished(entry, job_of(entry), output))
+    asyncio.run(journal._finished(entry, job_of(entry), output))
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -92,7 +98,7 @@ def test_the_next_run_is_handed_what_the_first_one_left(path: Path):
     with Journal(path) as journal:
         finish(journal, claim(journal, "home", "a"))
         waiting = claim(journal, "waiting", "b")
-        journal.accepted(waiting, job_of(waiting, JobStatus.WAITING))
+        journal._accepted(waiting, job_of(waiting, JobStatus.WAITING))
         claim(journal, "lost on the way", "c")
     with Journal(path) as journal:
         home = claim(journal, "home", "x")
@@ -125,7 +131,7 @@ def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
 ):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
-        journal.ended_without_result(entry, state, job_of(entry, JobStatus.FAILED))
+        journal._ended(entry, state, job_of(entry, JobStatus.FAILED))
         again = claim(journal, "bell", "b")
         assert (again.job_id, again.occurrence, again.is_new) == ("b", 1, True)
         finish(journal, again)
@@ -141,7 +147,7 @@ def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
         new = asyncio.run(
-            journal.renew(first, ask("bell", "c"), job_of(first, JobStatus.CANCELLED))
+            journal._renew(first, ask("bell", "c"), job_of(first, JobStatus.CANCELLED))
         )
         assert (new.occurrence, new.is_new) == (1, True)
         finish(journal, new)
@@ -153,15 +159,15 @@ def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
 def test_what_is_given_back_is_handed_out_again_in_the_same_run(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
-        journal.give_back([second.place])
+        journal._give_back([second.place])
         assert claim(journal, "bell", "c").job_id == "b"
-        journal.give_back([first.place, second.place])
+        journal._give_back([first.place, second.place])
         assert [claim(journal, "bell", job_id).job_id for job_id in "de"] == ["a", "b"]
 
 
 def test_a_claim_whose_caller_has_gone_is_given_back(path: Path):
     async def leave(journal: Journal) -> None:
-        claiming = asyncio.ensure_future(journal.claim(ask("bell", "a")))
+        claiming = asyncio.ensure_future(journal._claim(ask("bell", "a")))
         await asyncio.sleep(0)
         claiming.cancel()
         await asyncio.wait({claiming})
@@ -176,7 +182,7 @@ def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_nex
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
         finish(journal, entry, b"\x00")
-        journal.unavailable(entry, job_of(entry), ResultFormatError("It makes no sense."))
+        journal._unavailable(entry, job_of(entry), ResultFormatError("It makes no sense."))
         journal.flush()
         (told,) = journal.entries()
         assert (told.state, told.status, told.output) == ("unavailable", "Succeeded", b"\x00")
@@ -194,7 +200,7 @@ def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_nex
 def test_an_error_of_somebody_else_is_named_and_not_quoted(path: Path):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
-        journal.unavailable(entry, job_of(entry), KeyError("who knows what"))
+        journal._unavailable(entry, job_of(entry), KeyError("who knows what"))
         journal.flush()
         (told,) = journal.entries()
     assert (told.code, told.message) == ("KeyError", "")
@@ -347,17 +353,198 @@ def test_several_processes_may_make_one_journal_at_once(path: Path):
     file.close()
 
 
+# Runs that shared a journal, done again
+
+
+PROGRAM = ["x", "y", "x", "z"]
+
+
+def run_alone(path: Path, name: str, program: Sequence[str] = PROGRAM) -> list[str]:
+    with Journal(path) as journal:
+        return [
+            claim(journal, fingerprint, f"{name}-{number}").job_id
+            for number, fingerprint in enumerate(program)
+        ]
+
+
+def run_together(path: Path, order: Sequence[int], lengths: Sequence[int]) -> list[list[str]]:
+    """The jobs of runs that take turns in this order, each as often as it stands there."""
+    journals = [Journal(path) for _ in lengths]
+    jobs: list[list[str]] = [[] for _ in lengths]
+    for run in order:
+        step = len(jobs[run])
+        if step < lengths[run]:
+            jobs[run].append(claim(journals[run], PROGRAM[step], f"first-{run}-{step}").job_id)
+    for journal in journals:
+        journal.close()
+    return jobs
+
+
+@pytest.mark.parametrize("order", set(itertools.permutations([0] * 4 + [1] * 4)))
+def test_runs_that_shared_a_journal_get_the_jobs_of_one_of_them_each(
+    path: Path, order: Sequence[int]
+):
+    shared = run_together(path, order, [4, 4])
+    for turn in range(2):
+        again = [run_alone(path, f"{turn}-{run}") for run in range(2)]
+        assert sorted(again) == sorted(shared)
+
+
+@pytest.mark.parametrize("reruns", [*itertools.permutations(range(3))])
+def test_three_runs_are_done_again_in_every_order_and_two_at_a_time(
+    path: Path, reruns: Sequence[int]
+):
+    shared = run_together(path, [0, 1, 2] * 4, [4, 4, 4])
+    alone = run_alone(path, "alone")
+    journals = [Journal(path) for _ in range(2)]
+    jobs: list[list[str]] = [[], []]
+    for run in [run % 2 for run in reruns] * 4:
+        if len(jobs[run]) < 4:
+            step = len(jobs[run])
+            jobs[run].append(claim(journals[run], PROGRAM[step], f"again-{run}-{step}").job_id)
+    for run in range(2):
+        while len(jobs[run]) < 4:
+            step = len(jobs[run])
+            jobs[run].append(claim(journals[run], PROGRAM[step], f"again-{run}-{step}").job_id)
+        journals[run].close()
+    assert sorted([alone, *jobs]) == sorted(shared)
+
+
+def test_programs_that_shared_a_journal_get_their_own_jobs_in_either_order(path: Path):
+    with Journal(path) as first, Journal(path) as second:
+        mine, other = claim(first, "mine", "a").job_id, claim(second, "other", "b").job_id
+    for programs in (["mine", "other"], ["other", "mine"]):
+        found = {name: run_alone(path, f"again-{name}", [name]) for name in programs}
+        assert found == {"mine": [mine], "other": [other]}
+    # Also if one program does what two did.
+    assert run_alone(path, "both", ["other", "mine"]) == [other, mine]
+
+
+@pytest.mark.parametrize("lengths", [*itertools.product(range(5), repeat=2)])
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_runs_that_were_stopped_go_on_with_every_job_that_was_paid(
+    path: Path, lengths: Sequence[int], is_swapped: bool
+):
+    shared = run_together(path, [1, 0] * 4 if is_swapped else [0, 1] * 4, lengths)
+    paid = {job_id for jobs in shared for job_id in jobs}
+    again = [run_alone(path, f"again-{run}") for run in range(2)]
+    # Every job that was paid for is used, and none is submitted while one is free.
+    assert paid <= {*again[0], *again[1]}
+    assert all(len({*jobs}) == len(PROGRAM) for jobs in again)
+    with Journal(path) as journal:
+        assert len(list(journal.entries())) <= 2 * len(PROGRAM)
+    # From now on nothing is new.
+    assert {*run_alone(path, "third")} <= {*again[0], *again[1]}
+
+
+def test_workers_that_asked_once_each_are_replaced_by_one_run_in_a_stable_order(path: Path):
+    workers = [Journal(path) for _ in range(4)]
+    jobs = [claim(worker, "x", f"{number}").job_id for number, worker in enumerate(workers)]
+    for worker in workers:
+        worker.close()
+    for turn in range(3):
+        assert run_alone(path, f"{turn}", ["x"] * 4) == jobs
+
+
+def test_claims_of_one_circuit_do_not_grow_with_the_jobs_that_were_claimed(path: Path):
+    for turn in range(2):
+        with Journal(path) as journal:
+            for number in range(50):
+                claim(journal, "x", f"{turn}-{number}")
+            with journal._transaction() as file:
+                (plan, *_) = (
+                    row["detail"]
+                    for row in file.execute(
+                        f"EXPLAIN QUERY PLAN {rows._SELECT_NEXT_OF_LINE}", ("x", 1)
+                    )
+                )
+    assert "USING INDEX places_free (fingerprint=? AND line=?)" in plan
+
+
+# Outputs of other ports
+
+
+@pytest.mark.parametrize("output", [OUTPUT.decode(), bytearray(OUTPUT), memoryview(OUTPUT)])
+def test_output_that_is_like_bytes_is_kept_as_bytes(path: Path, output: object):
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        asyncio.run(journal._finished(entry, job_of(entry), output))
+        (found,) = journal.entries()
+    assert (found.state, found.output) == ("finished", OUTPUT)
+
+
+@pytest.mark.parametrize("output", [object(), {"histogram": {}}, "\ud800", None])
+def test_output_that_cannot_be_kept_hurts_nobody_and_is_fetched_by_the_next_run(
+    path: Path, output: object, caplog: pytest.LogCaptureFixture
+):
+    async def both(journal: Journal, entry: JournalEntry) -> JournalEntry:
+        finished = asyncio.ensure_future(journal._finished(entry, job_of(entry), output))
+        neighbour = await journal._claim(ask("ghz", "b"))
+        await finished
+        return neighbour
+
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        journal._accepted(entry, job_of(entry))
+        assert asyncio.run(both(journal, entry)).is_new
+        journal.flush()
+    assert "The next run asks the service" in caplog.text
+    with Journal(path) as journal:
+        again = claim(journal, "bell", "c")
+    assert (again.job_id, again.is_accepted, again.is_finished) == ("a", True, False)
+
+
+# What an idle journal costs
+
+
+def test_idle_journal_costs_no_thread_and_is_collected(path: Path):
+    before = threading.active_count()
+    journal = Journal(path)
+    claim(journal, "bell", "a")
+    journal.flush()
+    for thread in threading.enumerate():
+        if thread.name == "cirq-azure-sessions-journal":
+            thread.join()
+    assert threading.active_count() == before
+    seen = weakref.ref(journal)
+    del journal
+    gc.collect()
+    assert seen() is None
+
+
+def test_journal_installs_no_signal_handler(path: Path):
+    before = signal.getsignal(signal.SIGTERM)
+    with Journal(path) as journal:
+        claim(journal, "bell", "a")
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_notes_that_wait_are_written_at_exit(path: Path):
+    script = """
+        import sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim, job_of
+        journal = Journal(sys.argv[1])
+        entry = claim(journal, "bell", "a")
+        for _ in range(200):
+            journal._accepted(entry, job_of(entry))
+    """
+    run_python(script, str(path))
+    with Journal(path) as journal:
+        assert claim(journal, "bell", "b").is_accepted
+
+
 # Sessions
 
 
 def test_sessions_of_runs_that_are_over_are_inherited_once(path: Path):
     async def open_two(journal: Journal) -> None:
-        await journal.opening(SessionRequest("a", "ionq.simulator", "vqe"), HOME)
-        await journal.opening(SessionRequest("b", "ionq.simulator", "other"), HOME)
-        journal.closed("b")
+        await journal._opening(SessionRequest("a", "ionq.simulator", "vqe"), HOME)
+        await journal._opening(SessionRequest("b", "ionq.simulator", "other"), HOME)
+        journal._closed("b")
 
     def inherited(journal: Journal, workspace: str = HOME) -> list[str]:
-        return [one.id for one in asyncio.run(journal.inherit_sessions(workspace))]
+        return [one.id for one in asyncio.run(journal._inherit_sessions(workspace))]
 
     with Journal(path) as first, Journal(path) as second, Journal(path) as third:
         asyncio.run(open_two(first))
@@ -368,7 +555,7 @@ def test_sessions_of_runs_that_are_over_are_inherited_once(path: Path):
         assert inherited(second) == ["a"]
         assert inherited(third) == []
         assert inherited(second) == []
-        second.closed("a")
+        second._closed("a")
         second.flush()
         assert [session.closed is None for session in second.sessions()] == [False, False]
 
@@ -470,34 +657,103 @@ def test_an_empty_file_becomes_a_journal(path: Path):
         assert claim(journal, "bell", "a").is_new
 
 
-def test_a_journal_of_a_later_version_is_left_alone(path: Path):
+def _make_database(path: Path) -> None:
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE theirs (x)")
+    file.close()
+
+
+def _make_log_database(path: Path) -> None:
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA application_id = 7")
+        file.execute("CREATE TABLE theirs (x)")
+    file.close()
+
+
+def _make_later_journal(path: Path) -> None:
     Journal(path).close()
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA user_version = 1000")
     file.close()
-    with pytest.raises(JournalError, match="a later cirq-azure-sessions wrote it"):
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _make_database,
+        _make_log_database,
+        _make_later_journal,
+        lambda path: path.write_text("Dear diary, " * 100),
+        lambda path: path.write_text("short"),
+        lambda path: path.mkdir(),
+        lambda path: os.mkfifo(path),
+    ],
+    ids=["database", "write-ahead log", "later version", "text", "short", "folder", "pipe"],
+)
+def test_refused_path_is_as_it_was(path: Path, make: Callable[[Path], object]):
+    make(path)
+    path.chmod(0o755)
+    before = path.stat()
+    content = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(JournalError, match="cannot be used"):
         Journal(path)
+    after = path.stat()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert (path.read_bytes() if path.is_file() else b"") == content
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_other_programs_files_are_left_alone(path: Path):
+def test_journal_whose_first_commits_are_in_its_log_only_is_a_journal(path: Path):
+    script = """
+        import os, signal, sys
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        claim(Journal(sys.argv[1]), "bell", "a")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_python(script, str(path))
+    assert path.with_name("journal.db-wal").stat().st_size
+    with Journal(path) as journal:
+        assert claim(journal, "bell", "b").job_id == "a"
+
+
+def test_journal_of_the_first_version_is_brought_up_to_date(path: Path):
     with sqlite3.connect(path) as file:
-        file.execute("CREATE TABLE theirs (x)")
+        for statement in file_module._VERSIONS[0]:
+            file.execute(statement)
+        file.execute(f"PRAGMA application_id = {file_module._APPLICATION_ID}")
+        file.execute("PRAGMA user_version = 1")
+        for number in (1, 2):
+            file.execute(
+                "INSERT INTO jobs (number, id, fingerprint, occurrence, target, name, "
+                "output_format, input_params, metadata, state, written, changed) VALUES "
+                "(?, ?, 'bell', ?, 'ionq.simulator', 'job', 'f', '{}', '{}', 'accepted', 1, 1)",
+                (number, f"job-{number}", number),
+            )
+            file.execute("INSERT INTO places VALUES ('bell', ?, ?, NULL)", (number, number))
     file.close()
-    before = path.read_bytes()
-    with pytest.raises(JournalError, match="some other program's database"):
-        Journal(path)
-    assert path.read_bytes() == before
-    path.write_text("Dear diary, " * 100)
-    with pytest.raises(JournalError, match="some other program's file"):
-        Journal(path)
-    assert path.read_text().startswith("Dear diary")
+    with Journal(path) as journal:
+        claimed = [claim(journal, "bell", job_id).job_id for job_id in "xyz"]
+    assert claimed == ["job-1", "job-2", "z"]
+
+
+def test_journal_is_not_opened_a_second_time_as_a_file_in_this_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # To close any handle on the file ends the locks of SQLite in the whole process.
+    with Journal(path):
+        monkeypatch.setattr(Path, "open", lambda *args: pytest.fail("opened"))
+        Journal(path).close()
 
 
 def test_a_journal_in_no_directory_or_that_is_one_says_so(tmp_path: Path):
     with pytest.raises(JournalError, match="No such file or directory"):
         Journal(tmp_path / "nowhere" / "journal.db")
-    with pytest.raises(JournalError, match="cannot be opened"):
+    with pytest.raises(JournalError, match="no ordinary file"):
         Journal(tmp_path)
+    with pytest.raises(JournalError, match="path of the journal is empty"):
+        Journal("")
 
 
 def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
@@ -559,7 +815,7 @@ def start_python(script: str, *args: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
     )
 
 

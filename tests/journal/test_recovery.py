@@ -560,7 +560,7 @@ def test_a_session_that_was_intended_and_never_opened_is_forgotten(
 ):
     identity = AzureWorkspace(server.workspace()).identity
     with Journal(path) as journal:
-        asyncio.run(journal.opening(SessionRequest(str(uuid.uuid4()), TARGET, "never"), identity))
+        asyncio.run(journal._opening(SessionRequest(str(uuid.uuid4()), TARGET, "never"), identity))
     SessionPool(server.workspace(), journal=path).close()
     with Journal(path) as journal:
         assert journal.summary()["sessions_open"] == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cirq_azure_sessions.journal.run_lock import RunLock
+from cirq_azure_sessions.journal.lock import RunLock
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_nobody_takes_a_lock_that_is_held(path: Path):
 def test_what_a_killed_process_held_is_free_at_once_and_its_file_is_removed(path: Path):
     script = (
         "import os, signal, sys; from pathlib import Path;"
-        "from cirq_azure_sessions.journal.run_lock import RunLock;"
+        "from cirq_azure_sessions.journal.lock import RunLock;"
         "lock = RunLock.take(Path(sys.argv[1])); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=False, timeout=60)

@@ -1,0 +1,379 @@
+"""The rows of a journal as values, and the SQL that reads and writes those of jobs."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus
+
+__all__ = [
+    "EntryState",
+    "JobTable",
+    "JournalEntry",
+    "JournalRun",
+    "JournalSession",
+    "Place",
+    "columns_of",
+]
+
+# The n-th request with a fingerprint.
+Place = tuple[str, int]
+
+
+class EntryState(enum.StrEnum):
+    """How far a job is, as far as its journal knows."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def is_without_result(self) -> bool:
+        """Whether the job ended without a result; lost means that the service forgot it."""
+        return self in (self.FAILED, self.CANCELLED, self.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One job in a journal.
+
+    Attributes:
+        number: Its number in the journal, in the order of submission.
+        job_id: Its id on the service.
+        fingerprint: The hash of what it asks for.
+        occurrence: It answers the n-th request with this fingerprint, counted from 1.
+        metadata: What was sent as the job's metadata; how to read its output is among it.
+        state: How far it is.
+        status: The service's word for it, once it is over.
+        code, message: The service's reason for a failure; the error, where the job succeeded and
+            its result could not be had.
+        output: The result's bytes, once it is finished.
+        written, changed: When its row was made and last changed.
+        is_new: Whether the claim that returned it has just made it; the service then cannot know
+            the job.
+    """
+
+    number: int
+    job_id: str
+    fingerprint: str
+    occurrence: int
+    target: str
+    name: str
+    output_format: str
+    input_params: Mapping[str, Any] = field(repr=False)
+    metadata: Mapping[str, str] = field(repr=False)
+    written: float
+    changed: float
+    state: EntryState = EntryState.INTENDED
+    session_id: str | None = None
+    status: str | None = None
+    code: str = ""
+    message: str = ""
+    cost: Cost | None = None
+    creation_time: float | None = None
+    begin_time: float | None = None
+    end_time: float | None = None
+    output: bytes | None = field(default=None, repr=False)
+    is_new: bool = False
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> JournalEntry:
+        """The entry in a row that has a column for each attribute but `is_new`."""
+        values = dict(row)
+        values["state"] = EntryState(values["state"])
+        values["input_params"] = json.loads(values["input_params"])
+        values["metadata"] = json.loads(values["metadata"])
+        if values["cost"] is not None:
+            cost = json.loads(values["cost"])
+            values["cost"] = Cost(cost["total"], cost["currency"], tuple(cost["events"]))
+        return cls(**values)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the service has confirmed the job, and its result may still come."""
+        return self.state in (EntryState.ACCEPTED, EntryState.UNAVAILABLE)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the output is here."""
+        return self.state is EntryState.FINISHED
+
+    @property
+    def place(self) -> Place:
+        """Which request it answers: the fingerprint, and the occurrence."""
+        return self.fingerprint, self.occurrence
+
+    @property
+    def job(self) -> Job:
+        """The job as the service described it when it was over."""
+        return Job(
+            id=self.job_id,
+            target=self.target,
+            name=self.name,
+            status=JobStatus(self.status or JobStatus.WAITING),
+            session_id=self.session_id,
+            output_format=self.output_format,
+            input_params=self.input_params,
+            metadata=self.metadata,
+            creation_time=self.creation_time,
+            begin_time=self.begin_time,
+            end_time=self.end_time,
+            error_code=self.code,
+            error_message=self.message,
+            cost=self.cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRun:
+    """One run in a journal: what one opening of it has written.
+
+    Attributes:
+        host, pid: Where it ran, and the id of its process there.
+        started: When it first wrote.
+        ended: When it was closed or found dead; None while it is alive.
+    """
+
+    id: int
+    host: str
+    pid: int
+    started: float
+    ended: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSession:
+    """One session in a journal.
+
+    Attributes:
+        workspace: The identity of its workspace.
+        run: The id of the run that opened it, or took it over to close it.
+        opened: When the pool was about to open it; 0 if that is not known.
+        closed: When it was seen to be over; None if it may be open.
+    """
+
+    id: str
+    target: str
+    name: str
+    opened: float = 0.0
+    closed: float | None = None
+    workspace: str = field(default="", repr=False)
+    run: int = 0
+
+
+def columns_of(job: Job) -> dict[str, Any]:
+    """What the service says of a job that is over, by column."""
+    return {
+        "session_id": job.session_id,
+        "status": job.status.value,
+        "code": job.error_code,
+        "message": job.error_message,
+        "cost": None if job.cost is None else _written(job.cost),
+        "creation_time": job.creation_time,
+        "begin_time": job.begin_time,
+        "end_time": job.end_time,
+    }
+
+
+def _written(cost: Cost) -> str:
+    events = [dict(event) for event in cost.events]
+    return json.dumps({"total": cost.total, "currency": cost.currency, "events": events})
+
+
+class JobTable:
+    """The jobs of a journal, as one run of it claims them. What writes needs a transaction.
+
+    Args:
+        clock: Where the times in the rows are read.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # State, of one run: the line that it last took a place of, for each fingerprint and
+        # overall. Only the thread that commits touches them. They are hints: a transaction that is
+        # undone may leave a line here of which the run holds no place.
+        self._lines: dict[str, int] = {}
+        self._latest_line: int | None = None
+
+    def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
+        """The job that answers a request: that of the next free place of its line, or a new one."""
+        assert request.fingerprint is not None, "only such requests are journalled"
+        place = self._next_of_line(file, request.fingerprint) or self._first_of_other_line(
+            file, request.fingerprint, run
+        )
+        if place is None:
+            return self.insert(file, request, run)
+        number, line = place
+        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", (number,)).fetchone()
+        entry = JournalEntry.read(row)
+        if entry.state.is_without_result:
+            return self.insert(file, request, run, entry.occurrence)
+        self._hold(file, entry, run, line)
+        return entry
+
+    def insert(
+        self,
+        file: sqlite3.Connection,
+        request: JobRequest,
+        run: int,
+        occurrence: int | None = None,
+    ) -> JournalEntry:
+        """Writes down a new job, for this place or else for a new one of its fingerprint."""
+        assert request.fingerprint is not None, "only such requests are journalled"
+        now = self._clock.time()
+        number, nth = file.execute(
+            _INSERT_JOB,
+            {
+                "id": request.id,
+                "fingerprint": request.fingerprint,
+                "occurrence": occurrence,
+                "target": request.target,
+                "name": request.name,
+                "output_format": request.output_format,
+                "input_params": json.dumps(dict(request.input_params), default=str),
+                "metadata": json.dumps(dict(request.metadata)),
+                "state": EntryState.INTENDED,
+                "now": now,
+            },
+        ).fetchone()
+        entry = JournalEntry(
+            number=number,
+            job_id=request.id,
+            fingerprint=request.fingerprint,
+            occurrence=nth,
+            target=request.target,
+            name=request.name,
+            output_format=request.output_format,
+            input_params=request.input_params,
+            metadata=request.metadata,
+            written=now,
+            changed=now,
+            is_new=True,
+        )
+        self._hold(file, entry, run, self._line_of_new(file, request.fingerprint, run))
+        return entry
+
+    def _next_of_line(self, file: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:
+        line = self._lines.get(fingerprint)
+        if line is None:
+            return None
+        found: tuple[int, int] | None = file.execute(
+            _SELECT_NEXT_OF_LINE, (fingerprint, line)
+        ).fetchone()
+        return found
+
+    def _first_of_other_line(
+        self, file: sqlite3.Connection, fingerprint: str, run: int
+    ) -> tuple[int, int] | None:
+        found = file.execute(
+            _SELECT_LINE, {"fingerprint": fingerprint, "run": run, "latest": self._latest_line}
+        ).fetchone()
+        return None if found is None else (found["job"], found["line"])
+
+    def _line_of_new(self, file: sqlite3.Connection, fingerprint: str, run: int) -> int:
+        """The line that a run goes on with, unless another live run goes on with it as well."""
+        line = self._lines.get(fingerprint, self._latest_line)
+        if line is None:
+            return run
+        is_shared = file.execute(
+            "SELECT 1 FROM places INDEXED BY places_held "
+            "WHERE run IS NOT NULL AND fingerprint = ? AND line = ? AND run != ?",
+            (fingerprint, line, run),
+        ).fetchone()
+        return run if is_shared else line
+
+    def _hold(self, file: sqlite3.Connection, entry: JournalEntry, run: int, line: int) -> None:
+        # A place that exists keeps its line.
+        (line,) = file.execute(_HOLD, (*entry.place, entry.number, run, line, run)).fetchone()
+        self._lines[entry.fingerprint] = self._latest_line = line
+
+    def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
+        """Changes columns of a job's row."""
+        values["changed"] = self._clock.time()
+        columns = ", ".join(f"{name} = ?" for name in values)
+        file.execute(
+            f"UPDATE jobs SET {columns} WHERE number = ?", (*values.values(), entry.number)
+        )
+
+    def store_output(self, file: sqlite3.Connection, entry: JournalEntry, output: bytes) -> None:
+        """Keeps what a job brought."""
+        file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
+
+    def all(self, file: sqlite3.Connection) -> Iterator[JournalEntry]:
+        """All jobs with their outputs, in the order of submission."""
+        return map(JournalEntry.read, file.execute(f"{_SELECT_JOBS} ORDER BY number"))
+
+    def latest(self, file: sqlite3.Connection, count: int) -> list[JournalEntry]:
+        """The latest jobs in the order of submission, without their outputs."""
+        rows = file.execute(f"{_SELECT_BARE} ORDER BY number DESC LIMIT ?", (count,)).fetchall()
+        return [JournalEntry.read(row) for row in reversed(rows)]
+
+    def counts(self, file: sqlite3.Connection) -> dict[str, int]:
+        """How many jobs are in each state, by its name."""
+        found = file.execute("SELECT state, count(*) FROM jobs GROUP BY state")
+        return {state.value: 0 for state in EntryState} | dict(map(tuple, found))
+
+
+_JOB = """
+    number, jobs.id AS job_id, jobs.fingerprint, jobs.occurrence, target, name, session_id,
+    output_format, input_params, metadata, state, status, code, message, cost,
+    creation_time, begin_time, end_time, written, changed
+"""
+_SELECT_BARE = f"SELECT {_JOB} FROM jobs"
+_SELECT_JOBS = f"""
+    SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
+"""
+_SELECT_NEXT_OF_LINE = """
+    SELECT job, line FROM places INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = ? AND line = ? ORDER BY occurrence LIMIT 1
+"""
+# The order of the terms is that of `Journal`'s docstring. A run asks for this once a line, so
+# that the number of places does not matter.
+_SELECT_LINE = """
+    SELECT (
+        SELECT job FROM places INDEXED BY places_free
+        WHERE run IS NULL AND fingerprint = :fingerprint AND line = free.line
+        ORDER BY occurrence LIMIT 1
+    ) AS job, line
+    FROM (
+        SELECT line, min(used) AS used, min(occurrence) AS first
+        FROM places INDEXED BY places_free
+        WHERE run IS NULL AND fingerprint = :fingerprint GROUP BY line
+    ) AS free
+    ORDER BY
+        EXISTS (
+            SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
+            AND fingerprint = :fingerprint AND line = free.line AND run != :run
+        ),
+        line IS NOT :latest,
+        used,
+        (SELECT min(used) FROM places INDEXED BY places_used
+         WHERE run IS NULL AND line = free.line),
+        first
+    LIMIT 1
+"""
+_HOLD = """
+    INSERT INTO places (fingerprint, occurrence, job, run, line, used) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (fingerprint, occurrence)
+    DO UPDATE SET job = excluded.job, run = excluded.run, used = excluded.used
+    RETURNING line
+"""
+_INSERT_JOB = """
+    INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, input_params,
+        metadata, state, written, changed)
+    VALUES (:id, :fingerprint,
+        coalesce(:occurrence,
+            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :fingerprint), 1),
+        :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
+    RETURNING number, occurrence
+"""
