@@ -26,8 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2_contingency
 
-from cirq_azure_sessions import AzureSessionSampler, SessionPool
-from cirq_azure_sessions.cli.circuit_file import read_circuit
+from cirq_azure_sessions import AzureSessionSampler, SessionPool, read_circuit
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.emulator.programs import NOISELESS
 

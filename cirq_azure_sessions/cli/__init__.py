@@ -5,8 +5,6 @@ cost            what circuits are going to cost
 monitor         what a workspace holds: targets, quotas, sessions, jobs
 options         options that commands share, and how a command fails
 program_options options of the commands that take a circuit
-circuit_file    a circuit from a file
-openqasm        circuits in OpenQASM 2
 demo            what the demonstration does, without a word printed
 tables          results, sweeps and the demonstration as tables
 monitor_tables  sessions, jobs, targets and quotas as tables

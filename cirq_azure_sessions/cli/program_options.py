@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,10 +42,13 @@ class ProgramOptions:
         Raises:
             click.UsageError: If the file holds no circuit, or the sweep does not fit it.
         """
-        from cirq_azure_sessions.cli.circuit_file import read_circuit
+        from cirq_azure_sessions.circuit_file import is_openqasm, parse_circuit, read_text
 
         try:
-            circuit = read_circuit(self.path)
+            text = read_text(Path(self.path))
+            circuit = parse_circuit(text)
+            if is_openqasm(text) and not circuit.has_measurements():
+                raise ValueError("The program has no `measure` statement that can be reached.")
         except (OSError, ValueError) as error:
             raise click.BadParameter(f"{self.path}: {error}", param_hint="CIRCUIT") from error
         return circuit, _product(circuit, self.ranges)

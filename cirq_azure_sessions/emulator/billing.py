@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cirq_azure_sessions.costs import Rates, Workload, known_rates
-from cirq_azure_sessions.emulator.programs import ionq, openqasm
+from cirq_azure_sessions.emulator.programs import ionq, openqasm, quantinuum
 from cirq_azure_sessions.emulator.programs.instructions import Instruction, Reset
 from cirq_azure_sessions.model import Cost
 
@@ -116,7 +116,7 @@ def _take_census(target: str, input_format: str, payload: bytes) -> _Census:
         circuit = ionq.read(payload, ionq.machine_size(target))
         return _count(circuit.gates)
     if input_format == "honeywell.openqasm.v1":
-        return _count(openqasm.read(payload).instructions)
+        return _count(quantinuum.instructions(openqasm.read(payload.decode())))
     return _count_calls(payload)
 
 

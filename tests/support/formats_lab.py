@@ -19,7 +19,7 @@ import scipy.stats
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.emulator.programs import ionq, openqasm, qir
+from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum
 from cirq_azure_sessions.emulator.programs.noise import NOISELESS
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
@@ -89,7 +89,7 @@ def emulate(target: str, job: JobInput, seed: int = 1) -> bytes:
     if provider == "ionq":
         return ionq.run(target, job.payload, job.input_params, NOISELESS, rng)
     if provider == "quantinuum":
-        return openqasm.run(target, job.payload, job.input_params, NOISELESS, rng)
+        return quantinuum.run(target, job.payload, job.input_params, NOISELESS, rng)
     wanted = format_for(target).output_format
     return qir.run(target, provider, job.payload, job.input_params, wanted, NOISELESS, rng)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs import ionq, openqasm, qir, quil
+from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum, quil
 from cirq_azure_sessions.emulator.programs.failure import invalid_input, untranslatable
 from cirq_azure_sessions.emulator.programs.noise import NOISELESS, NoiseModel, target_noise
 
@@ -25,7 +25,7 @@ _Language: TypeAlias = Callable[
 # What a provider's own input format is called, what its results are, and what runs it.
 _LANGUAGES: dict[str, tuple[str, str, _Language]] = {
     "ionq.circuit.v1": ("ionq", "ionq.quantum-results.v1", ionq.run),
-    "honeywell.openqasm.v1": ("quantinuum", "honeywell.quantum-results.v1", openqasm.run),
+    "honeywell.openqasm.v1": ("quantinuum", "honeywell.quantum-results.v1", quantinuum.run),
     "rigetti.quil.v1": ("rigetti", "rigetti.quil-results.v1", quil.run),
 }
 

@@ -6,13 +6,9 @@ from zero.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from cirq_azure_sessions.emulator.programs.gates import Matrix
 
@@ -129,16 +125,6 @@ class Reset:
         trajectories.reset(self.qubit)
 
 
-_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Compares a register with a number, and notes in another bit whether that holds.
@@ -149,7 +135,7 @@ class Comparison:
         bit: Where to note the answer.
     """
 
-    register: tuple[int, ...]
+    register: Sequence[int]
     comparison: str
     value: int
     bit: int
@@ -163,13 +149,7 @@ class Comparison:
         return (*self.register, self.bit)
 
     def run(self, trajectories: Trajectories) -> None:
-        bits = trajectories.bits
-        # Beyond 62 bits numpy's integers overflow and Python's have to do.
-        dtype: Any = np.int64 if len(self.register) < 63 else object
-        weights = np.array([1 << place for place in range(len(self.register))], dtype=dtype)
-        number = bits[:, list(self.register)].astype(dtype) @ weights
-        holds: NDArray[Any] = _COMPARISONS[self.comparison](number, self.value)
-        bits[:, self.bit] = holds
+        trajectories.compare(self.register, self.comparison, self.value, self.bit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""OpenQASM 2 programs (`honeywell.openqasm.v1`), into shots (`honeywell.quantum-results.v1`).
+"""Reads OpenQASM 2 programs, as the emulator and the files of circuits have them.
 
 The reader is complete for OpenQASM 2.0 (https://arxiv.org/abs/1707.03429), and takes what
 Quantinuum's machines take beyond it: the gates of `hqslib1.inc`, and conditions on single bits and
@@ -7,13 +7,9 @@ with other comparisons than `==`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol, TypeAlias
 
 from cirq_azure_sessions.emulator.programs.expressions import (
     Expression,
@@ -21,96 +17,92 @@ from cirq_azure_sessions.emulator.programs.expressions import (
     read_expression,
 )
 from cirq_azure_sessions.emulator.programs.failure import invalid_input
-from cirq_azure_sessions.emulator.programs.instructions import (
-    Comparison,
-    Conditional,
-    Gate,
-    Instruction,
-    Measurement,
-    Reset,
-)
-from cirq_azure_sessions.emulator.programs.noise import NoiseModel, quantinuum_noise
-from cirq_azure_sessions.emulator.programs.parameters import check_result_size, read_shots
-from cirq_azure_sessions.emulator.programs.qasm_gates import BUILT_IN, LIBRARIES
-from cirq_azure_sessions.emulator.programs.simulation import sample
+from cirq_azure_sessions.emulator.programs.instructions import Measurement, Reset
+from cirq_azure_sessions.emulator.programs.qasm_gates import BUILT_IN, LIBRARIES, LibraryGate
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
 
-__all__ = ["Program", "is_syntax_checker", "read", "run"]
+__all__ = ["Application", "Condition", "Operation", "Program", "Statement", "read"]
 
 # Gates, measurements and resets after all definitions and broadcasts are written out.
 _MAX_SIZE = 100_000
+
+# Words and qubits in the definitions that are written out for these, a second's work.
+_MAX_WORK = 2_000_000
+
+# Bits in all conditions: each costs some bytes in every operation that depends on it.
+_MAX_COMPARED = 500_000
+
+_MAX_LENGTH = 8_000_000
 
 # How far gates may be defined by gates that are defined by gates.
 _MAX_DEPTH = 100
 
 _MAX_BITS = 4_096
 
-# The bit that holds whether the last condition was true; those of the program come after it.
-_CONDITION = 0
+# Many more than can be simulated, for programs of which a few are used.
+_MAX_QUBITS = 1_000_000
 
 
-def run(
-    target: str,
-    payload: bytes,
-    params: Mapping[str, Any],
-    noise: NoiseModel,
-    rng: np.random.Generator,
-) -> bytes:
-    """Runs a program, into one string a shot and classical register.
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a statement depends on: a register compared with a number.
 
-    A string has the bit with the highest index first, as pytket and the SDK's Qiskit plugin read
-    it. A syntax checker checks the program and answers nothing but zeros, as documented.
+    Attributes:
+        bits: The register, its first bit least significant.
+        comparison: `==`, `!=`, `<`, `<=`, `>` or `>=`.
     """
-    program = read(payload)
-    shots = read_shots(params, "quantinuum")
-    noise = quantinuum_noise(params, noise)
-    check_result_size(shots, program.num_bits)
-    if is_syntax_checker(target):
-        bits = np.zeros((shots, program.num_bits), dtype=np.uint8)
-    else:
-        bits = sample(program.instructions, program.num_bits, shots, noise, rng)
-    registers = {
-        name: _strings(bits[:, register.start : register.stop])
-        for name, register in program.registers.items()
-    }
-    return json.dumps(registers).encode()
+
+    bits: range
+    comparison: str
+    value: int
 
 
-def is_syntax_checker(target: str) -> bool:
-    """Whether the target only checks programs, like `quantinuum.sim.h2-1sc`."""
-    return target.startswith("quantinuum.") and target.removesuffix("-preview").endswith("sc")
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A gate of a library on some qubits."""
+
+    gate: LibraryGate
+    params: Sequence[float]
+    qubits: Sequence[int]
 
 
-def _strings(bits: NDArray[np.uint8]) -> list[str]:
-    """One string of digits for each row, the last column first."""
-    digits = (bits[:, ::-1] + np.uint8(ord("0"))).tobytes().decode()
-    width = bits.shape[1]
-    return [digits[start : start + width] for start in range(0, len(digits), width)]
+Operation: TypeAlias = Application | Measurement | Reset
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Operations written as one, with the condition of all of them."""
+
+    condition: Condition | None
+    operations: Sequence[Operation]
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, and where its classical registers lie among its bits.
+    """A program's statements in its own order, and its registers.
 
     Attributes:
-        num_bits: How many bits there are, those outside of all registers included.
+        qubits: Which of the program's qubits, numbered from 0, each register holds.
+        bits: The same of the classical bits.
     """
 
-    instructions: list[Instruction]
-    registers: dict[str, range]
-    num_bits: int
+    statements: list[Statement]
+    qubits: dict[str, range]
+    bits: dict[str, range]
+
+    @property
+    def num_bits(self) -> int:
+        return sum(map(len, self.bits.values()))
 
 
-def read(payload: bytes) -> Program:
+def read(text: str) -> Program:
     """Reads a program.
 
     Raises:
-        ProgramError: If it is not one, or too large; the message names the line.
+        ProgramError: If it is not one, or too large; the message names the line and the column.
     """
-    try:
-        text = payload.decode()
-    except UnicodeDecodeError as error:
-        raise invalid_input("The program is not UTF-8 text.") from error
+    if len(text) > _MAX_LENGTH:
+        raise invalid_input(f"The program has more than {_MAX_LENGTH} characters.")
     return _Reader(Tokens(text)).read()
 
 
@@ -119,6 +111,7 @@ class _GateDefinition(Protocol):
 
     Attributes:
         size: How many applications of gates one call comes to, empty ones included.
+        work: How many qubits and words of formulas these have.
         depth: How many definitions lie on top of each other.
     """
 
@@ -132,9 +125,10 @@ class _GateDefinition(Protocol):
     def size(self) -> int: ...
 
     @property
-    def depth(self) -> int: ...
+    def work(self) -> int: ...
 
-    def apply(self, params: list[float], qubits: list[int]) -> list[Gate]: ...
+    @property
+    def depth(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +146,25 @@ class _DefinedGate:
     num_qubits: int
     body: list[_Call]
     size: int
+    work: int
     depth: int
 
     @property
     def num_params(self) -> int:
         return len(self.params)
 
-    def apply(self, params: list[float], qubits: list[int]) -> list[Gate]:
-        values = dict(zip(self.params, params, strict=True))
-        return [
-            gate
-            for call in self.body
-            for gate in call.gate.apply(
-                [evaluate(param, values) for param in call.params],
-                [qubits[index] for index in call.qubits],
-            )
-        ]
+
+def _expand(
+    gate: _GateDefinition, params: Sequence[float], qubits: Sequence[int]
+) -> Iterator[Application]:
+    """What a gate comes to, in gates of the libraries."""
+    if isinstance(gate, LibraryGate):
+        yield Application(gate, params, qubits)
+    elif isinstance(gate, _DefinedGate):
+        values = dict(zip(gate.params, params, strict=True))
+        for call in gate.body:
+            inner = [evaluate(param, values) for param in call.params]
+            yield from _expand(call.gate, inner, [qubits[index] for index in call.qubits])
 
 
 class _Reader:
@@ -180,29 +177,26 @@ class _Reader:
         self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
         self._bits: dict[str, range] = {}
-        self._instructions: list[Instruction] = []
-        self._size = 0
+        self._statements: list[Statement] = []
+        self._size = self._work = self._num_compared = 0
 
     def read(self) -> Program:
         self._tokens.expect("OPENQASM")
-        if self._tokens.number() != 2:
-            raise self._tokens.fail("the version has to be 2.0.")
+        if (version := self._tokens.number()) != 2:
+            raise self._tokens.fail(f"this is OpenQASM {version:g}, and the version has to be 2.0.")
         self._tokens.expect(";")
         while not self._tokens.is_at_end:
             self._statement()
-        num_bits = _CONDITION + 1 + sum(map(len, self._bits.values()))
-        return Program(self._instructions, self._bits, num_bits)
+        return Program(self._statements, self._qubits, self._bits)
 
     def _statement(self) -> None:
         match self._tokens.accept("include", "qreg", "creg", "gate", "opaque", "barrier", "if"):
             case "include":
                 self._include()
             case "qreg":
-                self._declare(self._qubits, first=0)
+                self._declare(self._qubits, _MAX_QUBITS)
             case "creg":
-                self._declare(self._bits, first=_CONDITION + 1)
-                if sum(map(len, self._bits.values())) > _MAX_BITS:
-                    raise self._tokens.fail(f"there are more than {_MAX_BITS} bits.")
+                self._declare(self._bits, _MAX_BITS)
             case "gate":
                 self._definition()
             case "opaque":
@@ -212,7 +206,7 @@ class _Reader:
             case "if":
                 self._conditional()
             case _:
-                self._instructions.extend(self._operation())
+                self._statements.append(Statement(None, self._operation()))
 
     def _include(self) -> None:
         file = self._tokens.text()
@@ -221,42 +215,61 @@ class _Reader:
         self._tokens.expect(";")
         self._gates |= LIBRARIES[file]
 
-    def _declare(self, registers: dict[str, range], first: int) -> None:
-        name = self._new_name()
+    def _declare(self, registers: dict[str, range], most: int) -> None:
+        place = self._tokens.place
+        name = self._tokens.name()
         self._tokens.expect("[")
         size = self._tokens.integer()
+        if size < 1:
+            raise self._tokens.fail(f"the register {name[:20]} has no elements.")
         self._tokens.expect("]")
         self._tokens.expect(";")
-        if size < 1:
-            raise self._tokens.fail(f"the register {name} has no elements.")
-        start = next(reversed(registers.values())).stop if registers else first
+        # Programs that are put together from parts declare the registers again that they share.
+        if name in registers and size == len(registers[name]):
+            return
+        self._check_new(name, place)
+        start = next(reversed(registers.values())).stop if registers else 0
+        if start + size > most:
+            kind = "qubits" if registers is self._qubits else "bits"
+            raise self._tokens.fail(f"there are more than {most} {kind}.", place)
         registers[name] = range(start, start + size)
 
     def _new_name(self) -> str:
+        place = self._tokens.place
         name = self._tokens.name()
-        if name in self._qubits or name in self._bits or name in BUILT_IN:
-            raise self._tokens.fail(f"{name[:20]} is declared already.")
+        self._check_new(name, place)
         return name
+
+    def _check_new(self, name: str, place: int) -> None:
+        if name in self._qubits or name in self._bits or name in BUILT_IN:
+            raise self._tokens.fail(f"{name[:20]} is declared already.", place)
 
     def _definition(self) -> None:
         name = self._new_name()
         params, qubits = self._parameters_and_qubits()
         self._tokens.expect("{")
+        places = {qubit: place for place, qubit in enumerate(qubits)}
         body: list[_Call] = []
+        start = self._tokens.num_read
         while not self._tokens.accept("}"):
             if self._tokens.accept("barrier"):
                 self._names(";")
             else:
-                body.append(self._call(params, qubits))
+                body.append(self._call(set(params), places))
         size = 1 + sum(call.gate.size for call in body)
+        work = self._tokens.num_read - start + sum(call.gate.work for call in body)
         depth = 1 + max((call.gate.depth for call in body), default=0)
         if depth > _MAX_DEPTH:
             raise self._tokens.fail(f"{name[:20]} is built on too many definitions.")
         # A program may define anew what it included, as Qiskit's programs do with newer gates.
-        self._gates[name] = _DefinedGate(params, len(qubits), body, size, depth)
+        self._gates[name] = _DefinedGate(params, len(qubits), body, size, work, depth)
+        self._opaque.discard(name)
 
     def _opaque_declaration(self) -> None:
-        self._opaque.add(self._new_name())
+        name = self._new_name()
+        # A gate of the library that a program declares opaque as well is the library's.
+        if name not in self._gates:
+            self._opaque.add(name)
         self._parameters_and_qubits()
         self._tokens.expect(";")
 
@@ -278,16 +291,16 @@ class _Reader:
             names.append(self._tokens.name())
         return names
 
-    def _call(self, params: list[str], qubits: list[str]) -> _Call:
-        """A gate in a definition."""
+    def _call(self, params: Set[str], places: Mapping[str, int]) -> _Call:
+        """A gate in a definition, whose qubits have these places."""
+        start = self._tokens.place
         gate = self._gate()
         values = self._parameters(gate, params)
-        places = {qubit: place for place, qubit in enumerate(qubits)}
         operands = self._names(";")
         if any(operand not in places for operand in operands):
-            raise self._tokens.fail("the definition has no such qubit.")
+            raise self._tokens.fail("the definition has no such qubit.", start)
         indices = [places[operand] for operand in operands]
-        self._check_operands(gate, indices)
+        self._check_operands(gate, indices, start)
         return _Call(gate, values, indices)
 
     def _gate(self) -> _GateDefinition:
@@ -298,7 +311,7 @@ class _Reader:
             raise self._tokens.fail(f"there is no gate {name[:20]}.")
         return self._gates[name]
 
-    def _parameters(self, gate: _GateDefinition, names: list[str]) -> list[Expression]:
+    def _parameters(self, gate: _GateDefinition, names: Set[str]) -> list[Expression]:
         """A gate's parameters in parentheses, which may be missing if there are none."""
 
         def read_name(tokens: Tokens, name: str) -> Expression:
@@ -315,11 +328,11 @@ class _Reader:
             raise self._tokens.fail(f"the gate takes {gate.num_params} parameters.")
         return params
 
-    def _check_operands(self, gate: _GateDefinition, qubits: list[int]) -> None:
+    def _check_operands(self, gate: _GateDefinition, qubits: list[int], place: int) -> None:
         if len(qubits) != gate.num_qubits:
-            raise self._tokens.fail(f"the gate takes {gate.num_qubits} qubits.")
+            raise self._tokens.fail(f"the gate takes {gate.num_qubits} qubits.", place)
         if len(set(qubits)) < len(qubits):
-            raise self._tokens.fail("a gate has to have different qubits.")
+            raise self._tokens.fail("a gate has to have different qubits.", place)
 
     def _barrier(self) -> None:
         # Nothing is reordered here, so a barrier changes nothing.
@@ -333,48 +346,54 @@ class _Reader:
         comparison = self._tokens.expect("==", "!=", "<=", ">=", "<", ">")
         value = self._tokens.integer()
         self._tokens.expect(")")
-        # The comparison is made once, before a broadcast measurement can change the register.
-        self._instructions.append(Comparison(tuple(bits), comparison, value, _CONDITION))
-        self._instructions += [Conditional(_CONDITION, step) for step in self._operation()]
+        self._num_compared += len(bits)
+        if self._num_compared > _MAX_COMPARED:
+            raise self._tokens.fail(f"the conditions compare more than {_MAX_COMPARED} bits.")
+        condition = Condition(bits, comparison, value)
+        self._statements.append(Statement(condition, self._operation()))
 
-    def _operation(self) -> list[Instruction]:
+    def _operation(self) -> list[Operation]:
         """One quantum operation, written out for each element of the registers it is given."""
         match self._tokens.accept("measure", "reset"):
             case "measure":
-                return list(self._measurement())
+                return self._measurement()
             case "reset":
                 qubits = self._operand(self._qubits)
                 self._tokens.expect(";")
                 self._grow(len(qubits))
                 return [Reset(qubit) for qubit in qubits]
             case _:
-                return list(self._application())
+                return self._application()
 
-    def _measurement(self) -> Iterator[Measurement]:
+    def _measurement(self) -> list[Operation]:
+        place = self._tokens.place
         qubits = self._operand(self._qubits)
         self._tokens.expect("->")
         bits = self._operand(self._bits)
         self._tokens.expect(";")
         if len(qubits) != len(bits):
-            raise self._tokens.fail("a measurement needs as many bits as qubits.")
+            raise self._tokens.fail("a measurement needs as many bits as qubits.", place)
         self._grow(len(qubits))
-        return map(Measurement, qubits, bits)
+        return [*map(Measurement, qubits, bits)]
 
-    def _application(self) -> Iterator[Gate]:
+    def _application(self) -> list[Operation]:
+        place = self._tokens.place
         gate = self._gate()
-        params = [evaluate(param, {}) for param in self._parameters(gate, [])]
+        params = [evaluate(param, {}) for param in self._parameters(gate, set())]
         operands = [self._operand(self._qubits)]
         while self._tokens.expect(",", ";") == ",":
             operands.append(self._operand(self._qubits))
         sizes = {len(operand) for operand in operands} - {1}
         if len(sizes) > 1:
-            raise self._tokens.fail("registers given to a gate have to be of the same size.")
+            raise self._tokens.fail("registers given to a gate have to be of the same size.", place)
         count = sizes.pop() if sizes else 1
-        self._grow(count * gate.size)
+        self._grow(count * gate.size, count * (gate.work + len(operands)))
+        operations: list[Operation] = []
         for index in range(count):
             qubits = [operand[index % len(operand)] for operand in operands]
-            self._check_operands(gate, qubits)
-            yield from gate.apply(params, qubits)
+            self._check_operands(gate, qubits, place)
+            operations += _expand(gate, params, qubits)
+        return operations
 
     def _operand(self, registers: Mapping[str, range]) -> range:
         """A register, or with an index one element of it."""
@@ -390,8 +409,11 @@ class _Reader:
             raise self._tokens.fail(f"the register {name[:20]} has no element {index}.")
         return register[index : index + 1]
 
-    def _grow(self, size: int) -> None:
+    def _grow(self, size: int, work: int = 0) -> None:
         """Counts what is about to be written out."""
         self._size += size
+        self._work += work
         if self._size > _MAX_SIZE:
             raise self._tokens.fail(f"the program comes to more than {_MAX_SIZE} operations.")
+        if self._work > _MAX_WORK:
+            raise self._tokens.fail("its gates take too much work to be written out.")

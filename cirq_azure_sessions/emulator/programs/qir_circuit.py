@@ -99,7 +99,7 @@ class QirCircuit:
             raise invalid_input("A gate needs the right number of qubits, all different.")
         if not set(qubits).isdisjoint(self.measured):
             self.obstacle = "gates on qubits that were measured"
-        self.gates += gate.apply(params, qubits)
+        self.gates.append(gate.instruction(params, qubits))
 
     def _read_record(self, records: Iterator[tuple[str, Any]], depth: int = 0) -> Any:
         kind, number = next(records, ("nothing", None))

@@ -200,7 +200,7 @@ class _Program:
             raise tokens.fail(f"{name} takes other parameters or qubits.")
         if len(set(qubits)) < len(qubits):
             raise tokens.fail("a gate has to have different qubits.")
-        (plain,) = gate.apply(params, qubits[num_controls:])
+        plain = gate.instruction(params, qubits[num_controls:])
         matrix = inverse(plain.matrix) if modifiers.count("DAGGER") % 2 else plain.matrix
         controls = (*qubits[:num_controls], *plain.controls)
         self.instructions.append(Gate(matrix, plain.targets, controls))

@@ -8,7 +8,9 @@ So a program without any of these costs one state vector however many shots it i
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import cirq
 import numpy as np
@@ -34,6 +36,15 @@ _OVERHEAD = 1_000
 
 # Results are cut off here: smaller probabilities are rounding errors.
 _NEGLIGIBLE = 1e-12
+
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class _Work:
@@ -169,12 +180,26 @@ class Trajectories:
             index[self._axis[qubit]] = slice(value, value + 1)
         return tuple(index)
 
+    def compare(self, register: Sequence[int], comparison: str, value: int, bit: int) -> None:
+        """Compares bits, the first least significant, with a number, and notes the answer."""
+        self._count_work()
+        width = len(register)
+        if value >> width:
+            order = np.full(len(self.bits), -1)
+        else:
+            # Bit by bit, because a register may be wider than any integer of numpy's.
+            digits = np.array([int(digit) for digit in f"{value:0{width}b}"], dtype=np.int8)
+            differences = self.bits[:, list(reversed(register))].view(np.int8) - digits
+            first = np.argmax(differences != 0, axis=1)
+            order = differences[np.arange(len(differences)), first]
+        self.bits[:, bit] = _COMPARISONS[comparison](order, 0)
+
     def run_where(self, bit: int, step: Instruction) -> None:
         """Takes a step in those rows only where a bit is 1."""
+        self._count_work()
         rows = self.bits[:, bit] == 1
         if not rows.any():
             return
-        self._count_work()
         others = self._take(~rows)
         step.run(self)
         if not others._shots.size:

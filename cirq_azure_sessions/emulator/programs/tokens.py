@@ -9,10 +9,11 @@ from cirq_azure_sessions.emulator.programs.failure import ProgramError, invalid_
 
 __all__ = ["Tokens"]
 
+_BLANK = re.compile(r"(?: \s++ | //[^\n]*+ )*+", re.VERBOSE | re.ASCII)
+
 _WORD = re.compile(
     r"""
-      (?P<blank> \s+ | //[^\n]* )
-    | (?P<real>  (?: \d+\.\d* | \.\d+ ) (?: [eE][+-]?\d+ )? | \d+[eE][+-]?\d+ )
+      (?P<real>  (?: \d+\.\d* | \.\d+ ) (?: [eE][+-]?\d+ )? | \d+[eE][+-]?\d+ )
     | (?P<integer> \d+ )
     | (?P<name>  [A-Za-z_]\w* )
     | (?P<text>  "[^"\n]*" )
@@ -21,14 +22,15 @@ _WORD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# Longer numbers are no sensible register sizes or values, and cost quadratic time to read.
-_MAX_DIGITS = 100
+# Longer numbers are no sensible register sizes; those that conditions compare with may be.
+_MAX_DIGITS = 1_300
 
 
 class Tokens:
     """A program's words, and how far it has been read.
 
-    All methods raise a `ProgramError`, with the line, if the text is not as it has to be.
+    Words are found as they are asked for, so that a long text costs no more memory than itself.
+    All methods raise a `ProgramError`, with line and column, if the text is not as it has to be.
 
     Args:
         text: The text.
@@ -38,44 +40,41 @@ class Tokens:
     def __init__(self, text: str, line: int = 1) -> None:
         self._text = text
         self._line = line
-        # State: the words with their kinds and places, the last being an empty one, and the
-        # index of the next to read.
-        self._words: list[tuple[str, str, int]] = []
-        self._next = 0
-        end = 0
-        for match in _WORD.finditer(text):
-            if match.start() != end:
-                break
-            end = match.end()
-            if match.lastgroup != "blank":
-                self._words.append((str(match.lastgroup), match.group(), match.start()))
-        # The word after the last is reported as what cannot be read.
-        self._words.append(("end", "", end))
-        if end != len(text):
-            self._next = len(self._words) - 1
-            raise self.fail("there is a character that the language does not have.")
+        # State: the next word with its kind and place, and the place of the word before it.
+        self._kind = self._word = ""
+        self._start = self._end = self._last = 0
+        self._num_read = -1
+        self._advance()
 
-    def fail(self, message: str) -> ProgramError:
-        """An error at the word that is next."""
-        line = self._line + self._text.count("\n", 0, self._words[self._next][2])
-        return invalid_input(f"Line {line}: {message}")
+    def fail(self, message: str, place: int | None = None) -> ProgramError:
+        """An error at a place, or else at the word that was read last."""
+        place = self._last if place is None else place
+        line = self._line + self._text.count("\n", 0, place)
+        column = place - self._text.rfind("\n", 0, place)
+        return invalid_input(f"Line {line}, column {column}: {message}")
+
+    @property
+    def place(self) -> int:
+        """Where the next word begins."""
+        return self._start
+
+    @property
+    def num_read(self) -> int:
+        """How many words have been read."""
+        return self._num_read
 
     @property
     def is_at_end(self) -> bool:
-        return self._words[self._next][0] == "end"
+        return self._kind == "end"
 
     @property
     def next_word(self) -> str:
         """The word that is next, without reading it; empty at the end."""
-        return self._words[self._next][1]
+        return self._word
 
     def accept(self, *words: str) -> str:
         """Reads the next word if it is one of these, and else gives an empty string."""
-        word = self._words[self._next][1]
-        if word not in words or not word:
-            return ""
-        self._next += 1
-        return word
+        return self._advance() if self._word and self._word in words else ""
 
     def expect(self, *words: str) -> str:
         """Reads the next word, which has to be one of these."""
@@ -95,22 +94,35 @@ class Tokens:
 
     def accept_name(self) -> str:
         """Reads the next word if it is a name, and else gives an empty string."""
-        return self.name() if self._words[self._next][0] == "name" else ""
+        return self.name() if self._kind == "name" else ""
 
     def number(self) -> float:
-        kind, word, _ = self._words[self._next]
-        if kind not in ("real", "integer"):
+        if self._kind not in ("real", "integer"):
             self._miss("a number")
-        self._next += 1
-        return float(word)
+        return float(self._advance())
 
     def _read(self, kind: str, description: str) -> str:
-        if self._words[self._next][0] != kind:
+        if self._kind != kind:
             self._miss(description)
-        self._next += 1
-        return self._words[self._next - 1][1]
+        return self._advance()
+
+    def _advance(self) -> str:
+        """Reads the next word, whatever it is, and finds the one after it."""
+        word, self._last = self._word, self._start
+        self._num_read += 1
+        blank = _BLANK.match(self._text, self._end)
+        assert blank is not None
+        self._start = blank.end()
+        match = _WORD.match(self._text, self._start)
+        if match is not None:
+            self._kind, self._word, self._end = str(match.lastgroup), match.group(), match.end()
+        elif self._start == len(self._text):
+            self._kind, self._word = "end", ""
+        else:
+            raise self.fail("there is a character that the language does not have.", self._start)
+        return word
 
     def _miss(self, description: str) -> NoReturn:
         # A word may be as long as the payload.
         found = repr(self.next_word[:20]) if self.next_word else "the end"
-        raise self.fail(f"there should be {description} instead of {found}.")
+        raise self.fail(f"there should be {description} instead of {found}.", self._start)

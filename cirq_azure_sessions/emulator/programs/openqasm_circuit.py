@@ -1,0 +1,160 @@
+"""OpenQASM 2 programs as circuits of Cirq, whose moments keep the program's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import cirq
+import sympy
+
+from cirq_azure_sessions.emulator.programs.instructions import Measurement, Reset
+from cirq_azure_sessions.emulator.programs.openqasm import (
+    Application,
+    Condition,
+    Program,
+    Statement,
+)
+
+__all__ = ["to_circuit"]
+
+_RELATIONS = {"!=": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge}
+
+
+def to_circuit(program: Program) -> cirq.Circuit:
+    """The circuit of a program.
+
+    The qubit `q[0]` is `cirq.NamedQubit("q_0")`, and the classical bit `c[2]` is the measurement
+    key `c_2`. A bit that is measured several times has one record for each time. A measurement
+    under a condition is made on a qubit of its own, because Cirq has none: it measures anew what
+    the bit was before, where the condition does not hold.
+    """
+    return cirq.Circuit(_moments(_Writer(program).operations()))
+
+
+def _moments(operations: Iterable[cirq.Operation]) -> Iterator[cirq.Moment]:
+    """Moments, each operation in the first after all that it shares a qubit or a key with.
+
+    Cirq's own placement, up to its version 1.6, lets a measurement slip before a condition on what
+    its key held before.
+    """
+    moments: list[list[cirq.Operation]] = []
+    # How many moments are taken, for each qubit and key.
+    taken: dict[cirq.Qid | cirq.MeasurementKey, int] = {}
+    for operation in operations:
+        shared = (
+            *operation.qubits,
+            *cirq.measurement_key_objs(operation),
+            *cirq.control_keys(operation),
+        )
+        index = max(taken.get(each, 0) for each in shared)
+        taken.update(dict.fromkeys(shared, index + 1))
+        if index == len(moments):
+            moments.append([])
+        moments[index].append(operation)
+    return map(cirq.Moment, moments)
+
+
+class _Writer:
+    """Writes the operations of one program."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._qubits = _names(program.qubits)
+        self._bits = _names(program.bits)
+        # State: the bits that were measured, and the qubits that measured under a condition.
+        self._measured: set[int] = set()
+        self._helpers: set[cirq.Qid] = set()
+
+    def operations(self) -> Iterator[cirq.Operation]:
+        for statement in self._program.statements:
+            yield from self._write(statement)
+
+    def _write(self, statement: Statement) -> Iterator[cirq.Operation]:
+        conditions: Sequence[cirq.Condition] | None = []
+        if statement.condition is not None:
+            conditions = self._conditions(statement.condition)
+        if conditions is None:
+            return
+        measurements: list[cirq.Operation] = []
+        for operation in statement.operations:
+            if isinstance(operation, Measurement):
+                if conditions:
+                    yield from self._prepare(operation, conditions)
+                    qubit = self._helper(operation)
+                else:
+                    qubit = self._qubit(operation.qubit)
+                measurements.append(cirq.measure(qubit, key=self._bits[operation.bit]))
+            elif isinstance(operation, Reset):
+                reset = cirq.reset(self._qubit(operation.qubit))
+                yield reset.with_classical_controls(*conditions)
+            else:
+                yield self._apply(operation).with_classical_controls(*conditions)
+        # The last to be written, because they may change what their own condition reads.
+        yield from measurements
+        self._measured |= {
+            operation.bit
+            for operation in statement.operations
+            if isinstance(operation, Measurement)
+        }
+
+    def _apply(self, operation: Application) -> cirq.Operation:
+        gate = operation.gate.in_cirq(operation.params)
+        return gate.on(*map(self._qubit, operation.qubits))
+
+    def _prepare(
+        self, operation: Measurement, conditions: Sequence[cirq.Condition]
+    ) -> Iterator[cirq.Operation]:
+        """Brings a helper into what the bit will be: what it was, or where they hold, the qubit."""
+        helper = self._helper(operation)
+        if helper in self._helpers:
+            yield cirq.reset(helper)
+        self._helpers.add(helper)
+        if operation.bit in self._measured:
+            yield cirq.X(helper).with_classical_controls(self._bits[operation.bit])
+            yield cirq.reset(helper).with_classical_controls(*conditions)
+        copy = cirq.CNOT(self._qubit(operation.qubit), helper)
+        yield copy.with_classical_controls(*conditions)
+
+    def _helper(self, operation: Measurement) -> cirq.Qid:
+        # No register of a program can have a name with a blank.
+        return cirq.NamedQubit(f"if {self._bits[operation.bit]}")
+
+    def _qubit(self, index: int) -> cirq.Qid:
+        return cirq.NamedQubit(self._qubits[index])
+
+    def _conditions(self, condition: Condition) -> Sequence[cirq.Condition] | None:
+        """What has to hold, which may be nothing, or None for what cannot.
+
+        Bits that nothing was measured into are zero.
+        """
+        size = len(condition.bits)
+        places = [i for i, bit in enumerate(condition.bits) if bit in self._measured]
+        if condition.comparison != "==":
+            return self._inequality(condition, places)
+        if condition.value >> size or condition.value & ~sum(1 << place for place in places):
+            return None
+        return [
+            cirq.BitMaskKeyCondition(
+                self._bits[condition.bits[place]],
+                target_value=condition.value >> place & 1,
+                equal_target=True,
+            )
+            for place in places
+        ]
+
+    def _inequality(
+        self, condition: Condition, places: Sequence[int]
+    ) -> Sequence[cirq.Condition] | None:
+        terms = [sympy.Symbol(self._bits[condition.bits[i]]) * (1 << i) for i in places]
+        number = sympy.Add(*terms)
+        holds = _RELATIONS[condition.comparison](number, condition.value)
+        if holds in (sympy.true, sympy.false):
+            return [] if holds == sympy.true else None
+        return [cirq.SympyCondition(holds)]
+
+
+def _names(registers: dict[str, range]) -> Sequence[str]:
+    """The name in Cirq of each element of all registers."""
+    return [
+        f"{name}_{index}" for name, register in registers.items() for index in range(len(register))
+    ]
