@@ -16,12 +16,14 @@ from services import (
     ROTATION,
     Counted,
     Interruptible,
+    JobPace,
     Refusing,
     angles,
     drive,
     in_background,
     one,
     settle,
+    wait_until,
 )
 
 from cirq_azure_sessions import (
@@ -96,15 +98,15 @@ def test_waiters_are_admitted_after_a_refused_job_times_out(
 def test_waiters_are_admitted_after_a_stream_with_a_refused_job_is_closed(
     clock: ManualClock,
 ) -> None:
-    workspace = Refusing(clock=clock, number=1)
+    workspace = Refusing(clock=clock, number=1, pace=lambda request: JobPace(run=10.0))
     pool = SessionPool(workspace, clock=clock)
     sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=1)
-    stream = sampler.stream_sweep(ROTATION, angles(3), 5)
+    stream = sampler.stream_sweep(ROTATION, angles(2), 5)
     first = in_background(next, stream)
-    drive(clock, first)
-    assert workspace.is_asked.wait(HANG_TIMEOUT)
+    wait_until(lambda: pool.get_stats()["jobs_running"] == 1)
     waiting = _start_waiting(sampler)
     workspace.refuse()
+    drive(clock, first)
     settle(pool)
     drive(clock, in_background(stream.close))
     drive(clock, waiting, in_background(sampler.run, FLIP))
