@@ -32,8 +32,11 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 
-# Python, with which no time is lost before it dies.
+# Seconds within which a process of its own starts, works and exits.
 _EXIT_TIMEOUT = 60.0
+
+# Whoever is refused leaves nothing behind.
+pytestmark = pytest.mark.filterwarnings("error:coroutine .* was never awaited:RuntimeWarning")
 
 
 class _Failing(cirq.Sampler):
