@@ -1,0 +1,313 @@
+"""Closing a pool: from callbacks, during another close, at exit beside one, and after a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cirq
+import pytest
+from services import (
+    FLIP,
+    HANG_TIMEOUT,
+    LOCAL,
+    JobPace,
+    drive,
+    in_background,
+    is_closed,
+    open_sessions,
+    wait_until,
+)
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    LocalWorkspace,
+    ManualClock,
+    PoolClosed,
+    SessionPool,
+)
+from cirq_azure_sessions.emulator import EmulatorServer
+
+# Seconds within which a process of its own starts, works and exits.
+_EXIT_TIMEOUT = 60.0
+
+# Whoever is refused leaves nothing behind.
+pytestmark = pytest.mark.filterwarnings("error:coroutine .* was never awaited:RuntimeWarning")
+
+
+class _Failing(cirq.Sampler):
+    def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+        raise KeyError("a mistake of its own")
+
+
+def _subscribe(pool: SessionPool, callback: Callable[[Any], None]) -> None:
+    pool.subscribe(callback)
+    # An earlier version has a door of its own for events of sweeps.
+    if hasattr(pool, "subscribe_sweeps"):
+        pool.subscribe_sweeps(callback)
+
+
+# From callbacks
+
+
+def _succeed(pool: SessionPool) -> None:
+    AzureSessionSampler(LOCAL, pool=pool).run(FLIP)
+
+
+def _fail(pool: SessionPool) -> None:
+    AzureSessionSampler("local.failing", pool=pool).run(FLIP)
+
+
+def _outlive(pool: SessionPool) -> None:
+    _succeed(pool)
+    pool._clock.advance(700.0)  # type: ignore[attr-defined]  # beyond the service's timeout
+    _succeed(pool)
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+@pytest.mark.parametrize(
+    ("counter", "use"),
+    [
+        ("sessions_opened", _succeed),
+        ("jobs_submitted", _succeed),
+        ("jobs_succeeded", _succeed),
+        ("sessions_closed", _succeed),
+        ("sweeps_started", _succeed),
+        ("sweeps_finished", _succeed),
+        ("jobs_failed", _fail),
+        ("sweeps_failed", _fail),
+        ("sessions_timed_out", _outlive),
+    ],
+)
+def test_a_pool_can_be_closed_from_a_callback(
+    counter: str, use: Callable[[SessionPool], None], cancel: bool
+) -> None:
+    clock = ManualClock()
+    workspace = LocalWorkspace({"local.failing": _Failing()}, clock=clock)
+    pool = SessionPool(workspace, clock=clock)
+    heard = threading.Event()
+
+    def close(event: Any) -> None:
+        if event.counter == counter:
+            heard.set()
+            pool.close(cancel=cancel)
+
+    _subscribe(pool, close)
+    call = in_background(use, pool)
+    call.exception(HANG_TIMEOUT)
+    in_background(pool.close).result(HANG_TIMEOUT)
+    assert heard.is_set()
+    assert open_sessions(workspace) == []
+    with pytest.raises(PoolClosed):
+        pool.session(LOCAL)
+
+
+def test_a_pool_that_is_closed_from_a_callback_waits_for_its_jobs() -> None:
+    clock = ManualClock(auto_advance=False)
+    workspace = LocalWorkspace(clock=clock, pace=lambda request: JobPace(run=100.0))
+    pool = SessionPool(workspace, clock=clock)
+    pool.subscribe(lambda event: pool.close() if event.counter == "jobs_submitted" else None)
+    call = in_background(AzureSessionSampler(LOCAL, pool=pool).run, FLIP)
+    drive(clock, call)
+    assert call.result().repetitions == 1
+    drive(clock, in_background(pool.close))
+    assert open_sessions(workspace) == []
+
+
+# During another close
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(auto_advance=False)
+
+
+@pytest.fixture
+def workspace(clock: ManualClock) -> LocalWorkspace:
+    return LocalWorkspace(clock=clock, pace=lambda request: JobPace(run=8 * 3600.0))
+
+
+@pytest.fixture
+def pool(workspace: LocalWorkspace, clock: ManualClock) -> Iterator[SessionPool]:
+    pool = SessionPool(workspace, clock=clock)
+    yield pool
+    drive(clock, in_background(pool.close, cancel=True))
+
+
+def _start(pool: SessionPool) -> Any:
+    call = in_background(AzureSessionSampler(LOCAL, pool=pool).run, FLIP)
+    wait_until(lambda: pool.get_stats()["jobs_running"] == 1)
+    return call
+
+
+def test_closing_with_cancel_ends_a_close_that_waits_for_jobs(
+    pool: SessionPool, workspace: LocalWorkspace
+) -> None:
+    call = _start(pool)
+    patient = in_background(pool.close)
+    wait_until(lambda: is_closed(pool))
+    in_background(pool.close, cancel=True).result(HANG_TIMEOUT)
+    patient.result(HANG_TIMEOUT)
+    assert call.exception(HANG_TIMEOUT) is not None
+    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert open_sessions(workspace) == []
+
+
+def test_a_second_close_waits_for_the_first(pool: SessionPool, clock: ManualClock) -> None:
+    call = _start(pool)
+    closes = [in_background(pool.close) for _ in range(5)]
+    wait_until(lambda: is_closed(pool))
+    assert not any(close.done() for close in closes)
+    drive(clock, call, *closes)
+    assert [close.exception() for close in closes] == [None] * 5
+    assert call.result().repetitions == 1
+
+
+def test_closing_with_cancel_from_a_callback_ends_a_close_that_waits_for_jobs(
+    pool: SessionPool,
+) -> None:
+    call = _start(pool)
+    patient = in_background(pool.close)
+    wait_until(lambda: is_closed(pool))
+    pool.subscribe(lambda event: pool.close(cancel=True))
+    in_background(pool.close, cancel=True).result(HANG_TIMEOUT)
+    patient.result(HANG_TIMEOUT)
+    assert call.exception(HANG_TIMEOUT) is not None
+
+
+def test_closing_beside_a_call_that_opens_a_session_leaves_none_open() -> None:
+    for _ in range(30):
+        workspace = LocalWorkspace()
+        pool = SessionPool(workspace)
+        barrier = threading.Barrier(3)
+
+        def race(act: Callable[[], Any], barrier: threading.Barrier = barrier) -> None:
+            barrier.wait(HANG_TIMEOUT)
+            act()
+
+        calls = [
+            in_background(race, pool.close),
+            in_background(race, lambda pool=pool: pool.session(LOCAL)),
+            in_background(race, pool.close_orphans),
+        ]
+        errors = [call.exception(HANG_TIMEOUT) for call in calls]
+        assert {type(error) for error in errors} <= {type(None), PoolClosed}
+        assert open_sessions(workspace) == []
+        assert len([thread for thread in threading.enumerate() if "cirq" in thread.name]) <= 1
+
+
+# At the end of a process
+
+
+_AT_EXIT = """
+import sys, threading
+from azure.core.credentials import AzureKeyCredential
+from azure.quantum import Workspace
+from cirq_azure_sessions import AzureSessionSampler, PoolClosed, SessionPool
+import cirq
+
+endpoint, resource_id, key, how = sys.argv[1:]
+pool = SessionPool(Workspace(resource_id=resource_id, location="eastus",
+    credential=AzureKeyCredential(key), _quantum_endpoint=endpoint))
+sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+submitted = threading.Event()
+pool.subscribe(lambda event: submitted.set() if event.counter == "jobs_submitted" else None)
+circuit = cirq.Circuit(cirq.measure(cirq.LineQubit(0), key="m"))
+threading.Thread(target=sampler.run, args=(circuit,), daemon=True).start()
+assert submitted.wait(30)
+if how == "draining":
+    threading.Thread(target=pool.close, daemon=True).start()
+    while True:
+        try:
+            pool.session("ionq.simulator")
+        except PoolClosed:
+            break
+"""
+
+
+def _run_until_exit(server: EmulatorServer, script: str, *arguments: str) -> str:
+    child = subprocess.run(
+        [sys.executable, "-c", script, server.endpoint, server.resource_id, server.key, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=_EXIT_TIMEOUT,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout
+
+
+@pytest.mark.parametrize("how", ["running", "draining"])
+def test_sessions_are_closed_at_exit(how: str) -> None:
+    with EmulatorServer(job_time=86400.0, session_timeout=1e9) as server:
+        _run_until_exit(server, _AT_EXIT, how)
+        assert (server.requests["open"], server.requests["close"]) == (1, 1)
+
+
+_FORKED = """
+import multiprocessing, os, sys
+from azure.core.credentials import AzureKeyCredential
+from azure.quantum import Workspace
+from cirq_azure_sessions import AzureSessionSampler, SessionPool
+import cirq
+
+endpoint, resource_id, key, how = sys.argv[1:]
+pool = SessionPool(Workspace(resource_id=resource_id, location="eastus",
+    credential=AzureKeyCredential(key), _quantum_endpoint=endpoint))
+sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+circuit = cirq.Circuit(cirq.measure(cirq.LineQubit(0), key="m"))
+sampler.run(circuit)
+
+def work():
+    sampler.run(circuit)
+
+if how == "multiprocessing":
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(40)
+    assert child.exitcode == 0, child.exitcode
+else:
+    child = os.fork()
+    if not child:
+        work()
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("how", ["multiprocessing", "os.fork"])
+def test_the_child_of_a_fork_closes_its_own_sessions_when_it_ends(how: str) -> None:
+    with EmulatorServer() as server:
+        _run_until_exit(server, _FORKED, how)
+        assert (server.requests["open"], server.requests["close"]) == (2, 2)
+        assert server.requests["submit"] == 2
+
+
+_SIGTERM = """
+import os, signal, sys
+import cirq
+from cirq_azure_sessions import AzureSessionSampler, Journal, LocalWorkspace, SessionPool
+
+circuit = cirq.Circuit(cirq.measure(cirq.LineQubit(0), key="m"))
+with Journal(sys.argv[1]) as journal, SessionPool(LocalWorkspace(), journal=journal) as pool:
+    AzureSessionSampler("local.simulator", pool=pool).run(circuit)
+    AzureSessionSampler("local.simulator").run(circuit)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "nobody asked for a handler"
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_sigterm_is_handled_only_where_it_was_asked_for(tmp_path: Any) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", _SIGTERM, str(tmp_path / "journal")],
+        capture_output=True,
+        timeout=_EXIT_TIMEOUT,
+        check=False,
+    )
+    assert child.returncode == -15, child.stderr

@@ -1,0 +1,607 @@
+"""Whatever can finish, finishes: calls at once on one pool, in every order hypothesis can think of.
+
+Two samplers share one pool and one target, a third has a charged target and a quota. The rules
+start calls, look at jobs, wait, cancel, interrupt, close, attach and move the clock; the service
+refuses, loses answers and ends sessions. No step takes time: the clock is the test's. Whatever is
+still in flight is then given a week of that clock, and what has not finished by then hangs.
+
+A long run, of so many examples on each service:
+
+    CIRQ_AZURE_SESSIONS_STATE_MACHINE=2000 pytest tests/test_state_machine.py --timeout 0
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from services import (
+    CHARGED,
+    FLIP,
+    REMOTE,
+    ROTATION,
+    Counted,
+    InterruptedByTest,
+    Interruptible,
+    JobPace,
+    angles,
+    in_background,
+    one,
+    wait_until,
+)
+
+from cirq_azure_sessions import (
+    AzureSessionsError,
+    AzureSessionSampler,
+    LocalWorkspace,
+    ManualClock,
+    QuotaExceeded,
+    ServiceError,
+    SessionPool,
+)
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest
+
+_EXAMPLES = int(os.environ.get("CIRQ_AZURE_SESSIONS_STATE_MACHINE", "0"))
+_HAS_ASYNCIO = hasattr(AzureSessionSampler, "stream_sweep_async")
+_SLOTS = {"first": 2, "second": 1, "charged": 2}
+_SHOTS = 1000
+# How many circuits the quota has room for.
+_QUOTA = 8
+# Seconds of the clock for everything to finish, and of real time without any progress after that.
+_MANUAL_LIMIT = 7 * 86400.0
+_HANG_TIMEOUT = float(os.environ.get("CIRQ_AZURE_SESSIONS_HANG_TIMEOUT", "10"))
+
+_VERBS = ["open_session", "get_session", "store_input", "submit_job", "get_job", "fetch_output"]
+
+
+@cache
+def _consumption() -> float:
+    """What one circuit consumes of the quota, as the error of a sweep that is refused tells."""
+    workspace = Counted()
+    workspace.quotas = [Quota("gs1q", "Workspace", "ionq", 0.0, 0.0, limit=0.5)]
+    with SessionPool(workspace) as pool, pytest.raises(QuotaExceeded) as refused:
+        AzureSessionSampler(CHARGED, pool=pool).run(FLIP, repetitions=_SHOTS)
+    words = str(refused.value).split()
+    return float(words[words.index("about") + 1])
+
+
+class _Service(Counted):
+    """A workspace that does what the machine's rules ask for.
+
+    Attributes:
+        refusals: How many submissions are refused yet, and with which Retry-After.
+        losses: The verbs whose next answer is lost, before or after it took effect.
+        accepted: How often each job was accepted as a new one.
+        answered: Ids that the client knows to be accepted, and submitted all the same.
+    """
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock, pace=lambda request: JobPace(run=30.0))
+        self.refusals = 0
+        self.retry_after: float | None = None
+        self.losses: list[tuple[str, bool, int | None]] = []
+        self.accepted: Counter[str] = Counter()
+        self.resubmitted: list[str] = []
+        self.uploads: Counter[str] = Counter()
+        self.too_many_uploads = ""
+        self._known: set[str] = set()
+        # Learned here, since nothing may wait on the background loop.
+        self._unit = _consumption()
+
+    async def list_quotas(self) -> Sequence[Quota]:
+        await super().list_quotas()
+        used = sum(job.target == CHARGED for job in self.jobs())
+        limit = _QUOTA * self._unit
+        return [Quota("gs1q", "Workspace", "ionq", used * self._unit, 0.0, limit=limit)]
+
+    def _lose(self, verb: str, *, after: bool) -> None:
+        for loss in self.losses:
+            if loss[:2] == (verb, after):
+                self.losses.remove(loss)
+                raise ServiceError("The answer was lost.", status_code=loss[2])
+
+    async def store_input(self, request: JobRequest) -> Any:
+        self._lose("store_input", after=False)
+        self.uploads[request.name] += 1
+        if self.uploads[request.name] > _SLOTS.get(request.name, 100):
+            self.too_many_uploads = f"{request.name}: {self.uploads[request.name]} at once"
+        try:
+            return await super().store_input(request)
+        finally:
+            self.uploads[request.name] -= 1
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        if self.refusals:
+            self.refusals -= 1
+            raise ServiceError("Too many.", status_code=429, retry_after=self.retry_after)
+        self._lose("submit_job", after=False)
+        if request.id in self._known:
+            self.resubmitted.append(request.id)
+        is_new = request.id not in self._schedule.jobs
+        job = await super().submit_job(request, stored)
+        self.accepted[request.id] += is_new
+        self._lose("submit_job", after=True)
+        self._known.add(request.id)
+        return job
+
+    async def open_session(self, request: SessionRequest) -> Session:
+        self._lose("open_session", after=False)
+        session = await super().open_session(request)
+        self._lose("open_session", after=True)
+        return session
+
+    async def get_session(self, session_id: str) -> Session:
+        self._lose("get_session", after=False)
+        return await super().get_session(session_id)
+
+    async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
+        self._lose("get_job", after=False)
+        return await super().get_job(job_id, wait=wait)
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        self._lose("fetch_output", after=False)
+        return await super().fetch_output(job, stored)
+
+
+class _AsyncioCall:
+    """A call awaited on an asyncio loop of its own, which a test can interrupt."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._started: Future[Callable[[], None]] = Future()
+        self.outcome = in_background(asyncio.run, self._story(call))
+
+    async def _story(self, call: Callable[[], Any]) -> Any:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None, "asyncio.run made it"
+        self._started.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
+        return await call()
+
+    def interrupt(self) -> None:
+        # It may have ended by itself.
+        with suppress(RuntimeError):
+            self._started.result()()
+        wait([self.outcome], timeout=_HANG_TIMEOUT)
+
+
+class _Call:
+    """What a rule started.
+
+    Attributes:
+        what: For messages.
+        outcome: Its end.
+        points: How many points a sampler was asked for.
+        interrupt: How to interrupt it, if that is possible.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        outcome: Future[Any],
+        points: int = 0,
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
+        self.what = what
+        self.outcome = outcome
+        self.points = points
+        self.interrupt = interrupt
+        self.is_interrupted = False
+
+    def check(self) -> None:
+        """Whether it ended in a way that it may."""
+        try:
+            error = self.outcome.exception(0)
+        except concurrent.futures.CancelledError as cancelled:
+            error = cancelled
+        if error is None:
+            return
+        expected: tuple[type[BaseException], ...] = (AzureSessionsError,)
+        if self.is_interrupted:
+            expected += (
+                InterruptedByTest,
+                asyncio.CancelledError,
+                concurrent.futures.CancelledError,
+            )
+        assert isinstance(error, expected), f"{self.what} ended with {error!r}"
+
+
+def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
+    """The jobs of a sampler that run and wait for a slot, and its requests: all 0 when idle."""
+    throttle = getattr(sampler._runner, "throttle", None)
+    if throttle is None:
+        places = sampler._runner._places
+        return {"running": places._taken, "waiting": len(places._queue)}
+    return {
+        "running": throttle.running,
+        "waiting": throttle.waiting,
+        "requesting": throttle.requesting,
+    }
+
+
+def _take(sampler: AzureSessionSampler, points: int, count: int) -> int:
+    """Takes so many results of a stream, and closes it."""
+    stream = sampler.stream_sweep(ROTATION, angles(points), _SHOTS)
+    try:
+        return len(list(zip(range(count), stream, strict=False)))
+    finally:
+        stream.close()  # type: ignore[attr-defined]  # a generator
+
+
+samplers = st.sampled_from(sorted(_SLOTS))
+points = st.integers(1, 5)
+ways = st.sampled_from(["thread", "duet", "asyncio" if _HAS_ASYNCIO else "duet"])
+
+
+class _PoolMachine(RuleBasedStateMachine):
+    """The rules that hold for every service; a subclass makes the service."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = ManualClock(auto_advance=False)
+        self.calls: list[_Call] = []
+        # Circuits that samplers were asked for with a charge, and how many such calls there were.
+        self.charged_calls = 0
+        self.is_closed = False
+        self.start_service()
+        self.helper = SessionPool(self.workspace(), clock=self.clock)
+        self.open_pool()
+
+    # What a service has to do
+
+    brain: LocalWorkspace
+
+    def start_service(self) -> None:
+        raise NotImplementedError
+
+    def stop_service(self) -> None:
+        pass
+
+    def workspace(self) -> Any:
+        return self.brain
+
+    def refuse(self, times: int, retry_after: float | None) -> None:
+        raise NotImplementedError
+
+    # What all of them do
+
+    def open_pool(self) -> None:
+        self.started = 0
+        self.pool = SessionPool(self.workspace(), clock=self.clock)
+        self.pool.subscribe(self._count)
+        # An earlier version has a door of its own for events of sweeps.
+        if hasattr(self.pool, "subscribe_sweeps"):
+            self.pool.subscribe_sweeps(self._count)
+        self.closes_at = ""
+        self.samplers = {
+            name: AzureSessionSampler(
+                CHARGED if name == "charged" else REMOTE,
+                pool=self.pool,
+                max_concurrent_jobs=slots,
+                job_name=name,
+                on_interrupt="leave" if name == "first" else "cancel",
+            )
+            for name, slots in _SLOTS.items()
+        }
+        self.is_closed = False
+
+    def _count(self, event: Any) -> None:
+        if event.counter == "sweeps_started":
+            self.started += 1
+        if event.counter == self.closes_at:
+            self.closes_at = ""
+            self.pool.close()
+
+    def settle(self) -> None:
+        """Lets everything happen that can happen at this time of the clock."""
+        seen = None
+        while seen != (seen := self._activity()):
+            for _ in range(self.roundtrips):
+                with suppress(AzureSessionsError):
+                    in_background(self.helper.list_jobs, limit=1).result(_HANG_TIMEOUT)
+
+    roundtrips = 8
+
+    def _activity(self) -> Any:
+        stats = self.pool.get_stats()
+        return (
+            sorted(stats.items()),
+            [_counters(sampler) for sampler in self.samplers.values()],
+            [call.outcome.done() for call in self.calls],
+            len(self.brain.jobs()),
+        )
+
+    def begin(self, call: _Call, started: int | None = None) -> None:
+        self.calls.append(call)
+        if started is not None:
+            wait_until(lambda: self.started > started or call.outcome.done())
+        self.settle()
+
+    def begin_call(self, what: str, way: str, sampler: str, size: int, name: str, *args: Any) -> None:
+        one_of = self.samplers[sampler]
+        self.charged_calls += sampler == "charged"
+        before = self.started
+        if way == "thread":
+            outcome, interrupt = in_background(getattr(one_of, name), *args), None
+        else:
+            kind = Interruptible if way == "duet" else _AsyncioCall
+            running = kind(lambda: getattr(one_of, f"{name}_async")(*args))
+            outcome, interrupt = running.outcome, running.interrupt
+        self.begin(_Call(f"{what} of {sampler}", outcome, size, interrupt), before)
+
+    # Calls
+
+    @rule(sampler=samplers, size=points, way=ways)
+    def run_sweep(self, sampler: str, size: int, way: str) -> None:
+        args = (ROTATION, angles(size), _SHOTS)
+        self.begin_call("run_sweep", way, sampler, size, "run_sweep", *args)
+
+    @rule(sampler=samplers, size=points, way=ways)
+    def run_batch(self, sampler: str, size: int, way: str) -> None:
+        args = ([FLIP] * size, None, _SHOTS)
+        self.begin_call("run_batch", way, sampler, size, "run_batch", *args)
+
+    @rule(sampler=samplers, size=points, count=st.integers(1, 5))
+    def stream_sweep(self, sampler: str, size: int, count: int) -> None:
+        before = self.started
+        self.charged_calls += sampler == "charged"
+        outcome = in_background(_take, self.samplers[sampler], size, count)
+        self.begin(_Call(f"stream_sweep of {sampler}", outcome, size), before)
+
+    @precondition(lambda self: any(call.interrupt for call in self.calls))
+    @rule(choice=st.integers(0, 20))
+    def interrupt(self, choice: int) -> None:
+        calls = [call for call in self.calls if call.interrupt and not call.outcome.done()]
+        if calls:
+            call = calls[choice % len(calls)]
+            call.is_interrupted = True
+            with suppress(AssertionError, concurrent.futures.TimeoutError):
+                assert call.interrupt is not None, "chosen for it"
+                call.interrupt()
+            self.settle()
+
+    # Jobs
+
+    def some_job(self, choice: int) -> str | None:
+        jobs = [job for job in self.brain.jobs() if not job.is_final] or list(self.brain.jobs())
+        return jobs[choice % len(jobs)].id if jobs else None
+
+    @rule(choice=st.integers(0, 20))
+    def look_at_job(self, choice: int) -> None:
+        if job_id := self.some_job(choice):
+            look = in_background(lambda: self.pool.get_job(job_id).refresh())
+            self.begin(_Call("look at a job", look))
+
+    @rule()
+    def list_jobs(self) -> None:
+        self.begin(_Call("list jobs", in_background(self.pool.list_jobs)))
+
+    @rule(choice=st.integers(0, 20), timeout=st.sampled_from([1.0, 10.0, 100.0, None]))
+    def wait_for_job(self, choice: int, timeout: float | None) -> None:
+        if job_id := self.some_job(choice):
+            waiting = in_background(lambda: self.pool.get_job(job_id).wait(timeout))
+            self.begin(_Call(f"wait {timeout} s for a job", waiting))
+
+    @rule(choice=st.integers(0, 20))
+    def cancel_job(self, choice: int) -> None:
+        if job_id := self.some_job(choice):
+            cancelling = in_background(lambda: self.pool.get_job(job_id).cancel())
+            self.begin(_Call("cancel a job", cancelling))
+
+    # Sessions
+
+    @rule()
+    def attach_session(self) -> None:
+        def attach() -> None:
+            self.pool.attach(self.helper.session(REMOTE).id)
+
+        self.begin(_Call("attach a session", in_background(attach)))
+
+    @rule(choice=st.integers(0, 5))
+    def end_session(self, choice: int) -> None:
+        """Somebody closes a session on the service."""
+        sessions = self.pool.sessions()
+        if sessions:
+            session_id = sessions[choice % len(sessions)].id
+            closing = in_background(lambda: self.helper.get_session(session_id).close())
+            self.begin(_Call("close a session by hand", closing))
+
+    # The pool
+
+    @rule(cancel=st.booleans(), times=st.integers(1, 2))
+    def close_pool(self, cancel: bool, times: int) -> None:
+        for _ in range(times):
+            closing = in_background(self.pool.close, cancel=cancel)
+            self.begin(_Call(f"close the pool, cancel={cancel}", closing))
+        self.is_closed = True
+
+    @rule(counter=st.sampled_from(["jobs_submitted", "jobs_succeeded", "sessions_opened"]))
+    def close_pool_from_callback(self, counter: str) -> None:
+        self.closes_at = counter
+
+    @precondition(lambda self: self.is_closed)
+    @rule()
+    def open_another_pool(self) -> None:
+        self.finish()
+        self.open_pool()
+
+    # Time and the service
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 31.0, 545.0, 601.0]))
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.settle()
+
+    @rule(times=st.integers(1, 3), retry_after=st.sampled_from([None, 5.0]))
+    def refuse_submissions(self, times: int, retry_after: float | None) -> None:
+        self.refuse(times, retry_after)
+
+    # What holds
+
+    @rule()
+    def finish(self) -> None:
+        """Whatever can finish, finishes."""
+        self._finish()
+        for call in self.calls:
+            call.check()
+        self.calls.clear()
+        self.settle()
+        stats = self.pool.get_stats()
+        assert stats["jobs_running"] == 0
+        for name, sampler in self.samplers.items():
+            assert not any(_counters(sampler).values()), (name, _counters(sampler))
+
+    def _finish(self) -> None:
+        end = self.clock.monotonic() + _MANUAL_LIMIT
+        step, left, deadline = 1.0, -1, 0.0
+        while pending := [call for call in self.calls if not call.outcome.done()]:
+            if len(pending) != left:
+                left, deadline = len(pending), time.monotonic() + _HANG_TIMEOUT
+            if self.clock.monotonic() < end:
+                self.clock.advance(step)
+                step *= 1.1
+                deadline = time.monotonic() + _HANG_TIMEOUT
+            else:
+                assert time.monotonic() < deadline, f"hangs: {[call.what for call in pending]}"
+                self.clock.advance(60.0)
+            wait([call.outcome for call in pending], timeout=0.002)
+
+    @invariant()
+    def every_job_is_submitted_once(self) -> None:
+        ids = [job.id for job in self.brain.jobs()]
+        assert len(ids) == len(set(ids))
+
+    def teardown(self) -> None:
+        try:
+            self.finish()
+            self.closes_at = ""
+            self.calls.append(_Call("close the pool", in_background(self.pool.close)))
+            self._finish()
+            self.calls.append(_Call("close the helper", in_background(self.helper.close)))
+            self._finish()
+            for session in self.brain.sessions():
+                assert not self.brain._session(session.id).takes_jobs, session
+        finally:
+            self.stop_service()
+
+
+class _LocalMachine(_PoolMachine):
+    """On a workspace in memory."""
+
+    brain: _Service
+
+    def start_service(self) -> None:
+        self.brain = _Service(self.clock)
+
+    def refuse(self, times: int, retry_after: float | None) -> None:
+        self.brain.refusals, self.brain.retry_after = times, retry_after
+
+    def _activity(self) -> Any:
+        service = self.brain
+        return (
+            super()._activity(),
+            service.stored,
+            len(service.submitted),
+            service.quotas_read,
+            sum(service.uploads.values()),
+        )
+
+    @invariant()
+    def no_accepted_job_is_submitted_again(self) -> None:
+        assert self.brain.resubmitted == []
+        assert all(count == 1 for count in self.brain.accepted.values() if count)
+
+    @invariant()
+    def uploads_stay_within_the_slots(self) -> None:
+        assert self.brain.too_many_uploads == ""
+
+    @invariant()
+    def quotas_are_kept_and_read_once_a_call(self) -> None:
+        charged = sum(job.target == CHARGED for job in self.brain.jobs())
+        assert charged <= _QUOTA, "more was submitted than the quota has room for"
+        assert self.brain.quotas_read <= 2 * self.charged_calls, "quotas are read too often"
+
+
+class _FaultyMachine(_LocalMachine):
+    """On one that loses answers and fails jobs."""
+
+    @rule(
+        verb=st.sampled_from(_VERBS),
+        after=st.booleans(),
+        status=st.sampled_from([None, 500, 503]),
+        times=st.integers(1, 3),
+    )
+    def lose_answers(self, verb: str, after: bool, status: int | None, times: int) -> None:
+        is_final = after and verb in ("open_session", "submit_job")
+        self.brain.losses += [(verb, is_final, status)] * times
+
+    @rule(choice=st.integers(0, 5), status=st.sampled_from(["Failed", "TimedOut"]))
+    def break_off_session(self, choice: int, status: str) -> None:
+        from cirq_azure_sessions.model import SessionStatus
+
+        sessions = self.pool.sessions()
+        if sessions:
+            session_id = sessions[choice % len(sessions)].id
+            asyncio.run(self.brain.break_off_session(session_id, SessionStatus(status)))
+            self.settle()
+
+
+class _EmulatorMachine(_PoolMachine):
+    """On the service over HTTP."""
+
+    roundtrips = 3
+
+    def start_service(self) -> None:
+        self.server = EmulatorServer(clock=self.clock, job_time=30.0)
+        self.server.start()
+        self.brain = self.server._workspace
+
+    def stop_service(self) -> None:
+        self.server.stop()
+
+    def workspace(self) -> Any:
+        return self.server.workspace()
+
+    def refuse(self, times: int, retry_after: float | None) -> None:
+        self.server.faults.add("submit", status=429, retry_after=retry_after, times=times)
+
+    @rule(
+        route=st.sampled_from(["open", "sasUri", "upload", "submit", "poll", "download"]),
+        after=st.booleans(),
+    )
+    def reset_connection(self, route: str, after: bool) -> None:
+        self.server.faults.reset(route, after=after)
+
+    @rule(route=st.sampled_from(["open", "submit", "poll", "download"]))
+    def break_route(self, route: str) -> None:
+        self.server.faults.add(route, status=503)
+
+
+def _test(machine: type[_PoolMachine], examples: int, steps: int) -> Any:
+    test = machine.TestCase
+    test.settings = settings(
+        max_examples=_EXAMPLES or examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=not _EXAMPLES,
+        suppress_health_check=list(HealthCheck),
+    )
+    return test
+
+
+TestOnLocalWorkspace = _test(_LocalMachine, 12, 20)
+TestOnFaultyWorkspace = _test(_FaultyMachine, 12, 20)
+TestOnEmulator = _test(_EmulatorMachine, 5, 12)
