@@ -1,8 +1,9 @@
-"""Costs of jobs: rates, and estimates before anything is sent.
+"""Costs of jobs: rates, estimates before anything is sent, and limits while a call runs.
 
 rates        what a provider charges for a job; the published rates
 estimate     the estimated costs of jobs and sweeps, as values
 pricing      the jobs of a sweep, priced by rates
+budget       the cost cap of a sampler, and the quotas of its workspace
 """
 
 from cirq_azure_sessions.costs.estimate import CostEstimate, JobCost
