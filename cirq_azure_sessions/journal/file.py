@@ -211,6 +211,9 @@ class JournalFile:
         self._check_owner()
         self._enter_wal()
         self._connection.execute("PRAGMA synchronous = FULL")
+        if self._version() == len(_VERSIONS):
+            # To look at a journal does not change it.
+            return
         with self.transaction() as connection:
             for number in range(self._version(), len(_VERSIONS)):
                 for statement in _VERSIONS[number]:
