@@ -321,9 +321,16 @@ class Portal:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
-    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
-        """Starts a coroutine; the caller may wait for it or not."""
-        return loop.start(self._admit(work))
+    def start(
+        self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]] | None = None
+    ) -> Call[T]:
+        """Starts a coroutine; the caller may wait for it or not.
+
+        Args:
+            work: The coroutine.
+            group: Holds its task while it runs.
+        """
+        return loop.start(self._admit(work, set() if group is None else group))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine and waits for its result.
@@ -361,13 +368,14 @@ class Portal:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _admit(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _admit(self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]]) -> T:
         task = asyncio.current_task()
         assert task is not None, "runs in a task of its own"
         if self._is_closed:
             work.close()
             raise PoolClosed(self._closed_message)
         self._tasks.add(task)
+        group.add(task)
         try:
             return await work
         except asyncio.CancelledError:
@@ -376,6 +384,7 @@ class Portal:
             raise
         finally:
             self._tasks.discard(task)
+            group.discard(task)
 
 
 class _Work(concurrent.futures.Future[Any]):
@@ -533,8 +542,9 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 @atexit.register
 def _close_held() -> None:
-    for owner in list(_held):
-        owner._close_at_exit()
+    # Closing one may have another written to: a pool's last notes go into a journal.
+    while _held:
+        _held.pop()._close_at_exit()
 
 
 def _after_fork() -> None:

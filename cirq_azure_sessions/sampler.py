@@ -435,6 +435,7 @@ class AzureSessionSampler(cirq.Sampler):
             len(resolvers),
             self._format,
             self._pricing,
+            self._random_state is not None,
             self._job_request,
         )
         if translation is None:
@@ -568,8 +569,8 @@ class AzureSessionSampler(cirq.Sampler):
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         stream = ResultStream(self._runner.max_concurrent_jobs)
         self._pool._streams.add(stream)
-        run = self._runner.run([sweep], self._timeout, stream.put)
-        return stream, self._pool._start(stream.feed(run))
+        feed = stream.feed(lambda: self._runner.run([sweep], self._timeout, stream.put))
+        return stream, self._pool._start(feed)
 
     def _strict(self) -> AzureSessionSampler:
         """This sampler, for calls that cannot return a gap."""

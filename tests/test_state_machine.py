@@ -226,9 +226,9 @@ def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
         places = sampler._runner._places
         return {"running": places._taken, "waiting": len(places._queue)}
     return {
-        "running": throttle.running,
-        "waiting": throttle.waiting,
-        "requesting": throttle.requesting,
+        "running": throttle.slots.inside,
+        "waiting": throttle.slots.waiting,
+        "requesting": throttle.requests.inside,
     }
 
 

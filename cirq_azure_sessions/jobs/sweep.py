@@ -44,6 +44,7 @@ class SweepRun:
         points: The number of points.
         format_: What wrote the translation, and reads the results.
         pricing: What jobs cost.
+        is_seeded: Whether samples that the client draws follow from a seed.
         make_request: Makes a job's request from its input and its number, None if it is the only
             one.
 
@@ -69,6 +70,7 @@ class SweepRun:
         points: int,
         format_: Format,
         pricing: Pricing,
+        is_seeded: bool,
         make_request: Callable[[JobInput, int | None], JobRequest],
     ) -> None:
         self.id = str(uuid.uuid4())
@@ -89,6 +91,7 @@ class SweepRun:
         self._format = format_
         self._pricing = pricing
         self._is_charging = pricing.is_charging
+        self._is_seeded = is_seeded
         self._make_request = make_request
         # Of points that take several jobs: the results that have come, and how many there will be.
         self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
@@ -196,11 +199,16 @@ class SweepRun:
                 yield point, AzureResult.join([parts[number] for number in sorted(parts)])
 
     def _read(self, job: JobRun) -> Sequence[AzureResult]:
-        """The results of a job: if an earlier run submitted it, as that run would have had them."""
+        """The results of a job: if an earlier run submitted it, as that run would have had them.
+
+        With another seed than then, the client draws anew from what the service returned.
+        """
         assert job.job is not None, "a job with an output was accepted"
         layout = job.layout
         if job.earlier_metadata is not None:
-            layout = layout.with_draws_of(self._format.read_layout(job.earlier_metadata))
+            earlier = self._format.read_layout(job.earlier_metadata)
+            if not self._is_seeded or earlier.entropy[:1] == layout.entropy[:1]:
+                layout = layout.with_draws_of(earlier)
         results = self._format.decode(job.output, layout)
         return [result.with_job(job.job) for result in results]
 
@@ -286,10 +294,10 @@ class ResultStream:
         self._is_over = False
         self._change = asyncio.Condition()
 
-    async def feed(self, run: Awaitable[None]) -> None:
+    async def feed(self, run: Callable[[], Awaitable[None]]) -> None:
         """Runs the sweep whose results are `put`, and marks the end."""
         try:
-            await run
+            await run()
         finally:
             async with self._change:
                 self._is_over = True

@@ -516,17 +516,7 @@ class SessionPool:
 
     def _start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a sampler's call on the background loop; closing the pool waits for it."""
-
-        async def tracked() -> T:
-            task = asyncio.current_task()
-            assert task is not None, "runs in a task of its own"
-            self._calls.add(task)
-            try:
-                return await work
-            finally:
-                self._calls.discard(task)
-
-        return self._portal.start(tracked())
+        return self._portal.start(work, self._calls)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs work that ends with the pool, and waits for its result."""
