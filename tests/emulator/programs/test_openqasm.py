@@ -23,8 +23,8 @@ from shared import SHARED
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm, quantinuum
-from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs.instructions import Instruction
+from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs.simulation import probabilities
 from cirq_azure_sessions.workspaces.local import ProgramError
 
