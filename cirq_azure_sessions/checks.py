@@ -1,22 +1,12 @@
-"""What is wrong with a sampler's options or a call's arguments, before anything is sent."""
+"""What is wrong with a sampler's options, before anything is sent."""
 
 from __future__ import annotations
 
 import json
-import math
-import operator
-from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
-import cirq
-
-from cirq_azure_sessions.errors import UnsupportedProgram
-
-__all__ = ["check_call", "check_choice", "check_labels", "check_limits", "check_seed"]
-
-# More than any provider runs, and more than fits in memory.
-_MOST_REPETITIONS = 100_000_000
+__all__ = ["check_choice", "check_labels", "check_limits", "check_seed"]
 
 
 def check_choice(name: str, value: Any, *choices: str) -> None:
@@ -88,70 +78,3 @@ def check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
             "input_params must be a mapping of names to what JSON can hold: strings, finite "
             "numbers, booleans, None, lists and mappings."
         ) from None
-
-
-def check_call(
-    program: Any, resolvers: Sequence[cirq.ParamResolver], repetitions: Any
-) -> tuple[cirq.AbstractCircuit, int]:
-    """Refuses what no target could run, before anything is translated.
-
-    Returns:
-        The circuit, and the repetitions as a plain integer.
-
-    Raises:
-        ValueError: If the repetitions are no number of 0 or more.
-        TypeError: If they are no integer, or the program is no circuit.
-        UnsupportedProgram: If the circuit measures nothing or has symbols without a value.
-    """
-    if not isinstance(program, cirq.AbstractCircuit):
-        raise TypeError(f"program must be a cirq.Circuit, not {type(program).__name__}.")
-    repetitions = _as_count(repetitions)
-    if not program.has_measurements():
-        raise UnsupportedProgram(
-            "Circuit has no measurements to sample: add cirq.measure(...) to it."
-        )
-    if not repetitions:
-        return program, 0
-    names = cirq.parameter_names(program)
-    for index, resolver in enumerate(resolvers):
-        _check_values(names, resolver, index)
-        if not names <= set(map(str, resolver.param_dict)):
-            _check_nothing_left(program, resolver, index)
-    return program, repetitions
-
-
-def _as_count(repetitions: Any) -> int:
-    """The repetitions as a plain integer; numpy's and others are taken, floats and bools not."""
-    try:
-        if isinstance(repetitions, bool):
-            raise TypeError
-        count = operator.index(repetitions)
-    except TypeError:
-        raise TypeError(f"repetitions must be an integer, not {repetitions!r}.") from None
-    if count < 0:
-        raise ValueError(f"repetitions must be 0 or more, not {count}.")
-    if count > _MOST_REPETITIONS:
-        raise ValueError(f"repetitions must be at most {_MOST_REPETITIONS}: run more than once.")
-    return count
-
-
-def _check_values(names: Any, resolver: cirq.ParamResolver, index: int) -> None:
-    """Refuses numbers that no gate can turn by."""
-    values: Mapping[Any, Any] = resolver.param_dict
-    for name, value in values.items():
-        if str(name) in names and isinstance(value, Real) and not math.isfinite(value):
-            raise UnsupportedProgram(
-                f"Point {index} of the sweep gives {name} the value {value}: "
-                "give it a finite number."
-            )
-
-
-def _check_nothing_left(
-    program: cirq.AbstractCircuit, resolver: cirq.ParamResolver, index: int
-) -> None:
-    missing = sorted(cirq.parameter_names(cirq.resolve_parameters(program, resolver)))
-    if missing:
-        raise UnsupportedProgram(
-            f"Point {index} of the sweep leaves {', '.join(missing)} without a value: "
-            "give every symbol of the circuit one in the parameters."
-        )

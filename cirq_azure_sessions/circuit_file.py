@@ -155,7 +155,7 @@ def _from_openqasm(text: str) -> cirq.Circuit:
     try:
         return to_circuit(openqasm.read(text))
     except ProgramError as error:
-        raise ValueError(f"This OpenQASM cannot be read: {_in_one_line(error)}") from error
+        raise ValueError(f"This OpenQASM cannot be read. {error.message}") from error
 
 
 def _in_one_line(error: Exception) -> str:

@@ -13,11 +13,11 @@ from cirq_azure_sessions.emulator.programs import ionq
 from cirq_azure_sessions.emulator.programs.failure import invalid_input, untranslatable
 from cirq_azure_sessions.emulator.programs.instructions import Measurement
 from cirq_azure_sessions.emulator.programs.noise import NoiseModel, quantinuum_noise
-from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker
 from cirq_azure_sessions.emulator.programs.parameters import check_result_size, read_shots
 from cirq_azure_sessions.emulator.programs.qir_circuit import QirCircuit
 from cirq_azure_sessions.emulator.programs.qir_process import QirProcesses
 from cirq_azure_sessions.emulator.programs.qir_results import DOCUMENTS, map_leaves
+from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker
 from cirq_azure_sessions.emulator.programs.simulation import sample
 
 __all__ = ["run"]

@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.cli.openqasm import read_openqasm
 from cirq_azure_sessions.emulator import programs
-from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
+from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm, quantinuum
+from cirq_azure_sessions.emulator.programs.instructions import Instruction
+from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs.simulation import probabilities
 from cirq_azure_sessions.workspaces.local import ProgramError
 
@@ -67,7 +68,7 @@ def unitary(program: str, qubits: int) -> np.ndarray[Any, Any]:
     """What the emulator makes of a program of gates, qubit 0 being the most significant bit."""
     line = cirq.LineQubit.range(qubits)
     made = cirq.Circuit(cirq.I.on_each(line))
-    for gate in openqasm.read(program.encode()).instructions:
+    for gate in quantinuum.instructions(openqasm.read(program)):
         targets, controls = (
             [line[index] for index in group] for group in (gate.targets, gate.controls)
         )
@@ -76,11 +77,15 @@ def unitary(program: str, qubits: int) -> np.ndarray[Any, Any]:
 
 
 def assert_gate(call: str, wanted: cirq.Gate, header: str = HEADER) -> None:
-    """Checks a gate on all of its qubits, up to a global phase."""
+    """Checks a gate on all of its qubits, up to a global phase: emulated, and as Cirq's."""
     size = wanted.num_qubits()
     operands = ",".join(f"q[{index}]" for index in range(size))
-    actual = unitary(f"{header} qreg q[{size}]; {call} {operands};", size)
+    program = f"{header} qreg q[{size}]; {call} {operands};"
+    actual = unitary(program, size)
     assert cirq.allclose_up_to_global_phase(actual, cirq.unitary(wanted), atol=1e-7)
+    line = cirq.NamedQubit.range(size, prefix="q_")
+    in_cirq = to_circuit(openqasm.read(program)).unitary(line)
+    assert cirq.allclose_up_to_global_phase(in_cirq, cirq.unitary(wanted), atol=1e-7)
 
 
 def u(theta: float, phi: float, lambda_: float) -> cirq.Gate:
@@ -480,18 +485,19 @@ def test_a_public_circuit_has_the_distribution_that_cirqs_reading_gives_it(path:
         with pytest.raises(ProgramError, match="there is no such register as q"):
             run(text)
         return
-    circuit = read_openqasm(text)
-    program = openqasm.read(text.encode())
-    if all(step.is_measurement or not step.bits for step in program.instructions) and (
+    program = openqasm.read(text)
+    circuit = to_circuit(program)
+    steps = [*quantinuum.instructions(program)]
+    if all(step.is_measurement or not step.bits for step in steps) and (
         circuit.are_all_measurements_terminal()
     ):
-        check_exactly(program, circuit, text)
+        check_exactly(steps, circuit, text)
     else:
         check_samples(text, circuit)
 
 
-def check_exactly(program: openqasm.Program, circuit: cirq.Circuit, text: str) -> None:
-    gates = [step for step in program.instructions if not step.is_measurement]
+def check_exactly(steps: list[Instruction], circuit: cirq.Circuit, text: str) -> None:
+    gates = [step for step in steps if not step.is_measurement]
     declared = re.findall(r"qreg\s+(\w+)\s*\[(\d+)\]", text)
     line = [cirq.NamedQubit(f"{name}_{i}") for name, size in declared for i in range(int(size))]
     unmeasured = cirq.drop_terminal_measurements(circuit)
@@ -581,7 +587,7 @@ def test_a_bad_program_fails_as_invalid_input(program: str) -> None:
 
 
 def test_an_error_names_its_line() -> None:
-    with pytest.raises(ProgramError, match="Line 3: there is no gate wiggle"):
+    with pytest.raises(ProgramError, match="Line 3, column 1: there is no gate wiggle"):
         run('OPENQASM 2.0;\ninclude "qelib1.inc"; qreg q[1];\nwiggle q[0];')
 
 
@@ -592,7 +598,7 @@ def test_definitions_that_double_each_other_are_counted_before_they_are_written_
     with pytest.raises(ProgramError, match="more than 100000 operations"):
         run(HEADER + doubling + "qreg q[1]; g59 q[0];")
     # Nothing is wrong with the definitions as such.
-    assert openqasm.read((HEADER + doubling).encode()).instructions == []
+    assert openqasm.read(HEADER + doubling).statements == []
 
 
 def test_definitions_on_top_of_each_other_have_a_limit() -> None:
@@ -617,7 +623,7 @@ def test_a_machine_full_of_idle_qubits_is_simulated_without_them() -> None:
 
 def test_text_that_is_not_utf8_fails() -> None:
     with pytest.raises(ProgramError, match="UTF-8"):
-        openqasm.read(b"OPENQASM 2.0;\xff")
+        quantinuum.run(EMULATOR, b"OPENQASM 2.0;\xff", {}, NOISELESS, np.random.default_rng(1))
 
 
 WORDS = st.sampled_from(

@@ -1,0 +1,155 @@
+"""What is wrong with a circuit, its sweep or its repetitions, before anything is translated."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from numbers import Complex, Real
+from typing import Any
+
+import cirq
+import numpy as np
+import sympy
+
+from cirq_azure_sessions.errors import UnsupportedProgram
+
+__all__ = ["check_call"]
+
+# More than any provider runs, and more than fits in memory.
+_MAX_REPETITIONS = 100_000_000
+
+
+def check_call(
+    program: Any, resolvers: Sequence[cirq.ParamResolver], repetitions: Any
+) -> tuple[cirq.AbstractCircuit, int]:
+    """Refuses what no target could run, with the types of error that Cirq has for it.
+
+    Returns:
+        The circuit, and the repetitions as a plain integer.
+
+    Raises:
+        ValueError: If the repetitions are no number of 0 or more.
+        TypeError: If they are no integer, the program is no circuit, or a parameter no number.
+        UnsupportedProgram: If the circuit measures nothing or a key in two sizes, has symbols
+            without a value, or is given numbers that are not finite and real.
+    """
+    if not isinstance(program, cirq.AbstractCircuit):
+        raise TypeError(f"program must be a cirq.Circuit, not {type(program).__name__}.")
+    repetitions = _as_count(repetitions)
+    if not program.has_measurements():
+        raise UnsupportedProgram(
+            "Circuit has no measurements to sample: add cirq.measure(...) to it."
+        )
+    if not repetitions:
+        return program, 0
+    _check_keys(program)
+    formulas = _formulas(program)
+    for index, resolver in enumerate(resolvers):
+        for formula in formulas:
+            _check_value(formula, resolver, index)
+    return program, repetitions
+
+
+def _as_count(repetitions: Any) -> int:
+    """The repetitions as a plain integer; numpy's and others are taken, floats and bools not."""
+    try:
+        if isinstance(repetitions, bool):
+            raise TypeError
+        count = operator.index(repetitions)
+    except TypeError:
+        raise TypeError(f"repetitions must be an integer, not {repetitions!r}.") from None
+    if count < 0:
+        raise ValueError(f"repetitions must be 0 or more, not {count}.")
+    if count > _MAX_REPETITIONS:
+        raise ValueError(f"repetitions must be at most {_MAX_REPETITIONS}: run more than once.")
+    return count
+
+
+def _check_keys(program: cirq.AbstractCircuit) -> None:
+    """Refuses a key that is measured again in another size: its records would have no shape."""
+    sizes: dict[cirq.MeasurementKey, int | None] = {}
+    for operation in _measurements(program):
+        size = _size(operation)
+        for key in cirq.measurement_key_objs(operation):
+            if sizes.setdefault(key, size) != size:
+                raise UnsupportedProgram(
+                    f"The measurement key {key} is used for measurements of different sizes: "
+                    "give each size a key of its own."
+                )
+
+
+def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
+    """The measurements of a circuit, those of subcircuits included."""
+    for operation in circuit.all_operations():
+        if not cirq.is_measurement(operation):
+            continue
+        plain = operation.untagged
+        if not isinstance(plain, cirq.CircuitOperation):
+            yield operation
+        elif isinstance(plain.repetitions, int) and plain.repeat_until is None:
+            yield from _measurements(plain.mapped_circuit())
+
+
+def _size(operation: cirq.Operation) -> int | None:
+    """How many values a measurement records; None for a channel, whose record is of another kind."""
+    if isinstance(operation.gate, cirq.MeasurementGate):
+        return len(operation.qubits)
+    return 1 if isinstance(operation.gate, cirq.PauliMeasurementGate) else None
+
+
+class _Recorder(cirq.ParamResolver):
+    """Notes each formula that it is asked for the value of, by its text."""
+
+    def __init__(self, param_dict: Any) -> None:
+        # Cirq initializes a resolver again whenever it is passed on.
+        if not hasattr(self, "formulas"):
+            super().__init__(param_dict)
+            self.formulas: dict[str, Any] = {}
+
+    def value_of(self, value: Any, recursive: bool = True) -> Any:
+        if isinstance(value, str | sympy.Basic):
+            self.formulas.setdefault(str(value), value)
+            # Whatever takes a number takes this one, the repetitions of a subcircuit included.
+            return 1
+        return value
+
+
+def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
+    """Every symbol and formula of the circuit's gates, once each."""
+    names = cirq.parameter_names(program)
+    if not names:
+        return []
+    # Cirq asks a resolver that holds nothing for nothing.
+    recorder = _Recorder({"": 1})
+    for operation in {op for op in program.all_operations() if cirq.is_parameterized(op)}:
+        cirq.resolve_parameters(operation, recorder)
+    seen = {
+        str(symbol)
+        for formula in recorder.formulas.values()
+        for symbol in getattr(formula, "free_symbols", [formula])
+    }
+    # What hides in subcircuits needs a value too.
+    return [*recorder.formulas.values(), *map(sympy.Symbol, sorted(names - seen))]
+
+
+def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None:
+    try:
+        with np.errstate(all="ignore"):
+            value = resolver.value_of(formula)
+    except (ArithmeticError, ValueError) as error:
+        raise UnsupportedProgram(
+            f"Point {index} of the sweep gives {formula} no value: {error}."
+        ) from error
+    if isinstance(value, str | sympy.Basic):
+        missing = sorted(map(str, getattr(value, "free_symbols", [value])))
+        raise UnsupportedProgram(
+            f"Point {index} of the sweep leaves {', '.join(missing) or formula} without a value: "
+            "give every symbol of the circuit one in the parameters."
+        )
+    if isinstance(value, Real) and math.isfinite(value):
+        return
+    words = f"Point {index} of the sweep gives {formula} the value {value}: "
+    if isinstance(value, Complex):
+        raise UnsupportedProgram(words + "give it a finite real number.")
+    raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq takes.")

@@ -1,0 +1,152 @@
+"""Circuits, sweeps and repetitions that are refused before anything is translated."""
+
+from __future__ import annotations
+
+import decimal
+import fractions
+import math
+from typing import Any
+
+import cirq
+import numpy as np
+import pytest
+import sympy
+
+from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.checks import check_call
+
+A, B = cirq.LineQubit.range(2)
+T = sympy.Symbol("t")
+
+GATES = {
+    "X**t": cirq.X(A) ** T,
+    "rx(t)": cirq.rx(T)(A),
+    "X**(2*t)": cirq.X(A) ** (2 * T),
+    "phase": cirq.PhasedXPowGate(phase_exponent=T)(A),
+    "CZ**t": cirq.CZ(A, B) ** T,
+}
+
+NUMBERS = [
+    *(kind(1) for kind in (int, float, bool, fractions.Fraction, sympy.Integer, sympy.Float)),
+    *(kind(1) for kind in (np.int8, np.int64, np.uint8, np.uint64)),
+    *(kind(0.5) for kind in (np.float16, np.float32, np.float64, np.longdouble)),
+    *(sympy.pi, sympy.Rational(1, 3), -0.0, 1e300),
+]
+
+NOT_REAL = [
+    *(kind(0.3 + 0.5j) for kind in (complex, np.complex64, np.complex128, np.clongdouble)),
+    *(kind(0.3) for kind in (complex, np.complex64, np.complex128)),
+    *(sympy.I, sympy.Float(0.3) + sympy.I, sympy.zoo, sympy.nan, sympy.oo),
+    *(math.nan, math.inf, -math.inf, np.float32("nan"), np.float64("inf")),
+    *("a", np.array(0.3), np.bool_(True)),
+]
+
+NO_NUMBERS = [None, decimal.Decimal("0.3")]
+
+
+def circuit(gate: cirq.Operation) -> cirq.Circuit:
+    return cirq.Circuit(gate, cirq.measure(A, key="m"))
+
+
+def check(gate: cirq.Operation, value: Any) -> None:
+    check_call(circuit(gate), [cirq.ParamResolver({"t": value})], 10)
+
+
+@pytest.mark.parametrize("gate", GATES.values(), ids=GATES)
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: f"{type(value).__name__}-{value}")
+def test_every_real_number_that_cirq_runs_is_taken(gate: cirq.Operation, value: Any) -> None:
+    check(gate, value)
+    cirq.Simulator().run(circuit(gate), {"t": value})
+
+
+@pytest.mark.parametrize("gate", GATES.values(), ids=GATES)
+@pytest.mark.parametrize("value", NOT_REAL, ids=lambda value: f"{type(value).__name__}-{value}")
+def test_what_is_not_finite_and_real_is_refused_as_cirq_refuses_it(
+    gate: cirq.Operation, value: Any
+) -> None:
+    with pytest.raises(UnsupportedProgram, match="Point 0 of the sweep"):
+        check(gate, value)
+    # Cirq divides by zero on the way to some infinities.
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        cirq.Simulator().run(circuit(gate), {"t": value})
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_what_is_no_number_is_a_type_error_as_in_cirq(value: Any) -> None:
+    with pytest.raises(TypeError):
+        check(GATES["X**t"], value)
+    with pytest.raises(TypeError):
+        cirq.Simulator().run(circuit(GATES["X**t"]), {"t": value})
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"), [(1 / T, 0), (sympy.sqrt(T - 1), 0.5), (sympy.log(T), -1), (T**-1, 0.0)]
+)
+def test_a_formula_without_a_finite_real_value_is_refused(formula: Any, value: float) -> None:
+    with pytest.raises(UnsupportedProgram, match="value"):
+        check(cirq.X(A) ** formula, value)
+
+
+def test_a_formula_may_make_a_real_number_of_one_that_is_not() -> None:
+    check(cirq.X(A) ** (1 / T), math.inf)
+
+
+def test_a_symbol_that_the_circuit_does_not_use_may_be_anything() -> None:
+    resolver = cirq.ParamResolver({"t": 0.3, "other": 0.3 + 1j})
+    check_call(circuit(GATES["X**t"]), [resolver], 1)
+
+
+def test_the_point_and_what_it_leaves_open_are_named() -> None:
+    resolvers = [cirq.ParamResolver({"t": 1}), cirq.ParamResolver({"s": 1})]
+    with pytest.raises(UnsupportedProgram, match="Point 1 of the sweep leaves t without a value"):
+        check_call(circuit(GATES["X**t"]), resolvers, 1)
+
+
+def test_a_symbol_in_a_subcircuit_needs_a_value() -> None:
+    inner = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(A) ** T))
+    check(inner, 0.5)
+    with pytest.raises(UnsupportedProgram):
+        check_call(circuit(inner), [cirq.ParamResolver({})], 1)
+
+
+DIFFERENT_SIZES = {
+    "more qubits": [cirq.measure(A, key="m"), cirq.measure(A, B, key="m")],
+    "a channel": [
+        cirq.measure(A, key="m"),
+        cirq.KrausChannel(cirq.kraus(cirq.amplitude_damp(0.1)), key="m")(B),
+    ],
+    "a Pauli product": [cirq.measure(A, B, key="m"), cirq.PauliMeasurementGate([cirq.Z], "m")(A)],
+    "in a subcircuit": [
+        cirq.measure(A, key="m"),
+        cirq.CircuitOperation(cirq.FrozenCircuit(cirq.measure(A, B, key="m"))),
+    ],
+}
+
+
+@pytest.mark.parametrize("operations", DIFFERENT_SIZES.values(), ids=DIFFERENT_SIZES)
+def test_a_key_measured_in_two_sizes_is_refused_as_cirq_refuses_it(
+    operations: list[cirq.Operation],
+) -> None:
+    with pytest.raises(ValueError, match="measurement key m"):
+        check_call(cirq.Circuit(operations), [cirq.ParamResolver({})], 1)
+    with pytest.raises(ValueError):  # noqa: PT011
+        cirq.Simulator().run(cirq.Circuit(operations), repetitions=2)
+
+
+def test_a_key_may_be_measured_again_in_its_size() -> None:
+    loop = cirq.CircuitOperation(
+        cirq.FrozenCircuit(cirq.measure(B, A, key="m")), repetitions=3, use_repetition_ids=False
+    )
+    program = cirq.Circuit(cirq.measure(A, B, key="m"), loop)
+    check_call(program, [cirq.ParamResolver({})], 1)
+    cirq.Simulator().run(program)
+
+
+@pytest.mark.parametrize("repetitions", [1.0, True, "1", None, np.bool_(True)])
+def test_repetitions_are_an_integer(repetitions: Any) -> None:
+    with pytest.raises(TypeError):
+        check_call(circuit(cirq.X(A)), [], repetitions)
+
+
+def test_zero_repetitions_are_checked_no_further() -> None:
+    assert check_call(circuit(GATES["X**t"]), [cirq.ParamResolver({})], 0)[1] == 0

@@ -1,0 +1,148 @@
+"""Files of circuits: their content decides what they are."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cirq
+import pytest
+import sympy
+
+from cirq_azure_sessions import read_circuit
+from cirq_azure_sessions.circuit_file import parse_circuit
+
+BELL = """
+// A comment before the version.
+OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[2];
+creg c[2];
+h q[0];
+cx q[0], q[1];
+measure q -> c;
+"""
+
+
+def circuit() -> cirq.Circuit:
+    a, b = cirq.LineQubit.range(2)
+    return cirq.Circuit(cirq.X(a) ** sympy.Symbol("t"), cirq.CNOT(a, b), cirq.measure(a, b))
+
+
+def test_cirqs_json_is_read(tmp_path: Path) -> None:
+    cirq.to_json(circuit(), tmp_path / "circuit.json")
+    assert read_circuit(tmp_path / "circuit.json") == circuit()
+
+
+def test_a_frozen_circuit_is_a_circuit() -> None:
+    assert parse_circuit(cirq.to_json(circuit().freeze())) == circuit()
+
+
+def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
+    (tmp_path / "bell.txt").write_text(BELL)
+    bell = read_circuit(tmp_path / "bell.txt")
+    assert bell.all_measurement_key_names() == {"c_0", "c_1"}
+    assert cirq.Simulator().run(bell, repetitions=50).multi_measurement_histogram(
+        keys=["c_0", "c_1"]
+    ).keys() <= {(0, 0), (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "neither Cirq JSON nor OpenQASM 2"),
+        ("Remember the milk.", "neither Cirq JSON nor OpenQASM 2"),
+        ("{", "Cirq cannot read this JSON"),
+        ('{"shopping": "milk"}', "holds a dict, not a circuit"),
+        ('{"cirq_type": "NoSuchType"}', "Cirq cannot read this JSON: Could not resolve"),
+        ('{"cirq_type": "Circuit"}', "Cirq cannot read this JSON"),
+        (cirq.to_json(cirq.LineQubit(1)), "holds a LineQubit, not a circuit"),
+        (
+            "OPENQASM 2.0; qreg q[1]; milk q;",
+            "cannot be read. Line 1, column 26: there is no gate milk",
+        ),
+        ("OPENQASM 3.0; qubit q;", "this is OpenQASM 3, and the version has to be 2.0"),
+    ],
+)
+def test_what_is_no_circuit_is_refused_with_what_to_do(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as refused:
+        parse_circuit(text)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "circuit.bin").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(ValueError, match="neither Cirq JSON nor OpenQASM 2"):
+        read_circuit(tmp_path / "circuit.bin")
+
+
+def test_a_missing_file_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_circuit(tmp_path / "nowhere.json")
+
+
+JSON = cirq.to_json(circuit())
+# As Notepad, PowerShell's `>` and `Out-File`, old editors and Cirq write them.
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("text", [JSON, BELL.lstrip(), "// café\n" + BELL], ids=["j", "q", "c"])
+def test_files_are_read_in_the_encodings_of_windows(
+    tmp_path: Path, text: str, encoding: str, packed: bool
+) -> None:
+    content = text.replace("\n", "\r\n").encode(encoding)
+    path = tmp_path / "circuit"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert read_circuit(path) == read_circuit(str(path)) == parse_circuit(text)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp850", "cp932"])
+def test_comments_may_be_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    comment = "// 量子\n" if encoding == "cp932" else "// café\n"
+    path = tmp_path / "bell.qasm"
+    path.write_bytes((comment + BELL).encode(encoding))
+    assert read_circuit(path) == parse_circuit(BELL)
+
+
+def test_json_that_is_not_utf8_is_refused_with_the_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "circuit.json"
+    path.write_bytes(b'{"caf\xe9": 1}')
+    with pytest.raises(ValueError, match="UTF-8, and byte 5"):
+        read_circuit(path)
+
+
+def test_a_damaged_gzip_file_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "circuit.json.gz"
+    path.write_bytes(gzip.compress(JSON.encode())[:-20])
+    with pytest.raises(ValueError, match="gzip file is damaged"):
+        read_circuit(path)
+
+
+def test_the_gzip_file_of_cirq_is_read(tmp_path: Path) -> None:
+    cirq.to_json_gzip(circuit(), tmp_path / "circuit.gz")
+    assert read_circuit(tmp_path / "circuit.gz") == circuit()
+
+
+@pytest.mark.parametrize("text", [BELL, JSON, "OPENQASM 2.0; qreg q[1];", "\ufeff" + BELL])
+def test_a_text_is_read_as_well_as_a_path(text: str) -> None:
+    assert read_circuit(text) == parse_circuit(text.removeprefix("\ufeff"))
+
+
+def test_a_file_may_be_named_like_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("[1].json").write_text(JSON)
+    assert read_circuit("[1].json") == circuit()
+
+
+def test_reading_a_circuit_starts_no_http_server() -> None:
+    script = (
+        "import sys; from cirq_azure_sessions import read_circuit;"
+        "read_circuit('OPENQASM 2.0; qreg q[1];');"
+        "assert not {'aiohttp', 'azure', 'qdk'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ)
