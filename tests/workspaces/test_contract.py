@@ -28,7 +28,7 @@ from cirq_azure_sessions.model import (
     SessionStatus,
 )
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, ItemFilter, WorkspacePort
 from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace, ProgramError
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Scene:
         return [job.id for job in self._collect(self.workspace.list_jobs(session_id=session_id))]
 
     def sessions(self, target: str | None = None) -> list[str]:
-        found = self._collect(self.workspace.list_sessions(target=target))
+        found = self._collect(self.workspace.list_sessions(ItemFilter(target=target)))
         return [session.id for session in found]
 
     def fetch(self, job: Job) -> Any:
@@ -201,7 +201,9 @@ class LocalQueue:
     def release(self) -> None:
         held, self._held = self._held or [], None
         for job_id in held:
-            asyncio.run(self.workspace.change_pace(job_id, JobPace()))
+            with self.workspace._live.deciding() as now:
+                job = self.workspace._job(job_id)
+                self.workspace._schedule.change_pace(job, JobPace(), now)
 
     def hang_next(self) -> None:
         self._hangs = True
