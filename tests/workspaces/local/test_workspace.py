@@ -486,7 +486,7 @@ class TestFilters:
 
     def test_items_that_are_too_old_end_the_list(self, desk: Desk) -> None:
         desk.open()
-        desk.clock.advance(100)
+        asyncio.run(desk.clock.sleep(100))
         recent = desk.open()
         where = ItemFilter(created_after=desk.clock.time() - 50)
         assert [session.id for session in desk.sessions(where)] == [recent.id]
@@ -576,7 +576,8 @@ class TestManyThreads:
 
         def submit() -> Job:
             start.wait()
-            return asyncio.run(desk.workspace.submit_job(request))
+            job: Job = asyncio.run(desk.workspace.submit_job(request))
+            return job
 
         with ThreadPoolExecutor(16) as threads:
             ids = {work.result().id for work in [threads.submit(submit) for _ in range(16)]}
