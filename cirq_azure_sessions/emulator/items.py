@@ -15,9 +15,9 @@ from cirq_azure_sessions.emulator.wire import (
     session_document,
     update_document,
 )
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Job, Session
-from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["Items"]
 
@@ -33,7 +33,7 @@ class Items:
         storage: Signs the addresses of blobs.
     """
 
-    def __init__(self, workspace: LocalWorkspace, storage: Storage) -> None:
+    def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
         self._workspace = workspace
         self._storage = storage
         self._documents: dict[str, Callable[[Any, ApiVersion], Mapping[str, Any]]] = {

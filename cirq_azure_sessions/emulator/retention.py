@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import JobRequest
-from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["Retention"]
 
@@ -27,7 +27,7 @@ class Retention:
     """
 
     def __init__(
-        self, workspace: LocalWorkspace, storage: Storage, max_stored_jobs: int | None
+        self, workspace: EmulatedWorkspace, storage: Storage, max_stored_jobs: int | None
     ) -> None:
         self._workspace = workspace
         self._storage = storage

@@ -1,6 +1,6 @@
 """The routes of the data plane: each reads a request, asks the workspace, and writes the answer.
 
-No rule of sessions or jobs is here: `LocalWorkspace` has them all.
+No rule of sessions or jobs is here: `EmulatedWorkspace` has them all.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import JobView
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import Job, JobRequest, Session
-from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["WorkspaceRoutes"]
 
@@ -56,7 +56,7 @@ class WorkspaceRoutes:
     def __init__(
         self,
         endpoint: Callable[[], str],
-        workspace: LocalWorkspace,
+        workspace: EmulatedWorkspace,
         storage: Storage,
         catalog: Catalog,
         quotas: Quotas,

@@ -30,9 +30,10 @@ from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.storage import open_storage
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Cost, JobRequest
-from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace
+from cirq_azure_sessions.workspaces.local import JobPace
 
 if TYPE_CHECKING:
     from typing import Self
@@ -135,10 +136,10 @@ class EmulatorServer:
         runner = ProgramRunner(
             self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
         )
-        self._workspace = LocalWorkspace(
+        self._workspace = EmulatedWorkspace(
+            dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
             clock=self.clock,
-            backends=dict.fromkeys(self._catalog.targets, runner),
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
             cost=self._charge,

@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
+from cirq_azure_sessions.emulator.workspace import JobDetails
 from cirq_azure_sessions.model import (
     Cost,
     Job,
@@ -25,7 +26,6 @@ from cirq_azure_sessions.model import (
     Session,
     SessionRequest,
 )
-from cirq_azure_sessions.workspaces.local import JobDetails
 
 __all__ = [
     "JobView",

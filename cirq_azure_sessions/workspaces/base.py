@@ -12,10 +12,10 @@ who knows how many jobs are in flight.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.model import (
     Job,
@@ -29,6 +29,8 @@ from cirq_azure_sessions.model import (
 )
 
 __all__ = ["ANY", "JOBS_PER_PAGE", "OPEN", "ItemFilter", "WorkspacePort"]
+
+Item = TypeVar("Item", Session, Job)
 
 # The service shows up to 100 items in one page of a list (recorded).
 JOBS_PER_PAGE = 100
@@ -108,6 +110,20 @@ class ItemFilter:
             return False
         return item.creation_time < self.created_after
 
+    async def apply(self, newest_first: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        """The items that match, up to the limit; no more of the list is read than it takes."""
+        found = 0
+        if self.limit == 0:
+            return
+        async for item in newest_first:
+            if self.is_older(item):
+                return
+            if self.matches(item):
+                yield item
+                found += 1
+            if found == self.limit:
+                return
+
 
 ANY = ItemFilter()
 
@@ -164,14 +180,20 @@ class WorkspacePort(Protocol):
         """
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
-        """The job as it stands now, or after waiting as in `list_session_jobs`.
+        """The job as it stands now, or after waiting for it as in `list_session_jobs`.
 
         Raises:
             ServiceError: With `is_missing` if there is no such job.
         """
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+        self,
+        session_id: str,
+        *,
+        skip: int = 0,
+        top: int = JOBS_PER_PAGE,
+        wait: float = 0.0,
+        until: Collection[str] = (),
     ) -> Sequence[Job]:
         """One page of the session's jobs, newest first.
 
@@ -179,8 +201,9 @@ class WorkspacePort(Protocol):
             session_id: The session.
             skip: How many of the newest to skip.
             top: The maximum number of jobs, up to `JOBS_PER_PAGE`.
-            wait: Seconds to wait first. A workspace that announces ends returns as soon as a job
-                has finished; any other waits them on its clock.
+            wait: Seconds to wait first, on the workspace's clock.
+            until: The ids of jobs to wait for. A workspace that announces ends returns as soon as
+                one of them has finished, or at once if one has; any other waits all the same.
         """
 
     def list_jobs(

@@ -10,8 +10,8 @@ from cirq_azure_sessions.emulator.items import Items
 from cirq_azure_sessions.emulator.program import StoredProgram
 from cirq_azure_sessions.emulator.query import parse_query, select
 from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import JobRequest
-from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 TARGET = "ionq.simulator"
 # More than a filter looks at in one go.
@@ -26,7 +26,7 @@ def request(number: int) -> JobRequest:
 async def list_while_deleting(filter_text: str) -> list[str]:
     """The ids on a page of which the first and the last job are deleted while it is made."""
     clock = ManualClock()
-    workspace = LocalWorkspace(backends={TARGET: lambda request: None}, clock=clock)
+    workspace = EmulatedWorkspace({TARGET: lambda request: None}, clock=clock)
     items = Items(workspace, LocalStorage(lambda: "http://127.0.0.1:80", clock))
     for number in range(COUNT):
         await workspace.submit_job(request(number))

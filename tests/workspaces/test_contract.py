@@ -28,7 +28,7 @@ from cirq_azure_sessions.model import (
     SessionStatus,
 )
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
+from cirq_azure_sessions.workspaces.base import ANY, JOBS_PER_PAGE, OPEN, ItemFilter, WorkspacePort
 from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace, ProgramError
 
 T = TypeVar("T")
@@ -129,12 +129,18 @@ class Scene:
         return [job.id for job in jobs]
 
     def jobs(self, session: Session | None = None) -> list[str]:
-        session_id = session.id if session else None
-        return [job.id for job in self._collect(self.workspace.list_jobs(session_id=session_id))]
+        return self.find_jobs(ANY, session)
 
     def sessions(self, target: str | None = None) -> list[str]:
-        found = self._collect(self.workspace.list_sessions(target=target))
-        return [session.id for session in found]
+        return self.find(ItemFilter(target=target))
+
+    def find(self, where: ItemFilter) -> list[str]:
+        return [session.id for session in self._collect(self.workspace.list_sessions(where))]
+
+    def find_jobs(self, where: ItemFilter, session: Session | None = None) -> list[str]:
+        session_id = session.id if session else None
+        found = self._collect(self.workspace.list_jobs(where, session_id=session_id))
+        return [job.id for job in found]
 
     def fetch(self, job: Job) -> Any:
         return self.run(self.workspace.fetch_output(job))
@@ -201,7 +207,9 @@ class LocalQueue:
     def release(self) -> None:
         held, self._held = self._held or [], None
         for job_id in held:
-            asyncio.run(self.workspace.change_pace(job_id, JobPace()))
+            with self.workspace._live.deciding() as now:
+                job = self.workspace._job(job_id)
+                self.workspace._schedule.change_pace(job, JobPace(), now)
 
     def hang_next(self) -> None:
         self._hangs = True
@@ -694,6 +702,42 @@ class TestLists:
         assert scene.sessions() == [third.id, second.id, first.id]
         assert scene.sessions(TARGET) == [third.id, first.id]
         assert scene.sessions(OTHER_TARGET) == [second.id]
+
+    def test_are_filtered_by_target_name_status_and_age(self, scene: Scene) -> None:
+        old = scene.open(name="mine")
+        scene.clock.advance(100)
+        closed, other, new = scene.open(), scene.open(name="other"), scene.open(name="mine too")
+        scene.close(closed)
+
+        recent = scene.clock.time() - 50
+        assert scene.find(ItemFilter(name="mine")) == [new.id, closed.id, old.id]
+        assert scene.find(ItemFilter(name="mine", statuses=OPEN)) == [new.id, old.id]
+        assert scene.find(ItemFilter(target="ionq.*", created_after=recent)) == [
+            new.id,
+            other.id,
+            closed.id,
+        ]
+        assert scene.find(ItemFilter(statuses=frozenset(["Succeeded"]))) == [closed.id]
+        assert scene.find(ItemFilter(target=OTHER_TARGET)) == []
+
+    @pytest.mark.parametrize("limit", [0, 1, 2, 3])
+    def test_end_at_the_limit(self, scene: Scene, limit: int) -> None:
+        newest_first = [scene.open().id for _ in range(3)][::-1]
+        assert scene.find(ItemFilter(target=TARGET, limit=limit)) == newest_first[:limit]
+
+    def test_of_jobs_are_filtered(self, scene: Scene) -> None:
+        session = scene.open()
+        good, bad = scene.succeed(session), scene.fail(session)
+        failed = ItemFilter(statuses=frozenset(["Failed"]))
+        assert scene.find_jobs(failed, session) == scene.find_jobs(failed) == [bad.id]
+        assert scene.find_jobs(ItemFilter(limit=1), session) == [bad.id]
+        assert scene.find_jobs(ItemFilter(target="*.simulator"), session) == [bad.id, good.id]
+
+    def test_wait_for_given_jobs_only(self, scene: Scene) -> None:
+        session = scene.open()
+        finished = scene.succeed(session)
+        listing = scene.workspace.list_session_jobs(session.id, wait=30, until=[finished.id])
+        assert [job.id for job in scene.run(listing)] == [finished.id]
 
     def test_may_be_empty(self, scene: Scene) -> None:
         assert scene.sessions() == []

@@ -1,10 +1,10 @@
 """Azure Quantum behind the port: the only room that imports `azure.*`.
 
-workspace     the verbs
-storage       where inputs and outputs lie, and the signatures that open them
+workspace     the verbs, as requests
+storage       the storage account for inputs and outputs, and its signatures
 documents     the service's JSON, to and from values
-channel       one request: repeated where it is safe, every error translated
-connections   aiohttp under azure-core's pipelines
+http          requests with retries; transport errors become `ServiceError`
+connections   the pool of connections: aiohttp under azure-core's pipelines
 connect       the SDK's `Workspace` from a resource id, a connection string or the environment
 """
 

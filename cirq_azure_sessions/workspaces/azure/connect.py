@@ -1,4 +1,4 @@
-"""The SDK's `Workspace`, from what a person has at hand."""
+"""The SDK's `Workspace` from a resource id, a connection string or the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["connect"]
 _CONNECTION_STRING = "AZURE_QUANTUM_CONNECTION_STRING"
 _WORKSPACE_NAME = "AZURE_QUANTUM_WORKSPACE_NAME"
 
-# An emulator answers to any name. This is the one it gives itself, by which a journal knows it.
+# An emulator serves a workspace of any name. This is its own, by which a journal recognizes it.
 _EMULATED = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/myresourcegroup"
     "/providers/Microsoft.Quantum/Workspaces/myworkspace"
@@ -48,12 +48,12 @@ def connect(
         key: The emulator's key.
 
     Raises:
-        AzureSessionsError: If nothing names a workspace, or not as it should be.
+        AzureSessionsError: If nothing names a workspace, or the connection string is malformed.
         ServiceError: If signing in fails, or Azure does not know the workspace.
     """
     if endpoint is not None:
         if not key:
-            raise AzureSessionsError("An emulator takes a key: give the one that it printed.")
+            raise AzureSessionsError("An emulator needs a key: give the one that it printed.")
         return _translated(
             resource_id=resource_id or _EMULATED,
             location=location or _EMULATED_LOCATION,
@@ -79,7 +79,7 @@ def _from_connection_string(connection_string: str) -> Workspace:
         return Workspace.from_connection_string(connection_string)
     except ValueError:
         pass
-    # The SDK's words are not passed on: they may quote the string, which holds a key.
+    # Not the SDK's own message: it may quote the string, which contains a key.
     raise AzureSessionsError(
         "The connection string is not of the form SubscriptionId=...;ResourceGroupName=...;"
         "WorkspaceName=...;ApiKey=...;QuantumEndpoint=https://...; : copy it from the portal."
@@ -87,7 +87,7 @@ def _from_connection_string(connection_string: str) -> Workspace:
 
 
 def _translated(**arguments: object) -> Workspace:
-    """A `Workspace`, or the error of this package for the one that making it met."""
+    """A `Workspace`; errors become those of this package."""
     try:
         return Workspace(**arguments)
     except (AzureError, RuntimeError, ValueError) as error:

@@ -1,13 +1,13 @@
-"""The connections under a workspace's requests: one bounded set for the service and its storage.
+"""The pool of connections to the service and its storage: aiohttp under azure-core's pipelines.
 
-azure-core's policies sign in and log; aiohttp sends. What they would do by default and may not do
-here:
+azure-core's policies sign in and log; aiohttp sends, over connections that it opens when a request
+needs one and closes when they have been idle. Their defaults that would do harm here:
 
 - azure-core's own transport calls a lost connection a request that was not sent, asks threads for
   proxies and `.netrc` twice a request, and takes half of a request's time;
 - aiohttp sends a PUT again by itself when a connection is lost, also the PUT of a job;
-- names are resolved, and credentials asked, on threads that are not to be had at interpreter exit,
-  when sessions are still to be closed;
+- asyncio resolves names on threads that keep the interpreter from exiting while they wait, and
+  that cannot be started any more at exit, when sessions are still to be closed;
 - a connector that dies in the child of a fork takes the parent's sockets out of the parent's
   event loop.
 """
@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import os
 import socket
 import urllib.request
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -38,6 +39,7 @@ from azure.core.rest import HttpRequest
 from azure.quantum import Workspace
 from yarl import URL
 
+from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import ServiceError
 
 __all__ = ["Answer", "Connections"]
@@ -49,8 +51,8 @@ _KEEP_ALIVE = 60.0
 _CONNECT_TIMEOUT = 10.0
 _NAME_LIFETIME = 300
 
-# Bytes, unpacked. No result comes near it, and an answer without an end must not fill the memory.
-_LARGEST_ANSWER = 64 * 2**20
+# Name lookups and sign-ins that may wait at once. Each opens a way for many requests.
+_blocking_calls = DaemonExecutor(8, name="azure-connect")
 
 _API_KEY_HEADER = "x-ms-quantum-api-key"
 
@@ -61,7 +63,7 @@ class Answer:
 
     Attributes:
         headers: By name, in any case.
-        is_whole: Whether the content was read to its end, and not given up for its size.
+        is_whole: Whether the content was read to its end, and not dropped for its size.
     """
 
     status_code: int
@@ -78,7 +80,8 @@ class Connections:
 
     Args:
         workspace: The user's workspace: whose credential to use.
-        max_connections: The most connections at a time, to the service and its storage together.
+        max_connections: The maximum number of connections at a time, to the service and its
+            storage together.
         read_timeout: Seconds without a byte after which an answer counts as lost.
     """
 
@@ -105,34 +108,49 @@ class Connections:
         log: Any = HttpLoggingPolicy()
         self._service: _Pipeline = AsyncPipeline(transport, [_authentication(workspace), log])
         self._storage: _Pipeline = AsyncPipeline(transport, [log])
+        # State: the proxy of each origin; how many requests are in flight, and whether the last of
+        # them is to close the connections. Touched on one event loop.
         self._proxies: dict[str, dict[str, Any]] = {}
+        self._in_flight = 0
+        self._is_closing = False
 
     @property
     def is_here(self) -> bool:
         """Whether these are the connections of the event loop that runs now."""
         return self._loop is asyncio.get_running_loop()
 
-    async def send_to_service(self, request: HttpRequest) -> Answer:
+    async def send_to_service(self, request: HttpRequest, *, max_bytes: float) -> Answer:
         """Sends a request with the workspace's credential."""
-        return await self._send(self._service, request)
+        return await self._send(self._service, request, max_bytes)
 
-    async def send_to_storage(self, request: HttpRequest) -> Answer:
+    async def send_to_storage(self, request: HttpRequest, *, max_bytes: float) -> Answer:
         """Sends a request as it is."""
-        return await self._send(self._storage, request)
+        return await self._send(self._storage, request, max_bytes)
 
     async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._session.close()
+        """Closes the connections: now, or when the requests in flight are finished."""
+        self._is_closing = True
+        await self._close_if_unused()
 
     def abandon(self) -> None:
         """Drops connections of another event loop, where they cannot be closed in order."""
         self._session.detach()
 
-    async def _send(self, pipeline: _Pipeline, request: HttpRequest) -> Answer:
+    async def _send(self, pipeline: _Pipeline, request: HttpRequest, max_bytes: float) -> Answer:
         origin = request.url[: request.url.find("/", len("https://"))]
         if origin not in self._proxies:
             self._proxies[origin] = _find_proxy(URL(origin))
-        return (await pipeline.run(request, **self._proxies[origin])).http_response
+        options = self._proxies[origin]
+        self._in_flight += 1
+        try:
+            return (await pipeline.run(request, max_bytes=max_bytes, **options)).http_response
+        finally:
+            self._in_flight -= 1
+            await self._close_if_unused()
+
+    async def _close_if_unused(self) -> None:
+        if self._is_closing and not self._in_flight:
+            await self._session.close()
 
 
 class _Transport(AsyncHttpTransport[HttpRequest, Answer]):
@@ -141,7 +159,9 @@ class _Transport(AsyncHttpTransport[HttpRequest, Answer]):
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def send(self, request: HttpRequest, **options: Any) -> Answer:
+    async def send(
+        self, request: HttpRequest, *, max_bytes: float = math.inf, **options: Any
+    ) -> Answer:
         async with self._session.request(
             request.method,
             request.url,
@@ -150,12 +170,14 @@ class _Transport(AsyncHttpTransport[HttpRequest, Answer]):
             allow_redirects=False,
             **options,
         ) as response:
-            content = bytearray()
+            parts, size = [], 0
+            # Counted unpacked: a small answer may unpack to any size.
             async for part in response.content.iter_any():
-                content += part
-                if len(content) > _LARGEST_ANSWER:
+                parts.append(part)
+                size += len(part)
+                if size > max_bytes:
                     return Answer(response.status, response.headers, b"", is_whole=False)
-            return Answer(response.status, response.headers, bytes(content))
+            return Answer(response.status, response.headers, b"".join(parts))
 
     async def open(self) -> None:
         pass
@@ -195,7 +217,7 @@ if hasattr(os, "register_at_fork"):
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keeps aiohttp from repeating a request whose connection was lost: it may have arrived."""
+    """Keeps aiohttp from resending a request whose connection was lost: it may have arrived."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -206,14 +228,17 @@ async def _send_once(
 
 
 class _Resolver(AbstractResolver):
-    """Resolves names on a thread, or in place where there are no threads any more."""
+    """Resolves names on daemon threads."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await _in_thread(
-            partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        )
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        try:
+            found = await _in_thread(look_up)
+        except UnicodeError as error:
+            # What getaddrinfo says of names that cannot be names.
+            raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
         return [
             ResolveResult(
                 hostname=host,
@@ -231,7 +256,7 @@ class _Resolver(AbstractResolver):
 
 
 def _find_proxy(origin: URL) -> dict[str, Any]:
-    """The proxy that the environment names for a server, as options of a request."""
+    """The proxy that the environment names for a server, as options for aiohttp."""
     proxy = urllib.request.getproxies().get(origin.scheme)
     if proxy is None or urllib.request.proxy_bypass(origin.host or ""):
         return {}
@@ -274,13 +299,7 @@ async def _ask(get_token: Callable[..., T], *scopes: str, **options: Any) -> T:
     )
 
 
-def _in_thread(call: Callable[[], T]) -> Awaitable[T]:
-    """Runs a blocking call on a thread; at interpreter exit, when there are no more, in place."""
-    try:
-        return asyncio.get_running_loop().run_in_executor(None, call)
-    except RuntimeError:
-        return _in_place(call)
-
-
-async def _in_place(call: Callable[[], T]) -> T:
-    return call()
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Runs a blocking call on a daemon thread; at interpreter exit, without threads, in place."""
+    result: T = await asyncio.wrap_future(_blocking_calls.submit(call))
+    return result

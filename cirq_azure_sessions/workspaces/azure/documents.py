@@ -1,8 +1,7 @@
 """The service's JSON documents, read into values and written from them. Pure.
 
-A document unlike those recorded from the service makes its reader raise a `ValueError`,
-`TypeError`, `LookupError` or `AttributeError`; whoever asked for it turns that into an error with a
-sentence.
+A reader raises `ValueError`, `TypeError`, `LookupError` or `AttributeError` for a document unlike
+those recorded from the service; `HttpClient` turns that into a `ServiceError`.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from cirq_azure_sessions.model import (
 )
 
 __all__ = [
+    "is_blob_url",
     "job_document",
     "read_job",
     "read_page",
@@ -47,7 +47,7 @@ __all__ = [
 T = TypeVar("T")
 
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
-_LONGEST_MESSAGE = 500
+_MAX_MESSAGE_LENGTH = 500
 
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
@@ -75,7 +75,7 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
         status=JobStatus(document["status"]),
         session_id=document.get("sessionId"),
         output_format=document.get("outputDataFormat") or "",
-        output_uri=_without_query(document.get("outputDataUri")),
+        output_uri=_output_uri(document.get("outputDataUri")),
         input_params=document.get("inputParams") or {},
         metadata=document.get("metadata") or {},
         tags=tuple(document.get("tags") or ()),
@@ -180,9 +180,18 @@ def read_time(text: str | None) -> float | None:
 
 
 def without_secrets(text: str) -> str:
-    """The service's words without secrets and queries of URLs, cut to a length fit for an error."""
+    """A message of the service, redacted, without the queries of URLs, cut to a fit length."""
     text = redact(_URL_QUERY.sub(r"\1", text))
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
+    return text if len(text) <= _MAX_MESSAGE_LENGTH else f"{text[:_MAX_MESSAGE_LENGTH]}..."
+
+
+def is_blob_url(url: str) -> bool:
+    """Whether this is the address of something in a storage account."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname and parts.path.strip("/"))
+    except ValueError:
+        return False
 
 
 def _read_cost(document: Mapping[str, Any] | None) -> Cost | None:
@@ -201,14 +210,16 @@ def _text(value: Any) -> str:
     raise TypeError(f"a string was expected, not {type(value).__name__}")
 
 
-def _without_query(uri: str | None) -> str | None:
-    return uri.partition("?")[0] if uri else None
+def _output_uri(uri: str | None) -> str | None:
+    """The address of a result without its query; None for what is no address, like for none."""
+    uri = uri.partition("?")[0] if uri else None
+    return uri if uri and is_blob_url(uri) else None
 
 
 class _JobHandle:
-    """The SDK's own job, made when someone first looks at it.
+    """A stand-in for the SDK's own job, which is made when an attribute is first read.
 
-    Making one takes 0.1 ms, and each poll lists a hundred jobs that nobody looks at.
+    Making one takes 0.1 ms, and each poll lists up to a hundred jobs of which few are read.
     """
 
     __slots__ = ("_document", "_job", "_workspace")
@@ -218,7 +229,7 @@ class _JobHandle:
         self._document = document
         self._job: AzureJob | None = None
 
-    # For isinstance, this is what it stands for. (typeshed has the attribute writable.)
+    # For isinstance. (typeshed has the attribute writable.)
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return AzureJob

@@ -1,7 +1,7 @@
-"""Where jobs' inputs and outputs lie, and the signatures (SAS) that open them.
+"""The storage account for jobs' inputs and outputs, and the signatures (SAS) that open it.
 
-A workspace either has a storage account linked to it, for which the service signs, or its user
-brings one by a connection string, and the signing is done here.
+Either the account is linked to the workspace and the service signs, or the user gives one by its
+connection string and the signing is done here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from azure.storage.blob import (
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.workspaces.azure.channel import Channel
-from cirq_azure_sessions.workspaces.azure.documents import read_time
+from cirq_azure_sessions.workspaces.azure.documents import is_blob_url, read_time
+from cirq_azure_sessions.workspaces.azure.http import HttpClient
 
 __all__ = ["Container", "LinkedStorage", "OwnStorage", "Storage"]
 
 # Seconds. A signature with less time left is renewed first, as the SDK does.
-_LEAST_TIME_LEFT = 300.0
-# How long the SDK signs for, and how long it takes at most to make a container.
+_MIN_TIME_LEFT = 300.0
+# How long the SDK's signatures last, and one that only creates a container.
 _LIFETIME = 14 * 24 * 3600.0
 _BRIEF_LIFETIME = 3600.0
 
@@ -79,7 +79,7 @@ class Container:
 
     def is_fresh(self, now: float) -> bool:
         """Whether the signature will still be good in five minutes."""
-        return now + _LEAST_TIME_LEFT < self.expiry
+        return now + _MIN_TIME_LEFT < self.expiry
 
 
 class Storage(Protocol):
@@ -93,10 +93,10 @@ class Storage(Protocol):
 
 
 class LinkedStorage:
-    """The account that is linked to the workspace. The service makes containers and signs."""
+    """The account linked to the workspace. The service creates containers and signs."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
 
     async def open_container(self, name: str) -> Container:
         return Container.from_url(await self._ask_sas_uri({"containerName": name}))
@@ -108,31 +108,31 @@ class LinkedStorage:
         )
 
     async def _ask_sas_uri(self, body: dict[str, str]) -> str:
-        return await self._channel.ask("POST", "storage/sasUri", _read_sas_uri, body=body)
+        return await self._client.ask("POST", "storage/sasUri", _read_sas_uri, body=body)
 
 
 class OwnStorage:
-    """An account that the user brings, with its key.
+    """An account of the user's, with its key.
 
-    The SDK does the same in `azure.quantum.storage.get_container_uri`, which however writes the
-    signature to its log, and waits for the network.
+    The SDK's `azure.quantum.storage.get_container_uri` does the same, but blocks, and writes the
+    signature to its log.
 
     Args:
-        channel: The way to storage.
+        client: Sends the requests.
         connection_string: The account's connection string.
-        clock: From when on signatures count.
+        clock: The clock for the expiry of signatures.
 
     Raises:
         ValueError: If the connection string has no account key.
     """
 
-    def __init__(self, channel: Channel, connection_string: str, clock: Clock) -> None:
-        self._channel = channel
+    def __init__(self, client: HttpClient, connection_string: str, clock: Clock) -> None:
+        self._client = client
         self._clock = clock
-        with BlobServiceClient.from_connection_string(connection_string) as client:
-            self._url = client.url.rstrip("/")
-            self._account = str(client.account_name)
-            self._key = str(getattr(client.credential, "account_key", ""))
+        with BlobServiceClient.from_connection_string(connection_string) as account:
+            self._url = account.url.rstrip("/")
+            self._account = str(account.account_name)
+            self._key = str(getattr(account.credential, "account_key", ""))
         if not self._key:
             raise ValueError(
                 "The workspace's storage connection string has no AccountKey: "
@@ -140,7 +140,7 @@ class OwnStorage:
             )
 
     async def open_container(self, name: str) -> Container:
-        # Only a signature of the whole account makes containers; it stays here.
+        # Only a signature for the whole account can create containers; it is shown to nobody.
         sas = generate_account_sas(
             self._account,
             self._key,
@@ -148,7 +148,7 @@ class OwnStorage:
             AccountSasPermissions(create=True),
             self._after(_BRIEF_LIFETIME),
         )
-        await create_container(self._channel, f"{self._url}/{name}?{sas}")
+        await create_container(self._client, f"{self._url}/{name}?{sas}")
         return self._sign_container(name)
 
     async def sign_blob(self, url: str) -> str:
@@ -168,10 +168,10 @@ class OwnStorage:
         return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
 
 
-async def create_container(channel: Channel, signed_url: str) -> None:
-    """Makes the container at a URL with a SAS, unless it is there already."""
+async def create_container(client: HttpClient, signed_url: str) -> None:
+    """Creates the container at a URL with a SAS, unless it exists."""
     try:
-        await channel.store("PUT", f"{signed_url}&restype=container")
+        await client.store("PUT", f"{signed_url}&restype=container")
     except ServiceError as error:
         if error.code != "ContainerAlreadyExists":
             raise
@@ -186,7 +186,7 @@ def _read_expiry(sas: str) -> float:
 
 
 def _read_sas_uri(document: Any) -> str:
-    url = document["sasUri"]
-    if not url.startswith(("https://", "http://")):
+    url = str(document["sasUri"])
+    if not is_blob_url(url):
         raise ValueError
-    return str(url)
+    return url

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -14,7 +16,7 @@ from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, TargetStatus
 from cirq_azure_sessions.workspaces.azure import documents
-from cirq_azure_sessions.workspaces.azure.channel import Channel
+from cirq_azure_sessions.workspaces.azure.http import HttpClient
 from cirq_azure_sessions.workspaces.azure.storage import (
     Container,
     LinkedStorage,
@@ -22,11 +24,12 @@ from cirq_azure_sessions.workspaces.azure.storage import (
     Storage,
     create_container,
 )
-from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.base import ANY, JOBS_PER_PAGE, ItemFilter
 
 __all__ = ["AzureWorkspace"]
 
 T = TypeVar("T")
+Item = TypeVar("Item", Session, Job)
 
 _INPUT_BLOB = "inputData"
 # What the SDK's targets give as the type of the inputs that they upload.
@@ -37,33 +40,39 @@ _CONTENT_TYPES = {
 }
 _OTHER_CONTENT_TYPE = "application/json"
 
-# The SDK asks for pages in this way always.
+# What the SDK always sends for the first page of a list.
 _FIRST_PAGE = {"skip": "0", "top": str(JOBS_PER_PAGE)}
+_NEWEST_FIRST = {"orderby": "CreationTime desc"}
 
 # The service's words for a session that takes no more jobs (recorded).
 _SESSION_OVER_CODE = "InvalidJobDefinition"
 _SESSION_OVER = "Session is already in a terminal state"
 
-# Answers that may mean that there is no such target; no words for that were recorded.
+# Answers that may mean that there is no such target; none was recorded.
 _REFUSED = (400, 404)
 # Answers that may mean that there is nothing left to close or to cancel.
 _TOO_LATE = (400, 409)
-# Answers of storage to a signature that has expired, or that it does not take.
+# Answers of storage to a signature that has expired or is not accepted.
 _BAD_SIGNATURE = (401, 403)
 
 
 class AzureWorkspace:
     """An Azure Quantum workspace as a `WorkspacePort`.
 
-    It sends its requests itself, over connections of its own that stay open between sweeps, and
-    leaves the SDK's `Workspace` as it is. Four requests bring a job there and its result back: a
-    signature, the upload, the submission, the download.
+    It sends its requests itself, over connections of its own, and leaves the SDK's `Workspace` as
+    it is. A connection is opened when a request needs one, reused while requests follow, and closed
+    a minute after the last. A job takes four requests: a signature, the upload, the submission and
+    the download of its result.
 
     Args:
-        workspace: The SDK's workspace: where, and with which credential.
-        clock: Where waits pass, and by which signatures expire.
-        max_connections: The most connections at a time, to the service and its storage together.
+        workspace: The SDK's workspace, with its credential.
+        clock: The clock for waiting, and for the expiry of signatures.
+        max_connections: The maximum number of connections at a time, to the service and its storage
+            together.
         read_timeout: Seconds without a byte after which an answer counts as lost.
+        max_result_bytes: The maximum size of a job's result. A larger one is refused, which costs
+            nothing but the download: a workspace without the limit can still fetch it. None sets no
+            limit.
 
     Raises:
         TypeError: If `workspace` is something else.
@@ -77,6 +86,7 @@ class AzureWorkspace:
         clock: Clock | None = None,
         max_connections: int = 100,
         read_timeout: float = 20.0,
+        max_result_bytes: float | None = None,
     ) -> None:
         if not isinstance(workspace, Workspace):
             raise TypeError(
@@ -84,16 +94,17 @@ class AzureWorkspace:
             )
         self._workspace = workspace
         self._clock: Clock = clock or SystemClock()
-        self._channel = Channel(
+        self._client = HttpClient(
             workspace,
             clock=self._clock,
             max_connections=max_connections,
             read_timeout=read_timeout,
+            max_result_bytes=max_result_bytes,
         )
         self._storage: Storage = (
-            LinkedStorage(self._channel)
+            LinkedStorage(self._client)
             if workspace.storage is None
-            else OwnStorage(self._channel, workspace.storage, self._clock)
+            else OwnStorage(self._client, workspace.storage, self._clock)
         )
         self._read_session = partial(documents.read_session, workspace)
         self._read_job = partial(documents.read_job, workspace)
@@ -127,7 +138,7 @@ class AzureWorkspace:
         document = documents.session_document(request, provider)
         path = _session_path(request.id)
         try:
-            return await self._channel.ask("PUT", path, self._read_session, body=document)
+            return await self._client.ask("PUT", path, self._read_session, body=document)
         except ServiceError as error:
             if error.status_code in _REFUSED:
                 await self._check_target(request.target)
@@ -137,11 +148,11 @@ class AzureWorkspace:
         return await self.get_session(request.id)
 
     async def get_session(self, session_id: str) -> Session:
-        return await self._channel.ask("GET", _session_path(session_id), self._read_session)
+        return await self._client.ask("GET", _session_path(session_id), self._read_session)
 
     async def close_session(self, session_id: str) -> Session:
         try:
-            return await self._channel.ask(
+            return await self._client.ask(
                 "POST", f"{_session_path(session_id)}:close", self._read_session
             )
         except ServiceError as error:
@@ -152,11 +163,8 @@ class AzureWorkspace:
                 raise
             return session
 
-    def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
-        query = {"orderby": "CreationTime desc", **_FIRST_PAGE}
-        if target is not None:
-            query["filter"] = f"(Target eq {_quoted(target)})"
-        return self._list("sessions", self._read_session, query)
+    def list_sessions(self, where: ItemFilter = ANY) -> AsyncIterator[Session]:
+        return where.apply(self._newest_first("sessions", self._read_session, where))
 
     # Jobs
 
@@ -168,7 +176,7 @@ class AzureWorkspace:
         except ServiceError as error:
             if error.is_missing:
                 # API versions before 2026 leave it to the client to make the container.
-                await create_container(self._channel, container.signed_url)
+                await create_container(self._client, container.signed_url)
             elif error.status_code in _BAD_SIGNATURE:
                 container = await self._storage.open_container(name)
             else:
@@ -186,13 +194,13 @@ class AzureWorkspace:
             input_uri=stored.blob_url(_INPUT_BLOB),
         )
         try:
-            return await self._channel.ask(
+            return await self._client.ask(
                 "PUT", _job_path(request.id), self._read_job, body=document, repeatable=False
             )
         except ServiceError as error:
             if error.code == _SESSION_OVER_CODE and _SESSION_OVER in str(error):
                 raise SessionNotAvailable(
-                    f"Session {request.session_id} takes no more jobs: submit in a new one.",
+                    f"Session {request.session_id} has ended: submit the job in a new one.",
                     session_id=request.session_id,
                 ) from None
             # The id is ours alone, so it is our own earlier request that has arrived.
@@ -203,30 +211,36 @@ class AzureWorkspace:
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         if wait > 0:
             await self._clock.sleep(wait)
-        return await self._channel.ask("GET", _job_path(job_id), self._read_job)
+        return await self._client.ask("GET", _job_path(job_id), self._read_job)
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+        self,
+        session_id: str,
+        *,
+        skip: int = 0,
+        top: int = JOBS_PER_PAGE,
+        wait: float = 0.0,
+        until: Collection[str] = (),
     ) -> Sequence[Job]:
         if wait > 0:
             await self._clock.sleep(wait)
-        jobs, _ = await self._channel.ask(
+        jobs, _ = await self._client.ask(
             "GET",
             f"{_session_path(session_id)}/jobs",
             partial(documents.read_page, self._read_job),
-            query={"skip": str(skip), "top": str(top)},
+            query={"skip": str(skip), "top": str(top), **_NEWEST_FIRST},
         )
         return jobs
 
-    def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
-        if session_id is not None:
-            # Newest first without being asked.
-            return self._list(f"{_session_path(session_id)}/jobs", self._read_job, _FIRST_PAGE)
-        return self._list("jobs", self._read_job, {"orderby": "CreationTime desc", **_FIRST_PAGE})
+    def list_jobs(
+        self, where: ItemFilter = ANY, *, session_id: str | None = None
+    ) -> AsyncIterator[Job]:
+        path = "jobs" if session_id is None else f"{_session_path(session_id)}/jobs"
+        return where.apply(self._newest_first(path, self._read_job, where))
 
     async def cancel_job(self, job_id: str) -> Job:
         try:
-            await self._channel.ask("POST", f"{_job_path(job_id)}:cancel", _ignore)
+            await self._client.ask("POST", f"{_job_path(job_id)}:cancel", _ignore)
         except ServiceError as error:
             if error.status_code not in _TOO_LATE:
                 raise
@@ -239,7 +253,7 @@ class AzureWorkspace:
     async def fetch_output(self, job: Job, stored: Container | None = None) -> bytes:
         if job.output_uri is None:
             raise ServiceError(
-                f"Job {job.id} says nowhere where its result lies: look at it in the portal.",
+                f"Job {job.id} has no output URI; inspect it in the Azure portal.",
                 status_code=404,
             )
         if (
@@ -248,11 +262,11 @@ class AzureWorkspace:
             and stored.is_fresh(self._clock.time())
         ):
             try:
-                return await self._channel.store("GET", stored.sign(job.output_uri))
+                return await self._client.store("GET", stored.sign(job.output_uri))
             except ServiceError as error:
                 if error.status_code not in _BAD_SIGNATURE:
                     raise
-        return await self._channel.store("GET", await self._storage.sign_blob(job.output_uri))
+        return await self._client.store("GET", await self._storage.sign_blob(job.output_uri))
 
     async def _upload(self, container: Container, request: JobRequest) -> None:
         url = container.sign(container.blob_url(_INPUT_BLOB))
@@ -263,7 +277,7 @@ class AzureWorkspace:
             "x-ms-blob-content-type": _CONTENT_TYPES.get(request.input_format, _OTHER_CONTENT_TYPE),
         }
         try:
-            await self._channel.store("PUT", url, request.payload, headers)
+            await self._client.store("PUT", url, request.payload, headers)
         except ServiceError as error:
             # An upload is whole or not at all: what is there is what an earlier attempt stored.
             if error.code != "BlobAlreadyExists":
@@ -279,12 +293,12 @@ class AzureWorkspace:
         return [quota async for quota in self._list("quotas", documents.read_quota, {})]
 
     async def aclose(self) -> None:
-        await self._channel.aclose()
+        await self._client.aclose()
 
     async def _provider(self, target: str) -> str:
-        """The provider's id: what stands before the target's first dot, as the SDK reads it.
+        """The provider's id: what comes before the target's first dot, as in the SDK.
 
-        Targets without a dot, such as those of the test provider, have to be looked up, once.
+        Targets without a dot, such as those of the test provider, are looked up once.
         """
         provider, dot, _ = target.partition(".")
         if dot:
@@ -292,20 +306,41 @@ class AzureWorkspace:
         return await self._look_up(target)
 
     async def _check_target(self, target: str) -> None:
-        """Refuses a target that the workspace's own list does not have, if that can be had."""
+        """Raises `UnsupportedTarget` if the workspace's list of targets lacks this one."""
         with suppress(ServiceError):
             await self._look_up(target)
 
     async def _look_up(self, target: str) -> str:
-        """The provider that the workspace's own list names for the target."""
+        """The target's provider in the workspace's list of targets."""
         if target not in self._providers:
             self._providers = {known.id: known.provider for known in await self.list_targets()}
         if target not in self._providers:
             raise UnsupportedTarget(
-                f"This workspace has no target {target!r}: list those it has with "
-                "`cirq-azure-sessions targets`."
+                f"This workspace has no target {target!r}: `cirq-azure-sessions targets` lists "
+                "those it has."
             )
         return self._providers[target]
+
+    async def _newest_first(
+        self, path: str, read_item: Callable[[Any], Item], where: ItemFilter
+    ) -> AsyncIterator[Item]:
+        """The items of a list, filtered as far as the service can."""
+        query = {**_FIRST_PAGE, **_NEWEST_FIRST}
+        if expression := _filter_expression(where):
+            query["filter"] = expression
+        has_begun = False
+        try:
+            async for item in self._list(path, read_item, query):
+                has_begun = True
+                yield item
+            return
+        except ServiceError as error:
+            if has_begun or error.status_code != HTTPStatus.BAD_REQUEST:
+                raise
+        # The service refuses this filter or order: both are left to us then.
+        items = [item async for item in self._list(path, read_item, _FIRST_PAGE)]
+        for item in sorted(items, key=lambda item: item.creation_time or 0.0, reverse=True):
+            yield item
 
     async def _list(
         self, path: str, read_item: Callable[[Any], T], query: Mapping[str, str]
@@ -314,12 +349,32 @@ class AzureWorkspace:
         read = partial(documents.read_page, read_item)
         page: Mapping[str, str] | None = query
         while page is not None:
-            items, following = await self._channel.ask("GET", path, read, query=page)
+            items, following = await self._client.ask("GET", path, read, query=page)
             for item in items:
                 yield item
             if following == page:
-                raise ServiceError(f"GET {path} gives the same page again and again: report it.")
+                raise ServiceError(f"GET {path} returned the same page twice; please report this.")
             page = following
+
+
+def _filter_expression(where: ItemFilter) -> str:
+    """The filter in the service's language, as the SDK writes it (recorded); empty for none.
+
+    It may let more through than the filter itself: a date has no time of day, and a pattern has no
+    translation.
+    """
+    terms = []
+    if where.name:
+        terms.append(f"startswith(Name, {_quoted(where.name)})")
+    if where.target is not None and not where.is_pattern:
+        terms.append(f"(Target eq {_quoted(where.target)})")
+    if where.statuses:
+        states = " or ".join(f"State eq {_quoted(status)}" for status in sorted(where.statuses))
+        terms.append(f"({states})")
+    if where.created_after is not None and where.created_after > 0:
+        date = datetime.fromtimestamp(where.created_after, UTC).date()
+        terms.append(f"CreationTime ge {date.isoformat()}")
+    return " and ".join(terms)
 
 
 def _session_path(session_id: str) -> str:

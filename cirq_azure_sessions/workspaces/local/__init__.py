@@ -8,7 +8,7 @@ live_schedule  the schedule as the clock moves
 samplers       the samplers behind `local.*` targets
 """
 
-from cirq_azure_sessions.workspaces.local.state import JobDetails, JobPace, ProgramError
+from cirq_azure_sessions.workspaces.local.state import JobPace, ProgramError
 from cirq_azure_sessions.workspaces.local.workspace import Backend, LocalWorkspace
 
-__all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
+__all__ = ["Backend", "JobPace", "LocalWorkspace", "ProgramError"]

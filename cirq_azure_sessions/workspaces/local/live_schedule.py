@@ -1,4 +1,4 @@
-"""A schedule that keeps up with a clock, is shared by threads, and can be waited on."""
+"""A `Schedule` on a clock: thread-safe, and awaitable."""
 
 from __future__ import annotations
 

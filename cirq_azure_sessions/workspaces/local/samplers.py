@@ -1,7 +1,7 @@
-"""A target is a function from a program to its results; these are the targets called `local.*`.
+"""The samplers behind `local.*` targets.
 
-The payload of their jobs is a `LocalProgram`: a whole sweep, which one call of a sampler's
-`run_sweep` runs, or which is split over its points with an executor.
+The payload of their jobs is a `LocalProgram`: a whole sweep, for one call of a sampler's
+`run_sweep`, or split over its points with an executor.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -44,9 +44,9 @@ _UNSEEDED = {"local.stim"}
 # enough to keep many workers busy to the end, few enough that sending the circuit along with each
 # costs little.
 _CHUNKS = 64
-_POINTS_PER_CHUNK = 64
+_MAX_POINTS_PER_CHUNK = 64
 # How many jobs may be out at an executor at once; for each, a thread waits.
-_JOBS_AT_EXECUTOR = 128
+_MAX_JOBS_AT_EXECUTOR = 128
 
 
 def local_machines(
@@ -76,11 +76,7 @@ def local_machines(
 
 
 def check_installed(target: str) -> None:
-    """Does nothing if a built-in target's package is there.
-
-    Raises:
-        UnsupportedTarget: If it has to be installed.
-    """
+    """Raises `UnsupportedTarget` if a built-in target's package is not installed."""
     package, module, _ = BUILT_IN_TARGETS[target]
     if importlib.util.find_spec(module) is None:
         raise UnsupportedTarget(
@@ -110,7 +106,38 @@ def _in_order(make: SamplerFactory) -> Machine:
 def _run_whole(make: SamplerFactory, request: JobRequest) -> list[cirq.Result]:
     program: LocalProgram = request.payload
     sampler = make(seed=program.random_state)
-    return list(sampler.run_sweep(program.circuit, list(program.params), program.repetitions))
+    return _sample(sampler, program.circuit, list(program.params), program.repetitions)
+
+
+def _sample(
+    sampler: cirq.Sampler,
+    circuit: cirq.AbstractCircuit,
+    params: Sequence[cirq.ParamResolver],
+    repetitions: int,
+) -> list[cirq.Result]:
+    """The results of a sweep, one for each point.
+
+    Raises:
+        TypeError, ValueError: If the sampler returns something else.
+    """
+    import cirq
+
+    name = type(sampler).__name__
+    results = sampler.run_sweep(circuit, list(params), repetitions)
+    # Some samplers return a generator.
+    if not isinstance(results, Iterable):
+        raise TypeError(f"{name}.run_sweep returned {type(results).__name__}, not a list.")
+    results = list(results)
+    for result in results:
+        if not isinstance(result, cirq.Result):
+            raise TypeError(
+                f"{name}.run_sweep returned a list with {type(result).__name__}, not cirq.Result."
+            )
+    if len(results) != len(params):
+        raise ValueError(
+            f"{name}.run_sweep returned {len(results)} results for {len(params)} points."
+        )
+    return results
 
 
 def _split(make: SamplerFactory, executor: Executor) -> Machine:
@@ -119,13 +146,15 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
     The samples depend neither on the cut nor on the workers: each point draws from a generator of
     its own, seeded with its index and with entropy from the program's random state.
     """
-    lane = DaemonExecutor(_JOBS_AT_EXECUTOR, name="local-executor")
+    threads = DaemonExecutor(_MAX_JOBS_AT_EXECUTOR, name="local-executor")
 
     def start(request: JobRequest) -> Future[Any]:
         # Drawn now and not on the thread: jobs start in the order of their submission.
         entropy = _draw_entropy(request.payload)
         parts: list[Future[Any]] = []
-        return lane.submit(_run_split, make, executor, request.payload, entropy, parts, parts=parts)
+        return threads.submit(
+            _run_split, make, executor, request.payload, entropy, parts, parts=parts
+        )
 
     return start
 
@@ -160,7 +189,7 @@ def _run_split(
 
 
 def _cuts(count: int) -> Iterator[slice]:
-    size = min(math.ceil(count / _CHUNKS), _POINTS_PER_CHUNK) or 1
+    size = min(math.ceil(count / _CHUNKS), _MAX_POINTS_PER_CHUNK) or 1
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
@@ -173,12 +202,12 @@ def _run_points(
     entropy: Any,
     cut: slice,
 ) -> list[cirq.Result]:
-    """Runs the points of a sweep that `cut` takes out, in any process."""
+    """Runs the points of one chunk of a sweep, in any process."""
     import numpy as np
 
     results: list[cirq.Result] = []
     for index, resolver in enumerate(params, cut.start):
         seeds = np.random.SeedSequence(entropy, spawn_key=(index,))
         sampler = make(seed=np.random.RandomState(np.random.MT19937(seeds)))
-        results += sampler.run_sweep(circuit, [resolver], repetitions)
+        results += _sample(sampler, circuit, [resolver], repetitions)
     return results

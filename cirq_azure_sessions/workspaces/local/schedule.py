@@ -26,6 +26,10 @@ from cirq_azure_sessions.workspaces.local.target_queue import TargetQueue
 
 __all__ = ["Schedule"]
 
+# Enough to look back at, and little enough that a process may run jobs for ever.
+MAX_HISTORY = 10_000
+MAX_OUTPUTS = 1_000
+
 
 class Schedule:
     """Every session and job of a workspace, in time.
@@ -35,13 +39,15 @@ class Schedule:
 
     Args:
         session_timeout: Seconds without activity after which a session times out.
-        timeout_notice: Seconds by which that is noticed too late, or a function that draws them.
-        max_history: How many jobs that are over to remember, the earliest to end going first; and
-            how many sessions, the earliest of those that are over going first with their jobs.
-        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
-            until one stops executing. None sets no limit.
 
     Attributes:
+        timeout_notice: Seconds by which a timeout is noticed late, or a function that draws them.
+        max_history: How many finished jobs to remember, the first to finish going first; and how
+            many sessions, the oldest of those that have ended going first with their jobs.
+        max_outputs: Of how many finished jobs to keep program and output once the output has been
+            fetched; also of how many that have none.
+        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
+            until one stops executing. None sets no limit.
         sessions, jobs: By id.
         session_order: The sessions in the order of their creation.
         top_level: The sessions, and the jobs that are in none, in the order of their creation.
@@ -50,17 +56,12 @@ class Schedule:
         just_ended: Jobs that ended since its owner last took them out.
     """
 
-    def __init__(
-        self,
-        session_timeout: float,
-        timeout_notice: float | Callable[[], float],
-        max_history: int,
-        slots: int | Mapping[str, int] | None = None,
-    ) -> None:
+    def __init__(self, session_timeout: float) -> None:
         self._session_timeout = session_timeout
-        self._timeout_notice = timeout_notice
-        self._max_history = max_history
-        self._slots = slots
+        self.timeout_notice: float | Callable[[], float] = 0.0
+        self.max_history: float = MAX_HISTORY
+        self.max_outputs: float = MAX_OUTPUTS
+        self.slots: int | Mapping[str, int] | None = None
         self.sessions: dict[str, SessionRecord] = {}
         self.session_order: list[SessionRecord] = []
         self.top_level: list[SessionRecord | JobRecord] = []
@@ -69,6 +70,8 @@ class Schedule:
         self.unfinished: Counter[str] = Counter()
         self.just_ended: list[JobRecord] = []
         self._over: deque[JobRecord] = deque()
+        # The finished jobs whose output was fetched, or that have none, in that order.
+        self._fetched: dict[JobRecord, None] = {}
         self._queues: dict[str, TargetQueue] = {}
         # A heap of what is to happen: when, a number to tell ties apart, and what.
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
@@ -132,9 +135,25 @@ class Schedule:
         if job.final is None:
             self._end(job, JobStatus.CANCELLED, now)
 
+    def note_fetched(self, job: JobRecord) -> None:
+        """Takes note that the job's output was fetched, or that it has none, and keeps the bound.
+
+        An output that nobody has fetched yet is not dropped before its job is forgotten.
+        """
+        self._fetched.pop(job, None)
+        self._fetched[job] = None
+        while len(self._fetched) > self.max_outputs:
+            self.forget_output(next(iter(self._fetched)))
+
+    def forget_output(self, job: JobRecord) -> None:
+        """Drops the program of a finished job, and its output or exception."""
+        self._fetched.pop(job, None)
+        job.forget()
+
     def remove(self, job: JobRecord) -> None:
         """Forgets a job that is over."""
         del self.jobs[job.request.id]
+        self._fetched.pop(job, None)
         for ledger in self.ledgers(job):
             remove(ledger.jobs, job)
         if job.session is None:
@@ -163,7 +182,7 @@ class Schedule:
 
     def _queue(self, target: str) -> TargetQueue | None:
         """The queue of a target that has a limit."""
-        slots = self._slots.get(target) if isinstance(self._slots, Mapping) else self._slots
+        slots = self.slots.get(target) if isinstance(self.slots, Mapping) else self.slots
         if slots is None:
             return None
         if target not in self._queues:
@@ -226,7 +245,9 @@ class Schedule:
                 self._end(other, JobStatus.CANCELLED, now)
             self._watch(job.session)
         self._over.append(job)
-        if len(self._over) > self._max_history:
+        if not status.has_result:
+            self.note_fetched(job)
+        if len(self._over) > self.max_history:
             self._forget(self._over.popleft())
 
     def _forget(self, job: JobRecord) -> None:
@@ -236,7 +257,7 @@ class Schedule:
 
     def _forget_a_session(self) -> None:
         """Keeps the number of sessions, too, within the history: one that was opened, one goes."""
-        if len(self.session_order) <= self._max_history:
+        if len(self.session_order) <= self.max_history:
             return
         over = (session for session in self.session_order if session.status.is_final)
         session = next(over, None)
@@ -253,7 +274,7 @@ class Schedule:
         if session.is_watched or not session.is_idle:
             return
         session.is_watched = True
-        notice = self._timeout_notice
+        notice = self.timeout_notice
         patience = self._session_timeout + (notice() if callable(notice) else notice)
         self._plan(session.last_activity + patience, partial(self._look, session, patience))
 

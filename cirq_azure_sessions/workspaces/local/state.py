@@ -26,7 +26,6 @@ from cirq_azure_sessions.model import (
 )
 
 __all__ = [
-    "JobDetails",
     "JobPace",
     "JobRecord",
     "Ledger",
@@ -58,26 +57,8 @@ class JobPace:
     handover: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class JobDetails:
-    """What is known of a job beside its `Job`.
-
-    Attributes:
-        request: What was submitted, with the changes that were made since.
-        last_modified_time: When it was created, handed to the machine or ended, whichever came
-            last, in seconds since the epoch.
-        was_handed_over: Whether it has been handed to the machine.
-        cancellation_time: When it was cancelled, if it was.
-    """
-
-    request: JobRequest
-    last_modified_time: float
-    was_handed_over: bool
-    cancellation_time: float | None = None
-
-
 class ProgramError(Exception):
-    """What a backend raises where the program is at fault: the job fails with this code.
+    """A backend raises this where the program is at fault: the job fails with this code.
 
     Attributes:
         code: The service's code, such as `InvalidInputData`.
@@ -92,13 +73,14 @@ class ProgramError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of running a program: an output, or the code and message of a failure."""
+    """What came of running a program: an output, or the error that it raised."""
 
     status: JobStatus
     output: Any = field(default=None, repr=False)
     code: str = ""
     message: str = ""
     cost: Cost | None = None
+    exception: BaseException | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, run: Future[Any]) -> Outcome:
@@ -111,10 +93,10 @@ class Outcome:
     @classmethod
     def failure(cls, error: BaseException) -> Outcome:
         """What comes of a run that raised this error."""
+        code, message = "RuntimeError", f"{type(error).__name__}: {error}"
         if isinstance(error, ProgramError):
-            return cls(JobStatus.FAILED, code=error.code, message=error.message)
-        message = f"{type(error).__name__}: {error}"
-        return cls(JobStatus.FAILED, code="RuntimeError", message=message)
+            code, message = error.code, error.message
+        return cls(JobStatus.FAILED, code=code, message=message, exception=error)
 
 
 class Ledger:
@@ -125,9 +107,7 @@ class Ledger:
         self.unfinished: dict[str, JobRecord] = {}
         # How many jobs are due by the clock while their program is still running.
         self.overdue = 0
-        # How many jobs have ended; and how many had when a page was last shown, by page and viewer.
         self.ended = 0
-        self.shown: dict[tuple[int, int], int] = {}
         self.waiters: set[asyncio.Future[None]] = set()
 
     @property
@@ -380,9 +360,10 @@ class JobRecord:
         self.last_words = None
 
     def forget(self) -> None:
-        """Drops program and output of a job that is over."""
+        """Drops the program of a finished job, and its output or its exception with all frames."""
         self.request = replace(self.request, payload=None)
-        self.outcome = self.outcome and replace(self.outcome, output=None)
+        self.outcome = self.outcome and replace(self.outcome, output=None, exception=None)
+        self.last_words = None
         self.is_forgotten = True
 
     def describe(self, epoch: float, now: float) -> Job:
@@ -413,24 +394,9 @@ class JobRecord:
             end_time=_date(epoch, self._end_time(now)),
             error_code=outcome.code if has_failed and outcome else "",
             error_message=outcome.message if has_failed and outcome else "",
+            exception=outcome.exception if has_failed and outcome else None,
             cost=self.cost,
         )
-
-    def describe_further(self, epoch: float, now: float) -> JobDetails:
-        """What else is known of the job."""
-        was_cancelled = self.final is JobStatus.CANCELLED
-        return JobDetails(
-            request=self.request,
-            last_modified_time=epoch + self._last_step(now),
-            was_handed_over=now > self.created + self.pace.handover or self.final is not None,
-            cancellation_time=_date(epoch, self.ended if was_cancelled else None),
-        )
-
-    def _last_step(self, now: float) -> float:
-        if self.ended is not None:
-            return self.ended
-        handed_over = self.created + self.pace.handover
-        return handed_over if now >= handed_over else self.created
 
     def _begin_time(self, now: float) -> float | None:
         """When it began to execute, if that shows."""

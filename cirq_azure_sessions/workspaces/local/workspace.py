@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
@@ -16,17 +15,15 @@ from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import (
-    Cost,
     Job,
     JobRequest,
     JobStatus,
     Quota,
     Session,
     SessionRequest,
-    SessionStatus,
     TargetStatus,
 )
-from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.base import ANY, JOBS_PER_PAGE, ItemFilter
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.workspaces.local.samplers import (
     BUILT_IN_TARGETS,
@@ -37,20 +34,19 @@ from cirq_azure_sessions.workspaces.local.samplers import (
 )
 from cirq_azure_sessions.workspaces.local.schedule import Schedule
 from cirq_azure_sessions.workspaces.local.state import (
-    JobDetails,
     JobPace,
     JobRecord,
+    Ledger,
     Outcome,
-    ProgramError,
     SessionRecord,
 )
 
 if TYPE_CHECKING:
     import cirq
 
-__all__ = ["Backend", "JobDetails", "JobPace", "LocalWorkspace", "ProgramError"]
+__all__ = ["Backend", "LocalWorkspace"]
 
-V = TypeVar("V")
+V = TypeVar("V", Session, Job)
 
 # Runs a job of some target and returns its output; called on a worker thread.
 Backend = Callable[[JobRequest], Any]
@@ -61,16 +57,18 @@ class LocalWorkspace:
 
     Sessions and jobs follow the rules recorded from the traffic of Azure Quantum. Where the
     recordings are silent: the idle clock of a session starts anew when a job is accepted and when
-    one ends, and stands still while any is unfinished; Abort cancels every job of the session that
-    is not over, as the documentation says; a session that was closed takes no jobs, whether or not
-    its last ones are done; a second request under a known id answers with what is there.
+    one ends, and stands still while any is unfinished; Abort cancels every unfinished job of the
+    session, as the documentation says; a closed session takes no jobs, whether or not its last ones
+    have finished; a second request under a known id returns what is there.
 
-    A job's program runs on a worker thread as soon as the job is accepted, and the job is over
+    A job's program runs on a worker thread as soon as the job is accepted, and the job finishes
     when its pace says so on the clock: the status is a function of the clock and of whether the
-    program is done. Under a manual clock, verbs that report states first give programs that are due
-    a moment of real time to finish, up to a second, so that instant jobs are instant there too.
+    program has finished. Under a manual clock, verbs that report states first give programs that
+    are due up to a second of real time to finish, so that instant jobs are instant there too.
 
-    May be used from several threads and event loops.
+    Thread-safe, and may be used from several event loops. It remembers the last 10,000 finished
+    jobs and sessions, and of these the program and output of the last 1,000 that were fetched, so
+    that a process may run jobs for ever.
 
     Args:
         samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
@@ -78,25 +76,16 @@ class LocalWorkspace:
             sampler, which draws from its own generator, or a function that makes one and takes
             the keyword `seed`, such as a simulator's class.
         session_timeout: Seconds without activity after which a session times out.
-        clock: Where time is read.
+        clock: The clock; by default the machine's.
         executor: Where to run sweeps of `local.*` targets, split over their points; functions
             among the `samplers` must then be picklable if the executor is one of processes.
-        backends: What runs jobs of other targets, by target: a function from a `JobRequest` to the
-            job's output. It may raise `ProgramError`; any other error is a `RuntimeError` of the
-            job. It is called on several threads.
-        pace: How long a job takes on the clock; by default no time at all. It and a function for
-            `timeout_notice` are called with the workspace locked.
-        timeout_notice: Seconds by which the end of an idle session is noticed too late, or a
-            function that draws them. Until then the session takes jobs.
-        cost: What a job costs, from its request and its output; by default nothing is said.
-        max_jobs: How many jobs may be unfinished at once, in all or by target; more are refused
-            with status 429.
-        max_outputs: Of how many jobs to keep program and output after it was fetched. Those of
-            other jobs are kept until they are fetched or forgotten.
-        max_history: How many jobs that are over to remember at all, and how many sessions; those
-            that are not over are never forgotten.
-        slots: How many jobs a target runs at once on the clock, for all targets or by target;
-            further ones wait in its queue. None sets no limit.
+        backends: For tests and rehearsals: what runs the jobs of other targets, by target. A
+            function from a `JobRequest` to the job's output, called on several threads; it may
+            raise `ProgramError` to choose the code of the failure.
+        pace: For tests and rehearsals: how long a job takes on the clock; by default no time at
+            all. It is called with the workspace locked.
+        max_jobs: For tests and rehearsals: how many jobs may be unfinished at once, in all or by
+            target; more are refused with status 429.
     """
 
     def __init__(
@@ -108,27 +97,19 @@ class LocalWorkspace:
         executor: Executor | None = None,
         backends: Mapping[str, Backend] | None = None,
         pace: Callable[[JobRequest], JobPace] | None = None,
-        timeout_notice: float | Callable[[], float] = 0.0,
-        cost: Callable[[JobRequest, Any], Cost | None] | None = None,
         max_jobs: int | Mapping[str, int] | None = None,
-        max_outputs: int = 1_000,
-        max_history: int = 100_000,
-        slots: int | Mapping[str, int] | None = None,
     ) -> None:
         self._session_timeout = session_timeout
         self._pace = pace
-        self._cost = cost
         self._max_jobs = max_jobs
-        self._max_outputs = max_outputs
         self._machines = local_machines(samplers or {}, executor)
         self._uninstalled = BUILT_IN_TARGETS.keys() - (samplers or {}).keys()
-        lane = DaemonExecutor((os.cpu_count() or 1) + 4, name="local-backend")
+        threads = DaemonExecutor((os.cpu_count() or 1) + 4, name="local-backend")
         for target, backend in (backends or {}).items():
-            self._machines[target] = partial(lane.submit, backend)
-        # State: every session and job in time; and the jobs whose output was fetched, oldest first.
-        self._schedule = Schedule(session_timeout, timeout_notice, max_history, slots)
-        self._fetched: OrderedDict[str, JobRecord] = OrderedDict()
-        # Guards both: only looking up an id is done outside of `deciding`.
+            self._machines[target] = partial(threads.submit, backend)
+        # State: every session and job in time.
+        self._schedule = Schedule(session_timeout)
+        # Guards it: only looking up an id is done outside of `deciding`.
         self._live = LiveSchedule(self._schedule, clock or SystemClock())
 
     # Sessions.
@@ -170,28 +151,8 @@ class LocalWorkspace:
             session.close(now)
             return session.describe(self._live.epoch, now)
 
-    def session_request(self, session_id: str) -> SessionRequest:
-        """What a session was opened with. `ServiceError.is_missing` if there is none."""
-        return self._session(session_id).request
-
-    async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
-        """Ends a session, and cancels its jobs, as the service does where something went wrong."""
-        session = self._session(session_id)
-        with self._live.deciding() as now:
-            self._schedule.break_off(session, status, now)
-
-    async def list_sessions(self, *, target: str | None = None) -> AsyncIterator[Session]:
-        async for session in self._newest_first(self.sessions()):
-            if target is None or session.target == target:
-                yield session
-
-    def sessions(self) -> Sequence[Session]:
-        """All sessions in the order of their creation, as a view: slices cost what they hold."""
-        return self._live.view(self._schedule.session_order)
-
-    def top_level_items(self) -> Sequence[Session | Job]:
-        """All sessions and the jobs that are in none, in the order of their creation: a view."""
-        return self._live.view(self._schedule.top_level)
+    def list_sessions(self, where: ItemFilter = ANY) -> AsyncIterator[Session]:
+        return where.apply(self._newest_first(self._live.view(self._schedule.session_order)))
 
     # Jobs.
 
@@ -226,78 +187,44 @@ class LocalWorkspace:
             return job.describe(self._live.epoch, now)
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+        self,
+        session_id: str,
+        *,
+        skip: int = 0,
+        top: int = JOBS_PER_PAGE,
+        wait: float = 0.0,
+        until: Collection[str] = (),
     ) -> Sequence[Job]:
         ledger = self._session(session_id).ledger
-        # Whoever looks again at the same page, from the same event loop, waits for what is new.
-        look = (skip, id(asyncio.get_running_loop()))
-        known = ledger.shown.get(look, 0)
         if wait > 0:
             await self._live.wait_for_news(
-                ledger, lambda: ledger.ended > known, lambda: ledger.is_late, wait
+                ledger, self._news(ledger, until), lambda: ledger.is_late, wait
             )
         else:
             await self._live.let_finish(ledger, lambda: ledger.is_late)
         with self._live.deciding() as now:
-            if wait > 0:
-                ledger.shown[look] = ledger.ended
             end = max(len(ledger.jobs) - skip, 0)
             page = ledger.jobs[max(end - top, 0) : end]
             return [job.describe(self._live.epoch, now) for job in reversed(page)]
 
-    async def list_jobs(self, *, session_id: str | None = None) -> AsyncIterator[Job]:
-        async for job in self._newest_first(self.jobs(session_id)):
-            yield job
+    def _news(self, ledger: Ledger, until: Collection[str]) -> Callable[[], bool]:
+        """Tells whether one of these jobs has finished; of none given, any from now on."""
+        if not until:
+            known = ledger.ended
+            return lambda: ledger.ended > known
+        # What is unfinished is in the ledger; what was deleted is not coming back.
+        return lambda: not all(job_id in ledger.unfinished for job_id in until)
 
-    def jobs(self, session_id: str | None = None) -> Sequence[Job]:
-        """The jobs of a session, or all, in the order of their creation, as a view.
-
-        Slices cost what they hold. Other than the verbs of the port it does not wait for programs
-        that are due: `await settle()` first.
-        """
-        ledger = self._schedule.ledger if session_id is None else self._session(session_id).ledger
-        return self._live.view(ledger.jobs)
-
-    def job_details(self, job_id: str) -> JobDetails:
-        """What is known of a job beside its `Job`. `ServiceError.is_missing` if there is none."""
-        with self._live.deciding() as now:
-            return self._job(job_id).describe_further(self._live.epoch, now)
+    def list_jobs(
+        self, where: ItemFilter = ANY, *, session_id: str | None = None
+    ) -> AsyncIterator[Job]:
+        return where.apply(self._newest_first(self._live.view(self._ledger(session_id).jobs)))
 
     async def cancel_job(self, job_id: str) -> Job:
         with self._live.deciding() as now:
             job = self._job(job_id)
             self._schedule.cancel(job, now)
             return job.describe(self._live.epoch, now)
-
-    async def update_job(
-        self,
-        job_id: str,
-        *,
-        name: str | None = None,
-        priority: str | None = None,
-        tags: Sequence[str] | None = None,
-    ) -> Job:
-        """Changes what is given and leaves the rest."""
-        changes: dict[str, Any] = {"name": name, "priority": priority}
-        changes["tags"] = None if tags is None else tuple(tags)
-        with self._live.deciding() as now:
-            job = self._job(job_id)
-            given = {field: value for field, value in changes.items() if value is not None}
-            job.change(**given)
-            return job.describe(self._live.epoch, now)
-
-    async def change_pace(self, job_id: str, pace: JobPace) -> None:
-        """Gives a job that has not begun another pace, counted from now."""
-        with self._live.deciding() as now:
-            self._schedule.change_pace(self._job(job_id), pace, now)
-
-    async def delete_job(self, job_id: str) -> None:
-        """Cancels the job if it is not over, and forgets it."""
-        with self._live.deciding() as now:
-            job = self._job(job_id)
-            self._schedule.cancel(job, now)
-            self._schedule.remove(job)
-            self._fetched.pop(job_id, None)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         with self._live.deciding():
@@ -307,19 +234,15 @@ class LocalWorkspace:
                 raise ServiceError(
                     f"Job {job.id} has no result to fetch, or it was dropped.", status_code=404
                 )
-            self._fetched[job.id] = record
-            self._fetched.move_to_end(job.id)
-            while len(self._fetched) > self._max_outputs:
-                self._fetched.popitem(last=False)[1].forget()
+            self._schedule.note_fetched(record)
             return record.outcome.output
 
     def forget_output(self, job_id: str) -> None:
-        """Drops the program and the output of a job that is over, to save memory."""
+        """Drops the program of a finished job, and its output or exception, to save memory."""
         with self._live.deciding():
             job = self._job(job_id)
             if job.final is not None:
-                job.forget()
-                self._fetched.pop(job_id, None)
+                self._schedule.forget_output(job)
 
     # The workspace.
 
@@ -339,9 +262,9 @@ class LocalWorkspace:
         """Gives programs that are due by the clock a moment of real time to finish.
 
         Args:
-            session_id: The session whose jobs are meant, or None for all jobs.
+            session_id: The session of the jobs, or None for all jobs.
         """
-        ledger = self._schedule.ledger if session_id is None else self._session(session_id).ledger
+        ledger = self._ledger(session_id)
         await self._live.let_finish(ledger, lambda: ledger.is_late)
 
     def __repr__(self) -> str:
@@ -368,6 +291,10 @@ class LocalWorkspace:
         except KeyError:
             raise ServiceError(f"There is no session {session_id}.", status_code=404) from None
 
+    def _ledger(self, session_id: str | None) -> Ledger:
+        """The jobs of a session, or all."""
+        return self._schedule.ledger if session_id is None else self._session(session_id).ledger
+
     def _job(self, job_id: str) -> JobRecord:
         try:
             return self._schedule.jobs[job_id]
@@ -380,8 +307,7 @@ class LocalWorkspace:
         session = None if request.session_id is None else self._session(request.session_id)
         if session is not None and not session.takes_jobs:
             raise SessionNotAvailable(
-                f"Session {request.session_id} is over or closed and takes no more jobs: "
-                "open a new one.",
+                f"Session {request.session_id} has ended: submit the job in a new one.",
                 session_id=request.session_id,
             )
         self._check_limits(request.target)
@@ -397,7 +323,7 @@ class LocalWorkspace:
             count, limit = len(self._schedule.ledger.unfinished), self._max_jobs
         if count >= limit:
             raise ServiceError(
-                f"{count} jobs are unfinished: wait until some of them end, then submit again.",
+                f"{count} jobs are unfinished: wait until some of them finish, then submit again.",
                 status_code=429,
                 code="TooManyRequests",
             )
@@ -417,19 +343,17 @@ class LocalWorkspace:
             run.cancel()
 
     def _finish(self, job: JobRecord, run: Future[Any]) -> None:
-        """Takes note that the program is done; called on the thread that ran it."""
+        """Takes note that the program has finished; called on the thread that ran it."""
         if run.cancelled():
             return
-        outcome = Outcome.of(run)
-        if self._cost is not None and outcome.status.has_result:
-            try:
-                outcome = replace(outcome, cost=self._cost(job.request, outcome.output))
-            except Exception as error:
-                # Raised from here, it would reach nobody, and the job would never end.
-                outcome = Outcome.failure(error)
+        outcome = self._outcome(job.request, run)
         with self._live.deciding() as now:
             duration = REAL_TIME.monotonic() - job.started
             self._schedule.resolve(job, outcome, now, duration)
+
+    def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
+        """What came of the program of a job."""
+        return Outcome.of(run)
 
     async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:
         await self.settle()

@@ -58,7 +58,7 @@ def test_an_emulator_is_found_by_its_endpoint_and_key() -> None:
 
 
 def test_an_emulator_without_its_key_is_refused() -> None:
-    with pytest.raises(AzureSessionsError, match="takes a key"):
+    with pytest.raises(AzureSessionsError, match="needs a key"):
         connect(endpoint="http://127.0.0.1:1")
 
 

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from azure.core.credentials import AccessToken, AccessTokenInfo, AzureKeyCredential
 from azure_suite import job_request, sdk_workspace_at, session_request, tell
 
+from cirq_azure_sessions import background
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections
 
 # Nothing listens here.
 CLOSED = "https://127.0.0.1:1"
@@ -59,11 +60,14 @@ class NoLogin:
         raise RuntimeError("the secret is s3cr3t")
 
 
-async def lose_all_threads() -> None:
-    """Puts the event loop in the state that it is in when the interpreter exits."""
-    executor = ThreadPoolExecutor(1)
-    executor.shutdown()
-    asyncio.get_running_loop().set_default_executor(executor)
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Puts the process in the state that it is in when the interpreter exits."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
 @pytest.mark.parametrize("make", [Login, NewerLogin])
@@ -83,15 +87,11 @@ def test_a_token_that_is_about_to_expire_is_renewed() -> None:
     assert len(login.threads) == 6
 
 
-def test_a_login_is_asked_in_place_when_there_are_no_threads_any_more() -> None:
+def test_login_is_asked_in_place_at_interpreter_exit(no_threads: Callable[[], None]) -> None:
     login = Login()
-
-    async def story(workspace: AzureWorkspace) -> None:
-        await lose_all_threads()
-        with pytest.raises(ServiceError, match="No connection"):
-            await workspace.get_session("s")
-
-    tell(story, sdk_workspace_at(CLOSED, login))
+    no_threads()
+    with pytest.raises(ServiceError, match="No connection"):
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
     assert login.threads == [threading.current_thread()]
 
 
@@ -103,17 +103,111 @@ def test_a_login_that_fails_says_which_command_to_run() -> None:
     assert "s3cr3t" not in f"{failure.value} {failure.value.__context__}"
 
 
-def test_names_are_resolved_with_and_without_threads(server: EmulatorServer) -> None:
+def test_names_are_resolved_with_and_without_threads(
+    server: EmulatorServer, no_threads: Callable[[], None]
+) -> None:
     port = server.endpoint.rpartition(":")[2]
     sdk_workspace = sdk_workspace_at(f"http://localhost:{port}", AzureKeyCredential(server.key))
 
     async def story(workspace: AzureWorkspace) -> None:
         assert await workspace.list_targets()
         await workspace.aclose()
-        await lose_all_threads()
+        no_threads()
         assert await workspace.list_targets()
 
     tell(story, sdk_workspace)
+
+
+def test_lookups_and_logins_run_on_daemon_threads() -> None:
+    login = Login()
+    with pytest.raises(ServiceError, match="No connection"):
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert all(thread.daemon for thread in login.threads)
+
+
+def test_name_that_cannot_be_one_is_reported() -> None:
+    with pytest.raises(ServiceError, match="check the network and the endpoint"):
+        tell(
+            lambda workspace: workspace.get_session("s"),
+            sdk_workspace_at(f"http://{'x' * 70}.example"),
+        )
+
+
+def test_closing_lets_requests_in_flight_finish(server: EmulatorServer) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        session = await workspace.open_session(session_request())
+        looks = [asyncio.ensure_future(workspace.get_session(session.id)) for _ in range(5)]
+        await asyncio.sleep(0)
+        await workspace.aclose()
+        assert {(await look).id for look in looks} == {session.id}
+        # And the next request opens a connection again.
+        assert (await workspace.get_session(session.id)).id == session.id
+
+    tell(story, server.workspace())
+
+
+def test_closing_while_a_login_waits_does_no_harm(server: EmulatorServer) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    class SlowLogin(Login):
+        def get_token(self, *scopes: str, **options: object) -> AccessToken:
+            asked.set()
+            assert answered.wait(30)
+            return super().get_token(*scopes)
+
+    async def story(workspace: AzureWorkspace) -> None:
+        look = asyncio.ensure_future(workspace.get_session("s"))
+        while not asked.is_set():
+            await asyncio.sleep(0)
+        await workspace.aclose()
+        answered.set()
+        with pytest.raises(ServiceError, match="No connection"):
+            await look
+
+    tell(story, sdk_workspace_at(CLOSED, SlowLogin()))
+
+
+def test_connections_are_opened_on_demand_reused_and_bounded(server: EmulatorServer) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        server.requests.clear()
+        assert server.requests.connections == 0
+        session = await workspace.open_session(session_request())
+        for _ in range(5):
+            await workspace.get_session(session.id)
+        assert server.requests.connections == 1
+        await asyncio.gather(*(workspace.get_session(session.id) for _ in range(30)))
+        assert server.requests.connections <= 3
+
+    tell(story, server.workspace(), max_connections=3)
+
+
+def test_idle_connections_are_dropped_after_the_keep_alive_time(
+    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_KEEP_ALIVE", 0.01)
+
+    async def story(workspace: AzureWorkspace) -> None:
+        await workspace.list_targets()
+        held = workspace._client._connections
+        assert held is not None
+        while held._session.connector._conns:  # type: ignore[union-attr]
+            await asyncio.sleep(0.001)
+
+    tell(story, server.workspace())
+
+
+def test_workspaces_of_several_threads_share_the_background_loop(server: EmulatorServer) -> None:
+    workspaces = [AzureWorkspace(server.workspace()) for _ in range(3)]
+
+    def use(workspace: AzureWorkspace) -> str:
+        session = background.loop.run(workspace.open_session(session_request()))
+        background.loop.run(workspace.aclose())
+        return background.loop.run(workspace.get_session(session.id)).id
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(use, workspaces * 4))) == 12
+    for workspace in workspaces:
+        background.loop.run(workspace.aclose())
 
 
 def test_a_name_that_nobody_knows_is_reported() -> None:
@@ -143,7 +237,7 @@ def test_the_child_of_a_fork_leaves_the_parents_connections_alone(server: Emulat
         server.requests.clear()
         child = os.fork()
         if child == 0:
-            workspace._channel._connections = None
+            workspace._client._connections = None
             gc.collect()
             os._exit(0)
         assert os.waitpid(child, 0) == (child, 0)

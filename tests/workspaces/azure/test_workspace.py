@@ -9,18 +9,31 @@ import asyncio
 import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import azure.quantum
 import pytest
 from azure.core.credentials import AzureKeyCredential
-from azure_suite import BELL, job_request, sdk_workspace_at, session_request, tell, until_over
+from azure_suite import (
+    BELL,
+    SESSION,
+    ScriptedServer,
+    answer,
+    job_request,
+    sdk_workspace_at,
+    session_request,
+    tell,
+    until_over,
+)
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import Job, JobFailurePolicy, JobStatus, SessionStatus
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+from cirq_azure_sessions.workspaces.base import OPEN, ItemFilter
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +216,7 @@ def test_sessions_are_listed_newest_first_and_no_further_than_consumed(
         await workspace.open_session(session_request("ionq.simulator"))
         asked(server)
 
-        listing = workspace.list_sessions(target=target)
+        listing = workspace.list_sessions(ItemFilter(target=target))
         newest = [await anext(listing) for _ in range(100)]
         assert asked(server) == {"sessions": 1}
         rest = [session async for session in listing]
@@ -215,12 +228,99 @@ def test_sessions_are_listed_newest_first_and_no_further_than_consumed(
     tell(story, server.workspace())
 
 
-def test_a_quote_in_a_target_does_not_end_the_filter(server: EmulatorServer) -> None:
+def test_quote_in_a_target_does_not_end_the_filter(server: EmulatorServer) -> None:
     async def story(workspace: AzureWorkspace) -> list[str]:
-        listing = workspace.list_sessions(target="x' or Target ne 'y")
+        listing = workspace.list_sessions(ItemFilter(target="x' or Target ne 'y"))
         return [session.id async for session in listing]
 
     assert tell(story, server.workspace()) == []
+
+
+def test_open_sessions_of_a_name_cost_one_request_in_a_long_history() -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        # The history ended an hour ago: on the service it is only still there.
+        for _ in range(500):
+            await workspace.open_session(session_request())
+        clock.advance(3600.0)
+        for name in ("other", "mine"):
+            await workspace.open_session(session_request(name=name))
+        newest = await workspace.open_session(session_request(name="mine"))
+        asked(server)
+        where = ItemFilter(target="ionq.simulator", statuses=OPEN, name="mine")
+        found = [session.id async for session in workspace.list_sessions(where)]
+        assert (found[0], len(found)) == (newest.id, 2)
+        assert asked(server) == {"sessions": 1}
+
+    clock = ManualClock()
+    with EmulatorServer(clock=clock) as server:
+        tell(story, server.workspace(), clock=clock)
+
+
+def test_filter_is_written_as_recorded() -> None:
+    asked_for = ItemFilter(
+        target="ionq.simulator",
+        statuses=frozenset(["Waiting", "Executing", "Failure(s)"]),
+        name="my run",
+        created_after=datetime(2024, 4, 1, 13, tzinfo=UTC).timestamp(),
+    )
+
+    async def story() -> bytes:
+        async with ScriptedServer(answer({"value": [], "nextLink": None})) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            assert [item async for item in workspace.list_sessions(asked_for)] == []
+            await workspace.aclose()
+            return server.requests[0]
+
+    line = asyncio.run(story()).partition(b"\r\n")[0].decode()
+    assert "+" not in line
+    query = dict(parse_qsl(urlsplit(line.split()[1]).query))
+    assert query["filter"] == (
+        "startswith(Name, 'my run') and (Target eq 'ionq.simulator') and (State eq 'Executing' or "
+        "State eq 'Failure(s)' or State eq 'Waiting') and CreationTime ge 2024-04-01"
+    )
+    assert query["orderby"] == "CreationTime desc"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [ItemFilter(target="ionq.*"), ItemFilter(created_after=-1e15), ItemFilter(statuses=OPEN)],
+    ids=["pattern", "before all dates", "statuses"],
+)
+def test_filter_is_accepted_by_the_service(server: EmulatorServer, where: ItemFilter) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        session = await workspace.open_session(session_request())
+        asked(server)
+        assert (await anext(workspace.list_sessions(where))).id == session.id
+        assert asked(server) == {"sessions": 1}
+
+    tell(story, server.workspace())
+
+
+def test_refused_filter_falls_back_to_filtering_here() -> None:
+    document = {**SESSION, "status": "Succeeded"}
+    old = {**document, "id": "old", "creationTime": "2026-01-01T00:00:00Z"}
+    new = {**document, "id": "new", "creationTime": "2026-02-01T00:00:00Z"}
+    other = {**document, "id": "other", "name": "other"}
+
+    async def story() -> list[str]:
+        refusal = answer({"error": {"code": "InvalidFilter", "message": "No."}}, 400)
+        page = answer({"value": [old, other, new], "nextLink": None})
+        async with ScriptedServer(refusal, page) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            listing = workspace.list_sessions(ItemFilter(name="mine"))
+            found = [session.id async for session in listing]
+            await workspace.aclose()
+            return found
+
+    assert asyncio.run(story()) == ["new", "old"]
+
+
+def test_limit_of_zero_sends_no_request(server: EmulatorServer) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        assert [item async for item in workspace.list_jobs(ItemFilter(limit=0))] == []
+        assert asked(server) == {}
+
+    tell(story, server.workspace())
 
 
 def test_the_jobs_of_a_session_come_newest_first_by_the_page(server: EmulatorServer) -> None:

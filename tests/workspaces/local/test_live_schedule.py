@@ -29,7 +29,7 @@ class Stage:
 
     def __init__(self, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock(start=1000.0, auto_advance=False)
-        self.schedule = Schedule(600.0, 0.0, 100)
+        self.schedule = Schedule(600.0)
         self.live = LiveSchedule(self.schedule, self.clock)
 
     def submit(self, job_id: str, queue: float, outcome: Outcome | None = GOOD) -> JobRecord:

@@ -5,31 +5,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import math
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
 import cirq
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
 
 from cirq_azure_sessions.clock import Clock, ManualClock, SystemClock
-from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.errors import (
+    JobFailed,
+    ServiceError,
+    SessionNotAvailable,
+    UnsupportedTarget,
+    check_succeeded,
+)
 from cirq_azure_sessions.model import (
-    Cost,
     Job,
     JobFailurePolicy,
     JobRequest,
@@ -39,7 +36,8 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     SessionStatus,
 )
-from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace, ProgramError
+from cirq_azure_sessions.workspaces.base import ANY, ItemFilter
+from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace, ProgramError, schedule
 
 T = TypeVar("T")
 
@@ -118,7 +116,8 @@ class Desk:
         session_id = job.session_id
         assert session_id is not None
         while not job.is_final:
-            jobs = self.run(self.workspace.list_session_jobs(session_id, wait=1.0))
+            looking = self.workspace.list_session_jobs(session_id, wait=1.0, until=[job.id])
+            jobs = self.run(looking)
             job = next(other for other in jobs if other.id == job.id)
         return job
 
@@ -128,8 +127,21 @@ class Desk:
     def fetch(self, job: Job) -> Any:
         return self.run(self.workspace.fetch_output(job))
 
+    def jobs(self, session: Session | None = None, where: ItemFilter = ANY) -> list[Job]:
+        """The jobs, oldest first."""
+        session_id = session.id if session else None
+        return self.run(collect(self.workspace.list_jobs(where, session_id=session_id)))[::-1]
+
+    def sessions(self, where: ItemFilter = ANY) -> list[Session]:
+        """The sessions, oldest first."""
+        return self.run(collect(self.workspace.list_sessions(where)))[::-1]
+
     def end(self) -> None:
         self._runner.close()
+
+
+async def collect(items: AsyncIterator[T]) -> list[T]:
+    return [item async for item in items]
 
 
 @pytest.fixture
@@ -214,18 +226,6 @@ class TestRunningPrograms:
         assert crashed.error_message == "ZeroDivisionError: It was asked to crash."
         assert desk.job(good).status is JobStatus.SUCCEEDED
 
-    def test_a_cost_that_cannot_be_told_fails_the_job(self, desks: Any) -> None:
-        desk = desks(cost=lambda request, output: 1 / 0)
-        job = desk.job(desk.submit())
-        assert (job.status, job.error_code) == (JobStatus.FAILED, "RuntimeError")
-
-    def test_costs_add_up_in_the_session(self, desks: Any) -> None:
-        desk = desks(cost=lambda request, output: Cost(2.5))
-        session = desk.open()
-        jobs = [desk.job(desk.submit(session)) for _ in range(2)]
-        assert [job.cost for job in jobs] == [Cost(2.5)] * 2
-        assert desk.run(desk.workspace.get_session(session.id)).cost == Cost(5.0)
-
     def test_the_event_loop_never_runs_a_program(self, desks: Any) -> None:
         threads: list[int] = []
         backends = {"test.other": lambda request: threads.append(threading.get_ident())}
@@ -297,18 +297,28 @@ class TestWaitingForNews:
 
         assert [job.status for job in desk.run(wait_and_open())] == [JobStatus.SUCCEEDED]
 
-    def test_a_job_that_ended_before_the_call_is_news(self, desk: Desk) -> None:
+    def test_job_that_finished_before_the_call_ends_the_wait(self, desk: Desk) -> None:
         session = desk.open()
-        desk.job(desk.submit(session))
-        desk.run(desk.workspace.list_session_jobs(session.id, wait=100.0))
+        job = desk.job(desk.submit(session))
+        for _ in range(2):
+            desk.run(desk.workspace.list_session_jobs(session.id, wait=100.0, until=[job.id]))
         assert desk.clock.monotonic() == 0
 
-    def test_the_same_news_is_told_once(self, desk: Desk) -> None:
+    def test_two_watchers_of_one_session_learn_of_the_same_job(self, desks: Any) -> None:
+        desk = desks(pace=lambda request: JobPace(run=request.payload))
         session = desk.open()
-        desk.job(desk.submit(session))
+        quick, slow = desk.submit(session, 5), desk.submit(session, 500)
         for _ in range(2):
-            desk.run(desk.workspace.list_session_jobs(session.id, wait=100.0))
-        assert desk.clock.monotonic() == 100
+            listing = desk.workspace.list_session_jobs(
+                session.id, wait=100.0, until=[slow.id, quick.id]
+            )
+            assert [job.status.value for job in desk.run(listing)] == ["Executing", "Succeeded"]
+        assert desk.clock.monotonic() == 5
+
+    def test_deleted_job_ends_the_wait(self, desk: Desk) -> None:
+        session = desk.open()
+        desk.run(desk.workspace.list_session_jobs(session.id, wait=100.0, until=["gone"]))
+        assert desk.clock.monotonic() == 0
 
     def test_an_instant_job_costs_a_manual_clock_no_time(self, desk: Desk) -> None:
         session = desk.open()
@@ -399,9 +409,95 @@ class TestLimits:
             desk.submit(session)
 
 
+class TestExceptions:
+    def test_exception_of_a_local_sampler_is_the_cause_of_the_failure(self, desks: Any) -> None:
+        class Broken(cirq.Sampler):
+            def run_sweep(self, *args: Any, **options: Any) -> Any:
+                raise ZeroDivisionError("inside")
+
+        desk = desks(samplers={"local.broken": Broken()})
+        job = desk.job(desk.submit(None, LocalProgram(COIN, POINT, 1), "local.broken"))
+        with pytest.raises(JobFailed, match="ZeroDivisionError: inside") as failure:
+            check_succeeded(job)
+        cause = failure.value.__cause__
+        assert isinstance(cause, ZeroDivisionError)
+        assert "run_sweep" in [frame.name for frame in traceback.extract_tb(cause.__traceback__)]
+
+    def test_exception_from_another_process_is_kept(self, desks: Any) -> None:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+            desk = desks(executor=processes)
+            too_large = cirq.Circuit(cirq.measure(*cirq.LineQubit.range(80), key="m"))
+            too_large.insert(0, cirq.H.on_each(*cirq.LineQubit.range(80)))
+            too_large.insert(1, cirq.QuantumFourierTransformGate(80).on(*cirq.LineQubit.range(80)))
+            program = LocalProgram(too_large, POINT, 1)
+            submitted = desk.submit(desk.open("local.clifford"), program)
+            job = desk.see_through(submitted)
+        assert job.status is JobStatus.FAILED
+        assert job.exception is not None
+        assert type(job.exception).__name__ in job.error_message
+
+    def test_exception_is_dropped_with_the_output(self, desk: Desk) -> None:
+        job = desk.job(desk.submit(None, "crash"))
+        assert isinstance(job.exception, ZeroDivisionError)
+        desk.workspace.forget_output(job.id)
+        forgotten = desk.job(job)
+        assert (forgotten.exception, forgotten) == (None, job)
+
+
+BAD_RESULTS = {
+    "none": (None, "TypeError: Bad.run_sweep returned NoneType, not a list."),
+    "too few": ([], "ValueError: Bad.run_sweep returned 0 results for 1 points."),
+    "numbers": ([7], "TypeError: Bad.run_sweep returned a list with int, not cirq.Result."),
+}
+
+
+@pytest.mark.parametrize(("results", "message"), BAD_RESULTS.values(), ids=BAD_RESULTS)
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_sampler_with_bad_results_fails_its_job(
+    desks: Any, results: Any, message: str, in_chunks: bool
+) -> None:
+    class Bad(cirq.Sampler):
+        def __init__(self, seed: Any = None) -> None:
+            pass
+
+        def run_sweep(self, *args: Any, **options: Any) -> Any:
+            return results
+
+    with ThreadPoolExecutor(1) as executor:
+        desk = desks(samplers={"local.bad": Bad}, executor=executor if in_chunks else None)
+        submitted = desk.submit(None, LocalProgram(COIN, POINT, 1), "local.bad")
+        while not (job := desk.job(submitted)).is_final:
+            pass
+    assert (job.status, job.error_message) == (JobStatus.FAILED, message)
+
+
+class TestFilters:
+    def test_lists_are_filtered(self, desk: Desk) -> None:
+        session = desk.open()
+        desk.open("local.simulator")
+        jobs = [desk.submit(session, payload) for payload in ("good", "fail", "good")]
+        failed = frozenset(["Failed"])
+        assert [job.id for job in desk.jobs(where=ItemFilter(statuses=failed))] == [jobs[1].id]
+        newest = ItemFilter(limit=1, target="test.*")
+        assert [job.id for job in desk.jobs(session, newest)] == [jobs[2].id]
+        assert [each.id for each in desk.sessions(ItemFilter(target="test.machine"))] == [
+            session.id
+        ]
+
+    def test_items_that_are_too_old_end_the_list(self, desk: Desk) -> None:
+        desk.open()
+        asyncio.run(desk.clock.sleep(100))
+        recent = desk.open()
+        where = ItemFilter(created_after=desk.clock.time() - 50)
+        assert [session.id for session in desk.sessions(where)] == [recent.id]
+
+
 class TestMemory:
-    def test_a_fetched_output_is_kept_for_a_while(self, desks: Any) -> None:
-        desk = desks(max_outputs=2)
+    def test_fetched_outputs_are_kept_up_to_a_bound(
+        self, desks: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(schedule, "MAX_OUTPUTS", 2)
+        desk = desks()
         jobs = [desk.job(desk.submit()) for _ in range(4)]
         for job in jobs[:3]:
             desk.fetch(job)
@@ -410,10 +506,28 @@ class TestMemory:
             desk.fetch(jobs[0])
         assert caught.value.is_missing
 
-    def test_an_output_that_nobody_fetched_is_kept(self, desks: Any) -> None:
-        desk = desks(max_outputs=1)
+    def test_unfetched_output_is_kept(self, desks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schedule, "MAX_OUTPUTS", 1)
+        desk = desks()
         jobs = [desk.job(desk.submit()) for _ in range(10)]
         assert [desk.fetch(job) for job in jobs] == ["good"] * 10
+
+    @pytest.mark.parametrize("payload", ["good", "fail", "crash"])
+    def test_programs_and_exceptions_of_many_jobs_are_dropped(
+        self, desks: Any, monkeypatch: pytest.MonkeyPatch, payload: str
+    ) -> None:
+        monkeypatch.setattr(schedule, "MAX_OUTPUTS", 3)
+        monkeypatch.setattr(schedule, "MAX_HISTORY", 8)
+        desk = desks()
+        session = desk.open()
+        for _ in range(20):
+            job = desk.see_through(desk.submit(session, payload))
+            if job.status.has_result:
+                desk.fetch(job)
+        records = desk.workspace._schedule.jobs.values()
+        assert len(records) == 8
+        assert sum(record.request.payload is not None for record in records) == 3
+        assert sum(job.exception is not None for job in desk.jobs()) in (0, 3)
 
     def test_an_output_may_be_dropped(self, desk: Desk) -> None:
         job = desk.job(desk.submit())
@@ -421,7 +535,7 @@ class TestMemory:
         with pytest.raises(ServiceError, match="dropped"):
             desk.fetch(job)
         assert desk.job(job).status is JobStatus.SUCCEEDED
-        assert desk.workspace.job_details(job.id).request.payload is None
+        assert desk.workspace._schedule.jobs[job.id].request.payload is None
 
     def test_the_output_of_a_job_that_is_not_over_is_not_dropped(self, desks: Any) -> None:
         desk = desks(pace=lambda request: JobPace(queue=10))
@@ -430,78 +544,15 @@ class TestMemory:
         desk.clock.advance(10)
         assert desk.fetch(desk.job(job)) == "good"
 
-    def test_old_jobs_are_forgotten(self, desks: Any) -> None:
-        desk = desks(max_history=5)
+    def test_old_jobs_are_forgotten(self, desks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schedule, "MAX_HISTORY", 5)
+        desk = desks()
         session = desk.open()
         jobs = [desk.see_through(desk.submit(session)) for _ in range(8)]
-        assert [job.id for job in desk.workspace.jobs()] == [job.id for job in jobs[3:]]
+        assert [job.id for job in desk.jobs()] == [job.id for job in jobs[3:]]
         with pytest.raises(ServiceError) as caught:
             desk.job(jobs[0])
         assert caught.value.is_missing
-
-
-class TestForAnHttpSkin:
-    def test_jobs_and_sessions_are_seen_in_the_order_of_their_creation(self, desk: Desk) -> None:
-        first, second = desk.open(), desk.open()
-        jobs = [desk.submit(session) for session in (first, second, first)]
-        desk.run(desk.workspace.settle())
-        view, workspace = desk.workspace.jobs(), desk.workspace
-
-        assert [job.id for job in view] == [job.id for job in jobs]
-        assert [job.id for job in workspace.jobs(first.id)] == [jobs[0].id, jobs[2].id]
-        assert [session.id for session in workspace.sessions()] == [first.id, second.id]
-        assert view[1].id == jobs[1].id
-        assert [job.id for job in view[1:]] == [job.id for job in jobs[1:]]
-        assert [job.id for job in reversed(view)] == [job.id for job in reversed(jobs)]
-        assert {job.status for job in view} == {JobStatus.SUCCEEDED}
-
-    def test_a_view_grows_with_what_it_shows(self, desk: Desk) -> None:
-        view = desk.workspace.jobs()
-        desk.submit()
-        assert len(view) == 1
-
-    def test_a_job_tells_what_was_asked_for(self, desk: Desk) -> None:
-        request = desk.request(None)
-        job = desk.run(desk.workspace.submit_job(request))
-        assert desk.workspace.job_details(job.id).request == request
-
-    def test_a_job_is_given_another_name_priority_and_tags(self, desk: Desk) -> None:
-        job = desk.submit()
-        job = desk.run(desk.workspace.update_job(job.id, name="renamed", priority="High"))
-        assert (job.name, job.tags) == ("renamed", ())
-        job = desk.run(desk.workspace.update_job(job.id, tags=["a", "b"]))
-        assert (job.name, job.tags) == ("renamed", ("a", "b"))
-        assert desk.workspace.job_details(job.id).request.priority == "High"
-
-    def test_a_job_is_deleted_wherever_it_was_listed(self, desks: Any) -> None:
-        desk = desks(pace=lambda request: JobPace(queue=10))
-        session = desk.open()
-        keep, lose = desk.submit(session), desk.submit(session)
-        desk.run(desk.workspace.delete_job(lose.id))
-
-        assert [job.id for job in desk.workspace.jobs()] == [keep.id]
-        assert [job.id for job in desk.workspace.jobs(session.id)] == [keep.id]
-        with pytest.raises(ServiceError) as caught:
-            desk.run(desk.workspace.delete_job(lose.id))
-        assert caught.value.is_missing
-
-    def test_a_job_tells_when_it_was_cancelled(self, desks: Any) -> None:
-        clock = ManualClock()
-        desk = desks(clock, pace=lambda request: JobPace(queue=100))
-        job = desk.submit()
-        clock.advance(30)
-        desk.run(desk.workspace.cancel_job(job.id))
-        assert desk.workspace.job_details(job.id).cancellation_time == pytest.approx(clock.time())
-
-    @pytest.mark.parametrize("notice", [30.0, lambda: 30.0], ids=["number", "function"])
-    def test_idle_sessions_may_be_found_out_late(self, desks: Any, notice: Any) -> None:
-        clock = ManualClock()
-        desk = desks(clock, timeout_notice=notice)
-        session = desk.open()
-        clock.advance(629)
-        assert desk.status(session) is SessionStatus.WAITING
-        clock.advance(1)
-        assert desk.status(session) is SessionStatus.TIMED_OUT
 
 
 class TestManyThreads:
@@ -516,7 +567,7 @@ class TestManyThreads:
         with ThreadPoolExecutor(16) as threads:
             opened = [work.result() for work in [threads.submit(open_session) for _ in range(16)]]
         assert opened == opened[:1] * 16
-        assert len(desk.workspace.sessions()) == 1
+        assert len(desk.sessions()) == 1
 
     def test_run_a_job_once_however_often_it_is_submitted(self, desks: Any) -> None:
         runs: list[str] = []
@@ -525,12 +576,13 @@ class TestManyThreads:
 
         def submit() -> Job:
             start.wait()
-            return asyncio.run(desk.workspace.submit_job(request))
+            job: Job = asyncio.run(desk.workspace.submit_job(request))
+            return job
 
         with ThreadPoolExecutor(16) as threads:
             ids = {work.result().id for work in [threads.submit(submit) for _ in range(16)]}
         assert ids == {request.id}
-        assert desk.job(desk.workspace.jobs()[0]).status is JobStatus.SUCCEEDED
+        assert desk.job(desk.jobs()[0]).status is JobStatus.SUCCEEDED
         assert runs == [request.id]
 
     def test_submit_list_and_cancel_without_losing_a_job(self, desk: Desk) -> None:
@@ -549,172 +601,10 @@ class TestManyThreads:
             for future in [threads.submit(asyncio.run, work(mine)) for mine in requests]:
                 future.result()
         desk.run(desk.workspace.settle())
-        assert len(desk.workspace.jobs(session.id)) == 200
-        assert all(job.is_final for job in desk.workspace.jobs())
+        assert len(desk.jobs(session)) == 200
+        assert all(job.is_final for job in desk.jobs())
         desk.run(desk.workspace.close_session(session.id))
         assert desk.status(session) is SessionStatus.SUCCEEDED
-
-
-class Rules(RuleBasedStateMachine):
-    """Anything anybody may do, in any order, against what must hold whatever happens."""
-
-    sessions: Bundle[str] = Bundle("sessions")
-    jobs: Bundle[JobRequest] = Bundle("jobs")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = ManualClock()
-        self.ends: dict[str, JobStatus] = {}
-        self.over: dict[str, SessionStatus] = {}
-        self.accepted: set[str] = set()
-        self.runs: list[str] = []
-        self.numbers = itertools.count()
-        self.workspace = LocalWorkspace(
-            clock=self.clock,
-            backends={"test.machine": self.run_program},
-            pace=lambda request: request.payload[1],
-            max_jobs=10,
-        )
-        self.runner = asyncio.Runner()
-
-    def run_program(self, request: JobRequest) -> str:
-        self.runs.append(request.id)
-        return str(obey(JobRequest("", "", "", request.payload[0], "", "")))
-
-    @rule(target=sessions, policy=st.sampled_from(JobFailurePolicy))
-    def open(self, policy: JobFailurePolicy) -> str:
-        session_id = f"session-{next(self.numbers)}"
-        request = SessionRequest(session_id, "test.machine", "mine", policy)
-        session = self.runner.run(self.workspace.open_session(request))
-        assert session.status is SessionStatus.WAITING
-        return session_id
-
-    @rule(
-        target=jobs,
-        session_id=st.one_of(st.none(), sessions),
-        program=st.sampled_from(["good", "good", "fail", "crash"]),
-        queue=st.sampled_from([0.0, 0.0, 1.0, 300.0, math.inf]),
-        run=st.sampled_from([0.0, 2.0]),
-    )
-    def submit(self, session_id: str | None, program: str, queue: float, run: float) -> JobRequest:
-        request = JobRequest(
-            id=f"job-{next(self.numbers)}",
-            target="test.machine",
-            name="a job",
-            payload=(program, JobPace(queue, run)),
-            input_format="",
-            output_format="",
-            session_id=session_id,
-        )
-        self.submit_again(request)
-        return request
-
-    @rule(request=jobs)
-    def submit_again(self, request: JobRequest) -> None:
-        try:
-            job = self.runner.run(self.workspace.submit_job(request))
-        except SessionNotAvailable:
-            assert request.id not in self.accepted
-            assert request.session_id is not None
-            return
-        except ServiceError as error:
-            refusal = error
-        else:
-            assert job.id == request.id
-            assert request.id in self.accepted or request.session_id not in self.over
-            self.accepted.add(request.id)
-            return
-        assert refusal.is_throttled
-        assert request.id not in self.accepted
-        assert sum(not job.is_final for job in self.workspace.jobs()) == 10
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 299.0, 601.0]))
-    def advance(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-
-    @rule(session_id=sessions)
-    def close(self, session_id: str) -> None:
-        before = self.over.get(session_id)
-        after = self.runner.run(self.workspace.close_session(session_id)).status
-        assert before in (None, after)
-
-    @rule(request=jobs)
-    def cancel(self, request: JobRequest) -> None:
-        if request.id in self.accepted:
-            assert self.runner.run(self.workspace.cancel_job(request.id)).is_final
-
-    @rule(session_id=sessions, wait=st.sampled_from([0.0, 1.0, 10.0]))
-    def watch(self, session_id: str, wait: float) -> None:
-        before = self.clock.monotonic()
-        jobs = self.runner.run(self.workspace.list_session_jobs(session_id, wait=wait))
-        assert self.clock.monotonic() <= before + wait
-        assert {job.session_id for job in jobs} <= {session_id}
-
-    @rule(request=jobs)
-    def fetch(self, request: JobRequest) -> None:
-        if request.id in self.accepted:
-            job = self.runner.run(self.workspace.get_job(request.id))
-            if job.status.has_result:
-                assert self.runner.run(self.workspace.fetch_output(job)) == "good"
-
-    @invariant()
-    def what_is_over_stays_over(self) -> None:
-        self.runner.run(self.workspace.settle())
-        jobs, sessions = list(self.workspace.jobs()), list(self.workspace.sessions())
-        for job in jobs:
-            assert self.ends.get(job.id) in (None, job.status)
-        for session in sessions:
-            assert self.over.get(session.id) in (None, session.status)
-        self.ends.update({job.id: job.status for job in jobs if job.is_final})
-        self.over.update({each.id: each.status for each in sessions if not each.is_open})
-
-    @invariant()
-    def every_accepted_job_is_there_and_ran_at_most_once(self) -> None:
-        assert {job.id for job in self.workspace.jobs()} == self.accepted
-        assert len(self.runs) == len(set(self.runs))
-        assert set(self.runs) <= self.accepted
-
-    @invariant()
-    def a_job_that_ended_well_was_good(self) -> None:
-        for job in self.workspace.jobs():
-            program = self.workspace.job_details(job.id).request.payload[0]
-            if job.status is JobStatus.SUCCEEDED:
-                assert program == "good"
-            if job.status is JobStatus.FAILED:
-                assert program in ("fail", "crash")
-
-    @invariant()
-    def a_session_is_what_its_jobs_make_it(self) -> None:
-        for session in self.workspace.sessions():
-            ends = [job.status for job in self.workspace.jobs(session.id)]
-            aborts = session.job_failure_policy is JobFailurePolicy.ABORT
-            if session.status is SessionStatus.WAITING:
-                assert not {JobStatus.SUCCEEDED, JobStatus.FAILED} & set(ends)
-            if session.status is SessionStatus.EXECUTING:
-                assert JobStatus.SUCCEEDED in ends
-            if session.status in (SessionStatus.SUCCEEDED, SessionStatus.EXECUTING):
-                assert JobStatus.FAILED not in ends
-            if session.status in (SessionStatus.FAILURES, SessionStatus.FAILED):
-                assert JobStatus.FAILED in ends
-            if session.status is SessionStatus.FAILURES:
-                assert not aborts
-            if not session.is_open:
-                assert all(status.is_final for status in ends)
-
-    def teardown(self) -> None:
-        for job in self.workspace.jobs():
-            self.runner.run(self.workspace.cancel_job(job.id))
-        for session in self.workspace.sessions():
-            self.runner.run(self.workspace.close_session(session.id))
-        assert all(job.is_final for job in self.workspace.jobs())
-        assert not any(session.is_open for session in self.workspace.sessions())
-        self.runner.close()
-
-
-def test_whatever_anybody_does_the_rules_hold() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis has no types for it
-        Rules, settings=settings(max_examples=10, stateful_step_count=200, deadline=None)
-    )
 
 
 def test_an_output_of_json_is_left_as_it_is(desk: Desk) -> None:

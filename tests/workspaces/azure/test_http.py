@@ -8,6 +8,7 @@ import gzip
 import logging
 import re
 import socket
+import ssl
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import aiohttp
 import pytest
+from azure.core.exceptions import AzureError
 from azure_suite import (
     SESSION,
     ScriptedServer,
@@ -31,9 +34,9 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.errors import ResultFormatError, ServiceError, SessionNotAvailable
+from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections, http
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.storage import Container
 
@@ -79,7 +82,7 @@ GARBAGE = {
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_is_asked_again_and_then_reported(body: bytes) -> None:
     assert ask(answer(body), answer(SESSION)).id == "s"
-    with pytest.raises(ServiceError, match="not what the service promises") as failure:
+    with pytest.raises(ServiceError, match="not the JSON that the service promises") as failure:
         ask(*[answer(body)] * 6)
     assert failure.value.is_ambiguous
 
@@ -120,7 +123,7 @@ def test_a_broken_answer_is_asked_again_and_then_reported(raw: bytes) -> None:
     assert failure.value.__context__ is None
 
 
-def fetch(*answers: bytes) -> bytes:
+def fetch(*answers: bytes, **options: Any) -> bytes:
     """What `fetch_output` makes of raw answers."""
 
     async def play() -> bytes:
@@ -129,7 +132,9 @@ def fetch(*answers: bytes) -> bytes:
                 f"{server.endpoint}/job-j?se=2099-01-01T00%3A00%3A00Z&sig=secret"
             )
             job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=container.blob_url("output"))
-            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=ManualClock())
+            workspace = AzureWorkspace(
+                sdk_workspace_at(server.endpoint), clock=ManualClock(), **options
+            )
             try:
                 return await workspace.fetch_output(job, container)
             finally:
@@ -146,22 +151,70 @@ def test_a_truncated_result_is_fetched_again_and_then_reported() -> None:
     assert "secret" not in str(failure.value)
 
 
-@pytest.mark.parametrize("packing", ["gzip", "none"])
-def test_a_result_without_an_end_is_left_before_it_fills_the_memory(
+ENDLESS = {
+    "gzip": answer(gzip.compress(b" " * 20_000_000), Content_Encoding="gzip"),
+    "plain": answer(b" " * 20_000_000),
+}
+
+
+@pytest.mark.parametrize("packing", ENDLESS)
+def test_result_of_any_size_is_fetched_whole(packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_MAX_DOCUMENT_BYTES", 1_000_000)
+    assert len(fetch(ENDLESS[packing])) == 20_000_000
+
+
+@pytest.mark.parametrize("packing", ENDLESS)
+def test_result_over_max_result_bytes_is_refused_with_advice(packing: str) -> None:
+    with pytest.raises(ServiceError, match=r"1,000,000 bytes: .* larger max_result_bytes") as error:
+        fetch(ENDLESS[packing], max_result_bytes=1_000_000)
+    assert not error.value.may_pass
+    whole = answer(b" " * 1_000_000)
+    assert fetch(whole, max_result_bytes=1_000_000) == b" " * 1_000_000
+
+
+@pytest.mark.parametrize("packing", ENDLESS)
+def test_endless_json_does_not_fill_the_memory(
     packing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_LARGEST_ANSWER", 1_000_000)
-    blank = b" " * 20_000_000
-    endless = (
-        answer(gzip.compress(blank), Content_Encoding="gzip")
-        if packing == "gzip"
-        else answer(blank)
-    )
-    with pytest.raises(ResultFormatError, match="larger than any result"):
-        fetch(endless)
-    assert fetch(answer(b" " * 1_000_000)) == b" " * 1_000_000
-    with pytest.raises(ServiceError, match="not what the service promises"):
-        ask(*[endless] * 6)
+    monkeypatch.setattr(http, "_MAX_DOCUMENT_BYTES", 1_000_000)
+    with pytest.raises(ServiceError, match="not the JSON that the service promises"):
+        ask(*[ENDLESS[packing]] * 6)
+
+
+def test_error_of_our_own_is_neither_translated_nor_retried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def send(*args: object, **options: object) -> object:
+        raise TypeError("a mistake of ours")
+
+    monkeypatch.setattr(connections.Connections, "_send", send)
+    clock = ManualClock()
+    with pytest.raises(TypeError, match="a mistake of ours"):
+        ask(clock=clock)
+    assert clock.monotonic() == 0.0
+
+
+TRANSPORT_ERRORS = [
+    aiohttp.ClientError(),
+    aiohttp.InvalidURL("http://["),
+    TimeoutError(),
+    ConnectionResetError(),
+    ssl.SSLError(),
+    AzureError("no TLS"),
+]
+
+
+@pytest.mark.parametrize("raised", TRANSPORT_ERRORS, ids=lambda error: type(error).__name__)
+def test_transport_error_becomes_service_error(
+    raised: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send(*args: object, **options: object) -> object:
+        raise raised
+
+    monkeypatch.setattr(connections.Connections, "_send", send)
+    with pytest.raises(ServiceError) as failure:
+        ask()
+    assert type(failure.value) is ServiceError
 
 
 def test_a_list_that_turns_in_a_circle_is_left() -> None:

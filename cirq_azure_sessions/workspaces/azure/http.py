@@ -1,47 +1,47 @@
-"""Requests and answers: what is sent again after a fault, and the door at which errors change.
+"""HTTP requests with retries; translates transport errors to `ServiceError`.
 
-Every error that leaves here is a `ServiceError`, or of a blob a `ResultFormatError`. None of them,
-nor what it was raised from, holds a URL's query, a key or a body.
+What the network, the service or the credential raises leaves here as a `ServiceError`; neither it
+nor what it was raised from holds a URL's query, a key or a body. Errors of our own code pass as
+they are: they are not worth a retry.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest
 from azure.quantum import Workspace
 
-from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.errors import ResultFormatError, ServiceError
+from cirq_azure_sessions.clock import Clock, RetryDecision, backoff, retry
+from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.workspaces.azure.connections import Answer, Connections
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
-__all__ = ["Channel"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["HttpClient"]
 
 T = TypeVar("T")
 
-# A request that met a fault is sent again so often, after 0.1 to 0.2 s, then twice that, and so on:
-# a short fault costs tenths of a second, a long one is reported after 3 to 6 s.
-_MOST_FAULTS = 5
-_FIRST_BACKOFF = 0.2
-_LONGEST_BACKOFF = 5.0
-# A service that asks for patience is alive, and believed for longer: for so many seconds in all,
-# and for so many at a time, since one that says a day would hold up even the closing of sessions.
-_THROTTLED_SECONDS = 300.0
-_LONGEST_WAIT = 60.0
+# Retries after a fault wait 0.1 to 0.2 s, then twice that, and so on: a short fault costs tenths of
+# a second, a long one is reported after 3 to 6 s.
+_MAX_FAULTS = 5
+_MAX_BACKOFF = 5.0
+# A service that throttles is alive, and believed for longer: for this many seconds in all, and for
+# this many at a time, since one that says a day would hold up even the closing of sessions.
+_THROTTLING_TIMEOUT = 300.0
+_MAX_RETRY_AFTER = 60.0
+
+# An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
+_MAX_DOCUMENT_BYTES = 64 * 2**20
 
 # The version of the Blob Storage REST API in the recordings.
 _STORAGE_VERSION = "2024-05-04"
@@ -54,30 +54,43 @@ _ADVICE = {
 }
 
 
+# What the network and the service raise through aiohttp and azure-core. `TimeoutError` and the
+# errors of `ssl` and `socket` are among the `OSError`s.
+_TRANSPORT_ERRORS = (aiohttp.ClientError, AzureError, OSError)
+
+
 class _NotSent(ServiceError):
-    """No connection could be made, so the request has had no effect."""
+    """No connection could be made, so the request had no effect and any may be sent again."""
 
 
-class Channel:
-    """The way to one workspace on the service, and to its storage.
+class HttpClient:
+    """An HTTP client for one workspace on the service, and for its storage.
 
     It serves one event loop at a time: a new one may take over when the first is done.
 
     Args:
         workspace: The user's workspace, which is read and never changed.
-        clock: Where the waits before repetitions pass.
-        max_connections: The most connections at a time.
+        clock: Where the pauses between retries pass.
+        max_connections: The maximum number of connections at a time.
         read_timeout: Seconds without a byte after which an answer counts as lost.
+        max_result_bytes: The maximum size of a blob to download; None sets no limit.
     """
 
     def __init__(
-        self, workspace: Workspace, *, clock: Clock, max_connections: int, read_timeout: float
+        self,
+        workspace: Workspace,
+        *,
+        clock: Clock,
+        max_connections: int,
+        read_timeout: float,
+        max_result_bytes: float | None,
     ) -> None:
         config = workspace._client._config
         self._workspace = workspace
         self._clock = clock
         self._max_connections = max_connections
         self._read_timeout = read_timeout
+        self._max_result_bytes = math.inf if max_result_bytes is None else max_result_bytes
         self._root = (
             f"{config.endpoint.rstrip('/')}/subscriptions/{workspace.subscription_id}"
             f"/resourceGroups/{workspace.resource_group}"
@@ -99,23 +112,25 @@ class Channel:
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
     ) -> T:
-        """Asks the service.
+        """Sends a request to the service.
 
         Args:
             method: The HTTP method.
-            path: Where, below the workspace.
-            read: Makes a value of the answer's JSON, None if it has no body. A `ValueError`,
+            path: The path below the workspace.
+            read: Makes a value of the answer's JSON, or of None if it has no body. A `ValueError`,
                 `TypeError`, `LookupError` or `AttributeError` of it means that it is garbage.
             query: Query parameters beside the API version.
             body: What to send as JSON.
-            repeatable: Whether to send the request again when it may or may not have taken effect,
-                and when the service asks for patience.
+            repeatable: Whether to retry when the request may have taken effect, and when the
+                service throttles.
 
         Raises:
             ServiceError: If there is no answer, or not a good one.
         """
         what = f"{method} {path}"
-        url = f"{self._root}{path}?{urlencode({**(query or {}), 'api-version': self._api_version})}"
+        parameters = {**(query or {}), "api-version": self._api_version}
+        # The service is known to read spaces written as %20.
+        url = f"{self._root}{path}?{urlencode(parameters, quote_via=quote)}"
         headers = {"Accept": "application/json", "User-Agent": self._user_agent}
         content = None
         if body is not None:
@@ -124,10 +139,10 @@ class Channel:
 
         async def attempt() -> T:
             request = HttpRequest(method, url, headers=headers, content=content)
-            response = await self._answer(self._connect().send_to_service(request), what)
-            return _read(response, read, what)
+            sending = self._connect().send_to_service(request, max_bytes=_MAX_DOCUMENT_BYTES)
+            return _read(await self._answer(sending, what), read, what)
 
-        return await self._repeat(attempt, repeatable)
+        return await self._retry(attempt, repeatable)
 
     async def store(
         self,
@@ -136,13 +151,13 @@ class Channel:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """Asks storage, at a URL that carries a SAS, and returns the body of the answer.
+        """Sends a request to storage, at a URL that carries a SAS; returns the answer's body.
 
         Such requests are made to be repeatable: an upload never replaces a blob.
 
         Raises:
-            ServiceError: If there is no answer, or not a good one.
-            ResultFormatError: If the answer is too large to be a result.
+            ServiceError: If there is no answer, or not a good one. With status code 413 if the blob
+                is larger than `max_result_bytes`.
         """
         what = f"{method} {urlsplit(url).path.lstrip('/')}"
         all_headers = {
@@ -153,21 +168,24 @@ class Channel:
 
         async def attempt() -> bytes:
             request = HttpRequest(method, url, headers=all_headers, content=content)
-            response = await self._answer(self._connect().send_to_storage(request), what)
+            sending = self._connect().send_to_storage(request, max_bytes=self._max_result_bytes)
+            response = await self._answer(sending, what)
             # Any other answer to a PUT comes from something in between: nothing was stored, and a
             # job without its input would be paid for nothing.
             if method == "PUT" and response.status_code != HTTPStatus.CREATED:
-                raise ServiceError(f"Storage did not confirm {what}: check for a proxy in between.")
+                raise ServiceError(f"Storage did not confirm {what}: check for a proxy on the way.")
             if not response.is_whole:
-                raise ResultFormatError(
-                    f"The answer to {what} is larger than any result: see the job in the portal."
+                raise ServiceError(
+                    f"The answer to {what} is larger than {self._max_result_bytes:,} bytes: "
+                    "make the AzureWorkspace with a larger max_result_bytes, or None.",
+                    status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 )
             return response.content
 
-        return await self._repeat(attempt, repeatable=True)
+        return await self._retry(attempt, repeatable=True)
 
     async def aclose(self) -> None:
-        """Closes the connections; the next request makes new ones."""
+        """Closes the connections when the requests in flight are finished; later ones open new."""
         self._drop_foreign()
         connections, self._connections = self._connections, None
         if connections is not None:
@@ -187,37 +205,18 @@ class Channel:
             self._connections.abandon()
             self._connections = None
 
-    async def _repeat(self, attempt: Callable[[], Awaitable[T]], repeatable: bool) -> T:
-        """Makes attempts until one succeeds or its error is to be raised."""
-        errors: Counter[bool] = Counter()
-        began = self._clock.monotonic()
-        while True:
-            try:
-                return await attempt()
-            except _NotSent as failure:
-                error, may_repeat = ServiceError(str(failure)), True
-            except ServiceError as failure:
-                error, may_repeat = failure, repeatable
-            errors[error.is_throttled] += 1
-            spent = self._clock.monotonic() - began
-            pause = _pause(error, errors[error.is_throttled], spent) if may_repeat else None
-            if pause is None:
-                raise error
-            logger.debug(
-                "%s Trying again in %.2g s.",
-                error,
-                pause,
-                extra={"status_code": error.status_code, "code": error.code, "pause": pause},
-            )
-            await self._clock.sleep(pause)
+    async def _retry(self, attempt: Callable[[], Awaitable[T]], repeatable: bool) -> T:
+        try:
+            return await retry(self._clock, attempt, _retry_decision(repeatable))
+        except _NotSent as error:
+            failure = ServiceError(str(error))
+        raise failure
 
-    async def _answer(self, sending: Awaitable[Answer], what: str) -> Answer:
-        """The door: what comes out of here is a good answer or a `ServiceError`."""
+    async def _answer(self, sending: Coroutine[Any, Any, Answer], what: str) -> Answer:
+        """The one place where errors of transport and service become `ServiceError`."""
         try:
             response = await sending
-        except ServiceError:
-            raise
-        except Exception as error:
+        except _TRANSPORT_ERRORS as error:
             failure = _lost(error, what)
         else:
             if response.status_code < 300:
@@ -227,26 +226,26 @@ class Channel:
         raise failure
 
 
-def _pause(error: ServiceError, number: int, spent: float) -> float | None:
-    """Seconds to wait before a request is repeated, or None if that would not help.
+def _retry_decision(repeatable: bool) -> RetryDecision:
+    """The policy for one request; see `_MAX_FAULTS` and `_THROTTLING_TIMEOUT`."""
+    failures: Counter[bool] = Counter()
 
-    Args:
-        error: What became of the last attempt.
-        number: How many errors of its kind there were by now.
-        spent: Seconds since the first attempt.
-    """
-    # 1. It is not a matter of time.
-    if not error.may_pass:
-        return None
-    # 2. It has been tried for long enough.
-    if spent >= _THROTTLED_SECONDS if error.is_throttled else number > _MOST_FAULTS:
-        return None
-    # 3. The service says how long.
-    if error.retry_after is not None:
-        return error.retry_after
-    # 4. Each time twice as long, and not in step with all others that met the same fault.
-    longest = min(_FIRST_BACKOFF * 2.0 ** (number - 1), _LONGEST_BACKOFF)
-    return longest * random.uniform(0.5, 1.0)
+    def decide(error: AzureSessionsError, attempt: int, elapsed: float) -> float | None:
+        # 1. Another attempt would not help, or might do twice what is to be done once.
+        if not error.may_pass or not (repeatable or isinstance(error, _NotSent)):
+            return None
+        # 2. The budget for errors of this kind is spent.
+        is_throttled = isinstance(error, ServiceError) and error.is_throttled
+        failures[is_throttled] += 1
+        if elapsed >= _THROTTLING_TIMEOUT if is_throttled else failures[False] > _MAX_FAULTS:
+            return None
+        # 3. The service says how long to wait.
+        if error.retry_after is not None:
+            return error.retry_after
+        # 4. Exponential backoff, out of step with all others that met the same fault.
+        return backoff(failures[is_throttled], longest=_MAX_BACKOFF) * random.uniform(0.5, 1.0)
+
+    return decide
 
 
 def _lost(error: Exception, what: str) -> ServiceError:
@@ -257,7 +256,7 @@ def _lost(error: Exception, what: str) -> ServiceError:
             f"No connection could be made for {what} ({name}): check the network and the endpoint."
         )
     if isinstance(error, TimeoutError):
-        return ServiceError(f"No answer to {what} came in time: try again later.")
+        return ServiceError(f"{what} was not answered in time: try again later.")
     if isinstance(error, AzureError):
         # What azure-core's policies refuse to send, such as a token without TLS.
         words = without_secrets(str(error))
@@ -269,11 +268,11 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
     """The error for an answer that says no."""
     status = response.status_code
     code, message = _explanation(response)
-    advice = _ADVICE.get(status, "try again later" if status >= 500 else "see what it says")
+    advice = _ADVICE.get(status, "try again later" if status >= 500 else "")
     reason = f" ({code})" if code else ""
-    words = f" It says: {message}" if message else ""
+    words = f" The service says: {message}" if message else ""
     return ServiceError(
-        f"HTTP {status}{reason} was the answer to {what}: {advice}.{words}",
+        f"{what} was answered with HTTP {status}{reason}{advice and f': {advice}'}.{words}",
         status_code=status,
         code=code,
         retry_after=_retry_after(response.headers, now),
@@ -281,7 +280,7 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
 
 
 def _explanation(response: Answer) -> tuple[str, str]:
-    """The error's code and message, as far as they are fit to be shown."""
+    """The error's code and message, as far as they may be shown."""
     # Storage explains itself in XML, and may quote the string it signed; its code is enough.
     code = response.headers.get("x-ms-error-code") or ""
     try:
@@ -292,9 +291,9 @@ def _explanation(response: Answer) -> tuple[str, str]:
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """The seconds that the service asks to wait, within reason, if it says so in one of its ways.
+    """The seconds that the service asks to wait, from either of its headers.
 
-    More than `_LONGEST_WAIT` is asked for by mistake, or by a clock that differs from ours.
+    More than `_MAX_RETRY_AFTER` is a mistake, or comes from a clock that differs from ours.
     """
     try:
         if "Retry-After" in headers:
@@ -303,7 +302,7 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
             seconds = float(headers["x-ms-retry-after-ms"]) / 1000
     except (ValueError, LookupError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if math.isfinite(seconds) else None
 
 
 def _seconds(text: str, now: float) -> float:
@@ -319,5 +318,6 @@ def _read(response: Answer, read: Callable[[Any], T], what: str) -> T:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         reason = type(error).__name__
     raise ServiceError(
-        f"The answer to {what} is not what the service promises ({reason}): try again later."
+        f"The answer to {what} is not the JSON that the service promises ({reason}): "
+        "try again later."
     )

@@ -1,0 +1,170 @@
+"""The emulator's workspace: `LocalWorkspace`, and what only a service shows and does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.model import (
+    Cost,
+    Job,
+    JobRequest,
+    JobStatus,
+    Session,
+    SessionRequest,
+    SessionStatus,
+)
+from cirq_azure_sessions.workspaces.local import Backend, JobPace, LocalWorkspace
+from cirq_azure_sessions.workspaces.local.state import JobRecord, Outcome
+
+__all__ = ["EmulatedWorkspace", "JobDetails"]
+
+# A service forgets nothing; a rehearsal that runs for days must end somewhere.
+_MAX_HISTORY = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """The fields of a job's document that its `Job` does not have.
+
+    Attributes:
+        request: What was submitted, with the changes that were made since.
+        last_modified_time: When it was created, handed to the machine or ended, whichever came
+            last, in seconds since the epoch.
+        was_handed_over: Whether it has been handed to the machine.
+        cancellation_time: When it was cancelled, if it was.
+    """
+
+    request: JobRequest
+    last_modified_time: float
+    was_handed_over: bool
+    cancellation_time: float | None = None
+
+
+class EmulatedWorkspace(LocalWorkspace):
+    """A `LocalWorkspace` with costs, queues, late timeouts, and control over sessions and jobs.
+
+    It keeps the programs of all jobs that it remembers: the lists show what is in them.
+
+    Args:
+        backends: What runs the jobs, by target.
+        clock: The service's time.
+        session_timeout: Seconds without activity after which a session times out.
+        pace: How long a job takes on the clock; called with the workspace locked.
+        timeout_notice: Seconds by which a session's timeout is noticed late, or a function that
+            draws them, called with the workspace locked. Until then the session takes jobs.
+        cost: What a job costs, given its request and output; by default nothing is said.
+        max_jobs: How many jobs may be unfinished at once, in all or by target; more are refused
+            with status 429.
+        slots: How many jobs a target runs at once on the clock, for all targets or by target;
+            further ones wait in its queue. None sets no limit.
+    """
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend] | None = None,
+        *,
+        clock: Clock | None = None,
+        session_timeout: float = 600.0,
+        pace: Callable[[JobRequest], JobPace] | None = None,
+        timeout_notice: float | Callable[[], float] = 0.0,
+        cost: Callable[[JobRequest, Any], Cost | None] | None = None,
+        max_jobs: int | Mapping[str, int] | None = None,
+        slots: int | Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(
+            session_timeout=session_timeout,
+            clock=clock,
+            backends=backends,
+            pace=pace,
+            max_jobs=max_jobs,
+        )
+        self._cost = cost
+        self._schedule.timeout_notice = timeout_notice
+        self._schedule.slots = slots
+        self._schedule.max_history = self._schedule.max_outputs = _MAX_HISTORY
+
+    def sessions(self) -> Sequence[Session]:
+        """All sessions in the order of their creation: a view, of which slices are cheap."""
+        return self._live.view(self._schedule.session_order)
+
+    def jobs(self, session_id: str | None = None) -> Sequence[Job]:
+        """The jobs of a session, or all, in the order of their creation: a view likewise.
+
+        Unlike the verbs of the port it does not wait for programs that are due: `await settle()`
+        first.
+        """
+        return self._live.view(self._ledger(session_id).jobs)
+
+    def top_level_items(self) -> Sequence[Session | Job]:
+        """All sessions, and the jobs that are in none: a view likewise."""
+        return self._live.view(self._schedule.top_level)
+
+    def session_request(self, session_id: str) -> SessionRequest:
+        """What a session was opened with. `ServiceError.is_missing` if there is none."""
+        return self._session(session_id).request
+
+    def job_details(self, job_id: str) -> JobDetails:
+        """The further fields of a job. `ServiceError.is_missing` if there is none."""
+        with self._live.deciding() as now:
+            return _details(self._job(job_id), self._live.epoch, now)
+
+    async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
+        """Ends a session and cancels its jobs, as the service does where something went wrong."""
+        session = self._session(session_id)
+        with self._live.deciding() as now:
+            self._schedule.break_off(session, status, now)
+
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        priority: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Job:
+        """Changes what is given and leaves the rest."""
+        changes: dict[str, Any] = {"name": name, "priority": priority}
+        changes["tags"] = None if tags is None else tuple(tags)
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            job.change(**{field: value for field, value in changes.items() if value is not None})
+            return job.describe(self._live.epoch, now)
+
+    async def change_pace(self, job_id: str, pace: JobPace) -> None:
+        """Gives a job that has not begun another pace, counted from now."""
+        with self._live.deciding() as now:
+            self._schedule.change_pace(self._job(job_id), pace, now)
+
+    async def delete_job(self, job_id: str) -> None:
+        """Cancels the job if it has not finished, and forgets it."""
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            self._schedule.cancel(job, now)
+            self._schedule.remove(job)
+
+    def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
+        outcome = super()._outcome(request, run)
+        if self._cost is not None and outcome.status.has_result:
+            try:
+                outcome = replace(outcome, cost=self._cost(request, outcome.output))
+            except Exception as error:
+                # Raised from here, it would reach nobody, and the job would never finish.
+                outcome = Outcome.failure(error)
+        # Clients are sent a code and a message; the frames of the program are not needed.
+        return replace(outcome, exception=None)
+
+
+def _details(job: JobRecord, epoch: float, now: float) -> JobDetails:
+    handed_over = job.created + job.pace.handover
+    last_step = handed_over if now >= handed_over else job.created
+    cancelled = job.ended if job.final is JobStatus.CANCELLED else None
+    return JobDetails(
+        request=job.request,
+        last_modified_time=epoch + (last_step if job.ended is None else job.ended),
+        was_handed_over=now > handed_over or job.final is not None,
+        cancellation_time=None if cancelled is None else epoch + cancelled,
+    )
