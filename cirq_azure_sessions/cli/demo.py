@@ -17,7 +17,7 @@ from cirq_azure_sessions.clock import ShiftedClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
 from cirq_azure_sessions.sampler import AzureSessionSampler
-from cirq_azure_sessions.session_pool import SessionPool
+from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = [
     "NODES",
