@@ -87,20 +87,8 @@ class EmulatedWorkspace(LocalWorkspace):
         self._schedule.slots = slots
         self._schedule.max_history = self._schedule.max_outputs = _MAX_HISTORY
 
-    def sessions(self) -> Sequence[Session]:
-        """All sessions in the order of their creation: a view, of which slices are cheap."""
-        return self._live.view(self._schedule.session_order)
-
-    def jobs(self, session_id: str | None = None) -> Sequence[Job]:
-        """The jobs of a session, or all, in the order of their creation: a view likewise.
-
-        Unlike the verbs of the port it does not wait for programs that are due: `await settle()`
-        first.
-        """
-        return self._live.view(self._ledger(session_id).jobs)
-
     def top_level_items(self) -> Sequence[Session | Job]:
-        """All sessions, and the jobs that are in none: a view likewise."""
+        """All sessions, and the jobs that are in none: a view as `jobs()` is."""
         return self._live.view(self._schedule.top_level)
 
     def session_request(self, session_id: str) -> SessionRequest:

@@ -152,7 +152,11 @@ class LocalWorkspace:
             return session.describe(self._live.epoch, now)
 
     def list_sessions(self, where: ItemFilter = ANY) -> AsyncIterator[Session]:
-        return where.apply(self._newest_first(self._live.view(self._schedule.session_order)))
+        return where.apply(self._newest_first(self.sessions()))
+
+    def sessions(self) -> Sequence[Session]:
+        """All sessions in the order of their creation: a view, of which slices are cheap."""
+        return self._live.view(self._schedule.session_order)
 
     # Jobs.
 
@@ -218,7 +222,15 @@ class LocalWorkspace:
     def list_jobs(
         self, where: ItemFilter = ANY, *, session_id: str | None = None
     ) -> AsyncIterator[Job]:
-        return where.apply(self._newest_first(self._live.view(self._ledger(session_id).jobs)))
+        return where.apply(self._newest_first(self.jobs(session_id)))
+
+    def jobs(self, session_id: str | None = None) -> Sequence[Job]:
+        """The jobs of a session, or all, in the order of their creation: a view likewise.
+
+        Unlike the verbs of the port it does not wait for programs that are due: `await settle()`
+        first.
+        """
+        return self._live.view(self._ledger(session_id).jobs)
 
     async def cancel_job(self, job_id: str) -> Job:
         with self._live.deciding() as now:
