@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
     {"jobs"},
     {"sampler"},
     {"emulator"},
+    {"circuit_file"},
     {"__init__"},
     {"cli", "pytest_plugin"},
 ]

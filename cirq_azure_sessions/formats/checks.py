@@ -92,7 +92,7 @@ def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
 
 
 def _size(operation: cirq.Operation) -> int | None:
-    """How many values a measurement records; None for a channel, whose record is of another kind."""
+    """How many values a measurement records; None for a channel, whose records are others."""
     if isinstance(operation.gate, cirq.MeasurementGate):
         return len(operation.qubits)
     return 1 if isinstance(operation.gate, cirq.PauliMeasurementGate) else None

@@ -30,7 +30,7 @@ _MAX_SIZE = 100_000
 _MAX_WORK = 2_000_000
 
 # Bits in all conditions: each costs some bytes in every operation that depends on it.
-_MAX_COMPARED = 500_000
+_MAX_COMPARED = 200_000
 
 _MAX_LENGTH = 8_000_000
 

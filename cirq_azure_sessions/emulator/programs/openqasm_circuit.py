@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import cirq
 import sympy
 
+from cirq_azure_sessions.emulator.programs.failure import invalid_input
 from cirq_azure_sessions.emulator.programs.instructions import Measurement, Reset
 from cirq_azure_sessions.emulator.programs.openqasm import (
     Application,
@@ -16,6 +17,9 @@ from cirq_azure_sessions.emulator.programs.openqasm import (
 )
 
 __all__ = ["to_circuit"]
+
+# Formulas of more terms take sympy long, in every shot.
+_MAX_INEQUALITY = 64
 
 _RELATIONS = {"!=": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge}
 
@@ -41,7 +45,7 @@ def _moments(operations: Iterable[cirq.Operation]) -> Iterator[cirq.Moment]:
     # How many moments are taken, for each qubit and key.
     taken: dict[cirq.Qid | cirq.MeasurementKey, int] = {}
     for operation in operations:
-        shared = (
+        shared: tuple[cirq.Qid | cirq.MeasurementKey, ...] = (
             *operation.qubits,
             *cirq.measurement_key_objs(operation),
             *cirq.control_keys(operation),
@@ -64,6 +68,7 @@ class _Writer:
         # State: the bits that were measured, and the qubits that measured under a condition.
         self._measured: set[int] = set()
         self._helpers: set[cirq.Qid] = set()
+        self._bit_conditions: dict[tuple[int, int], cirq.Condition] = {}
 
     def operations(self) -> Iterator[cirq.Operation]:
         for statement in self._program.statements:
@@ -134,17 +139,24 @@ class _Writer:
         if condition.value >> size or condition.value & ~sum(1 << place for place in places):
             return None
         return [
-            cirq.BitMaskKeyCondition(
-                self._bits[condition.bits[place]],
-                target_value=condition.value >> place & 1,
-                equal_target=True,
-            )
-            for place in places
+            self._bit_is(condition.bits[place], condition.value >> place & 1) for place in places
         ]
+
+    def _bit_is(self, bit: int, value: int) -> cirq.Condition:
+        """One object each, because programs may have thousands of conditions on a bit."""
+        if (bit, value) not in self._bit_conditions:
+            self._bit_conditions[bit, value] = cirq.BitMaskKeyCondition(
+                self._bits[bit], target_value=value, equal_target=True
+            )
+        return self._bit_conditions[bit, value]
 
     def _inequality(
         self, condition: Condition, places: Sequence[int]
     ) -> Sequence[cirq.Condition] | None:
+        if len(places) > _MAX_INEQUALITY:
+            raise invalid_input(
+                f"A condition other than == on more than {_MAX_INEQUALITY} bits has no circuit."
+            )
         terms = [sympy.Symbol(self._bits[condition.bits[i]]) * (1 << i) for i in places]
         number = sympy.Add(*terms)
         holds = _RELATIONS[condition.comparison](number, condition.value)
