@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
     {"circuit_file"},
     {"__init__"},
     {"cli", "pytest_plugin"},
+    {"__main__"},
 ]
 LAYER_OF = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 

@@ -178,7 +178,7 @@ class _Poller:
                 seen, page_size = 0, min(2 * len(asked), JOBS_PER_PAGE)
                 while not seen or len(asked) > _FEW_JOBS:
                     page = await self.workspace.list_session_jobs(
-                        self._session_id, skip=seen, top=page_size, wait=delay
+                        self._session_id, skip=seen, top=page_size, wait=delay, until=asked
                     )
                     self._take_note(page)
                     asked -= {job.id for job in page}
