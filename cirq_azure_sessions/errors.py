@@ -55,12 +55,6 @@ __all__ = [
     "SweepTimeout",
     "UnsupportedProgram",
     "UnsupportedTarget",
-    "check_succeeded",
-    "not_finished",
-    "redact",
-    "redact_bytes",
-    "result_unavailable",
-    "unknown_job",
 ]
 
 

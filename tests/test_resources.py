@@ -28,7 +28,7 @@ circuit = cirq.Circuit(cirq.X(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0)
 counts = []
 
 def count():
-    threads = [thread.name for thread in threading.enumerate() if "backend" not in thread.name]
+    threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith("local-")]
     counts.append((len(os.listdir("/proc/self/fd")), len(threads)))
 
 def run_locally(keep):
