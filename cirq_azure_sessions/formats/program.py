@@ -208,6 +208,12 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
         ]
     else:
         parts = cirq.decompose_once(operation.untagged, default=None)
+    if parts is None and len(inner.qubits) <= MAX_MATRIX_QUBITS and _is_unitary(inner):
+        # An operation without a gate, or one that only knows its matrix.
+        matrix = cirq.unitary(inner, None)
+        if matrix is not None:
+            whole = cirq.MatrixGate(matrix, unitary_check=False).on(*inner.qubits)
+            parts = [whole.with_classical_controls(*operation.classical_controls)]
     if parts is None:
         raise UnsupportedProgram(
             f"{target} runs unitary gates, measurements and resets, and {shown(operation)} is "
