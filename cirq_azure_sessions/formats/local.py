@@ -58,6 +58,7 @@ class LocalFormat(Format):
         """
         if not program.has_measurements():
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
+        self.check_input_params(options.input_params)
         layout = LocalLayout(options.target, len(resolvers))
         payload = LocalProgram(program, tuple(resolvers), repetitions, options.random_state)
         job = JobInput(

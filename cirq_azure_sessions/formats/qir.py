@@ -129,6 +129,7 @@ class QirFormat(Format):
     template = _QirTemplate
     # Recorded jobs carry the number under both names.
     shots_names = ("shots", "count")
+    own_params = frozenset({"entryPoint", "arguments", "items"})
 
     def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Reads shots, or a histogram where there are none.

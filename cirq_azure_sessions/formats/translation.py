@@ -32,6 +32,9 @@ __all__ = ["Format", "JobInput", "Translation", "TranslationOptions", "Workload"
 # azure-quantum 3.13), which name none for IonQ's simulator and Quantinuum's emulators.
 _MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigetti.*": 10_000}
 
+# How providers and their SDKs spell the repetitions, without case and punctuation.
+_REPETITIONS = frozenset({"count", "nshots", "numshots", "numberofshots", "repetitions", "shots"})
+
 
 @dataclass(frozen=True, slots=True)
 class TranslationOptions:
@@ -128,12 +131,32 @@ class Format(abc.ABC):
         output_format: Azure's `outputDataFormat`.
         template: The language, of a format that takes one circuit a job.
         shots_names: Under which names Azure's `inputParams` carry the repetitions.
+        own_params: What else in them is the package's own, and not the caller's to set.
     """
 
     input_format: ClassVar[str]
     output_format: ClassVar[str]
     template: ClassVar[type[Template]]
     shots_names: ClassVar[tuple[str, ...]] = ("shots",)
+    own_params: ClassVar[frozenset[str]] = frozenset()
+
+    def check_input_params(self, input_params: Mapping[str, Any]) -> None:
+        """Refuses provider options that would contradict the arguments of a call.
+
+        Raises:
+            ValueError: If one is a number of repetitions, or something that the package fills in.
+        """
+        for name in input_params:
+            if "".join(filter(str.isalpha, str(name))).lower() in _REPETITIONS:
+                raise ValueError(
+                    f"input_params must not hold {name!r}: the number of shots is the argument "
+                    "`repetitions` of each call."
+                )
+            if name in self.own_params:
+                raise ValueError(
+                    f"input_params must not hold {name!r}: it follows from the argument `program` "
+                    "of each call."
+                )
 
     def translate(
         self,
@@ -147,9 +170,11 @@ class Format(abc.ABC):
         The jobs of the first point come first, then those of the second, and so on.
 
         Raises:
+            ValueError: If the provider options contradict the call.
             UnsupportedProgram: If any point cannot be run as it stands; the message names the
                 operation and what to do.
         """
+        self.check_input_params(options.input_params)
         try:
             template = self.template(flatten(program, options.target), options)
         except UnsupportedProgram:
