@@ -25,6 +25,7 @@ from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.formats.expressions import value_from_json, value_to_json
 
 __all__ = [
+    "MAX_REPETITIONS",
     "Layout",
     "Measurement",
     "fractions",
@@ -48,11 +49,12 @@ _CHUNK = 250
 _LONG = 4_000
 _PREFIX = "cirq-azure-sessions."
 
+# As many as a call may ask for: more than any provider runs, and more than fits in memory.
+MAX_REPETITIONS = 100_000_000
+
 # Bounds on what a reader believes, so that hostile metadata costs neither time nor memory.
 _MAX_CHUNKS = 4_000
 _MAX_TEXT = 16_000_000
-# As many repetitions as a call may ask for.
-_MAX_REPETITIONS = 10**8
 _MAX_BITS = 100_000
 _MAX_CONFUSED = 12
 _MAX_SEED = 2**512
@@ -306,12 +308,12 @@ def _from_json(document: Mapping[str, Any]) -> Layout:
         )
     return Layout(
         target=_string(document["t"]),
-        repetitions=_integer(document["r"], _MAX_REPETITIONS),
+        repetitions=_integer(document["r"], MAX_REPETITIONS),
         measurements=tuple(_measurement_from_json(m, num_bits) for m in document["m"]),
         num_bits=num_bits,
         params=cirq.ParamResolver(params),
-        point=_integer(point, _MAX_REPETITIONS),
-        part=_integer(part, _MAX_REPETITIONS),
+        point=_integer(point, MAX_REPETITIONS),
+        part=_integer(part, MAX_REPETITIONS),
         entropy=tuple(_integer(int(_string(s)[:200]), _MAX_SEED) for s in document["s"][:64]),
         samples_at_end=bool(_integer(samples_at_end, 1)),
         is_exact=bool(_integer(is_exact, 1)),
