@@ -13,11 +13,9 @@ import numpy as np
 import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 
 __all__ = ["check_call"]
-
-# More than any provider runs, and more than fits in memory.
-_MAX_REPETITIONS = 100_000_000
 
 
 def check_call(
@@ -61,8 +59,8 @@ def _as_count(repetitions: Any) -> int:
         raise TypeError(f"repetitions must be an integer, not {repetitions!r}.") from None
     if count < 0:
         raise ValueError(f"repetitions must be 0 or more, not {count}.")
-    if count > _MAX_REPETITIONS:
-        raise ValueError(f"repetitions must be at most {_MAX_REPETITIONS}: run more than once.")
+    if count > MAX_REPETITIONS:
+        raise ValueError(f"repetitions must be at most {MAX_REPETITIONS}: run more than once.")
     return count
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
-from cirq_azure_sessions.formats.program import Step, shown
+from cirq_azure_sessions.formats.program import MAX_MATRIX_QUBITS, Step, shown
 
 __all__ = ["ROTATIONS", "Compiler"]
 
@@ -50,8 +50,8 @@ _OF_ONE_NUMBER = frozenset(
     }
 )
 
-# Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
-_MAX_MATRIX_QUBITS = 7
+# How many rewritten gates to remember.
+_MAX_REMEMBERED = 1_000
 
 # Cirq's gatesets let a gate pass that equals one of these, whatever its type; a serializer goes by
 # the type.
@@ -59,122 +59,103 @@ _LOOKALIKES = (cirq.H, cirq.CNOT, cirq.CZ, cirq.SWAP, cirq.CCX)
 
 
 class Compiler:
-    """Rewrites steps in the gates of a target.
+    """The way to one language's gates.
 
     Args:
-        target: The target's id, for messages.
-        takes: Whether the target's format can write a gate as it is.
-        gateset: What cirq compiles all other gates to; None compiles nothing, and such gates are
-            refused.
+        takes: Whether the language can write a gate as it is, once its parameters are resolved.
+        gateset: What cirq compiles all other gates to.
     """
 
     def __init__(
-        self,
-        target: str,
-        takes: Callable[[cirq.Gate], bool],
-        gateset: cirq.CompilationTargetGateset | None,
+        self, takes: Callable[[cirq.Gate], bool], gateset: cirq.CompilationTargetGateset
     ) -> None:
-        self._target = target
-        self._takes = takes
+        self.takes = takes
         self._gateset = gateset
-        self._compiled: dict[object, Sequence[cirq.Operation]] = {}
+        self._rewritten: dict[object, Sequence[cirq.Operation]] = {}
 
-    def compile(self, step: Step) -> Iterator[Step]:
-        """The step in gates that the target takes. Its parameters must be resolved.
+    def parts(self, step: Step, target: str) -> Iterator[Step]:
+        """A gate that the language does not take, in simpler gates. Its parameters are resolved.
 
         Raises:
             UnsupportedProgram: If the gate cannot be brought into that form.
         """
-        if step.is_measurement or step.is_reset:
-            yield step
-        elif self._gateset is None:
-            self._check(step)
-            yield step
-        elif self._takes(step.gate):
-            if not _is_negligible(step.gate):
-                yield step
-        elif _is_decomposable(step.gate):
-            for part in _decomposed(step):
-                yield from self.compile(part)
-        else:
-            for operation in self._rewritten(step):
-                yield from self.compile(_part(step, operation))
-
-    def rotations(self, step: Step) -> Sequence[Step] | None:
-        """The rotations that `compile` gives for all but round values of the gate's parameters.
-
-        None if they depend on the values in some other way.
-        """
-        if isinstance(step.gate, ROTATIONS) and self._takes(step.gate):
-            return [step]
-        if self._gateset is None or not _is_decomposable(step.gate):
-            return None
-        parts = [self.rotations(part) for part in _decomposed(step)]
-        if any(part is None for part in parts):
-            return None
-        return [rotation for part in parts for rotation in part or ()]
-
-    def _check(self, step: Step) -> None:
-        if not self._takes(step.gate):
-            raise UnsupportedProgram(
-                f"{self._target} does not take {shown(step.source)} as it is; leave compile=True, "
-                "or write the circuit in the target's own gates."
-            )
-
-    def _rewritten(self, step: Step) -> Sequence[cirq.Operation]:
+        gate = step.gate
+        if _is_decomposable(gate):
+            return _decomposed(step)
         # Equal gates of other types may differ in the last digit, and a program must not depend on
         # what was compiled before.
-        gate = step.gate
-        if type(gate) not in _OF_ONE_NUMBER:
-            return self._optimized(step)
-        assert isinstance(gate, cirq.EigenGate)
-        key = type(gate), gate.exponent, gate.global_shift
-        if key not in self._compiled:
-            self._compiled[key] = self._optimized(step)
-        return self._compiled[key]
+        key = None
+        if type(gate) in _OF_ONE_NUMBER and isinstance(gate, cirq.EigenGate):
+            key = type(gate), type(gate.exponent), gate.exponent, gate.global_shift
+        operations = self._rewritten.get(key)
+        if operations is None:
+            operations = self._rewrite(step, target)
+            if key is not None:
+                if len(self._rewritten) >= _MAX_REMEMBERED:
+                    self._rewritten.clear()
+                self._rewritten[key] = operations
+        return (_part(step, operation) for operation in operations)
 
-    def _optimized(self, step: Step) -> Sequence[cirq.Operation]:
-        qubits: list[cirq.Qid] = [*cirq.LineQubit.range(len(step.qubits))]
+    def rotations(self, step: Step, *, decompose: bool) -> Sequence[Step] | None:
+        """The rotations that a gate becomes for all but round values of its parameters.
+
+        None if they depend on the values in some other way, or it is one only when decomposed.
+        """
+        if isinstance(step.gate, ROTATIONS) and self.takes(step.gate):
+            return [step]
+        if not decompose or not _is_decomposable(step.gate):
+            return None
+        rotations: list[Step] = []
+        for part in _decomposed(step):
+            those = self.rotations(part, decompose=True)
+            if those is None:
+                return None
+            rotations += those
+        return rotations
+
+    def _rewrite(self, step: Step, target: str) -> Sequence[cirq.Operation]:
+        """The gate by cirq's compiler, in gates that are taken, or decomposable, by their type."""
+        qubits = cirq.LineQubit.range(len(step.qubits))
         if not cirq.has_unitary(step.gate):
             raise UnsupportedProgram(
-                f"{self._target} cannot run {shown(step.source)}, which is not unitary or has a "
+                f"{target} cannot run {shown(step.source)}, which is not unitary or has a "
                 "parameter without a value; give every parameter a number."
             )
         try:
             circuit = self._optimize(step.gate.on(*qubits))
         except (ValueError, TypeError):
-            circuit = self._optimize(self._decomposed_matrix(step, qubits))
-        return [self._by_type(op, step) for op in circuit.all_operations() if op.qubits]
+            # What cirq's gatesets cannot do themselves: bare matrices on four qubits or more. Some
+            # gates say that they are unitary while a parameter of theirs is open.
+            is_small = len(qubits) <= MAX_MATRIX_QUBITS
+            matrix = cirq.unitary(step.gate, None) if is_small else None
+            if matrix is None or not cirq.is_unitary(matrix):
+                raise UnsupportedProgram(
+                    f"{target} cannot run {shown(step.source)}: cirq finds no decomposition; write "
+                    "it in gates on one, two or three qubits, and give every parameter a number."
+                ) from None
+            circuit = self._optimize(cirq.quantum_shannon_decomposition([*qubits], matrix))
+        operations = []
+        for operation in circuit.all_operations():
+            gate = operation.gate
+            if not operation.qubits:  # a global phase
+                continue
+            if gate is not None and not self.takes(gate) and not _is_decomposable(gate):
+                gate = next((like for like in _LOOKALIKES if self._is_like(gate, like)), None)
+            if gate is None:
+                raise UnsupportedProgram(
+                    f"{target} cannot run {shown(step.source)}: cirq compiles it to "
+                    f"{shown(operation)}, which the target does not take; write it in simpler "
+                    "gates."
+                )
+            operations.append(gate.on(*operation.qubits))
+        return operations
 
-    def _decomposed_matrix(self, step: Step, qubits: list[cirq.Qid]) -> cirq.OP_TREE:
-        """What cirq's gatesets cannot do themselves: bare matrices on four qubits or more."""
-        matrix = None
-        if len(qubits) <= _MAX_MATRIX_QUBITS:
-            # Some gates say that they are unitary while a parameter of theirs is open.
-            matrix = cirq.unitary(step.gate, None)
-        if matrix is None or not cirq.is_unitary(matrix):
-            raise UnsupportedProgram(
-                f"{self._target} cannot run {shown(step.source)}: cirq finds no decomposition; "
-                "write it in gates on one, two or three qubits, and give every parameter a number."
-            )
-        return cirq.quantum_shannon_decomposition(qubits, matrix)
+    def _is_like(self, gate: cirq.Gate, lookalike: cirq.Gate) -> bool:
+        return self.takes(lookalike) and cirq.equal_up_to_global_phase(gate, lookalike)
 
     def _optimize(self, operations: cirq.OP_TREE) -> cirq.AbstractCircuit:
         return cirq.optimize_for_target_gateset(
             cirq.Circuit(operations), gateset=self._gateset, ignore_failures=False
-        )
-
-    def _by_type(self, operation: cirq.Operation, step: Step) -> cirq.Operation:
-        """The operation with a gate that the serializer knows by its type."""
-        gate = operation.gate
-        if gate is not None and (self._takes(gate) or _is_decomposable(gate)):
-            return operation.untagged
-        for plain in _LOOKALIKES:
-            if self._takes(plain) and cirq.equal_up_to_global_phase(gate, plain):
-                return plain.on(*operation.qubits)
-        raise UnsupportedProgram(
-            f"{self._target} cannot run {shown(step.source)}: cirq compiles it to "
-            f"{shown(operation)}, which the target does not take; write it in simpler gates."
         )
 
 
@@ -202,15 +183,6 @@ def _decomposed(step: Step) -> Iterator[Step]:
 def _part(step: Step, operation: cirq.Operation) -> Step:
     """An operation on numbered qubits of its own, as a part of the step."""
     assert operation.gate is not None
-    qubits = tuple(step.qubits[_number(qubit)] for qubit in operation.qubits)
+    own: list[cirq.Qid] = [*cirq.LineQubit.range(len(step.qubits))]
+    qubits = tuple(step.qubits[own.index(qubit)] for qubit in operation.qubits)
     return replace(step, gate=operation.gate, qubits=qubits)
-
-
-def _is_negligible(gate: cirq.Gate) -> bool:
-    # The bound of cirq.drop_negligible_operations.
-    return cirq.trace_distance_bound(gate) <= 1e-8
-
-
-def _number(qubit: cirq.Qid) -> int:
-    assert isinstance(qubit, cirq.LineQubit)
-    return qubit.x

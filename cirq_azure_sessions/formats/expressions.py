@@ -1,17 +1,24 @@
-"""Expressions of sweep parameters as numbers, for all points at once.
+"""Values and expressions of sweep parameters: as numbers, for all points at once, and as JSON.
 
 `cirq.ParamResolver.value_of` takes some ten microseconds an expression and point. Sums, products
 and powers are worked out here on arrays instead, by the same operations in the same order, so that
 the last digit is the same too; everything else is left to cirq.
+
+As JSON, a point travels with its job. Numbers come back as integers, floats or complex numbers, and
+sums, products and powers of symbols and numbers as equal expressions. Any other expression is
+written as the number that it stands for: another process gets the same point in other words.
 """
 
 from __future__ import annotations
 
+import cmath
+import contextlib
 import functools
 import math
 import numbers
 import operator
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cirq
 import numpy as np
@@ -20,9 +27,13 @@ import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 
-__all__ = ["Floats", "evaluate", "values_at"]
+__all__ = ["Floats", "evaluate", "value_from_json", "value_to_json", "values_at"]
 
 Floats = npt.NDArray[np.float64]
+
+_CONSTANTS = {"pi": sympy.pi, "I": sympy.I}
+_OPERATIONS = {"Add": sympy.Add, "Mul": sympy.Mul, "Pow": sympy.Pow}
+_NAMES = {value: name for name, value in (*_CONSTANTS.items(), *_OPERATIONS.items())}
 
 
 def values_at(
@@ -48,7 +59,10 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
     if expression in columns:
         return columns[expression]
     if not expression.free_symbols:
-        return _constant(expression)
+        value = cirq.ParamResolver().value_of(expression)
+        if not isinstance(value, numbers.Real):
+            raise LookupError(f"{expression} is left to cirq")
+        return float(value)
     parts = [evaluate(part, columns) for part in expression.args]
     # These three as in cirq.ParamResolver.value_of.
     if isinstance(expression, sympy.Add):
@@ -59,13 +73,6 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
         base, exponent = parts
         return np.float_power(base, exponent)
     raise LookupError(f"{type(expression).__name__} is left to cirq")
-
-
-def _constant(expression: sympy.Basic) -> float:
-    value = cirq.ParamResolver().value_of(expression)
-    if not isinstance(value, numbers.Real):
-        raise LookupError(f"{expression} is left to cirq")
-    return float(value)
 
 
 def _values(
@@ -108,4 +115,79 @@ def _number(resolver: cirq.ParamResolver, expression: sympy.Basic) -> float:
         ) from error
     if not math.isfinite(number):
         raise UnsupportedProgram(f"The parameter {expression} is {number}; give it a finite value.")
+    return number
+
+
+def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
+    """The parts of a parameter's value: of a number, or one list that is an expression.
+
+    There are none where the value stands for no number, so that no gate can depend on it.
+    """
+    value = params.param_dict[key]
+    if isinstance(value, sympy.Basic):
+        with contextlib.suppress(KeyError):
+            return [_expression_to_json(value)]
+    number = params.value_of(key)
+    if not isinstance(number, numbers.Complex) or not cmath.isfinite(complex(number)):
+        return []
+    if isinstance(number, numbers.Integral):
+        return [int(number)]
+    if isinstance(number, numbers.Real):
+        return [float(number)]
+    return [float(number.real), float(number.imag)]
+
+
+def value_from_json(first: Any, *imaginary: Any) -> Any:
+    """The value that `value_to_json` took to these parts.
+
+    Raises:
+        ValueError, TypeError, KeyError: If they are those of no value.
+    """
+    if isinstance(first, list) and not imaginary:
+        return _expression_from_json(first)
+    return complex(_real(first), *map(_real, imaginary)) if imaginary else _real(first)
+
+
+def _expression_to_json(expression: sympy.Basic) -> list[Any]:
+    """The expression as nested lists.
+
+    Raises:
+        KeyError: If it holds something other than sums, products and powers.
+    """
+    if isinstance(expression, sympy.Symbol) and expression == sympy.Symbol(expression.name):
+        return ["Symbol", expression.name]
+    if isinstance(expression, sympy.Rational):
+        return ["Rational", int(expression.p), int(expression.q)]
+    if isinstance(expression, sympy.Float) and expression == sympy.Float(float(expression)):
+        return ["Float", float(expression)]
+    if expression in _NAMES:
+        return [_NAMES[expression]]
+    return [_NAMES[expression.func], *map(_expression_to_json, expression.args)]
+
+
+def _expression_from_json(parts: Sequence[Any]) -> sympy.Basic:
+    kind, *args = parts
+    if kind == "Symbol":
+        (name,) = args
+        if type(name) is not str:
+            raise TypeError("not a string")
+        return sympy.Symbol(name)
+    if kind == "Rational":
+        numerator, denominator = args
+        if type(numerator) is not int or type(denominator) is not int:
+            raise TypeError("not integers")
+        return sympy.Rational(numerator, denominator)
+    if kind == "Float":
+        return sympy.Float(_real(*args))
+    if not args:
+        return _CONSTANTS[kind]
+    # Nothing is worked out: the parts are in sympy's own order already, and what a stranger wrote
+    # could take for ever.
+    return _OPERATIONS[kind](*map(_expression_from_json, args), evaluate=False)
+
+
+def _real(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("not a number")
+    number: float = value
     return number

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cirq
@@ -19,19 +20,12 @@ import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
-from cirq_azure_sessions.formats.decoding import (
-    bits_of_integers,
-    fractions,
-    read_json,
-    whole_counts,
-)
-from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout
+from cirq_azure_sessions.formats.layout import Layout, fractions, read_json, whole_counts
 from cirq_azure_sessions.formats.program import Program, Step, shown
-from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
+    Format,
     JobInput,
-    Translation,
     TranslationOptions,
     Workload,
 )
@@ -42,94 +36,89 @@ __all__ = ["IonQFormat"]
 _NATIVE_GATES = (cirq_ionq.GPIGate, cirq_ionq.GPI2Gate, cirq_ionq.MSGate, cirq_ionq.ZZGate)
 _FIXED_GATES = (cirq.HPowGate, cirq.CXPowGate, cirq.SwapPowGate)
 
+_SERIALIZER = cirq_ionq.Serializer()
 
-class _Json:
-    """Single operations as IonQ's JSON objects, by Cirq's own serializer."""
 
-    def __init__(self, native: bool) -> None:
-        self._native = native
-        self._serializer = cirq_ionq.Serializer()
+def _takes(gate: cirq.Gate) -> bool:
+    """Whether it is one of the `qis` gates, once its parameters are resolved."""
+    if isinstance(gate, _FIXED_GATES):
+        return not cirq.is_parameterized(gate) and gate.exponent % 2 == 1
+    return isinstance(gate, ROTATIONS)
 
-    def takes(self, gate: cirq.Gate) -> bool:
-        if self._native:
-            return isinstance(gate, _NATIVE_GATES)
-        if isinstance(gate, _FIXED_GATES):
-            return not cirq.is_parameterized(gate) and gate.exponent % 2 == 1
-        return isinstance(gate, ROTATIONS)
+
+_GATESET = cirq_ionq.IonQTargetGateset()
+_QIS = Compiler(_takes, _GATESET)
+_NATIVE = Compiler(lambda gate: isinstance(gate, _NATIVE_GATES), _GATESET)
+
+
+class _IonQTemplate(Template):
+    """Operations as IonQ's JSON objects, by Cirq's own serializer.
+
+    In `native` gates if the circuit is in nothing else, in `qis` otherwise.
+    """
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        program = _measured_at_end(program, options.target)
+        gates = [step.gate for step in program.steps]
+        self._is_native = bool(gates) and all(isinstance(gate, _NATIVE_GATES) for gate in gates)
+        self.compiler = _NATIVE if self._is_native else _QIS
+        super().__init__(program, options)
+        # The ideal simulator answers with a distribution, a noisy one with counts: IonQ's API
+        # reference says of `shots` that they are run "on a QPU or a non-ideal simulator".
+        noise = options.input_params.get("noise") or {}
+        model = noise.get("model", "ideal") if isinstance(noise, Mapping) else noise
+        is_exact = options.target == "ionq.simulator" and model == "ideal"
+        self.draft = replace(
+            self.draft,
+            metadata={**_sdk_metadata(program), **self.draft.metadata},
+            layout=replace(self.draft.layout, is_exact=is_exact),
+        )
 
     def write(self, step: Step) -> str:
-        circuit = cirq.Circuit(step.operation)
-        operations = self._serializer.serialize_single_circuit(circuit).body["circuit"]
+        circuit = cirq.Circuit(step.gate.on(*map(cirq.LineQubit, step.qubits)))
+        operations = _SERIALIZER.serialize_single_circuit(circuit).body["circuit"]
         return ", ".join(json.dumps(operation) for operation in operations)
 
     def angle(self, half_turns: float) -> str:
         return repr(half_turns * math.pi)
 
-
-class _IonQWriter:
-    """A circuit as IonQ takes it."""
-
-    def __init__(self, program: Program, options: TranslationOptions) -> None:
-        steps = _before_measurement(program, options.target)
-        gates = [step.gate for step in steps]
-        self._native = bool(gates) and all(isinstance(gate, _NATIVE_GATES) for gate in gates)
-        self._num_qubits = program.num_qubits
-        dialect = _Json(self._native)
-        gateset = cirq_ionq.IonQTargetGateset() if options.compile else None
-        self.template = Template(steps, dialect, Compiler(options.target, dialect.takes, gateset))
-        layout = Layout(
-            target=options.target,
-            repetitions=0,
-            measurements=_on_qubits(program),
-            num_bits=program.num_qubits,
-            samples_at_end=program.samples_at_end,
-            is_exact=_is_exact(options),
-        )
-        metadata = {**_sdk_metadata(layout), "qubits": str(program.num_qubits)}
-        self.envelope = Envelope(layout, ("shots",), metadata=metadata)
-
     def payload(self, operations: Sequence[str]) -> bytes:
-        gateset = "native" if self._native else "qis"
-        circuit = ", ".join(operation for operation in operations if operation)
-        return (
-            f'{{"gateset": "{gateset}", "qubits": {self._num_qubits}, "circuit": [{circuit}]}}'
-        ).encode()
+        gateset = "native" if self._is_native else "qis"
+        qubits, circuit = self.program.num_qubits, ", ".join(operations)
+        return f'{{"gateset": "{gateset}", "qubits": {qubits}, "circuit": [{circuit}]}}'.encode()
 
 
-class IonQFormat:
-    """IonQ's own circuit format."""
+class IonQFormat(Format):
+    """IonQ's own circuit format. No qubit is used after its measurement."""
 
     input_format = "ionq.circuit.v1"
     output_format = "ionq.quantum-results.v1"
+    template = _IonQTemplate
 
-    def translate(
-        self,
-        program: cirq.AbstractCircuit,
-        resolvers: Sequence[cirq.ParamResolver],
-        repetitions: int,
-        options: TranslationOptions,
-    ) -> Translation:
-        """One job a point, in `native` gates if the circuit is in nothing else, in `qis` otherwise.
-
-        Raises:
-            UnsupportedProgram: If a qubit is used after its measurement, among other things.
-        """
-        return translate_sweep(program, resolvers, repetitions, options, _IonQWriter)
-
-    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+    def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Samples the exact probabilities of a simulator; takes the counts of a machine as counts.
 
         Raises:
             ResultFormatError: If the payload is not a histogram over the layout's qubits.
         """
-        outcomes, probabilities = _histogram(read_json(payload), layout.num_bits)
-        bits = bits_of_integers(outcomes, layout.num_bits)
+        document = read_json(payload)
+        histogram = document.get("histogram") if isinstance(document, dict) else None
+        if not isinstance(histogram, dict) or not histogram:
+            raise ResultFormatError(
+                'The result has no "histogram"; fetch the job\'s output to see it.'
+            )
+        probabilities = fractions([*histogram.values()])
+        outcomes = _outcomes([*histogram], layout.num_bits)
+        # Samples must not depend on the order in which the service writes its keys.
+        order = sorted(range(len(outcomes)), key=outcomes.__getitem__)
+        bits = _bits([outcomes[k] for k in order], layout.num_bits)
+        probabilities = probabilities[order]
         generator = layout.generator()
         if layout.is_exact:
-            rows = generator.choice(len(outcomes), size=layout.repetitions, p=probabilities)
+            rows = generator.choice(len(order), size=layout.repetitions, p=probabilities)
         else:
             counts = whole_counts(probabilities, layout.repetitions)
-            rows = generator.permutation(np.repeat(np.arange(len(outcomes)), counts))
+            rows = generator.permutation(np.repeat(np.arange(len(order)), counts))
         return [
             AzureResult(
                 params=layout.params,
@@ -150,41 +139,32 @@ class IonQFormat:
             spam=2 * program["qubits"],
         )
 
-    def read_layout(self, metadata: Mapping[str, str]) -> Layout:
-        """The layout from the metadata of a job of this package.
-
-        Raises:
-            ResultFormatError: If there is none, or it is damaged.
-        """
-        return read_layout(metadata)
-
 
 def _width(operation: Mapping[str, Any]) -> int:
     """How many qubits an operation acts on."""
     return len(operation.get("targets", [0])) + ("control" in operation)
 
 
-def _is_exact(options: TranslationOptions) -> bool:
-    """Whether the answer is a distribution: the ideal simulator's is, a noisy one's are counts.
-
-    IonQ's API reference says of `shots` that they are run "on a QPU or a non-ideal simulator".
-    """
-    noise = options.input_params.get("noise") or {}
-    model = noise.get("model", "ideal") if isinstance(noise, Mapping) else noise
-    return options.target == "ionq.simulator" and model == "ideal"
-
-
-def _before_measurement(program: Program, target: str) -> Sequence[Step]:
-    """The steps of a program whose measurements may all be made at its end.
+def _measured_at_end(program: Program, target: str) -> Program:
+    """The program as IonQ runs it: all qubits are measured at its end, each into its own bit.
 
     Raises:
-        UnsupportedProgram: If one may not.
+        UnsupportedProgram: If a measurement may not be moved there.
     """
+    # Steps that no later measurement can notice are left out.
+    noticed: set[int] = set()
+    steps: list[Step] = []
+    for step in reversed(program.steps):
+        if step.bit is not None or not noticed.isdisjoint(step.qubits):
+            noticed.update(step.qubits)
+            steps.append(step)
     measured: dict[int, Step] = {}
-    steps = []
-    for step in _that_matter(program.steps):
-        if step.is_measurement:
+    qubit_of_bit: dict[int, int] = {}
+    before: list[Step] = []
+    for step in reversed(steps):
+        if step.bit is not None:
             measured.setdefault(step.qubits[0], step)
+            qubit_of_bit[step.bit] = step.qubits[0]
             continue
         if step.condition is not None or step.is_reset:
             what = "reset a qubit" if step.is_reset else "act on measured results"
@@ -199,60 +179,37 @@ def _before_measurement(program: Program, target: str) -> Sequence[Step]:
                 f"{shown(used[0].source)}; measure into further qubits (cirq.defer_measurements), "
                 "or run on a target that measures in between, such as quantinuum.sim.h2-1e."
             )
-        steps.append(step)
-    return steps
+        before.append(step)
+    measurements = tuple(
+        replace(measurement, bits=tuple(qubit_of_bit[bit] for bit in measurement.bits))
+        for measurement in program.measurements
+    )
+    return replace(
+        program, steps=tuple(before), measurements=measurements, num_bits=program.num_qubits
+    )
 
 
-def _that_matter(steps: Sequence[Step]) -> Sequence[Step]:
-    """Leaves out the steps that no later measurement can notice."""
-    watched: set[int] = set()
-    kept: list[Step] = []
-    for step in reversed(steps):
-        if step.is_measurement or not watched.isdisjoint(step.qubits):
-            watched.update(step.qubits)
-            kept.append(step)
-    return kept[::-1]
-
-
-def _on_qubits(program: Program) -> tuple[Measurement, ...]:
-    """The measurements with each bit found where IonQ puts it: at the number of its qubit."""
-    qubit_of = {step.bit: step.qubits[0] for step in program.steps if step.is_measurement}
-    return tuple(m.with_bits([qubit_of[bit] for bit in m.bits]) for m in program.measurements)
-
-
-def _sdk_metadata(layout: Layout) -> dict[str, str]:
+def _sdk_metadata(program: Program) -> dict[str, str]:
     """The measurements as `cirq_ionq` writes them, for the SDK's own Cirq service to read.
 
     It knows no repeated key, inversion or confusion, and little room; where they would be needed,
     nothing is written, rather than half the truth.
     """
-    qubits = cirq.LineQubit.range(layout.num_bits)
-    keys = [measurement.key for measurement in layout.measurements]
-    is_plain = all(not m.inverted and not m.confusion for m in layout.measurements)
+    qubits = cirq.LineQubit.range(program.num_qubits)
+    keys = [measurement.key for measurement in program.measurements]
+    is_plain = all(not m.inverted and not m.confusion for m in program.measurements)
     if not is_plain or len(set(keys)) < len(keys) or not "".join(keys).isascii():
         return {}
     circuit = cirq.Circuit(
         cirq.MeasurementGate(len(m.bits), cirq.MeasurementKey.parse_serialized(m.key)).on(
             *(qubits[bit] for bit in m.bits)
         )
-        for m in layout.measurements
+        for m in program.measurements
     )
     try:
-        return dict(cirq_ionq.Serializer().serialize_single_circuit(circuit).metadata)
+        return dict(_SERIALIZER.serialize_single_circuit(circuit).metadata)
     except ValueError:
         return {}
-
-
-def _histogram(document: Any, num_bits: int) -> tuple[list[int], npt.NDArray[np.float64]]:
-    """The outcomes, ascending, and their probabilities, which sum to one."""
-    histogram = document.get("histogram") if isinstance(document, dict) else None
-    if not isinstance(histogram, dict) or not histogram:
-        raise ResultFormatError('The result has no "histogram"; fetch the job\'s output to see it.')
-    probabilities = fractions([*histogram.values()])
-    outcomes = _outcomes([*histogram], num_bits)
-    # Samples must not depend on the order in which the service writes its keys.
-    order = sorted(range(len(outcomes)), key=outcomes.__getitem__)
-    return [outcomes[k] for k in order], probabilities[order]
 
 
 def _outcomes(keys: Sequence[str], num_bits: int) -> list[int]:
@@ -268,3 +225,18 @@ def _outcomes(keys: Sequence[str], num_bits: int) -> list[int]:
         f"The histogram's keys are not all outcomes of {num_bits} qubits; "
         "fetch the job's output to see it."
     )
+
+
+def _bits(integers: Sequence[int], num_bits: int) -> npt.NDArray[np.uint8]:
+    """The binary digits of each integer, the least significant first.
+
+    Returns:
+        An array of shape (integers, `num_bits`); any number of bits is fine.
+    """
+    if num_bits <= 64:
+        rows = np.array(integers, dtype="<u8").view(np.uint8).reshape(-1, 8)
+    else:
+        width = -(-num_bits // 8)
+        data = b"".join(integer.to_bytes(width, "little") for integer in integers)
+        rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+    return np.unpackbits(rows, axis=1, bitorder="little")[:, :num_bits]

@@ -1,4 +1,4 @@
-"""What a job's result means: the part of a translation that stays at home, or travels as metadata.
+"""What a job's result means, and how results are read: strictly, and within bounds.
 
 A provider returns bits by number. The layout says which measurement key each belongs to, what to
 invert and confuse, and how many repetitions were asked for. It goes with the job in its metadata,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +19,21 @@ from typing import Any
 import cirq
 import numpy as np
 import numpy.typing as npt
+import sympy
 
 from cirq_azure_sessions.errors import ResultFormatError
-from cirq_azure_sessions.formats.params import params_from_json, params_to_json
+from cirq_azure_sessions.formats.expressions import value_from_json, value_to_json
 
-__all__ = ["Layout", "Measurement", "read_layout", "write_layout"]
+__all__ = [
+    "MAX_REPETITIONS",
+    "Layout",
+    "Measurement",
+    "fractions",
+    "read_json",
+    "read_layout",
+    "whole_counts",
+    "write_layout",
+]
 
 Bits = npt.NDArray[np.uint8]
 Matrix = tuple[tuple[float, ...], ...]
@@ -38,14 +49,18 @@ _CHUNK = 250
 _LONG = 4_000
 _PREFIX = "cirq-azure-sessions."
 
+# As many as a call may ask for: more than any provider runs, and more than fits in memory.
+MAX_REPETITIONS = 100_000_000
+
 # Bounds on what a reader believes, so that hostile metadata costs neither time nor memory.
 _MAX_CHUNKS = 4_000
 _MAX_TEXT = 16_000_000
-# As many repetitions as a call may ask for.
-_MAX_REPETITIONS = 10**8
 _MAX_BITS = 100_000
 _MAX_CONFUSED = 12
 _MAX_SEED = 2**512
+
+# How far from one the probabilities of a histogram may sum: services round them.
+_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +96,6 @@ class Measurement:
                 for indices, matrix in gate.confusion_map.items()
             ),
         )
-
-    def with_bits(self, bits: Sequence[int]) -> Measurement:
-        """The same measurement, its bits found elsewhere."""
-        return replace(self, bits=tuple(bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +213,35 @@ def _confused(
 
 def write_layout(layout: Layout) -> dict[str, str]:
     """The layout as metadata: a few ASCII strings of at most 250 characters each."""
-    text = json.dumps(_to_json(layout), separators=(",", ":"))
+    measurements: list[list[Any]] = []
+    for measurement in layout.measurements:
+        parts: list[Any] = [measurement.key, measurement.bits]
+        if measurement.inverted or measurement.confusion:
+            parts.append(measurement.inverted)
+        if measurement.confusion:
+            parts.append(measurement.confusion)
+        measurements.append(parts)
+    # Plain numbers go by their names; each other value goes as a list that tells whether its key is
+    # a symbol, the key's name, and the parts of the value.
+    numbers: dict[str, Any] = {}
+    others: list[list[Any]] = []
+    for key, value in layout.params.param_dict.items():
+        if type(key) is str and type(value) in (float, int) and math.isfinite(value):
+            numbers[key] = value
+        elif value_parts := value_to_json(layout.params, key):
+            others.append([int(not isinstance(key, str)), str(key), *value_parts])
+    document = {
+        "v": _VERSION,
+        "t": layout.target,
+        "r": layout.repetitions,
+        "n": layout.num_bits,
+        "m": measurements,
+        "p": [numbers, others],
+        "i": [layout.point, layout.part],
+        "s": [str(integer) for integer in layout.entropy],
+        "f": [int(layout.samples_at_end), int(layout.is_exact)],
+    }
+    text = json.dumps(document, separators=(",", ":"))
     if len(text) > _LONG:
         text = base64.b64encode(zlib.compress(text.encode(), 6)).decode()
     chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
@@ -233,6 +272,7 @@ def read_layout(metadata: Mapping[str, str]) -> Layout:
 
 
 def _joined(metadata: Mapping[str, str]) -> str:
+    """The text that the chunks make, of bounded length."""
     chunks: list[str] = []
     while (chunk := metadata.get(f"{_PREFIX}{len(chunks)}")) is not None:
         chunks.append(chunk)
@@ -244,10 +284,8 @@ def _joined(metadata: Mapping[str, str]) -> str:
             "read back."
         )
     text = "".join(chunks)
-    return text if text.startswith("{") else _unzipped(text)
-
-
-def _unzipped(text: str) -> str:
+    if text.startswith("{"):
+        return text
     try:
         unzip = zlib.decompressobj()
         data = unzip.decompress(base64.b64decode(text, validate=True), _MAX_TEXT)
@@ -258,41 +296,24 @@ def _unzipped(text: str) -> str:
     return data.decode()
 
 
-def _to_json(layout: Layout) -> dict[str, Any]:
-    return {
-        "v": _VERSION,
-        "t": layout.target,
-        "r": layout.repetitions,
-        "n": layout.num_bits,
-        "m": [_measurement_to_json(measurement) for measurement in layout.measurements],
-        "p": params_to_json(layout.params),
-        "i": [layout.point, layout.part],
-        "s": [str(integer) for integer in layout.entropy],
-        "f": [int(layout.samples_at_end), int(layout.is_exact)],
-    }
-
-
-def _measurement_to_json(measurement: Measurement) -> list[Any]:
-    parts: list[Any] = [measurement.key, measurement.bits]
-    if measurement.inverted or measurement.confusion:
-        parts.append(measurement.inverted)
-    if measurement.confusion:
-        parts.append(measurement.confusion)
-    return parts
-
-
 def _from_json(document: Mapping[str, Any]) -> Layout:
     num_bits = _integer(document["n"], _MAX_BITS)
     point, part = document["i"]
     samples_at_end, is_exact = document["f"]
+    numbers, others = document["p"]
+    params: dict[Any, Any] = {key: value_from_json(value) for key, value in numbers.items()}
+    for is_symbol, name, *parts in others:
+        params[sympy.Symbol(_string(name)) if is_symbol else _string(name)] = value_from_json(
+            *parts
+        )
     return Layout(
         target=_string(document["t"]),
-        repetitions=_integer(document["r"], _MAX_REPETITIONS),
+        repetitions=_integer(document["r"], MAX_REPETITIONS),
         measurements=tuple(_measurement_from_json(m, num_bits) for m in document["m"]),
         num_bits=num_bits,
-        params=params_from_json(*document["p"]),
-        point=_integer(point, _MAX_REPETITIONS),
-        part=_integer(part, _MAX_REPETITIONS),
+        params=cirq.ParamResolver(params),
+        point=_integer(point, MAX_REPETITIONS),
+        part=_integer(part, MAX_REPETITIONS),
         entropy=tuple(_integer(int(_string(s)[:200]), _MAX_SEED) for s in document["s"][:64]),
         samples_at_end=bool(_integer(samples_at_end, 1)),
         is_exact=bool(_integer(is_exact, 1)),
@@ -339,3 +360,69 @@ def _string(value: Any) -> str:
     if type(value) is not str:
         raise TypeError("not a string")
     return value
+
+
+def read_json(payload: Any) -> Any:
+    """The JSON document in `payload`.
+
+    Raises:
+        ResultFormatError: If it is not JSON, names an object's member twice, holds NaN or
+            infinities, or is nested too deeply to be a result.
+    """
+    try:
+        return json.loads(payload, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    # Raised out here, it does not drag along the reader's error, which holds the whole document.
+    raise ResultFormatError(
+        "The result is not a JSON document; fetch the job's output from the workspace to see "
+        "what the service returned."
+    )
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member named twice")
+    return members
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """A histogram's values as probabilities that sum to one.
+
+    Raises:
+        ResultFormatError: If one is no probability, or their sum is not within 0.001 of one.
+    """
+    try:
+        probabilities = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        probabilities = np.array([np.nan])
+    are_numbers = set(map(type, values)) <= {int, float}
+    if not are_numbers or not np.all((probabilities >= 0) & (probabilities < np.inf)):
+        raise ResultFormatError(
+            "The histogram holds values that are no probabilities; "
+            "fetch the job's output to see it."
+        )
+    total = float(probabilities.sum())
+    if not abs(total - 1) <= _SUM_TOLERANCE:
+        raise ResultFormatError(
+            f"The histogram's probabilities sum to {total:.6g} instead of 1; "
+            "fetch the job's output to see it."
+        )
+    return probabilities / total
+
+
+def whole_counts(probabilities: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
+    """The counts behind fractions of `shots`: whole numbers whose sum is `shots`.
+
+    Fractions that fall between are rounded by largest remainder.
+    """
+    shares = probabilities * shots
+    counts = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(counts - shares, kind="stable")
+    counts[by_remainder[: shots - int(counts.sum())]] += 1
+    return counts

@@ -10,6 +10,7 @@ import cirq
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.translation import (
+    Format,
     JobInput,
     Translation,
     TranslationOptions,
@@ -37,21 +38,7 @@ class LocalLayout:
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class _LocalTranslation:
-    job_input: JobInput
-
-    def __len__(self) -> int:
-        return 1
-
-    def points(self, index: int) -> range:
-        return self.job(index).points
-
-    def job(self, index: int) -> JobInput:
-        return (self.job_input,)[index]
-
-
-class LocalFormat:
+class LocalFormat(Format):
     """Hands a circuit to a `cirq.Sampler` as it is; the sampler is the judge of what it can run."""
 
     input_format = "cirq.sweep.v1"
@@ -71,19 +58,19 @@ class LocalFormat:
         """
         if not program.has_measurements():
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
+        self.check_input_params(options.input_params)
         layout = LocalLayout(options.target, len(resolvers))
         payload = LocalProgram(program, tuple(resolvers), repetitions, options.random_state)
-        return _LocalTranslation(
-            JobInput(
-                points=range(len(resolvers)),
-                payload=payload,
-                input_params={"shots": repetitions, **options.input_params},
-                metadata={_TARGET: layout.target, _POINTS: str(layout.points)},
-                layout=layout,
-            )
+        job = JobInput(
+            points=range(len(resolvers)),
+            payload=payload,
+            input_params={"shots": repetitions, **options.input_params},
+            metadata={_TARGET: layout.target, _POINTS: str(layout.points)},
+            layout=layout,
         )
+        return Translation([job.points], 1, lambda group, part: job)
 
-    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+    def decode(self, payload: Any, layout: LocalLayout) -> Sequence[AzureResult]:
         """The sampler's results, as they are.
 
         Raises:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 
 import cirq
 
-__all__ = ["angle", "gate_statements", "make_gateset", "takes"]
+from cirq_azure_sessions.formats.compile import Compiler
+
+__all__ = ["COMPILER", "angle", "gate_statements"]
 
 # Gates with a name of their own, by exponent modulo 2. All of these have period 2, up to a global
 # phase that nothing can see.
@@ -51,11 +53,6 @@ def gate_statements(gate: cirq.Gate, qubits: Sequence[int]) -> list[str]:
     return write(angle(gate.exponent), *names)
 
 
-def make_gateset() -> cirq.CompilationTargetGateset:
-    """What cirq compiles other gates to: those written here, with `cirq.CZ` between qubits."""
-    return cirq.CZTargetGateset(additional_gates=[*_ROTATIONS, cirq.H, cirq.CNOT, cirq.SWAP])
-
-
 def _name(gate: cirq.Gate) -> str | None:
     if not isinstance(gate, cirq.EigenGate) or cirq.is_parameterized(gate):
         return None
@@ -92,3 +89,9 @@ _ROTATIONS: dict[type[cirq.EigenGate], Callable[..., list[str]]] = {
     cirq.YYPowGate: _yy,
     cirq.ZZPowGate: _zz,
 }
+
+# Other gates are compiled to those written here, with `cirq.CZ` between qubits.
+COMPILER = Compiler(
+    takes,
+    cirq.CZTargetGateset(additional_gates=[*_ROTATIONS, cirq.H, cirq.CNOT, cirq.SWAP]),
+)

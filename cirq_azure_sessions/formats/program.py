@@ -15,13 +15,22 @@ import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
-from cirq_azure_sessions.formats.limits import max_qubits
 
-__all__ = ["Condition", "Program", "Step", "flatten", "shown"]
+__all__ = ["MAX_MATRIX_QUBITS", "Condition", "Program", "Step", "flatten", "shown"]
 
 # A condition on k measured bits is written out as the list of the bit values that fulfil it,
 # which is at most 2**k long.
 _MAX_CONDITION_BITS = 10
+
+# Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
+MAX_MATRIX_QUBITS = 7
+
+# Of simulators alone, whose size is that of their software; that of hardware changes, and the
+# service tells. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
+_MAX_QUBITS = {"ionq.simulator": 29}
+
+_MEASURE = cirq.MeasurementGate(1, key="m")
+_RESET = cirq.ResetChannel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +66,8 @@ class Step:
     source: cirq.Operation | None = field(default=None, compare=False)
 
     @property
-    def is_measurement(self) -> bool:
-        return self.bit is not None
-
-    @property
     def is_reset(self) -> bool:
-        return isinstance(self.gate, cirq.ResetChannel)
-
-    @property
-    def operation(self) -> cirq.Operation:
-        """The gate on `cirq.LineQubit`s of the step's numbers."""
-        return self.gate.on(*map(cirq.LineQubit, self.qubits))
+        return self.gate is _RESET
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Program:
         measurements: What each measurement of the circuit writes where, in the circuit's order.
         num_qubits: How many qubits there are, idle ones included. They are numbered as cirq sorts
             them.
+        num_bits: How many bits the measurements write.
         samples_at_end: Whether `cirq.Simulator` samples this circuit once at its end, instead of
             running it once a repetition. The two differ in their dtype and in the order in which
             they invert and confuse.
@@ -87,6 +88,7 @@ class Program:
     steps: tuple[Step, ...]
     measurements: tuple[Measurement, ...]
     num_qubits: int
+    num_bits: int
     samples_at_end: bool
 
     @property
@@ -94,15 +96,11 @@ class Program:
         """Whether nothing but further measurements happens to a measured qubit."""
         measured: set[int] = set()
         for step in self.steps:
-            if step.is_measurement:
+            if step.bit is not None:
                 measured.update(step.qubits)
             elif step.is_reset or not measured.isdisjoint(step.qubits):
                 return False
         return True
-
-    @property
-    def num_bits(self) -> int:
-        return sum(len(measurement.bits) for measurement in self.measurements)
 
 
 def shown(operation: object) -> str:
@@ -122,6 +120,56 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
         UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
             loops without a fixed end, no measurement at all; or more qubits than the target.
     """
+    numbers = {qubit: number for number, qubit in enumerate(_qubits(circuit, target))}
+    steps: list[Step] = []
+    measurements: list[Measurement] = []
+    records: dict[cirq.MeasurementKey, list[Measurement]] = {}
+    touched: set[int] = set()
+    num_bits = 0
+    for whole in circuit.all_operations():
+        for operation in _unrolled(whole, target):
+            gate = operation.without_classical_controls().untagged.gate
+            qubits = tuple(numbers[qubit] for qubit in operation.qubits)
+            if isinstance(gate, cirq.MeasurementGate):
+                bits = range(num_bits, num_bits + len(qubits))
+                num_bits += len(qubits)
+                for qubit, bit in zip(qubits, bits, strict=True):
+                    steps.append(Step(_MEASURE, (qubit,), bit=bit, source=operation))
+                try:
+                    measurements.append(Measurement.of_gate(gate, bits))
+                except ValueError as error:
+                    raise UnsupportedProgram(
+                        f"The confusion map of {shown(operation)} is {error}; its rows are "
+                        "probabilities."
+                    ) from error
+                records.setdefault(gate.mkey, []).append(measurements[-1])
+            elif isinstance(gate, cirq.ResetChannel) and qubits[0] not in touched:
+                pass  # the qubit is in |0> as it is
+            elif gate is not None and not isinstance(gate, cirq.GlobalPhaseGate):
+                controlled = bool(operation.classical_controls)
+                condition = _condition(operation, records, target) if controlled else None
+                if condition is None or condition.values:
+                    gate = _RESET if isinstance(gate, cirq.ResetChannel) else gate
+                    steps.append(Step(gate, qubits, condition=condition, source=operation))
+            touched.update(qubits)
+    for key, instances in records.items():
+        if len({len(instance.bits) for instance in instances}) > 1:
+            raise UnsupportedProgram(
+                f"Key {str(key)!r} measures different numbers of qubits at different times; "
+                "give each its own key."
+            )
+    if not measurements:
+        raise UnsupportedProgram(
+            "Circuit measures nothing: its measurements are in subcircuits with no repetitions; "
+            "repeat them, or leave this point out."
+        )
+    return Program(
+        tuple(steps), tuple(measurements), len(numbers), num_bits, _samples_at_end(circuit)
+    )
+
+
+def _qubits(circuit: cirq.AbstractCircuit, target: str) -> Sequence[cirq.Qid]:
+    """The circuit's qubits in cirq's order, if the target has such qubits and so many."""
     qubits = sorted(circuit.all_qubits())
     if not circuit.has_measurements():
         raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
@@ -131,39 +179,41 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
                 f"{target} has qubits only, and {qubit!r} has {qubit.dimension} levels; "
                 "encode it in qubits or run on local.simulator."
             )
-    most = max_qubits(target)
-    if most is not None and len(qubits) > most:
+    limit = _MAX_QUBITS.get(target)
+    if limit is not None and len(qubits) > limit:
         raise UnsupportedProgram(
-            f"{target} has at most {most} qubits and the circuit {len(qubits)}: "
+            f"{target} has at most {limit} qubits and the circuit {len(qubits)}: "
             "take qubits out of it, or run on a target with more."
         )
-    builder = _Builder(target, {qubit: number for number, qubit in enumerate(qubits)})
-    for operation in circuit.all_operations():
-        for simple in _unrolled(operation, target):
-            builder.add(simple)
-    builder.check_shapes()
-    if not builder.measurements:
-        raise UnsupportedProgram(
-            "Circuit measures nothing: its measurements are in subcircuits with no repetitions; "
-            "repeat them, or leave this point out."
-        )
-    return Program(
-        steps=tuple(builder.steps),
-        measurements=tuple(builder.measurements),
-        num_qubits=len(qubits),
-        samples_at_end=_samples_at_end(circuit),
-    )
+    return qubits
 
 
 def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
     """The operation as gates, measurements and resets, each with all of its classical controls."""
     inner = operation.without_classical_controls().untagged
-    if inner.gate is not None and _is_basic(inner.gate):
+    gate = inner.gate
+    basic = cirq.MeasurementGate | cirq.ResetChannel
+    if gate is not None and (isinstance(gate, basic) or _is_unitary(gate)):
         yield operation
         return
     if isinstance(inner, cirq.CircuitOperation):
         _check_loop(inner, target)
-    parts = _prepared(operation) or cirq.decompose_once(operation.untagged, None)
+    if isinstance(gate, cirq.StatePreparationChannel):
+        # Cirq does not take it apart. The matrix's first column is the state, up to a phase.
+        matrix, _ = np.linalg.qr(np.column_stack([gate.state, np.eye(len(gate.state))]))
+        prepare = cirq.MatrixGate(matrix).on(*inner.qubits)
+        parts = [
+            part.with_classical_controls(*operation.classical_controls)
+            for part in (*cirq.reset_each(*inner.qubits), prepare)
+        ]
+    else:
+        parts = cirq.decompose_once(operation.untagged, default=None)
+    if parts is None and len(inner.qubits) <= MAX_MATRIX_QUBITS and _is_unitary(inner):
+        # An operation without a gate, or one that only knows its matrix.
+        matrix = cirq.unitary(inner, None)
+        if matrix is not None:
+            whole = cirq.MatrixGate(matrix, unitary_check=False).on(*inner.qubits)
+            parts = [whole.with_classical_controls(*operation.classical_controls)]
     if parts is None:
         raise UnsupportedProgram(
             f"{target} runs unitary gates, measurements and resets, and {shown(operation)} is "
@@ -172,21 +222,6 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
         )
     for part in parts:
         yield from _unrolled(part, target)
-
-
-def _is_basic(gate: cirq.Gate) -> bool:
-    return isinstance(gate, cirq.MeasurementGate | cirq.ResetChannel) or _is_unitary(gate)
-
-
-def _prepared(operation: cirq.Operation) -> list[cirq.Operation] | None:
-    """Resets and a matrix, if the operation prepares a state; cirq does not take that apart."""
-    gate = operation.without_classical_controls().untagged.gate
-    if not isinstance(gate, cirq.StatePreparationChannel):
-        return None
-    # Its first column is the state, up to a phase.
-    matrix, _ = np.linalg.qr(np.column_stack([gate.state, np.eye(len(gate.state))]))
-    parts = [*cirq.reset_each(*operation.qubits), cirq.MatrixGate(matrix).on(*operation.qubits)]
-    return [part.with_classical_controls(*operation.classical_controls) for part in parts]
 
 
 def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
@@ -202,127 +237,59 @@ def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
         )
 
 
-class _Builder:
-    """Numbers bits as measurements come, and knows which bits a key means at any moment."""
+_Records = Mapping[cirq.MeasurementKey, Sequence[Measurement]]
 
-    def __init__(self, target: str, numbers: Mapping[cirq.Qid, int]) -> None:
-        self.steps: list[Step] = []
-        self.measurements: list[Measurement] = []
-        self._target = target
-        self._numbers = numbers
-        self._instances: dict[cirq.MeasurementKey, list[Measurement]] = {}
-        self._next_bit = itertools.count()
-        self._touched: set[int] = set()
 
-    def add(self, operation: cirq.Operation) -> None:
-        gate = operation.without_classical_controls().untagged.gate
-        assert gate is not None
-        qubits = tuple(self._numbers[qubit] for qubit in operation.qubits)
-        if isinstance(gate, cirq.MeasurementGate):
-            self._measure(gate, qubits, operation)
-        elif isinstance(gate, cirq.ResetChannel):
-            # A qubit that nothing has touched is in |0> as it is.
-            if qubits[0] in self._touched:
-                self._append(gate, qubits, operation)
-        elif isinstance(gate, cirq.GlobalPhaseGate):
-            pass
-        else:
-            self._append(gate, qubits, operation)
-        self._touched.update(qubits)
+def _condition(operation: cirq.Operation, records: _Records, target: str) -> Condition | None:
+    """When a classically controlled operation is done; None for always.
 
-    def _append(self, gate: cirq.Gate, qubits: tuple[int, ...], source: cirq.Operation) -> None:
-        condition = self._condition(source)
-        if condition is None or len(condition.values) == 2 ** len(condition.bits):
-            self.steps.append(Step(gate, qubits, source=source))
-        elif condition.values:
-            self.steps.append(Step(gate, qubits, condition=condition, source=source))
+    Cirq's own conditions are asked about every value of the bits they read.
 
-    def _measure(
-        self, gate: cirq.MeasurementGate, qubits: tuple[int, ...], source: cirq.Operation
-    ) -> None:
-        bits = tuple(itertools.islice(self._next_bit, len(qubits)))
-        try:
-            measurement = Measurement.of_gate(gate, bits)
-        except ValueError as error:
-            raise UnsupportedProgram(
-                f"The confusion map of {shown(source)} is {error}; its rows are probabilities."
-            ) from error
-        self.measurements.append(measurement)
-        self._instances.setdefault(gate.mkey, []).append(measurement)
-        single = cirq.MeasurementGate(1, key="m")
-        for qubit, bit in zip(qubits, bits, strict=True):
-            self.steps.append(Step(single, (qubit,), bit=bit, source=source))
-
-    def _condition(self, operation: cirq.Operation) -> Condition | None:
-        controls = operation.classical_controls
-        if not controls:
-            return None
-        measured = {
-            key: self._instances_of(key, operation) for control in controls for key in control.keys
-        }
-        read = sorted({bit for control in controls for bit in _bits_read(control, measured)})
-        for instance in itertools.chain.from_iterable(measured.values()):
-            if instance.confusion and not set(read).isdisjoint(instance.bits):
+    Args:
+        operation: The operation, with its controls.
+        records: What has been measured by then.
+        target: The target's id, for messages.
+    """
+    controls = sorted(operation.classical_controls, key=str)
+    read: set[int] = set()
+    for control in controls:
+        for key in control.keys:
+            if key not in records:
+                raise UnsupportedProgram(
+                    f"{shown(operation)} depends on key {str(key)!r} before it is measured; "
+                    "measure it in an earlier moment."
+                )
+            # Of a repeated key, a condition reads the record with its index, or the last.
+            try:
+                instance = records[key][getattr(control, "index", -1)]
+            except IndexError:
+                raise UnsupportedProgram(
+                    f"The condition {shown(control)} reads a record of key {str(key)!r} that is "
+                    "not measured by then; use a smaller index."
+                ) from None
+            if instance.confusion:
                 raise UnsupportedProgram(
                     f"{shown(operation)} depends on key {instance.key!r}, whose confusion map only "
-                    f"the client applies, after {self._target} has run; leave the map out."
+                    f"the client applies, after {target} has run; leave the map out."
                 )
-        return _truth_table(controls, measured, read)
-
-    def _instances_of(
-        self, key: cirq.MeasurementKey, operation: cirq.Operation
-    ) -> Sequence[Measurement]:
-        if key not in self._instances:
-            raise UnsupportedProgram(
-                f"{shown(operation)} depends on key {str(key)!r} before it is measured; "
-                "measure it in an earlier moment."
-            )
-        return tuple(self._instances[key])
-
-    def check_shapes(self) -> None:
-        for key, instances in self._instances.items():
-            if len({len(instance.bits) for instance in instances}) > 1:
-                raise UnsupportedProgram(
-                    f"Key {str(key)!r} measures different numbers of qubits at different times; "
-                    "give each its own key."
-                )
-
-
-_Measured = Mapping[cirq.MeasurementKey, Sequence[Measurement]]
-
-
-def _bits_read(control: cirq.Condition, measured: _Measured) -> Iterator[int]:
-    """The bits that the condition can depend on."""
-    # Cirq's conditions read one record of a repeated key: the one with their index, or the last.
-    for key in control.keys:
-        index = getattr(control, "index", -1)
-        try:
-            yield from measured[key][index].bits
-        except IndexError:
-            raise UnsupportedProgram(
-                f"The condition {shown(control)} reads a record of key {str(key)!r} that is not "
-                "measured by then; use a smaller index."
-            ) from None
-
-
-def _truth_table(
-    controls: frozenset[cirq.Condition], measured: _Measured, bits: Sequence[int]
-) -> Condition:
-    """Asks cirq's own conditions about every value of the bits they read."""
+            read.update(instance.bits)
+    bits = sorted(read)
     if len(bits) > _MAX_CONDITION_BITS:
         raise UnsupportedProgram(
             f"A condition on {len(bits)} measured bits is too much for one operation; "
             f"use at most {_MAX_CONDITION_BITS}."
         )
+    measured = {key: records[key] for control in controls for key in control.keys}
     values = []
     for value in itertools.product((0, 1), repeat=len(bits)):
-        record = _record(measured, dict(zip(bits, value, strict=True)))
-        if all(control.resolve(record) for control in controls):
+        store = _store(measured, dict(zip(bits, value, strict=True)))
+        if all(control.resolve(store) for control in controls):
             values.append(value)
-    return _without_idle_bits(Condition(tuple(bits), tuple(values)))
+    condition = _without_idle_bits(Condition(tuple(bits), tuple(values)))
+    return condition if condition.bits or not condition.values else None
 
 
-def _record(measured: _Measured, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:
+def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:
     """Cirq's record of the measurements, had the machine measured `value`."""
     return cirq.ClassicalDataDictionaryStore(
         _records={
@@ -359,14 +326,14 @@ def _samples_at_end(circuit: cirq.AbstractCircuit) -> bool:
     for operation in circuit.all_operations():
         if isinstance(operation.gate, cirq.MeasurementGate):
             measured.update(operation.qubits)
-        elif not measured.isdisjoint(operation.qubits) or not _can_come_first(operation):
+        elif (
+            not measured.isdisjoint(operation.qubits)
+            or operation.classical_controls
+            or cirq.is_measurement(operation)
+            or not _is_unitary(operation)
+        ):
             return False
     return True
-
-
-def _can_come_first(operation: cirq.Operation) -> bool:
-    is_plain = not operation.classical_controls and not cirq.is_measurement(operation)
-    return is_plain and _is_unitary(operation)
 
 
 def _is_unitary(value: cirq.Gate | cirq.Operation) -> bool:

@@ -13,9 +13,9 @@ import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import cirq
 import numpy as np
 import numpy.typing as npt
 
@@ -25,15 +25,12 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.formats import openqasm
-from cirq_azure_sessions.formats.compile import Compiler
-from cirq_azure_sessions.formats.decoding import fractions, read_json, whole_counts
-from cirq_azure_sessions.formats.layout import Layout, read_layout
+from cirq_azure_sessions.formats.layout import Layout, fractions, read_json, whole_counts
 from cirq_azure_sessions.formats.program import Program, Step, shown
-from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
+    Format,
     JobInput,
-    Translation,
     TranslationOptions,
     Workload,
 )
@@ -69,11 +66,21 @@ _NO_BIT = "A shot of the result holds something that is no bit; fetch the job's 
 _DISPLAY = re.compile(r"[\[(][\w\s,()\[\]-]*[\])]")
 
 
-class _OpenQasm3:
-    """Steps as statements of OpenQASM 3, the measured bits in one array `c`."""
+class _QirTemplate(Template):
+    """QIR, by way of OpenQASM 3 with the measured bits in one array `c`."""
 
-    takes = staticmethod(openqasm.takes)
+    compiler = openqasm.COMPILER
     angle = staticmethod(openqasm.angle)
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        self._profile = _profile(program, options)
+        super().__init__(program, options)
+        params = {
+            "entryPoint": "ENTRYPOINT__main",
+            "arguments": [],
+            "target_profile": self._profile,
+        }
+        self.draft = replace(self.draft, input_params=params)
 
     def write(self, step: Step) -> str:
         if step.bit is not None:
@@ -84,53 +91,22 @@ class _OpenQasm3:
             statements = openqasm.gate_statements(step.gate, step.qubits)
         if step.condition is None:
             return "\n".join(statements)
-        return "\n".join(
-            _guarded(statements, step.condition.bits, value) for value in step.condition.values
-        )
-
-
-def _guarded(statements: Sequence[str], bits: Sequence[int], value: Sequence[int]) -> str:
-    """The statements, done when the bits have the value."""
-    text = " ".join(statements)
-    for bit, wanted in zip(bits, value, strict=True):
-        text = f"if ({'' if wanted else '!'}c[{bit}]) {{ {text} }}"
-    return text
-
-
-class _QirWriter:
-    """A circuit as QIR."""
-
-    def __init__(self, program: Program, options: TranslationOptions) -> None:
-        self._program = program
-        self._profile = _profile(program, options)
-        gateset = openqasm.make_gateset() if options.compile else None
-        compiler = Compiler(options.target, openqasm.takes, gateset)
-        self.template = Template(program.steps, _OpenQasm3(), compiler)
-        self.envelope = Envelope(
-            Layout(
-                target=options.target,
-                repetitions=0,
-                measurements=program.measurements,
-                num_bits=program.num_bits,
-                samples_at_end=program.samples_at_end,
-            ),
-            # Recorded jobs carry the number under both names.
-            shots_names=("shots", "count"),
-            input_params={
-                "entryPoint": "ENTRYPOINT__main",
-                "arguments": [],
-                "target_profile": self._profile,
-            },
-            metadata={"qubits": str(program.num_qubits)},
-        )
+        text = " ".join(statements)
+        guarded = []
+        for value in step.condition.values:
+            line = text
+            for bit, wanted in zip(step.condition.bits, value, strict=True):
+                line = f"if ({'' if wanted else '!'}c[{bit}]) {{ {line} }}"
+            guarded.append(line)
+        return "\n".join(guarded)
 
     def payload(self, operations: Sequence[str]) -> bytes:
         lines = [
             "OPENQASM 3.0;",
             'include "stdgates.inc";',
-            f"qubit[{self._program.num_qubits}] q;",
-            f"bit[{self._program.num_bits}] c;",
-            *(operation for operation in operations if operation),
+            f"qubit[{self.program.num_qubits}] q;",
+            f"bit[{self.program.num_bits}] c;",
+            *operations,
         ]
         source = "\n".join(lines)
         pieces = _compiled(_ANGLE.sub(_HOLE, source), self._profile)
@@ -138,33 +114,24 @@ class _QirWriter:
         return "".join(p + angle for p, angle in zip(pieces, angles, strict=True)).encode()
 
 
-class QirFormat:
+class QirFormat(Format):
     """QIR, of the Base profile where that is enough and of Adaptive RI where it is not.
 
     Base programs measure at the end. For providers that take nothing else, qdk moves measurements
     there, at the price of a qubit each; what depends on a measured result cannot be moved, and the
     service has the last word on it. `input_params={"target_profile": ...}` overrides the choice.
+
+    Without qdk, of the extra `qir`, translating raises `UnsupportedTarget`.
     """
 
     input_format = "qir.v1"
     output_format = "microsoft.quantum-results.v2"
+    template = _QirTemplate
+    # Recorded jobs carry the number under both names.
+    shots_names = ("shots", "count")
+    own_params = frozenset({"entryPoint", "arguments", "items"})
 
-    def translate(
-        self,
-        program: cirq.AbstractCircuit,
-        resolvers: Sequence[cirq.ParamResolver],
-        repetitions: int,
-        options: TranslationOptions,
-    ) -> Translation:
-        """One job a point.
-
-        Raises:
-            UnsupportedProgram: If the circuit holds noise, qudits or loops without an end.
-            UnsupportedTarget: If qdk, of the extra `qir`, is not installed.
-        """
-        return translate_sweep(program, resolvers, repetitions, options, _QirWriter)
-
-    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+    def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Reads shots, or a histogram where there are none.
 
         Shots in which a qubit was lost are left out of the records, counted, and kept raw.
@@ -205,14 +172,6 @@ class QirFormat:
             two_qubit_gates=two,
             spam=spam + len(touched),
         )
-
-    def read_layout(self, metadata: Mapping[str, str]) -> Layout:
-        """The layout from the metadata of a job of this package.
-
-        Raises:
-            ResultFormatError: If there is none, or it is damaged.
-        """
-        return read_layout(metadata)
 
 
 def _profile(program: Program, options: TranslationOptions) -> str:

@@ -11,21 +11,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cirq
 import numpy as np
 import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.formats import openqasm
-from cirq_azure_sessions.formats.compile import Compiler
-from cirq_azure_sessions.formats.decoding import read_json
-from cirq_azure_sessions.formats.layout import Layout, read_layout
-from cirq_azure_sessions.formats.program import Condition, Program, Step
-from cirq_azure_sessions.formats.sweep import Envelope, translate_sweep
+from cirq_azure_sessions.formats.layout import Layout, read_json
+from cirq_azure_sessions.formats.program import Program, Step
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
+    Format,
     JobInput,
-    Translation,
     TranslationOptions,
     Workload,
 )
@@ -44,7 +40,7 @@ _SPAM = (b"measure", b"reset")
 _DECLARATIONS = (b"include", b"qreg", b"creg")
 
 
-class _OpenQasm2:
+class _QuantinuumTemplate(Template):
     """Steps as statements of OpenQASM 2.
 
     Registers `m0`, `m1`, ... hold the measured bits. OpenQASM 2 compares only a whole register
@@ -52,14 +48,15 @@ class _OpenQasm2:
     which they are measured a second time.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        conditions = (step.condition for step in steps if step.condition is not None)
-        shared = dict.fromkeys(c.bits for c in conditions if len(c.bits) > 1)
-        self.registers = {bits: f"c{number}" for number, bits in enumerate(shared)}
-        self._reused = _bits_of_reused_qubits(steps)
-
-    takes = staticmethod(openqasm.takes)
+    compiler = openqasm.COMPILER
     angle = staticmethod(openqasm.angle)
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        conditions = (step.condition for step in program.steps if step.condition is not None)
+        shared = dict.fromkeys(c.bits for c in conditions if len(c.bits) > 1)
+        self._registers = {bits: f"c{number}" for number, bits in enumerate(shared)}
+        self._reused = _bits_of_reused_qubits(program.steps)
+        super().__init__(program, options)
 
     def write(self, step: Step) -> str:
         if step.bit is not None:
@@ -69,18 +66,16 @@ class _OpenQasm2:
         else:
             statements = openqasm.gate_statements(step.gate, step.qubits)
         if step.condition is not None:
-            prefixes = self._prefixes(step.condition)
-            statements = [f"{prefix} {s}" for prefix in prefixes for s in statements]
+            # At most one of the ways in which the condition may hold does.
+            bits = step.condition.bits
+            name = self._registers.get(bits, f"m{bits[0]}")
+            values = [sum(bit << k for k, bit in enumerate(v)) for v in step.condition.values]
+            statements = [f"if({name}=={value}) {s}" for value in values for s in statements]
         return "\n".join(statements)
-
-    def _prefixes(self, condition: Condition) -> list[str]:
-        """The ways in which the condition may hold, each as an `if`; at most one does."""
-        name = self.registers.get(condition.bits, f"m{condition.bits[0]}")
-        return [f"if({name}=={_integer(value)})" for value in condition.values]
 
     def _measured(self, qubit: int, bit: int) -> str:
         copies = [
-            f"{name}[{bits.index(bit)}]" for bits, name in self.registers.items() if bit in bits
+            f"{name}[{bits.index(bit)}]" for bits, name in self._registers.items() if bit in bits
         ]
         # A measured ion may be left outside the two states of its qubit. Quantinuum asks for a
         # reset before it is used again (Azure's page on the provider, "Mid-circuit measurement").
@@ -92,63 +87,29 @@ class _OpenQasm2:
             lines.append(prepare)
         return "\n".join(lines)
 
-
-class _QuantinuumWriter:
-    """A circuit as Quantinuum takes it."""
-
-    def __init__(self, program: Program, options: TranslationOptions) -> None:
-        self._program = program
-        self._dialect = _OpenQasm2(program.steps)
-        gateset = openqasm.make_gateset() if options.compile else None
-        compiler = Compiler(options.target, openqasm.takes, gateset)
-        self.template = Template(program.steps, self._dialect, compiler)
-        self.envelope = Envelope(
-            Layout(
-                target=options.target,
-                repetitions=0,
-                measurements=program.measurements,
-                num_bits=program.num_bits,
-                samples_at_end=program.samples_at_end,
-            ),
-            # Recorded jobs say `count`, the SDK of 2026 says `shots`.
-            shots_names=("count", "shots"),
-            metadata={"qubits": str(program.num_qubits)},
-        )
-
     def payload(self, operations: Sequence[str]) -> bytes:
-        registers = [f"creg m{bit}[1];" for bit in range(self._program.num_bits)]
-        registers += [f"creg {c}[{len(bits)}];" for bits, c in self._dialect.registers.items()]
+        registers = [f"creg m{bit}[1];" for bit in range(self.program.num_bits)]
+        registers += [f"creg {c}[{len(bits)}];" for bits, c in self._registers.items()]
         lines = [
             "OPENQASM 2.0;",
             'include "qelib1.inc";',
-            f"qreg q[{self._program.num_qubits}];",
+            f"qreg q[{self.program.num_qubits}];",
             *registers,
-            *(operation for operation in operations if operation),
+            *operations,
         ]
         return ("\n".join(lines) + "\n").encode()
 
 
-class QuantinuumFormat:
+class QuantinuumFormat(Format):
     """OpenQASM 2, under the name it has on Azure since Quantinuum was Honeywell's."""
 
     input_format = "honeywell.openqasm.v1"
     output_format = "honeywell.quantum-results.v1"
+    template = _QuantinuumTemplate
+    # Recorded jobs say `count`, the SDK of 2026 says `shots`.
+    shots_names = ("count", "shots")
 
-    def translate(
-        self,
-        program: cirq.AbstractCircuit,
-        resolvers: Sequence[cirq.ParamResolver],
-        repetitions: int,
-        options: TranslationOptions,
-    ) -> Translation:
-        """One job a point.
-
-        Raises:
-            UnsupportedProgram: If the circuit holds noise, qudits or loops without an end.
-        """
-        return translate_sweep(program, resolvers, repetitions, options, _QuantinuumWriter)
-
-    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
+    def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Reads the registers of the measured bits.
 
         Raises:
@@ -177,18 +138,6 @@ class QuantinuumFormat:
             two_qubit_gates=two,
             spam=spam + len(set(_QUBIT.findall(job.payload))),
         )
-
-    def read_layout(self, metadata: Mapping[str, str]) -> Layout:
-        """The layout from the metadata of a job of this package.
-
-        Raises:
-            ResultFormatError: If there is none, or it is damaged.
-        """
-        return read_layout(metadata)
-
-
-def _integer(value: Sequence[int]) -> int:
-    return sum(bit << k for k, bit in enumerate(value))
 
 
 def _bits_of_reused_qubits(steps: Sequence[Step]) -> frozenset[int]:

@@ -9,9 +9,11 @@ compiled and written at the point. Either way the text is the one that the resol
 
 from __future__ import annotations
 
+import abc
+import functools
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import cirq
 import numpy as np
@@ -20,9 +22,11 @@ import sympy
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
 from cirq_azure_sessions.formats.expressions import Floats, evaluate, values_at
-from cirq_azure_sessions.formats.program import Step, shown
+from cirq_azure_sessions.formats.layout import Layout
+from cirq_azure_sessions.formats.program import Program, Step, shown
+from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
 
-__all__ = ["Dialect", "Template"]
+__all__ = ["Template"]
 
 # An exponent that no gate is special at.
 _PROBE = 0.1234567890123
@@ -31,28 +35,8 @@ _PROBE = 0.1234567890123
 # wider than the tolerance with which formats round, and far narrower than a step of a sweep.
 _ROUND = 1e-6
 
-
-class Dialect(Protocol):
-    """How a format writes single operations."""
-
-    def write(self, step: Step) -> str:
-        """The text of a step without open parameters, in gates that the format takes."""
-
-    def angle(self, half_turns: float) -> str:
-        """A rotation's angle, as `write` writes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The numbers of a template's parametrised steps, at all points of a sweep.
-
-    Attributes:
-        parameters: What the gates are given, in an array with a row a point.
-        exponents: The exponents of the rotations that the gates are made of, likewise.
-    """
-
-    parameters: Floats
-    exponents: Floats
+# The bound of cirq.drop_negligible_operations.
+_NEGLIGIBLE = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +45,7 @@ class _Hole:
 
     Attributes:
         probe: The rotation with some exponent.
-        column: Where its own stands in `Numbers.exponents`.
+        column: Where its own stands among a point's exponents.
         parts: Its text, cut where the angle stands.
     """
 
@@ -77,7 +61,7 @@ class _OpenStep:
     Attributes:
         before: The texts of the steps before it.
         step: The step, as the circuit has it.
-        columns: Where what its gate is given stands in `Numbers.parameters`.
+        columns: Where what its gate is given stands among a point's parameters.
         holes: The rotations that it is made of; None if that depends on the numbers.
     """
 
@@ -87,28 +71,45 @@ class _OpenStep:
     holes: tuple[_Hole, ...] | None = None
 
 
-class Template:
-    """A program compiled once for all points of a sweep.
+class Template(abc.ABC):
+    """A program in a provider's language, compiled once for all points of a sweep.
+
+    Each language is a subclass, which knows how to write single operations and a whole program.
 
     Args:
-        steps: The flat circuit.
-        dialect: How to write it.
-        compiler: How to bring it into gates that the dialect writes.
+        program: The flat circuit.
+        options: The caller's wishes.
+
+    Attributes:
+        compiler: The way to the language's gates.
+        program: The flat circuit.
+        draft: A job of any point, without its program; its layout leaves the point open.
 
     Raises:
         UnsupportedProgram: If a step without parameters cannot be compiled.
     """
 
-    def __init__(self, steps: Sequence[Step], dialect: Dialect, compiler: Compiler) -> None:
-        self._dialect = dialect
-        self._compiler = compiler
-        # For each column of `Numbers.parameters` an expression, and what becomes of its value in
-        # the gate; for each of `Numbers.exponents` an expression of some of those columns.
+    compiler: Compiler
+
+    def __init__(self, program: Program, options: TranslationOptions) -> None:
+        self.program = program
+        layout = Layout(
+            target=options.target,
+            repetitions=0,
+            measurements=program.measurements,
+            num_bits=program.num_bits,
+            samples_at_end=program.samples_at_end,
+        )
+        self.draft = JobInput(range(0), b"", {}, {"qubits": str(program.num_qubits)}, layout)
+        self._target = options.target
+        self._compile = options.compile
+        # For each of a point's parameters an expression, and what becomes of its value in the
+        # gate; for each of its exponents an expression of some of those parameters.
         self._parameters: dict[tuple[sympy.Basic, _Keeping], int] = {}
         self._exponents: list[tuple[sympy.Basic, dict[sympy.Basic, int]]] = []
         self._open: list[_OpenStep] = []
         texts: list[str] = []
-        for step in steps:
+        for step in program.steps:
             if cirq.is_parameterized(step.gate):
                 self._open.append(self._opened(tuple(texts), step))
                 texts = []
@@ -116,87 +117,91 @@ class Template:
                 texts += self._written(step)
         self._after = tuple(texts)
 
-    @property
-    def is_filled_by_numbers(self) -> bool:
-        """Whether a point needs nothing but its numbers, save at round values."""
-        return all(step.holes is not None for step in self._open)
+    @abc.abstractmethod
+    def write(self, step: Step) -> str:
+        """The text of a step without open parameters, in gates that the compiler takes."""
 
-    def numbers(self, resolvers: Sequence[cirq.ParamResolver]) -> Numbers:
-        """The numbers of the parametrised steps at every point.
+    @abc.abstractmethod
+    def angle(self, half_turns: float) -> str:
+        """A rotation's angle, as `write` writes it."""
+
+    @abc.abstractmethod
+    def payload(self, operations: Sequence[str]) -> bytes:
+        """The whole program, given the texts of its operations."""
+
+    def fill(self, resolvers: Sequence[cirq.ParamResolver]) -> Callable[[int], JobInput]:
+        """The draft with the program of each point of a sweep, by the point's index.
 
         Raises:
-            UnsupportedProgram: If one has no value, or none that is a finite real number.
+            UnsupportedProgram: If a parameter has no value at a point, or none that is a finite
+                real number, or an operation cannot be compiled with it.
         """
+        if not self._open:
+            payload = self.payload([text for text in self._after if text])
+            draft = replace(self.draft, payload=payload)
+            return lambda point: draft
         values = values_at([expression for expression, _ in self._parameters], resolvers)
         columns = [kept(column) for (_, kept), column in zip(self._parameters, values, strict=True)]
-        exponents = [
-            evaluate(expression, {symbol: columns[k] for symbol, k in names.items()})
-            for expression, names in self._exponents
-        ]
-        return Numbers(_table(columns, len(resolvers)), _table(exponents, len(resolvers)))
+        parameters = _table(columns, len(resolvers))
+        exponents = _table(
+            [
+                evaluate(expression, {symbol: columns[k] for symbol, k in names.items()})
+                for expression, names in self._exponents
+            ],
+            len(resolvers),
+        )
 
-    def fill(self, numbers: Numbers, point: int, resolver: cirq.ParamResolver) -> list[str]:
-        """The texts of all operations at a point, in order; some may be empty.
+        # The jobs of a point, which are asked for one after the other, share its program.
+        @functools.lru_cache(maxsize=1)
+        def filled(point: int) -> JobInput:
+            is_special = _is_round(parameters[point])
+            is_round = _is_round(exponents[point])
+            turns = exponents[point].tolist()
+            texts: list[str] = []
+            for step in self._open:
+                texts += step.before
+                if step.holes is None or any(is_special[column] for column in step.columns):
+                    texts += self._resolved(step.step, resolvers[point])
+                    continue
+                for hole in step.holes:
+                    turn = turns[hole.column]
+                    if is_round[hole.column]:
+                        # Rotations take an exponent, which the type cirq.Gate does not tell.
+                        gate = type(hole.probe.gate)(exponent=turn)  # type: ignore[call-arg]
+                        texts += self._written(replace(hole.probe, gate=gate))
+                    else:
+                        texts.append(self.angle(turn).join(hole.parts))
+            texts += self._after
+            return replace(self.draft, payload=self.payload([text for text in texts if text]))
 
-        Args:
-            numbers: What `numbers` gave for the sweep.
-            point: The point's index in it.
-            resolver: The point.
+        filled(0)  # what can still go wrong with the program as a whole, goes wrong now
+        if all(step.holes is not None for step in self._open):
+            return filled
+        # What is compiled at a point may turn out not to be possible, so all points are filled now.
+        stored = [zlib.compress(filled(point).payload, 1) for point in range(len(resolvers))]
+        return functools.lru_cache(maxsize=1)(
+            lambda point: replace(self.draft, payload=zlib.decompress(stored[point]))
+        )
 
-        Raises:
-            UnsupportedProgram: If an operation cannot be compiled with the point's values.
-        """
-        is_round = _is_round(numbers.parameters[point])
-        exponents = numbers.exponents[point]
-        filled = self._filled(exponents.tolist(), _is_round(exponents))
-        texts: list[str] = []
-        for step in self._open:
-            texts += step.before
-            if step.holes is None or any(is_round[column] for column in step.columns):
-                texts += self._late(step.step, resolver)
-            else:
-                texts += [filled(hole) for hole in step.holes]
-        texts += self._after
-        return texts
-
-    def _opened(self, before: tuple[str, ...], step: Step) -> _OpenStep:
-        """Takes a parametrised step apart into rotations, if that can be done in advance."""
-        # Each number of the gate becomes one symbol, so that its parts are simple expressions,
-        # worked out in the same order with symbols as with numbers.
-        gate, meanings = cirq.flatten(step.gate)
-        rotations = self._compiler.rotations(replace(step, gate=gate))
-        if rotations is None or _has_a_number_in_two_roles(gate):
-            return _OpenStep(before, step)
-        names = {
-            symbol: self._parameters.setdefault(
-                (expression, _keeping(gate, symbol)), len(self._parameters)
+    def _written(self, step: Step) -> Iterator[str]:
+        """The texts of a step without open parameters."""
+        gate = step.gate
+        if step.bit is not None or step.is_reset:
+            yield self.write(step)
+        elif self.compiler.takes(gate):
+            if not self._compile or cirq.trace_distance_bound(gate) > _NEGLIGIBLE:
+                yield self.write(step)
+        elif not self._compile:
+            raise UnsupportedProgram(
+                f"{self._target} does not take {shown(step.source)} as it is; leave compile=True, "
+                "or write the circuit in the target's own gates."
             )
-            for expression, symbol in meanings.items()
-        }
-        holes = tuple(self._hole(rotation, names) for rotation in rotations)
-        return _OpenStep(before, step, tuple(names.values()), holes)
+        else:
+            for part in self.compiler.parts(step, self._target):
+                yield from self._written(part)
 
-    def _hole(self, rotation: Step, names: dict[sympy.Basic, int]) -> _Hole:
-        gate = rotation.gate
-        assert isinstance(gate, cirq.EigenGate)
-        kind = next(kind for kind in ROTATIONS if isinstance(gate, kind))
-        self._exponents.append((sympy.sympify(gate.exponent), names))
-        probe = replace(rotation, gate=kind(exponent=_PROBE))
-        parts = self._dialect.write(probe).split(self._dialect.angle(_PROBE))
-        return _Hole(probe, len(self._exponents) - 1, tuple(parts))
-
-    def _filled(self, exponents: list[float], is_round: list[bool]) -> Callable[[_Hole], str]:
-        def filled(hole: _Hole) -> str:
-            exponent = exponents[hole.column]
-            if is_round[hole.column]:
-                # Each of ROTATIONS takes an exponent, which the type cirq.Gate does not tell.
-                gate = type(hole.probe.gate)(exponent=exponent)  # type: ignore[call-arg]
-                return "".join(self._written(replace(hole.probe, gate=gate)))
-            return self._dialect.angle(exponent).join(hole.parts)
-
-        return filled
-
-    def _late(self, step: Step, resolver: cirq.ParamResolver) -> Iterator[str]:
+    def _resolved(self, step: Step, resolver: cirq.ParamResolver) -> Iterator[str]:
+        """The texts of a parametrised step at a point."""
         try:
             gate = cirq.resolve_parameters(step.gate, resolver)
         except (ValueError, TypeError, ArithmeticError) as error:
@@ -205,8 +210,33 @@ class Template:
             ) from error
         return self._written(replace(step, gate=gate))
 
-    def _written(self, step: Step) -> Iterator[str]:
-        return (self._dialect.write(simple) for simple in self._compiler.compile(step))
+    def _opened(self, before: tuple[str, ...], step: Step) -> _OpenStep:
+        """Takes a parametrised step apart into rotations, if that can be done in advance."""
+        # Each number of the gate becomes one symbol, so that its parts are simple expressions,
+        # worked out in the same order with symbols as with numbers.
+        gate, meanings = cirq.flatten(step.gate)
+        rotations = self.compiler.rotations(replace(step, gate=gate), decompose=self._compile)
+        # One number in two roles is kept in two ways.
+        is_ambiguous = (
+            isinstance(gate, cirq.PhasedXPowGate) and gate.phase_exponent == gate.exponent
+        )
+        if rotations is None or is_ambiguous:
+            return _OpenStep(before, step)
+        names = {
+            symbol: self._parameters.setdefault(
+                (expression, _keeping(gate, symbol)), len(self._parameters)
+            )
+            for expression, symbol in meanings.items()
+        }
+        holes = []
+        for rotation in rotations:
+            assert isinstance(rotation.gate, cirq.EigenGate)
+            kind = next(kind for kind in ROTATIONS if isinstance(rotation.gate, kind))
+            probe = replace(rotation, gate=kind(exponent=_PROBE))
+            parts = self.write(probe).split(self.angle(_PROBE))
+            holes.append(_Hole(probe, len(self._exponents), tuple(parts)))
+            self._exponents.append((sympy.sympify(rotation.gate.exponent), names))
+        return _OpenStep(before, step, tuple(names.values()), tuple(holes))
 
 
 _Keeping = Callable[[Floats], Floats]
@@ -236,11 +266,8 @@ def _as_phase(exponents: Floats) -> Floats:
     return np.where(turns > 1, turns - 2, turns)
 
 
-def _has_a_number_in_two_roles(gate: cirq.Gate) -> bool:
-    return isinstance(gate, cirq.PhasedXPowGate) and gate.phase_exponent == gate.exponent
-
-
 def _table(columns: Sequence[Floats | float], points: int) -> Floats:
+    """The columns side by side: a row a point."""
     table = np.empty((points, len(columns)))
     for k, column in enumerate(columns):
         table[:, k] = column

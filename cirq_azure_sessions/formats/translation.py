@@ -1,17 +1,39 @@
-"""What a format makes of a program: values that know no session, no clock and no socket."""
+"""A sweep as a provider's jobs, and what the formats of all providers do alike.
+
+Values and pure functions, that know no session, no clock and no socket.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+import abc
+import fnmatch
+import functools
+import secrets
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import cirq
+
+from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.layout import read_layout, write_layout
+from cirq_azure_sessions.formats.program import flatten, shown
 
 if TYPE_CHECKING:
-    import cirq
-
+    from cirq_azure_sessions.formats.template import Template
     from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["Format", "JobInput", "Translation", "TranslationOptions", "Workload"]
+
+# The most repetitions of one job. A target without a known limit is not split: a job too large is
+# refused by the service in its own words, and a job split without need is paid for twice. The
+# numbers are `max_shots` of the SDK's Qiskit backends (azure.quantum.qiskit.backends of
+# azure-quantum 3.13), which name none for IonQ's simulator and Quantinuum's emulators.
+_MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigetti.*": 10_000}
+
+# How providers and their SDKs spell the repetitions, without case and punctuation.
+_REPETITIONS = frozenset({"count", "nshots", "numshots", "numberofshots", "repetitions", "shots"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +98,65 @@ class Workload:
     spam: int = 0
 
 
-class Translation(Protocol):
+@dataclass(frozen=True, slots=True)
+class Translation:
     """A whole sweep, checked: making any one of its jobs can no longer fail.
 
     A parametrised circuit is compiled once; `job` only fills numbers in, so that a sweep of ten
     thousand points need not be held in memory.
     """
 
+    _covered: Sequence[range]  # the points of a job, or of several that split their repetitions
+    _jobs_each: int
+    _make_job: Callable[[int, int], JobInput]
+
     def __len__(self) -> int:
         """The number of jobs."""
+        return len(self._covered) * self._jobs_each
 
     def points(self, index: int) -> range:
         """The points that the job with this index covers; its program is not made for that."""
+        return self._covered[index // self._jobs_each]
 
     def job(self, index: int) -> JobInput:
         """The job with this index, the same at each call."""
+        return self._make_job(*divmod(range(len(self))[index], self._jobs_each))
 
 
-class Format(Protocol):
+class Format(abc.ABC):
     """A provider's way of writing programs and results. Pure and stateless.
 
     Attributes:
         input_format: Azure's `inputDataFormat`.
         output_format: Azure's `outputDataFormat`.
+        template: The language, of a format that takes one circuit a job.
+        shots_names: Under which names Azure's `inputParams` carry the repetitions.
+        own_params: What else in them is the package's own, and not the caller's to set.
     """
 
-    input_format: str
-    output_format: str
+    input_format: ClassVar[str]
+    output_format: ClassVar[str]
+    template: ClassVar[type[Template]]
+    shots_names: ClassVar[tuple[str, ...]] = ("shots",)
+    own_params: ClassVar[frozenset[str]] = frozenset()
+
+    def check_input_params(self, input_params: Mapping[str, Any]) -> None:
+        """Refuses provider options that would contradict the arguments of a call.
+
+        Raises:
+            ValueError: If one is a number of repetitions, or something that the package fills in.
+        """
+        for name in input_params:
+            if "".join(filter(str.isalpha, str(name))).lower() in _REPETITIONS:
+                raise ValueError(
+                    f"input_params must not hold {name!r}: the number of shots is the argument "
+                    "`repetitions` of each call."
+                )
+            if name in self.own_params:
+                raise ValueError(
+                    f"input_params must not hold {name!r}: it follows from the argument `program` "
+                    "of each call."
+                )
 
     def translate(
         self,
@@ -111,13 +165,84 @@ class Format(Protocol):
         repetitions: int,
         options: TranslationOptions,
     ) -> Translation:
-        """Translates a sweep: at least one point, at least one repetition.
+        """Translates a sweep, at least one point and one repetition: one circuit a job.
+
+        The jobs of the first point come first, then those of the second, and so on.
 
         Raises:
+            ValueError: If the provider options contradict the call.
             UnsupportedProgram: If any point cannot be run as it stands; the message names the
                 operation and what to do.
         """
+        self.check_input_params(options.input_params)
+        try:
+            template = self.template(flatten(program, options.target), options)
+        except UnsupportedProgram:
+            # The parameters may decide the very shape of the circuit: how often a loop runs, say.
+            if not cirq.is_parameterized(program):
+                raise
+            draft = self._point_by_point(program, resolvers, options)
+        else:
+            draft = template.fill(resolvers)
+        limits = [
+            limit
+            for pattern, limit in _MAX_JOB_REPETITIONS.items()
+            if fnmatch.fnmatchcase(options.target, pattern)
+        ]
+        most = min(limits, default=repetitions)
+        full, rest = divmod(repetitions, most)
+        shares = (most,) * full + ((rest,) if rest else ())
+        entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
+        def job(point: int, part: int) -> JobInput:
+            common = draft(point)
+            layout = replace(
+                common.layout,
+                params=resolvers[point],
+                point=point,
+                part=part,
+                repetitions=shares[part],
+                entropy=entropy,
+            )
+            shots = dict.fromkeys(self.shots_names, shares[part])
+            return JobInput(
+                points=range(point, point + 1),
+                payload=common.payload,
+                input_params={**common.input_params, **shots, **options.input_params},
+                metadata={**common.metadata, **write_layout(layout)},
+                layout=layout,
+            )
+
+        covered = [range(point, point + 1) for point in range(len(resolvers))]
+        return Translation(covered, len(shares), job)
+
+    def _point_by_point(
+        self,
+        program: cirq.AbstractCircuit,
+        resolvers: Sequence[cirq.ParamResolver],
+        options: TranslationOptions,
+    ) -> Callable[[int], JobInput]:
+        """The draft of each point's jobs, translated as a circuit of its own."""
+        drafts: list[JobInput] = []
+        for resolver in resolvers:
+            try:
+                circuit = cirq.resolve_parameters(program, resolver)
+            except (ValueError, TypeError, ArithmeticError) as error:
+                raise UnsupportedProgram(
+                    f"The circuit does not take {shown(resolver)}; give it finite real numbers."
+                ) from error
+            template = self.template(flatten(circuit, options.target), options)
+            draft = template.fill([cirq.ParamResolver()])(0)
+            draft = replace(draft, payload=zlib.compress(draft.payload, 1))
+            # Most points share all but their program.
+            if drafts and replace(draft, payload=drafts[-1].payload) == drafts[-1]:
+                draft = replace(drafts[-1], payload=draft.payload)
+            drafts.append(draft)
+        return functools.lru_cache(maxsize=1)(
+            lambda point: replace(drafts[point], payload=zlib.decompress(drafts[point].payload))
+        )
+
+    @abc.abstractmethod
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
         """The results of one job, one for each of its points, in their order.
 
@@ -125,6 +250,7 @@ class Format(Protocol):
             ResultFormatError: If the payload is not what the layout promises.
         """
 
+    @abc.abstractmethod
     def workload(self, job: JobInput) -> Workload:
         """What a job of this format asks of the machine, counted in its payload."""
 
@@ -134,3 +260,4 @@ class Format(Protocol):
         Raises:
             ResultFormatError: If the job was not submitted by this package, or by a later version.
         """
+        return read_layout(metadata)

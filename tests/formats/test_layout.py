@@ -16,9 +16,14 @@ from formats_lab import AWKWARD_KEYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.checks import _MOST_REPETITIONS
 from cirq_azure_sessions.errors import ResultFormatError
-from cirq_azure_sessions.formats.layout import Layout, Measurement, read_layout, write_layout
+from cirq_azure_sessions.formats.layout import (
+    MAX_REPETITIONS,
+    Layout,
+    Measurement,
+    read_layout,
+    write_layout,
+)
 
 PLAIN = Layout("ionq.simulator", 100, (Measurement("m", (0, 1)),), 2, entropy=(7,))
 
@@ -150,7 +155,7 @@ def test_an_expression_of_a_stranger_is_not_worked_out() -> None:
 
 
 def test_as_many_repetitions_as_a_call_may_ask_for_can_be_read() -> None:
-    sent = Layout("local.x", _MOST_REPETITIONS, (), 1)
+    sent = Layout("local.x", MAX_REPETITIONS, (), 1)
     assert read_layout(write_layout(sent)) == sent
 
 

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.sweep import JobLabels, Sweep
+from cirq_azure_sessions.jobs.sweep import SweepRun
 
 A, B, C = cirq.LineQubit.range(3)
 T, U, V = sympy.symbols("t u v")
@@ -329,7 +329,15 @@ def test_which_points_a_job_covers_is_known_without_making_its_program(
 
     monkeypatch.setattr(type(jobs), "job", refuse)
     assert [jobs.points(index) for index in range(6)] == points
-    Sweep(2, jobs, format_, JobLabels(IONQ_HARDWARE, "name"), Pricing(IONQ_HARDWARE, format_))
+    SweepRun(
+        IONQ_HARDWARE,
+        jobs,
+        points=2,
+        format_=format_,
+        pricing=Pricing(IONQ_HARDWARE, format_),
+        is_seeded=True,
+        make_request=lambda job_input, number: pytest.fail("a request was made"),
+    )
 
 
 def test_the_jobs_of_a_point_share_one_program() -> None:

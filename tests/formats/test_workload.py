@@ -68,8 +68,8 @@ def test_a_local_job_counts_the_shots_of_all_points() -> None:
     assert format_for("local.simulator").workload(job) == Workload(100, 1, 0, 2)
 
 
-def test_shots_are_those_that_are_submitted() -> None:
-    assert workload(lab.IONQ, BELL, repetitions=5, input_params={"shots": 9}).shots == 9
+def test_shots_are_the_repetitions_of_the_job() -> None:
+    assert workload(lab.IONQ, BELL, repetitions=5).shots == 5
 
 
 GATES = [cirq.H, cirq.X, cirq.T, cirq.rx(0.3), cirq.CNOT, cirq.CZ, cirq.ZZ**0.3, cirq.XX**0.2]
