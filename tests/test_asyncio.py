@@ -9,7 +9,19 @@ from typing import Any
 import cirq
 import duet
 import pytest
-from services import FLIP, LOCAL, REMOTE, ROTATION, Counted, JobPace, angles, drive, in_background
+from services import (
+    FLIP,
+    LOCAL,
+    REMOTE,
+    ROTATION,
+    Counted,
+    JobPace,
+    angles,
+    drive,
+    in_background,
+    jobs_in,
+    sessions_in,
+)
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -102,7 +114,7 @@ def test_pools_and_samplers_are_asynchronous_context_managers() -> None:
         workspace = LocalWorkspace()
         async with AzureSessionSampler(LOCAL, workspace=workspace) as sampler:
             await sampler.run_async(FLIP)
-        assert [session.status for session in workspace.sessions()] == ["Succeeded"]
+        assert [session.status for session in sessions_in(workspace)] == ["Succeeded"]
         with pytest.raises(PoolClosed):
             await sampler.run_async(FLIP)
 
@@ -182,7 +194,7 @@ def test_a_timeout_of_the_caller_interrupts_its_call_alone() -> None:
                     lambda _: timeout.reschedule(asyncio.get_running_loop().time())
                 )
                 await sampler.run_async(FLIP)
-        assert sorted(job.status for job in service.workspace.jobs()) == ["Cancelled", "Executing"]
+        assert sorted(job.status for job in jobs_in(service.workspace)) == ["Cancelled", "Executing"]
         await service.drive(other)
         await service.drive(asyncio.to_thread(service.pool.close))
 
@@ -198,7 +210,7 @@ def test_a_cancelled_task_notes_its_jobs() -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
-        (job,) = service.workspace.jobs()
+        (job,) = jobs_in(service.workspace)
         assert job.id in "".join(getattr(cancelled.value, "__notes__", []))
         await service.drive(asyncio.to_thread(service.pool.close, cancel=True))
 

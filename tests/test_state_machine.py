@@ -40,7 +40,9 @@ from services import (
     JobPace,
     angles,
     in_background,
+    jobs_in,
     one,
+    sessions_in,
     wait_until,
 )
 
@@ -54,7 +56,7 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest
+from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, SessionStatus
 
 _EXAMPLES = int(os.environ.get("CIRQ_AZURE_SESSIONS_STATE_MACHINE", "0"))
 _HAS_ASYNCIO = hasattr(AzureSessionSampler, "stream_sweep_async")
@@ -105,7 +107,7 @@ class _Service(Counted):
 
     async def list_quotas(self) -> Sequence[Quota]:
         await super().list_quotas()
-        used = sum(job.target == CHARGED for job in self.jobs())
+        used = sum(job.target == CHARGED for job in jobs_in(self))
         limit = _QUOTA * self._unit
         return [Quota("gs1q", "Workspace", "ionq", used * self._unit, 0.0, limit=limit)]
 
@@ -228,7 +230,7 @@ def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
     return {
         "running": throttle.slots.inside,
         "waiting": throttle.slots.waiting,
-        "requesting": throttle.requests.inside,
+        "requesting": throttle.requests.inside + throttle.requests.waiting,
     }
 
 
@@ -321,7 +323,7 @@ class _PoolMachine(RuleBasedStateMachine):
             sorted(stats.items()),
             [_counters(sampler) for sampler in self.samplers.values()],
             [call.outcome.done() for call in self.calls],
-            len(self.brain.jobs()),
+            len(jobs_in(self.brain)),
         )
 
     def begin(self, call: _Call, started: int | None = None) -> None:
@@ -376,7 +378,7 @@ class _PoolMachine(RuleBasedStateMachine):
     # Jobs
 
     def some_job(self, choice: int) -> str | None:
-        jobs = [job for job in self.brain.jobs() if not job.is_final] or list(self.brain.jobs())
+        jobs = [job for job in jobs_in(self.brain) if not job.is_final] or jobs_in(self.brain)
         return jobs[choice % len(jobs)].id if jobs else None
 
     @rule(choice=st.integers(0, 20))
@@ -481,7 +483,7 @@ class _PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_submitted_once(self) -> None:
-        ids = [job.id for job in self.brain.jobs()]
+        ids = [job.id for job in jobs_in(self.brain)]
         assert len(ids) == len(set(ids))
 
     def teardown(self) -> None:
@@ -492,7 +494,7 @@ class _PoolMachine(RuleBasedStateMachine):
             self._finish()
             self.calls.append(_Call("close the helper", in_background(self.helper.close)))
             self._finish()
-            for session in self.brain.sessions():
+            for session in sessions_in(self.brain):
                 assert not self.brain._session(session.id).takes_jobs, session
         finally:
             self.stop_service()
@@ -530,7 +532,7 @@ class _LocalMachine(_PoolMachine):
 
     @invariant()
     def quotas_are_kept_and_read_once_a_call(self) -> None:
-        charged = sum(job.target == CHARGED for job in self.brain.jobs())
+        charged = sum(job.target == CHARGED for job in jobs_in(self.brain))
         assert charged <= _QUOTA, "more was submitted than the quota has room for"
         assert self.brain.quotas_read <= 2 * self.charged_calls, "quotas are read too often"
 
@@ -550,12 +552,12 @@ class _FaultyMachine(_LocalMachine):
 
     @rule(choice=st.integers(0, 5), status=st.sampled_from(["Failed", "TimedOut"]))
     def break_off_session(self, choice: int, status: str) -> None:
-        from cirq_azure_sessions.model import SessionStatus
-
         sessions = self.pool.sessions()
         if sessions:
             session_id = sessions[choice % len(sessions)].id
-            asyncio.run(self.brain.break_off_session(session_id, SessionStatus(status)))
+            session = self.brain._session(session_id)
+            with self.brain._live.deciding() as now:
+                self.brain._schedule.break_off(session, SessionStatus(status), now)
             self.settle()
 
 

@@ -19,6 +19,7 @@ from services import (
     drive,
     in_background,
     is_closed,
+    jobs_in,
     open_sessions,
     wait_until,
 )
@@ -153,7 +154,7 @@ def test_closing_with_cancel_ends_a_close_that_waits_for_jobs(
     in_background(pool.close, cancel=True).result(HANG_TIMEOUT)
     patient.result(HANG_TIMEOUT)
     assert call.exception(HANG_TIMEOUT) is not None
-    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert [job.status for job in jobs_in(workspace)] == ["Cancelled"]
     assert open_sessions(workspace) == []
 
 
