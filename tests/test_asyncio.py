@@ -15,7 +15,6 @@ from services import (
     REMOTE,
     ROTATION,
     Counted,
-    JobPace,
     angles,
     drive,
     in_background,
@@ -32,6 +31,7 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.local import JobPace
 
 # Seconds of real time after which a call is taken to hang.
 _HANG_TIMEOUT = 20.0
@@ -187,14 +187,18 @@ def test_a_timeout_of_the_caller_interrupts_its_call_alone() -> None:
         sampler = AzureSessionSampler(LOCAL, pool=service.pool, on_interrupt="cancel")
         other = asyncio.ensure_future(sampler.run_async(FLIP))
         await service.jobs(1)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(None) as timeout:
-                call = asyncio.ensure_future(service.jobs(2))
-                call.add_done_callback(
-                    lambda _: timeout.reschedule(asyncio.get_running_loop().time())
-                )
+
+        async def hasty() -> None:
+            async with asyncio.timeout(None) as limit:
+                loop = asyncio.get_running_loop()
+                second = asyncio.ensure_future(service.jobs(2))
+                second.add_done_callback(lambda _: limit.reschedule(loop.time()))
                 await sampler.run_async(FLIP)
-        assert sorted(job.status for job in jobs_in(service.workspace)) == ["Cancelled", "Executing"]
+
+        with pytest.raises(TimeoutError):
+            await hasty()
+        statuses = sorted(job.status for job in jobs_in(service.workspace))
+        assert statuses == ["Cancelled", "Executing"]
         await service.drive(other)
         await service.drive(asyncio.to_thread(service.pool.close))
 

@@ -15,20 +15,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from services import (
     CHARGED,
     FLIP,
@@ -37,18 +35,16 @@ from services import (
     Counted,
     InterruptedByTest,
     Interruptible,
-    JobPace,
     angles,
     in_background,
     jobs_in,
-    one,
     sessions_in,
     wait_until,
 )
 
 from cirq_azure_sessions import (
-    AzureSessionsError,
     AzureSessionSampler,
+    AzureSessionsError,
     LocalWorkspace,
     ManualClock,
     QuotaExceeded,
@@ -57,6 +53,7 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.workspaces.local import JobPace
 
 _EXAMPLES = int(os.environ.get("CIRQ_AZURE_SESSIONS_STATE_MACHINE", "0"))
 _HAS_ASYNCIO = hasattr(AzureSessionSampler, "stream_sweep_async")
@@ -332,7 +329,9 @@ class _PoolMachine(RuleBasedStateMachine):
             wait_until(lambda: self.started > started or call.outcome.done())
         self.settle()
 
-    def begin_call(self, what: str, way: str, sampler: str, size: int, name: str, *args: Any) -> None:
+    def begin_call(
+        self, what: str, way: str, sampler: str, size: int, name: str, *args: Any
+    ) -> None:
         one_of = self.samplers[sampler]
         self.charged_calls += sampler == "charged"
         before = self.started
@@ -342,19 +341,19 @@ class _PoolMachine(RuleBasedStateMachine):
             kind = Interruptible if way == "duet" else _AsyncioCall
             running = kind(lambda: getattr(one_of, f"{name}_async")(*args))
             outcome, interrupt = running.outcome, running.interrupt
-        self.begin(_Call(f"{what} of {sampler}", outcome, size, interrupt), before)
+        self.begin(_Call(f"{name} of {sampler}", outcome, size, interrupt), before)
 
     # Calls
 
     @rule(sampler=samplers, size=points, way=ways)
     def run_sweep(self, sampler: str, size: int, way: str) -> None:
         args = (ROTATION, angles(size), _SHOTS)
-        self.begin_call("run_sweep", way, sampler, size, "run_sweep", *args)
+        self.begin_call(way, sampler, size, "run_sweep", *args)
 
     @rule(sampler=samplers, size=points, way=ways)
     def run_batch(self, sampler: str, size: int, way: str) -> None:
         args = ([FLIP] * size, None, _SHOTS)
-        self.begin_call("run_batch", way, sampler, size, "run_batch", *args)
+        self.begin_call(way, sampler, size, "run_batch", *args)
 
     @rule(sampler=samplers, size=points, count=st.integers(1, 5))
     def stream_sweep(self, sampler: str, size: int, count: int) -> None:

@@ -15,7 +15,6 @@ from services import (
     FLIP,
     HANG_TIMEOUT,
     LOCAL,
-    JobPace,
     drive,
     in_background,
     is_closed,
@@ -32,6 +31,7 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.local import JobPace
 
 # Seconds within which a process of its own starts, works and exits.
 _EXIT_TIMEOUT = 60.0

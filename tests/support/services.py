@@ -22,11 +22,6 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.model import Job, JobRequest, Session
 
-try:
-    from cirq_azure_sessions.workspaces.local import JobPace
-except ImportError:
-    from cirq_azure_sessions.local_workspace import JobPace
-
 T = TypeVar("T")
 
 LOCAL = "local.simulator"
