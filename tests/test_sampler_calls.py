@@ -304,7 +304,7 @@ def test_an_error_of_a_local_sampler_keeps_its_type_and_its_traceback(
     while error is not None:
         seen.append(error)
         error = error.__cause__ or error.__context__
-    (original,) = [each for each in seen if type(each) is expected.type][-1:]
+    (original,) = [each for each in seen if isinstance(each, expected.type)][-1:]
     assert original.__traceback__ is not None
 
 
