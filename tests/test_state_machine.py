@@ -329,9 +329,7 @@ class _PoolMachine(RuleBasedStateMachine):
             wait_until(lambda: self.started > started or call.outcome.done())
         self.settle()
 
-    def begin_call(
-        self, what: str, way: str, sampler: str, size: int, name: str, *args: Any
-    ) -> None:
+    def begin_call(self, way: str, sampler: str, size: int, name: str, *args: Any) -> None:
         one_of = self.samplers[sampler]
         self.charged_calls += sampler == "charged"
         before = self.started
