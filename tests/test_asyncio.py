@@ -9,7 +9,18 @@ from typing import Any
 import cirq
 import duet
 import pytest
-from services import FLIP, LOCAL, REMOTE, ROTATION, Counted, JobPace, angles, drive, in_background
+from services import (
+    FLIP,
+    LOCAL,
+    REMOTE,
+    ROTATION,
+    Counted,
+    angles,
+    drive,
+    in_background,
+    jobs_in,
+    sessions_in,
+)
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -20,6 +31,7 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.local import JobPace
 
 # Seconds of real time after which a call is taken to hang.
 _HANG_TIMEOUT = 20.0
@@ -102,7 +114,7 @@ def test_pools_and_samplers_are_asynchronous_context_managers() -> None:
         workspace = LocalWorkspace()
         async with AzureSessionSampler(LOCAL, workspace=workspace) as sampler:
             await sampler.run_async(FLIP)
-        assert [session.status for session in workspace.sessions()] == ["Succeeded"]
+        assert [session.status for session in sessions_in(workspace)] == ["Succeeded"]
         with pytest.raises(PoolClosed):
             await sampler.run_async(FLIP)
 
@@ -175,14 +187,18 @@ def test_a_timeout_of_the_caller_interrupts_its_call_alone() -> None:
         sampler = AzureSessionSampler(LOCAL, pool=service.pool, on_interrupt="cancel")
         other = asyncio.ensure_future(sampler.run_async(FLIP))
         await service.jobs(1)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(None) as timeout:
-                call = asyncio.ensure_future(service.jobs(2))
-                call.add_done_callback(
-                    lambda _: timeout.reschedule(asyncio.get_running_loop().time())
-                )
+
+        async def hasty() -> None:
+            async with asyncio.timeout(None) as limit:
+                loop = asyncio.get_running_loop()
+                second = asyncio.ensure_future(service.jobs(2))
+                second.add_done_callback(lambda _: limit.reschedule(loop.time()))
                 await sampler.run_async(FLIP)
-        assert sorted(job.status for job in service.workspace.jobs()) == ["Cancelled", "Executing"]
+
+        with pytest.raises(TimeoutError):
+            await hasty()
+        statuses = sorted(job.status for job in jobs_in(service.workspace))
+        assert statuses == ["Cancelled", "Executing"]
         await service.drive(other)
         await service.drive(asyncio.to_thread(service.pool.close))
 
@@ -198,7 +214,7 @@ def test_a_cancelled_task_notes_its_jobs() -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
-        (job,) = service.workspace.jobs()
+        (job,) = jobs_in(service.workspace)
         assert job.id in "".join(getattr(cancelled.value, "__notes__", []))
         await service.drive(asyncio.to_thread(service.pool.close, cancel=True))
 

@@ -26,7 +26,6 @@ from services import (
     ROTATION,
     Counted,
     InterruptedByTest,
-    JobPace,
     angles,
     drive,
     in_background,
@@ -47,6 +46,7 @@ from cirq_azure_sessions import (
     estimate_cost,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.local import JobPace
 
 
 @pytest.fixture
@@ -91,12 +91,15 @@ def test_a_call_that_is_interrupted_leaves_the_batch_of_another_sampler_alone(
     async def run_batch() -> None:
         batches.append(await quick.run_batch_async([FLIP] * 3, None, 2))
 
+    async def run_interrupted() -> None:
+        async with duet.new_scope() as scope:
+            scope.spawn(slow.run_sweep_async, FLIP, None, 1)
+            await steps["interrupt"]
+            raise InterruptedByTest
+
     async def interrupt() -> None:
         with pytest.raises(InterruptedByTest):
-            async with duet.new_scope() as scope:
-                scope.spawn(slow.run_sweep_async, FLIP, None, 1)
-                await steps["interrupt"]
-                raise InterruptedByTest
+            await run_interrupted()
 
     async def story() -> None:
         async with duet.new_scope() as scope:
@@ -301,7 +304,7 @@ def test_an_error_of_a_local_sampler_keeps_its_type_and_its_traceback(
     while error is not None:
         seen.append(error)
         error = error.__cause__ or error.__context__
-    (original,) = [each for each in seen if type(each) is expected.type][-1:]
+    (original,) = [each for each in seen if isinstance(each, expected.type)][-1:]
     assert original.__traceback__ is not None
 
 

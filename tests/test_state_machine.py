@@ -15,20 +15,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from services import (
     CHARGED,
     FLIP,
@@ -37,16 +35,16 @@ from services import (
     Counted,
     InterruptedByTest,
     Interruptible,
-    JobPace,
     angles,
     in_background,
-    one,
+    jobs_in,
+    sessions_in,
     wait_until,
 )
 
 from cirq_azure_sessions import (
-    AzureSessionsError,
     AzureSessionSampler,
+    AzureSessionsError,
     LocalWorkspace,
     ManualClock,
     QuotaExceeded,
@@ -54,7 +52,8 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest
+from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.workspaces.local import JobPace
 
 _EXAMPLES = int(os.environ.get("CIRQ_AZURE_SESSIONS_STATE_MACHINE", "0"))
 _HAS_ASYNCIO = hasattr(AzureSessionSampler, "stream_sweep_async")
@@ -105,7 +104,7 @@ class _Service(Counted):
 
     async def list_quotas(self) -> Sequence[Quota]:
         await super().list_quotas()
-        used = sum(job.target == CHARGED for job in self.jobs())
+        used = sum(job.target == CHARGED for job in jobs_in(self))
         limit = _QUOTA * self._unit
         return [Quota("gs1q", "Workspace", "ionq", used * self._unit, 0.0, limit=limit)]
 
@@ -228,7 +227,7 @@ def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
     return {
         "running": throttle.slots.inside,
         "waiting": throttle.slots.waiting,
-        "requesting": throttle.requests.inside,
+        "requesting": throttle.requests.inside + throttle.requests.waiting,
     }
 
 
@@ -321,7 +320,7 @@ class _PoolMachine(RuleBasedStateMachine):
             sorted(stats.items()),
             [_counters(sampler) for sampler in self.samplers.values()],
             [call.outcome.done() for call in self.calls],
-            len(self.brain.jobs()),
+            len(jobs_in(self.brain)),
         )
 
     def begin(self, call: _Call, started: int | None = None) -> None:
@@ -330,7 +329,7 @@ class _PoolMachine(RuleBasedStateMachine):
             wait_until(lambda: self.started > started or call.outcome.done())
         self.settle()
 
-    def begin_call(self, what: str, way: str, sampler: str, size: int, name: str, *args: Any) -> None:
+    def begin_call(self, way: str, sampler: str, size: int, name: str, *args: Any) -> None:
         one_of = self.samplers[sampler]
         self.charged_calls += sampler == "charged"
         before = self.started
@@ -340,19 +339,19 @@ class _PoolMachine(RuleBasedStateMachine):
             kind = Interruptible if way == "duet" else _AsyncioCall
             running = kind(lambda: getattr(one_of, f"{name}_async")(*args))
             outcome, interrupt = running.outcome, running.interrupt
-        self.begin(_Call(f"{what} of {sampler}", outcome, size, interrupt), before)
+        self.begin(_Call(f"{name} of {sampler}", outcome, size, interrupt), before)
 
     # Calls
 
     @rule(sampler=samplers, size=points, way=ways)
     def run_sweep(self, sampler: str, size: int, way: str) -> None:
         args = (ROTATION, angles(size), _SHOTS)
-        self.begin_call("run_sweep", way, sampler, size, "run_sweep", *args)
+        self.begin_call(way, sampler, size, "run_sweep", *args)
 
     @rule(sampler=samplers, size=points, way=ways)
     def run_batch(self, sampler: str, size: int, way: str) -> None:
         args = ([FLIP] * size, None, _SHOTS)
-        self.begin_call("run_batch", way, sampler, size, "run_batch", *args)
+        self.begin_call(way, sampler, size, "run_batch", *args)
 
     @rule(sampler=samplers, size=points, count=st.integers(1, 5))
     def stream_sweep(self, sampler: str, size: int, count: int) -> None:
@@ -376,7 +375,7 @@ class _PoolMachine(RuleBasedStateMachine):
     # Jobs
 
     def some_job(self, choice: int) -> str | None:
-        jobs = [job for job in self.brain.jobs() if not job.is_final] or list(self.brain.jobs())
+        jobs = [job for job in jobs_in(self.brain) if not job.is_final] or jobs_in(self.brain)
         return jobs[choice % len(jobs)].id if jobs else None
 
     @rule(choice=st.integers(0, 20))
@@ -481,7 +480,7 @@ class _PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_submitted_once(self) -> None:
-        ids = [job.id for job in self.brain.jobs()]
+        ids = [job.id for job in jobs_in(self.brain)]
         assert len(ids) == len(set(ids))
 
     def teardown(self) -> None:
@@ -492,7 +491,7 @@ class _PoolMachine(RuleBasedStateMachine):
             self._finish()
             self.calls.append(_Call("close the helper", in_background(self.helper.close)))
             self._finish()
-            for session in self.brain.sessions():
+            for session in sessions_in(self.brain):
                 assert not self.brain._session(session.id).takes_jobs, session
         finally:
             self.stop_service()
@@ -530,7 +529,7 @@ class _LocalMachine(_PoolMachine):
 
     @invariant()
     def quotas_are_kept_and_read_once_a_call(self) -> None:
-        charged = sum(job.target == CHARGED for job in self.brain.jobs())
+        charged = sum(job.target == CHARGED for job in jobs_in(self.brain))
         assert charged <= _QUOTA, "more was submitted than the quota has room for"
         assert self.brain.quotas_read <= 2 * self.charged_calls, "quotas are read too often"
 
@@ -550,12 +549,12 @@ class _FaultyMachine(_LocalMachine):
 
     @rule(choice=st.integers(0, 5), status=st.sampled_from(["Failed", "TimedOut"]))
     def break_off_session(self, choice: int, status: str) -> None:
-        from cirq_azure_sessions.model import SessionStatus
-
         sessions = self.pool.sessions()
         if sessions:
             session_id = sessions[choice % len(sessions)].id
-            asyncio.run(self.brain.break_off_session(session_id, SessionStatus(status)))
+            session = self.brain._session(session_id)
+            with self.brain._live.deciding() as now:
+                self.brain._schedule.break_off(session, SessionStatus(status), now)
             self.settle()
 
 

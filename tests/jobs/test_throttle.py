@@ -16,7 +16,6 @@ from services import (
     ROTATION,
     Counted,
     Interruptible,
-    JobPace,
     Refusing,
     angles,
     drive,
@@ -35,6 +34,7 @@ from cirq_azure_sessions import (
     SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.local import JobPace
 
 
 @pytest.fixture

@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from services import (
     FLIP,
-    HANG_TIMEOUT,
     LOCAL,
     REMOTE,
     ROTATION,
     Interruptible,
-    JobPace,
     angles,
     drive,
     in_background,
@@ -32,6 +30,7 @@ from cirq_azure_sessions import (
     ManualClock,
     SessionPool,
 )
+from cirq_azure_sessions.workspaces.local import JobPace
 
 RUN = 1000.0
 

@@ -15,10 +15,10 @@ from services import (
     FLIP,
     HANG_TIMEOUT,
     LOCAL,
-    JobPace,
     drive,
     in_background,
     is_closed,
+    jobs_in,
     open_sessions,
     wait_until,
 )
@@ -31,6 +31,7 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.local import JobPace
 
 # Seconds within which a process of its own starts, works and exits.
 _EXIT_TIMEOUT = 60.0
@@ -153,7 +154,7 @@ def test_closing_with_cancel_ends_a_close_that_waits_for_jobs(
     in_background(pool.close, cancel=True).result(HANG_TIMEOUT)
     patient.result(HANG_TIMEOUT)
     assert call.exception(HANG_TIMEOUT) is not None
-    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert [job.status for job in jobs_in(workspace)] == ["Cancelled"]
     assert open_sessions(workspace) == []
 
 

@@ -9,10 +9,7 @@ import pytest
 from services import FLIP, HANG_TIMEOUT, REMOTE, ROTATION, angles, in_background, one, open_sessions
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, SweepError
-try:
-    from cirq_azure_sessions.workspaces.local import ProgramError
-except ImportError:
-    from cirq_azure_sessions.local_workspace import ProgramError
+from cirq_azure_sessions.workspaces.local import ProgramError
 
 CALLS: dict[str, Callable[[AzureSessionSampler], Any]] = {
     "sweep": lambda sampler: sampler.run_sweep(ROTATION, angles(4), 2),

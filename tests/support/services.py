@@ -20,12 +20,7 @@ from cirq_azure_sessions import (
     ServiceError,
     SessionPool,
 )
-from cirq_azure_sessions.model import Job, JobRequest
-
-try:
-    from cirq_azure_sessions.workspaces.local import JobPace
-except ImportError:
-    from cirq_azure_sessions.local_workspace import JobPace
+from cirq_azure_sessions.model import Job, JobRequest, Session
 
 T = TypeVar("T")
 
@@ -105,11 +100,21 @@ def is_closed(pool: SessionPool, target: str = LOCAL) -> bool:
     return False
 
 
+def jobs_in(workspace: LocalWorkspace) -> list[Job]:
+    """The jobs of a workspace in memory, as they stand now, the oldest first."""
+    return list(workspace._live.view(workspace._schedule.ledger.jobs))
+
+
+def sessions_in(workspace: LocalWorkspace) -> list[Session]:
+    """The sessions of a workspace in memory, as they stand now, the oldest first."""
+    return list(workspace._live.view(workspace._schedule.session_order))
+
+
 def open_sessions(workspace: LocalWorkspace) -> list[str]:
     """The sessions that nobody has closed and that have not ended."""
     return [
         session.id
-        for session in workspace.sessions()
+        for session in sessions_in(workspace)
         if workspace._session(session.id).takes_jobs
     ]
 
