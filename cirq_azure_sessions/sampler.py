@@ -156,6 +156,7 @@ class AzureSessionSampler(cirq.Sampler):
         try:
             self._workspace = pool._workspace_for(target)
             self._format = format_for(target)
+            self._format.check_input_params(self._input_params)
             self._pricing = Pricing(target, self._format, rates, input_params)
             self._budget = _budget(max_cost, self._pricing)
         except BaseException:
