@@ -7,15 +7,18 @@ import functools
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cirq_azure_sessions.cli.options import (
     Command,
+    FilePath,
     WorkspaceOptions,
     printable,
     show,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cirq_azure_sessions.costs import CostEstimate, Rates
+    from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = ["cost", "run"]
 
@@ -173,6 +177,30 @@ def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
     type=click.FloatRange(min=0),
     help="Submit nothing beyond this: dollars on IonQ, credits on Quantinuum. See `cost`.",
 )
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Wait no longer than this for results.",
+)
+@click.option(
+    "--on-interrupt",
+    type=click.Choice(["leave", "cancel"]),
+    default="leave",
+    show_default=True,
+    help="What becomes of submitted jobs on Ctrl-C or SIGTERM.",
+)
+@click.option(
+    "--journal",
+    metavar="PATH",
+    type=FilePath(),
+    help="Record the jobs in this file: run again with it to continue, without paying twice.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name the session, and join an open one of this name and target.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
 @takes_workspace
 def run(
@@ -180,6 +208,10 @@ def run(
     program: ProgramOptions,
     seed: int | None,
     max_cost: float | None,
+    timeout: float | None,
+    on_interrupt: str,
+    journal: Path | None,
+    name: str | None,
     as_json: bool,
 ) -> None:
     """Sample the circuit in a file.
@@ -187,28 +219,31 @@ def run(
     CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2. A workspace is
     needed for targets that are not local.*; with no option the SDK's environment variables name it.
 
+    Ctrl-C leaves submitted jobs running, and prints how to fetch or cancel them.
+
     \b
       cirq-azure-sessions run bell.qasm --repetitions 500 --seed 1
       cirq-azure-sessions run rotation.json --sweep theta=0:3.14:20 --json
       cirq-azure-sessions run rotation.json --sweep theta=0:3.14:50 \\
-          --target ionq.qpu.aria-1 --max-cost 2000
+          --target ionq.qpu.aria-1 --journal run.journal --max-cost 2000
     """
     from cirq_azure_sessions.cli.tables import results_as_json, results_table
     from cirq_azure_sessions.sampler import AzureSessionSampler
-    from cirq_azure_sessions.sessions.pool import SessionPool
 
     circuit, sweep = program.read()
     is_local = program.target.startswith("local.")
     connected = None if is_local else workspace.connect()
     results: Sequence[cirq.Result | None]
     failures: Mapping[int, Exception] = {}
-    with SessionPool(connected) as pool:
+    with _explained_interruption(is_local, journal), _new_pool(connected, name, journal) as pool:
         try:
             sampler = AzureSessionSampler(
                 program.target,
                 pool=pool,
                 seed=seed,
                 max_cost=max_cost,
+                timeout=timeout,
+                on_interrupt=on_interrupt,
                 progress=sys.stderr.isatty(),
             )
         except ValueError as error:
@@ -225,6 +260,33 @@ def run(
     if failures:
         count = f"{len(failures)} of {len(results)} points failed: " if program.ranges else ""
         raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))
+
+
+def _new_pool(workspace: Any, name: str | None, journal: Path | None) -> SessionPool:
+    from cirq_azure_sessions.sessions.pool import SessionPool
+
+    try:
+        return SessionPool(workspace, name=name, journal=journal)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
+def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[None]:
+    """Says how the command line gets back to the jobs that an interruption leaves running."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        if is_local:
+            # The jobs end with the process.
+            error.__notes__ = []
+        elif getattr(error, "__notes__", None):
+            which = "ID..." if journal is None else f"--journal {quote(str(journal))}"
+            error.add_note(
+                "`cirq-azure-sessions jobs result ID` prints the result of a job, and "
+                f"`cirq-azure-sessions jobs cancel {which}` cancels what has not finished."
+            )
+        raise
 
 
 # Its cost

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cirq
@@ -12,7 +16,9 @@ import pytest
 import sympy
 from click.testing import CliRunner, Result
 from command_line import connection
+from services import wait_until
 
+from cirq_azure_sessions import SessionPool
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
 
@@ -196,3 +202,121 @@ def test_points_that_came_home_are_printed_before_the_error(
     assert len(json.loads(shown.stdout)["points"]) == 3
     assert shown.stderr.startswith("Error: 1 of 4 points failed: ")
     assert "InvalidInputData" in shown.stderr
+
+
+# Interrupted
+
+
+@contextmanager
+def running(server: EmulatorServer, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """`run` in a process of its own, once the service has accepted its jobs."""
+    command = [sys.executable, "-m", "cirq_azure_sessions", "run", *map(str, arguments)]
+    with subprocess.Popen(
+        [*command, "--target", "ionq.simulator", *connection(server)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: server.requests["submit"] == POINTS)
+            # It looks at jobs once it knows that they are accepted.
+            wait_until(lambda: server.requests["poll"] >= POINTS)
+            yield process
+        finally:
+            process.kill()
+
+
+POINTS = 3
+SWEEP = ("--sweep", f"theta=1:2:{POINTS}")
+
+
+@pytest.fixture
+def slow_server() -> Iterator[EmulatorServer]:
+    """A workspace whose jobs do not finish by themselves."""
+    with EmulatorServer(job_time=3600.0) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_an_interruption_says_what_runs_on_and_how_to_get_it_or_cancel_it(
+    number: signal.Signals, code: int, rotation: Path, slow_server: EmulatorServer
+) -> None:
+    with running(slow_server, rotation, *SWEEP) as process:
+        process.send_signal(number)
+        printed, told = process.communicate()
+    assert (printed, process.returncode) == ("", code)
+    assert "Interrupted." in told
+    assert "Aborted" not in told
+    assert "Traceback" not in told
+    jobs = slow_server.workspace().list_jobs()
+    assert len(jobs) == POINTS
+    assert all(job.id in told for job in jobs)
+    assert {job.details.status for job in jobs} == {"Executing"}
+    for command in ("jobs result ID", "jobs cancel ID..."):
+        assert f"cirq-azure-sessions {command}" in told
+
+
+def test_an_interrupted_run_is_cancelled_by_its_journal(
+    rotation: Path, slow_server: EmulatorServer, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.journal"
+    with running(slow_server, rotation, *SWEEP, "--journal", journal) as process:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert f"with the journal {journal}" in told
+    assert f"cirq-azure-sessions jobs cancel --journal {journal}" in told
+    shown = call("jobs", "cancel", "--journal", journal, *connection(slow_server))
+    assert shown.exit_code == 0
+    jobs = slow_server.workspace().list_jobs()
+    assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
+
+
+def test_a_run_cancels_its_jobs_for_those_who_ask(
+    rotation: Path, slow_server: EmulatorServer
+) -> None:
+    with running(slow_server, rotation, *SWEEP, "--on-interrupt", "cancel") as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    jobs = slow_server.workspace().list_jobs()
+    assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
+
+
+# A journal, a name and a timeout
+
+
+def test_a_second_run_with_the_journal_submits_nothing(
+    rotation: Path, emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    command = ("run", rotation, *SWEEP, "--json", "--journal", tmp_path / "run.journal")
+    words = (*command, "--target", "ionq.simulator", *connection(emulator))
+    first = json.loads(call(*words).stdout)
+    before = emulator.requests["submit"]
+    second = json.loads(call(*words).stdout)
+    assert emulator.requests["submit"] == before
+    ids = [[point["job_id"] for point in answer["points"]] for answer in (first, second)]
+    assert ids[0] == ids[1]
+
+
+def test_a_named_run_joins_the_open_session_of_its_name(
+    bell: Path, emulator: EmulatorServer
+) -> None:
+    words = ("--target", "ionq.simulator", *connection(emulator), "--json")
+    with SessionPool(emulator.workspace(), name="calibration") as pool:
+        session = pool.session("ionq.simulator")
+        (point,) = json.loads(call("run", bell, "--name", "calibration", *words).stdout)["points"]
+    assert point["session_id"] == session.id
+
+
+def test_a_timeout_names_the_jobs_that_run_on(bell: Path, slow_server: EmulatorServer) -> None:
+    words = ("--target", "ionq.simulator", *connection(slow_server), "--timeout", 0.5)
+    shown = call("run", bell, *words)
+    assert shown.exit_code == 1
+    (job,) = slow_server.workspace().list_jobs()
+    assert job.id in shown.stderr
+
+
+@pytest.mark.parametrize("option", ["--journal", "--name"])
+def test_an_empty_journal_or_name_is_a_wrong_command(option: str, bell: Path) -> None:
+    assert call("run", bell, option, "").exit_code == 2
