@@ -47,7 +47,10 @@ _MOMENTS = ("written", "changed", "started", "ended", "opened", "closed")
 
 
 class _Table(Table):
-    """A table whose cells show control characters as escapes."""
+    """A table that shows control characters as escapes."""
+
+    def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:
+        super().add_column(printable(header), *args, **options)
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         shown = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
@@ -79,7 +82,7 @@ def histogram_table(histogram: Histogram) -> Group:
     if others := [count for _, count in rows[_ROWS:]]:
         fraction = sum(others) / histogram.repetitions
         table.add_row(f"{len(others)} others", str(sum(others)), f"{fraction:.4f}")
-    return Group(table) if is_short else Group(table, f"An outcome shows {title}.")
+    return Group(table) if is_short else Group(table, f"An outcome shows {printable(title)}.")
 
 
 def _align(outcome: str, keys: Sequence[str]) -> str:
@@ -105,7 +108,7 @@ def sweep_table(results: Sequence[cirq.Result]) -> Group:
         values = [f"{value:.6g}" for value in result.params.param_dict.values()]
         table.add_row(*values, *(f"{histogram.fraction(outcome):.4f}" for outcome in outcomes))
     hidden = len(totals) - len(outcomes)
-    legend = f"Fractions of the outcomes of {' '.join(histograms[0].keys)}"
+    legend = f"Fractions of the outcomes of {printable(' '.join(histograms[0].keys))}"
     return Group(table, legend + (f"; {hidden} more are rarer." if hidden else "."))
 
 

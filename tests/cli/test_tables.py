@@ -92,3 +92,10 @@ def test_control_characters_of_a_name_are_shown_as_escapes() -> None:
     assert shown(detail_table({"name": "\x1b[2Jcleared\r\nid  1"})) == [
         r"name  \x1b[2Jcleared\r\nid  1"
     ]
+
+
+def test_control_characters_of_a_key_are_shown_as_escapes() -> None:
+    for name in ("m\x1b[2J", "m\x1b[2J" * 20):
+        printed = "\n".join(shown(histogram_table(Histogram((name,), {"1": 1}, 1))))
+        assert r"\x1b[2J" in printed
+        assert "\x1b" not in printed
