@@ -1,4 +1,4 @@
-"""The demonstration: one QAOA sweep on three targets, without an account.
+"""The command `demo`: one QAOA sweep on three targets, without an account.
 
 The circuit looks for the largest cut of a ring, at depth one. Its mean cut is known in closed form,
 so every target can be held to the theory as well as to the others.
@@ -6,16 +6,23 @@ so every target can be held to the theory as well as to the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import cirq
+import click
 import numpy as np
 import sympy
+from rich.table import Table
+from rich.text import Text
 
+from cirq_azure_sessions.cli.options import show
+from cirq_azure_sessions.cli.tables import new_table
 from cirq_azure_sessions.clock import ShiftedClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
+from cirq_azure_sessions.results.histogram import count_outcomes
 from cirq_azure_sessions.sampler import AzureSessionSampler
 from cirq_azure_sessions.sessions.pool import SessionPool
 
@@ -32,6 +39,8 @@ __all__ = [
     "lifelines",
     "qaoa_ring",
     "run_demo",
+    "show_demo",
+    "stats_table",
 ]
 
 TARGETS = ("local.simulator", "ionq.simulator", "quantinuum.sim.h2-1e")
@@ -161,18 +170,18 @@ def run_demo(*, nodes: int = NODES, points: int = POINTS, repetitions: int = REP
 
 
 def lifelines(events: Sequence[AnyEvent]) -> Sequence[Lifeline]:
-    """Sorts what the pool told by session, in the order in which they were opened."""
+    """Groups the pool's events by session, in the order of opening."""
     by_session: dict[str, list[SessionEvent | JobEvent]] = {}
     for event in events:
         if event.subject != "sweep" and event.session_id is not None:
             by_session.setdefault(event.session_id, []).append(event)
     lines: list[Lifeline] = []
-    for session_id, told in by_session.items():
-        target = told[0].target
-        kinds = [event.kind for event in told if event.counter.startswith("sessions_")]
+    for session_id, own in by_session.items():
+        target = own[0].target
+        kinds = [event.kind for event in own if event.counter.startswith("sessions_")]
         if any(line.target == target for line in lines):
             kinds[0] = "reopened"
-        jobs = sum(event.counter == "jobs_succeeded" for event in told)
+        jobs = sum(event.counter == "jobs_succeeded" for event in own)
         lines.append(Lifeline(session_id, target, tuple(kinds), jobs))
     return lines
 
@@ -236,3 +245,122 @@ def _frequencies(result: cirq.Result) -> np.ndarray:
     counts = result.histogram(key="cut")
     outcomes = range(2 ** sides.shape[1])
     return np.array([counts[outcome] / len(sides) for outcome in outcomes])
+
+
+# What is shown
+
+_INTRODUCTION = """\
+QAOA for the largest cut of a ring of {nodes} nodes: one sweep, on three targets.
+The last two are served by an emulator on this machine, through Azure's own SDK.
+
+    sampler = AzureSessionSampler(target, pool=pool)
+    sampler.run_sweep(circuit, cirq.Linspace("gamma", 0, pi / 2, {points}), {repetitions})
+
+The mean number of cut edges:
+"""
+_BEST = "\nWhere theory puts the largest mean:\n"
+_SESSIONS = """
+Half way through the last sweep the emulator's clock was put on by ten minutes,
+so its session timed out. The pool opened another, and the sweep went on:
+"""
+_AGREEMENT = """
+How far the answers are apart, averaged over the sweep, and how far {repetitions} samples
+of equal targets would be: mean cuts in edges, distributions by total variation.
+"""
+
+
+def show_demo() -> None:
+    """Runs the demonstration, and prints what it is about and how it went."""
+    click.echo(_INTRODUCTION.format(nodes=NODES, points=POINTS, repetitions=REPETITIONS))
+    outcome = run_demo()
+    show(_sweep_table(outcome))
+    click.echo(_BEST)
+    show(_best_cut_table(outcome))
+    click.echo(_SESSIONS)
+    show(_lifeline_table(lifelines(outcome.events)))
+    click.echo("\npool.get_stats():\n")
+    show(stats_table(outcome.stats))
+    click.echo(_AGREEMENT.format(repetitions=outcome.repetitions))
+    show(_agreement_table([compare(*pair) for pair in combinations(outcome.curves, 2)]))
+
+
+def _sweep_table(demo: Demo) -> Table:
+    """One row a point: the mean cut of theory and of each target, in figures and as a plot."""
+    providers = [curve.provider for curve in demo.curves]
+    table = new_table()
+    for header in ("gamma", "theory", *providers):
+        table.add_column(header, justify="right")
+    marks = ", ".join(f"{name[0]} {name}" for name in providers)
+    table.add_column(f"| theory, {marks}")
+    rows = np.column_stack([demo.theory, *(curve.mean_cuts for curve in demo.curves)])
+    low, high = rows.min(), rows.max()
+    for gamma, row in zip(demo.gammas, rows, strict=True):
+        line = _plot((row - low) / (high - low), "|" + "".join(name[0] for name in providers))
+        table.add_row(f"{gamma:.3f}", *(f"{cut:.2f}" for cut in row), line)
+    return table
+
+
+def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
+    """A line with a mark at each position from 0 to 1; later marks hide earlier ones."""
+    line = [" "] * width
+    for position, mark in zip(positions, marks, strict=True):
+        line[round(position * (width - 1))] = mark
+    return Text("".join(line))
+
+
+def _best_cut_table(demo: Demo) -> Table:
+    """One row a target: the outcome it gave most often where theory puts the largest mean cut."""
+    table = new_table()
+    for header in ("target", "most frequent outcome", "cut edges"):
+        table.add_column(header)
+    best = int(demo.theory.argmax())
+    for curve in demo.curves:
+        outcome, count = next(iter(count_outcomes(curve.results[best]).counts.items()))
+        ring = zip(outcome, outcome[1:] + outcome[:1], strict=True)
+        cut = sum(a != b for a, b in ring)
+        table.add_row(
+            curve.target, f"{outcome}, {count} of {demo.repetitions}", f"{cut} of {demo.nodes}"
+        )
+    return table
+
+
+def _lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
+    """One row a session: what became of it, and how many of its jobs brought a result."""
+    table = new_table()
+    for header in ("target", "session", "what became of it"):
+        table.add_column(header)
+    table.add_column("jobs", justify="right")
+    for line in lifelines:
+        words = ", ".join(kind.replace("_", " ") for kind in line.kinds)
+        table.add_row(line.target, line.session_id[:8], words, str(line.jobs))
+    return table
+
+
+def _agreement_table(agreements: Sequence[Agreement]) -> Table:
+    """One row a pair of targets: how far apart they are, and how far chance would put them."""
+    table = new_table()
+    table.add_column("targets")
+    for header in ("mean cuts", "by chance", "distributions", "by chance "):
+        table.add_column(header, justify="right")
+    for pair in agreements:
+        table.add_row(
+            f"{pair.first.provider}, {pair.second.provider}",
+            f"{pair.cut_difference:.3f}",
+            f"{pair.expected_cut_difference:.3f}",
+            f"{pair.distance:.3f}",
+            f"{pair.expected_distance:.3f}",
+        )
+    return table
+
+
+def stats_table(stats: Mapping[str, float]) -> Table:
+    """The pool's statistics that are not zero: sessions in one row, jobs in another."""
+    table = new_table(show_header=False)
+    for noun in ("sessions", "jobs"):
+        counts = {
+            name.removeprefix(f"{noun}_").replace("_", " "): count
+            for name, count in stats.items()
+            if name.startswith(noun) and count
+        }
+        table.add_row(noun, ", ".join(f"{count:g} {name}" for name, count in counts.items()))
+    return table

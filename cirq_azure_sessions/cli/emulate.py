@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from cirq_azure_sessions.cli.options import Command
+
 __all__ = ["emulate"]
 
 _IS_UP = """\
@@ -62,30 +64,38 @@ def _parse_quotas(
     return quotas
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--host",
     metavar="ADDRESS",
     default="127.0.0.1",
     show_default=True,
-    help="Where to listen; 0.0.0.0 lets other machines in.",
+    help="The address to listen on; 0.0.0.0 lets other machines in.",
 )
 @click.option(
-    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Default: a free one."
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port; by default a free one.",
 )
-@click.option("--key", metavar="KEY", help="What clients sign in with. Default: made up, printed.")
+@click.option("--key", metavar="KEY", help="The key of clients; by default a new one.")
 @click.option(
-    "--latency", metavar="SECONDS", type=_SECONDS, default=0.0, help="What every request waits."
+    "--latency", metavar="SECONDS", type=_SECONDS, default=0.0, help="The delay of every request."
 )
-@click.option("--realistic", is_flag=True, help="Let jobs take as long as Azure's did.")
+@click.option("--realistic", is_flag=True, help="Give jobs the queue and run times of Azure's.")
 @click.option(
-    "--job-time", metavar="SECONDS", type=_SECONDS, default=0.0, help="Or how long every job runs."
+    "--job-time",
+    metavar="SECONDS",
+    type=_SECONDS,
+    default=0.0,
+    help="Or the run time of every job.",
 )
 @click.option(
-    "--slots", metavar="N", type=_COUNT, help="How many jobs a target runs at once; others queue."
+    "--slots", metavar="N", type=_COUNT, help="The jobs that a target runs at once; others queue."
 )
 @click.option(
-    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="More unfinished jobs are refused."
+    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="Refuse more unfinished jobs than this."
 )
 @click.option(
     "--quota",
@@ -93,7 +103,7 @@ def _parse_quotas(
     metavar="NAME=LIMIT",
     multiple=True,
     callback=_parse_quotas,
-    help="What jobs may use up of gs1q, gs2q, hqc, ehqc or qpu_time_centiseconds.",
+    help="A limit on gs1q, gs2q, hqc, ehqc or qpu_time_centiseconds.",
 )
 @click.option(
     "--session-timeout",
@@ -101,12 +111,12 @@ def _parse_quotas(
     type=_SECONDS,
     default=600.0,
     show_default=True,
-    help="How long an idle session stays open.",
+    help="The idle time after which a session ends.",
 )
-@click.option("--noiseless", is_flag=True, help="Let hardware be free of noise.")
+@click.option("--noiseless", is_flag=True, help="Simulate hardware without noise.")
 @click.option("--store", metavar="PATH", help="Keep programs and results here, not in memory.")
 @click.option(
-    "--max-stored-jobs", metavar="N", type=_COUNT, help="Keep those of the last so many jobs only."
+    "--max-stored-jobs", metavar="N", type=_COUNT, help="Keep only those of the last N jobs."
 )
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Repeat results and times.")
 def emulate(host: str, port: int, key: str | None, noiseless: bool, **options: Any) -> None:

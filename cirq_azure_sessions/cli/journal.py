@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cirq_azure_sessions.cli.options import AS_JSON, Commands, limited, show, show_json
+from cirq_azure_sessions.cli.options import AS_JSON, Group, limited, show, show_json
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.journal import Journal
@@ -37,7 +37,7 @@ def opened(path: Path) -> Iterator[Journal]:
         yield journal
 
 
-@click.group(cls=Commands)
+@click.group(cls=Group)
 def journal() -> None:
     """Show and export what runs wrote down in their journal."""
 

@@ -11,9 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cirq_azure_sessions.cli.monitor_tables import as_values, detail_table
-from cirq_azure_sessions.cli.table_style import new_table
-from cirq_azure_sessions.cli.tables import results_as_json
+from cirq_azure_sessions.cli.tables import as_values, detail_table, new_table, results_as_json
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.journal import Journal

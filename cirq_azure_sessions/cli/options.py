@@ -1,12 +1,16 @@
-"""What all commands share: how they name a workspace, print, and report errors."""
+"""What commands share: options, how they print, ask and fail."""
 
 from __future__ import annotations
 
 import functools
 import json
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,31 +25,142 @@ from cirq_azure_sessions.errors import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from cirq_azure_sessions.model import Session
+    from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
+    from cirq_azure_sessions.sessions.pool import SessionPool
+    from cirq_azure_sessions.workspaces.base import WorkspacePort
+
 __all__ = [
     "AS_JSON",
-    "Commands",
+    "YES",
+    "Command",
+    "FilePath",
+    "Group",
     "WorkspaceOptions",
+    "confirm",
+    "find_id",
     "limited",
+    "printable",
     "show",
+    "show_details",
+    "show_items",
     "show_json",
+    "takes_filters",
     "takes_workspace",
 ]
 
 _EMULATOR_KEY = "CIRQ_AZURE_SESSIONS_EMULATOR_KEY"
 
+# Exit code of what Ctrl-C ended, as shells have it.
+_INTERRUPTED = 130
+
+# The ids of the service are UUIDs.
+_ID_LENGTH = 36
+# Shorter prefixes are refused: an unset shell variable must not name the only session there is.
+_MIN_PREFIX = 6
+
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+YES = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 
 
-class Commands(click.Group):
-    """Commands whose errors are one sentence on stderr, without a traceback."""
+# Commands
+
+
+class Command(click.Command):
+    """A command whose errors are one sentence on stderr, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        from cirq_azure_sessions.background import exit_on_sigterm
+
+        exit_on_sigterm()
         try:
             return super().invoke(ctx)
         except (UnsupportedProgram, UnsupportedTarget) as error:
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(printable(str(error))) from error
         except AzureSessionsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
+        except KeyboardInterrupt as error:
+            _show_interruption(error)
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+        except SystemExit as error:
+            _show_interruption(error)
+            raise
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+# Groups in this group are of its own type.
+Group.group_class = Group
+
+
+def _show_interruption(error: BaseException) -> None:
+    """Prints what the interrupted work left behind: the notes on the error."""
+    notes = getattr(error, "__notes__", [])
+    for line in ("\nInterrupted.", *map(printable, notes)):
+        click.echo(line, err=True)
+
+
+def find_id(given: str, kind: str, list_items: Callable[..., Sequence[Any]]) -> str:
+    """The id of the one session or job that is meant by an id or its beginning.
+
+    Args:
+        given: What the user typed.
+        kind: `session` or `job`, for messages.
+        list_items: Lists all sessions or jobs; called with `limit=None`, for prefixes alone.
+    """
+    if len(given) >= _ID_LENGTH:
+        return given
+    if len(given) < _MIN_PREFIX:
+        raise click.UsageError(
+            f"{given!r} is too short for the id of a {kind}: "
+            f"give the id, or at least the first {_MIN_PREFIX} characters of it."
+        )
+    found = [item.id for item in list_items(limit=None) if item.id.startswith(given)]
+    if not found:
+        raise click.ClickException(
+            f"This workspace has no {kind} {given}: `{kind}s list` shows those it has."
+        )
+    if len(found) > 1 and given not in found:
+        raise click.UsageError(
+            f"The ids of {len(found)} {kind}s begin with {given!r}: give more of it."
+        )
+    return given if given in found else found[0]
+
+
+def confirm(verb: str, items: Sequence[SessionHandle | JobHandle], *, yes: bool) -> None:
+    """Asks before sessions or jobs are ended that other programs may be using.
+
+    Raises:
+        click.UsageError: If there is nobody to ask, and no `--yes`.
+        click.Abort: If the answer is no.
+    """
+    if yes or not items:
+        return
+    if not _is_interactive():
+        raise click.UsageError(
+            "Other programs may be using what you name here: "
+            f"add --yes to {verb} {' '.join(item.id for item in items)}."
+        )
+    for item in items:
+        words = (item.id, item.target, item.name, item.status)
+        click.echo(printable("  ".join(map(str, words))), err=True)
+    click.confirm(f"Do you want to {verb} {_these(len(items))}?", abort=True, err=True)
+
+
+def _these(count: int) -> str:
+    return "it" if count == 1 else f"these {count}"
+
+
+def _is_interactive() -> bool:
+    """Whether a person sits at the terminal who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+# Printing
 
 
 def show(*renderables: RenderableType) -> None:
@@ -60,8 +175,79 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def show_items(
+    items: Sequence[SessionHandle | Session | JobHandle],
+    as_json: bool,
+    noun: str,
+    filters: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Prints sessions or jobs; if there are none, by which filters they were looked for."""
+    from cirq_azure_sessions.cli.tables import as_values, item_table
+    from cirq_azure_sessions.clock import SystemClock
+
+    if as_json:
+        show_json([as_values(item) for item in items])
+    elif items:
+        show(item_table(items, SystemClock().time()))
+    else:
+        found_by = [
+            words.format(filters[name] / 3600 if name == "max_age" else filters[name])
+            for name, words in _FILTERS_IN_WORDS.items()
+            if filters.get(name) is not None
+        ]
+        click.echo(f"{' '.join([f'No {noun}', *found_by])}.")
+
+
+def show_details(values: Mapping[str, Any], as_json: bool) -> None:
+    """Prints what is known of one session or job."""
+    from cirq_azure_sessions.cli.tables import detail_table
+
+    if as_json:
+        show_json(values)
+    else:
+        show(detail_table(values))
+
+
+def printable(text: str) -> str:
+    """Text with escapes in place of control characters.
+
+    Anybody in a workspace may choose the name of a session; it must neither move the cursor nor
+    look like another line.
+    """
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
+# Files
+
+
+class FilePath(click.Path):
+    """The path of a file; an empty one, such as of an unset shell variable, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("The path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+# Filters
+
+_FILTERS_IN_WORDS = {
+    "target": "on {}",
+    "session": "in session {}",
+    "status": "with status {}",
+    "name": "with names that begin with {!r}",
+    "exact_name": "of the name {!r}",
+    "max_age": "in the last {:g} hours",
+}
+
+
 def limited(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds the option that says how many to show at most; the command gets it as `limit`."""
+    """Adds the option for the maximum number to show; the command gets it as `limit`."""
     return click.option(
         "--limit",
         metavar="N",
@@ -70,6 +256,50 @@ def limited(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         show_default=True,
         help=help,
     )
+
+
+def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that filter sessions or jobs.
+
+    The command gets them as `filters`, the arguments of `SessionPool.list_sessions`.
+    """
+
+    @click.option("--target", metavar="TARGET", help="Only this target; ionq.* is any of IonQ's.")
+    @click.option("--status", metavar="STATUS", help="Only this status, such as Executing.")
+    @click.option("--name", metavar="PREFIX", help="Only names with this prefix.")
+    @click.option(
+        "--hours", metavar="N", type=click.FloatRange(min=0), help="Only the last N hours."
+    )
+    @limited("The maximum number, counted from the newest.")
+    @functools.wraps(command)
+    def with_filters(
+        *args: Any,
+        target: str | None,
+        status: str | None,
+        name: str | None,
+        hours: float | None,
+        limit: int,
+        **options: Any,
+    ) -> None:
+        from cirq_azure_sessions.workspaces.base import ItemFilter
+
+        filters = {
+            "target": target,
+            "status": status,
+            "name": name,
+            "max_age": None if hours is None else hours * 3600,
+            "limit": limit,
+        }
+        try:
+            ItemFilter.of(**filters, now=0.0)  # type: ignore[arg-type]  # they are as above
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        command(*args, filters=filters, **options)
+
+    return with_filters
+
+
+# Workspaces
 
 
 @dataclass(frozen=True)
@@ -102,6 +332,24 @@ class WorkspaceOptions:
             raise click.UsageError(
                 f"{error} See --resource-id, --connection-string and --emulator in --help."
             ) from error
+
+    @contextmanager
+    def port(self) -> Iterator[WorkspacePort]:
+        """The workspace for what no pool is needed for; closed at the end."""
+        from cirq_azure_sessions import background
+        from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+
+        port = AzureWorkspace(self.connect())
+        try:
+            yield port
+        finally:
+            background.loop.run(port.aclose())
+
+    def pool(self) -> SessionPool:
+        """A pool on the workspace, to look at its sessions and jobs."""
+        from cirq_azure_sessions.sessions.pool import SessionPool
+
+        return SessionPool(self.connect())
 
 
 def _with_scheme(url: str | None) -> str | None:

@@ -1,33 +1,38 @@
-"""What the command line shows: tables for a terminal of 80 columns, and values for JSON."""
+"""Tables for a terminal of 80 columns, and the same as values for JSON."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import cirq
-import numpy as np
 from rich.bar import Bar
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from cirq_azure_sessions.cli.table_style import new_table
-from cirq_azure_sessions.results.histogram import Histogram, count_outcomes
+from cirq_azure_sessions.cli.options import printable
+from cirq_azure_sessions.model import Cost, Quota, Session, TargetStatus
 
 if TYPE_CHECKING:
-    from cirq_azure_sessions.cli.demo import Agreement, Demo, Lifeline
+    import cirq
+
+    from cirq_azure_sessions.results.histogram import Histogram
+    from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 
 __all__ = [
-    "agreement_table",
-    "best_cut_table",
-    "demo_table",
+    "as_values",
+    "detail_table",
     "histogram_table",
-    "lifeline_table",
+    "in_words",
+    "item_table",
+    "new_table",
+    "quota_table",
     "results_as_json",
-    "stats_table",
+    "results_table",
     "sweep_table",
+    "target_table",
 ]
 
 # A table shows this many outcomes at most; JSON has them all.
@@ -35,6 +40,29 @@ _ROWS = 24
 _COLUMNS = 6
 # Names of keys up to this length together stand above the outcomes.
 _TITLE = 40
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+# Fields that hold times, beside those whose names say so.
+_MOMENTS = ("written", "changed", "started", "ended", "opened", "closed")
+
+
+class _Table(Table):
+    """A table that shows control characters as escapes."""
+
+    def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:
+        super().add_column(printable(header), *args, **options)
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        shown = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*shown, **options)
+
+
+def new_table(**options: Any) -> Table:
+    """An empty table; the options are those of `rich.table.Table`."""
+    return _Table(box=None, pad_edge=False, header_style="bold", **options)
+
+
+# Results
 
 
 def histogram_table(histogram: Histogram) -> Group:
@@ -54,7 +82,7 @@ def histogram_table(histogram: Histogram) -> Group:
     if others := [count for _, count in rows[_ROWS:]]:
         fraction = sum(others) / histogram.repetitions
         table.add_row(f"{len(others)} others", str(sum(others)), f"{fraction:.4f}")
-    return Group(table) if is_short else Group(table, f"An outcome shows {title}.")
+    return Group(table) if is_short else Group(table, f"An outcome shows {printable(title)}.")
 
 
 def _align(outcome: str, keys: Sequence[str]) -> str:
@@ -66,6 +94,8 @@ def _align(outcome: str, keys: Sequence[str]) -> str:
 
 def sweep_table(results: Sequence[cirq.Result]) -> Group:
     """One row a point: its parameters, and the fractions of the most frequent outcomes."""
+    from cirq_azure_sessions.results.histogram import count_outcomes
+
     histograms = [count_outcomes(result) for result in results]
     totals: Counter[str] = sum((Counter(histogram.counts) for histogram in histograms), Counter())
     outcomes = sorted(outcome for outcome, _ in totals.most_common(_COLUMNS))
@@ -78,12 +108,21 @@ def sweep_table(results: Sequence[cirq.Result]) -> Group:
         values = [f"{value:.6g}" for value in result.params.param_dict.values()]
         table.add_row(*values, *(f"{histogram.fraction(outcome):.4f}" for outcome in outcomes))
     hidden = len(totals) - len(outcomes)
-    legend = f"Fractions of the outcomes of {' '.join(histograms[0].keys)}"
+    legend = f"Fractions of the outcomes of {printable(' '.join(histograms[0].keys))}"
     return Group(table, legend + (f"; {hidden} more are rarer." if hidden else "."))
+
+
+def results_table(results: Sequence[cirq.Result], *, is_sweep: bool) -> Group:
+    """The results of a sweep, or the one of a circuit without parameters."""
+    from cirq_azure_sessions.results.histogram import count_outcomes
+
+    return sweep_table(results) if is_sweep else histogram_table(count_outcomes(results[0]))
 
 
 def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, Any]:
     """The results of a sweep as JSON's values: every outcome of every point."""
+    from cirq_azure_sessions.results.histogram import count_outcomes
+
     histograms = [count_outcomes(result) for result in results]
     return {
         "target": target,
@@ -103,83 +142,100 @@ def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, An
     }
 
 
-def demo_table(demo: Demo) -> Table:
-    """One row a point: the mean cut of theory and of each target, in figures and as a plot."""
-    providers = [curve.provider for curve in demo.curves]
+# Sessions, jobs, targets and quotas
+
+
+def as_values(item: object) -> dict[str, Any]:
+    """A session, job, target, quota or row of a journal as JSON's values; times are in UTC.
+
+    What its `repr` leaves out, such as addresses and payloads, is not for JSON either.
+    """
+    # A handle shows what the service last described.
+    item = getattr(item, "_item", item)
+    return {
+        field.name: _as_value(field.name, getattr(item, field.name))
+        for field in fields(item)  # type: ignore[arg-type]  # all of these are dataclasses
+        if field.repr
+    }
+
+
+def _as_value(name: str, value: Any) -> Any:
+    if isinstance(value, Cost):
+        return {"total": value.total, "currency": value.currency}
+    is_moment = name in _MOMENTS or (name.endswith("_time") and not name.endswith("queue_time"))
+    if is_moment and value is not None:
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def item_table(items: Sequence[SessionHandle | Session | JobHandle], now: float) -> Table:
+    """One row a session or job: its id, target, status and age."""
     table = new_table()
-    for header in ("gamma", "theory", *providers):
-        table.add_column(header, justify="right")
-    marks = ", ".join(f"{name[0]} {name}" for name in providers)
-    table.add_column(f"| theory, {marks}")
-    rows = np.column_stack([demo.theory, *(curve.mean_cuts for curve in demo.curves)])
-    low, high = rows.min(), rows.max()
-    for gamma, row in zip(demo.gammas, rows, strict=True):
-        line = _plot((row - low) / (high - low), "|" + "".join(name[0] for name in providers))
-        table.add_row(f"{gamma:.3f}", *(f"{cut:.2f}" for cut in row), line)
+    table.add_column("id", no_wrap=True)
+    for header in ("target", "status"):
+        table.add_column(header, overflow="fold")
+    table.add_column("age", justify="right", no_wrap=True)
+    for item in items:
+        age = "" if item.creation_time is None else _duration(now - item.creation_time)
+        table.add_row(item.id, item.target, item.status, age)
     return table
 
 
-def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
-    """A line with a mark at each position from 0 to 1; later marks hide earlier ones."""
-    line = [" "] * width
-    for position, mark in zip(positions, marks, strict=True):
-        line[round(position * (width - 1))] = mark
-    return Text("".join(line))
-
-
-def best_cut_table(demo: Demo) -> Table:
-    """One row a target: the outcome it gave most often where theory puts the largest mean cut."""
-    table = new_table()
-    for header in ("target", "most frequent outcome", "cut edges"):
-        table.add_column(header)
-    best = int(demo.theory.argmax())
-    for curve in demo.curves:
-        outcome, count = next(iter(count_outcomes(curve.results[best]).counts.items()))
-        ring = zip(outcome, outcome[1:] + outcome[:1], strict=True)
-        cut = sum(a != b for a, b in ring)
-        table.add_row(
-            curve.target, f"{outcome}, {count} of {demo.repetitions}", f"{cut} of {demo.nodes}"
-        )
-    return table
-
-
-def lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
-    """One row a session: what became of it, and how many of its jobs brought a result."""
-    table = new_table()
-    for header in ("target", "session", "what became of it"):
-        table.add_column(header)
-    table.add_column("jobs", justify="right")
-    for line in lifelines:
-        words = ", ".join(kind.replace("_", " ") for kind in line.kinds)
-        table.add_row(line.target, line.session_id[:8], words, str(line.jobs))
-    return table
-
-
-def agreement_table(agreements: Sequence[Agreement]) -> Table:
-    """One row a pair of targets: how far apart they are, and how far chance would put them."""
-    table = new_table()
-    table.add_column("targets")
-    for header in ("mean cuts", "by chance", "distributions", "by chance "):
-        table.add_column(header, justify="right")
-    for pair in agreements:
-        table.add_row(
-            f"{pair.first.provider}, {pair.second.provider}",
-            f"{pair.cut_difference:.3f}",
-            f"{pair.expected_cut_difference:.3f}",
-            f"{pair.distance:.3f}",
-            f"{pair.expected_distance:.3f}",
-        )
-    return table
-
-
-def stats_table(stats: Mapping[str, float]) -> Table:
-    """The pool's statistics that are not zero: sessions in one row, jobs in another."""
+def detail_table(values: Mapping[str, Any]) -> Table:
+    """One row a field that has a value."""
     table = new_table(show_header=False)
-    for noun in ("sessions", "jobs"):
-        counts = {
-            name.removeprefix(f"{noun}_").replace("_", " "): count
-            for name, count in stats.items()
-            if name.startswith(noun) and count
-        }
-        table.add_row(noun, ", ".join(f"{count:g} {name}" for name, count in counts.items()))
+    for name, value in values.items():
+        if shown := in_words(value):
+            table.add_row(name.replace("_", " "), shown)
     return table
+
+
+def in_words(value: Any) -> str:
+    """A value of JSON as a person reads it; nothing for what is not there."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(value)
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "currency" in value:
+        return f"{value['total']:g} {value['currency']}"
+    return ", ".join(f"{count} {word}" for word, count in value.items())
+
+
+def target_table(targets: Sequence[TargetStatus]) -> Table:
+    """One row a target: whether it takes jobs, and how long they queue."""
+    table = new_table()
+    for header in ("target", "availability"):
+        table.add_column(header)
+    table.add_column("queue", justify="right")
+    for target in targets:
+        table.add_row(target.id, target.availability, _duration(target.average_queue_time))
+    return table
+
+
+def quota_table(quotas: Sequence[Quota]) -> Table:
+    """One row a quota: what of it is used, held by running jobs, and allowed."""
+    table = new_table()
+    for header in ("provider", "dimension", "scope", "period"):
+        table.add_column(header, overflow="fold")
+    for header in ("used", "held", "limit"):
+        table.add_column(header, justify="right")
+    for quota in quotas:
+        amounts = (quota.utilization, quota.holds, quota.limit)
+        table.add_row(
+            quota.provider,
+            quota.dimension,
+            quota.scope,
+            quota.period or "",
+            *(f"{amount:g}" for amount in amounts),
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the largest unit that they fill: `3 s`, `12 min`, `5 h`, `2 d`."""
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

@@ -1,61 +1,16 @@
-"""The command line, as a person meets it: what it prints, and how it refuses."""
+"""The command line as a whole."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import re
-import shlex
-import signal
 import subprocess
 import sys
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-import cirq
-import pytest
-import requests
-import sympy
-from click.testing import CliRunner, Result
+from command_line import connection
 
-from cirq_azure_sessions.cli import main
-from cirq_azure_sessions.circuit_file import read_circuit
+from cirq_azure_sessions import Journal
 from cirq_azure_sessions.emulator import EmulatorServer
-
-BELL = """
-OPENQASM 2.0;
-include "qelib1.inc";
-qreg q[2];
-creg c[2];
-h q[0];
-cx q[0], q[1];
-measure q -> c;
-"""
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def bell(tmp_path: Path) -> Path:
-    path = tmp_path / "bell.qasm"
-    path.write_text(BELL)
-    return path
-
-
-@pytest.fixture
-def rotation(tmp_path: Path) -> Path:
-    """A circuit whose probability of a one is sin(theta / 2) ** 2."""
-    qubit = cirq.LineQubit(0)
-    theta = sympy.Symbol("theta")
-    path = tmp_path / "rotation.json"
-    cirq.to_json(cirq.Circuit(cirq.rx(theta)(qubit), cirq.measure(qubit, key="m")), path)
-    return path
 
 
 def test_help_answers_without_importing_cirq() -> None:
@@ -69,103 +24,28 @@ def test_help_answers_without_importing_cirq() -> None:
     assert "--sweep NAME=START:STOP:COUNT" in done.stdout
 
 
+def test_commands_that_need_no_circuit_do_not_import_cirq(tmp_path: Path) -> None:
+    path = tmp_path / "run.journal"
+    with Journal(path), EmulatorServer() as server:
+        lines = "sessions list|jobs list|targets|quotas|sessions close --name nobody --yes"
+        commands = [
+            ["journal", "show", str(path)],
+            *([*line.split(), *connection(server)] for line in lines.split("|")),
+        ]
+        code = (
+            "import sys; from cirq_azure_sessions.cli import main\n"
+            f"for words in {commands!r}:\n"
+            "    main(words, standalone_mode=False)\n"
+            "    assert not {'cirq', 'numpy', 'matplotlib'} & set(sys.modules), words\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_package_is_a_command_too() -> None:
     command = [sys.executable, "-m", "cirq_azure_sessions", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("cirq-azure-sessions, version ")
-
-
-def test_a_run_prints_a_histogram(bell: Path) -> None:
-    shown = call("run", bell, "--repetitions", 100, "--seed", 3)
-    assert shown.exit_code == 0
-    header, *rows = shown.stdout.splitlines()
-    assert header.split() == ["c_0", "c_1", "count", "fraction"]
-    assert sorted(row.split()[0] for row in rows) == ["0", "1"]
-    assert sum(int(row.split()[2]) for row in rows) == 100
-
-
-def test_a_sweep_prints_a_row_a_point(rotation: Path) -> None:
-    shown = call("run", rotation, "--sweep", "theta=0:3.141592653589793:3")
-    assert shown.exit_code == 0
-    header, *rows, caption = shown.stdout.splitlines()
-    assert header.split() == ["theta", "0", "1"]
-    assert [row.split()[0] for row in rows] == ["0", "1.5708", "3.14159"]
-    assert rows[0].split()[1:] == ["1.0000", "0.0000"]
-    assert rows[2].split()[1:] == ["0.0000", "1.0000"]
-    assert caption == "Fractions of the outcomes of m."
-
-
-def test_json_holds_every_outcome_of_every_point(rotation: Path) -> None:
-    shown = call("run", rotation, "--sweep", "theta=0:3.141592653589793:2", "-r", 50, "--json")
-    answer = json.loads(shown.stdout)
-    assert answer["target"] == "local.simulator"
-    assert answer["keys"] == ["m"]
-    assert [point["params"]["theta"] for point in answer["points"]] == [0, math.pi]
-    assert [point["counts"] for point in answer["points"]] == [{"0": 50}, {"1": 50}]
-
-
-def test_several_sweeps_give_all_combinations(tmp_path: Path) -> None:
-    a, b = cirq.LineQubit.range(2)
-    circuit = cirq.Circuit(
-        cirq.X(a) ** sympy.Symbol("x"), cirq.X(b) ** sympy.Symbol("y"), cirq.measure(a, b)
-    )
-    cirq.to_json(circuit, tmp_path / "xy.json")
-    shown = call("run", tmp_path / "xy.json", "--sweep", "x=0:1:2", "--sweep", "y=0:1:2", "--json")
-    points = json.loads(shown.stdout)["points"]
-    assert [list(point["counts"]) for point in points] == [["00"], ["01"], ["10"], ["11"]]
-
-
-def test_the_same_seed_draws_the_same_samples(rotation: Path) -> None:
-    command = ("run", rotation, "--sweep", "theta=1:2:3", "--seed", 7, "--json")
-    first, second = (json.loads(call(*command).stdout)["points"] for _ in range(2))
-    assert [point["counts"] for point in first] == [point["counts"] for point in second]
-
-
-def test_zero_repetitions_print_an_empty_histogram(bell: Path) -> None:
-    shown = call("run", bell, "--repetitions", 0)
-    assert shown.exit_code == 0
-    assert len(shown.stdout.splitlines()) == 1
-
-
-WRONG = {
-    "no such file": (["nowhere.json"], "does not exist"),
-    "no circuit": (["{text}"], "neither Cirq JSON nor OpenQASM 2"),
-    "broken program": (["{broken}"], "nosuchgate"),
-    "no measurement": (["{unmeasured}"], "measure"),
-    "unresolved symbol": (["{rotation}"], "--sweep theta=START:STOP:COUNT"),
-    "unknown symbol": (["{bell}", "--sweep", "phi=0:1:2"], "no parameter phi"),
-    "malformed sweep": (["{rotation}", "--sweep", "theta=0..1"], "theta=0:6.28:50"),
-    "empty sweep": (["{rotation}", "--sweep", "theta=0:1:0"], "at least one point"),
-    "sweep to nowhere": (["{rotation}", "--sweep", "theta=nan:1:3"], "finite numbers"),
-    "sweep without end": (["{rotation}", "--sweep", "theta=0:inf:3"], "finite numbers"),
-    "sweep given twice": (["{rotation}"] + ["--sweep", "theta=0:1:2"] * 2, "twice"),
-    "negative repetitions": (["{bell}", "--repetitions", "-1"], "x>=0"),
-    "unknown local target": (["{bell}", "--target", "local.nonsense"], "local.nonsense"),
-    "no workspace": (["{bell}", "--target", "ionq.simulator"], "--resource-id"),
-}
-
-
-@pytest.mark.parametrize(("arguments", "told"), WRONG.values(), ids=WRONG)
-def test_wrong_input_gets_one_sentence_and_exit_code_2(
-    arguments: list[str], told: str, bell: Path, rotation: Path, tmp_path: Path
-) -> None:
-    files = {
-        "bell": bell,
-        "rotation": rotation,
-        "text": tmp_path / "notes.txt",
-        "broken": tmp_path / "broken.qasm",
-        "unmeasured": tmp_path / "unmeasured.json",
-    }
-    files["text"].write_text("Remember the milk.")
-    files["broken"].write_text(BELL.replace("h q[0]", "nosuchgate q[0]"))
-    cirq.to_json(cirq.Circuit(cirq.X(cirq.LineQubit(0))), files["unmeasured"])
-    shown = call("run", *(argument.format(**files) for argument in arguments))
-    assert shown.exit_code == 2
-    assert shown.stdout == ""
-    *_, sentence = shown.stderr.splitlines()
-    assert sentence.startswith("Error: ")
-    assert told in sentence
-    assert "Traceback" not in shown.stderr
 
 
 def test_a_missing_login_is_told_in_one_line() -> None:
@@ -188,151 +68,3 @@ def test_a_missing_login_is_told_in_one_line() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     (sentence,) = done.stderr.splitlines()
     assert "run `az login`" in sentence
-
-
-# The emulator
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[EmulatorServer]:
-    with EmulatorServer() as server:
-        yield server
-
-
-def connection(emulator: EmulatorServer) -> tuple[str, ...]:
-    return ("--emulator", emulator.endpoint, "--emulator-key", emulator.key)
-
-
-def test_a_run_on_the_emulator_goes_through_the_sdk(bell: Path, emulator: EmulatorServer) -> None:
-    arguments = ("--target", "quantinuum.sim.h2-1sc", *connection(emulator), "--json")
-    (point,) = json.loads(call("run", bell, *arguments).stdout)["points"]
-    workspace = emulator.workspace()
-    assert workspace.get_job(point["job_id"]).details.session_id == point["session_id"]
-    assert workspace.get_session(point["session_id"]).details.status == "Succeeded"
-
-
-def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) -> None:
-    arguments = ("--emulator", emulator.endpoint, "--emulator-key", "wrong")
-    shown = call("run", bell, "--target", "ionq.simulator", *arguments)
-    assert (shown.stdout, shown.exit_code) == ("", 1)
-    (sentence,) = shown.stderr.splitlines()
-    assert sentence.startswith("Error: ")
-    assert "401" in sentence
-
-
-def test_the_key_may_stand_in_the_environment(
-    bell: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("--target", "ionq.simulator", "--emulator", emulator.endpoint)
-    shown = call("run", bell, *arguments)
-    assert shown.exit_code == 2
-    assert "An emulator takes a key" in shown.stderr
-    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR_KEY", emulator.key)
-    assert call("run", bell, *arguments).exit_code == 0
-
-
-def test_an_emulator_is_known_by_its_host_and_port_too(
-    bell: Path, emulator: EmulatorServer
-) -> None:
-    address = emulator.endpoint.removeprefix("http://")
-    arguments = ("--emulator", address, "--emulator-key", emulator.key)
-    assert call("run", bell, "--target", "ionq.simulator", *arguments).exit_code == 0
-
-
-def test_points_that_came_home_are_printed_before_the_error(
-    rotation: Path, emulator: EmulatorServer
-) -> None:
-    emulator.faults.fail_job(code="InvalidInputData")
-    arguments = ("--target", "ionq.simulator", *connection(emulator), "--json")
-    shown = call("run", rotation, "--sweep", "theta=0:3:4", *arguments)
-    assert shown.exit_code == 1
-    assert len(json.loads(shown.stdout)["points"]) == 3
-    assert shown.stderr.startswith("Error: 1 of 4 points failed: ")
-    assert "InvalidInputData" in shown.stderr
-
-
-def test_emulate_prints_code_that_connects_and_stops_at_ctrl_c(bell: Path) -> None:
-    command = [sys.executable, "-m", "cirq_azure_sessions", "emulate"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        printed = "".join(iter(process.stdout.readline, "Stop it with Ctrl-C.\n"))
-        code = [line for line in printed.splitlines() if line.startswith("    ")]
-        python = [line for line in code if "--" not in line]
-        names: dict[str, Any] = {}
-        exec(textwrap.dedent("\n".join(python)), names)
-        with names["sampler"] as sampler:
-            result = sampler.run(read_circuit(bell), repetitions=10)
-        assert result.repetitions == 10
-        shell, curl = (shlex.split(line) for line in code if "--" in line)
-        assert call(*(bell if word == "CIRCUIT" else word for word in shell[1:])).exit_code == 0
-        _, _, header, _, body, address = curl
-        headers = dict([header.split(": ")])
-        before = requests.get(address, headers=headers, timeout=9).json()["time"]
-        after = requests.post(address, data=body, headers=headers, timeout=9).json()["time"]
-        assert after - before >= 600
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.read() == "The emulator has stopped.\n"
-    assert process.returncode == 0
-
-
-def test_a_port_that_is_taken_is_named(emulator: EmulatorServer) -> None:
-    port = urlsplit(emulator.endpoint).port
-    shown = call("emulate", "--port", port)
-    assert shown.exit_code == 1
-    assert shown.stderr.startswith(f"Error: 127.0.0.1:{port} cannot be had: choose another --port")
-
-
-def test_every_emulator_makes_up_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = []
-
-    class Interrupted:
-        def wait(self) -> None:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("cirq_azure_sessions.cli.emulate.Event", Interrupted)
-    for options in ((), (), ("--key", "mine")):
-        shown = call("emulate", *options)
-        assert shown.exit_code == 0
-        keys += re.findall(r"--emulator-key (\S+)", shown.stdout)
-    assert len(set(keys)) == 3
-    assert keys[2] == "mine"
-
-
-def test_the_emulator_is_made_as_the_options_say(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    made: dict[str, Any] = {}
-
-    def make(**options: Any) -> EmulatorServer:
-        made.update(options)
-        raise OSError
-
-    monkeypatch.setattr("cirq_azure_sessions.emulator.EmulatorServer", make)
-    options = "--realistic --slots 2 --quota ehqc=10 --quota gs2q=5e3 --max-stored-jobs 9"
-    assert call("emulate", "--store", tmp_path, *options.split()).exit_code == 1
-    assert (made["realistic"], made["slots"], made["max_stored_jobs"]) == (True, 2, 9)
-    assert made["quotas"] == {"ehqc": 10.0, "gs2q": 5000.0}
-    assert made["store"] == str(tmp_path)
-
-
-@pytest.mark.parametrize("quota", ["ehqc", "ehqc=much", "gold=1"])
-def test_a_quota_that_is_none_is_a_wrong_command(quota: str) -> None:
-    assert call("emulate", "--quota", quota).exit_code == 2
-
-
-# The demonstration
-
-
-def test_the_demonstration_shows_samples_sessions_and_agreement() -> None:
-    shown = call("demo")
-    assert shown.exit_code == 0
-    lines = shown.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
-    sessions = [line.split(maxsplit=2) for line in lines if line.endswith((" 6", " 12", " 2"))]
-    assert [(target, what) for target, _, what in sessions[-4:]] == [
-        ("local.simulator", "opened, closed        2"),
-        ("ionq.simulator", "opened, closed       12"),
-        ("quantinuum.sim.h2-1e", "opened, timed out     6"),
-        ("quantinuum.sim.h2-1e", "reopened, closed      6"),
-    ]
-    assert "4 opened, 1 reopened, 1 timed out, 3 closed, 28 reused" in shown.stdout

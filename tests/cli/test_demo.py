@@ -5,7 +5,9 @@ from __future__ import annotations
 import cirq
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.cli.demo import (
     TARGETS,
     Curve,
@@ -100,3 +102,18 @@ def test_a_session_that_follows_another_is_a_reopened_one() -> None:
         ("a", ("opened", "timed_out"), 1),
         ("b", ("reopened",), 0),
     ]
+
+
+def test_the_demonstration_shows_samples_sessions_and_agreement() -> None:
+    shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    sessions = [line.split(maxsplit=2) for line in lines if line.endswith((" 6", " 12", " 2"))]
+    assert [(target, what) for target, _, what in sessions[-4:]] == [
+        ("local.simulator", "opened, closed        2"),
+        ("ionq.simulator", "opened, closed       12"),
+        ("quantinuum.sim.h2-1e", "opened, timed out     6"),
+        ("quantinuum.sim.h2-1e", "reopened, closed      6"),
+    ]
+    assert "4 opened, 1 reopened, 1 timed out, 3 closed, 28 reused" in shown.stdout

@@ -311,8 +311,9 @@ def test_an_orphan_that_is_not_closed_is_named_and_can_be_closed_later(
 ) -> None:
     path = tmp_path / "run.journal"
     orphan = leave_orphan(server, path)
-    server.faults.add("close", status=403)
+    server.faults.add("close", status=403, times=None)
     shown = close(server, "--orphans", "--journal", path)
+    server.faults.clear()
     assert shown.exit_code == 1
     assert f"The service did not close {orphan}: try again later." in shown.stderr
     assert orphan in close(server, "--orphans", "--journal", path).stdout
@@ -334,7 +335,7 @@ def test_all_open_sessions_of_a_name_are_closed_and_no_others(server: EmulatorSe
     workspace = server.workspace()
     with SessionPool(workspace, name="vqe") as mine, SessionPool(workspace, name="vqe2") as other:
         ids = [pool.session(TARGET).id for pool in (mine, other)]
-        shown = close(server, "--name", "vqe", "--json")
+        shown = close(server, "--name", "vqe", "--yes", "--json")
         assert [session["id"] for session in json.loads(shown.stdout)] == ids[:1]
 
 

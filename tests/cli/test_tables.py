@@ -8,10 +8,11 @@ import cirq
 import numpy as np
 from rich.console import Console, RenderableType
 
+from cirq_azure_sessions.cli.demo import stats_table
 from cirq_azure_sessions.cli.tables import (
+    detail_table,
     histogram_table,
     results_as_json,
-    stats_table,
     sweep_table,
 )
 from cirq_azure_sessions.results.histogram import Histogram
@@ -85,3 +86,16 @@ def test_json_names_the_job_and_session_of_a_point_or_null() -> None:
 def test_statistics_that_are_zero_are_left_out() -> None:
     stats = {"sessions_opened": 2, "sessions_timed_out": 1, "sessions_lost": 0, "jobs_failed": 3}
     assert shown(stats_table(stats)) == ["sessions  2 opened, 1 timed out", "jobs      3 failed"]
+
+
+def test_control_characters_of_a_name_are_shown_as_escapes() -> None:
+    assert shown(detail_table({"name": "\x1b[2Jcleared\r\nid  1"})) == [
+        r"name  \x1b[2Jcleared\r\nid  1"
+    ]
+
+
+def test_control_characters_of_a_key_are_shown_as_escapes() -> None:
+    for name in ("m\x1b[2J", "m\x1b[2J" * 20):
+        printed = "\n".join(shown(histogram_table(Histogram((name,), {"1": 1}, 1))))
+        assert r"\x1b[2J" in printed
+        assert "\x1b" not in printed

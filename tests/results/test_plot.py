@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.testing import assert_allclose
 
-from cirq_azure_sessions.results import AzureResult, SweepResults, plot_sweep
+from cirq_azure_sessions import AzureResult, SweepResults, plot_sweep
 
 A, B, C, D = cirq.LineQubit.range(4)
 THETA = sympy.Symbol("theta")

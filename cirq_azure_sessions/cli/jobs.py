@@ -1,0 +1,194 @@
+"""The commands `jobs ...`: the jobs of a workspace, whoever submitted them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cirq_azure_sessions.cli.journal import opened
+from cirq_azure_sessions.cli.options import (
+    AS_JSON,
+    YES,
+    FilePath,
+    Group,
+    WorkspaceOptions,
+    confirm,
+    find_id,
+    show,
+    show_details,
+    show_items,
+    show_json,
+    takes_filters,
+    takes_workspace,
+)
+
+if TYPE_CHECKING:
+    from cirq_azure_sessions.sessions.handles import JobHandle
+    from cirq_azure_sessions.sessions.pool import SessionPool
+
+__all__ = ["jobs"]
+
+_JOB = click.argument("job_id", metavar="ID")
+
+
+@click.group(cls=Group)
+def jobs() -> None:
+    """List, show and cancel jobs, and fetch their results.
+
+    For the ID of a job its first six or more characters will do.
+    """
+
+
+@jobs.command("list")
+@takes_filters
+@click.option("--session", "session_id", metavar="ID", help="Only jobs of this session.")
+@AS_JSON
+@takes_workspace
+def list_jobs(
+    workspace: WorkspaceOptions,
+    filters: Mapping[str, Any],
+    session_id: str | None,
+    as_json: bool,
+) -> None:
+    """List jobs of the workspace, newest first.
+
+    \b
+      cirq-azure-sessions jobs list --session 1f3c29 --status Failed
+    """
+    with workspace.pool() as pool:
+        if session_id is None:
+            found = pool.list_jobs(**filters)
+        else:
+            found = _list_jobs_of(pool, session_id, **filters)
+    show_items(found, as_json, "jobs", {**filters, "session": session_id})
+
+
+def _list_jobs_of(
+    pool: SessionPool, session_id: str, *, target: str | None, **filters: Any
+) -> Sequence[JobHandle]:
+    session = pool.get_session(find_id(session_id, "session", pool.list_sessions))
+    # All jobs of a session are on its target.
+    if target is not None and not fnmatchcase(session.target, target):
+        return []
+    return session.jobs(**filters)
+
+
+@jobs.command("show")
+@_JOB
+@AS_JSON
+@takes_workspace
+def show_job(workspace: WorkspaceOptions, job_id: str, as_json: bool) -> None:
+    """Show a job: its times, its cost, and why it failed if it did."""
+    from cirq_azure_sessions.cli.tables import as_values
+
+    with workspace.pool() as pool:
+        show_details(as_values(_find(pool, job_id)), as_json)
+
+
+@jobs.command("cancel")
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@click.option(
+    "--journal",
+    metavar="PATH",
+    type=FilePath(),
+    help="Cancel all that this journal has unfinished.",
+)
+@YES
+@AS_JSON
+@takes_workspace
+def cancel_jobs(
+    workspace: WorkspaceOptions,
+    job_ids: Sequence[str],
+    journal: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Ask the service to cancel jobs.
+
+    Others may be waiting for a job that you name: you are asked first, or say --yes. The jobs in
+    your journal are yours, and are cancelled at once.
+
+    \b
+      cirq-azure-sessions jobs cancel 9ab2f1 04c7aa --yes
+      cirq-azure-sessions jobs cancel --journal run.journal
+    """
+    if bool(job_ids) == (journal is not None):
+        raise click.UsageError("Say which jobs: by ID..., or by --journal.")
+    with workspace.pool() as pool:
+        if journal is None:
+            found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
+        else:
+            found = _unfinished_jobs(pool, journal)
+        for job in found:
+            if job.is_final:
+                click.echo(f"Job {job.id} has finished already: {job.status}.", err=True)
+        unfinished = [job for job in found if not job.is_final]
+        if journal is None:
+            confirm("cancel", unfinished, yes=yes)
+        for job in unfinished:
+            job.cancel()
+    show_items(found, as_json, "unfinished jobs")
+
+
+def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
+    """The jobs of this workspace of which a journal does not know the end."""
+    from cirq_azure_sessions.errors import JobError
+
+    with opened(path) as journal:
+        ids = [entry.job_id for entry in journal.entries() if entry.status is None]
+    found = []
+    for job_id in ids:
+        # It may not have been submitted, or not in this workspace.
+        with suppress(JobError):
+            found.append(pool.get_job(job_id))
+    return [job for job in found if not job.is_final]
+
+
+@jobs.command("result")
+@_JOB
+@click.option("--raw", is_flag=True, help="Print the provider's output, for any client's job.")
+@AS_JSON
+@takes_workspace
+def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
+    """Print the result of a job, once it has finished.
+
+    The outcomes of a job that this package submitted are counted; --raw takes any client's job.
+
+    \b
+      cirq-azure-sessions jobs result 9ab2f1
+      cirq-azure-sessions jobs result 9ab2f1 --raw > output.json
+    """
+    from cirq_azure_sessions.cli.tables import results_as_json, results_table
+
+    if raw:
+        click.echo(_fetch_output(workspace, job_id))
+        return
+    with workspace.pool() as pool:
+        job = _find(pool, job_id)
+        results = job.results()
+    if as_json:
+        show_json(results_as_json(job.target, results))
+    else:
+        show(results_table(results, is_sweep=len(results) > 1))
+
+
+def _fetch_output(workspace: WorkspaceOptions, job_id: str) -> Any:
+    """The output of a job as the provider wrote it."""
+    from cirq_azure_sessions import background
+    from cirq_azure_sessions.errors import check_succeeded
+    from cirq_azure_sessions.sessions.pool import SessionPool
+
+    with workspace.port() as port, SessionPool(port) as pool:
+        job = _find(pool, job_id).wait()._item
+        check_succeeded(job)
+        return background.loop.run(port.fetch_output(job))
+
+
+def _find(pool: SessionPool, given: str) -> JobHandle:
+    """The job with this id, or with an id that begins with it."""
+    return pool.get_job(find_id(given, "job", pool.list_jobs))

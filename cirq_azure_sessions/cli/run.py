@@ -1,0 +1,392 @@
+"""The commands that take a circuit: `run`, and `cost`, for which no workspace is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cirq_azure_sessions.cli.options import (
+    Command,
+    FilePath,
+    WorkspaceOptions,
+    printable,
+    show,
+    show_json,
+    takes_workspace,
+)
+from cirq_azure_sessions.errors import SweepError
+
+if TYPE_CHECKING:
+    import cirq
+    from rich.table import Table
+
+    from cirq_azure_sessions.costs import CostEstimate, Rates
+    from cirq_azure_sessions.sessions.pool import SessionPool
+
+__all__ = ["cost", "run"]
+
+# Kinds of jobs that differ in their gates; a table shows this many at most.
+_ROWS = 24
+
+
+# The circuit and its sweep
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The values of one parameter: evenly spaced, both ends included."""
+
+    name: str
+    start: float
+    stop: float
+    count: int
+
+
+@dataclass(frozen=True)
+class ProgramOptions:
+    """A circuit's file, and what to do with the circuit."""
+
+    path: str
+    target: str
+    repetitions: int
+    ranges: Sequence[_Range]
+
+    def read(self) -> tuple[cirq.Circuit, cirq.Sweep]:
+        """The circuit and its sweep.
+
+        Raises:
+            click.UsageError: If the file holds no circuit, or the sweep does not fit it.
+        """
+        from cirq_azure_sessions.circuit_file import is_openqasm, parse_circuit, read_text
+
+        try:
+            text = read_text(Path(self.path))
+            circuit = parse_circuit(text)
+            if is_openqasm(text) and not circuit.has_measurements():
+                raise ValueError("The program has no `measure` statement that can be reached.")
+        except (OSError, ValueError) as error:
+            raise click.BadParameter(f"{self.path}: {error}", param_hint="CIRCUIT") from error
+        return circuit, _product(circuit, self.ranges)
+
+
+def takes_program(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of a circuit; the command gets them as `program`."""
+
+    @click.argument("circuit", type=click.Path(exists=True, dir_okay=False))
+    @click.option(
+        "--target",
+        metavar="TARGET",
+        default="local.simulator",
+        show_default=True,
+        help="Where to run it.",
+    )
+    @click.option(
+        "--repetitions",
+        "-r",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=1000,
+        show_default=True,
+        help="How often to sample each point.",
+    )
+    @click.option(
+        "--sweep",
+        "ranges",
+        multiple=True,
+        metavar="NAME=START:STOP:COUNT",
+        callback=_parse_ranges,
+        help="Values of a parameter. Repeat it for further parameters: all combinations are "
+        "sampled.",
+    )
+    @functools.wraps(command)
+    def with_program(
+        *args: Any,
+        circuit: str,
+        target: str,
+        repetitions: int,
+        ranges: Sequence[_Range],
+        **options: Any,
+    ) -> None:
+        command(*args, program=ProgramOptions(circuit, target, repetitions, ranges), **options)
+
+    return with_program
+
+
+def _parse_ranges(
+    ctx: click.Context, param: click.Parameter, texts: Sequence[str]
+) -> Sequence[_Range]:
+    return [_parse_range(text) for text in texts]
+
+
+def _parse_range(text: str) -> _Range:
+    name, _, values = text.partition("=")
+    try:
+        start, stop, count = values.split(":")
+        sweep = _Range(name.strip(), float(start), float(stop), int(count))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form theta=0:6.28:50.") from None
+    if not sweep.name or sweep.count < 1:
+        raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
+    if not (math.isfinite(sweep.start) and math.isfinite(sweep.stop)):
+        raise click.BadParameter(f"{text!r} needs finite numbers for START and STOP.")
+    return sweep
+
+
+def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
+    """All combinations of the given values, checked against the circuit's parameters."""
+    import cirq
+
+    known = cirq.parameter_names(program)
+    given = [each.name for each in ranges]
+    if missing := sorted(known - set(given)):
+        flags = " ".join(f"--sweep {name}=START:STOP:COUNT" for name in missing)
+        raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
+    if unknown := sorted(set(given) - known):
+        raise click.UsageError(
+            f"The circuit has no parameter {', '.join(unknown)}; "
+            f"it has {', '.join(sorted(known)) or 'none'}: correct or leave out that --sweep."
+        )
+    if len(set(given)) < len(given):
+        raise click.UsageError("A parameter is swept twice: give each one --sweep.")
+    factors = [cirq.Linspace(each.name, each.start, each.stop, each.count) for each in ranges]
+    return cirq.Product(*factors) if factors else cirq.UnitSweep
+
+
+# Running it
+
+
+@click.command(cls=Command)
+@takes_program
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0), help="Draw the same samples every time."
+)
+@click.option(
+    "--max-cost",
+    metavar="AMOUNT",
+    type=click.FloatRange(min=0),
+    help="Submit nothing beyond this: dollars on IonQ, credits on Quantinuum. See `cost`.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Wait no longer than this for results.",
+)
+@click.option(
+    "--on-interrupt",
+    type=click.Choice(["leave", "cancel"]),
+    default="leave",
+    show_default=True,
+    help="What becomes of submitted jobs on Ctrl-C or SIGTERM.",
+)
+@click.option(
+    "--journal",
+    metavar="PATH",
+    type=FilePath(),
+    help="Record the jobs in this file: run again with it to continue, without paying twice.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name the session, and join an open one of this name and target.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
+@takes_workspace
+def run(
+    workspace: WorkspaceOptions,
+    program: ProgramOptions,
+    seed: int | None,
+    max_cost: float | None,
+    timeout: float | None,
+    on_interrupt: str,
+    journal: Path | None,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Sample the circuit in a file.
+
+    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2. A workspace is
+    needed for targets that are not local.*; with no option the SDK's environment variables name it.
+
+    Ctrl-C leaves submitted jobs running, and prints how to fetch or cancel them.
+
+    \b
+      cirq-azure-sessions run bell.qasm --repetitions 500 --seed 1
+      cirq-azure-sessions run rotation.json --sweep theta=0:3.14:20 --json
+      cirq-azure-sessions run rotation.json --sweep theta=0:3.14:50 \\
+          --target ionq.qpu.aria-1 --journal run.journal --max-cost 2000
+    """
+    from cirq_azure_sessions.cli.tables import results_as_json, results_table
+    from cirq_azure_sessions.sampler import AzureSessionSampler
+
+    circuit, sweep = program.read()
+    is_local = program.target.startswith("local.")
+    connected = None if is_local else workspace.connect()
+    results: Sequence[cirq.Result | None]
+    failures: Mapping[int, Exception] = {}
+    with _explained_interruption(is_local, journal), _new_pool(connected, name, journal) as pool:
+        try:
+            sampler = AzureSessionSampler(
+                program.target,
+                pool=pool,
+                seed=seed,
+                max_cost=max_cost,
+                timeout=timeout,
+                on_interrupt=on_interrupt,
+                progress=sys.stderr.isatty(),
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        try:
+            results = sampler.run_sweep(circuit, sweep, program.repetitions)
+        except SweepError as error:
+            results, failures = error.results, error.failures
+    returned = [result for result in results if result is not None]
+    if as_json:
+        show_json(results_as_json(program.target, returned))
+    elif returned:
+        show(results_table(returned, is_sweep=bool(program.ranges)))
+    if failures:
+        count = f"{len(failures)} of {len(results)} points failed: " if program.ranges else ""
+        raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))
+
+
+def _new_pool(workspace: Any, name: str | None, journal: Path | None) -> SessionPool:
+    from cirq_azure_sessions.sessions.pool import SessionPool
+
+    try:
+        return SessionPool(workspace, name=name, journal=journal)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
+def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[None]:
+    """Says how the command line gets back to the jobs that an interruption leaves running."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        if is_local:
+            # The jobs end with the process.
+            error.__notes__ = []
+        elif getattr(error, "__notes__", None):
+            which = "ID..." if journal is None else f"--journal {quote(str(journal))}"
+            error.add_note(
+                "`cirq-azure-sessions jobs result ID` prints the result of a job, and "
+                f"`cirq-azure-sessions jobs cancel {which}` cancels what has not finished."
+            )
+        raise
+
+
+# Its cost
+
+
+def _parse_rates(
+    ctx: click.Context, param: click.Parameter, texts: Sequence[str]
+) -> Mapping[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if not all(sign for _, sign, _ in pairs):
+        raise click.BadParameter("a rate is of the form per_job=1.5.")
+    return {name: value for name, _, value in pairs}
+
+
+@click.command(cls=Command)
+@takes_program
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_parse_rates,
+    help="A rate of your own, over the published ones: unit, per_job, per_shot, "
+    "per_one_qubit_gate, per_two_qubit_gate, per_spam, per_centisecond, seconds_per_shot, minimum.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every point.")
+def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> None:
+    """Estimate the cost of the circuit in a file. Nothing is sent.
+
+    CIRCUIT is a file as for the command `run`. The estimate counts what the circuit is compiled to,
+    with the published rates of the target or with your own.
+
+    \b
+      cirq-azure-sessions cost bell.qasm --target ionq.qpu.aria-1
+      cirq-azure-sessions cost rotation.json --sweep theta=0:3.14:20 \\
+          --target quantinuum.sim.h2-1e --repetitions 500 --json
+      cirq-azure-sessions cost bell.qasm --target rigetti.qpu.ankaa-3 \\
+          --rate seconds_per_shot=0.0002
+    """
+    from cirq_azure_sessions.costs import estimate_cost
+
+    circuit, sweep = program.read()
+    own = _own_rates(program.target, rates) if rates else None
+    estimate = estimate_cost(program.target, circuit, sweep, program.repetitions, rates=own)
+    if estimate.amount is None:
+        raise click.UsageError(
+            f"What {program.target} charges is not known: give it with --rate, "
+            f"such as --rate {'per_job=1' if estimate.rates is None else 'seconds_per_shot=0.001'}."
+        )
+    if as_json:
+        show_json(_as_values(estimate))
+    else:
+        show(_table(estimate))
+        show(f"\n{estimate}")
+
+
+def _own_rates(target: str, given: Mapping[str, str]) -> Rates:
+    """The published rates of the target with the given ones in their places."""
+    from cirq_azure_sessions.costs import Rates, known_rates
+
+    known = {rate.name for rate in dataclasses.fields(Rates)} - {"source", "date"}
+    if unknown := given.keys() - known:
+        raise click.UsageError(f"There is no rate {', '.join(sorted(unknown))}: see --help.")
+    try:
+        values = {name: text if name == "unit" else float(text) for name, text in given.items()}
+        published = known_rates(target) or Rates()
+        own: Any = {"source": f"--rate over {published.source}", **values}
+        return dataclasses.replace(published, **own)
+    except ValueError:
+        raise click.UsageError("A --rate is a number of 0 or more, such as per_job=1.5.") from None
+
+
+def _table(estimate: CostEstimate) -> Table:
+    """One row a kind of job: how many there are, what each asks of the machine, and its cost."""
+    from cirq_azure_sessions.cli.tables import new_table
+
+    kinds = Counter((job.workload, job.amount) for job in estimate.jobs)
+    table = new_table()
+    for header in ("jobs", "shots", "1q gates", "2q gates", "spam", "each", estimate.unit):
+        table.add_column(header, justify="right")
+    for (work, amount), count in kinds.most_common(_ROWS):
+        numbers = (work.shots, work.one_qubit_gates, work.two_qubit_gates, work.spam)
+        each = amount or 0.0
+        table.add_row(str(count), *map(str, numbers), f"{each:,.2f}", f"{count * each:,.2f}")
+    if rest := kinds.most_common()[_ROWS:]:
+        total = sum(count * (amount or 0.0) for (_, amount), count in rest)
+        count = sum(count for _, count in rest)
+        table.add_row(str(count), *["..."] * 5, f"{total:,.2f}")
+    return table
+
+
+def _as_values(estimate: CostEstimate) -> dict[str, Any]:
+    """The estimate as JSON's values."""
+    return {
+        "target": estimate.target,
+        "amount": estimate.amount,
+        "unit": estimate.unit,
+        "jobs": len(estimate.jobs),
+        "minimum_applied": estimate.minimum_applied,
+        "points": list(estimate.points.values()),
+        "usage": dict(estimate.usage),
+        "rates": None if estimate.rates is None else dataclasses.asdict(estimate.rates),
+    }

@@ -1,0 +1,103 @@
+"""The commands `jobs ...`, on an emulated workspace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from command_line import Scene, call_on
+
+from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.emulator import EmulatorServer
+
+
+def test_jobs_are_listed_and_filtered(scene: Scene) -> None:
+    assert len(scene.read("jobs", "list", "--session", scene.closed)) == 2
+    assert scene.read("jobs", "list", "--session", scene.closed[:8], "--target", "q*") == []
+    assert [job["id"] for job in scene.read("jobs", "list", "--status", "Failed")] == [scene.failed]
+    assert len(scene.read("jobs", "list", "--limit", "1")) == 1
+
+
+def test_an_empty_list_names_the_session(scene: Scene) -> None:
+    shown = scene.call("jobs", "list", "--session", scene.closed, "--status", "Failed")
+    assert shown.stdout == f"No jobs in session {scene.closed} with status Failed.\n"
+
+
+def test_a_failed_job_says_why(scene: Scene) -> None:
+    shown = scene.read("jobs", "show", scene.failed)
+    assert (shown["status"], shown["error_code"]) == ("Failed", "InvalidInputData")
+    assert shown["tags"] == ["a", "b"]
+    assert "The program is odd." in scene.call("jobs", "show", scene.failed).stdout
+
+
+def test_nothing_secret_or_bulky_is_shown_of_a_job(scene: Scene) -> None:
+    shown = (
+        scene.call("jobs", "show", scene.done).stdout
+        + scene.call("jobs", "show", scene.done, "--json").stdout
+    )
+    assert not [word for word in ("sig=", "blob", "metadata", "payload") if word in shown]
+
+
+def test_cancelling_a_finished_job_says_so(scene: Scene) -> None:
+    shown = scene.call("jobs", "cancel", scene.done)
+    assert shown.exit_code == 0
+    assert shown.stderr == f"Job {scene.done} has finished already: Succeeded.\n"
+
+
+@pytest.fixture
+def running() -> Iterator[tuple[EmulatorServer, Any]]:
+    """A job of somebody else that does not finish by itself."""
+    with EmulatorServer(job_time=3600.0) as server:
+        target = server.workspace().get_targets("ionq.simulator")
+        program = {"qubits": 1, "circuit": [{"gate": "x", "target": 0}]}
+        yield server, target.submit(program, shots=10)
+
+
+def test_without_yes_and_a_terminal_no_job_is_cancelled(
+    running: tuple[EmulatorServer, Any],
+) -> None:
+    server, job = running
+    shown = call_on(server, "jobs", "cancel", job.id)
+    assert shown.exit_code == 2
+    assert f"add --yes to cancel {job.id}" in shown.stderr
+    assert server.requests["cancel"] == 0
+
+
+def test_a_job_is_cancelled_with_yes(running: tuple[EmulatorServer, Any]) -> None:
+    server, job = running
+    assert call_on(server, "jobs", "cancel", job.id[:8], "--yes").exit_code == 0
+    job.refresh()
+    assert job.details.status == "Cancelled"
+
+
+def test_a_result_is_fetched_without_its_circuit(scene: Scene) -> None:
+    header, row = scene.call("jobs", "result", scene.done[:8]).stdout.splitlines()
+    assert header.split() == ["m", "count", "fraction"]
+    assert row.split()[:2] == ["1", "10"]
+    (point,) = scene.read("jobs", "result", scene.done)["points"]
+    assert point["counts"] == {"1": 10}
+
+
+def test_a_result_is_shown_as_the_provider_wrote_it(scene: Scene) -> None:
+    raw = scene.call("jobs", "result", scene.done, "--raw").stdout
+    assert json.loads(raw) == {"histogram": {"1": 1.0}}
+
+
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_a_failed_job_has_no_result(raw: list[str], scene: Scene) -> None:
+    shown = scene.call("jobs", "result", scene.failed, *raw)
+    assert (shown.stdout, shown.exit_code) == ("", 1)
+    (sentence,) = shown.stderr.splitlines()
+    assert sentence.startswith("Error: ")
+    assert "InvalidInputData" in sentence
+
+
+def test_without_a_workspace_the_options_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AZURE_QUANTUM_CONNECTION_STRING", "AZURE_QUANTUM_WORKSPACE_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    shown = CliRunner().invoke(main, ["jobs", "list"])
+    assert shown.exit_code == 2
+    assert "--resource-id" in shown.stderr

@@ -1,0 +1,322 @@
+"""The command `run`: what it prints, how it refuses, and what it says when it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cirq
+import pytest
+import sympy
+from click.testing import CliRunner, Result
+from command_line import connection
+from services import wait_until
+
+from cirq_azure_sessions import SessionPool
+from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.emulator import EmulatorServer
+
+BELL = """
+OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[2];
+creg c[2];
+h q[0];
+cx q[0], q[1];
+measure q -> c;
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def bell(tmp_path: Path) -> Path:
+    path = tmp_path / "bell.qasm"
+    path.write_text(BELL)
+    return path
+
+
+@pytest.fixture
+def rotation(tmp_path: Path) -> Path:
+    """A circuit whose probability of a one is sin(theta / 2) ** 2."""
+    qubit = cirq.LineQubit(0)
+    theta = sympy.Symbol("theta")
+    path = tmp_path / "rotation.json"
+    cirq.to_json(cirq.Circuit(cirq.rx(theta)(qubit), cirq.measure(qubit, key="m")), path)
+    return path
+
+
+def test_a_run_prints_a_histogram(bell: Path) -> None:
+    shown = call("run", bell, "--repetitions", 100, "--seed", 3)
+    assert shown.exit_code == 0
+    header, *rows = shown.stdout.splitlines()
+    assert header.split() == ["c_0", "c_1", "count", "fraction"]
+    assert sorted(row.split()[0] for row in rows) == ["0", "1"]
+    assert sum(int(row.split()[2]) for row in rows) == 100
+
+
+def test_a_sweep_prints_a_row_a_point(rotation: Path) -> None:
+    shown = call("run", rotation, "--sweep", "theta=0:3.141592653589793:3")
+    assert shown.exit_code == 0
+    header, *rows, caption = shown.stdout.splitlines()
+    assert header.split() == ["theta", "0", "1"]
+    assert [row.split()[0] for row in rows] == ["0", "1.5708", "3.14159"]
+    assert rows[0].split()[1:] == ["1.0000", "0.0000"]
+    assert rows[2].split()[1:] == ["0.0000", "1.0000"]
+    assert caption == "Fractions of the outcomes of m."
+
+
+def test_json_holds_every_outcome_of_every_point(rotation: Path) -> None:
+    shown = call("run", rotation, "--sweep", "theta=0:3.141592653589793:2", "-r", 50, "--json")
+    answer = json.loads(shown.stdout)
+    assert answer["target"] == "local.simulator"
+    assert answer["keys"] == ["m"]
+    assert [point["params"]["theta"] for point in answer["points"]] == [0, math.pi]
+    assert [point["counts"] for point in answer["points"]] == [{"0": 50}, {"1": 50}]
+
+
+def test_several_sweeps_give_all_combinations(tmp_path: Path) -> None:
+    a, b = cirq.LineQubit.range(2)
+    circuit = cirq.Circuit(
+        cirq.X(a) ** sympy.Symbol("x"), cirq.X(b) ** sympy.Symbol("y"), cirq.measure(a, b)
+    )
+    cirq.to_json(circuit, tmp_path / "xy.json")
+    shown = call("run", tmp_path / "xy.json", "--sweep", "x=0:1:2", "--sweep", "y=0:1:2", "--json")
+    points = json.loads(shown.stdout)["points"]
+    assert [list(point["counts"]) for point in points] == [["00"], ["01"], ["10"], ["11"]]
+
+
+def test_the_same_seed_draws_the_same_samples(rotation: Path) -> None:
+    command = ("run", rotation, "--sweep", "theta=1:2:3", "--seed", 7, "--json")
+    first, second = (json.loads(call(*command).stdout)["points"] for _ in range(2))
+    assert [point["counts"] for point in first] == [point["counts"] for point in second]
+
+
+def test_zero_repetitions_print_an_empty_histogram(bell: Path) -> None:
+    shown = call("run", bell, "--repetitions", 0)
+    assert shown.exit_code == 0
+    assert len(shown.stdout.splitlines()) == 1
+
+
+WRONG = {
+    "no such file": (["nowhere.json"], "does not exist"),
+    "no circuit": (["{text}"], "neither Cirq JSON nor OpenQASM 2"),
+    "broken program": (["{broken}"], "nosuchgate"),
+    "no measurement": (["{unmeasured}"], "measure"),
+    "unresolved symbol": (["{rotation}"], "--sweep theta=START:STOP:COUNT"),
+    "unknown symbol": (["{bell}", "--sweep", "phi=0:1:2"], "no parameter phi"),
+    "malformed sweep": (["{rotation}", "--sweep", "theta=0..1"], "theta=0:6.28:50"),
+    "empty sweep": (["{rotation}", "--sweep", "theta=0:1:0"], "at least one point"),
+    "sweep to nowhere": (["{rotation}", "--sweep", "theta=nan:1:3"], "finite numbers"),
+    "sweep without end": (["{rotation}", "--sweep", "theta=0:inf:3"], "finite numbers"),
+    "sweep given twice": (["{rotation}"] + ["--sweep", "theta=0:1:2"] * 2, "twice"),
+    "negative repetitions": (["{bell}", "--repetitions", "-1"], "x>=0"),
+    "unknown local target": (["{bell}", "--target", "local.nonsense"], "local.nonsense"),
+    "no workspace": (["{bell}", "--target", "ionq.simulator"], "--resource-id"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG.values(), ids=WRONG)
+def test_wrong_input_gets_one_sentence_and_exit_code_2(
+    arguments: list[str], told: str, bell: Path, rotation: Path, tmp_path: Path
+) -> None:
+    files = {
+        "bell": bell,
+        "rotation": rotation,
+        "text": tmp_path / "notes.txt",
+        "broken": tmp_path / "broken.qasm",
+        "unmeasured": tmp_path / "unmeasured.json",
+    }
+    files["text"].write_text("Remember the milk.")
+    files["broken"].write_text(BELL.replace("h q[0]", "nosuchgate q[0]"))
+    cirq.to_json(cirq.Circuit(cirq.X(cirq.LineQubit(0))), files["unmeasured"])
+    shown = call("run", *(argument.format(**files) for argument in arguments))
+    assert shown.exit_code == 2
+    assert shown.stdout == ""
+    *_, sentence = shown.stderr.splitlines()
+    assert sentence.startswith("Error: ")
+    assert told in sentence
+    assert "Traceback" not in shown.stderr
+
+
+# On an emulated workspace
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorServer]:
+    with EmulatorServer() as server:
+        yield server
+
+
+def test_a_run_on_the_emulator_goes_through_the_sdk(bell: Path, emulator: EmulatorServer) -> None:
+    arguments = ("--target", "quantinuum.sim.h2-1sc", *connection(emulator), "--json")
+    (point,) = json.loads(call("run", bell, *arguments).stdout)["points"]
+    workspace = emulator.workspace()
+    assert workspace.get_job(point["job_id"]).details.session_id == point["session_id"]
+    assert workspace.get_session(point["session_id"]).details.status == "Succeeded"
+
+
+def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) -> None:
+    arguments = ("--emulator", emulator.endpoint, "--emulator-key", "wrong")
+    shown = call("run", bell, "--target", "ionq.simulator", *arguments)
+    assert (shown.stdout, shown.exit_code) == ("", 1)
+    (sentence,) = shown.stderr.splitlines()
+    assert sentence.startswith("Error: ")
+    assert "401" in sentence
+
+
+def test_the_key_may_stand_in_the_environment(
+    bell: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--target", "ionq.simulator", "--emulator", emulator.endpoint)
+    shown = call("run", bell, *arguments)
+    assert shown.exit_code == 2
+    assert "An emulator needs a key" in shown.stderr
+    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR_KEY", emulator.key)
+    assert call("run", bell, *arguments).exit_code == 0
+
+
+def test_an_emulator_is_known_by_its_host_and_port_too(
+    bell: Path, emulator: EmulatorServer
+) -> None:
+    address = emulator.endpoint.removeprefix("http://")
+    arguments = ("--emulator", address, "--emulator-key", emulator.key)
+    assert call("run", bell, "--target", "ionq.simulator", *arguments).exit_code == 0
+
+
+def test_points_that_came_home_are_printed_before_the_error(
+    rotation: Path, emulator: EmulatorServer
+) -> None:
+    emulator.faults.fail_job(code="InvalidInputData")
+    arguments = ("--target", "ionq.simulator", *connection(emulator), "--json")
+    shown = call("run", rotation, "--sweep", "theta=0:3:4", *arguments)
+    assert shown.exit_code == 1
+    assert len(json.loads(shown.stdout)["points"]) == 3
+    assert shown.stderr.startswith("Error: 1 of 4 points failed: ")
+    assert "InvalidInputData" in shown.stderr
+
+
+# Interrupted
+
+
+@contextmanager
+def running(server: EmulatorServer, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """`run` in a process of its own, once the service has accepted its jobs."""
+    command = [sys.executable, "-m", "cirq_azure_sessions", "run", *map(str, arguments)]
+    with subprocess.Popen(
+        [*command, "--target", "ionq.simulator", *connection(server)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: server.requests["submit"] == POINTS)
+            # It looks at jobs once it knows that they are accepted.
+            wait_until(lambda: server.requests["poll"] >= POINTS)
+            yield process
+        finally:
+            process.kill()
+
+
+POINTS = 3
+SWEEP = ("--sweep", f"theta=1:2:{POINTS}")
+
+
+@pytest.fixture
+def slow_server() -> Iterator[EmulatorServer]:
+    """A workspace whose jobs do not finish by themselves."""
+    with EmulatorServer(job_time=3600.0) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_an_interruption_says_what_runs_on_and_how_to_get_it_or_cancel_it(
+    number: signal.Signals, code: int, rotation: Path, slow_server: EmulatorServer
+) -> None:
+    with running(slow_server, rotation, *SWEEP) as process:
+        process.send_signal(number)
+        printed, told = process.communicate()
+    assert (printed, process.returncode) == ("", code)
+    assert "Interrupted." in told
+    assert "Aborted" not in told
+    assert "Traceback" not in told
+    jobs = slow_server.workspace().list_jobs()
+    assert len(jobs) == POINTS
+    assert all(job.id in told for job in jobs)
+    assert {job.details.status for job in jobs} == {"Executing"}
+    for command in ("jobs result ID", "jobs cancel ID..."):
+        assert f"cirq-azure-sessions {command}" in told
+
+
+def test_an_interrupted_run_is_cancelled_by_its_journal(
+    rotation: Path, slow_server: EmulatorServer, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.journal"
+    with running(slow_server, rotation, *SWEEP, "--journal", journal) as process:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert f"with the journal {journal}" in told
+    assert f"cirq-azure-sessions jobs cancel --journal {journal}" in told
+    shown = call("jobs", "cancel", "--journal", journal, *connection(slow_server))
+    assert shown.exit_code == 0
+    jobs = slow_server.workspace().list_jobs()
+    assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
+
+
+def test_a_run_cancels_its_jobs_for_those_who_ask(
+    rotation: Path, slow_server: EmulatorServer
+) -> None:
+    with running(slow_server, rotation, *SWEEP, "--on-interrupt", "cancel") as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    jobs = slow_server.workspace().list_jobs()
+    assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
+
+
+# A journal, a name and a timeout
+
+
+def test_a_second_run_with_the_journal_submits_nothing(
+    rotation: Path, emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    command = ("run", rotation, *SWEEP, "--json", "--journal", tmp_path / "run.journal")
+    words = (*command, "--target", "ionq.simulator", *connection(emulator))
+    first = json.loads(call(*words).stdout)
+    before = emulator.requests["submit"]
+    second = json.loads(call(*words).stdout)
+    assert emulator.requests["submit"] == before
+    ids = [[point["job_id"] for point in answer["points"]] for answer in (first, second)]
+    assert ids[0] == ids[1]
+
+
+def test_a_named_run_joins_the_open_session_of_its_name(
+    bell: Path, emulator: EmulatorServer
+) -> None:
+    words = ("--target", "ionq.simulator", *connection(emulator), "--json")
+    with SessionPool(emulator.workspace(), name="calibration") as pool:
+        session = pool.session("ionq.simulator")
+        (point,) = json.loads(call("run", bell, "--name", "calibration", *words).stdout)["points"]
+    assert point["session_id"] == session.id
+
+
+def test_a_timeout_names_the_jobs_that_run_on(bell: Path, slow_server: EmulatorServer) -> None:
+    words = ("--target", "ionq.simulator", *connection(slow_server), "--timeout", 0.5)
+    shown = call("run", bell, *words)
+    assert shown.exit_code == 1
+    (job,) = slow_server.workspace().list_jobs()
+    assert job.id in shown.stderr
+
+
+@pytest.mark.parametrize("option", ["--journal", "--name"])
+def test_an_empty_journal_or_name_is_a_wrong_command(option: str, bell: Path) -> None:
+    assert call("run", bell, option, "").exit_code == 2

@@ -1,0 +1,20 @@
+"""The commands `targets` and `quotas`."""
+
+from __future__ import annotations
+
+from command_line import Scene
+
+
+def test_targets_are_listed(scene: Scene) -> None:
+    rows = [line.split() for line in scene.call("targets").stdout.splitlines()]
+    assert rows[0] == ["target", "availability", "queue"]
+    assert ["ionq.simulator", "Available"] in [row[:2] for row in rows]
+    by_id = {target["id"]: target for target in scene.read("targets")}
+    assert by_id["ionq.simulator"]["provider"] == "ionq"
+
+
+def test_quotas_are_listed(scene: Scene) -> None:
+    header = scene.call("quotas").stdout.splitlines()[0]
+    words = ["provider", "dimension", "scope", "period", "used", "held", "limit"]
+    assert header.split() == words
+    assert {"dimension", "limit", "utilization"} <= set(scene.read("quotas")[0])
