@@ -53,15 +53,20 @@ class Call(Generic[T]):
     signal strikes, and each caller waits on a lock that nobody else needs.
     """
 
-    def __init__(self, thread: EventLoopThread, work: Coroutine[Any, Any, T]) -> None:
+    def __init__(
+        self,
+        thread: EventLoopThread,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+    ) -> None:
         self._thread = thread
-        self._loop = thread._loop
+        self._loop = loop
         # State: the task, and whether it is done; written on the loop alone. And what to call then:
         # each waiter adds itself, and the loop calls it.
         self._task: asyncio.Task[T] | None = None
         self._is_done = False
         self._callbacks: list[Callable[[], object]] = []
-        self._loop.call_soon_threadsafe(self._begin, work)
+        loop.call_soon_threadsafe(self._begin, work)
 
     @property
     def is_done(self) -> bool:
@@ -105,7 +110,10 @@ class Call(Generic[T]):
         except BaseException:
             self.cancel()
             raise
-        return self._outcome()
+        assert self._task is not None, "it is done"
+        if self._task.cancelled():
+            raise concurrent.futures.CancelledError
+        return self._task.result()
 
     def __await__(self) -> Generator[Any, None, T]:
         self._thread.check_not_current()
@@ -121,7 +129,7 @@ class Call(Generic[T]):
             # duet interrupts by an exception of any kind, and ends what then still waits.
             self.cancel()
             raise
-        return self._outcome()
+        return self.result()
 
     def _completion(self) -> _Completion:
         completion = _Completion()
@@ -129,12 +137,6 @@ class Call(Generic[T]):
         if self._is_done:
             completion.resolve()
         return completion
-
-    def _outcome(self) -> T:
-        assert self._task is not None, "it is done"
-        if self._task.cancelled():
-            raise concurrent.futures.CancelledError
-        return self._task.result()
 
     def _ask_to_cancel(self) -> None:
         # Once the loop has ended, so has the task.
@@ -228,19 +230,13 @@ class EventLoopThread:
         self._lock = threading.Lock()
 
     @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        if self._serving is None:
-            raise RuntimeError("The event loop has been stopped.")
-        return self._serving[0]
-
-    @property
     def is_current(self) -> bool:
         """Whether the caller runs on this loop's thread."""
         return self._serving is not None and threading.current_thread() is self._serving[1]
 
     def check_not_current(self) -> None:
         """Raises `RuntimeError` on the loop's own thread, where waiting for it never ends."""
-        if self.is_current:
+        if self._serving is not None and threading.current_thread() is self._serving[1]:
             raise RuntimeError(
                 "This call waits for the background event loop and was made on that loop: "
                 "make it on another thread, not in an event callback."
@@ -250,9 +246,8 @@ class EventLoopThread:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
         # What is given to the loop before it is told to stop is cancelled, not lost.
         with self._lock:
-            if self._serving is None:
-                self._serve()
-            return Call(self, work)
+            serving = self._serving or self._serve()
+            return Call(self, serving[0], work)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result.
@@ -276,7 +271,7 @@ class EventLoopThread:
         if thread is not threading.current_thread():
             thread.join(_CLEAN_UP_TIMEOUT)
 
-    def _serve(self) -> None:
+    def _serve(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
         try:
@@ -286,6 +281,7 @@ class EventLoopThread:
             # A signal may have come before the thread, or just after it.
             if self._serving is None:
                 loop.call_soon_threadsafe(loop.stop)
+        return self._serving
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

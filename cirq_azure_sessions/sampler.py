@@ -263,8 +263,10 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        resolver = cirq.ParamResolver(param_resolver)
-        return self._strict().run_sweep(program, resolver, repetitions)[0]
+        [result] = self._strict().run_sweep(
+            program, cirq.ParamResolver(param_resolver), repetitions
+        )
+        return result
 
     async def run_async(
         self,
@@ -273,8 +275,10 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
-        resolver = cirq.ParamResolver(param_resolver)
-        return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+        [result] = await self._strict().run_sweep_async(
+            program, cirq.ParamResolver(param_resolver), repetitions
+        )
+        return result
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
@@ -422,10 +426,16 @@ class AzureSessionSampler(cirq.Sampler):
         program, repetitions = check_call(program, resolvers, repetitions)
         translation = None
         if resolvers and repetitions:
+            # What the samples of this sampler's n-th call are drawn from.
+            call, seed = next(self._calls), None
+            if self._seed is not None:
+                seed = (self._seed % 2**64, call)
+            elif self._random_state is not None:
+                seed = (int(self._random_state.randint(2**31)), call)
             options = TranslationOptions(
                 target=self._target,
                 compile=self._compile,
-                seed=self._entropy(next(self._calls)),
+                seed=seed,
                 input_params=self._input_params,
                 random_state=self._random_state,
             )
@@ -453,14 +463,6 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> list[SweepRun]:
         params_list, counts = self._normalize_batch_args(programs, params_list, repetitions)
         return [self._translate(*each) for each in zip(programs, params_list, counts, strict=True)]
-
-    def _entropy(self, call: int) -> tuple[int, ...] | None:
-        """What the samples of this sampler's n-th call are drawn from."""
-        if self._random_state is None:
-            return None
-        if self._seed is not None:
-            return (self._seed % 2**64, call)
-        return (int(self._random_state.randint(2**31)), call)
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
         """The request for a job; `number` tells the jobs of a sweep apart."""
@@ -512,7 +514,7 @@ class AzureSessionSampler(cirq.Sampler):
             for sweep in sweeps:
                 events.report(sweep.event("started", clock.time()))
                 if progress is not None:
-                    progress.add_jobs(len(sweep))
+                    progress.add_jobs(sweep.num_jobs)
                     sweep.progress = progress
             try:
                 yield
@@ -541,7 +543,7 @@ class AzureSessionSampler(cirq.Sampler):
             reason.add_note(note)
 
     def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:
-        if not len(sweep):
+        if not sweep.num_jobs:
             yield from sweep.results_by_point()
             return
         with self._one_call([sweep]):
@@ -554,7 +556,7 @@ class AzureSessionSampler(cirq.Sampler):
                 call.cancel()
 
     async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
-        if not len(sweep):
+        if not sweep.num_jobs:
             for empty in sweep.results_by_point():
                 yield empty
             return

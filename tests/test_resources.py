@@ -28,7 +28,8 @@ circuit = cirq.Circuit(cirq.X(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0)
 counts = []
 
 def count():
-    threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith("local-")]
+    names = [thread.name for thread in threading.enumerate()]
+    threads = [name for name in names if not name.startswith("local-")]
     counts.append((len(os.listdir("/proc/self/fd")), len(threads)))
 
 def run_locally(keep):

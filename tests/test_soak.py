@@ -21,6 +21,12 @@ from typing import Any
 import cirq
 import pytest
 import sympy
+from cirq_azure_sessions.generation import Generation, PooledSession
+from cirq_azure_sessions.job_batch import JobBatch
+from cirq_azure_sessions.job_record import JobRecord
+from cirq_azure_sessions.job_watcher import JobWatcher, JobWatchers
+from cirq_azure_sessions.session_table import SessionTable
+from cirq_azure_sessions.sweep import Sweep
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -35,13 +41,7 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.background import LoopThread
-from cirq_azure_sessions.generation import Generation, PooledSession
-from cirq_azure_sessions.job_batch import JobBatch
-from cirq_azure_sessions.job_record import JobRecord
-from cirq_azure_sessions.job_watcher import JobWatcher, JobWatchers
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest, SessionStatus
-from cirq_azure_sessions.session_table import SessionTable
-from cirq_azure_sessions.sweep import Sweep
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.local import ProgramError
 

@@ -64,7 +64,9 @@ def results_of(job: Job, output: Any) -> Sequence[AzureResult]:
     """
     format_ = format_for(job.target)
     results = format_.decode(output, format_.read_layout(job.metadata))
-    return [result.with_job(job) for result in results]
+    for result in results:
+        result._set_job(job)
+    return results
 
 
 @functools.cache

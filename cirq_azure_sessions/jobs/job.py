@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import (
@@ -17,7 +17,7 @@ from cirq_azure_sessions.errors import (
     result_unavailable,
 )
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.rows import EntryState, JournalEntry, Place
+from cirq_azure_sessions.journal.rows import EntryState, JournalEntry
 from cirq_azure_sessions.model import Job, JobEvent, JobRequest, JobStatus
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class JobRun:
         job: The job as the service last described it; None until the service has it.
         output: The result's bytes, or the object that a local target returned.
         error: Why there is no output.
+        entry: What the journal says of it, if there is one.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class JobRun:
         self.output: Any = None
         self.error: Exception | None = None
         self._journal: Journal | None = None
-        self._entry: JournalEntry | None = None
+        self.entry: JournalEntry | None = None
 
     @property
     def may_exist(self) -> bool:
@@ -98,23 +99,11 @@ class JobRun:
         """Whether the job may be running on the service, or its output waits there."""
         return self.state in (JobState.SUBMITTED, JobState.ACCEPTED)
 
-    @property
-    def place(self) -> Place | None:
-        """Which request of the journal this is; None if it is not journalled."""
-        return None if self._entry is None else self._entry.place
-
-    @property
-    def earlier_metadata(self) -> Mapping[str, str] | None:
-        """What the job was submitted with, if an earlier run submitted it."""
-        return None if self._entry is None or self._entry.is_new else self._entry.metadata
-
-    async def claim(
-        self, journal: Journal | None, find: Callable[[str], Awaitable[Job | None]]
-    ) -> None:
+    async def claim(self, journal: Journal, find: Callable[[str], Awaitable[Job | None]]) -> None:
         """Learns what earlier runs left, or writes the request down before anything is sent.
 
         Args:
-            journal: Where, if anywhere.
+            journal: Where.
             find: Asks the service for the job with an id; returns None if there is none.
 
         Raises:
@@ -122,10 +111,8 @@ class JobRun:
             JobError: If the service does not know a job any more that it had accepted.
             ServiceError: If the service cannot be asked.
         """
-        if journal is None or self.request.fingerprint is None:
-            return
         self._journal = journal
-        entry = self._entry = await journal._claim(self.request)
+        entry = self.entry = await journal._claim(self.request)
         # 1. Nobody has asked for this before.
         if entry.is_new:
             return
@@ -146,7 +133,7 @@ class JobRun:
             )
         # 4. Cancelled along with that run, most likely, and in any case without a result.
         if job is not None and job.status is JobStatus.CANCELLED:
-            self._entry = await journal._renew(entry, self.request, job)
+            self.entry = await journal._renew(entry, self.request, job)
             return
         # 5. Still there, or it never arrived: then it is submitted again under the same id.
         self.request = dataclasses.replace(
@@ -161,14 +148,14 @@ class JobRun:
         self.job = job
         self.state = JobState.ACCEPTED
         self.sweep.accepted += 1
-        if self._journal and self._entry:
-            self._journal._accepted(self._entry, job)
+        if self._journal and self.entry:
+            self._journal._accepted(self.entry, job)
 
     async def fetched(self, output: Any) -> None:
         """Notes the result; with a journal it is on the disk when this returns."""
         self.output = output
-        if self._journal and self._entry and self.job:
-            await self._journal._finished(self._entry, self.job, output)
+        if self._journal and self.entry and self.job:
+            await self._journal._finished(self.entry, self.job, output)
         self.state = JobState.FETCHED
 
     def failed(self, error: Exception) -> None:
@@ -178,19 +165,19 @@ class JobRun:
         if not isinstance(error, AzureSessionsError):
             error.add_note(f"while running job {self.id}")
         self.error = error
-        if self._journal is None or self._entry is None:
+        if self._journal is None or self.entry is None:
             return
         if self.job is not None and self.job.status.has_result:
-            self._journal._unavailable(self._entry, self.job, error)
+            self._journal._unavailable(self.entry, self.job, error)
         elif isinstance(error, JobError) and not isinstance(error, ResultNotAvailable):
-            self._journal._ended(self._entry, _end(error), self.job)
+            self._journal._ended(self.entry, _end(error), self.job)
         else:
             self.give_back()
 
     def give_back(self) -> None:
         """Nobody waits for this any more; the next same request takes over its job."""
-        if self._journal and self._entry:
-            self._journal._give_back([self._entry.place])
+        if self._journal and self.entry:
+            self._journal._give_back([self.entry.place])
 
     def event(self, kind: str, time: float) -> JobEvent:
         """The event that tells what happened to the job."""

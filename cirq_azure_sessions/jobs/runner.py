@@ -138,7 +138,7 @@ class JobRunner:
                     await deliver(job.sweep, point, result)
 
         # With a journal a call goes as far as a quota does, and the next run goes on from there.
-        jobs = sum(map(len, sweeps))
+        jobs = sum(sweep.num_jobs for sweep in sweeps)
         is_metered = self._is_charging and self._journal is None and not self._quotas.is_idle
         async with self._within_quotas(sweeps) if is_metered and jobs else nullcontext():
             # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them.
@@ -156,7 +156,8 @@ class JobRunner:
         """Runs one job from its request to its output; every error ends up in the job."""
         try:
             job.sweep.check_going_on()
-            await job.claim(self._journal, self._find)
+            if self._journal is not None:
+                await job.claim(self._journal, self._find)
             async with nullcontext() if self._budget is None else self._within_budget(job):
                 if job.state is JobState.NEW:
                     # The session opens while the first input is stored.
@@ -273,8 +274,12 @@ class JobRunner:
     # Requests
 
     async def _store(self, job: JobRun) -> Any:
-        async with self.throttle.requests.in_turn():
+        # Behind the requests of jobs that are further on.
+        await self.throttle.requests.enter(is_urgent=False)
+        try:
             return await self._workspace.store_input(job.request)
+        finally:
+            self.throttle.requests.leave()
 
     async def _fetch(self, job: JobRun) -> Any:
         # The job that takes the slot is submitted before this one's output is fetched.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
@@ -50,6 +51,7 @@ class SweepRun:
 
     Attributes:
         id: Names the call in events.
+        num_jobs: The number of its jobs.
         results: One entry per point; None until its result is there, and in a stream throughout.
         failures: The error of each point that failed.
         delivered: The points whose results were delivered.
@@ -75,6 +77,7 @@ class SweepRun:
     ) -> None:
         self.id = str(uuid.uuid4())
         self.target = target
+        self.num_jobs = 0 if translation is None else len(translation)
         self.results = SweepResults([None] * points)
         self.failures: dict[int, Exception] = {}
         self.delivered: set[int] = set()
@@ -93,20 +96,19 @@ class SweepRun:
         self._is_charging = pricing.is_charging
         self._is_seeded = is_seeded
         self._make_request = make_request
-        # Of points that take several jobs: the results that have come, and how many there will be.
+        # Of points that take several jobs: how many each takes, and the results that have come.
         self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
-        self._jobs_of_point = _count_jobs(translation, points)
-
-    def __len__(self) -> int:
-        """The number of jobs."""
-        return 0 if self._translation is None else len(self._translation)
+        self._jobs_of_point: Counter[int] = Counter()
+        if translation is not None and self.num_jobs > points:
+            for index in range(self.num_jobs):
+                self._jobs_of_point.update(translation.points(index))
 
     # Jobs
 
     def jobs(self) -> Iterator[JobRun]:
         """The jobs, each made when its turn comes."""
         amounts: list[tuple[float, float]] = []
-        for index in range(len(self)):
+        for index in range(self.num_jobs):
             assert self._translation is not None, "there are jobs"
             estimate = rest = 0.0
             if self._is_charging:
@@ -114,7 +116,7 @@ class SweepRun:
                 amounts = amounts or self._amounts(index)
                 estimate, rest = amounts.pop()
             job_input = self._translation.job(index)
-            request = self._make_request(job_input, index if len(self) > 1 else None)
+            request = self._make_request(job_input, index if self.num_jobs > 1 else None)
             job = JobRun(
                 self,
                 index,
@@ -178,39 +180,42 @@ class SweepRun:
         results: Sequence[AzureResult] = ()
         if job.error is None:
             try:
-                results = self._read(job)
+                results = self._format.decode(job.output, self._layout(job))
             except AzureSessionsError as error:
                 job.failed(error)
         if job.error is None:
             self.fetched.append(job.id)
-            if job.place is not None:
-                self._places.append(job.place)
+            if job.entry is not None:
+                self._places.append(job.entry.place)
         else:
             self.failures.update(dict.fromkeys(job.points, job.error))
         del self.jobs_in_flight[job.index]
         if self.progress is not None:
             self.progress.job_finished(job.id, failed=job.error is not None)
         for point, result in zip(job.points, results, strict=job.error is None):
-            parts = self._parts[point]
-            parts[job.index] = result
-            if len(parts) == self._jobs_of_point.get(point, 1):
+            assert job.job is not None, "a job with an output was accepted"
+            result._set_job(job.job)
+            if point in self._jobs_of_point:
+                parts = self._parts[point]
+                parts[job.index] = result
+                if len(parts) < self._jobs_of_point[point]:
+                    continue
+                result = AzureResult.join([parts[number] for number in sorted(parts)])
                 del self._parts[point]
-                self.delivered.add(point)
-                yield point, AzureResult.join([parts[number] for number in sorted(parts)])
+            self.delivered.add(point)
+            yield point, result
 
-    def _read(self, job: JobRun) -> Sequence[AzureResult]:
-        """The results of a job: if an earlier run submitted it, as that run would have had them.
+    def _layout(self, job: JobRun) -> Any:
+        """What a job's output means: if an earlier run submitted it, what it meant to that run.
 
         With another seed than then, the client draws anew from what the service returned.
         """
-        assert job.job is not None, "a job with an output was accepted"
-        layout = job.layout
-        if job.earlier_metadata is not None:
-            earlier = self._format.read_layout(job.earlier_metadata)
-            if not self._is_seeded or earlier.entropy[:1] == layout.entropy[:1]:
-                layout = layout.with_draws_of(earlier)
-        results = self._format.decode(job.output, layout)
-        return [result.with_job(job.job) for result in results]
+        if job.entry is None or job.entry.is_new:
+            return job.layout
+        earlier = self._format.read_layout(job.entry.metadata)
+        if self._is_seeded and earlier.entropy[:1] != job.layout.entropy[:1]:
+            return job.layout
+        return job.layout.with_draws_of(earlier)
 
     def give_back(self, journal: Journal | None) -> None:
         """The call did not end well: the next same call is offered the same jobs."""
@@ -271,7 +276,7 @@ class SweepRun:
             self.id,
             self.target,
             time=time,
-            jobs=len(self),
+            jobs=self.num_jobs,
             reason=type(error).__name__ if error is not None else "",
         )
 
@@ -362,14 +367,3 @@ def interruption_note(sweeps: Sequence[SweepRun], *, cancelled: bool, journal: P
         parts.append(f"The results of these jobs were fetched: {', '.join(fetched)}.")
     parts.append("get_result(job_id) of a sampler for this target fetches each result.")
     return " ".join(parts)
-
-
-def _count_jobs(translation: Translation | None, points: int) -> dict[int, int]:
-    """How many jobs each point takes, where any takes more than one."""
-    if translation is None or len(translation) <= points:
-        return {}
-    counts: dict[int, int] = defaultdict(int)
-    for index in range(len(translation)):
-        for point in translation.points(index):
-            counts[point] += 1
-    return counts

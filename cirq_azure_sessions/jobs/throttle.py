@@ -17,7 +17,7 @@ __all__ = ["Gate", "Slot", "Throttle"]
 class Gate:
     """Lets a limited number in at a time, in order; the urgent before the others.
 
-    `async with gate` enters as urgent, `async with gate.in_turn()` behind everybody.
+    `async with gate` enters as urgent.
     """
 
     def __init__(self, limit: int) -> None:
@@ -61,15 +61,6 @@ class Gate:
             if not future.done():
                 self.inside += 1
                 future.set_result(None)
-
-    @asynccontextmanager
-    async def in_turn(self) -> AsyncIterator[None]:
-        """Inside, after everybody who came before and everybody urgent."""
-        await self.enter(is_urgent=False)
-        try:
-            yield
-        finally:
-            self.leave()
 
     async def __aenter__(self) -> None:
         await self.enter(is_urgent=True)

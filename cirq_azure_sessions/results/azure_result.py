@@ -90,18 +90,16 @@ class AzureResult(cirq.ResultDict):
         """Wraps a result of any sampler; the arrays are shared, not copied."""
         return cls(params=result.params, records=result.records, target=target)
 
-    def with_job(self, job: model.Job) -> AzureResult:
-        """A copy that carries the data of its job; the records are shared."""
-        named = copy.copy(self)
-        named.job_ids = (job.id,)
-        named.session_id = job.session_id
-        named.target = job.target
-        named.cost = job.cost
-        named.creation_time = job.creation_time
-        named.begin_time = job.begin_time
-        named.end_time = job.end_time
-        named._azure_job = job.handle
-        return named
+    def _set_job(self, job: model.Job) -> None:
+        """Notes the job that brought the result."""
+        self.job_ids = (job.id,)
+        self.session_id = job.session_id
+        self.target = job.target
+        self.cost = job.cost
+        self.creation_time = job.creation_time
+        self.begin_time = job.begin_time
+        self.end_time = job.end_time
+        self._azure_job = job.handle
 
     @classmethod
     def join(cls, parts: Sequence[AzureResult]) -> AzureResult:

@@ -61,6 +61,7 @@ class SessionLifecycle:
         policy: JobFailurePolicy,
     ) -> None:
         self._pool = pool
+        self._clock: Clock = pool._clock
         self._table = table
         self._events = events
         self._journal = journal
@@ -68,10 +69,6 @@ class SessionLifecycle:
         self._policy = policy
         # State: the orphans that are neither closed nor adopted, by their ids.
         self._orphans: dict[str, JournalSession] = {}
-
-    @property
-    def _clock(self) -> Clock:
-        return self._pool._clock
 
     # For jobs
 
@@ -128,7 +125,9 @@ class SessionLifecycle:
         Raises:
             PoolClosed: If the pool is closed.
         """
-        self._act(*self._table.decide(target, workspace), gate)
+        step, generation = self._table.decide(target, workspace)
+        if step is not Step.TAKE:
+            self._act(step, generation, gate)
 
     async def retire(self, generation: Generation) -> Session:
         """Replaces a session of which the service says that it has ended.

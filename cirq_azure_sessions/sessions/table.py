@@ -275,7 +275,8 @@ class SessionTable:
             generation.jobs -= 1
             if not generation.jobs:
                 generation.idle.set()
-                self._forget_if_done(generation)
+                if generation.has_ended:
+                    self._forget_if_done(generation)
 
     # The end of the pool
 

@@ -71,7 +71,19 @@ class EventLog:
     def report(self, event: AnyEvent) -> None:
         """Counts an event, logs it and notifies the subscribers."""
         with self._lock:
-            self._record(event)
+            self._counts[f"{event.subject}s_{event.kind}"] += 1
+            if event.cost is not None:
+                self._costs[event.currency] += event.cost
+            for dimension, amount in event.consumed:
+                self._consumed[dimension] += amount
+            if isinstance(event, JobEvent):
+                self._job_events.append(event)
+            elif isinstance(event, SessionEvent):
+                self._session_events.append(event)
+                if event.is_end_of_session:
+                    self._ended.add(event.target)
+                elif event.is_start_of_session and event.target in self._ended:
+                    self._counts["sessions_reopened"] += 1
             callbacks = list(self._callbacks.values())
         if logger.isEnabledFor(event.level):
             logger.log(event.level, "%s", event, extra=event.fields())
@@ -96,22 +108,6 @@ class EventLog:
             stats["cost"] = sum(self._costs.values()) if len(self._costs) < 2 else math.nan
             stats |= {f"cost_{unit}": cost for unit, cost in self._costs.items()}
             return stats | {f"consumed_{name}": used for name, used in self._consumed.items()}
-
-    def _record(self, event: AnyEvent) -> None:
-        """Needs the lock."""
-        self._counts[event.counter] += 1
-        if event.cost is not None:
-            self._costs[event.currency] += event.cost
-        for dimension, amount in event.consumed:
-            self._consumed[dimension] += amount
-        if event.is_end_of_session:
-            self._ended.add(event.target)
-        elif event.is_start_of_session and event.target in self._ended:
-            self._counts["sessions_reopened"] += 1
-        if event.subject == "job":
-            self._job_events.append(event)
-        elif event.subject == "session":
-            self._session_events.append(event)
 
 
 def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:

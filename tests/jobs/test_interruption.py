@@ -18,6 +18,7 @@ import cirq
 import duet
 import pytest
 import sympy
+from cirq_azure_sessions.interruption import how_to_come_back
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -27,7 +28,6 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.interruption import how_to_come_back
 from cirq_azure_sessions.model import Event, Job, JobRequest, Session
 from cirq_azure_sessions.workspaces.local import JobPace
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cirq_azure_sessions.job_batch import Delivery, JobBatch
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.errors import JobCancelled, JobFailed, ServiceError, SessionNotAvailable
-from cirq_azure_sessions.job_batch import Delivery, JobBatch
 from cirq_azure_sessions.jobs import JobRunner
 from cirq_azure_sessions.model import Job, JobRequest
 from cirq_azure_sessions.sessions.pool import SessionPool

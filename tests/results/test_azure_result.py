@@ -38,6 +38,13 @@ JOB = Job(
 )
 
 
+def with_job(result: AzureResult, job: Job) -> AzureResult:
+    """A copy that names its job."""
+    named = copy.copy(result)
+    named._set_job(job)
+    return named
+
+
 def test_it_equals_the_plain_result_both_ways() -> None:
     assert OURS == PLAIN
     assert PLAIN == OURS
@@ -66,7 +73,7 @@ def test_frames_and_histograms_work() -> None:
     "duplicate", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
 )
 def test_copies_and_pickles_keep_everything(duplicate: object) -> None:
-    again = duplicate(OURS.with_job(JOB))  # type: ignore[operator]
+    again = duplicate(with_job(OURS, JOB))  # type: ignore[operator]
     assert type(again) is AzureResult
     assert again == OURS
     assert again.__dict__.keys() == OURS.__dict__.keys()
@@ -77,9 +84,8 @@ def test_copies_and_pickles_keep_everything(duplicate: object) -> None:
     assert again.cost == JOB.cost
 
 
-def test_naming_the_job_leaves_the_original_as_it_was() -> None:
-    named = OURS.with_job(JOB)
-    assert OURS.job_id is None
+def test_a_result_names_its_job() -> None:
+    named = with_job(OURS, JOB)
     assert named.job_id == "j-1"
     assert named.job_ids == ("j-1",)
     assert (named.creation_time, named.begin_time, named.end_time) == (1.0, 2.0, 3.0)
@@ -93,11 +99,12 @@ def test_a_plain_result_becomes_one_that_can_name_a_job() -> None:
 
 
 def test_parts_of_a_point_are_joined_in_order() -> None:
-    first = AzureResult(params=PARAMS, records={"m": RECORDS["m"]}).with_job(JOB)
+    first = with_job(AzureResult(params=PARAMS, records={"m": RECORDS["m"]}), JOB)
     other = Job(id="j-2", target="t", name="n", status=JobStatus.SUCCEEDED, cost=Cost(2.0))
-    second = AzureResult(
-        params=PARAMS, records={"m": 1 - RECORDS["m"]}, raw_shots=["x"], lost_shots=2
-    ).with_job(other)
+    inverted = {"m": 1 - RECORDS["m"]}
+    second = with_job(
+        AzureResult(params=PARAMS, records=inverted, raw_shots=["x"], lost_shots=2), other
+    )
     joined = AzureResult.join([first, second])
     assert joined == first + second
     assert joined.measurements["m"].tolist() == [[0, 1], [1, 1], [1, 0], [0, 0]]
@@ -128,7 +135,7 @@ def test_parts_of_different_points_are_not_joined(other: AzureResult) -> None:
 
 def test_the_sdks_job_is_at_hand_and_stays_out_of_copies_json_and_comparison() -> None:
     handle = object()
-    named = OURS.with_job(replace(JOB, handle=handle))
+    named = with_job(OURS, replace(JOB, handle=handle))
     assert named.azure_job is handle
     assert AzureResult.join([named, named]).azure_job is handle
     assert named == OURS

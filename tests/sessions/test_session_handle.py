@@ -14,8 +14,8 @@ from cirq_azure_sessions import (
     LocalWorkspace,
     ManualClock,
     PoolClosed,
-    SessionHandle,
     PoolTimeout,
+    SessionHandle,
     SessionNotAvailable,
     SessionPool,
 )
