@@ -154,9 +154,7 @@ class TestCall:
 
         call = loop.start(work())
         results: list[int] = []
-        waiters = [
-            threading.Thread(target=lambda: results.append(call.result())) for _ in range(8)
-        ]
+        waiters = [threading.Thread(target=lambda: results.append(call.result())) for _ in range(8)]
         for waiter in waiters:
             waiter.start()
         loop.run(wake())
