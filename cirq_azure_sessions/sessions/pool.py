@@ -154,8 +154,11 @@ class SessionPool:
             UnsupportedTarget: If no workspace here has the target.
             SessionNotAvailable: If the service does not open a session.
         """
-        while (generation := self._table.take_fresh(target)) is None:
-            self._run(self._lifecycle.find(target, self._workspace_for(target)))
+        generation = self._table.take_fresh(target)
+        if generation is None:
+            found = self._run(self._lifecycle.find(target, self._workspace_for(target)))
+            # On its way here it may have been idle for longer than a tiny max_idle.
+            generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
     def sessions(self) -> Sequence[SessionHandle]:
