@@ -14,6 +14,7 @@ from typing import Any
 import cirq
 import pytest
 from circuits import BELL
+from contents import jobs, sessions
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -45,18 +46,11 @@ def _run(pool: SessionPool, target: str = TARGET) -> cirq.Result:
 
 
 def _opened(workspace: LocalWorkspace) -> int:
-    return len(_list(workspace))
-
-
-def _list(workspace: LocalWorkspace) -> list[Session]:
-    async def collect() -> list[Session]:
-        return [session async for session in workspace.list_sessions()]
-
-    return asyncio.run(collect())
+    return len(sessions(workspace))
 
 
 def _statuses(workspace: LocalWorkspace) -> list[str]:
-    return [session.status.value for session in reversed(_list(workspace))]
+    return [session.status.value for session in sessions(workspace)]
 
 
 # Opening and reusing
@@ -342,7 +336,7 @@ def test_closing_with_cancel_cancels_jobs_nobody_waits_for(clock: ManualClock) -
         with pytest.raises(SweepTimeout):
             AzureSessionSampler(TARGET, pool=pool, timeout=5.0).run(BELL)
         pool.close(cancel=True)
-    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert [job.status for job in jobs(workspace)] == ["Cancelled"]
     assert _statuses(workspace) == ["Succeeded"]
 
 
@@ -356,9 +350,9 @@ def test_closing_with_cancel_leaves_the_jobs_in_an_adopted_session(
         with SessionPool(workspace, clock=clock, name="vqe") as second:
             assert second.session(TARGET).id == first.session(TARGET).id
             second.close(cancel=True)
-        assert [job.is_final for job in workspace.jobs()] == [False]
+        assert [job.is_final for job in jobs(workspace)] == [False]
         first.close(cancel=True)
-    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert [job.status for job in jobs(workspace)] == ["Cancelled"]
 
 
 def test_closing_with_cancel_cancels_a_job_that_is_being_submitted() -> None:
@@ -378,7 +372,7 @@ def test_closing_with_cancel_cancels_a_job_that_is_being_submitted() -> None:
         pool.close(cancel=True)
         thread.join(60)
     assert [type(failure) for failure in failures] == [JobCancelled]
-    assert [job.status for job in workspace.jobs()] == ["Cancelled"]
+    assert [job.status for job in jobs(workspace)] == ["Cancelled"]
 
 
 # What goes wrong
