@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import cirq
@@ -52,8 +53,9 @@ class Service(EmulatedWorkspace):
         bill: Cost | None = None,
         script: Sequence[str] = (),
         pace: JobPace | None = None,
+        clock: ManualClock | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         super().__init__(
             backends={ARIA: _histogram},
             cost=lambda *_: bill,
@@ -115,16 +117,17 @@ def test_the_cap_may_be_in_credits() -> None:
         assert 20 < pool.get_stats()["consumed_ehqc"] <= 30
 
 
-def test_a_cap_below_a_single_point_fails_before_the_first_request() -> None:
+def test_a_cap_below_a_single_point_sends_no_job() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = Sampler(ARIA, pool=pool, max_cost=PRICE - 0.01)
-        with pytest.raises(SweepCostLimit, match=r"One point costs about 97\.50 USD"):
+        with pytest.raises(SweepCostLimit, match=r"next point costs about 97\.50"):
             sampler.run_sweep(ROTATION, SWEEP, 100)
         # A point of three jobs, of which one would fit.
         sampler = Sampler(ARIA, pool=pool, max_cost=2 * PRICE)
-        with pytest.raises(SweepCostLimit, match=r"One point costs about 292\.50 USD"):
+        with pytest.raises(SweepCostLimit, match=r"next point costs about 292\.50"):
             sampler.run_sweep(ROTATION, SWEEP, 30_000)
-        assert server.requests.total == 0
+        # Quotas are read, and nothing else is sent.
+        assert server.requests.total == server.requests["quotas"]
 
 
 def test_a_point_of_several_jobs_is_not_paid_for_in_part() -> None:
@@ -252,13 +255,25 @@ def test_a_job_that_fails_counts_with_its_estimate() -> None:
 
 
 def test_a_job_that_timed_out_counts_with_its_estimate() -> None:
-    service = Service(pace=JobPace(queue=1e6))
-    with capped(service, max_cost=25.0, timeout=100.0) as sampler:
+    service = Service(pace=JobPace(queue=1e6), clock=ManualClock(auto_advance=False))
+
+    def call(sampler: Sampler) -> None:
         with pytest.raises(SweepTimeout):
             sampler.run_sweep(ROTATION, cirq.Points("theta", [0.1, 0.2]), 100)
-        service.clock.advance(1e6)
+
+    with capped(service, max_cost=25.0, timeout=100.0) as sampler:
+        jobs: Queue[str] = Queue()
+        sampler.pool.subscribe(
+            lambda event: jobs.put(event.id) if event.counter == "jobs_submitted" else None
+        )
+        thread = threading.Thread(target=call, args=(sampler,))
+        thread.start()
+        assert jobs.get(timeout=60) != jobs.get(timeout=60)
+        service.clock.advance(101)
+        thread.join(60)
         with pytest.raises(SweepCostLimit, match=r"20\.00 of max_cost=25 USD are spent"):
             sampler.run(ROTATION, {"theta": 0.3}, 100)
+        service.clock.advance(1e6)
 
 
 # How it is told
