@@ -317,16 +317,9 @@ class Portal:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
-    def start(
-        self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]] | None = None
-    ) -> Call[T]:
-        """Starts a coroutine; the caller may wait for it or not.
-
-        Args:
-            work: The coroutine.
-            group: Holds its task while it runs.
-        """
-        return loop.start(self._admit(work, set() if group is None else group))
+    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
+        """Starts a coroutine; the caller may wait for it or not."""
+        return loop.start(self.admit(work, set()))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine and waits for its result.
@@ -364,7 +357,13 @@ class Portal:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _admit(self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]]) -> T:
+    async def admit(self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]]) -> T:
+        """Runs a coroutine in the caller's task, which closing cancels.
+
+        Args:
+            work: The coroutine.
+            group: Holds the task meanwhile.
+        """
         task = asyncio.current_task()
         assert task is not None, "runs in a task of its own"
         if self._is_closed:

@@ -571,9 +571,14 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         stream = ResultStream(self._runner.max_concurrent_jobs)
-        self._pool._streams.add(stream)
-        feed = stream.feed(lambda: self._runner.run([sweep], self._timeout, stream.put))
-        return stream, self._pool._start(feed)
+
+        async def run() -> None:
+            # The pool may have been closed since the stream was asked for.
+            self._pool._table.check_open()
+            self._pool._streams.add(stream)
+            await self._pool._admit(self._runner.run([sweep], self._timeout, stream.put))
+
+        return stream, background.loop.start(stream.feed(run))
 
     def _strict(self) -> AzureSessionSampler:
         """This sampler, for calls that cannot return a gap."""

@@ -1,4 +1,4 @@
-"""What holds for every test, and a pool on an emulated workspace for those that want no other."""
+"""What holds for every test, and the workspaces and pools that most of them need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from cirq_azure_sessions import ManualClock, SessionPool
+from cirq_azure_sessions import LocalWorkspace, ManualClock, SessionPool
 from cirq_azure_sessions.emulator import EmulatorServer
 
 # No test asserts on time: a machine that is busy with something else fails none.
@@ -21,12 +21,27 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
+def workspace(clock: ManualClock) -> LocalWorkspace:
+    """A workspace in memory, which ages with `clock`."""
+    return LocalWorkspace(clock=clock)
+
+
+@pytest.fixture
 def server(clock: ManualClock) -> Iterator[EmulatorServer]:
+    """An emulated Azure workspace, which ages with `clock`."""
     with EmulatorServer(clock=clock) as server:
         yield server
 
 
 @pytest.fixture
 def pool(server: EmulatorServer, clock: ManualClock) -> Iterator[SessionPool]:
+    """A pool on `server`; its local targets run in memory."""
     with SessionPool(server.workspace(), clock=clock) as pool:
+        yield pool
+
+
+@pytest.fixture
+def local_pool(workspace: LocalWorkspace, clock: ManualClock) -> Iterator[SessionPool]:
+    """A pool on `workspace`."""
+    with SessionPool(workspace, clock=clock) as pool:
         yield pool

@@ -1,19 +1,25 @@
-"""The doors into the pool's event loop."""
+"""The background loop, the doors into it, and the daemon workers."""
+
+from __future__ import annotations
 
 import asyncio
 import itertools
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
 from types import FrameType
+from typing import Any
 
 import pytest
 
-from cirq_azure_sessions.background import EventLoopThread
-from cirq_azure_sessions.errors import PoolClosed
+from cirq_azure_sessions import PoolClosed, background
+from cirq_azure_sessions.background import DaemonExecutor, EventLoopThread, Portal
 
 
 @pytest.fixture
-def loop():
+def loop() -> Iterator[EventLoopThread]:
     thread = EventLoopThread("test-loop")
     yield thread
     thread.stop()
@@ -23,94 +29,86 @@ async def _answer() -> int:
     return 42
 
 
-def _threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "test-loop"]
+def _threads(name: str = "test-loop") -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-def test_no_thread_runs_until_it_is_needed(loop: EventLoopThread):
-    assert _threads() == []
-    assert loop.run(_answer()) == 42
-    assert _threads() == ["test-loop"]
+class _Forever:
+    """A coroutine that waits until it is cancelled, and then cleans up."""
 
+    def __init__(self) -> None:
+        self.has_begun = threading.Event()
+        self.has_cleaned_up = False
 
-def test_stopping_ends_the_thread_and_it_can_be_used_again(loop: EventLoopThread):
-    loop.run(_answer())
-    loop.stop()
-    loop.stop()
-    assert _threads() == []
-    assert loop.run(_answer()) == 42
-
-
-def test_an_error_reaches_the_caller(loop: EventLoopThread):
-    async def fail() -> None:
-        raise KeyError("theta")
-
-    with pytest.raises(KeyError, match="theta"):
-        loop.run(fail())
-
-
-def test_cancelling_a_call_lets_it_clean_up_first(loop: EventLoopThread):
-    started, cleaned_up = threading.Event(), []
-
-    async def work() -> None:
+    async def wait(self) -> None:
         try:
-            started.set()
+            self.has_begun.set()
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)
-            cleaned_up.append(True)
-
-    call = loop.start(work())
-    started.wait()
-    call.cancel()
-    assert cleaned_up == [True]
+            self.has_cleaned_up = True
 
 
-def test_what_still_runs_is_cancelled_when_the_loop_stops(loop: EventLoopThread):
-    started = threading.Event()
+class TestEventLoopThread:
+    def test_no_thread_runs_until_it_is_needed(self, loop: EventLoopThread) -> None:
+        assert _threads() == []
+        assert loop.run(_answer()) == 42
+        assert len(_threads()) == 1
 
-    async def work() -> None:
-        started.set()
-        await asyncio.Event().wait()
+    def test_a_stopped_loop_has_no_thread_and_can_be_used_again(
+        self, loop: EventLoopThread
+    ) -> None:
+        loop.run(_answer())
+        loop.stop()
+        loop.stop()
+        assert _threads() == []
+        assert loop.run(_answer()) == 42
 
-    call = loop.start(work())
-    started.wait()
-    loop.stop()
-    assert call.wait(10)
-    assert call.is_cancelled
+    def test_an_error_reaches_the_caller(self, loop: EventLoopThread) -> None:
+        async def fail() -> None:
+            raise KeyError("theta")
 
+        with pytest.raises(KeyError, match="theta"):
+            loop.run(fail())
 
-def test_who_waits_when_the_loop_stops_learns_that_the_pool_is_closed(loop: EventLoopThread):
-    async def work() -> None:
-        threading.Thread(target=loop.stop).start()
-        await asyncio.Event().wait()
+    def test_stopping_cancels_calls_in_flight(self, loop: EventLoopThread) -> None:
+        forever = _Forever()
+        call = loop.start(forever.wait())
+        forever.has_begun.wait()
+        loop.stop()
+        assert call.wait(10)
+        with pytest.raises(CancelledError):
+            call.result()
+        assert forever.has_cleaned_up
 
-    with pytest.raises(PoolClosed, match="was closed while this call waited"):
-        loop.run(work())
+    def test_waiting_for_the_loop_on_the_loop_is_refused(self, loop: EventLoopThread) -> None:
+        async def wait_for_itself() -> None:
+            loop.run(_answer())
 
+        with pytest.raises(RuntimeError, match="on another thread, not in an event callback"):
+            loop.run(wait_for_itself())
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_signal_that_strikes_while_the_thread_is_started_leaves_nothing_half_done(
-    loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch, when: str
-):
-    start = threading.Thread.start
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_a_signal_while_the_thread_starts_leaves_nothing_half_done(
+        self, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch, when: str
+    ) -> None:
+        start = threading.Thread.start
 
-    def start_with_signal(thread: threading.Thread) -> None:
-        if when == "after":
-            start(thread)
-        raise KeyboardInterrupt
+        def start_with_signal(thread: threading.Thread) -> None:
+            if when == "after":
+                start(thread)
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(threading.Thread, "start", start_with_signal)
-    work = _answer()
-    with pytest.raises(KeyboardInterrupt):
-        loop.start(work)
-    work.close()
-    monkeypatch.undo()
-    for thread in threading.enumerate():
-        if thread.name == "test-loop":
+        monkeypatch.setattr(threading.Thread, "start", start_with_signal)
+        work = _answer()
+        with pytest.raises(KeyboardInterrupt):
+            loop.start(work)
+        work.close()
+        monkeypatch.undo()
+        for thread in _threads():
             thread.join(10)
-    assert _threads() == []
-    assert loop.run(_answer()) == 42
+        assert _threads() == []
+        assert loop.run(_answer()) == 42
 
 
 class _Signal:
@@ -119,7 +117,7 @@ class _Signal:
     def __init__(self, step: int) -> None:
         self.steps_left = step
 
-    def __call__(self, frame: FrameType, event: str, arg: object) -> "_Signal":
+    def __call__(self, frame: FrameType, event: str, arg: object) -> _Signal:
         frame.f_trace_opcodes = True
         if event == "opcode":
             self.steps_left -= 1
@@ -128,48 +126,259 @@ class _Signal:
         return self
 
 
-@pytest.mark.parametrize("door", ["cancel", "result"])
-def test_a_signal_that_strikes_anywhere_in_a_call_does_not_hold_up_the_loop(
-    loop: EventLoopThread, door: str
-):
-    async def forever() -> None:
-        await asyncio.Event().wait()
-
-    for step in itertools.count(1):
-        call = loop.start(forever() if door == "cancel" else _answer())
-        signal = _Signal(step)
-        before = sys.gettrace()
-        sys.settrace(signal)
-        try:
-            getattr(call, door)()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(before)
+class TestCall:
+    def test_cancelling_waits_for_the_cleanup(self, loop: EventLoopThread) -> None:
+        forever = _Forever()
+        call = loop.start(forever.wait())
+        forever.has_begun.wait()
         call.cancel()
-        assert loop.run(_answer()) == 42
-        if signal.steps_left > 0:
-            break
-    assert step > 10
+        assert forever.has_cleaned_up
+
+    def test_a_wait_that_times_out_leaves_the_coroutine_running(
+        self, loop: EventLoopThread
+    ) -> None:
+        forever = _Forever()
+        call = loop.start(forever.wait())
+        assert not call.wait(timeout=0)
+        assert not call.is_done
+
+    def test_every_waiter_is_woken(self, loop: EventLoopThread) -> None:
+        release = asyncio.Event()
+
+        async def work() -> int:
+            await release.wait()
+            return 42
+
+        async def wake() -> None:
+            release.set()
+
+        call = loop.start(work())
+        results: list[int] = []
+        waiters = [threading.Thread(target=lambda: results.append(call.result())) for _ in range(8)]
+        for waiter in waiters:
+            waiter.start()
+        loop.run(wake())
+        for waiter in waiters:
+            waiter.join(10)
+        assert results == [42] * 8
+
+    @pytest.mark.parametrize("door", ["cancel", "result"])
+    def test_a_signal_at_any_instruction_does_not_hold_up_the_loop(
+        self, loop: EventLoopThread, door: str
+    ) -> None:
+        for step in itertools.count(1):
+            call = loop.start(_Forever().wait() if door == "cancel" else _answer())
+            signal = _Signal(step)
+            before = sys.gettrace()
+            sys.settrace(signal)
+            try:
+                getattr(call, door)()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(before)
+            call.cancel()
+            assert loop.run(_answer()) == 42
+            if signal.steps_left > 0:
+                break
+        assert step > 10
 
 
-def test_waiting_for_the_loop_on_the_loop_is_refused(loop: EventLoopThread):
-    async def wait_for_itself() -> None:
-        loop.run(_answer())
+class TestPortal:
+    def test_all_portals_share_one_thread(self) -> None:
+        async def thread() -> threading.Thread:
+            return threading.current_thread()
 
-    with pytest.raises(RuntimeError, match="from another thread"):
-        loop.run(wait_for_itself())
+        assert Portal("closed").run(thread()) is Portal("closed").run(thread())
+
+    def test_closing_ends_calls_in_flight_with_pool_closed(self) -> None:
+        portal, forever = Portal("The door is closed."), _Forever()
+        call = portal.start(forever.wait())
+        forever.has_begun.wait()
+        background.loop.run(portal.close())
+        with pytest.raises(PoolClosed, match="The door is closed"):
+            call.result()
+        assert forever.has_cleaned_up
+
+    def test_a_closed_portal_refuses_calls(self) -> None:
+        portal = Portal("The door is closed.")
+        background.loop.run(portal.close())
+        with pytest.raises(PoolClosed, match="The door is closed"):
+            portal.run(_answer())
+
+    def test_closing_leaves_the_calls_of_other_portals_alone(self) -> None:
+        portal, other, forever = Portal("closed"), Portal("closed"), _Forever()
+        call = other.start(forever.wait())
+        forever.has_begun.wait()
+        background.loop.run(portal.close())
+        assert not call.is_done
+        call.cancel()
+
+    def test_closing_from_within_does_not_wait_for_itself(self) -> None:
+        portal = Portal("closed")
+        portal.run(portal.close())
+
+    def test_a_call_on_the_loop_itself_is_refused(self) -> None:
+        portal = Portal("closed")
+
+        async def wait_for_itself() -> None:
+            portal.run(_answer())
+
+        with pytest.raises(RuntimeError, match="on another thread"):
+            portal.run(wait_for_itself())
+
+    def test_a_spawned_task_outlives_the_call_that_needed_it(self) -> None:
+        portal, has_run = Portal("closed"), threading.Event()
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            has_run.set()
+
+        async def need() -> None:
+            portal.spawn(work())
+
+        portal.run(need())
+        assert has_run.wait(timeout=10)
+
+    def test_a_spawned_task_ends_when_the_portal_is_closed(self) -> None:
+        portal, forever = Portal("closed"), _Forever()
+
+        async def need() -> None:
+            portal.spawn(forever.wait())
+
+        portal.run(need())
+        background.loop.run(portal.close())
+        assert forever.has_cleaned_up
 
 
-def test_what_is_spawned_outlives_the_call_that_needed_it(loop: EventLoopThread):
-    done = threading.Event()
+class TestDaemonExecutor:
+    def test_a_future_has_what_the_function_returned(self) -> None:
+        assert DaemonExecutor().submit(divmod, 7, 2).result() == (3, 1)
 
-    async def work() -> None:
-        await asyncio.sleep(0)
-        done.set()
+    def test_a_failure_reaches_its_future_and_the_next_function_runs(self) -> None:
+        executor = DaemonExecutor()
+        failure, success = executor.submit(divmod, 7, 0), executor.submit(divmod, 7, 2)
+        assert isinstance(failure.exception(), ZeroDivisionError)
+        assert success.result() == (3, 1)
 
-    async def need() -> None:
-        loop.spawn(work())
+    def test_one_thread_runs_functions_in_order(self) -> None:
+        executor, done = DaemonExecutor(), list[int]()
+        for future in [executor.submit(done.append, number) for number in range(100)]:
+            future.result()
+        assert done == list(range(100))
 
-    loop.run(need())
-    assert done.wait(timeout=10)
+    def test_as_many_functions_run_at_once_as_there_are_threads(self) -> None:
+        executor, together = DaemonExecutor(3), threading.Barrier(3)
+        futures = [executor.submit(together.wait, 10) for _ in range(3)]
+        assert sorted(future.result() for future in futures) == [0, 1, 2]
+
+    def test_no_more_functions_run_at_once_than_there_are_threads(self) -> None:
+        executor, lock, running, most = DaemonExecutor(2), threading.Lock(), 0, 0
+
+        def work() -> None:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            with lock:
+                running -= 1
+
+        for future in [executor.submit(work) for _ in range(50)]:
+            future.result()
+        assert most <= 2
+
+    def test_a_queued_function_can_be_cancelled(self) -> None:
+        executor, hold, done = DaemonExecutor(), threading.Event(), list[str]()
+        first = executor.submit(hold.wait)
+        second = executor.submit(done.append, "second")
+        third = executor.submit(done.append, "third")
+        assert second.cancel()
+        hold.set()
+        first.result()
+        third.result()
+        assert done == ["third"]
+
+    def test_cancelling_a_running_function_cancels_the_futures_it_waits_for(self) -> None:
+        part: Future[int] = Future()
+        has_begun = threading.Event()
+
+        def wait_for_part() -> int:
+            has_begun.set()
+            return part.result()
+
+        work = DaemonExecutor().submit(wait_for_part, parts=[part])
+        has_begun.wait()
+        assert not work.cancel()
+        assert part.cancelled()
+        assert work.exception() is not None
+
+    def test_an_idle_executor_has_no_thread(self) -> None:
+        executor = DaemonExecutor(4, name="idle-executor")
+        for future in [executor.submit(int) for _ in range(20)]:
+            future.result()
+        for thread in _threads("idle-executor"):
+            thread.join(10)
+        assert _threads("idle-executor") == []
+        assert executor.submit(int).result() == 0
+
+    def test_work_is_taken_from_many_threads(self) -> None:
+        executor, start = DaemonExecutor(2), threading.Barrier(8)
+        totals: list[int] = []
+
+        def submit_many() -> None:
+            start.wait()
+            totals.append(sum(executor.submit(int, "1").result() for _ in range(50)))
+
+        threads = [threading.Thread(target=submit_many) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert totals == [50] * 8
+
+    def test_a_running_function_does_not_keep_the_interpreter_from_exiting(self) -> None:
+        program = (
+            "import threading\n"
+            "from cirq_azure_sessions.background import DaemonExecutor\n"
+            "begun = threading.Event()\n"
+            "DaemonExecutor().submit(lambda: (begun.set(), threading.Event().wait()))\n"
+            "begun.wait()\n"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+    def test_the_caller_does_the_work_where_no_thread_can_be_started(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At interpreter exit Python 3.12 starts none, and there is a journal to be written."""
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        executor, done = DaemonExecutor(), list[int]()
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        executor.submit(lambda: executor.submit(done.append, 2) and done.append(1))
+        assert done == [1, 2]
+        monkeypatch.undo()
+        assert executor.submit(threading.current_thread).result() is not threading.current_thread()
+
+
+# Exit
+
+
+class _Owner:
+    closed = 0
+
+    def _close_at_exit(self) -> None:
+        self.closed += 1
+
+
+def test_what_is_held_is_closed_at_exit_and_what_was_let_go_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "_held", set[Any]())
+    held, let_go = _Owner(), _Owner()
+    background.hold(held)
+    background.hold(let_go)
+    background.let_go(let_go)
+    background._close_held()
+    assert (held.closed, let_go.closed) == (1, 0)

@@ -1,16 +1,27 @@
-"""Time that is given: the machine's, the machine's put forward, and one that stands still."""
+"""Clocks, and what waits on one: timeouts and retries."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.clock import Clock, ManualClock, ShiftedClock, SystemClock, within
+from cirq_azure_sessions.clock import (
+    Clock,
+    ManualClock,
+    ShiftedClock,
+    SystemClock,
+    backoff,
+    retry,
+    retry_for,
+    timeout,
+)
+from cirq_azure_sessions.errors import ServiceError
 
 
 async def next_turns() -> None:
@@ -20,16 +31,16 @@ async def next_turns() -> None:
 
 
 class TestSystemClock:
-    def test_tells_the_machine_s_time(self) -> None:
+    def test_time_is_the_time_of_day(self) -> None:
         before, clock_time, after = time.time(), SystemClock().time(), time.time()
         assert before <= clock_time <= after
 
-    def test_ages_never_go_back(self) -> None:
+    def test_monotonic_time_never_goes_back(self) -> None:
         clock = SystemClock()
         ages = [clock.monotonic() for _ in range(100)]
         assert ages == sorted(ages)
 
-    def test_sleeps(self) -> None:
+    def test_sleep_takes_at_least_as_long_as_asked(self) -> None:
         clock = SystemClock()
         before = clock.monotonic()
         asyncio.run(clock.sleep(0.001))
@@ -37,18 +48,18 @@ class TestSystemClock:
 
 
 class TestManualClock:
-    def test_stands_still_until_it_is_moved(self) -> None:
+    def test_time_stands_still_until_it_is_advanced(self) -> None:
         clock = ManualClock(start=1000.0)
         assert (clock.time(), clock.monotonic()) == (1000.0, 0.0)
         clock.advance(600)
         assert (clock.time(), clock.monotonic()) == (1600.0, 600.0)
         assert repr(clock) == "ManualClock(elapsed=600 s)"
 
-    def test_does_not_go_back(self) -> None:
+    def test_advancing_backwards_is_refused(self) -> None:
         with pytest.raises(ValueError, match="forward only"):
             ManualClock().advance(-1)
 
-    def test_whoever_sleeps_moves_it(self) -> None:
+    def test_a_sleeper_advances_the_clock(self) -> None:
         clock = ManualClock()
 
         async def poll_three_times() -> None:
@@ -58,7 +69,7 @@ class TestManualClock:
         asyncio.run(poll_three_times())
         assert clock.monotonic() == 30
 
-    def test_sleeping_no_time_or_less_returns_at_once(self) -> None:
+    def test_sleeping_for_zero_or_less_returns_at_once(self) -> None:
         clock = ManualClock(auto_advance=False)
 
         async def sleep() -> None:
@@ -67,7 +78,7 @@ class TestManualClock:
         asyncio.run(sleep())
         assert clock.monotonic() == 0
 
-    def test_without_auto_advance_sleepers_wake_in_the_order_of_their_deadlines(self) -> None:
+    def test_without_auto_advance_sleepers_wake_at_their_deadlines(self) -> None:
         clock = ManualClock(auto_advance=False)
         woken: list[float] = []
 
@@ -88,7 +99,7 @@ class TestManualClock:
 
         asyncio.run(story())
 
-    def test_is_moved_by_one_thread_for_the_sleeper_of_another(self) -> None:
+    def test_one_thread_wakes_the_sleepers_of_another(self) -> None:
         clock = ManualClock(auto_advance=False)
         asleep = threading.Event()
 
@@ -108,7 +119,7 @@ class TestManualClock:
         assert asyncio.run(sleep()) == 60
         mover.join()
 
-    def test_forgets_a_sleeper_that_was_cancelled(self) -> None:
+    def test_a_cancelled_sleeper_is_not_woken(self) -> None:
         clock = ManualClock(auto_advance=False)
 
         async def story() -> None:
@@ -124,7 +135,7 @@ class TestManualClock:
         assert clock.monotonic() == 20
 
     @given(st.lists(st.floats(0, 1e6), max_size=20))
-    def test_ages_and_dates_move_together(self, steps: list[float]) -> None:
+    def test_time_and_monotonic_time_advance_together(self, steps: list[float]) -> None:
         clock = ManualClock(start=0.0)
         for step in steps:
             before = clock.monotonic()
@@ -134,7 +145,7 @@ class TestManualClock:
 
 
 class TestShiftedClock:
-    def test_runs_ahead_of_the_machine_s_by_what_it_was_put_forward(self) -> None:
+    def test_time_is_ahead_by_the_seconds_advanced(self) -> None:
         clock = ShiftedClock()
         before = SystemClock().monotonic()
         clock.advance(600)
@@ -142,11 +153,11 @@ class TestShiftedClock:
         assert clock.time() >= time.time() + 599
         assert repr(clock) == "ShiftedClock(shift=600 s)"
 
-    def test_does_not_go_back(self) -> None:
+    def test_advancing_backwards_is_refused(self) -> None:
         with pytest.raises(ValueError, match="forward only"):
             ShiftedClock().advance(-1)
 
-    def test_wakes_the_sleepers_whose_time_has_come(self) -> None:
+    def test_advancing_wakes_sleepers_past_their_deadline(self) -> None:
         clock = ShiftedClock()
 
         async def story() -> None:
@@ -162,39 +173,139 @@ class TestShiftedClock:
 
 
 @pytest.mark.parametrize("clock", [SystemClock(), ShiftedClock(), ManualClock()], ids=repr)
-class TestWithin:
-    def test_gives_what_the_work_gives(self, clock: Clock) -> None:
+class TestTimeout:
+    def test_no_limit_returns_what_the_work_returns(self, clock: Clock) -> None:
         async def work() -> str:
             return "done"
 
-        assert asyncio.run(within(clock, None, work())) == "done"
+        assert asyncio.run(timeout(clock, None, work())) == "done"
 
-    def test_passes_on_what_the_work_raises(self, clock: Clock) -> None:
+    def test_an_error_of_the_work_is_raised(self, clock: Clock) -> None:
         async def work() -> None:
             raise LookupError("not there")
 
         with pytest.raises(LookupError, match="not there"):
-            asyncio.run(within(clock, None, work()))
+            asyncio.run(timeout(clock, 3600, work()))
 
-    def test_gives_up_when_time_is_up_and_lets_the_work_clean_up(self, clock: Clock) -> None:
+    def test_work_is_cancelled_and_cleans_up_at_the_deadline(self, clock: Clock) -> None:
         cleaned_up = []
 
         async def work() -> None:
             try:
                 await asyncio.Event().wait()
             finally:
+                await asyncio.sleep(0)
                 cleaned_up.append(True)
 
         with pytest.raises(TimeoutError):
-            asyncio.run(within(clock, 0.001, work()))
+            asyncio.run(timeout(clock, 0.001, work()))
         assert cleaned_up == [True]
 
 
-def test_work_that_is_done_at_once_beats_a_clock_that_moves_by_itself() -> None:
+def test_finished_work_leaves_no_sleeper_behind() -> None:
     clock = ManualClock(auto_advance=False)
 
     async def work() -> str:
         return "done"
 
-    assert asyncio.run(within(clock, 10, work())) == "done"
+    async def story() -> None:
+        assert await timeout(clock, 10, work()) == "done"
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(story())
     assert clock.monotonic() == 0
+
+
+def test_cancelling_a_timeout_cancels_its_work() -> None:
+    clock, cleaned_up = ManualClock(auto_advance=False), []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up.append(True)
+
+    async def story() -> None:
+        bounded = asyncio.ensure_future(timeout(clock, 10, work()))
+        await next_turns()
+        bounded.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await bounded
+
+    asyncio.run(story())
+    assert cleaned_up == [True]
+
+
+# Retries
+
+
+class _Flaky:
+    """A service that answers from a given time on."""
+
+    def __init__(self, clock: ManualClock, until: float, **error: object) -> None:
+        self._clock = clock
+        self._until = until
+        self._error = error
+        self.calls: list[float] = []
+
+    async def call(self) -> str:
+        self.calls.append(self._clock.monotonic())
+        if self._clock.monotonic() < self._until:
+            raise ServiceError("The answer was lost.", **self._error)
+        return "an answer"
+
+
+def _retry(clock: ManualClock, flaky: _Flaky, seconds: float | Callable[[], float]) -> str:
+    return asyncio.run(retry(clock, flaky.call, retry_for(seconds)))
+
+
+def test_a_transient_error_is_retried_until_a_call_succeeds(clock: ManualClock) -> None:
+    assert _retry(clock, _Flaky(clock, until=300.0), 600.0) == "an answer"
+
+
+def test_the_last_error_is_raised_when_the_retry_time_is_up(clock: ManualClock) -> None:
+    with pytest.raises(ServiceError, match="lost"):
+        _retry(clock, _Flaky(clock, until=1200.0), 600.0)
+    assert 600 <= clock.monotonic() < 600 + 60
+
+
+def test_with_no_retry_time_the_first_error_is_raised(clock: ManualClock) -> None:
+    flaky = _Flaky(clock, until=1.0)
+    with pytest.raises(ServiceError, match="lost"):
+        _retry(clock, flaky, 0.0)
+    assert flaky.calls == [0.0]
+
+
+def test_retry_time_that_has_grown_since_the_first_attempt_counts(clock: ManualClock) -> None:
+    flaky = _Flaky(clock, until=1.0)
+    assert _retry(clock, flaky, lambda: 10.0 if flaky.calls else 0.0) == "an answer"
+
+
+def test_an_error_that_cannot_pass_is_not_retried(clock: ManualClock) -> None:
+    flaky = _Flaky(clock, until=1.0, status_code=400)
+    with pytest.raises(ServiceError):
+        _retry(clock, flaky, 600.0)
+    assert flaky.calls == [0.0]
+
+
+def test_a_foreign_error_is_not_retried(clock: ManualClock) -> None:
+    async def call() -> None:
+        calls.append(True)
+        raise TypeError("our own mistake")
+
+    calls: list[bool] = []
+    with pytest.raises(TypeError):
+        asyncio.run(retry(clock, call, retry_for(600.0)))
+    assert calls == [True]
+
+
+def test_retries_wait_as_long_as_the_service_says(clock: ManualClock) -> None:
+    flaky = _Flaky(clock, until=14.0, status_code=429, retry_after=7.0)
+    _retry(clock, flaky, 600.0)
+    assert flaky.calls == [0.0, 7.0, 14.0]
+
+
+def test_backoff_doubles_up_to_its_maximum() -> None:
+    assert [backoff(attempt) for attempt in (1, 2, 3, 9, 10, 10_000)] == [
+        pytest.approx(pause) for pause in (0.2, 0.4, 0.8, 51.2, 60.0, 60.0)
+    ]

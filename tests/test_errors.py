@@ -1,59 +1,83 @@
-"""The hierarchy of errors: who catches what, and that errors survive a trip between processes."""
+"""The tree of errors, how answers become errors, and redaction."""
 
 from __future__ import annotations
 
+import copy
+import json
 import pickle
+import re
+import string
+from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from cirq_azure_sessions import errors
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
+    CostLimitReached,
     JobCancelled,
     JobError,
     JobFailed,
     JobTimeout,
     PoolTimeout,
     ResultFormatError,
+    ResultNotAvailable,
     ServiceError,
     SessionNotAvailable,
+    SweepCostLimit,
     SweepError,
+    SweepTimeout,
     UnsupportedProgram,
     UnsupportedTarget,
+    check_succeeded,
+    redact,
+    redact_bytes,
+    result_unavailable,
 )
+from cirq_azure_sessions.model import Job, JobStatus
 
-KINDS = [getattr(errors, name) for name in errors.__all__]
+KINDS = [
+    kind
+    for kind in map(errors.__dict__.get, errors.__all__)
+    if isinstance(kind, type) and issubclass(kind, Exception)
+]
+
+
+# The tree
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_error_of_the_package_has_one_root(kind: type[Exception]) -> None:
+def test_every_error_has_one_root(kind: type[Exception]) -> None:
     assert issubclass(kind, AzureSessionsError)
 
 
-@pytest.mark.parametrize("name", errors.__all__)
-def test_the_tree_in_the_docstring_shows_every_error(name: str) -> None:
-    assert errors.__doc__ is not None
-    assert name in errors.__doc__
+def test_the_tree_in_the_docstring_shows_every_error_once() -> None:
+    drawn = re.findall(r"^[|+\- ]*(\w+)(?: |$)", errors.__doc__ or "", re.MULTILINE)
+    names = sorted(kind.__name__ for kind in KINDS)
+    assert sorted(name for name in drawn if name in names) == names
 
 
 @pytest.mark.parametrize(
-    ("kind", "builtin"),
+    ("kind", "base"),
     [
         (PoolTimeout, TimeoutError),
         (JobTimeout, TimeoutError),
         (UnsupportedTarget, ValueError),
         (UnsupportedProgram, ValueError),
         (ResultFormatError, ValueError),
+        (JobFailed, JobError),
+        (JobCancelled, JobError),
+        (JobTimeout, JobError),
+        (ResultNotAvailable, JobError),
+        (SweepTimeout, PoolTimeout),
+        (SweepCostLimit, CostLimitReached),
     ],
 )
-def test_some_are_python_s_own_kind_as_well(
-    kind: type[Exception], builtin: type[Exception]
-) -> None:
-    assert issubclass(kind, builtin)
-
-
-def test_everything_that_can_befall_one_job_is_a_job_error() -> None:
-    assert all(issubclass(kind, JobError) for kind in (JobFailed, JobCancelled, JobTimeout))
+def test_an_error_is_caught_by_its_other_base(kind: type[Exception], base: type[Exception]) -> None:
+    assert issubclass(kind, base)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +92,11 @@ def test_everything_that_can_befall_one_job_is_a_job_error() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_comes_home_whole_from_another_process(error: AzureSessionsError) -> None:
-    copy = pickle.loads(pickle.dumps(error))
-
-    assert type(copy) is type(error)
-    assert str(copy) == str(error)
-    assert repr(vars(copy)) == repr(vars(error))
+def test_an_error_survives_pickling(error: AzureSessionsError) -> None:
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert repr(vars(twin)) == repr(vars(error))
 
 
 @pytest.mark.parametrize(
@@ -82,12 +105,13 @@ def test_an_error_comes_home_whole_from_another_process(error: AzureSessionsErro
         (None, True, False, False),
         (400, False, False, False),
         (404, False, False, True),
+        (408, True, False, False),
         (429, False, True, False),
         (500, True, False, False),
         (503, True, False, False),
     ],
 )
-def test_a_service_error_says_what_it_means_for_the_request(
+def test_the_status_code_says_whether_the_request_may_have_taken_effect(
     status_code: int | None, is_ambiguous: bool, is_throttled: bool, is_missing: bool
 ) -> None:
     error = ServiceError("No.", status_code=status_code)
@@ -95,11 +119,136 @@ def test_a_service_error_says_what_it_means_for_the_request(
     assert error.is_ambiguous is is_ambiguous
     assert error.is_throttled is is_throttled
     assert error.is_missing is is_missing
+    assert error.may_pass is (is_ambiguous or is_throttled)
 
 
-def test_a_sweep_error_keeps_what_came_home_in_the_order_of_the_sweep() -> None:
-    failures = {1: JobFailed("It failed.", job_id="j")}
-    error = SweepError("One point failed.", failures=failures, results=(None, None, None))
+# How a job becomes an error
 
-    assert error.failures == failures
-    assert error.results == [None, None, None]
+
+def _job(status: JobStatus, **fields: Any) -> Job:
+    return Job("j", "ionq.simulator", "n", status, **fields)
+
+
+@pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.COMPLETED])
+def test_a_job_with_a_result_is_no_error(status: JobStatus) -> None:
+    check_succeeded(_job(status))
+
+
+def test_a_failed_job_is_raised_with_the_services_code() -> None:
+    job = _job(JobStatus.FAILED, error_code="QubitLost", error_message="It got away.")
+    with pytest.raises(JobFailed, match="QubitLost: It got away") as caught:
+        check_succeeded(job)
+    assert (caught.value.job_id, caught.value.code) == ("j", "QubitLost")
+
+
+def test_the_exception_of_a_local_target_is_the_cause() -> None:
+    exception = ZeroDivisionError("no")
+    with pytest.raises(JobFailed) as caught:
+        check_succeeded(_job(JobStatus.FAILED, exception=exception))
+    assert caught.value.__cause__ is exception
+
+
+def test_a_cancelled_job_is_raised_with_its_status() -> None:
+    with pytest.raises(JobCancelled) as caught:
+        check_succeeded(_job(JobStatus.CANCELLED))
+    assert (caught.value.job_id, caught.value.status) == ("j", "Cancelled")
+
+
+@pytest.mark.parametrize(
+    ("status_code", "advice"), [(404, "inspect the job in the Azure portal"), (503, "get_result")]
+)
+def test_an_unavailable_result_says_how_to_get_it(status_code: int, advice: str) -> None:
+    answer = ServiceError("No.", status_code=status_code)
+    error = result_unavailable(_job(JobStatus.SUCCEEDED), answer)
+    assert advice in str(error)
+    assert (error.job_id, error.status_code, error.__cause__) == ("j", status_code, answer)
+
+
+# Redaction
+
+SIGNATURE = "aB3+dE5/gH7iJ9kL1mN3oP5qR7sT9uV1wX3yZ5+bC7d="
+URL = "https://account.blob.core.windows.net/job-1/x?sv=2024&se=2030%2D01&sig={}&sr=b"
+QUOTES = {
+    "in a query": URL.format(quote(SIGNATURE, safe="")),
+    "at the end": URL.format(quote(SIGNATURE, safe="")).removesuffix("&sr=b"),
+    "first": f"?sig={quote(SIGNATURE, safe='')}&sv=2024",
+    "as it is": URL.format(SIGNATURE),
+    "in a URL within a URL": "https://other/?u=" + quote(URL.format(SIGNATURE), safe=""),
+    "with ampersands as .NET escapes them": URL.format(SIGNATURE)
+    .replace("&", r"\u0026")
+    .replace("+", r"\u002B"),
+    "with everything escaped": URL.format(SIGNATURE)
+    .replace("&", r"\u0026")
+    .replace("+", r"\u002b")
+    .replace("=", r"\u003d")
+    .replace("/", r"\/"),
+    "in a connection string": f"AccountName=account;AccountKey={SIGNATURE};Suffix=x",
+    "as a header": f"Authorization: Bearer {SIGNATURE}",
+    "as a token": "eyJhbGciOiJub25l.eyJzdWIiOiJtZSJ9.aB3dE5gH7iJ9kL1mN3oP5qR7sT9uV1wX3yZ5",
+}
+
+
+def pieces(text: str) -> list[str]:
+    """What of the signature would be of use: it has a piece of letters and digits in every form."""
+    return [piece for piece in ("iJ9kL1mN3oP5qR7sT9uV1wX3yZ5", "aB3", "bC7d") if piece in text]
+
+
+@pytest.mark.parametrize("form", QUOTES)
+def test_no_piece_of_a_secret_is_left(form: str) -> None:
+    assert pieces(QUOTES[form])
+    assert pieces(redact(f'He said "{QUOTES[form]}".')) == []
+
+
+@pytest.mark.parametrize("form", QUOTES)
+def test_the_text_around_a_secret_stays(form: str) -> None:
+    shown = redact(f'{{"before": "{QUOTES[form]}", "after": [1, 2]}}')
+    assert shown.startswith('{"before": "')
+    assert shown.endswith('", "after": [1, 2]}')
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["design=1", "config=2", "sigma=3", "signal", "sig", '{"sig": ["0", "1"]}', "bearer", "eyJ"],
+)
+def test_words_that_only_look_like_a_secret_stay(words: str) -> None:
+    assert redact(words) == words
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(string.printable, max_size=9), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(values, st.text(max_size=9), st.sampled_from(sorted(QUOTES)), st.booleans())
+def test_redacted_json_is_the_same_json_elsewhere(
+    value: Any, words: str, form: str, ascii_only: bool
+) -> None:
+    """Whatever a provider adds to a result, what it means does not change."""
+    assume(redact(json.dumps(value)) == json.dumps(value))
+    leak = f"{words} {QUOTES[form]}\n{words}"
+    text = json.dumps({"histogram": value, "log": leak, "end": value}, ensure_ascii=ascii_only)
+    kept = json.loads(redact_bytes(text.encode()))
+    assert pieces(kept["log"]) == []
+    assert (kept["histogram"], kept["end"]) == (value, value)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "word", ["sig", "sig=", "eyJ", "eyJ-", "bearer ", "%26sig%3D", "\\", "\\u00", "account_key="]
+)
+def test_redaction_is_linear_in_the_text(word: str) -> None:
+    redact(word * 300_000)
+
+
+@given(st.binary(), st.binary())
+def test_bytes_of_any_encoding_stay_around_a_secret(before: bytes, after: bytes) -> None:
+    assume(b"sig" not in (before + after).lower())
+    leak = QUOTES["in a query"].encode()
+    shown = redact_bytes(before + b'"' + leak + b'"' + after)
+    assert shown.startswith(before + b'"https://account.blob')
+    assert shown.endswith(b'"' + after)

@@ -16,7 +16,7 @@ from typing import Any
 
 import cirq
 import pytest
-import sympy
+from circuits import TWO_SWITCHES
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -31,18 +31,13 @@ from cirq_azure_sessions import (
     SessionNotAvailable,
     SessionPool,
     SweepError,
+    background,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 TARGET = "ionq.simulator"
-QUBITS = cirq.LineQubit.range(2)
-CIRCUIT = cirq.Circuit(
-    cirq.X(QUBITS[0]) ** sympy.Symbol("a"),
-    cirq.X(QUBITS[1]) ** sympy.Symbol("b"),
-    cirq.measure(*QUBITS, key="m"),
-)
 # Each point has one possible outcome, and no two the same.
 POINTS = cirq.Points("a", [0, 0, 1, 1]) + cirq.Points("b", [0, 1, 0, 1])
 OUTCOMES = [[0, 0], [0, 1], [1, 0], [1, 1]]
@@ -164,9 +159,10 @@ def play(
     with SessionPool(workspace, clock=clock) as pool:
         sampler = AzureSessionSampler(TARGET, pool=pool, job_name=name, max_concurrent_jobs=1)
         try:
-            story = Story(_outcomes(sampler.run_sweep(CIRCUIT, POINTS, REPETITIONS)))
+            story = Story(_outcomes(sampler.run_sweep(TWO_SWITCHES, POINTS, REPETITIONS)))
         except SweepError as error:
             story = Story(_outcomes(error.results), error.failures)
+    background.loop.run(workspace.aclose())
     assert workspace.passed > place, "there was such a request"
     then()
     story.seconds = clock.monotonic() - began
@@ -341,12 +337,14 @@ def test_the_clocks_move_an_hour(server: EmulatorServer, route: str, place: int)
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "reset after it took effect"])
-def test_no_session_can_be_opened(server: EmulatorServer, fault: str) -> None:
+def test_a_service_that_opens_no_session_is_not_waited_for(
+    server: EmulatorServer, fault: str
+) -> None:
     with SessionPool(server.workspace(), clock=server.clock) as pool:
         LASTING[fault](server, "open")
         sampler = AzureSessionSampler(TARGET, pool=pool, job_name=(name := next(_names)))
         with pytest.raises(SessionNotAvailable, match="No session could be opened"):
-            sampler.run_sweep(CIRCUIT, POINTS, REPETITIONS)
+            sampler.run_sweep(TWO_SWITCHES, POINTS, REPETITIONS)
         server.faults.clear()
     jobs, sessions = asyncio.run(_newest(server))
     assert [job for job in jobs if job.name.startswith(name)] == []
@@ -364,7 +362,9 @@ LASTING: dict[str, Callable[[EmulatorServer, str], None]] = {
 
 @pytest.mark.parametrize("route", ["sasUri", "upload", "submit"])
 @pytest.mark.parametrize("fault", ["503", "reset"])
-def test_nothing_can_be_submitted(server: EmulatorServer, route: str, fault: str) -> None:
+def test_a_service_that_takes_no_job_is_not_waited_for(
+    server: EmulatorServer, route: str, fault: str
+) -> None:
     story = play(server, route, FIRST, lambda: LASTING[fault](server, route))
     check(story, jobs=0, seconds=60)
     assert [type(error) for error in story.failures.values()] == [ServiceError] * 4
@@ -374,7 +374,7 @@ def test_nothing_can_be_submitted(server: EmulatorServer, route: str, fault: str
     ("route", "place"),
     [(route, place) for route, place in CASES if place != FIRST or route in ("poll", "download")],
 )
-def test_minutes_without_a_network_in_mid_sweep(
+def test_a_sweep_survives_minutes_without_a_network(
     server: EmulatorServer, route: str, place: int
 ) -> None:
     """The first jobs are at the service: what is left waits until the network is back."""
@@ -385,7 +385,7 @@ def test_minutes_without_a_network_in_mid_sweep(
 
 @pytest.mark.parametrize("place", [MIDDLE, LAST])
 @pytest.mark.parametrize("fault", ["429", *LASTING])
-def test_minutes_without_new_sessions_in_mid_sweep(
+def test_a_sweep_survives_minutes_without_new_sessions(
     server: EmulatorServer, fault: str, place: int
 ) -> None:
     """The session ends, and for minutes none can be opened: what is left waits until one can."""
@@ -408,7 +408,9 @@ def test_minutes_without_new_sessions_in_mid_sweep(
 
 @pytest.mark.parametrize("route", ["poll", "download"])
 @pytest.mark.parametrize("fault", LASTING)
-def test_what_was_accepted_can_be_had_later(server: EmulatorServer, route: str, fault: str) -> None:
+def test_an_accepted_job_can_be_fetched_later(
+    server: EmulatorServer, route: str, fault: str
+) -> None:
     story = play(server, route, MIDDLE, lambda: LASTING[fault](server, route))
     check(story, seconds=3600)
     assert story.failures
@@ -421,7 +423,7 @@ def test_what_was_accepted_can_be_had_later(server: EmulatorServer, route: str, 
             assert _outcomes([sampler.get_result(error.job_id)]) == [OUTCOMES[point]]
 
 
-def test_a_session_that_cannot_be_asked_about_is_closed_all_the_same(
+def test_a_session_that_cannot_be_checked_is_closed(
     server: EmulatorServer,
 ) -> None:
     with SessionPool(server.workspace(), clock=server.clock, max_idle=10.0) as pool:
@@ -456,18 +458,12 @@ LOST: dict[str, tuple[str, Callable[[EmulatorServer], None], type[Exception], st
         ResultFormatError,
         "JSON",
     ),
-    "a job that is forgotten": (
-        "poll",
-        lambda server: server.faults.add("job", status=404),
-        JobError,
-        "does not know job",
-    ),
 }
 
 
 @pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])
 @pytest.mark.parametrize("lost", LOST)
-def test_what_is_lost_is_named(server: EmulatorServer, lost: str, place: int) -> None:
+def test_a_lost_result_or_job_is_named(server: EmulatorServer, lost: str, place: int) -> None:
     route, happen, kind, words = LOST[lost]
     story = play(server, route, place, lambda: happen(server))
     check(story)
@@ -478,9 +474,24 @@ def test_what_is_lost_is_named(server: EmulatorServer, lost: str, place: int) ->
 
 
 @pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])
-def test_results_that_are_refused_whatever_the_signature_are_named(
-    server: EmulatorServer, place: int
-) -> None:
+def test_a_job_that_is_denied_once_is_waited_for(server: EmulatorServer, place: int) -> None:
+    story = play(server, "poll", place, lambda: server.faults.add("job", status=404))
+    check(story)
+    assert story.pending == []
+    assert story.failures == {}
+
+
+def test_a_job_that_is_denied_for_minutes_is_named(server: EmulatorServer) -> None:
+    story = play(server, "poll", LAST, lambda: server.faults.add("job", status=404, times=None))
+    check(story, seconds=400)
+    ((point, error),) = story.failures.items()
+    assert point == LAST
+    assert type(error) is JobError
+    assert "does not know it any more" in str(error)
+
+
+@pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])
+def test_results_refused_with_every_signature_are_named(server: EmulatorServer, place: int) -> None:
     # From here on for every result: two are fetched at a time, and each asks twice.
     story = play(
         server, "download", place, lambda: server.faults.add("download", status=403, times=None)
@@ -492,7 +503,7 @@ def test_results_that_are_refused_whatever_the_signature_are_named(
         assert "HTTP 403" in str(error)
 
 
-def test_a_session_that_vanished_is_replaced(server: EmulatorServer) -> None:
+def test_a_session_that_the_service_denies_is_replaced(server: EmulatorServer) -> None:
     with SessionPool(server.workspace(), clock=server.clock, max_idle=10.0) as pool:
         first = pool.session(TARGET)
         server.clock.advance(11)

@@ -1,4 +1,4 @@
-"""Values at the borders: frozen, quiet about payloads, and forgiving about the service's case."""
+"""Values: frozen, without payloads in their reprs, and read in any case."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from cirq_azure_sessions.model import (
+    Cost,
     Job,
     JobFailurePolicy,
     JobRequest,
@@ -19,44 +20,33 @@ from cirq_azure_sessions.model import (
 
 
 @pytest.mark.parametrize("word", ["Failure(s)", "failure(s)", "FAILURE(S)"])
-def test_the_service_s_words_are_read_in_any_case(word: str) -> None:
+def test_a_status_is_read_in_any_case(word: str) -> None:
     assert SessionStatus(word) is SessionStatus.FAILURES
 
 
-def test_an_unknown_word_is_refused() -> None:
+def test_an_unknown_status_is_refused() -> None:
     with pytest.raises(ValueError, match="Sleeping"):
         JobStatus("Sleeping")
 
 
-def test_a_word_is_written_as_the_service_writes_it() -> None:
+def test_a_status_prints_as_the_service_writes_it() -> None:
     assert str(JobFailurePolicy.ABORT) == "Abort"
     assert f"{SessionStatus.TIMED_OUT}" == "TimedOut"
 
 
-def test_a_session_with_failures_still_takes_jobs() -> None:
+def test_failures_is_no_final_status_of_a_session() -> None:
     final = {status for status in SessionStatus if status.is_final}
     assert final == {SessionStatus.SUCCEEDED, SessionStatus.FAILED, SessionStatus.TIMED_OUT}
 
 
-def test_a_job_is_over_when_it_completed_succeeded_failed_or_was_cancelled() -> None:
+def test_a_job_is_final_when_completed_succeeded_failed_or_cancelled() -> None:
     final = {status.value for status in JobStatus if status.is_final}
     assert final == {"Completed", "Succeeded", "Failed", "Cancelled"}
 
 
-def test_only_a_job_that_went_well_has_a_result() -> None:
+def test_only_a_completed_or_succeeded_job_has_a_result() -> None:
     with_result = {status.value for status in JobStatus if status.has_result}
     assert with_result == {"Completed", "Succeeded"}
-
-
-@pytest.mark.parametrize("status", list(SessionStatus))
-def test_a_session_is_open_until_its_status_is_final(status: SessionStatus) -> None:
-    session = Session(id="s", target="t", name="n", status=status)
-    assert session.is_open is not status.is_final
-
-
-@pytest.mark.parametrize("status", list(JobStatus))
-def test_a_job_is_over_when_its_status_says_so(status: JobStatus) -> None:
-    assert Job(id="j", target="t", name="n", status=status).is_final is status.is_final
 
 
 @pytest.mark.parametrize(
@@ -69,12 +59,12 @@ def test_a_job_is_over_when_its_status_says_so(status: JobStatus) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_values_at_borders_do_not_change(value: object) -> None:
+def test_values_are_frozen(value: object) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         value.name = "another"  # type: ignore[attr-defined]  # that it fails is the point
 
 
-def test_a_repr_holds_no_payload_no_parameters_and_no_address() -> None:
+def test_a_repr_has_no_payload_parameters_or_address() -> None:
     secret = "sig=SECRET"
     request = JobRequest(
         id="j",
@@ -101,7 +91,31 @@ def test_a_repr_holds_no_payload_no_parameters_and_no_address() -> None:
     assert all("SECRET" not in repr(value) for value in (request, job, program))
 
 
-def test_the_sdk_s_own_object_does_not_make_two_jobs_differ() -> None:
+def test_the_sdks_object_is_no_part_of_equality() -> None:
     first = Job(id="j", target="t", name="n", status=JobStatus.WAITING, handle=object())
     second = Job(id="j", target="t", name="n", status=JobStatus.WAITING, handle=object())
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("status", "policy", "expected"),
+    [
+        (SessionStatus.FAILED, JobFailurePolicy.ABORT, True),
+        (SessionStatus.FAILED, JobFailurePolicy.CONTINUE, False),
+        (SessionStatus.TIMED_OUT, JobFailurePolicy.ABORT, False),
+    ],
+)
+def test_only_a_failed_session_with_the_abort_policy_failed_under_abort(
+    status: SessionStatus, policy: JobFailurePolicy, expected: bool
+) -> None:
+    session = Session(id="s", target="t", name="n", status=status, job_failure_policy=policy)
+    assert session.failed_under_abort is expected
+
+
+def test_consumption_is_added_up_by_dimension() -> None:
+    events = (
+        {"dimensionId": "gs1q", "amountConsumed": 2.0},
+        {"dimensionId": "gs1q", "amountConsumed": 3.0},
+        {"dimensionId": "gs2q", "amountConsumed": None},
+    )
+    assert Cost(1.0, events=events).consumed == {"gs1q": 5.0, "gs2q": 0.0}

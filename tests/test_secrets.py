@@ -13,31 +13,23 @@ from urllib.parse import quote
 
 import cirq
 import pytest
-import sympy
+from circuits import SWITCH
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
     AzureSessionsError,
     AzureWorkspace,
-    ManualClock,
     ResultFormatError,
     ServiceError,
     SessionPool,
     SweepError,
+    background,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import JobRequest
 
 TARGET = "ionq.simulator"
-QUBIT = cirq.LineQubit(0)
-CIRCUIT = cirq.Circuit(cirq.X(QUBIT) ** sympy.Symbol("flip"), cirq.measure(QUBIT, key="m"))
 POINTS = cirq.Points("flip", [0, 1, 0])
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatorServer]:
-    with EmulatorServer(clock=ManualClock()) as server:
-        yield server
 
 
 @pytest.fixture
@@ -115,22 +107,23 @@ TROUBLE: dict[str, Callable[[EmulatorServer], None]] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_no_secret_is_said_or_written(
+def test_no_secret_is_logged_shown_or_written(
     server: EmulatorServer, said: list[str], tmp_path: Path, trouble: str
 ) -> None:
     workspace = Watched(server)
     with SessionPool(workspace, clock=server.clock, journal=tmp_path / "journal.db") as pool:
         pool.subscribe(lambda event: said.append(repr(event)))
         sampler = AzureSessionSampler(TARGET, pool=pool)
-        sampler.run_sweep(CIRCUIT, POINTS, 5)
+        sampler.run_sweep(SWITCH, POINTS, 5)
         TROUBLE[trouble](server)
         try:
-            results = sampler.run_sweep(CIRCUIT, POINTS, 6)
+            results = sampler.run_sweep(SWITCH, POINTS, 6)
             said.append(repr(results))
         except AzureSessionsError as error:
             said += _all_of(error)
         server.faults.clear()
         said += [repr(thing) for thing in (pool, sampler, workspace, pool.sessions())]
+    background.loop.run(workspace.aclose())
     text = " ".join(said)
     files = b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode(errors="replace")
     # The trial is real: requests were logged, signatures used and results written down.
@@ -146,7 +139,9 @@ def test_no_secret_is_said_or_written(
     assert "gateset" not in files
 
 
-def test_a_token_that_must_not_be_sent_is_not_said(server: EmulatorServer, said: list[str]) -> None:
+def test_a_token_that_must_not_be_sent_is_not_shown(
+    server: EmulatorServer, said: list[str]
+) -> None:
     """The emulator speaks plain HTTP, over which no bearer token may go."""
 
     class Credential:
@@ -203,7 +198,7 @@ def test_a_hostile_result_fails_its_own_point_only(server: EmulatorServer, paylo
     with AzureSessionSampler(TARGET, workspace=server.workspace()) as sampler:
         server.faults.garble("download", HOSTILE[payload])
         with pytest.raises(SweepError) as caught:
-            sampler.run_sweep(CIRCUIT, POINTS, 5)
+            sampler.run_sweep(SWITCH, POINTS, 5)
     ((point, error),) = caught.value.failures.items()
     assert isinstance(error, ResultFormatError)
     others = [result for result in caught.value.results if result is not None]

@@ -20,19 +20,13 @@ from typing import Any
 
 import cirq
 import pytest
-import sympy
-from cirq_azure_sessions.generation import Generation, PooledSession
-from cirq_azure_sessions.job_batch import JobBatch
-from cirq_azure_sessions.job_record import JobRecord
-from cirq_azure_sessions.job_watcher import JobWatcher, JobWatchers
-from cirq_azure_sessions.session_table import SessionTable
-from cirq_azure_sessions.sweep import Sweep
+from circuits import TWO_SWITCHES
+from contents import sessions
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
     JobCancelled,
     JobFailed,
-    LocalWorkspace,
     ManualClock,
     ResultFormatError,
     ServiceError,
@@ -40,25 +34,26 @@ from cirq_azure_sessions import (
     SessionPool,
     SweepError,
 )
-from cirq_azure_sessions.background import LoopThread
+from cirq_azure_sessions.background import Portal
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
+from cirq_azure_sessions.jobs.job import JobRun
+from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.sessions.handles import SessionHandle
+from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
+from cirq_azure_sessions.sessions.table import Generation, SessionTable
+from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 TARGET = "ionq.simulator"
 SWEEPS = int(os.environ.get("CIRQ_AZURE_SESSIONS_SOAK", "300"))
-QUBITS = cirq.LineQubit.range(2)
-CIRCUIT = cirq.Circuit(
-    cirq.X(QUBITS[0]) ** sympy.Symbol("a"),
-    cirq.X(QUBITS[1]) ** sympy.Symbol("b"),
-    cirq.measure(*QUBITS, key="m"),
-)
 # What may befall a single point, and a whole call.
 OF_A_POINT = (JobFailed, JobCancelled, ResultFormatError, ServiceError)
 OF_A_CALL = (SweepError, SessionNotAvailable)
 
 
-class Moody(LocalWorkspace):
+class Moody(EmulatedWorkspace):
     """A service that loses requests and answers, refuses, garbles, and ends sessions and jobs.
 
     Args:
@@ -72,7 +67,8 @@ class Moody(LocalWorkspace):
     """
 
     def __init__(self, clock: ManualClock, draw: random.Random, chance: float) -> None:
-        super().__init__(backends={TARGET: self._run}, clock=clock, max_history=100, max_outputs=20)
+        super().__init__(backends={TARGET: self._run}, clock=clock)
+        self._schedule.max_history, self._schedule.max_outputs = 100, 20
         self._draw = draw
         self._chance = chance
         self.accepted: Counter[str] = Counter()
@@ -160,7 +156,7 @@ def _sweep(sampler: AzureSessionSampler, draw: random.Random) -> tuple[int, Coun
     points = cirq.Points("a", [a for a, _ in bits]) + cirq.Points("b", [b for _, b in bits])
     lost: Counter[str] = Counter()
     try:
-        results: Sequence[cirq.Result | None] = sampler.run_sweep(CIRCUIT, points, 3)
+        results: Sequence[cirq.Result | None] = sampler.run_sweep(TWO_SWITCHES, points, 3)
     except OF_A_CALL as error:
         failures = error.failures if isinstance(error, SweepError) else {}
         assert all(isinstance(failure, OF_A_POINT + OF_A_CALL) for failure in failures.values())
@@ -176,7 +172,7 @@ def _sweep(sampler: AzureSessionSampler, draw: random.Random) -> tuple[int, Coun
 
 def _sizes(pool: SessionPool) -> dict[str, int]:
     """How much every collection holds that the pool and its parts keep."""
-    kinds = (JobWatchers, LoopThread, SessionTable)
+    kinds = (JobWatcher, Portal, SessionLifecycle, SessionTable)
     parts = [pool, *(part for part in vars(pool).values() if isinstance(part, kinds))]
     return {
         name: len(value)
@@ -194,7 +190,7 @@ def _memory() -> int:
 
 def _our_objects() -> Counter[str]:
     """How many objects there are of the kinds that calls, jobs and sessions are made of."""
-    kinds = (Generation, JobBatch, JobRecord, JobWatcher, PooledSession, Sweep, Task, Future)
+    kinds = (Generation, JobRun, JobWatcher, SessionHandle, SweepRun, Task, Future)
     return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds))
 
 
@@ -241,4 +237,4 @@ def test_weeks_of_faults_leave_nothing_behind() -> None:
     assert set(service.accepted.values()) == {1}
     assert home <= len(service.accepted) <= home + sum(lost.values())
     assert stats["jobs_submitted"] == len(service.accepted)
-    assert [session for session in service.sessions() if session.is_open] == []
+    assert [session for session in sessions(service) if session.is_open] == []

@@ -219,9 +219,9 @@ class JobRunner:
         lost = 0
         while True:
             job.sweep.check_going_on()
-            job.state = JobState.SUBMITTED
             try:
                 async with self.throttle.requests:
+                    job.state = JobState.SUBMITTED
                     accepted = await self._workspace.submit_job(request, job.stored)
                 break
             # 1. The session has ended: the next one takes the job.

@@ -176,7 +176,11 @@ class SweepRun:
             raise self.stopped_by
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
-        """Reads what a job brought; yields the points that are complete with it."""
+        """Reads what a job brought; yields the points that are complete with it.
+
+        A point counts as delivered when the next is asked for. Until then its job is in flight, so
+        that a call that ends meanwhile says how to get at the result.
+        """
         results: Sequence[AzureResult] = ()
         if job.error is None:
             try:
@@ -189,7 +193,6 @@ class SweepRun:
                 self._places.append(job.entry.place)
         else:
             self.failures.update(dict.fromkeys(job.points, job.error))
-        del self.jobs_in_flight[job.index]
         if self.progress is not None:
             self.progress.job_finished(job.id, failed=job.error is not None)
         for point, result in zip(job.points, results, strict=job.error is None):
@@ -202,8 +205,9 @@ class SweepRun:
                     continue
                 result = AzureResult.join([parts[number] for number in sorted(parts)])
                 del self._parts[point]
-            self.delivered.add(point)
             yield point, result
+            self.delivered.add(point)
+        del self.jobs_in_flight[job.index]
 
     def _layout(self, job: JobRun) -> Any:
         """What a job's output means: if an earlier run submitted it, what it meant to that run.
@@ -227,7 +231,7 @@ class SweepRun:
         self.has_timed_out = True
         for job in self.jobs_in_flight.values():
             if job.may_exist:
-                for point in job.points:
+                for point in set(job.points) - self.delivered:
                     self.failures.setdefault(point, not_finished(job.id, seconds))
         for point in range(len(self.results)):
             if point not in self.delivered:

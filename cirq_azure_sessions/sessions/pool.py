@@ -154,8 +154,11 @@ class SessionPool:
             UnsupportedTarget: If no workspace here has the target.
             SessionNotAvailable: If the service does not open a session.
         """
-        while (generation := self._table.take_fresh(target)) is None:
-            self._run(self._lifecycle.find(target, self._workspace_for(target)))
+        generation = self._table.take_fresh(target)
+        if generation is None:
+            found = self._run(self._lifecycle.find(target, self._workspace_for(target)))
+            # On its way here it may have been idle for longer than a tiny max_idle.
+            generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
     def sessions(self) -> Sequence[SessionHandle]:
@@ -516,7 +519,11 @@ class SessionPool:
 
     def _start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a sampler's call on the background loop; closing the pool waits for it."""
-        return self._portal.start(work, self._calls)
+        return background.loop.start(self._admit(work))
+
+    async def _admit(self, work: Coroutine[Any, Any, T]) -> T:
+        """`_start` for the caller's own task."""
+        return await self._portal.admit(work, self._calls)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs work that ends with the pool, and waits for its result."""

@@ -1,29 +1,30 @@
-"""Jobs are accepted exactly once, whatever is lost, and never more at a time than asked."""
+"""Jobs are accepted exactly once, whatever is lost, and never more at a time than allowed."""
 
-import asyncio
+from __future__ import annotations
+
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
+import cirq
 import pytest
-from cirq_azure_sessions.job_batch import Delivery, JobBatch
+from circuits import SWITCH
 
-from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.errors import JobCancelled, JobFailed, ServiceError, SessionNotAvailable
-from cirq_azure_sessions.jobs import JobRunner
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    JobCancelled,
+    JobFailed,
+    LocalWorkspace,
+    ManualClock,
+    ServiceError,
+    SessionNotAvailable,
+    SessionPool,
+    SweepError,
+)
 from cirq_azure_sessions.model import Job, JobRequest
-from cirq_azure_sessions.sessions.pool import SessionPool
-from cirq_azure_sessions.workspaces.local import LocalWorkspace, ProgramError
+from cirq_azure_sessions.workspaces.local import ProgramError
 
 TARGET = "ionq.simulator"
-
-
-def _double(request: JobRequest) -> bytes:
-    number = json.loads(request.payload)
-    if number < 0:
-        raise ProgramError("InvalidInputData", "The number is negative.")
-    return json.dumps(2 * number).encode()
 
 
 class Service(LocalWorkspace):
@@ -31,21 +32,23 @@ class Service(LocalWorkspace):
 
     Attributes:
         script: What the next submissions meet, in order; `ok` for those beyond its end.
+        failing: The names of the jobs that fail.
+        submitted: The id of each submission.
     """
 
     def __init__(self, clock: ManualClock, **options: Any) -> None:
-        super().__init__(backends={TARGET: _double}, clock=clock, **options)
-        self.clock = clock
+        super().__init__(backends={TARGET: self._run}, clock=clock, **options)
         self.script: list[str] = []
+        self.failing: set[str] = set()
         self.requests: Counter[str] = Counter()
         self.submitted: list[str] = []
 
-    async def store_input(self, request: JobRequest) -> Any:
-        self.requests["store"] += 1
-        return await super().store_input(request)
+    def _run(self, request: JobRequest) -> bytes:
+        if request.name in self.failing:
+            raise ProgramError("InvalidInputData", "The program is malformed.")
+        return json.dumps({"histogram": {len(json.loads(request.payload)["circuit"]): 1}}).encode()
 
-    async def submit_job(self, request: JobRequest, stored: Any) -> Job:
-        self.requests["submit"] += 1
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         self.submitted.append(request.id)
         meets = self.script.pop(0) if self.script else "ok"
         if meets == "lost before":
@@ -56,6 +59,8 @@ class Service(LocalWorkspace):
             raise ServiceError("The job is malformed.", status_code=400, code="InvalidJob")
         if meets == "denied":
             raise ServiceError("The key is wrong.", status_code=401)
+        if meets == "session ended":
+            raise SessionNotAvailable("The session has ended.", session_id=request.session_id)
         job = await super().submit_job(request, stored)
         if meets == "lost after":
             raise ServiceError("The connection was lost.")
@@ -67,175 +72,205 @@ class Service(LocalWorkspace):
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def service(clock: ManualClock) -> Service:
+def workspace(clock: ManualClock) -> Service:
     return Service(clock)
 
 
 @pytest.fixture
-def pool(service: Service, clock: ManualClock) -> Iterator[SessionPool]:
-    with SessionPool(service, clock=clock) as pool:
-        yield pool
+def pool(local_pool: SessionPool) -> SessionPool:
+    return local_pool
 
 
-def _requests(numbers: range | list[int]) -> Iterator[JobRequest]:
-    for number in numbers:
-        yield JobRequest(
-            id=f"job-{number}",
-            target=TARGET,
-            name=f"double {number}",
-            payload=json.dumps(number).encode(),
-            input_format="number",
-            output_format="number",
-        )
+def _bits(count: int) -> list[int]:
+    return [point % 2 for point in range(count)]
 
 
-def _run(pool: SessionPool, numbers: range | list[int], *, limit: int = 100) -> list[Delivery]:
-    runner = JobRunner(pool, TARGET, limit)
-
-    async def collect() -> list[Delivery]:
-        deliveries = [
-            delivery async for delivery in runner.run(JobBatch(_requests(numbers), len(numbers)))
-        ]
-        return sorted(deliveries, key=lambda delivery: delivery.index)
-
-    return pool.loop.run(collect())
-
-
-def _outputs(deliveries: list[Delivery]) -> list[Any]:
-    return [delivery.error or json.loads(delivery.record.output) for delivery in deliveries]
+def _run(pool: SessionPool, count: int, *, limit: int = 100) -> list[Any]:
+    """The bit that each point measured, or its error."""
+    sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=limit, job_name="job")
+    failures: dict[int, Exception] = {}
+    try:
+        results: Any = sampler.run_sweep(SWITCH, cirq.Points("flip", _bits(count)), 1)
+    except SweepError as error:
+        results, failures = error.results, error.failures
+    return [
+        failures[point] if result is None else int(result.measurements["m"].item())
+        for point, result in enumerate(results)
+    ]
 
 
-def test_every_job_comes_home_under_its_index(pool: SessionPool, service: Service):
-    assert _outputs(_run(pool, range(250))) == [2 * number for number in range(250)]
-    assert service.requests["submit"] == 250
+def _outcome(pool: SessionPool) -> Any:
+    """The same for a sweep of one point, or the error of the call."""
+    try:
+        return _run(pool, 1)[0]
+    except (ServiceError, SessionNotAvailable) as error:
+        return error
 
 
-def test_no_more_jobs_are_in_flight_than_allowed(clock: ManualClock):
+def test_every_result_comes_back_at_its_point(pool: SessionPool, workspace: Service) -> None:
+    assert _run(pool, 250) == _bits(250)
+    assert len(workspace.submitted) == 250
+
+
+def test_no_more_jobs_are_in_flight_than_allowed(clock: ManualClock) -> None:
     service = Service(clock, max_jobs=5)
     with SessionPool(service, clock=clock) as pool:
-        assert _outputs(_run(pool, range(60), limit=5)) == [2 * n for n in range(60)]
-    assert service.requests["submit"] == 60
+        assert _run(pool, 60, limit=5) == _bits(60)
+    assert len(service.submitted) == 60, "the service refused none"
 
 
-def test_a_lost_answer_is_looked_up_before_anything_else(pool: SessionPool, service: Service):
-    service.script = ["lost after"]
-    assert _outputs(_run(pool, [7])) == [14]
-    assert service.submitted == ["job-7"]
-    assert service.requests["look up"] == 1
+# Lost answers
 
 
-def test_a_lost_submission_is_sent_again_under_the_same_id(pool: SessionPool, service: Service):
-    service.script = ["lost before", "lost before"]
-    assert _outputs(_run(pool, [7])) == [14]
-    assert service.submitted == ["job-7"] * 3
+def test_a_lost_answer_is_looked_up_before_anything_else(
+    pool: SessionPool, workspace: Service
+) -> None:
+    workspace.script = ["lost after"]
+    assert _outcome(pool) == 0
+    assert len(workspace.submitted) == 1
+    assert workspace.requests["look up"] == 1
 
 
-def test_a_submission_that_is_lost_again_and_again_is_an_error(pool: SessionPool, service: Service):
-    service.script = ["lost before"] * 4
-    (error,) = _outputs(_run(pool, [7]))
-    assert isinstance(error, ServiceError)
-    assert service.requests["submit"] == 4
+def test_a_lost_submission_is_repeated_under_the_same_id(
+    pool: SessionPool, workspace: Service
+) -> None:
+    workspace.script = ["lost before", "lost before"]
+    assert _outcome(pool) == 0
+    assert len(workspace.submitted) == 3
+    assert len(set(workspace.submitted)) == 1
 
 
-def test_a_refusal_for_a_reason_is_not_repeated(pool: SessionPool, service: Service):
-    service.script = ["refused"]
-    deliveries = _outputs(_run(pool, [1, 2, 3], limit=1))
-    assert [str(d) for d in deliveries] == ["The job is malformed.", "4", "6"]
-    assert service.requests["submit"] == 3
+def test_a_submission_lost_again_and_again_is_an_error(
+    pool: SessionPool, workspace: Service
+) -> None:
+    workspace.script = ["lost before"] * 4
+    assert isinstance(_outcome(pool), ServiceError)
+    assert len(workspace.submitted) == 4
 
 
-def test_a_refused_key_stops_the_batch(pool: SessionPool, service: Service):
-    service.script = ["denied"]
-    deliveries = _run(pool, range(50), limit=1)
-    assert all(isinstance(delivery.error, ServiceError) for delivery in deliveries)
-    assert service.requests["submit"] == 1
+def test_a_service_that_has_accepted_a_job_is_waited_for_longer(
+    pool: SessionPool, workspace: Service, clock: ManualClock
+) -> None:
+    workspace.script = ["ok", *["lost before"] * 12]
+    assert _run(pool, 2, limit=1) == [0, 1]
+    assert 60 < clock.monotonic() < 600
 
 
-def test_throttled_jobs_all_come_home(pool: SessionPool, service: Service):
-    service.script = ["ok", *["throttled"] * 9]
-    assert _outputs(_run(pool, range(40))) == [2 * number for number in range(40)]
+# Refusals
 
 
-def test_with_nothing_in_flight_a_throttled_job_waits_as_long_as_the_service_says(
-    pool: SessionPool, service: Service, clock: ManualClock
-):
-    service.script = ["throttled"]
-    started = clock.monotonic()
-    assert _outputs(_run(pool, [7])) == [14]
-    assert clock.monotonic() - started >= 1.0
+def test_a_refusal_for_good_is_not_repeated(pool: SessionPool, workspace: Service) -> None:
+    workspace.script = ["refused"]
+    first, *others = _run(pool, 3, limit=1)
+    assert str(first) == "The job is malformed."
+    assert others == [1, 0]
+    assert len(workspace.submitted) == 3
 
 
-def test_the_limit_of_the_service_is_learned(clock: ManualClock):
+def test_a_refused_key_ends_the_call(pool: SessionPool, workspace: Service) -> None:
+    workspace.script = ["denied"]
+    with pytest.raises(ServiceError, match="key is wrong"):
+        _run(pool, 50, limit=1)
+    assert len(workspace.submitted) == 1
+
+
+def test_throttled_jobs_are_submitted_again(pool: SessionPool, workspace: Service) -> None:
+    workspace.script = ["ok", *["throttled"] * 9]
+    assert _run(pool, 40) == _bits(40)
+    assert len(set(workspace.submitted)) == 40
+
+
+def test_the_only_job_pauses_as_long_as_the_service_says(
+    pool: SessionPool, workspace: Service, clock: ManualClock
+) -> None:
+    workspace.script = ["throttled"]
+    assert _outcome(pool) == 0
+    assert clock.monotonic() >= 1.0
+
+
+def test_the_limit_of_the_service_is_learned(clock: ManualClock) -> None:
     service = Service(clock, max_jobs=8)
     with SessionPool(service, clock=clock) as pool:
-        assert _outputs(_run(pool, range(400))) == [2 * number for number in range(400)]
-    assert service.requests["submit"] <= 1.3 * 400
+        assert _run(pool, 400) == _bits(400)
+    assert len(service.submitted) <= 1.3 * 400
 
 
-def test_a_failed_job_does_not_stop_its_siblings(pool: SessionPool, service: Service):
-    first, second, third = _outputs(_run(pool, [1, -2, 3]))
-    assert (first, third) == (2, 6)
+# Failures and sessions
+
+
+def test_a_failed_job_leaves_its_siblings_running(pool: SessionPool, workspace: Service) -> None:
+    workspace.failing = {"job-1"}
+    first, second, third = _run(pool, 3)
+    assert (first, third) == (0, 0)
     assert isinstance(second, JobFailed)
     assert second.code == "InvalidInputData"
-    assert second.job_id == "job--2"
+    assert second.job_id in workspace.submitted
 
 
-def test_a_session_that_times_out_in_mid_batch_is_replaced_and_no_job_runs_twice(
-    service: Service, clock: ManualClock
-):
-    with SessionPool(service, clock=ManualClock()) as pool:
-        _run(pool, range(3))
+def test_a_session_that_times_out_is_replaced_and_no_job_runs_twice(
+    workspace: Service, clock: ManualClock
+) -> None:
+    # The pool's own clock stands still: it believes that the session is fresh.
+    with SessionPool(workspace, clock=ManualClock()) as pool:
+        _run(pool, 3)
         clock.advance(601)
-        assert _outputs(_run(pool, range(3, 30))) == [2 * number for number in range(3, 30)]
+        assert _run(pool, 27) == _bits(27)
         assert pool.get_stats()["sessions_opened"] == 2
         assert pool.get_stats()["jobs_submitted"] == 30
 
 
-def test_under_abort_the_failure_is_told_apart_from_what_it_cancelled(clock: ManualClock):
-    service = Service(clock)
-    with SessionPool(service, clock=clock, job_failure_policy="Abort") as pool:
-        deliveries = _outputs(_run(pool, [-1, 2, 3, 4], limit=1))
-    assert isinstance(deliveries[0], JobFailed)
-    assert all(isinstance(d, SessionNotAvailable | JobCancelled) for d in deliveries[1:])
-    assert "Abort policy" in str(deliveries[1])
+def test_under_abort_the_failure_is_told_apart_from_its_consequences(
+    workspace: Service, clock: ManualClock
+) -> None:
+    workspace.failing = {"job-0"}
+    with SessionPool(workspace, clock=clock, job_failure_policy="Abort") as pool:
+        first, second, *others = _run(pool, 4, limit=1)
+    assert isinstance(first, JobFailed)
+    assert "Abort policy" in str(second)
+    assert all(isinstance(each, SessionNotAvailable | JobCancelled) for each in (second, *others))
 
 
-def test_sessions_that_end_one_after_the_other_are_an_error(clock: ManualClock):
-    class Hopeless(Service):
-        async def submit_job(self, request: JobRequest, stored: Any) -> Job:
-            raise SessionNotAvailable("The session is over.", session_id=request.session_id)
-
-    with SessionPool(Hopeless(clock), clock=clock) as pool:
-        (error,) = _outputs(_run(pool, [7]))
-        assert isinstance(error, SessionNotAvailable)
-        assert "5 sessions in a row" in str(error)
+def test_sessions_that_end_one_after_the_other_are_an_error(
+    pool: SessionPool, workspace: Service
+) -> None:
+    workspace.script = ["session ended"] * 10
+    with pytest.raises(SessionNotAvailable, match="5 sessions in a row"):
+        _run(pool, 1)
+    assert len(workspace.submitted) == 5
 
 
-def test_a_job_that_cannot_even_be_made_ends_the_batch_with_its_error(pool: SessionPool):
-    def requests() -> Iterator[JobRequest]:
-        yield from _requests([1])
+# The end of a call
+
+
+def test_an_error_that_is_a_mistake_of_our_own_keeps_its_type_and_names_the_job(
+    pool: SessionPool, workspace: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stumble(request: JobRequest) -> None:
         raise TypeError("This is no number.")
 
-    async def collect() -> None:
-        async for _ in JobRunner(pool, TARGET, 4).run(JobBatch(requests(), 3)):
-            pass
+    monkeypatch.setattr(workspace, "store_input", stumble)
+    error = _outcome(pool)
+    assert isinstance(error, TypeError)
+    assert error.__notes__ == [f"while running job {error.__notes__[0].split()[-1]}"]
 
+
+def test_a_job_that_cannot_be_made_ends_the_call_with_its_error(
+    pool: SessionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("This is no number.")
+
+    monkeypatch.setattr(AzureSessionSampler, "_job_request", fail)
     with pytest.raises(TypeError, match="no number"):
-        pool.loop.run(collect())
+        _run(pool, 3)
 
 
-def test_abandoning_a_batch_leaves_no_task_behind(pool: SessionPool):
-    async def story() -> int:
-        deliveries = JobRunner(pool, TARGET, 4).run(JobBatch(_requests(range(100)), 100))
-        await anext(deliveries)
-        await deliveries.aclose()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        return len(asyncio.all_tasks())
-
-    assert pool.loop.run(story()) == 1
+def test_closing_a_stream_leaves_no_slot_taken_and_no_job_counted(pool: SessionPool) -> None:
+    sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=4)
+    stream = sampler.stream_sweep(SWITCH, cirq.Points("flip", _bits(100)), 1)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    throttle = sampler._runner.throttle
+    assert (throttle.slots.inside, throttle.slots.waiting) == (0, 0)
+    assert (throttle.requests.inside, throttle.requests.waiting) == (0, 0)
+    assert pool.get_stats()["jobs_running"] == 0

@@ -13,7 +13,7 @@ import pytest
 import sympy
 
 from cirq_azure_sessions.errors import SweepError
-from cirq_azure_sessions.results import AzureResult, SweepResults, sweep_results
+from cirq_azure_sessions.results.azure_result import AzureResult, SweepResults, sweep_results
 
 QUBITS = cirq.LineQubit.range(2)
 CIRCUIT = cirq.Circuit(

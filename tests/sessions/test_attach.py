@@ -1,4 +1,4 @@
-"""Sessions that were opened elsewhere, and that a pool's jobs go in."""
+"""Attaching sessions that were opened elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import cirq
 import pytest
+from circuits import FLIP
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -21,8 +22,6 @@ from cirq_azure_sessions import (
 from cirq_azure_sessions.emulator import EmulatorServer
 
 TARGET = "ionq.simulator"
-QUBIT = cirq.LineQubit(0)
-CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def theirs(server: EmulatorServer) -> Any:
 
 
 def run(pool: SessionPool, target: str = TARGET) -> cirq.Result:
-    return AzureSessionSampler(target, pool=pool).run(CIRCUIT, repetitions=10)
+    return AzureSessionSampler(target, pool=pool).run(FLIP, repetitions=10)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def run(pool: SessionPool, target: str = TARGET) -> cirq.Result:
     ],
     ids=["the SDK's", "its id", "ours"],
 )
-def test_jobs_go_in_an_attached_session_which_stays_open(
+def test_jobs_go_in_the_attached_session_which_stays_open(
     named: Callable[[Any, SessionPool], Any],
     theirs: Any,
     server: EmulatorServer,
@@ -62,7 +61,7 @@ def test_jobs_go_in_an_attached_session_which_stays_open(
     assert not theirs.is_in_terminal_state()
 
 
-def test_when_it_times_out_the_pool_goes_on_by_its_rules(
+def test_an_attached_session_that_times_out_is_replaced(
     pool: SessionPool, theirs: Any, clock: ManualClock
 ) -> None:
     pool.attach(theirs)
@@ -73,7 +72,7 @@ def test_when_it_times_out_the_pool_goes_on_by_its_rules(
     assert (stats["sessions_timed_out"], stats["sessions_reopened"]) == (1, 1)
 
 
-def test_the_session_that_it_takes_the_place_of_is_closed_with_the_pool(
+def test_the_former_session_is_closed_with_the_pool(
     server: EmulatorServer, theirs: Any, clock: ManualClock
 ) -> None:
     with SessionPool(server.workspace(), clock=clock) as pool:
@@ -90,8 +89,9 @@ def test_attaching_twice_is_no_error(pool: SessionPool, theirs: Any) -> None:
     assert pool.get_stats()["sessions_adopted"] == 1
 
 
-def test_attaching_the_pools_own_session_changes_nothing(clock: ManualClock) -> None:
-    workspace = LocalWorkspace(clock=clock)
+def test_attaching_the_pools_own_session_changes_nothing(
+    workspace: LocalWorkspace, clock: ManualClock
+) -> None:
     with SessionPool(workspace, clock=clock) as pool:
         session = pool.session("local.simulator")
         assert pool.attach(session) is session
@@ -99,23 +99,22 @@ def test_attaching_the_pools_own_session_changes_nothing(clock: ManualClock) -> 
     assert session.status == "Succeeded"
 
 
-def test_an_attached_session_that_is_closed_by_hand_is_closed(
-    pool: SessionPool, theirs: Any
-) -> None:
+def test_an_attached_session_can_be_closed_by_hand(pool: SessionPool, theirs: Any) -> None:
     pool.attach(theirs).close()
     assert pool.sessions() == []
     theirs.refresh()
     assert theirs.is_in_terminal_state()
 
 
-def test_what_a_dead_run_left_open_is_the_pools_to_close(
+def test_an_attached_orphan_is_closed_with_the_pool(
     server: EmulatorServer, clock: ManualClock, tmp_path: Path
 ) -> None:
     journal = tmp_path / "run.journal"
     dead = SessionPool(server.workspace(), journal=journal, clock=clock)
     left = dead.session(TARGET).id
     # Its process is killed: nothing is closed, and the lock of its run is free.
-    dead.journal.close()
+    assert dead._journal is not None
+    dead._journal.close()
     with SessionPool(server.workspace(), journal=journal, clock=clock) as pool:
         session = pool.attach(left)
         assert run(pool).session_id == left
@@ -126,9 +125,9 @@ def test_what_a_dead_run_left_open_is_the_pools_to_close(
 # What cannot be attached
 
 
-def test_a_session_that_is_over_is_refused(pool: SessionPool, theirs: Any) -> None:
+def test_a_session_that_has_ended_is_refused(pool: SessionPool, theirs: Any) -> None:
     theirs.close()
-    with pytest.raises(SessionNotAvailable, match=r"is over \(Succeeded\): attach one that is"):
+    with pytest.raises(SessionNotAvailable, match=r"has ended \(Succeeded\): attach one"):
         pool.attach(theirs)
     assert pool.sessions() == []
 
@@ -140,7 +139,7 @@ def test_a_session_of_another_workspace_is_refused(pool: SessionPool) -> None:
             pool.attach(stranger)
 
 
-def test_a_session_on_a_target_that_takes_no_jobs_is_refused(clock: ManualClock) -> None:
+def test_a_session_on_a_target_without_jobs_is_refused(clock: ManualClock) -> None:
     workspace = _Shy(clock=clock)
     with SessionPool(workspace, clock=clock) as pool:
         session = pool.session(TARGET)
@@ -150,12 +149,12 @@ def test_a_session_on_a_target_that_takes_no_jobs_is_refused(clock: ManualClock)
 
 
 @pytest.mark.parametrize("nothing", [None, 3, object()])
-def test_what_is_no_session_is_refused(nothing: object, pool: SessionPool) -> None:
+def test_anything_but_a_session_or_an_id_is_refused(nothing: object, pool: SessionPool) -> None:
     with pytest.raises(TypeError, match="a session or the id of one"):
         pool.attach(nothing)
 
 
-def test_nothing_is_attached_to_a_closed_pool(pool: SessionPool, theirs: Any) -> None:
+def test_a_closed_pool_attaches_nothing(pool: SessionPool, theirs: Any) -> None:
     pool.close()
     with pytest.raises(PoolClosed):
         pool.attach(theirs)

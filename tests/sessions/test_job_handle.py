@@ -1,11 +1,11 @@
-"""Jobs in the hands of a user: found, waited for, cancelled and brought home."""
+"""Job handles: looking up, waiting, cancelling, and fetching results."""
 
 from __future__ import annotations
 
 import cirq
 import pytest
-import sympy
 from azure.quantum.job import Job
+from circuits import FLIP, SWITCH
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -22,17 +22,12 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 
-QUBIT = cirq.LineQubit(0)
-CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
-ROTATION = cirq.Circuit(cirq.X(QUBIT) ** sympy.Symbol("t"), cirq.measure(QUBIT, key="m"))
-SWEEP = cirq.Points("t", [0.0, 1.0])
-
 
 def run(pool: SessionPool, target: str = "ionq.simulator") -> cirq.Result:
-    return AzureSessionSampler(target, pool=pool, tags=["mine"]).run(CIRCUIT, repetitions=10)
+    return AzureSessionSampler(target, pool=pool, tags=["mine"]).run(FLIP, repetitions=10)
 
 
-def test_a_job_tells_what_the_service_told(pool: SessionPool, clock: ManualClock) -> None:
+def test_a_job_shows_what_the_service_reported(pool: SessionPool, clock: ManualClock) -> None:
     result = run(pool)
     job = pool.get_job(result.job_id)
     assert (job.id, job.session_id, job.target) == (result.job_id, result.session_id, result.target)
@@ -45,16 +40,16 @@ def test_a_job_tells_what_the_service_told(pool: SessionPool, clock: ManualClock
 
 
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e", "local.simulator"])
-def test_a_job_brings_its_result_without_the_circuit(target: str, pool: SessionPool) -> None:
+def test_a_result_is_fetched_without_the_circuit(target: str, pool: SessionPool) -> None:
     result = run(pool, target)
     again = pool.get_job(result.job_id).result()
     assert again == result
     assert (again.job_id, again.session_id) == (result.job_id, result.session_id)
 
 
-def test_the_job_of_a_sweep_brings_a_result_a_point(pool: SessionPool) -> None:
+def test_a_job_of_many_points_has_one_result_a_point(pool: SessionPool) -> None:
     sampler = AzureSessionSampler("local.simulator", pool=pool)
-    results = sampler.run_sweep(ROTATION, SWEEP, repetitions=5)
+    results = sampler.run_sweep(SWITCH, cirq.Points("flip", [0, 1]), repetitions=5)
     job = pool.get_job(results[1].job_id)
     assert [result.measurements["m"].sum() for result in job.results()] == [0, 5]
     for single in (job.result, lambda: sampler.get_result(job.id)):
@@ -70,7 +65,7 @@ def submit_with_the_sdk(server: EmulatorServer) -> str:
     return job_id
 
 
-def test_a_job_of_anybody_is_waited_for_until_it_is_over(clock: ManualClock) -> None:
+def test_a_foreign_job_can_be_waited_for(clock: ManualClock) -> None:
     with (
         EmulatorServer(clock=clock, realistic=True) as server,
         SessionPool(server.workspace(), clock=clock) as pool,
@@ -83,7 +78,7 @@ def test_a_job_of_anybody_is_waited_for_until_it_is_over(clock: ManualClock) -> 
             job.result()
 
 
-def test_who_waits_in_vain_is_told_how_to_come_back_and_may_cancel() -> None:
+def test_a_job_that_timed_out_can_be_cancelled() -> None:
     with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
         job = pool.get_job(submit_with_the_sdk(server))
         for wait in (job.wait, job.results, job.result):
@@ -95,7 +90,7 @@ def test_who_waits_in_vain_is_told_how_to_come_back_and_may_cancel() -> None:
             job.result()
 
 
-def test_a_failed_job_says_why(pool: SessionPool, server: EmulatorServer) -> None:
+def test_a_failed_job_shows_its_error_code(pool: SessionPool, server: EmulatorServer) -> None:
     server.faults.fail_job(code="InvalidInputData")
     with pytest.raises(SweepError):
         run(pool)
@@ -107,16 +102,16 @@ def test_a_failed_job_says_why(pool: SessionPool, server: EmulatorServer) -> Non
     assert "InvalidInputData" in job._repr_html_()
 
 
-def test_a_result_that_is_gone_is_named(clock: ManualClock) -> None:
-    workspace = LocalWorkspace(clock=clock)
-    with SessionPool(workspace, clock=clock) as pool:
-        job = pool.get_job(run(pool, "local.simulator").job_id)
-        workspace.forget_output(job.id)
-        with pytest.raises(ResultNotAvailable, match=job.id):
-            job.result()
+def test_a_missing_result_is_an_error_that_names_the_job(
+    local_pool: SessionPool, workspace: LocalWorkspace
+) -> None:
+    job = local_pool.get_job(run(local_pool, "local.simulator").job_id)
+    workspace.forget_output(job.id)
+    with pytest.raises(ResultNotAvailable, match=job.id):
+        job.result()
 
 
-def test_a_job_that_is_not_there_is_named(pool: SessionPool) -> None:
+def test_an_unknown_job_is_an_error_that_names_it(pool: SessionPool) -> None:
     with pytest.raises(JobError, match="no job 00000000"):
         pool.get_job("00000000-0000-0000-0000-000000000000")
 

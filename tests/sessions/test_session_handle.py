@@ -1,4 +1,4 @@
-"""Sessions in the hands of a user: found, asked again, waited for and closed by hand."""
+"""Session handles: listing, refreshing, waiting, and closing by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cirq
 import pytest
+from circuits import FLIP
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -20,9 +21,6 @@ from cirq_azure_sessions import (
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-
-QUBIT = cirq.LineQubit(0)
-CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Scene:
 
     def run(self, pool: SessionPool, target: str | None = None) -> cirq.Result:
         sampler = AzureSessionSampler(target or self.targets[0], pool=pool)
-        return sampler.run(CIRCUIT, repetitions=10)
+        return sampler.run(FLIP, repetitions=10)
 
 
 @pytest.fixture(params=["in memory", "on the emulator"])
@@ -61,9 +59,7 @@ def pool(scene: Scene) -> Iterator[SessionPool]:
 # Finding sessions
 
 
-def test_the_sessions_of_others_are_listed_too_newest_first(
-    pool: SessionPool, scene: Scene
-) -> None:
+def test_everybodys_sessions_are_listed_newest_first(pool: SessionPool, scene: Scene) -> None:
     mine = pool.session(scene.targets[0])
     scene.clock.advance(60)
     with scene.pool() as other:
@@ -89,7 +85,7 @@ def test_the_sessions_of_others_are_listed_too_newest_first(
         ({"target": "*"}, 2),
     ],
 )
-def test_sessions_are_chosen_by_status_name_age_and_number(
+def test_sessions_are_filtered_by_status_name_age_and_limit(
     filters: dict[str, object], count: int, pool: SessionPool, scene: Scene
 ) -> None:
     scene.run(pool)
@@ -99,7 +95,7 @@ def test_sessions_are_chosen_by_status_name_age_and_number(
         assert len(pool.list_sessions(**filters)) == count
 
 
-def test_sessions_are_chosen_by_target(pool: SessionPool, scene: Scene) -> None:
+def test_sessions_are_filtered_by_target(pool: SessionPool, scene: Scene) -> None:
     first, second = map(pool.session, scene.targets)
     provider = scene.targets[0].split(".")[0]
     assert pool.list_sessions(target=scene.targets[0]) == [first]
@@ -108,20 +104,18 @@ def test_sessions_are_chosen_by_target(pool: SessionPool, scene: Scene) -> None:
     assert second in pool.list_sessions(target="*.?*")
 
 
-def test_the_pools_own_sessions_are_the_same_objects_everywhere(
-    pool: SessionPool, scene: Scene
-) -> None:
+def test_the_pools_own_sessions_have_one_handle_each(pool: SessionPool, scene: Scene) -> None:
     session = pool.session(scene.targets[0])
     assert pool.get_session(session.id) is session
     assert pool.list_sessions()[0] is session
 
 
-def test_a_session_that_is_not_there_is_named(pool: SessionPool) -> None:
+def test_an_unknown_session_is_an_error_that_names_it(pool: SessionPool) -> None:
     with pytest.raises(SessionNotAvailable, match="no session 00000000"):
         pool.get_session("00000000-0000-0000-0000-000000000000")
 
 
-def test_sessions_on_this_machine_are_listed_beside_those_of_a_workspace() -> None:
+def test_local_sessions_are_listed_beside_those_of_the_workspace() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         remote, local = pool.session("ionq.simulator"), pool.session("local.simulator")
         assert set(pool.list_sessions()) == {remote, local}
@@ -131,7 +125,7 @@ def test_sessions_on_this_machine_are_listed_beside_those_of_a_workspace() -> No
 # Asking again
 
 
-def test_a_session_tells_what_the_service_told_last(pool: SessionPool, scene: Scene) -> None:
+def test_a_session_shows_what_the_service_reported_last(pool: SessionPool, scene: Scene) -> None:
     session = pool.session(scene.targets[0])
     scene.run(pool)
     assert session.status == "Waiting"
@@ -145,7 +139,7 @@ def test_a_session_tells_what_the_service_told_last(pool: SessionPool, scene: Sc
     assert session.status == "TimedOut"
 
 
-def test_the_jobs_of_a_session_are_its_own(pool: SessionPool, scene: Scene) -> None:
+def test_a_session_lists_its_own_jobs(pool: SessionPool, scene: Scene) -> None:
     scene.run(pool, scene.targets[1])
     first, second = (scene.run(pool).job_id for _ in range(2))
     jobs = pool.session(scene.targets[0]).jobs()
@@ -159,7 +153,7 @@ def test_the_jobs_of_a_session_are_its_own(pool: SessionPool, scene: Scene) -> N
 # Waiting
 
 
-def test_waiting_for_a_session_ends_with_it(pool: SessionPool, scene: Scene) -> None:
+def test_waiting_for_a_session_ends_when_it_times_out(pool: SessionPool, scene: Scene) -> None:
     session = pool.session(scene.targets[0])
     scene.run(pool)
     # Nobody closes it, and those who wait put the clock forward.
@@ -168,15 +162,15 @@ def test_waiting_for_a_session_ends_with_it(pool: SessionPool, scene: Scene) -> 
     assert session.wait(timeout=0.0) is session
 
 
-def test_who_waits_in_vain_is_told_what_to_do(scene: Scene) -> None:
+def test_waiting_in_vain_is_a_timeout() -> None:
     clock = ManualClock(auto_advance=False)
     with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:
         session = pool.session("local.simulator")
-        with pytest.raises(PoolTimeout, match="not over after 0 s: close it"):
+        with pytest.raises(PoolTimeout, match="has not ended after 0 s: close it"):
             session.wait(timeout=0.0)
 
 
-def test_who_waits_while_the_pool_is_closed_is_told_so() -> None:
+def test_closing_the_pool_ends_a_wait() -> None:
     clock = ManualClock(auto_advance=False)
     pool = SessionPool(LocalWorkspace(clock=clock), clock=clock)
     session = pool.session("local.simulator")
@@ -190,7 +184,9 @@ def test_who_waits_while_the_pool_is_closed_is_told_so() -> None:
 # Closing by hand
 
 
-def test_the_next_job_goes_in_another_session(pool: SessionPool, scene: Scene) -> None:
+def test_the_next_job_after_closing_by_hand_goes_in_another_session(
+    pool: SessionPool, scene: Scene
+) -> None:
     session = pool.session(scene.targets[0])
     scene.run(pool)
     assert session.close().status == "Succeeded"
@@ -208,7 +204,7 @@ def test_closing_twice_is_no_error(pool: SessionPool, scene: Scene) -> None:
     assert pool.get_stats()["sessions_closed"] == 1
 
 
-def test_the_session_of_another_pool_is_closed_and_that_pool_goes_on(
+def test_closing_the_session_of_another_pool_makes_that_pool_open_another(
     pool: SessionPool, scene: Scene
 ) -> None:
     theirs = pool.session(scene.targets[0])
@@ -217,13 +213,6 @@ def test_the_session_of_another_pool_is_closed_and_that_pool_goes_on(
         other.get_session(theirs.id).close()
         assert other.get_stats()["sessions_closed"] == 0
     assert scene.run(pool).session_id != theirs.id
-
-
-def test_leaving_its_block_leaves_a_session_open(pool: SessionPool, scene: Scene) -> None:
-    with pool.session(scene.targets[0]) as session:
-        scene.run(pool)
-    assert session.refresh().is_open
-    assert [job.session_id for job in session.jobs()] == [session.id]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +224,7 @@ def test_leaving_its_block_leaves_a_session_open(pool: SessionPool, scene: Scene
         SessionHandle.jobs,
     ],
 )
-def test_with_its_pool_closed_a_session_asks_no_more(
+def test_a_handle_sends_nothing_once_its_pool_is_closed(
     use: Callable[[SessionHandle], object], scene: Scene
 ) -> None:
     with scene.pool() as pool:
@@ -248,9 +237,7 @@ def test_with_its_pool_closed_a_session_asks_no_more(
 # Looking at it
 
 
-def test_a_session_and_a_pool_show_themselves_in_a_notebook(
-    pool: SessionPool, scene: Scene
-) -> None:
+def test_a_session_and_a_pool_have_notebook_tables(pool: SessionPool, scene: Scene) -> None:
     session = pool.session(scene.targets[0])
     scene.run(pool)
     for text in (session.id, "night run", f"Session on {scene.targets[0]}", "Waiting", "UTC"):
@@ -261,7 +248,7 @@ def test_a_session_and_a_pool_show_themselves_in_a_notebook(
     assert "SessionPool night run closed" in pool._repr_html_()
 
 
-def test_names_in_a_notebook_are_text(scene: Scene) -> None:
+def test_notebook_tables_escape_names(scene: Scene) -> None:
     with scene.pool("<b>bold</b>") as pool:
         pages = pool.session(scene.targets[0])._repr_html_() + pool._repr_html_()
     assert "&lt;b&gt;bold" in pages

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cirq_azure_sessions import LocalWorkspace, ManualClock, PoolClosed, SessionPool
-from cirq_azure_sessions.generation import Generation
+from cirq_azure_sessions import LocalWorkspace, ManualClock, PoolClosed, SessionHandle, SessionPool
 from cirq_azure_sessions.model import Session, SessionStatus
-from cirq_azure_sessions.pooled.session import PooledSession
-from cirq_azure_sessions.session_table import SessionTable, Step
+from cirq_azure_sessions.sessions.table import Generation, SessionTable, Step
 
 TARGET = "local.simulator"
 
 
 class Desk:
-    """A table, its time, and what a keeper would do to it."""
+    """A table, its clock, and what a lifecycle does to it."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -22,9 +20,9 @@ class Desk:
         self.workspace = LocalWorkspace(clock=self.clock)
         self._pool = SessionPool(self.workspace, clock=self.clock)
 
-    def session(self, session_id: str = "s") -> PooledSession:
-        told = Session(session_id, TARGET, "mine", SessionStatus.WAITING)
-        return PooledSession(told, self.workspace, self._pool)
+    def session(self, session_id: str = "s") -> SessionHandle:
+        session = Session(session_id, TARGET, "mine", SessionStatus.WAITING)
+        return SessionHandle(session, self.workspace, self._pool)
 
     def decide(
         self, *, trusted: Generation | None = None, for_job: bool = False
@@ -33,9 +31,13 @@ class Desk:
 
     def open(self) -> Generation:
         _, generation = self.decide()
-        self.table.note_session(generation, self.session())
+        self.table.set_session(generation, self.session())
         self.table.settle(generation, is_open=True)
         return generation
+
+    def attach(self, session_id: str) -> Generation:
+        self.table.attach(self.session(session_id), self.workspace, adopted=True)
+        return next(each for each in self.table.generations() if each.session_id == session_id)
 
 
 @pytest.fixture
@@ -43,14 +45,17 @@ def desk() -> Desk:
     return Desk()
 
 
-def test_the_first_opens_and_the_others_wait_for_it(desk: Desk) -> None:
+# Finding a session
+
+
+def test_the_first_caller_opens_and_the_others_wait(desk: Desk) -> None:
     step, generation = desk.decide()
     assert step is Step.OPEN
     assert desk.decide() == (Step.WAIT, generation)
     assert repr(desk.table) == "local.simulator OPENING"
 
 
-def test_an_open_session_is_taken_as_long_as_it_is_used(desk: Desk) -> None:
+def test_an_open_session_is_reused_within_max_idle_of_its_last_use(desk: Desk) -> None:
     generation = desk.open()
     for _ in range(3):
         desk.clock.advance(539)
@@ -58,7 +63,7 @@ def test_an_open_session_is_taken_as_long_as_it_is_used(desk: Desk) -> None:
     assert repr(desk.table) == "local.simulator OPEN 3 jobs"
 
 
-def test_after_a_long_rest_one_asks_and_the_others_wait(desk: Desk) -> None:
+def test_past_max_idle_one_caller_checks_and_the_others_wait(desk: Desk) -> None:
     generation = desk.open()
     desk.clock.advance(541)
     assert desk.table.take_fresh(TARGET) is None
@@ -68,36 +73,59 @@ def test_after_a_long_rest_one_asks_and_the_others_wait(desk: Desk) -> None:
     assert desk.decide() == (Step.TAKE, generation)
 
 
-def test_what_was_just_confirmed_is_taken_however_long_the_answer_took(desk: Desk) -> None:
+def test_a_session_just_confirmed_is_taken_however_long_the_answer_took(desk: Desk) -> None:
     generation = desk.open()
     desk.clock.advance(541)
     assert desk.decide(trusted=generation) == (Step.TAKE, generation)
 
 
-def test_a_session_that_is_over_makes_room_for_another(desk: Desk) -> None:
+def test_a_session_that_has_ended_is_replaced(desk: Desk) -> None:
     first = desk.open()
     desk.clock.advance(541)
     desk.decide()
     desk.table.settle(first, is_open=False)
+    assert repr(desk.table) == "no session"
     step, second = desk.decide()
     assert step is Step.OPEN
     assert second is not first
 
 
-def test_one_of_many_refusals_finds_out_and_the_next_session_is_not_condemned(desk: Desk) -> None:
+def test_a_first_use_is_no_reuse(desk: Desk) -> None:
+    desk.open()
+    reused = []
+    for use in (lambda: desk.table.take_fresh(TARGET), lambda: desk.decide(for_job=True)):
+        use()
+        reused.append(desk.table.stats()["sessions_reused"])
+    assert reused == [0, 1]
+
+
+# Ending
+
+
+def test_many_refusals_retire_a_session_once_and_leave_its_successor_alone(desk: Desk) -> None:
     first = desk.open()
     desk.decide(for_job=True)
-    verdict, is_first = desk.table.condemn(first)
+    assert desk.table.retire(first)
     second = desk.open()
-    assert is_first
-    assert desk.table.condemn(first) == (verdict, False)
+    assert not desk.table.retire(first)
     assert repr(desk.table) == "local.simulator LOST 1 job, local.simulator OPEN"
-    assert desk.table.remove_job(first) == []
+    desk.table.release(first)
     assert repr(desk.table) == "local.simulator OPEN"
     assert desk.decide() == (Step.TAKE, second)
 
 
-def test_what_cannot_be_asked_about_is_asked_about_again(desk: Desk) -> None:
+def test_a_generation_is_idle_while_it_has_no_jobs(desk: Desk) -> None:
+    generation = desk.open()
+    idle = [generation.idle.is_set()]
+    desk.decide(for_job=True)
+    desk.decide(for_job=True)
+    for _ in range(2):
+        idle.append(generation.idle.is_set())
+        desk.table.release(generation)
+    assert [*idle, generation.idle.is_set()] == [True, False, False, True]
+
+
+def test_a_session_that_could_not_be_checked_is_checked_again(desk: Desk) -> None:
     generation = desk.open()
     desk.clock.advance(541)
     desk.decide()
@@ -105,90 +133,117 @@ def test_what_cannot_be_asked_about_is_asked_about_again(desk: Desk) -> None:
     assert desk.decide() == (Step.CHECK, generation)
 
 
-def test_what_cannot_be_opened_is_forgotten(desk: Desk) -> None:
+def test_a_session_that_could_not_be_opened_is_forgotten(desk: Desk) -> None:
     _, generation = desk.decide()
     desk.table.give_up(generation)
     assert repr(desk.table) == "no session"
     assert desk.decide()[0] is Step.OPEN
 
 
-def test_a_session_that_opens_while_the_pool_closes_takes_no_job_and_is_closed(desk: Desk) -> None:
-    _, generation = desk.decide()
-    desk.table.close()
-    desk.table.note_session(generation, desk.session())
-    desk.table.settle(generation, is_open=True)
-    assert repr(desk.table) == "local.simulator DRAINING"
-    with pytest.raises(PoolClosed):
-        desk.decide()
-    assert desk.table.is_ours_to_close(generation)
-    desk.table.note_end(generation)
-    assert repr(desk.table) == "no session"
-
-
-def test_an_adopted_session_is_left_to_its_opener(desk: Desk) -> None:
-    _, generation = desk.decide()
-    desk.table.note_session(generation, desk.session(), adopted=True)
-    desk.table.settle(generation, is_open=True)
-    assert repr(desk.table) == "local.simulator OPEN adopted"
-    assert not desk.table.is_ours_to_close(generation)
-
-
-# Sessions from elsewhere
-
-
-def test_an_attached_session_takes_the_jobs_and_the_former_one_drains(desk: Desk) -> None:
-    former = desk.open()
-    attached = desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
-    assert desk.decide() == (Step.TAKE, attached)
-    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
-    assert desk.table.is_ours_to_close(former)
-    assert not desk.table.is_ours_to_close(attached)
-
-
-def test_attaching_a_session_that_the_pool_has_changes_nothing(desk: Desk) -> None:
-    generation = desk.open()
-    assert desk.table.attach(desk.session(), desk.workspace, adopted=True) is generation
-    assert repr(desk.table) == "local.simulator OPEN"
-
-
-def test_a_former_session_may_come_back(desk: Desk) -> None:
-    former = desk.open()
-    desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
-    desk.table.attach(desk.session(), desk.workspace, adopted=True)
-    assert desk.decide() == (Step.TAKE, former)
-    assert repr(desk.table) == "local.simulator OPEN, local.simulator DRAINING adopted"
-
-
-def test_a_session_that_is_opened_while_another_is_attached_drains(desk: Desk) -> None:
-    _, opening = desk.decide()
-    attached = desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
-    desk.table.note_session(opening, desk.session())
-    desk.table.settle(opening, is_open=True)
-    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
-    assert desk.decide(trusted=opening) == (Step.TAKE, attached)
-
-
-def test_a_session_that_is_asked_about_while_another_is_attached_drains(desk: Desk) -> None:
-    resting = desk.open()
-    desk.clock.advance(541)
-    desk.decide()
-    desk.table.attach(desk.session("other"), desk.workspace, adopted=True)
-    desk.table.give_up(resting)
-    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
-
-
-def test_a_session_that_is_closed_by_hand_takes_no_more_jobs(desk: Desk) -> None:
+def test_a_session_closed_by_hand_takes_no_more_jobs(desk: Desk) -> None:
     generation = desk.open()
     desk.decide(for_job=True)
     assert desk.table.drain("s") is generation
     assert desk.table.drain("unknown") is None
+    assert repr(desk.table) == "local.simulator DRAINING 1 job"
     desk.table.note_end(generation)
     assert repr(desk.table) == "local.simulator CLOSED 1 job"
     assert desk.decide()[0] is Step.OPEN
     assert desk.table.find("s") is None
 
 
-def test_nothing_is_attached_to_a_closed_pool(desk: Desk) -> None:
+def test_a_session_that_opens_while_the_pool_closes_is_closed_without_a_job(desk: Desk) -> None:
+    _, generation = desk.decide()
     desk.table.close()
-    with pytest.raises(PoolClosed):
-        desk.table.attach(desk.session(), desk.workspace, adopted=True)
+    desk.table.set_session(generation, desk.session())
+    desk.table.settle(generation, is_open=True)
+    assert repr(desk.table) == "local.simulator DRAINING"
+    assert desk.table.is_ours_to_close(generation)
+    desk.table.note_end(generation)
+    assert repr(desk.table) == "no session"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda desk: desk.decide(),
+        lambda desk: desk.table.take_fresh(TARGET),
+        lambda desk: desk.attach("other"),
+        lambda desk: desk.table.check_open(),
+    ],
+    ids=["decide", "take_fresh", "attach", "check_open"],
+)
+def test_a_closed_table_hands_out_no_session(desk: Desk, use) -> None:
+    desk.open()
+    desk.table.close()
+    with pytest.raises(PoolClosed, match="open a new SessionPool"):
+        use(desk)
+
+
+# Sessions from elsewhere
+
+
+def test_an_adopted_session_is_left_to_its_opener(desk: Desk) -> None:
+    _, generation = desk.decide()
+    desk.table.set_session(generation, desk.session(), adopted=True)
+    desk.table.settle(generation, is_open=True)
+    assert repr(desk.table) == "local.simulator OPEN adopted"
+    assert not desk.table.is_ours_to_close(generation)
+
+
+def test_an_attached_session_takes_the_jobs_and_the_former_one_drains(desk: Desk) -> None:
+    former = desk.open()
+    attached = desk.attach("other")
+    assert desk.decide() == (Step.TAKE, attached)
+    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
+    assert desk.table.is_ours_to_close(former)
+    assert not desk.table.is_ours_to_close(attached)
+
+
+def test_attaching_the_current_session_changes_nothing(desk: Desk) -> None:
+    generation = desk.open()
+    assert desk.attach("s") is generation
+    assert repr(desk.table) == "local.simulator OPEN"
+
+
+def test_a_former_session_may_be_attached_again(desk: Desk) -> None:
+    former = desk.open()
+    desk.attach("other")
+    desk.attach("s")
+    assert desk.decide() == (Step.TAKE, former)
+    assert repr(desk.table) == "local.simulator OPEN, local.simulator DRAINING adopted"
+
+
+def test_a_session_that_opens_while_another_is_attached_drains(desk: Desk) -> None:
+    _, opening = desk.decide()
+    attached = desk.attach("other")
+    desk.table.set_session(opening, desk.session())
+    desk.table.settle(opening, is_open=True)
+    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
+    assert desk.decide(trusted=opening) == (Step.TAKE, attached)
+
+
+@pytest.mark.parametrize("answer", ["open", "none"])
+def test_a_session_that_is_checked_while_another_is_attached_drains(
+    desk: Desk, answer: str
+) -> None:
+    resting = desk.open()
+    desk.clock.advance(541)
+    desk.decide()
+    attached = desk.attach("other")
+    if answer == "open":
+        desk.table.settle(resting, is_open=True)
+    else:
+        desk.table.give_up(resting)
+    assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
+    assert desk.decide() == (Step.TAKE, attached)
+
+
+def test_a_session_that_is_attached_while_it_is_checked_waits_for_the_answer(desk: Desk) -> None:
+    generation = desk.open()
+    desk.clock.advance(541)
+    desk.decide()
+    desk.attach("s")
+    assert desk.decide() == (Step.WAIT, generation)
+    desk.table.settle(generation, is_open=True)
+    assert desk.decide() == (Step.TAKE, generation)

@@ -1,21 +1,25 @@
-"""One watcher for each session: many jobs, few requests, delays that follow the jobs."""
+"""One poller a session: many jobs, few requests, delays that follow the jobs."""
+
+from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.errors import JobError, ServiceError
-from cirq_azure_sessions.job_durations import JobDurations
-from cirq_azure_sessions.job_watcher import JobWatcher
 from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.sessions.watcher import JobWatcher, next_poll
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 
 class _Session:
-    """A session whose jobs end at given times, newest first in its list; counts requests."""
+    """A workspace of one session, whose jobs end at given times; counts requests."""
 
     announces_ends = False
 
@@ -27,6 +31,7 @@ class _Session:
         self.gets = 0
         self.largest_page = 0
         self.broken = 0
+        self.cancelled: list[str] = []
 
     def job(self, name: str) -> Job:
         over = self._clock.monotonic() >= self._ends[name]
@@ -61,49 +66,70 @@ class _Session:
             raise ServiceError("There is no such job.", status_code=404)
         return self.job(job_id)
 
+    async def cancel_job(self, job_id: str) -> Job:
+        self.cancelled.append(job_id)
+        self._ends[job_id] = self._clock.monotonic()
+        return self.job(job_id)
+
+
+def _waiting(name: str) -> Job:
+    return Job(name, "t", name, JobStatus.WAITING, session_id="s")
+
+
+async def _settle() -> None:
+    """Lets everything that can run at once run."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
 
 def _watch(session: _Session, clock: ManualClock, names: Sequence[str]) -> list[Job]:
-    watcher = JobWatcher(session, "s", clock, JobDurations())
+    watcher = JobWatcher(clock)
 
     async def story() -> list[Job]:
-        jobs = [Job(name, "t", name, JobStatus.WAITING, session_id="s") for name in names]
-        ended = await asyncio.gather(*(watcher.wait(job) for job in jobs))
-        assert watcher.is_idle
-        return ended
+        finished = await asyncio.gather(*(watcher.wait(_waiting(name), session) for name in names))
+        await _settle()
+        # No poller outlives those who wait.
+        assert len(asyncio.all_tasks()) == 1
+        return finished
 
     return asyncio.run(story())
 
 
-def test_a_hundred_jobs_are_seen_with_one_list_request():
-    clock = ManualClock()
+# How many requests
+
+
+def test_a_hundred_jobs_take_one_list_request(clock: ManualClock) -> None:
     session = _Session(clock, {f"j{i}": 0.0 for i in range(100)})
-    ended = _watch(session, clock, list(session._ends))
-    assert [job.id for job in ended] == list(session._ends)
+    finished = _watch(session, clock, list(session._ends))
+    assert [job.id for job in finished] == list(session._ends)
     assert (session.lists, session.gets) == (1, 0)
 
 
-def test_a_single_job_is_asked_for_by_its_id():
-    clock = ManualClock()
+def test_a_single_job_is_asked_for_by_its_id(clock: ManualClock) -> None:
     session = _Session(clock, {f"j{i}": 0.0 for i in range(100)})
     _watch(session, clock, ["j50"])
     assert (session.lists, session.gets) == (0, 1)
 
 
-def test_three_hundred_jobs_are_seen_with_three_list_requests():
-    clock = ManualClock()
+def test_three_hundred_jobs_take_three_list_requests(clock: ManualClock) -> None:
     session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
     _watch(session, clock, list(session._ends))
     assert (session.lists, session.gets) == (3, 0)
 
 
-def test_a_few_old_jobs_are_looked_up_one_by_one():
-    clock = ManualClock()
+def test_a_few_old_jobs_are_looked_up_one_by_one(clock: ManualClock) -> None:
     session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
     _watch(session, clock, ["j0", "j1"])
     assert (session.lists, session.gets) == (1, 2)
 
 
-def test_where_ends_are_announced_looks_are_rare():
+def test_a_page_has_room_for_twice_the_jobs_that_are_waited_for(clock: ManualClock) -> None:
+    session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
+    _watch(session, clock, [f"j{i}" for i in range(292, 300)])
+    assert (session.lists, session.gets, session.largest_page) == (1, 0, 16)
+
+
+def test_polls_are_rare_where_ends_are_announced() -> None:
     gets = []
     for announces_ends in (False, True):
         clock = ManualClock()
@@ -114,132 +140,280 @@ def test_where_ends_are_announced_looks_are_rare():
     assert gets[1] < gets[0] / 2
 
 
-def test_a_page_has_room_for_the_jobs_that_are_waited_for_and_as_many_others():
-    clock = ManualClock()
-    session = _Session(clock, {f"j{i}": 0.0 for i in range(300)})
-    _watch(session, clock, [f"j{i}" for i in range(292, 300)])
-    assert (session.lists, session.gets, session.largest_page) == (1, 0, 16)
+def test_two_waiters_of_one_job_take_one_request(clock: ManualClock) -> None:
+    session = _Session(clock, {"job": 0.0})
+    assert [job.id for job in _watch(session, clock, ["job", "job"])] == ["job", "job"]
+    assert session.gets == 1
 
 
-def test_eight_jobs_that_take_equally_long_are_seen_with_one_look_a_round():
-    clock = ManualClock()
-    session = _Session(clock, {})
-    watcher = JobWatcher(session, "s", clock, JobDurations())
+def test_a_finished_job_takes_no_request(clock: ManualClock) -> None:
+    session = _Session(clock, {"job": 0.0})
+    job = session.job("job")
+    assert asyncio.run(JobWatcher(clock).wait(job, session)) is job
+    assert (session.lists, session.gets) == (0, 0)
+
+
+def test_the_gate_is_held_during_requests_and_not_between_them(clock: ManualClock) -> None:
+    session, held = _Session(clock, {"job": 10.0}), list[float]()
+
+    @asynccontextmanager
+    async def gate() -> AsyncIterator[None]:
+        entered, gets = clock.monotonic(), session.gets
+        yield
+        assert session.gets == gets + 1
+        held.append(clock.monotonic() - entered)
+
+    class Gate:
+        def __init__(self) -> None:
+            self._inside: list[object] = []
+
+        async def __aenter__(self) -> None:
+            context = gate()
+            self._inside.append(context)
+            await context.__aenter__()
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            await self._inside.pop().__aexit__(*exc_info)
+
+    asyncio.run(JobWatcher(clock).wait(_waiting("job"), session, gate=Gate()))
+    assert len(held) == session.gets
+    assert set(held) == {0.0}
+
+
+# When
+
+
+def test_eight_jobs_that_take_equally_long_take_one_poll_a_round(clock: ManualClock) -> None:
+    session, watcher = _Session(clock, {}), JobWatcher(clock)
 
     async def story(rounds: int) -> float:
         for number in range(rounds):
-            begin, looks = clock.monotonic(), session.lists
+            begin, lists = clock.monotonic(), session.lists
             names = [f"{number}-{place}" for place in range(8)]
             session.creations |= dict.fromkeys(names, begin)
             session._ends |= dict.fromkeys(names, begin + 10.0)
-            jobs = [Job(name, "t", name, JobStatus.WAITING, session_id="s") for name in names]
-            await asyncio.gather(*map(watcher.wait, jobs))
-        assert session.lists == looks + 1
+            await asyncio.gather(*(watcher.wait(_waiting(name), session) for name in names))
+        assert session.lists == lists + 1
         return clock.monotonic() - begin
 
     assert asyncio.run(story(rounds=5)) == pytest.approx(10.0)
 
 
-def test_quick_jobs_are_asked_about_quickly_and_long_queues_slowly():
-    for duration, most_requests in ((0.2, 6), (60, 40), (7200, 300)):
-        clock = ManualClock()
-        session = _Session(clock, {"job": duration})
-        _watch(session, clock, ["job"])
-        assert session.gets <= most_requests
-        assert clock.monotonic() <= max(1.3 * duration, duration + 0.1)
-        assert clock.monotonic() - duration <= 30.0
+@pytest.mark.parametrize(("duration", "most_requests"), [(0.2, 6), (60, 40), (7200, 300)])
+def test_quick_jobs_are_polled_quickly_and_long_queues_slowly(
+    clock: ManualClock, duration: float, most_requests: int
+) -> None:
+    session = _Session(clock, {"job": duration})
+    _watch(session, clock, ["job"])
+    assert session.gets <= most_requests
+    assert clock.monotonic() <= max(1.3 * duration, duration + 0.1)
+    assert clock.monotonic() - duration <= 30.0
 
 
-def test_who_follows_a_job_sees_it_every_few_seconds_until_its_end():
-    clock = ManualClock()
-    session = _Session(clock, {"followed": 600.0, "not followed": 600.0})
-    watcher = JobWatcher(session, "s", clock, JobDurations())
-    looks: list[tuple[float, str]] = []
+def test_an_observer_sees_its_job_every_few_seconds(clock: ManualClock) -> None:
+    session = _Session(clock, {"observed": 600.0, "other": 600.0})
+    watcher, seen = JobWatcher(clock), list[tuple[float, str]]()
 
     async def story() -> list[Job]:
-        followed, other = (session.job(name) for name in ("followed", "not followed"))
         return await asyncio.gather(
-            watcher.wait(followed, lambda job: looks.append((clock.monotonic(), job.id))),
-            watcher.wait(other),
+            watcher.wait(
+                session.job("observed"),
+                session,
+                observer=lambda job: seen.append((clock.monotonic(), job.id)),
+            ),
+            watcher.wait(session.job("other"), session),
         )
 
-    ended = asyncio.run(story())
-    assert all(job.is_final for job in ended)
-    times = [time for time, _ in looks]
-    assert {name for _, name in looks} == {"followed"}
+    assert all(job.is_final for job in asyncio.run(story()))
+    times = [time for time, _ in seen]
+    assert {name for _, name in seen} == {"observed"}
     assert max(after - before for before, after in pairwise(times)) == pytest.approx(5.0)
     assert 594 < times[-1] < 600
 
 
-def test_a_job_that_the_service_forgot_is_an_error_of_its_own():
-    clock = ManualClock()
-    with pytest.raises(JobError, match="does not know job lost"):
-        _watch(_Session(clock, {"there": 0.0}), clock, ["lost"])
+def test_a_new_job_cuts_a_long_delay_short() -> None:
+    clock = ManualClock(auto_advance=False)
+    session = _Session(clock, {"slow": 1e6, "quick": 100.2})
+    watcher = JobWatcher(clock)
+
+    async def story() -> None:
+        slow = asyncio.ensure_future(watcher.wait(_waiting("slow"), session))
+        await _settle()
+        clock.advance(100)
+        await _settle()
+        # Without a new job, nothing would be asked for 25 s.
+        requests = session.gets + session.lists
+        quick = asyncio.ensure_future(watcher.wait(_waiting("quick"), session))
+        await _settle()
+        for _ in range(20):
+            clock.advance(1.0)
+            await _settle()
+        assert quick.done()
+        assert session.gets + session.lists > requests
+        slow.cancel()
+        await asyncio.gather(slow, return_exceptions=True)
+
+    asyncio.run(story())
 
 
-def test_if_the_service_cannot_be_asked_whoever_waits_is_told():
-    clock = ManualClock()
-    session = _Session(clock, {"one": 0.0, "two": 0.0})
+def test_a_quick_job_after_slow_ones_is_not_kept_waiting(clock: ManualClock) -> None:
+    session, watcher = _Session(clock, {"slow": 100.0, "quick": 0.0}), JobWatcher(clock)
+
+    async def story() -> float:
+        for name in ("slow", "quick", "quick again"):
+            session._ends.setdefault(name, clock.monotonic())
+            await watcher.wait(_waiting(name), session)
+        started = clock.monotonic()
+        session._ends["last"] = started
+        await watcher.wait(_waiting("last"), session)
+        return clock.monotonic() - started
+
+    assert asyncio.run(story()) < 1.0
+
+
+# What goes wrong
+
+
+def test_a_waiter_that_is_cancelled_leaves_the_others_waiting() -> None:
+    clock = ManualClock(auto_advance=False)
+    session, watcher = _Session(clock, {"job": 1.0}), JobWatcher(clock)
+
+    async def story() -> Job:
+        first, second = (
+            asyncio.ensure_future(watcher.wait(_waiting("job"), session)) for _ in range(2)
+        )
+        await _settle()
+        first.cancel()
+        for _ in range(20):
+            await _settle()
+            clock.advance(1.0)
+        return await second
+
+    assert asyncio.run(story()).is_final
+
+
+def test_a_job_that_the_service_denies_for_minutes_is_missing(clock: ManualClock) -> None:
+    with pytest.raises(JobError, match="does not know it any more") as caught:
+        _watch(_Session(clock, {}), clock, ["lost"])
+    assert (caught.value.job_id, caught.value.status) == ("lost", "Missing")
+    assert 300 <= clock.monotonic() <= 400
+
+
+def test_a_job_that_a_workspace_in_memory_denies_is_missing_at_once(clock: ManualClock) -> None:
+    session = _Session(clock, {})
+    session.announces_ends = True
+    with pytest.raises(JobError, match="does not know it any more"):
+        _watch(session, clock, ["lost"])
+    assert session.gets == 1
+
+
+def test_a_job_that_shows_after_a_while_is_waited_for(clock: ManualClock) -> None:
+    session = _Session(clock, {})
+
+    async def show() -> None:
+        await clock.sleep(200)
+        session._ends["late"] = clock.monotonic()
+
+    async def story() -> Job:
+        job, _ = await asyncio.gather(JobWatcher(clock).wait(_waiting("late"), session), show())
+        return job
+
+    assert asyncio.run(story()).is_final
+
+
+def test_a_service_that_cannot_be_asked_fails_every_waiter(clock: ManualClock) -> None:
+    session, watcher = _Session(clock, {"one": 0.0, "two": 0.0}), JobWatcher(clock)
     session.broken = 10**6
-    with pytest.raises(ServiceError, match="unavailable"):
-        _watch(session, clock, ["one", "two"])
+
+    async def story() -> list[BaseException | Job]:
+        waits = (watcher.wait(_waiting(name), session) for name in ("one", "two"))
+        return await asyncio.gather(*waits, return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(story())] == [ServiceError] * 2
     assert 600 <= clock.monotonic() <= 700
 
 
-def test_a_service_that_cannot_be_asked_for_minutes_loses_no_job():
-    clock = ManualClock()
+def test_a_service_that_cannot_be_asked_for_minutes_loses_no_job(clock: ManualClock) -> None:
     session = _Session(clock, {"one": 0.0, "two": 0.0})
     session.broken = 10
     assert [job.status for job in _watch(session, clock, ["one", "two"])] == ["Succeeded"] * 2
     assert 60 <= clock.monotonic() <= 600
 
 
-def test_a_new_job_cuts_a_long_wait_short():
+# Cancelling
+
+
+def test_cancelling_all_cancels_jobs_waited_for_now_and_later() -> None:
     clock = ManualClock(auto_advance=False)
-    session = _Session(clock, {"slow": 1e6, "quick": 100.2})
-    watcher = JobWatcher(session, "s", clock, JobDurations())
-
-    def waiting(name: str) -> asyncio.Task[Job]:
-        job = Job(name, "t", name, JobStatus.WAITING, session_id="s")
-        return asyncio.ensure_future(watcher.wait(job))
-
-    async def settle() -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
+    session, watcher = _Session(clock, {"now": 1e6, "later": 1e6}), JobWatcher(clock)
 
     async def story() -> None:
-        slow = waiting("slow")
-        await settle()
-        clock.advance(100)
-        await settle()
-        # Nothing will be asked for 25 s, were there not a new job.
-        asked = session.gets + session.lists
-        quick = waiting("quick")
-        await settle()
+        now = asyncio.ensure_future(watcher.wait(_waiting("now"), session))
+        await _settle()
+        await watcher.cancel_all()
+        later = await watcher.wait(_waiting("later"), session)
+        assert later.is_final
         for _ in range(20):
-            clock.advance(1.0)
-            await settle()
-        assert quick.done()
-        assert session.gets + session.lists > asked
-        slow.cancel()
-        await asyncio.gather(slow, return_exceptions=True)
-        assert watcher.is_idle
+            await _settle()
+            clock.advance(30)
+        assert (await now).is_final
 
     asyncio.run(story())
+    assert session.cancelled == ["now", "later"]
 
 
-def test_a_quick_job_after_slow_ones_is_not_kept_waiting():
-    clock = ManualClock()
-    session = _Session(clock, {"slow": 100.0, "quick": 0.0})
-    watcher = JobWatcher(session, "s", clock, JobDurations())
+# The next poll
 
-    async def story() -> float:
-        for name in ("slow", "quick", "quick again"):
-            session._ends.setdefault(name, clock.monotonic())
-            await watcher.wait(Job(name, "t", name, JobStatus.WAITING, session_id="s"))
-        started = clock.monotonic()
-        session._ends["last"] = started
-        await watcher.wait(Job("last", "t", "last", JobStatus.WAITING, session_id="s"))
-        return clock.monotonic() - started
 
-    assert asyncio.run(story()) < 1.0
+@given(
+    durations=st.lists(st.floats(0, 1e5), max_size=40),
+    ages=st.lists(st.floats(0, 1e5), min_size=1, max_size=40),
+    since_last_poll=st.floats(0, 30),
+)
+def test_polls_are_a_twentieth_of_a_second_to_half_a_minute_apart(
+    durations: list[float], ages: list[float], since_last_poll: float
+) -> None:
+    now, last_poll = 1e6, 1e6 - since_last_poll
+    poll = next_poll(durations, [now - age for age in ages], last_poll)
+    assert 0.05 - 1e-6 <= poll - last_poll <= 30.0 + 1e-6
+
+
+def test_the_first_poll_is_when_jobs_are_expected_to_end() -> None:
+    assert next_poll([10.0, 10.0], [100.0], last_poll=100.0) == pytest.approx(110.0)
+
+
+def test_jobs_that_end_at_about_the_same_time_take_one_poll() -> None:
+    durations = [10.0, 10.0]
+    assert next_poll(durations, [0.0, 0.3, 0.9, 5.0], last_poll=1.0) == pytest.approx(10.9)
+
+
+def test_durations_that_are_alike_count_as_the_longest_of_them() -> None:
+    assert next_poll([10.0, 9.8, 10.2], [0.0], last_poll=0.0) == pytest.approx(10.2)
+
+
+def test_where_durations_differ_the_quickest_counts() -> None:
+    assert next_poll([10.0, 20.0, 300.0], [0.0], last_poll=0.0) == pytest.approx(10.0)
+
+
+def test_a_poll_is_for_a_quarter_of_the_jobs() -> None:
+    ends_each_second = [float(second) for second in range(1, 9)]
+    poll = next_poll([8.0], ends_each_second, last_poll=8.5)
+    assert poll == pytest.approx(10.0)
+
+
+def test_overdue_jobs_are_polled_for_at_growing_intervals() -> None:
+    durations = [10.0]
+    assert next_poll(durations, [0.0], last_poll=10.5) == pytest.approx(11.5)
+    assert next_poll(durations, [0.0], last_poll=50.0) == pytest.approx(60.0)
+    assert next_poll(durations, [0.0], last_poll=5000.0) == pytest.approx(5030.0)
+
+
+def test_one_straggler_does_not_hasten_polls_for_the_others() -> None:
+    durations = [10.0]
+    others = [100.0] * 7
+    assert next_poll(durations, [80.0, *others], last_poll=100.0) == pytest.approx(110.0)
+
+
+def test_with_no_known_duration_polls_follow_the_age_of_the_jobs() -> None:
+    assert next_poll([], [0.0], last_poll=0.0) == pytest.approx(0.05)
+    assert next_poll([], [0.0], last_poll=20.05) == pytest.approx(25.05)

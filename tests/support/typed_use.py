@@ -21,16 +21,16 @@ from cirq_azure_sessions import (
     JobError,
     JobEvent,
     JobFailed,
+    JobHandle,
     JobTimeout,
     Journal,
     LocalWorkspace,
     ManualClock,
-    PooledJob,
-    PooledSession,
     PoolTimeout,
     Rates,
     ServiceError,
     SessionEvent,
+    SessionHandle,
     SessionPool,
     SweepError,
     SweepEvent,
@@ -74,21 +74,21 @@ def keep_sessions(local: LocalWorkspace, azure: AzureWorkspace) -> None:
         with SessionPool(workspace, name="mine", max_idle=300, journal="run.journal") as pool:
             assert_type(pool, SessionPool)
             session = pool.session("local.simulator")
-            assert_type(session, PooledSession)
+            assert_type(session, SessionHandle)
             assert_type((session.id, session.target, session.name), tuple[str, str, str])
-            assert_type(pool.sessions(), Sequence[PooledSession])
+            assert_type(pool.sessions(), Sequence[SessionHandle])
             assert_type(pool.get_stats(), dict[str, float])
             takes_any_sampler(AzureSessionSampler("local.simulator", pool=pool))
 
 
 def look_after(pool: SessionPool) -> None:
     for session in pool.list_sessions(target="ionq.*", max_age=3600):
-        assert_type(session, PooledSession)
-        assert_type(session.refresh().wait(), PooledSession)
+        assert_type(session, SessionHandle)
+        assert_type(session.refresh().wait(), SessionHandle)
     job = pool.get_job("id")
-    assert_type(job, PooledJob)
+    assert_type(job, JobHandle)
     assert_type(job.status.is_final, bool)
-    assert_type(pool.attach("id"), PooledSession)
+    assert_type(pool.attach("id"), SessionHandle)
 
 
 def count_the_cost(circuit: cirq.Circuit, sampler: AzureSessionSampler) -> float | None:

@@ -1,4 +1,4 @@
-"""A cap is never passed, whatever happens; what was not submitted is told, and can be continued."""
+"""The cost cap: never passed, whatever happens, and named when it is reached."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import cirq
 import pytest
-import sympy
+from circuits import ROTATION, angles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,19 +30,17 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.costs.budget import Budget, amount_of
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import Cost, Job, JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace, ProgramError
 
-A = cirq.LineQubit(0)
-THETA = sympy.Symbol("theta")
-CIRCUIT = cirq.Circuit(cirq.rx(THETA)(A), cirq.measure(A, key="m"))
-SWEEP = cirq.Linspace("theta", 0.1, 3, 10)
+SWEEP = angles(10)
 ARIA = "ionq.qpu.aria-1"
 PRICE = 97.50
 RATES = Rates(per_job=10.0)
 
 
-class Service(LocalWorkspace):
+class Service(EmulatedWorkspace):
     """A workspace whose jobs cost what a test says.
 
     Attributes:
@@ -54,8 +53,9 @@ class Service(LocalWorkspace):
         bill: Cost | None = None,
         script: Sequence[str] = (),
         pace: JobPace | None = None,
+        clock: ManualClock | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         super().__init__(
             backends={ARIA: _histogram},
             cost=lambda *_: bill,
@@ -65,7 +65,7 @@ class Service(LocalWorkspace):
         self.script = list(script)
         self.submitted = 0
 
-    async def submit_job(self, request: JobRequest, stored: Any) -> Job:
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         self.submitted += 1
         meets = self.script.pop(0) if self.script else "ok"
         if meets == "refused":
@@ -95,13 +95,13 @@ def points_home(error: SweepError) -> list[int]:
 
 
 @pytest.mark.parametrize("max_concurrent_jobs", [1, 3, 100])
-def test_a_cap_is_not_passed_however_many_jobs_are_in_flight(max_concurrent_jobs: int) -> None:
+def test_the_cap_holds_with_any_number_of_jobs_in_flight(max_concurrent_jobs: int) -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = Sampler(
             ARIA, pool=pool, max_cost=4.5 * PRICE, max_concurrent_jobs=max_concurrent_jobs
         )
         with pytest.raises(SweepCostLimit, match="first at index 4") as raised:
-            sampler.run_sweep(CIRCUIT, SWEEP, 100)
+            sampler.run_sweep(ROTATION, SWEEP, 100)
         assert pool.get_stats()["cost"] == 4 * PRICE
         assert server.requests["submit"] == 4
     assert points_home(raised.value) == [0, 1, 2, 3]
@@ -109,72 +109,73 @@ def test_a_cap_is_not_passed_however_many_jobs_are_in_flight(max_concurrent_jobs
     assert all(isinstance(why, CostLimitReached) for why in raised.value.failures.values())
 
 
-def test_credits_are_capped_as_dollars_are() -> None:
+def test_the_cap_may_be_in_credits() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = Sampler("quantinuum.sim.h2-1e", pool=pool, max_cost=30.0)
         with pytest.raises(SweepCostLimit, match="EHQC"):
-            sampler.run_sweep(CIRCUIT, SWEEP, 500)
+            sampler.run_sweep(ROTATION, SWEEP, 500)
         assert 20 < pool.get_stats()["consumed_ehqc"] <= 30
 
 
-def test_a_cap_below_a_single_point_fails_before_the_first_request() -> None:
+def test_a_cap_below_a_single_point_sends_no_job() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = Sampler(ARIA, pool=pool, max_cost=PRICE - 0.01)
-        with pytest.raises(CostLimitReached, match=r"One point costs about 97\.50 USD"):
-            sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        with pytest.raises(SweepCostLimit, match=r"next point costs about 97\.50"):
+            sampler.run_sweep(ROTATION, SWEEP, 100)
         # A point of three jobs, of which one would fit.
         sampler = Sampler(ARIA, pool=pool, max_cost=2 * PRICE)
-        with pytest.raises(CostLimitReached, match=r"One point costs about 292\.50 USD"):
-            sampler.run_sweep(CIRCUIT, SWEEP, 30_000)
-        assert server.requests.total == 0
+        with pytest.raises(SweepCostLimit, match=r"next point costs about 292\.50"):
+            sampler.run_sweep(ROTATION, SWEEP, 30_000)
+        # Quotas are read, and nothing else is sent.
+        assert server.requests.total == server.requests["quotas"]
 
 
-def test_no_point_of_several_jobs_is_paid_for_in_part() -> None:
+def test_a_point_of_several_jobs_is_not_paid_for_in_part() -> None:
     service = Service()
     with capped(service, max_cost=50.0) as sampler, pytest.raises(SweepCostLimit) as raised:
-        sampler.run_sweep(CIRCUIT, SWEEP, 20_001)
+        sampler.run_sweep(ROTATION, SWEEP, 20_001)
     assert points_home(raised.value) == [0]
     assert service.submitted == 3
 
 
-def test_a_cap_that_is_just_enough_is_enough() -> None:
+def test_a_sweep_that_costs_exactly_the_cap_runs() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = Sampler(ARIA, pool=pool, max_cost=10 * PRICE)
-        assert len(sampler.run_sweep(CIRCUIT, SWEEP, 100)) == 10
+        assert len(sampler.run_sweep(ROTATION, SWEEP, 100)) == 10
 
 
-def test_with_a_journal_a_larger_cap_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
+def test_a_rerun_with_a_journal_and_a_larger_cap_pays_nothing_twice(tmp_path: Path) -> None:
     with EmulatorServer() as server:
         for max_cost, home in ((3 * PRICE, 3), (3 * PRICE, 3), (7 * PRICE, 7)):
             with (
                 SessionPool(server.workspace(), journal=tmp_path / "journal") as pool,
                 pytest.raises(SweepCostLimit) as raised,
             ):
-                Sampler(ARIA, pool=pool, max_cost=max_cost).run_sweep(CIRCUIT, SWEEP, 100)
+                Sampler(ARIA, pool=pool, max_cost=max_cost).run_sweep(ROTATION, SWEEP, 100)
             assert points_home(raised.value) == list(range(home))
             assert server.requests["submit"] == home
         with SessionPool(server.workspace(), journal=tmp_path / "journal") as pool:
-            results = Sampler(ARIA, pool=pool, max_cost=1000).run_sweep(CIRCUIT, SWEEP, 100)
+            results = Sampler(ARIA, pool=pool, max_cost=1000).run_sweep(ROTATION, SWEEP, 100)
         assert server.requests["submit"] == len(results) == 10
 
 
 # What counts
 
 
-def test_a_cap_is_for_all_calls_together() -> None:
+def test_calls_share_the_cap() -> None:
     service = Service()
     with capped(service, max_cost=30.0) as sampler:
-        sampler.run_sweep(CIRCUIT, cirq.Points("theta", [0.1, 0.2]), 100)
-        sampler.run(CIRCUIT, {"theta": 0.3}, 100)
-        with pytest.raises(CostLimitReached, match=r"30\.00 of max_cost=30 USD are spent"):
-            sampler.run(CIRCUIT, {"theta": 0.4}, 100)
+        sampler.run_sweep(ROTATION, cirq.Points("theta", [0.1, 0.2]), 100)
+        sampler.run(ROTATION, {"theta": 0.3}, 100)
+        with pytest.raises(SweepCostLimit, match=r"30\.00 of max_cost=30 USD are spent"):
+            sampler.run(ROTATION, {"theta": 0.4}, 100)
     assert service.submitted == 3
 
 
-def test_the_calls_of_a_batch_share_the_cap() -> None:
+def test_circuits_of_a_batch_share_the_cap() -> None:
     service = Service()
-    with capped(service, max_cost=30.0) as sampler, pytest.raises(CostLimitReached):
-        sampler.run_batch([CIRCUIT] * 5, [{"theta": 0.1 * k} for k in range(5)], 100)
+    with capped(service, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit):
+        sampler.run_batch([ROTATION] * 5, [{"theta": 0.1 * k} for k in range(5)], 100)
     assert service.submitted <= 3
 
 
@@ -182,8 +183,8 @@ def test_threads_share_the_cap() -> None:
     service = Service()
 
     def call() -> None:
-        with pytest.raises(CostLimitReached):
-            sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        with pytest.raises(SweepCostLimit):
+            sampler.run_sweep(ROTATION, SWEEP, 100)
 
     with capped(service, max_cost=70.0) as sampler:
         threads = [threading.Thread(target=call) for _ in range(4)]
@@ -194,21 +195,21 @@ def test_threads_share_the_cap() -> None:
     assert service.submitted == 7
 
 
-def test_a_bill_below_its_estimate_makes_room_for_more() -> None:
+def test_a_bill_below_its_estimate_makes_room() -> None:
     service = Service(Cost(4.0))
     with capped(service, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit) as raised:
-        sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        sampler.run_sweep(ROTATION, SWEEP, 100)
     # After six bills 24 are spent, and 10 more are too many.
     assert points_home(raised.value) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_bill_above_its_estimate_counts_as_it_is() -> None:
+def test_a_bill_above_its_estimate_counts_in_full() -> None:
     service = Service(Cost(25.0))
     with capped(service, max_cost=40.0) as sampler:
-        sampler.run(CIRCUIT, {"theta": 0.1}, 100)
-        sampler.run(CIRCUIT, {"theta": 0.2}, 100)
-        with pytest.raises(CostLimitReached, match=r"50\.00 of max_cost=40 USD are spent"):
-            sampler.run(CIRCUIT, {"theta": 0.3}, 100)
+        sampler.run(ROTATION, {"theta": 0.1}, 100)
+        sampler.run(ROTATION, {"theta": 0.2}, 100)
+        with pytest.raises(SweepCostLimit, match=r"50\.00 of max_cost=40 USD are spent"):
+            sampler.run(ROTATION, {"theta": 0.3}, 100)
 
 
 @pytest.mark.parametrize(
@@ -220,24 +221,24 @@ def test_a_bill_above_its_estimate_counts_as_it_is() -> None:
     ],
     ids=["none", "included in a plan", "in another currency"],
 )
-def test_where_the_bill_says_nothing_the_estimate_stands(bill: Cost | None) -> None:
+def test_the_estimate_stands_where_the_bill_has_no_price(bill: Cost | None) -> None:
     service = Service(bill)
     with capped(service, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit) as raised:
-        sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        sampler.run_sweep(ROTATION, SWEEP, 100)
     assert points_home(raised.value) == [0, 1, 2]
 
 
-def test_a_job_that_was_refused_costs_nothing() -> None:
+def test_a_refused_job_costs_nothing() -> None:
     service = Service(script=["refused", "ok", "refused"])
     with capped(service, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit) as raised:
-        sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        sampler.run_sweep(ROTATION, SWEEP, 100)
     assert len(points_home(raised.value)) == 3
 
 
 def test_a_job_whose_answer_was_lost_counts_once() -> None:
     service = Service(script=["lost after"] * 2)
     with capped(service, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit) as raised:
-        sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        sampler.run_sweep(ROTATION, SWEEP, 100)
     assert points_home(raised.value) == [0, 1, 2]
     assert service.submitted == 3
 
@@ -248,37 +249,49 @@ def test_a_job_that_fails_counts_with_its_estimate() -> None:
 
     workspace = LocalWorkspace(backends={ARIA: fail}, clock=ManualClock())
     with capped(workspace, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit) as raised:
-        sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        sampler.run_sweep(ROTATION, SWEEP, 100)
     reached = [isinstance(raised.value.failures[point], CostLimitReached) for point in range(10)]
     assert reached == [False] * 3 + [True] * 7
 
 
-def test_a_job_that_was_not_waited_for_counts_with_its_estimate() -> None:
-    service = Service(pace=JobPace(queue=1e6))
-    with capped(service, max_cost=25.0, timeout=100.0) as sampler:
+def test_a_job_that_timed_out_counts_with_its_estimate() -> None:
+    service = Service(pace=JobPace(queue=1e6), clock=ManualClock(auto_advance=False))
+
+    def call(sampler: Sampler) -> None:
         with pytest.raises(SweepTimeout):
-            sampler.run_sweep(CIRCUIT, cirq.Points("theta", [0.1, 0.2]), 100)
+            sampler.run_sweep(ROTATION, cirq.Points("theta", [0.1, 0.2]), 100)
+
+    with capped(service, max_cost=25.0, timeout=100.0) as sampler:
+        jobs: Queue[str] = Queue()
+        sampler.pool.subscribe(
+            lambda event: jobs.put(event.id) if event.counter == "jobs_submitted" else None
+        )
+        thread = threading.Thread(target=call, args=(sampler,))
+        thread.start()
+        assert jobs.get(timeout=60) != jobs.get(timeout=60)
+        service.clock.advance(101)
+        thread.join(60)
+        with pytest.raises(SweepCostLimit, match=r"20\.00 of max_cost=25 USD are spent"):
+            sampler.run(ROTATION, {"theta": 0.3}, 100)
         service.clock.advance(1e6)
-        with pytest.raises(CostLimitReached, match=r"20\.00 of max_cost=25 USD are spent"):
-            sampler.run(CIRCUIT, {"theta": 0.3}, 100)
 
 
 # How it is told
 
 
-def test_a_cap_is_no_failed_point_to_return() -> None:
+def test_on_error_return_does_not_hide_the_cap() -> None:
     with (
         capped(Service(), max_cost=30.0, on_error="return") as sampler,
         pytest.raises(SweepCostLimit) as raised,
     ):
-        sampler.run_sweep(CIRCUIT, SWEEP, 100)
+        sampler.run_sweep(ROTATION, SWEEP, 100)
     assert points_home(raised.value) == [0, 1, 2]
 
 
-def test_a_stream_yields_what_is_paid_for_and_then_tells() -> None:
+def test_a_stream_yields_what_is_paid_for_and_then_raises() -> None:
     arrived: list[int] = []
     with capped(Service(), max_cost=30.0) as sampler:
-        stream = sampler.stream_sweep(CIRCUIT, SWEEP, 100)
+        stream = sampler.stream_sweep(ROTATION, SWEEP, 100)
         with pytest.raises(SweepCostLimit) as raised:
             arrived.extend(point for point, _ in stream)
     assert sorted(arrived) == [0, 1, 2]
@@ -287,11 +300,11 @@ def test_a_stream_yields_what_is_paid_for_and_then_tells() -> None:
 
 def test_free_targets_run_under_any_cap() -> None:
     with Sampler("local.simulator", max_cost=0) as sampler:
-        assert len(sampler.run_sweep(CIRCUIT, SWEEP, 10)) == 10
+        assert len(sampler.run_sweep(ROTATION, SWEEP, 10)) == 10
 
 
 @pytest.mark.parametrize("max_cost", [-1, float("nan"), "10", True])
-def test_caps_that_are_none_are_refused(max_cost: Any) -> None:
+def test_a_cap_that_is_no_amount_is_refused(max_cost: Any) -> None:
     with pytest.raises(ValueError, match="max_cost must be an amount"):
         Sampler("local.simulator", max_cost=max_cost)
 
@@ -306,15 +319,11 @@ def test_a_cap_needs_rates(target: str) -> None:
 # The budget alone
 
 
-def test_bills_are_read_in_the_unit_of_the_rates() -> None:
+def test_a_bill_is_read_in_the_unit_of_the_rates() -> None:
     bill = Cost(0.0, "USD", ({"dimensionId": "ehqc", "amountConsumed": 8.3, "amountBilled": 0.0},))
     assert amount_of(bill, "EHQC") == 8.3
     assert amount_of(bill, "USD") is None
     assert amount_of(Cost(0.0), "USD") == 0.0
-
-
-def request(number: int, estimate: float) -> JobRequest:
-    return JobRequest(str(number), ARIA, "", b"", "", "", estimated_cost=estimate)
 
 
 @given(
@@ -322,7 +331,7 @@ def request(number: int, estimate: float) -> JobRequest:
     max_cost=st.floats(0, 60),
 )
 @settings(deadline=None)
-def test_with_honest_estimates_no_order_of_bills_passes_the_cap(
+def test_no_order_of_bills_passes_the_cap(
     jobs: list[tuple[float, float, int]], max_cost: float
 ) -> None:
     budget = Budget(max_cost, "USD")
@@ -330,13 +339,13 @@ def test_with_honest_estimates_no_order_of_bills_passes_the_cap(
 
     async def run(number: int, estimate: float, share: float, turns: int) -> None:
         nonlocal spent
-        await budget.reserve(request(number, estimate))
+        await budget.reserve(str(number), estimate, 0.0)
         spent += share * estimate
         assert spent <= budget.committed + 1e-6
         assert budget.committed <= max_cost + 1e-6
         for _ in range(turns):
             await asyncio.sleep(0)
-        budget.settle(str(number), Cost(share * estimate))
+        budget.settle(str(number), Cost(share * estimate), may_cost=True)
 
     async def run_all() -> None:
         tasks = [run(number, *job) for number, job in enumerate(jobs)]
@@ -347,29 +356,26 @@ def test_with_honest_estimates_no_order_of_bills_passes_the_cap(
     assert spent <= max_cost + 1e-6
 
 
-def test_who_gives_up_waiting_for_room_leaves_the_turn_to_the_next() -> None:
+def test_a_cancelled_wait_for_room_passes_its_turn_on() -> None:
     async def wait_and_give_up() -> None:
         budget = Budget(10.0, "USD")
-        await budget.reserve(request(0, 10.0))
-        waiting = [asyncio.ensure_future(budget.reserve(request(k, 5.0))) for k in (1, 2)]
+        await budget.reserve("0", 10.0, 0.0)
+        waiting = [asyncio.ensure_future(budget.reserve(str(k), 5.0, 0.0)) for k in (1, 2)]
         await asyncio.sleep(0)
         waiting[0].cancel()
-        budget.settle("0", Cost(2.0))
+        budget.settle("0", Cost(2.0), may_cost=True)
         await waiting[1]
         assert budget.committed == 7.0
 
     asyncio.run(wait_and_give_up())
 
 
-def test_in_the_child_of_a_fork_what_the_parent_has_under_way_is_spent() -> None:
-    def request(job_id: str, cost: float) -> JobRequest:
-        return JobRequest(job_id, ARIA, "job", b"", "in", "out", estimated_cost=cost)
-
+def test_after_a_fork_the_parents_jobs_in_flight_count_as_spent() -> None:
     budget = Budget(10.0, "USD")
-    asyncio.run(budget.reserve(request("the parent's", 6.0)))
-    budget.disown()
+    asyncio.run(budget.reserve("the parent's", 6.0, 0.0))
+    budget.after_fork()
     assert budget.committed == 6.0
     # No bill is outstanding, so that nobody waits for one.
     with pytest.raises(CostLimitReached, match=r"6\.00 of max_cost=10"):
-        asyncio.run(budget.reserve(request("too much", 5.0)))
-    asyncio.run(budget.reserve(request("enough", 4.0)))
+        asyncio.run(budget.reserve("too much", 5.0, 0.0))
+    asyncio.run(budget.reserve("enough", 4.0, 0.0))
