@@ -35,7 +35,6 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
-from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 TARGET = "ionq.simulator"
 # Each point has one possible outcome, and no two the same.
@@ -102,11 +101,9 @@ class Path(AzureWorkspace):
         self._pass("poll")
         return await super().get_job(job_id, wait=wait)
 
-    async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
-    ) -> Sequence[Job]:
+    async def list_session_jobs(self, session_id: str, **page: Any) -> Sequence[Job]:
         self._pass("poll")
-        return await super().list_session_jobs(session_id, skip=skip, top=top, wait=wait)
+        return await super().list_session_jobs(session_id, **page)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> bytes:
         self._pass("download")

@@ -43,7 +43,6 @@ from cirq_azure_sessions.sessions.handles import SessionHandle
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
 from cirq_azure_sessions.sessions.table import Generation, SessionTable
 from cirq_azure_sessions.sessions.watcher import JobWatcher
-from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 TARGET = "ionq.simulator"
@@ -139,11 +138,9 @@ class Moody(EmulatedWorkspace):
         self._before()
         return await super().get_job(job_id, wait=wait)
 
-    async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
-    ) -> Sequence[Job]:
+    async def list_session_jobs(self, session_id: str, **page: Any) -> Sequence[Job]:
         self._before()
-        return await super().list_session_jobs(session_id, skip=skip, top=top, wait=wait)
+        return await super().list_session_jobs(session_id, **page)
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         self._before()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -48,7 +48,13 @@ class _Session:
         )
 
     async def list_session_jobs(
-        self, session_id: str, *, skip: int = 0, top: int = JOBS_PER_PAGE, wait: float = 0.0
+        self,
+        session_id: str,
+        *,
+        skip: int = 0,
+        top: int = JOBS_PER_PAGE,
+        wait: float = 0.0,
+        until: Collection[str] = (),
     ) -> Sequence[Job]:
         await self._clock.sleep(wait)
         self.lists += 1
