@@ -525,8 +525,15 @@ class AzureSessionSampler(cirq.Sampler):
                 is_interrupted = not isinstance(error, AzureSessionsError)
                 for sweep in sweeps:
                     sweep.give_back(self._records)
-                    kind = "interrupted" if is_interrupted else "failed"
-                    events.report(sweep.event(kind, clock.time(), error))
+                    has_failed = sweep.failures or sweep.stopped_by or sweep.jobs_in_flight
+                    kind = "failed" if has_failed else "finished"
+                    if is_interrupted:
+                        # A signal may have come before anybody held the call.
+                        sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
+                        kind = "interrupted"
+                    events.report(
+                        sweep.event(kind, clock.time(), None if kind == "finished" else error)
+                    )
                 if is_interrupted:
                     self._add_note(error, sweeps)
                 raise

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from cirq_azure_sessions.clock import Clock
@@ -31,7 +31,7 @@ class Budget:
     no room for the next job, it waits for bills that may be lower than their estimates; when none
     is outstanding any more, the cap is reached. So the cap is never passed, whatever the number of
     jobs in flight, unless a bill exceeds its estimate; and where a sweep stops does not depend on
-    how fast its jobs are. A point that takes several jobs is not begun without room for all.
+    how fast its jobs are. A point that takes several jobs is begun with room for all of them held.
 
     Lives on the background loop, and needs no lock.
 
@@ -44,42 +44,73 @@ class Budget:
         self._max_cost = max_cost
         self._unit = unit
         # State: what jobs have cost whose bills are in, or will not come; the estimates of all
-        # others; the one job that is next, and whether a bill has come in since it looked.
+        # others, and of those jobs of begun points that are to come; who waits for room, in order;
+        # and whether any of this has changed since they looked.
         self._spent = 0.0
         self._open: dict[str, float] = {}
-        self._turn = asyncio.Lock()
+        self._to_come: dict[tuple[str, int], float] = {}
+        self._line: dict[str, None] = {}
         self._change = asyncio.Event()
 
     @property
     def committed(self) -> float:
         """What is spent, and what the jobs without a bill are estimated to cost."""
-        return self._spent + sum(self._open.values())
+        return self._spent + sum(self._open.values()) + sum(self._to_come.values())
+
+    def holds(self, point: tuple[str, int]) -> bool:
+        """Whether room is held for more jobs of a point, which has been begun."""
+        return point in self._to_come
 
     async def reserve(
-        self, job_id: str, estimate: float, rest: float, *, is_paid: bool = False
+        self,
+        job_id: str,
+        estimate: float,
+        *,
+        point: tuple[str, int],
+        point_cost: float,
+        is_paid: bool = False,
     ) -> None:
-        """Makes room for a job that is about to be submitted; jobs take turns.
+        """Makes room for a job that is about to be submitted, in the order of the calls.
 
         Args:
             job_id: The job.
             estimate: What it is estimated to cost.
-            rest: What the jobs after it cost that its point takes.
+            point: The sweep and the point that it is for.
+            point_cost: What all jobs of the point are estimated to cost.
             is_paid: Whether an earlier run has submitted it, so that it counts in any case.
 
         Raises:
             CostLimitReached: If there is no room, and will not be.
         """
-        async with self._turn:
-            while not (is_paid or self._fits(estimate + rest)):
-                if not self._open:
-                    raise CostLimitReached(
-                        f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} are "
-                        f"spent, and the next point costs about {estimate + rest:,.2f}: raise "
-                        "max_cost or take fewer repetitions; a journal keeps what is paid for."
-                    )
+        self._line[job_id] = None
+        try:
+            while not (is_paid or point in self._to_come):
+                # Only the first in line begins a point; jobs of begun points pass the line.
+                if next(iter(self._line)) == job_id:
+                    if self.committed + point_cost <= self._max_cost * (1 + _TOLERANCE):
+                        self._to_come[point] = point_cost
+                        break
+                    if not (self._open or self._to_come):
+                        raise CostLimitReached(
+                            f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} "
+                            f"are spent, and the next point costs about {point_cost:,.2f}: raise "
+                            "max_cost or take fewer repetitions; a journal keeps what is paid for."
+                        )
                 self._change.clear()
                 await self._change.wait()
-            self._open[job_id] = estimate
+        finally:
+            del self._line[job_id]
+            self._change.set()
+        to_come = self._to_come.pop(point, estimate) - estimate
+        if to_come > _TOLERANCE * point_cost:
+            self._to_come[point] = to_come
+        self._open[job_id] = estimate
+
+    def release(self, sweeps: Collection[str]) -> None:
+        """Gives back what is held for jobs of sweeps that have ended."""
+        for point in [point for point in self._to_come if point[0] in sweeps]:
+            del self._to_come[point]
+        self._change.set()
 
     def settle(self, job_id: str, bill: Cost | None, *, may_cost: bool) -> None:
         """Replaces a job's estimate by its bill; where there is no bill, the estimate stands.
@@ -99,11 +130,8 @@ class Budget:
 
     def after_fork(self) -> None:
         """In the child of a fork: what the parent has in flight counts as spent."""
-        self._spent, self._open = self.committed, {}
-        self._turn, self._change = asyncio.Lock(), asyncio.Event()
-
-    def _fits(self, amount: float) -> bool:
-        return self.committed + amount <= self._max_cost * (1 + _TOLERANCE)
+        self._spent, self._open, self._to_come = self.committed, {}, {}
+        self._line, self._change = {}, asyncio.Event()
 
 
 def amount_of(bill: Cost, unit: str) -> float | None:

@@ -53,7 +53,7 @@ class JobRun:
         request: What to submit. Where an earlier run submitted the same, it has the id and the
             metadata of then.
         estimate: What it is estimated to cost.
-        rest: What the jobs after it cost that its point takes.
+        point_cost: What all jobs of its point are estimated to cost.
         state: How far it is.
         stored: Where its input lies, once it is stored.
         job: The job as the service last described it; None until the service has it.
@@ -71,7 +71,7 @@ class JobRun:
         request: JobRequest,
         *,
         estimate: float = 0.0,
-        rest: float = 0.0,
+        point_cost: float = 0.0,
     ) -> None:
         self.sweep = sweep
         self.index = index
@@ -80,7 +80,7 @@ class JobRun:
         self.request = request
         self.id = request.id
         self.estimate = estimate
-        self.rest = rest
+        self.point_cost = point_cost
         self.state = JobState.NEW
         self.stored: Any = None
         self.job: Job | None = None

@@ -127,6 +127,9 @@ class JobRunner:
             if self._cancels:
                 await self._cancel_unfinished(sweeps)
             raise
+        finally:
+            if self._budget is not None:
+                self._budget.release({sweep.id for sweep in sweeps})
 
     async def _run_all(self, sweeps: Sequence[SweepRun], deliver: Deliver) -> None:
         source = (job for sweep in sweeps for job in sweep.jobs())
@@ -154,8 +157,10 @@ class JobRunner:
 
     async def _run_job(self, job: JobRun) -> None:
         """Runs one job from its request to its output; every error ends up in the job."""
+        point = job.sweep.id, job.points.start
         try:
-            job.sweep.check_going_on()
+            is_budgeted = self._budget is not None and self._budget.holds(point)
+            job.sweep.check_going_on(is_budgeted=is_budgeted)
             if self._journal is not None:
                 await job.claim(self._journal, self._find)
             async with nullcontext() if self._budget is None else self._within_budget(job):
@@ -192,7 +197,7 @@ class JobRunner:
         sessions = self._pool._lifecycle
         async with self.throttle.slot() as slot:
             for _ in range(_MAX_SESSIONS):
-                job.sweep.check_going_on()
+                job.sweep.check_going_on(is_budgeted=True)
                 async with sessions.use(self._target, self._workspace, patience) as generation:
                     if await self._submit(job, generation.session_id, slot):
                         await self._follow(job)
@@ -218,7 +223,7 @@ class JobRunner:
         request = dataclasses.replace(job.request, session_id=session_id)
         lost = 0
         while True:
-            job.sweep.check_going_on()
+            job.sweep.check_going_on(is_budgeted=True)
             try:
                 async with self.throttle.requests:
                     job.state = JobState.SUBMITTED
@@ -325,7 +330,13 @@ class JobRunner:
         """Room for the job under the cost cap, until its bill is in."""
         budget = self._budget
         assert budget is not None, "there is a cap"
-        await budget.reserve(job.id, job.estimate, job.rest, is_paid=job.may_exist)
+        await budget.reserve(
+            job.id,
+            job.estimate,
+            point=(job.sweep.id, job.points.start),
+            point_cost=job.point_cost,
+            is_paid=job.may_exist,
+        )
         try:
             yield
         finally:

@@ -107,14 +107,14 @@ class SweepRun:
 
     def jobs(self) -> Iterator[JobRun]:
         """The jobs, each made when its turn comes."""
-        amounts: list[tuple[float, float]] = []
+        amounts: list[float] = []
+        point_cost = 0.0
         for index in range(self.num_jobs):
             assert self._translation is not None, "there are jobs"
-            estimate = rest = 0.0
-            if self._is_charging:
+            if self._is_charging and not amounts:
                 # The jobs of one point follow each other, and are priced together.
-                amounts = amounts or self._amounts(index)
-                estimate, rest = amounts.pop()
+                amounts = self._amounts(index)
+                point_cost = sum(amounts)
             job_input = self._translation.job(index)
             request = self._make_request(job_input, index if self.num_jobs > 1 else None)
             job = JobRun(
@@ -123,8 +123,8 @@ class SweepRun:
                 job_input.points,
                 job_input.layout,
                 request,
-                estimate=estimate,
-                rest=rest,
+                estimate=amounts.pop() if amounts else 0.0,
+                point_cost=point_cost,
             )
             self.jobs_in_flight[index] = job
             yield job
@@ -133,20 +133,16 @@ class SweepRun:
         """What the jobs are estimated to consume, by dimension of the workspace's quotas."""
         return self._pricing.usage(self._translation)
 
-    def _amounts(self, first: int) -> list[tuple[float, float]]:
-        """What each job of a point costs, and those after it; the point's last job comes first."""
+    def _amounts(self, first: int) -> list[float]:
+        """What each job of a point costs, the last job first."""
         translation = self._translation
         assert translation is not None, "there are jobs"
         points, amounts = translation.points(first), []
-        for index in range(first, len(translation)):
+        for index in range(first, self.num_jobs):
             if translation.points(index) != points:
                 break
             amounts.append(self._pricing.amount(translation.job(index)))
-        rest, pairs = 0.0, []
-        for amount in reversed(amounts):
-            pairs.append((amount, rest))
-            rest += amount
-        return pairs
+        return amounts[::-1]
 
     def results_by_point(self) -> Iterator[tuple[int, AzureResult]]:
         """The results that are there, with the indices of their points."""
@@ -170,10 +166,15 @@ class SweepRun:
         for sweep in self.call:
             sweep.stopped_by = sweep.stopped_by or error
 
-    def check_going_on(self) -> None:
-        """Raises the error that stopped the call, if one did."""
-        if self.stopped_by is not None:
-            raise self.stopped_by
+    def check_going_on(self, *, is_budgeted: bool = False) -> None:
+        """Raises the error that stopped the call, if one did.
+
+        Args:
+            is_budgeted: Whether room is held under the cost cap: a point that was begun goes on.
+        """
+        error = self.stopped_by
+        if error is not None and not (is_budgeted and isinstance(error, CostLimitReached)):
+            raise error
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it.
@@ -348,7 +349,7 @@ def interruption_note(sweeps: Sequence[SweepRun], *, cancelled: bool, journal: P
     """
     target = sweeps[0].target
     running = [
-        job.id for sweep in sweeps for job in sweep.jobs_in_flight.values() if job.is_running
+        job.id for sweep in sweeps for job in list(sweep.jobs_in_flight.values()) if job.is_running
     ]
     fetched = [job_id for sweep in sweeps for job_id in sweep.fetched]
     if not running and not fetched:

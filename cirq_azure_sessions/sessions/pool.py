@@ -110,7 +110,6 @@ class SessionPool:
         self._given: WorkspacePort | None = (
             None if workspace is None else _as_port(workspace, self._clock)
         )
-        self._owns_given: bool = self._given is not workspace
         self._local: WorkspacePort = LocalWorkspace(executor=executor, clock=self._clock)
         self._journal: Journal | None
         self._owns_journal: bool
@@ -448,7 +447,8 @@ class SessionPool:
         finally:
             # Calls that still wait for jobs end with PoolClosed.
             await self._portal.close()
-            if self._owns_given and self._given is not None:
+            # Whoever else uses the workspace opens connections again.
+            if self._given is not None:
                 await self._given.aclose()
             if self._journal is not None and self._owns_journal:
                 self._journal.close()

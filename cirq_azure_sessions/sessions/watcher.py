@@ -75,6 +75,10 @@ def next_poll(durations: Sequence[float], submissions: Iterable[float], last_pol
     return min(max(poll, last_poll + _MIN_DELAY), last_poll + _MAX_DELAY)
 
 
+# Whom to show the job at every poll, and what to hold during requests.
+_Waiter = tuple[Callable[[Job], None] | None, AbstractAsyncContextManager[object]]
+
+
 class _Watched:
     """A job that somebody waits for: since when, who, and since when the service denies it."""
 
@@ -82,7 +86,7 @@ class _Watched:
         self.since = since
         self.missing_since: float | None = None
         # One future for each waiter, so that nobody's end is anybody else's.
-        self.waiters: dict[asyncio.Future[Job], Callable[[Job], None] | None] = {}
+        self.waiters: dict[asyncio.Future[Job], _Waiter] = {}
 
 
 class _Poller:
@@ -122,9 +126,9 @@ class _Poller:
                 # The job that has just come may be a quick one.
                 self._poll.cancel()
         outcome: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        watched.waiters[outcome] = observer
+        watched.waiters[outcome] = observer, gate
         if self._polling is None or self._polling.done():
-            self._polling = asyncio.ensure_future(self._keep_polling(gate))
+            self._polling = asyncio.ensure_future(self._keep_polling())
         try:
             return await outcome
         finally:
@@ -135,24 +139,26 @@ class _Poller:
             if not self.jobs:
                 self._polling.cancel()
 
-    async def _keep_polling(self, gate: AbstractAsyncContextManager[object]) -> None:
+    async def _keep_polling(self) -> None:
         while self.jobs:
             try:
-                await retry(self._clock, lambda: self._poll_once(gate), retry_for(_POLL_TIMEOUT))
+                await retry(self._clock, self._poll_once, retry_for(_POLL_TIMEOUT))
             except Exception as error:
                 # Whoever waits is told; the jobs themselves go on.
                 for job_id in list(self.jobs):
                     self._fail(job_id, error)
 
-    async def _poll_once(self, gate: AbstractAsyncContextManager[object]) -> None:
+    async def _poll_once(self) -> None:
         """Waits as long as seems right, then asks about all jobs; unless it is cut short."""
         now, watched = self._clock.monotonic(), self.jobs.values()
         submissions = [each.since for each in watched]
         delay = max(next_poll(self._durations, submissions, self._last_poll) - now, 0.0)
         if self.workspace.announces_ends:
             delay = max(delay, _MIN_DELAY_ANNOUNCED)
-        if any(observer for each in watched for observer in each.waiters.values()):
+        waiters = [waiter for each in watched for waiter in each.waiters.values()]
+        if any(observer is not None for observer, _ in waiters):
             delay = min(delay, _MAX_DELAY_OBSERVED)
+        gate = waiters[0][1]
         self._poll_due = now + delay
         self._poll = poll = asyncio.ensure_future(self._ask(set(self.jobs), delay, gate))
         try:
@@ -204,8 +210,9 @@ class _Poller:
                 continue
             watched.missing_since = None
             if not job.is_final:
-                for observer in filter(None, watched.waiters.values()):
-                    observer(job)
+                for observer, _ in watched.waiters.values():
+                    if observer is not None:
+                        observer(job)
                 continue
             # How long it took by the service's own account, else until it was seen to end. The
             # second includes the delay of the poll, so that alone it could never grow shorter; and

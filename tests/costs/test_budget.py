@@ -326,6 +326,35 @@ def test_a_bill_is_read_in_the_unit_of_the_rates() -> None:
     assert amount_of(Cost(0.0), "USD") == 0.0
 
 
+async def reserve(budget: Budget, job_id: str, amount: float) -> None:
+    """Room for the only job of a point."""
+    await budget.reserve(job_id, amount, point=(job_id, 0), point_cost=amount)
+
+
+def test_a_point_that_was_begun_has_room_for_all_of_its_jobs() -> None:
+    async def two_points_side_by_side() -> None:
+        budget = Budget(50.0, "USD")
+        first = {"point": ("sweep", 0), "point_cost": 30.0}
+        second = {"point": ("sweep", 1), "point_cost": 30.0}
+        await budget.reserve("a0", 10.0, **first)  # type: ignore[arg-type]
+        other = asyncio.ensure_future(budget.reserve("b0", 10.0, **second))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        assert budget.committed == 30.0
+        # Cheaper than estimated, so that there is room for the other point in the end.
+        for number in range(3):
+            if number:
+                assert budget.holds(("sweep", 0))
+                await budget.reserve(f"a{number}", 10.0, **first)  # type: ignore[arg-type]
+            budget.settle(f"a{number}", Cost(1.0), may_cost=True)
+        await other
+        assert not budget.holds(("sweep", 0))
+        assert budget.committed == 33.0
+        budget.release({"sweep"})
+        assert budget.committed == 13.0
+
+    asyncio.run(two_points_side_by_side())
+
+
 @given(
     jobs=st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1), st.integers(0, 3)), max_size=30),
     max_cost=st.floats(0, 60),
@@ -339,7 +368,7 @@ def test_no_order_of_bills_passes_the_cap(
 
     async def run(number: int, estimate: float, share: float, turns: int) -> None:
         nonlocal spent
-        await budget.reserve(str(number), estimate, 0.0)
+        await reserve(budget, str(number), estimate)
         spent += share * estimate
         assert spent <= budget.committed + 1e-6
         assert budget.committed <= max_cost + 1e-6
@@ -359,8 +388,8 @@ def test_no_order_of_bills_passes_the_cap(
 def test_a_cancelled_wait_for_room_passes_its_turn_on() -> None:
     async def wait_and_give_up() -> None:
         budget = Budget(10.0, "USD")
-        await budget.reserve("0", 10.0, 0.0)
-        waiting = [asyncio.ensure_future(budget.reserve(str(k), 5.0, 0.0)) for k in (1, 2)]
+        await reserve(budget, "0", 10.0)
+        waiting = [asyncio.ensure_future(reserve(budget, str(k), 5.0)) for k in (1, 2)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         budget.settle("0", Cost(2.0), may_cost=True)
@@ -372,10 +401,10 @@ def test_a_cancelled_wait_for_room_passes_its_turn_on() -> None:
 
 def test_after_a_fork_the_parents_jobs_in_flight_count_as_spent() -> None:
     budget = Budget(10.0, "USD")
-    asyncio.run(budget.reserve("the parent's", 6.0, 0.0))
+    asyncio.run(reserve(budget, "the parent's", 6.0))
     budget.after_fork()
     assert budget.committed == 6.0
     # No bill is outstanding, so that nobody waits for one.
     with pytest.raises(CostLimitReached, match=r"6\.00 of max_cost=10"):
-        asyncio.run(budget.reserve("too much", 5.0, 0.0))
-    asyncio.run(budget.reserve("enough", 4.0, 0.0))
+        asyncio.run(reserve(budget, "too much", 5.0))
+    asyncio.run(reserve(budget, "enough", 4.0))

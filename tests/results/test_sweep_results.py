@@ -13,7 +13,9 @@ import pytest
 import sympy
 
 from cirq_azure_sessions.errors import SweepError
-from cirq_azure_sessions.results.azure_result import AzureResult, SweepResults, sweep_results
+from cirq_azure_sessions.results import sweep_results
+from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.sweep_results import SweepResults
 
 QUBITS = cirq.LineQubit.range(2)
 CIRCUIT = cirq.Circuit(
