@@ -132,20 +132,22 @@ class Slot:
     async def refused(self, error: ServiceError) -> None:
         """Returns when it is worth submitting the refused job again.
 
-        It is next in line once another job finishes. Only where that cannot help, because none is
-        running, or the job was refused before, or the service says how long to wait, do all pause.
+        It is next in line once another job finishes. All pause where the service says for how long,
+        or where no other job is running, and a job that is refused again pauses alone.
         """
         throttle, slots = self._throttle, self._throttle.slots
         self._refusals += 1
         others = slots.inside - 1
         throttle.accepted = 0
         slots.limit = max(1, min(slots.limit, others))
-        if error.retry_after is not None or self._refusals > 1 or not others:
-            pause = error.retry_after or backoff(self._refusals)
+        pause = error.retry_after or backoff(self._refusals)
+        if error.retry_after is not None or not others:
             throttle.resume_at = max(throttle.resume_at, throttle.clock.monotonic() + pause)
         # The only job keeps its slot while it pauses, so that all others wait behind it.
         if others:
             self.release()
+            if error.retry_after is None and self._refusals > 1:
+                await throttle.clock.sleep(pause)
         await self.acquire()
 
     async def acquire(self) -> None:

@@ -241,8 +241,9 @@ async def test_urgent_requests_go_before_others() -> None:
     gate, order = Gate(1), list[str]()
 
     async def other(name: str) -> None:
-        async with gate.in_turn():
-            order.append(name)
+        await gate.enter(is_urgent=False)
+        order.append(name)
+        gate.leave()
 
     async def urgent(name: str) -> None:
         async with gate:
