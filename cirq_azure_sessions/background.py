@@ -87,11 +87,7 @@ class Call(Generic[T]):
             await self._completion()
 
     def wait(self, timeout: float = -1) -> bool:
-        """Waits up to `timeout` seconds, or without limit; returns whether the coroutine is done.
-
-        Raises:
-            RuntimeError: If called on the loop's own thread, where waiting would never end.
-        """
+        """Waits up to `timeout` seconds, or without limit; returns whether it is done."""
         self._thread.check_not_current()
         waiter = threading.Lock()
         waiter.acquire()
@@ -100,11 +96,7 @@ class Call(Generic[T]):
         return self._is_done or waiter.acquire(timeout=timeout)
 
     def result(self) -> T:
-        """Waits for the result.
-
-        Raises:
-            CancelledError: That of `concurrent.futures`, if the coroutine was cancelled meanwhile.
-        """
+        """Waits for the result; `concurrent.futures.CancelledError` if there will be none."""
         try:
             self.wait()
         except BaseException:
@@ -250,11 +242,7 @@ class EventLoopThread:
             return Call(self, serving[0], work)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop and waits for its result.
-
-        Raises:
-            RuntimeError: If called on the loop's own thread.
-        """
+        """Runs a coroutine on the loop and waits for its result."""
         if self.is_current:
             work.close()
         self.check_not_current()
@@ -306,9 +294,6 @@ class Portal:
 
     Costs no thread and no descriptor. Closing it cancels what still runs behind it, and whoever
     waits there gets `PoolClosed`.
-
-    Args:
-        closed_message: What `PoolClosed` says then.
     """
 
     def __init__(self, closed_message: str) -> None:
@@ -322,12 +307,7 @@ class Portal:
         return loop.start(self.admit(work, set()))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine and waits for its result.
-
-        Raises:
-            RuntimeError: If called on the background loop, where waiting would never end.
-            PoolClosed: If the door is closed, or is closed meanwhile.
-        """
+        """Runs a coroutine and waits for its result."""
         if loop.is_current:
             work.close()
         loop.check_not_current()
@@ -401,10 +381,7 @@ class DaemonExecutor:
     A thread ends when there is nothing left to do, so that an idle executor has none and there is
     nothing to shut down. Where `concurrent.futures.ThreadPoolExecutor` would keep the interpreter
     from exiting until a long simulation is done, Ctrl-C ends daemons at once.
-
-    Args:
-        threads: How many functions may run at once; with one, they run strictly in order.
-        name: The threads' name.
+    With one thread they run strictly in order.
     """
 
     def __init__(self, threads: int = 1, *, name: str = "worker") -> None:
@@ -431,14 +408,8 @@ class DaemonExecutor:
     ) -> concurrent.futures.Future[Any]:
         """Queues `function(*args)`.
 
-        Args:
-            function: What to run.
-            args: Its arguments.
-            parts: The futures that the function waits for; it may add to them while it runs.
-
-        Returns:
-            A future that is cancellable until a thread takes the function, and afterwards as far as
-            its `parts` are.
+        The future is cancellable until a thread takes the function, and afterwards as far as the
+        `parts` are: the futures that the function waits for, to which it may add while it runs.
         """
         future = _Work(parts)
         with self._lock:

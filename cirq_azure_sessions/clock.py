@@ -2,7 +2,7 @@
 
 Whatever waits or measures takes a `Clock`. `SystemClock` is the real one. `ManualClock` is for
 tests and rehearsals: time stands still until someone moves it, so that a ten-minute timeout takes
-microseconds. `ShiftedClock` runs like the real one and can be put forward.
+microseconds.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from cirq_azure_sessions.errors import AzureSessionsError
 __all__ = [
     "Clock",
     "ManualClock",
-    "MovableClock",
     "RetryDecision",
-    "ShiftedClock",
     "SystemClock",
     "backoff",
     "retry",
@@ -47,13 +45,6 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Returns when `seconds` have passed on this clock."""
-
-
-class MovableClock(Clock, Protocol):
-    """A clock that can be put forward: a `ManualClock` or a `ShiftedClock`."""
-
-    def advance(self, seconds: float) -> None:
-        """Puts the clock forward. `ValueError` if `seconds` is negative."""
 
 
 class SystemClock:
@@ -117,7 +108,8 @@ class ManualClock:
         Raises:
             ValueError: If `seconds` is negative.
         """
-        _check_forward(seconds)
+        if seconds < 0:
+            raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
         with self._lock:
             woken = self._move_to(self._elapsed + seconds)
         _wake(woken)
@@ -145,64 +137,6 @@ class ManualClock:
 
     def __repr__(self) -> str:
         return f"ManualClock(elapsed={self._elapsed:g} s)"
-
-
-class ShiftedClock:
-    """The machine's own time, put forward by as much as `advance` was asked to.
-
-    Thread-safe.
-    """
-
-    def __init__(self) -> None:
-        # State: the seconds put forward, and the deadline, loop and future of each sleeper.
-        self._shift = 0.0
-        self._sleepers: dict[asyncio.Future[None], tuple[float, asyncio.AbstractEventLoop]] = {}
-        # Guards all of the above.
-        self._lock = threading.Lock()
-
-    def time(self) -> float:
-        return time.time() + self._shift
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._shift
-
-    def advance(self, seconds: float) -> None:
-        """Puts the clock forward, and wakes every sleeper whose time has come.
-
-        Raises:
-            ValueError: If `seconds` is negative.
-        """
-        _check_forward(seconds)
-        with self._lock:
-            self._shift += seconds
-            now = self.monotonic()
-            woken = [
-                (loop, future)
-                for future, (deadline, loop) in self._sleepers.items()
-                if deadline <= now
-            ]
-        _wake(woken)
-
-    async def sleep(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        with self._lock:
-            self._sleepers[future] = (self.monotonic() + seconds, loop)
-        timer = loop.call_later(seconds, _resolve, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            with self._lock:
-                del self._sleepers[future]
-
-    def __repr__(self) -> str:
-        return f"ShiftedClock(shift={self._shift:g} s)"
-
-
-def _check_forward(seconds: float) -> None:
-    if seconds < 0:
-        raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
 
 
 def _wake(sleepers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]) -> None:

@@ -6,13 +6,11 @@ import copy
 import hashlib
 import itertools
 import json
-import math
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
@@ -22,11 +20,17 @@ from cirq_azure_sessions import background
 from cirq_azure_sessions.background import Call
 from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
 from cirq_azure_sessions.costs.budget import Budget
-from cirq_azure_sessions.costs.estimate import how_to_know
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, SweepError
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import check_call
+from cirq_azure_sessions.formats.checks import (
+    as_seconds,
+    as_seed,
+    as_slots,
+    check_call,
+    check_choice,
+    check_labels,
+)
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import ResultStream, SweepRun, interruption_note
@@ -127,14 +131,14 @@ class AzureSessionSampler(cirq.Sampler):
                 f"pool must be a SessionPool, not {type(pool).__name__}: "
                 "pass a workspace as workspace=, or make a SessionPool(workspace)."
             )
-        _check_labels(job_name, tags, input_params or {})
-        _check_choice("on_error", on_error, "raise", "return")
-        _check_choice("on_interrupt", on_interrupt, "leave", "cancel")
+        check_labels(job_name, tags, input_params or {})
+        check_choice("on_error", on_error, "raise", "return")
+        check_choice("on_interrupt", on_interrupt, "leave", "cancel")
         if priority is not None:
-            _check_choice("priority", priority, "Standard", "High")
-        slots = _as_slots(max_concurrent_jobs)
-        self._timeout = None if timeout is None else _as_seconds("timeout", timeout)
-        seed = _as_seed(seed)
+            check_choice("priority", priority, "Standard", "High")
+        slots = as_slots(max_concurrent_jobs)
+        self._timeout = None if timeout is None else as_seconds("timeout", timeout)
+        seed = as_seed(seed)
         self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
         self._seed = seed if isinstance(seed, int) else None
         self._target = target
@@ -158,7 +162,7 @@ class AzureSessionSampler(cirq.Sampler):
             self._format = format_for(target)
             self._format.check_input_params(self._input_params)
             self._pricing = Pricing(target, self._format, rates, input_params)
-            self._budget = _budget(max_cost, self._pricing)
+            self._budget = Budget.of(max_cost, self._pricing)
         except BaseException:
             self.close()
             raise
@@ -609,63 +613,3 @@ def _batch_error(errors: Mapping[int, Exception], sweeps: Sequence[SweepRun]) ->
     )
     error.__cause__ = first
     return error
-
-
-# Checks of options
-
-
-def _check_choice(name: str, value: Any, *choices: str) -> None:
-    if value not in choices:
-        words = " or ".join(map(repr, choices))
-        raise ValueError(f"{name} must be {words}, not {value!r}.")
-
-
-def _as_slots(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise ValueError(f"max_concurrent_jobs must be an integer of 1 or more, not {value!r}.")
-    return int(value)
-
-
-def _as_seconds(name: str, value: Any) -> float | None:
-    """Seconds as a float, in whatever spelling of Python's numeric tower; None for no limit."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
-        raise ValueError(f"{name} must be a positive number of seconds or None, not {value!r}.")
-    return None if math.isinf(value) else float(value)
-
-
-def _as_seed(seed: Any) -> Any:
-    """The seed as Cirq takes it, in which integers are Python's own."""
-    if isinstance(seed, Integral):
-        return int(seed)
-    if seed is None or hasattr(seed, "randint"):
-        return seed
-    raise ValueError(f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}.")
-
-
-def _check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
-    """Refuses what the service could not be told about a job."""
-    if job_name is not None and not (isinstance(job_name, str) and job_name):
-        raise ValueError(f"job_name must be a non-empty string, not {job_name!r}.")
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f"tags must be a list of strings, not {tags!r}.")
-    try:
-        json.dumps(dict(input_params), allow_nan=False)
-    except (TypeError, ValueError):
-        # Their values may be secrets and are not repeated.
-        raise ValueError(
-            "input_params must be a mapping of names to what JSON can hold: strings, finite "
-            "numbers, booleans, None, lists and mappings."
-        ) from None
-
-
-def _budget(max_cost: Any, pricing: Pricing) -> Budget | None:
-    """The cost cap of a sampler whose user gave `max_cost`."""
-    if max_cost is None:
-        return None
-    if isinstance(max_cost, bool) or not isinstance(max_cost, Real) or not float(max_cost) >= 0:
-        raise ValueError(f"max_cost must be an amount of 0 or more, or None, not {max_cost!r}.")
-    rates = pricing.rates
-    if rates is None or not rates.is_complete:
-        reason = how_to_know(pricing.target, rates)
-        raise ValueError(f"max_cost cannot be kept where costs are not known: {reason}")
-    return Budget(float(max_cost), rates.unit)

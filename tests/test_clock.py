@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from cirq_azure_sessions.clock import (
     Clock,
     ManualClock,
-    ShiftedClock,
     SystemClock,
     backoff,
     retry,
     retry_for,
     timeout,
 )
+from cirq_azure_sessions.emulator.shifted_clock import ShiftedClock
 from cirq_azure_sessions.errors import ServiceError
 
 

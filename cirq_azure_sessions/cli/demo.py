@@ -19,8 +19,8 @@ from rich.text import Text
 
 from cirq_azure_sessions.cli.options import show
 from cirq_azure_sessions.cli.tables import new_table
-from cirq_azure_sessions.clock import ShiftedClock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.shifted_clock import ShiftedClock
 from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
 from cirq_azure_sessions.results.histogram import count_outcomes
 from cirq_azure_sessions.sampler import AzureSessionSampler

@@ -8,8 +8,12 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from numbers import Real
+from typing import Any
 
 from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.costs.estimate import how_to_know
+from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import CostLimitReached, QuotaExceeded, ServiceError
 from cirq_azure_sessions.model import Cost, Quota
 from cirq_azure_sessions.workspaces.base import WorkspacePort
@@ -51,6 +55,23 @@ class Budget:
         self._to_come: dict[tuple[str, int], float] = {}
         self._line: dict[str, None] = {}
         self._change = asyncio.Event()
+
+    @classmethod
+    def of(cls, max_cost: Any, pricing: Pricing) -> Budget | None:
+        """The budget of a sampler whose user gave `max_cost`; None for no cap.
+
+        Raises:
+            ValueError: If it is no amount, or the target's rates are not known.
+        """
+        if max_cost is None:
+            return None
+        if isinstance(max_cost, bool) or not isinstance(max_cost, Real) or not float(max_cost) >= 0:
+            raise ValueError(f"max_cost must be an amount of 0 or more, or None, not {max_cost!r}.")
+        rates = pricing.rates
+        if rates is None or not rates.is_complete:
+            reason = how_to_know(pricing.target, rates)
+            raise ValueError(f"max_cost cannot be kept where costs are not known: {reason}")
+        return cls(float(max_cost), rates.unit)
 
     @property
     def committed(self) -> float:

@@ -15,7 +15,6 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cirq_azure_sessions.background import EventLoopThread
-from cirq_azure_sessions.clock import MovableClock, ShiftedClock
 from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
@@ -29,6 +28,7 @@ from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
+from cirq_azure_sessions.emulator.shifted_clock import MovableClock, ShiftedClock
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError

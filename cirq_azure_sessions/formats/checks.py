@@ -1,11 +1,12 @@
-"""What is wrong with a circuit, its sweep or its repetitions, before anything is translated."""
+"""Checks of a sampler's options and of its calls, before anything is translated."""
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from numbers import Complex, Real
+from numbers import Complex, Integral, Real
 from typing import Any
 
 import cirq
@@ -15,7 +16,7 @@ import sympy
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 
-__all__ = ["check_call"]
+__all__ = ["as_seconds", "as_seed", "as_slots", "check_call", "check_choice", "check_labels"]
 
 
 def check_call(
@@ -151,3 +152,47 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
     if isinstance(value, Complex):
         raise UnsupportedProgram(words + "give it a finite real number.")
     raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq takes.")
+
+
+def check_choice(name: str, value: Any, *choices: str) -> None:
+    if value not in choices:
+        words = " or ".join(map(repr, choices))
+        raise ValueError(f"{name} must be {words}, not {value!r}.")
+
+
+def as_slots(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"max_concurrent_jobs must be an integer of 1 or more, not {value!r}.")
+    return int(value)
+
+
+def as_seconds(name: str, value: Any) -> float | None:
+    """Seconds as a float, in whatever spelling of Python's numeric tower; None for no limit."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
+        raise ValueError(f"{name} must be a positive number of seconds or None, not {value!r}.")
+    return None if math.isinf(value) else float(value)
+
+
+def as_seed(seed: Any) -> Any:
+    """The seed as Cirq takes it, in which integers are Python's own."""
+    if isinstance(seed, Integral):
+        return int(seed)
+    if seed is None or hasattr(seed, "randint"):
+        return seed
+    raise ValueError(f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}.")
+
+
+def check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
+    """Refuses what the service could not be told about a job."""
+    if job_name is not None and not (isinstance(job_name, str) and job_name):
+        raise ValueError(f"job_name must be a non-empty string, not {job_name!r}.")
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError(f"tags must be a list of strings, not {tags!r}.")
+    try:
+        json.dumps(dict(input_params), allow_nan=False)
+    except (TypeError, ValueError):
+        # Their values may be secrets and are not repeated.
+        raise ValueError(
+            "input_params must be a mapping of names to what JSON can hold: strings, finite "
+            "numbers, booleans, None, lists and mappings."
+        ) from None

@@ -102,14 +102,7 @@ class JobRun:
     async def claim(self, journal: Journal, find: Callable[[str], Awaitable[Job | None]]) -> None:
         """Learns what earlier runs left, or writes the request down before anything is sent.
 
-        Args:
-            journal: Where.
-            find: Asks the service for the job with an id; returns None if there is none.
-
-        Raises:
-            JournalError: If the journal cannot be written; nothing must be sent then.
-            JobError: If the service does not know a job any more that it had accepted.
-            ServiceError: If the service cannot be asked.
+        `find` asks the service for the job with an id. Every error means that nothing may be sent.
         """
         self._journal = journal
         entry = self.entry = await journal._claim(self.request)

@@ -106,12 +106,7 @@ class JobRunner:
     async def run(
         self, sweeps: Sequence[SweepRun], seconds: float | None, deliver: Deliver
     ) -> None:
-        """Runs all jobs of a call and delivers the results as they arrive.
-
-        Args:
-            sweeps: The sweeps of the call; one, or those of a batch.
-            seconds: The call's timeout; None for no limit.
-            deliver: Takes each result; may wait until there is room for it.
+        """Runs all jobs of a call, and delivers the results as they arrive.
 
         Raises:
             QuotaExceeded: If the workspace's quotas have no room for the call.
@@ -188,12 +183,7 @@ class JobRunner:
             raise
 
     async def _submit_and_follow(self, job: JobRun, patience: RetryDecision) -> None:
-        """Submits the job, in the next session if one has ended, and waits until it has finished.
-
-        Raises:
-            SessionNotAvailable: If the session failed under the Abort policy after it had taken a
-                job of the same call, or if one session after the other ends.
-        """
+        """Submits the job, in the next session if one has ended, and waits for its end."""
         sessions = self._pool._lifecycle
         async with self.throttle.slot() as slot:
             for _ in range(_MAX_SESSIONS):
@@ -217,8 +207,7 @@ class JobRunner:
     async def _submit(self, job: JobRun, session_id: str, slot: Slot) -> bool:
         """Submits so that the service has the job exactly once; the whole retry policy.
 
-        Returns:
-            False if the session has ended; the service does not have the job then.
+        Returns False if the session has ended; the service does not have the job then.
         """
         request = dataclasses.replace(job.request, session_id=session_id)
         lost = 0

@@ -167,11 +167,7 @@ class SweepRun:
             sweep.stopped_by = sweep.stopped_by or error
 
     def check_going_on(self, *, is_budgeted: bool = False) -> None:
-        """Raises the error that stopped the call, if one did.
-
-        Args:
-            is_budgeted: Whether room is held under the cost cap: a point that was begun goes on.
-        """
+        """Raises the error that stopped the call, if one did; a point begun under a cap goes on."""
         error = self.stopped_by
         if error is not None and not (is_budgeted and isinstance(error, CostLimitReached)):
             raise error
@@ -247,11 +243,7 @@ class SweepRun:
     # How it ended
 
     def error(self, on_error: str) -> Exception | None:
-        """The error that the call raises: what stopped it before its first job, or a `SweepError`.
-
-        Args:
-            on_error: The sampler's option: `"raise"`, or `"return"` for None where points failed.
-        """
+        """What the call raises: the error that stopped it at the start, or a `SweepError`."""
         is_over_budget = any(isinstance(each, CostLimitReached) for each in self.failures.values())
         if not self.failures:
             return None
@@ -341,11 +333,6 @@ def interruption_note(sweeps: Sequence[SweepRun], *, cancelled: bool, journal: P
     """How to get back to the jobs of an interrupted call; empty if none was submitted.
 
     With a journal, which has the ids of all jobs, they are counted; without one they are listed.
-
-    Args:
-        sweeps: The sweeps of the call.
-        cancelled: Whether the service was asked to cancel the unfinished jobs.
-        journal: The path of the journal that records them, if there is one.
     """
     target = sweeps[0].target
     running = [

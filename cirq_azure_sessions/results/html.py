@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-__all__ = ["Bar", "moment", "table"]
+from cirq_azure_sessions.model import Job, Session
+
+__all__ = ["Bar", "job_card", "moment", "session_card", "table"]
 
 _BAR = "height:0.7em;min-width:1px;background:currentColor;opacity:0.45"
 
@@ -48,6 +50,36 @@ def moment(time: float | None) -> str | None:
     if time is None:
         return None
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def session_card(session: Session) -> str:
+    """A session as a table of its fields."""
+    rows = {
+        "id": session.id,
+        "name": session.name,
+        "status": session.status.value,
+        "if a job fails": session.job_failure_policy.value,
+        "opened": moment(session.creation_time),
+        "ended": moment(session.end_time),
+        "cost": session.cost and f"{session.cost.total:g} {session.cost.currency}",
+    }
+    return table(f"Session on {session.target}", [], [row for row in rows.items() if row[1]])
+
+
+def job_card(job: Job) -> str:
+    """A job as a table of its fields."""
+    rows = {
+        "id": job.id,
+        "name": job.name,
+        "status": job.status.value,
+        "session": job.session_id,
+        "submitted": moment(job.creation_time),
+        "began": moment(job.begin_time),
+        "ended": moment(job.end_time),
+        "error": ": ".join(filter(None, (job.error_code, job.error_message))) or None,
+        "cost": job.cost and f"{job.cost.total:g} {job.cost.currency}",
+    }
+    return table(f"Job on {job.target}", [], [row for row in rows.items() if row[1]])
 
 
 def _cell(value: object) -> str:

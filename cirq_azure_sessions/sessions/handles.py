@@ -22,7 +22,7 @@ from cirq_azure_sessions.model import (
     Session,
     SessionStatus,
 )
-from cirq_azure_sessions.results.html import moment, table
+from cirq_azure_sessions.results.html import job_card, session_card
 from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
 
 if TYPE_CHECKING:
@@ -205,16 +205,7 @@ class SessionHandle(_Handle[Session]):
                 delay = min(delay * _DELAY_GROWTH, _MAX_DELAY)
 
     def _repr_html_(self) -> str:
-        rows = {
-            "id": self.id,
-            "name": self.name,
-            "status": self.status.value,
-            "if a job fails": self.job_failure_policy.value,
-            "opened": moment(self.creation_time),
-            "ended": moment(self.end_time),
-            "cost": self.cost and f"{self.cost.total:g} {self.cost.currency}",
-        }
-        return table(f"Session on {self.target}", [], [row for row in rows.items() if row[1]])
+        return session_card(self._item)
 
 
 class JobHandle(_Handle[Job]):
@@ -341,15 +332,4 @@ class JobHandle(_Handle[Job]):
             raise result_unavailable(self._item, error) from error
 
     def _repr_html_(self) -> str:
-        rows = {
-            "id": self.id,
-            "name": self.name,
-            "status": self.status.value,
-            "session": self.session_id,
-            "submitted": moment(self.creation_time),
-            "began": moment(self.begin_time),
-            "ended": moment(self.end_time),
-            "error": ": ".join(filter(None, (self.error_code, self.error_message))) or None,
-            "cost": self.cost and f"{self.cost.total:g} {self.cost.currency}",
-        }
-        return table(f"Job on {self.target}", [], [row for row in rows.items() if row[1]])
+        return job_card(self._item)

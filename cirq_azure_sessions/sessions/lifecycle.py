@@ -76,17 +76,7 @@ class SessionLifecycle:
     async def use(
         self, target: str, workspace: WorkspacePort, decide: RetryDecision
     ) -> AsyncIterator[Generation]:
-        """The target's open generation, with one more job in it until the block is left.
-
-        Args:
-            target: The target.
-            workspace: Where it is.
-            decide: Whether to try again where no session can be opened.
-
-        Raises:
-            PoolClosed: If the pool is closed.
-            SessionNotAvailable: If the service does not open a session.
-        """
+        """The target's open generation, with one more job in it until the block is left."""
 
         async def acquire() -> Generation:
             return await self.find(target, workspace, for_job=True)
@@ -103,7 +93,8 @@ class SessionLifecycle:
         """The target's generation, open: opened, adopted or checked first where needed.
 
         Raises:
-            PoolClosed, SessionNotAvailable: As `use` does.
+            PoolClosed: If the pool is closed.
+            SessionNotAvailable: If the service does not open a session.
         """
         trusted: Generation | None = None
         while True:
@@ -120,22 +111,15 @@ class SessionLifecycle:
     def prepare(
         self, target: str, workspace: WorkspacePort, gate: AbstractAsyncContextManager[object]
     ) -> None:
-        """Begins to open or check the target's session if needed, and does not wait.
-
-        Raises:
-            PoolClosed: If the pool is closed.
-        """
+        """Begins to open or check the target's session if needed, and does not wait."""
         step, generation = self._table.decide(target, workspace)
         if step is not Step.TAKE:
             self._act(step, generation, gate)
 
     async def retire(self, generation: Generation) -> Session:
-        """Replaces a session of which the service says that it has ended.
+        """Replaces a session of which the service says that it has ended; returns how it ended.
 
-        The first of many refusals asks how it ended; all get the same answer.
-
-        Returns:
-            The session as the service last described it.
+        The first of many refusals asks the service; all get the same answer.
         """
         if self._table.retire(generation):
             generation.ending = self._pool._portal.spawn(self._ask_how_it_ended(generation))
@@ -154,12 +138,7 @@ class SessionLifecycle:
         return handle
 
     async def attach(self, session: Session, workspace: WorkspacePort) -> SessionHandle:
-        """Sends the jobs of the session's target to it; it is left to its opener.
-
-        Raises:
-            PoolClosed: If the pool is closed.
-            JournalError: If the journal cannot be written.
-        """
+        """Sends the jobs of the session's target to it; it is left to its opener."""
         await self._find_orphans()
         is_orphan = self._orphans.pop(session.id, None) is not None
         handle = self.handle(session, workspace)
@@ -215,15 +194,9 @@ class SessionLifecycle:
         return None
 
     async def close_orphans(self, *, but: str | None = None) -> Sequence[Session]:
-        """Closes the orphans, except those with the name `but`.
+        """Closes the orphans, except those with the name `but`; returns those that were closed.
 
         One that cannot be closed now is left for later, with a line in the log.
-
-        Returns:
-            The sessions that were closed, as they are then.
-
-        Raises:
-            JournalError: If the journal cannot be written.
         """
         await self._find_orphans()
         orphans = [one.id for one in self._orphans.values() if but is None or one.name != but]
@@ -242,10 +215,7 @@ class SessionLifecycle:
     ) -> None:
         """Opens or checks a generation in a task that outlives whoever needed it first.
 
-        Args:
-            step: What to do; nothing for a step that needs no request.
-            generation: With which generation.
-            gate: Held during the requests.
+        The gate is held during the requests.
         """
 
         async def settle(work: Coroutine[Any, Any, bool]) -> None:

@@ -142,14 +142,8 @@ class SessionTable:
     ) -> tuple[Step, Generation]:
         """What a job for this target needs; the whole policy. Whoever is told to act, must.
 
-        Args:
-            target: The target.
-            workspace: Where it is.
-            trusted: A generation that the service has just confirmed to be open.
-            for_job: Whether a generation that is taken gets a job.
-
-        Raises:
-            PoolClosed: If the pool is closed.
+        `trusted` is a generation that the service has just confirmed to be open. With `for_job` a
+        generation that is taken gets a job.
         """
         with self._lock:
             if self._is_closed:
@@ -177,11 +171,7 @@ class SessionTable:
             return Step.CHECK, generation
 
     def take_fresh(self, target: str) -> Generation | None:
-        """Uses the open generation used within max_idle, whose idle time then starts again.
-
-        Raises:
-            PoolClosed: If the pool is closed.
-        """
+        """Uses the open generation used within max_idle, whose idle time then starts again."""
         with self._lock:
             if self._is_closed:
                 raise PoolClosed(CLOSED_MESSAGE)
@@ -228,11 +218,7 @@ class SessionTable:
                 generation.state = State.DRAINING
 
     def attach(self, session: SessionHandle, workspace: WorkspacePort, *, adopted: bool) -> None:
-        """Sends the target's jobs to this session; the one they went to so far takes no more.
-
-        Raises:
-            PoolClosed: If the pool is closed.
-        """
+        """Sends the target's jobs to this session; the one they went to so far takes no more."""
         with self._lock:
             if self._is_closed:
                 raise PoolClosed(CLOSED_MESSAGE)

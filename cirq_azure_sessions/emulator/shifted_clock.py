@@ -1,0 +1,70 @@
+"""A clock that runs like the machine's own and can be put forward."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Protocol
+
+from cirq_azure_sessions.clock import Clock, SystemClock
+
+__all__ = ["MovableClock", "ShiftedClock"]
+
+
+class MovableClock(Clock, Protocol):
+    """A clock that can be put forward: a `ManualClock` or a `ShiftedClock`."""
+
+    def advance(self, seconds: float) -> None:
+        """Puts the clock forward. `ValueError` if `seconds` is negative."""
+
+
+class ShiftedClock:
+    """The machine's own time, put forward by as much as `advance` was asked to. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._real = SystemClock()
+        # State: the seconds put forward, and the deadline and loop of each sleeper.
+        self._shift = 0.0
+        self._sleepers: dict[asyncio.Event, tuple[float, asyncio.AbstractEventLoop]] = {}
+        # Guards both.
+        self._lock = threading.Lock()
+
+    def time(self) -> float:
+        return self._real.time() + self._shift
+
+    def monotonic(self) -> float:
+        return self._real.monotonic() + self._shift
+
+    def advance(self, seconds: float) -> None:
+        """Puts the clock forward, and wakes every sleeper whose time has come.
+
+        Raises:
+            ValueError: If `seconds` is negative.
+        """
+        if seconds < 0:
+            raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
+        with self._lock:
+            self._shift += seconds
+            now = self.monotonic()
+            due = [(event, loop) for event, (end, loop) in self._sleepers.items() if end <= now]
+        for event, loop in due:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+    async def sleep(self, seconds: float) -> None:
+        is_due = asyncio.Event()
+        with self._lock:
+            deadline = self.monotonic() + seconds
+            self._sleepers[is_due] = deadline, asyncio.get_running_loop()
+        sleeping = asyncio.ensure_future(self._real.sleep(seconds))
+        woken = asyncio.ensure_future(is_due.wait())
+        try:
+            await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            woken.cancel()
+            with self._lock:
+                del self._sleepers[is_due]
+
+    def __repr__(self) -> str:
+        return f"ShiftedClock(shift={self._shift:g} s)"
