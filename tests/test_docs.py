@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from pages import ROOT, Block, Page, call, emulated_azure
 
+import cirq_azure_sessions
 from cirq_azure_sessions.emulator import EmulatorServer
 
 PAGES = {
@@ -23,6 +24,9 @@ PAGES = {
 
 # What pages tell the reader to type that is not this package's.
 FOREIGN = ("az login", "export ", "pip install ")
+# What the reference shows beside the public names of the package, and what it need not show.
+BESIDE_THE_PACKAGE = {"EmulatorServer", "Faults", "Requests", "instrument"}
+ALIASES = {"PooledJob", "PooledSession"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
@@ -72,19 +76,41 @@ def test_a_page_links_to_what_is_there(page: Page) -> None:
     assert [link for link in links if not (page.path.parent / link).exists()] == []
 
 
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    """Links, anchors and references lead somewhere, and docstrings fit their signatures."""
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site."""
+    source = tmp_path_factory.mktemp("source")
+    shutil.copy(ROOT / "mkdocs.yml", source)
+    shutil.copy(ROOT / "CONTRIBUTING.md", source)
+    shutil.copytree(ROOT / "docs", source / "docs")
     # Where the docstrings are read.
-    (tmp_path / "cirq_azure_sessions").symlink_to(ROOT / "cirq_azure_sessions")
+    (source / "cirq_azure_sessions").symlink_to(ROOT / "cirq_azure_sessions")
     build = [sys.executable, "-m", "zensical", "build", "--strict"]
-    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(build, cwd=source, capture_output=True, text=True)
+    # Links, anchors and references lead somewhere, and docstrings fit their signatures: what does
+    # not fit is only named, by griffe.
     assert done.returncode == 0, done.stdout + done.stderr
-    # It names docstrings that do not fit, and is content with that.
     assert "griffe" not in done.stdout + done.stderr, done.stdout + done.stderr
-    reference = (tmp_path / "site" / "reference" / "sampler" / "index.html").read_text()
-    assert "Samples circuits on one target" in reference
+    return source / "site"
+
+
+def test_reference_shows_public_names_only(site: Path) -> None:
+    pages = (site / "reference").glob("*/index.html")
+    shown = {
+        name
+        for page in pages
+        for name in re.findall(r'id="(cirq_azure_sessions\.[\w.]+)"', page.read_text())
+    }
+    assert [name for name in shown if "._" in name] == []
+    # Classes and functions; the members of classes lie below their names.
+    names = {name.rpartition(".")[2] for name in shown if not re.search(r"\.[A-Z]\w*\.", name)}
+    modules = {"emulator", "errors", "faults", "telemetry"}
+    assert names - modules == {*cirq_azure_sessions.__all__, *BESIDE_THE_PACKAGE} - ALIASES
+
+
+def test_contributors_page_names_the_long_run_of_the_state_machine(site: Path) -> None:
+    page = (site / "contributing" / "index.html").read_text()
+    assert "CIRQ_AZURE_SESSIONS_STATE_MACHINE=2000" in re.sub(r"<[^>]+>", "", page)
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:

@@ -7,7 +7,7 @@
         server.faults.add("submit", status=503)   # the next submission fails
         server.requests["job"]                    # how often a job was asked for
 
-Its ground truth is recorded traffic of the service, which `tests/test_emulator_conformance.py`
+Its ground truth is recorded traffic of the service, which `tests/emulator/test_conformance.py`
 replays request by request. What still differs there, by the name that the test gives it:
 
 `older-service`
