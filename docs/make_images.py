@@ -1,6 +1,6 @@
-"""Makes the pictures of the README, on an emulated workspace: `python docs/make_images.py`.
+"""Draws the pictures of the README, on an emulated workspace: `python docs/make_images.py`.
 
-Time stands still but where it is put on or slept, so that it takes seconds.
+It takes seconds, because time moves only where the clock is advanced or slept on.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def draw_timeline(path: Path) -> None:
                 server.faults.fail_job(code="InvalidInputData")
                 quantinuum.run_sweep(ROTATION, sweep, repetitions=100)
             clock.advance(60 * minutes)
-    pool.timeline().save(path)
+    pool.plot_timeline().figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":
