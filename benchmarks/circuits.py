@@ -1,11 +1,11 @@
-"""How many circuits of a folder run on each target, and give Cirq's own answer.
+"""How many circuits of a folder run on each target, and agree with Cirq's simulator.
 
     python -m benchmarks.circuits FOLDER
 
 Each OpenQASM file is sampled on the emulated targets by `AzureSessionSampler`, and in the same run
 by the SDK's own `AzureQuantumService.run`. An answer agrees if it has the measurement keys of
-`cirq.Simulator`, and if a chi-square test does not tell their samples apart; of a million answers
-that are right it calls one wrong.
+`cirq.Simulator`, and if a chi-square test, which rejects one in a million correct
+answers, does not tell their samples apart.
 """
 
 from __future__ import annotations

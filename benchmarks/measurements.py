@@ -50,30 +50,30 @@ class Effort:
 
 
 def floor(latency: float, job_time: float) -> float:
-    """Seconds that a sweep takes at the least: container, upload, submit, job, status, download.
+    """The least seconds that a sweep takes: container, upload, submit, job, status, download.
 
-    One after the other, that is: a single point may come out a little below, since the question for
-    the status may be on its way while the job still runs.
+    That is one after the other: a single point may be a little faster, since its status may be
+    asked for while the job still runs.
     """
     return 5 * latency + job_time
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Seconds that the work takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def timed_sweep(service: Service, points: int) -> float:
-    """Seconds of a sweep of ours in a pool of its own, its session opened on the way."""
+    """Seconds of a sweep with this package, in a new pool, opening its session included."""
     with SessionPool(service.workspace()) as pool:
         sampler = AzureSessionSampler(TARGET, pool=pool)
         return seconds(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100))
 
 
 def wall_and_requests(effort: Effort) -> Iterator[Figure]:
-    """Fifty points behind a network, beside the SDK's two ways."""
+    """Fifty points behind a network, beside two ways to run them with the SDK."""
     points, peers = 50, effort.of(50, 3)
     with Service(latency=LATENCY, job_time=JOB_TIME) as service:
         timed_sweep(service, 2)
@@ -190,7 +190,7 @@ def client_cpu(effort: Effort) -> Iterator[Figure]:
         "client CPU of target.submit, to ours",
         peer / ours,
         "times",
-        # What takes the SDK 15 ms may take 3 here.
+        # 3 ms here for each 15 ms of the SDK.
         at_least=effort.of(5, 4),
         detail=f"{1e3 * peer:.1f} ms a point",
     )
@@ -208,7 +208,7 @@ def _wall_and_cpu(work: Callable[[], object]) -> tuple[float, float]:
 
 def growth(effort: Effort) -> Iterator[Figure]:
     """Whether a point of a large sweep costs what a point of a small one costs."""
-    small, large = effort.of(1000, 300), effort.of(10_000, 1500)
+    small, large = effort.of(1000, 200), effort.of(10_000, 800)
     with Service() as service, SessionPool(service.workspace()) as pool:
         sampler = AzureSessionSampler(TARGET, pool=pool)
         _consume(sampler, small)
@@ -334,7 +334,7 @@ def local(effort: Effort) -> Iterator[Figure]:
         AzureSessionSampler("local.simulator", executor=executor) as sampler,
     ):
         sampler.run_sweep(circuit, sweep(4), repetitions=10)
-        more = 4 * points
+        more = effort.of(4, 2) * points
         speedup = statistics.median(
             seconds(lambda: simulator.run_sweep(circuit, sweep(more), repetitions=100))
             / seconds(lambda: sampler.run_sweep(circuit, sweep(more), repetitions=100))
@@ -346,9 +346,9 @@ def local(effort: Effort) -> Iterator[Figure]:
 def _more(
     ours: Callable[[], object], plain: Callable[[], object], pairs: int
 ) -> tuple[float, float]:
-    """By how many per cent one work takes more than another, on the wall and of the processor.
+    """By how many per cent one work takes more wall time and processor time than another.
 
-    The medians of pairs; which of the two goes first changes from pair to pair.
+    The medians of pairs; which of the two goes first alternates.
     """
     ratios = []
     for number in range(pairs + 1):

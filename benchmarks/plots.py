@@ -1,7 +1,7 @@
 """The pictures of the README: wall against points and against latency.
 
-The SDK's curves have steps: it looks for a job's end once a second, so whether a job is over at the
-first look is worth a second a point.
+The SDK's curves have steps: it polls once a second, so whether a job has finished at the first poll
+makes a difference of a second per point.
 """
 
 from __future__ import annotations

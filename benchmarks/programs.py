@@ -34,5 +34,5 @@ def heavy() -> cirq.Circuit:
 
 
 def sweep(points: int) -> cirq.Sweep:
-    """So many values of the angle."""
+    """Evenly spaced values of the angle."""
     return cirq.Linspace("theta", 0.1, 3.0, points)

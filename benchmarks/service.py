@@ -21,9 +21,9 @@ class Service:
     """An `EmulatorServer` in another process, so that its work is not counted as the client's.
 
     Args:
-        latency: Seconds that the server lets every request wait.
+        latency: Seconds that every request waits.
         job_time: Seconds that a job takes.
-        max_concurrent_jobs: How many unfinished jobs it accepts; more are refused with 429.
+        max_concurrent_jobs: Maximum number of unfinished jobs; more are refused with 429.
 
     Attributes:
         address: The endpoint, the key and the resource id of the workspace.
@@ -80,12 +80,12 @@ class Service:
         return counts
 
     def memory(self) -> int:
-        """The most bytes that the service's process has had in memory so far."""
+        """The peak memory of the service's process, in bytes."""
         size: int = self._ask("memory")
         return size
 
     def forget(self) -> None:
-        """Begins to count anew."""
+        """Resets the counts."""
         self._ask("forget")
 
     def _ask(self, question: str) -> Any:

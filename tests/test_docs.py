@@ -31,8 +31,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 @pytest.fixture(autouse=True)
-def quiet_again() -> Iterator[None]:
-    """Leaves the package's logs to the next test as they were, whatever a page shows of them."""
+def restored_logger() -> Iterator[None]:
+    """Restores the package's logger, to which a page may add handlers."""
     logger = logging.getLogger("cirq_azure_sessions")
     level, handlers = logger.level, list(logger.handlers)
     yield
@@ -41,7 +41,7 @@ def quiet_again() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_the_code_of_a_page_runs_from_top_to_bottom_and_prints_what_is_shown(
+def test_code_of_page_prints_what_is_shown(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,7 +58,7 @@ def test_the_code_of_a_page_runs_from_top_to_bottom_and_prints_what_is_shown(
 
 
 def run_commands(block: Block, server: EmulatorServer) -> None:
-    """Runs commands as they are shown, but for the workspace: theirs is the emulated one."""
+    """Runs commands as they are shown, on the emulated workspace."""
     for command in block.text.replace("\\\n", " ").splitlines():
         if command.startswith(FOREIGN):
             asked_for = re.findall(r"[\[,]([\w-]+)(?=[],])", command)
@@ -71,7 +71,7 @@ def run_commands(block: Block, server: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_a_page_links_to_what_is_there(page: Page) -> None:
+def test_links_of_page_exist(page: Page) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", page.path.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.path.parent / link).exists()] == []
 

@@ -28,7 +28,7 @@ measure q -> c;
 """
 
 
-def test_the_code_runs_from_top_to_bottom_and_prints_what_is_shown(
+def test_code_prints_what_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names: dict[str, object] = {}
@@ -37,7 +37,7 @@ def test_the_code_runs_from_top_to_bottom_and_prints_what_is_shown(
             README.run_python(block, names)
 
 
-def test_the_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bell.qasm").write_text(BELL)
     qubit = cirq.LineQubit(0)
     rotation = cirq.Circuit(cirq.rx(sympy.Symbol("theta"))(qubit), cirq.measure(qubit, key="m"))
@@ -50,8 +50,8 @@ def test_the_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.Mo
         assert [line.rstrip() for line in printed.splitlines()] == block.text.splitlines()
 
 
-def test_the_demonstration_is_shown_as_it_is() -> None:
-    """Up to what is drawn anew each time: the samples, and the ids of sessions."""
+def test_demonstration_prints_what_is_shown() -> None:
+    """Except for what differs each time: samples, and the ids of sessions."""
     shown = next(block.text for block in README.blocks if "quantinuum" in block.text)
     printed = CliRunner().invoke(main, ["demo"], catch_exceptions=False).stdout
     assert [_without_chance(line) for line in shown.splitlines()] == [
@@ -66,7 +66,7 @@ def _without_chance(line: str) -> str:
     return re.sub(r"\b[0-9a-f]{8}\b|\d+ of 500|[01]{6}|\d\.\d{3}", "*", line).rstrip()
 
 
-def test_the_first_two_shell_blocks_run_the_demonstration_and_the_tests() -> None:
+def test_first_two_shell_blocks_run_demonstration_and_tests() -> None:
     demonstration, tests, *_ = (block.text for block in README.in_language("sh"))
     assert demonstration.rstrip().endswith("cirq-azure-sessions demo")
     assert tests.rstrip().endswith("-m pytest -n auto")
@@ -76,7 +76,7 @@ def test_the_first_two_shell_blocks_run_the_demonstration_and_the_tests() -> Non
     assert set(extras) <= set(project["optional-dependencies"])
 
 
-def test_ci_runs_the_readmes_own_test_command() -> None:
+def test_ci_runs_the_test_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     extraction = re.search(r"test_command=\$\((awk .*)\)", script)
     assert extraction is not None
