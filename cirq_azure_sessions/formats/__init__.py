@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import UnsupportedTarget
-from cirq_azure_sessions.formats.translation import Format
 
 if TYPE_CHECKING:
+    from cirq_azure_sessions.formats.translation import Format
     from cirq_azure_sessions.model import Job
     from cirq_azure_sessions.results.azure_result import AzureResult
 

@@ -14,7 +14,7 @@ from azurite import ACCOUNT, KEY, running_azurite
 from storage_suite import Lifetimes, Run, StorageSuite
 
 from cirq_azure_sessions import AzureSessionSampler
-from cirq_azure_sessions.background import LoopThread
+from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.emulator.azure_storage import AzureStorage
 from cirq_azure_sessions.emulator.server import EmulatorServer
 
@@ -29,14 +29,14 @@ def connection_string() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[LoopThread]:
-    loop = LoopThread("azurite tests")
+def loop() -> Iterator[EventLoopThread]:
+    loop = EventLoopThread("azurite tests")
     yield loop
     loop.stop()
 
 
 @pytest.fixture
-def run(loop: LoopThread) -> Run:
+def run(loop: EventLoopThread) -> Run:
     return loop.run
 
 
@@ -47,7 +47,7 @@ def lifetimes() -> Lifetimes:
 
 @pytest.fixture
 def storage(
-    connection_string: str, lifetimes: Lifetimes, loop: LoopThread
+    connection_string: str, lifetimes: Lifetimes, loop: EventLoopThread
 ) -> Iterator[AzureStorage]:
     storage = AzureStorage(connection_string, lifetimes=lifetimes)
     yield storage

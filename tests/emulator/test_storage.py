@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from shared import SHARED
 from storage_suite import Lifetimes, Run, StorageSuite, download, upload
 
-from cirq_azure_sessions.background import LoopThread
+from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator.blob_store import APPEND_BLOB, BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, SasSigner
@@ -35,14 +35,14 @@ RECORDINGS = SHARED / "recordings"
 
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[LoopThread]:
-    loop = LoopThread("storage tests")
+def loop() -> Iterator[EventLoopThread]:
+    loop = EventLoopThread("storage tests")
     yield loop
     loop.stop()
 
 
 @pytest.fixture
-def run(loop: LoopThread) -> Run:
+def run(loop: EventLoopThread) -> Run:
     return loop.run
 
 
@@ -57,7 +57,9 @@ def lifetimes() -> Lifetimes:
 
 
 @pytest.fixture
-def storage(loop: LoopThread, clock: ManualClock, lifetimes: Lifetimes) -> Iterator[LocalStorage]:
+def storage(
+    loop: EventLoopThread, clock: ManualClock, lifetimes: Lifetimes
+) -> Iterator[LocalStorage]:
     """A storage account that listens on a free port of loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]

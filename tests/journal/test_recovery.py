@@ -386,7 +386,7 @@ def test_a_call_that_timed_out_is_taken_up_by_the_next_one(server: EmulatorServe
     server.faults.hang_job(times=1)
     with SessionPool(server.workspace(), journal=path, clock=server.clock) as pool:
         hasty = AzureSessionSampler(TARGET, pool=pool, timeout=1.0)
-        with pytest.raises(SweepError, match="was not over after 1 s"):
+        with pytest.raises(SweepError, match="did not finish within 1 s"):
             hasty.run_sweep(CIRCUIT, POINTS, repetitions=100)
         (stuck,) = [job for job in jobs_of(server) if not job.is_final]
         _cancel(server, stuck.id)
