@@ -68,6 +68,7 @@ def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
 def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
     """A job, with the SDK's own object for it as `handle`."""
     error = document.get("errorData") or {}
+    output_uri = (document.get("outputDataUri") or "").partition("?")[0]
     return Job(
         id=_text(document["id"]),
         target=_text(document["target"]),
@@ -75,15 +76,15 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
         status=JobStatus(document["status"]),
         session_id=document.get("sessionId"),
         output_format=document.get("outputDataFormat") or "",
-        output_uri=_output_uri(document.get("outputDataUri")),
+        output_uri=output_uri if is_blob_url(output_uri) else None,
         input_params=document.get("inputParams") or {},
         metadata=document.get("metadata") or {},
         tags=tuple(document.get("tags") or ()),
         creation_time=read_time(document.get("creationTime")),
         begin_time=read_time(document.get("beginExecutionTime")),
         end_time=read_time(document.get("endExecutionTime")),
-        error_code=without_secrets(error.get("code") or ""),
-        error_message=without_secrets(error.get("message") or ""),
+        error_code=without_secrets(error["code"]) if error.get("code") else "",
+        error_message=without_secrets(error["message"]) if error.get("message") else "",
         cost=_read_cost(document.get("costEstimate")),
         handle=_JobHandle(workspace, document),
     )
@@ -208,12 +209,6 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     raise TypeError(f"a string was expected, not {type(value).__name__}")
-
-
-def _output_uri(uri: str | None) -> str | None:
-    """The address of a result without its query; None for what is no address, like for none."""
-    uri = uri.partition("?")[0] if uri else None
-    return uri if uri and is_blob_url(uri) else None
 
 
 class _JobHandle:

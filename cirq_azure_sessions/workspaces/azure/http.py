@@ -1,4 +1,4 @@
-"""HTTP requests with retries; translates transport errors to `ServiceError`.
+"""HTTP requests: one is sent, its errors are translated, and what is worth it is sent again.
 
 What the network, the service or the credential raises leaves here as a `ServiceError`; neither it
 nor what it was raised from holds a URL's query, a key or a body. Errors of our own code pass as
@@ -7,27 +7,34 @@ they are: they are not worth a retry.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 from azure.core.exceptions import AzureError
-from azure.core.rest import HttpRequest
 from azure.quantum import Workspace
+from yarl import URL
 
-from cirq_azure_sessions.clock import Clock, RetryDecision, backoff, retry
+from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
-from cirq_azure_sessions.workspaces.azure.connections import Answer, Connections
+from cirq_azure_sessions.workspaces.azure.credentials import TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+from cirq_azure_sessions.workspaces.azure.network import find_proxy, open_session
 
 __all__ = ["HttpClient"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,6 +50,7 @@ _MAX_RETRY_AFTER = 60.0
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
 
+_API_KEY_HEADER = "x-ms-quantum-api-key"
 # The version of the Blob Storage REST API in the recordings.
 _STORAGE_VERSION = "2024-05-04"
 
@@ -53,14 +61,46 @@ _ADVICE = {
     429: "send fewer requests",
 }
 
-
 # What the network and the service raise through aiohttp and azure-core. `TimeoutError` and the
 # errors of `ssl` and `socket` are among the `OSError`s.
 _TRANSPORT_ERRORS = (aiohttp.ClientError, AzureError, OSError)
+# Those after which a request certainly had no effect, so that any may be sent again.
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-class _NotSent(ServiceError):
-    """No connection could be made, so the request had no effect and any may be sent again."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request. azure-core's policy for tokens reads the URL and adds to the headers.
+
+    Attributes:
+        label: The method and path, as errors and the log name the request.
+        max_bytes: The maximum size of the answer's body.
+        is_for_service: Whether it goes to the service, with the workspace's credential, and not to
+            storage, whose URLs carry their own.
+    """
+
+    label: str
+    method: str
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    content: bytes | None = field(repr=False)
+    max_bytes: float
+    is_for_service: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. The names are those that azure-core's policy looks for.
+
+    Attributes:
+        headers: By name, in any case.
+        is_whole: Whether the content was read to its end, and not dropped for its size.
+    """
+
+    status_code: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+    is_whole: bool = True
 
 
 class HttpClient:
@@ -86,10 +126,7 @@ class HttpClient:
         max_result_bytes: float | None,
     ) -> None:
         config = workspace._client._config
-        self._workspace = workspace
         self._clock = clock
-        self._max_connections = max_connections
-        self._read_timeout = read_timeout
         self._max_result_bytes = math.inf if max_result_bytes is None else max_result_bytes
         self._root = (
             f"{config.endpoint.rstrip('/')}/subscriptions/{workspace.subscription_id}"
@@ -98,14 +135,19 @@ class HttpClient:
         )
         self._api_version = config.api_version
         self._user_agent = f"cirq-azure-sessions {config.user_agent_policy.user_agent}"
+        gives_tokens = hasattr(config.credential, "get_token")
+        self._key_credential = None if gives_tokens else config.credential
+        self._token_workspace = workspace if gives_tokens else None
+        self._max_connections = max_connections
+        self._read_timeout = read_timeout
         # State: the connections of the event loop that last sent a request, or None. Touched on
         # that loop only, so no lock guards it.
-        self._connections: Connections | None = None
+        self._connections: _Connections | None = None
 
     async def ask(
         self,
         method: str,
-        path: str,
+        path: tuple[str, ...],
         read: Callable[[Any], T],
         *,
         query: Mapping[str, str] | None = None,
@@ -116,7 +158,7 @@ class HttpClient:
 
         Args:
             method: The HTTP method.
-            path: The path below the workspace.
+            path: The steps of the path below the workspace.
             read: Makes a value of the answer's JSON, or of None if it has no body. A `ValueError`,
                 `TypeError`, `LookupError` or `AttributeError` of it means that it is garbage.
             query: Query parameters beside the API version.
@@ -127,22 +169,37 @@ class HttpClient:
         Raises:
             ServiceError: If there is no answer, or not a good one.
         """
-        what = f"{method} {path}"
-        parameters = {**(query or {}), "api-version": self._api_version}
+        route = "/".join(quote(step, safe=":") for step in path)
         # The service is known to read spaces written as %20.
-        url = f"{self._root}{path}?{urlencode(parameters, quote_via=quote)}"
+        parameters = urlencode({**(query or {}), "api-version": self._api_version}, quote_via=quote)
         headers = {"Accept": "application/json", "User-Agent": self._user_agent}
+        if self._key_credential is not None:
+            headers[_API_KEY_HEADER] = self._key_credential.key
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
+        request = Request(
+            f"{method} {route}",
+            method,
+            f"{self._root}{route}?{parameters}",
+            headers,
+            content,
+            _MAX_DOCUMENT_BYTES,
+            is_for_service=True,
+        )
 
-        async def attempt() -> T:
-            request = HttpRequest(method, url, headers=headers, content=content)
-            sending = self._connect().send_to_service(request, max_bytes=_MAX_DOCUMENT_BYTES)
-            return _read(await self._answer(sending, what), read, what)
+        def read_document(answer: Answer) -> T:
+            try:
+                return read(json.loads(answer.content) if answer.content else None)
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                reason = type(error).__name__
+            raise ServiceError(
+                f"The answer to {request.label} is not the JSON that the service promises "
+                f"({reason}): try again later."
+            )
 
-        return await self._retry(attempt, repeatable)
+        return await self._send(request, read_document, repeatable)
 
     async def store(
         self,
@@ -159,100 +216,171 @@ class HttpClient:
             ServiceError: If there is no answer, or not a good one. With status code 413 if the blob
                 is larger than `max_result_bytes`.
         """
-        what = f"{method} {urlsplit(url).path.lstrip('/')}"
-        all_headers = {
-            "x-ms-version": _STORAGE_VERSION,
-            "User-Agent": self._user_agent,
-            **(headers or {}),
-        }
+        request = Request(
+            f"{method} {urlsplit(url).path.lstrip('/')}",
+            method,
+            url,
+            {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
+            content,
+            self._max_result_bytes,
+            is_for_service=False,
+        )
 
-        async def attempt() -> bytes:
-            request = HttpRequest(method, url, headers=all_headers, content=content)
-            sending = self._connect().send_to_storage(request, max_bytes=self._max_result_bytes)
-            response = await self._answer(sending, what)
+        def read_content(answer: Answer) -> bytes:
             # Any other answer to a PUT comes from something in between: nothing was stored, and a
             # job without its input would be paid for nothing.
-            if method == "PUT" and response.status_code != HTTPStatus.CREATED:
-                raise ServiceError(f"Storage did not confirm {what}: check for a proxy on the way.")
-            if not response.is_whole:
+            if method == "PUT" and answer.status_code != HTTPStatus.CREATED:
                 raise ServiceError(
-                    f"The answer to {what} is larger than {self._max_result_bytes:,} bytes: "
+                    f"Storage did not confirm {request.label}: check for a proxy on the way."
+                )
+            if not answer.is_whole:
+                raise ServiceError(
+                    f"The answer to {request.label} is larger than {request.max_bytes:,} bytes: "
                     "make the AzureWorkspace with a larger max_result_bytes, or None.",
                     status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 )
-            return response.content
+            return answer.content
 
-        return await self._retry(attempt, repeatable=True)
+        return await self._send(request, read_content, repeatable=True)
 
     async def aclose(self) -> None:
         """Closes the connections when the requests in flight are finished; later ones open new."""
-        self._drop_foreign()
         connections, self._connections = self._connections, None
         if connections is not None:
             await connections.aclose()
 
-    def _connect(self) -> Connections:
-        self._drop_foreign()
-        if self._connections is None:
-            self._connections = Connections(
-                self._workspace, self._max_connections, self._read_timeout
-            )
+    async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
+        """Sends a request until there is an answer that `read` accepts, or trying is no use."""
+        was_sent = False
+        failures: Counter[bool] = Counter()
+
+        async def attempt() -> T:
+            nonlocal was_sent
+            was_sent = True
+            connections = self._connections
+            if connections is None or connections.loop is not asyncio.get_running_loop():
+                connections = self._connect()
+            try:
+                answer = await connections.send(request)
+            except _TRANSPORT_ERRORS as error:
+                was_sent = not isinstance(error, _NOT_SENT)
+                failure = _lost(error, request.label)
+            else:
+                logger.debug("%s: HTTP %d", request.label, answer.status_code)
+                if answer.status_code < 300:
+                    return read(answer)
+                failure = _refused(answer, request.label, self._clock.time())
+            # Raised out here, the failure does not drag along what it was made from.
+            raise failure
+
+        def decide(error: AzureSessionsError, number: int, elapsed: float) -> float | None:
+            # 1. Another attempt would not help, or might do twice what is to be done once.
+            if not error.may_pass or (was_sent and not repeatable):
+                return None
+            # 2. The budget for errors of this kind is spent.
+            is_throttled = isinstance(error, ServiceError) and error.is_throttled
+            failures[is_throttled] += 1
+            if elapsed >= _THROTTLING_TIMEOUT if is_throttled else failures[False] > _MAX_FAULTS:
+                return None
+            # 3. The service says how long to wait.
+            if error.retry_after is not None:
+                return error.retry_after
+            # 4. Exponential backoff, out of step with all others that met the same fault.
+            return backoff(failures[is_throttled], longest=_MAX_BACKOFF) * random.uniform(0.5, 1.0)
+
+        return await retry(self._clock, attempt, decide)
+
+    def _connect(self) -> _Connections:
+        """Connections of the running loop. Those of another stay: it is over, or the parent's."""
+        if self._connections is not None:
+            self._connections.session.detach()
+        self._connections = _Connections(
+            self._token_workspace, self._max_connections, self._read_timeout
+        )
         return self._connections
 
-    def _drop_foreign(self) -> None:
-        """Forgets connections of another event loop: it is over, or stayed behind in a parent."""
-        if self._connections is not None and not self._connections.is_here:
-            self._connections.abandon()
-            self._connections = None
 
-    async def _retry(self, attempt: Callable[[], Awaitable[T]], repeatable: bool) -> T:
+class _Connections:
+    """The connections of the running event loop. Their errors are azure-core's and aiohttp's.
+
+    Args:
+        workspace: The workspace whose credential gives tokens, or None.
+        max_connections: The maximum number of connections at a time, to the service and its
+            storage together.
+        read_timeout: Seconds without a byte after which an answer counts as lost.
+    """
+
+    def __init__(
+        self, workspace: Workspace | None, max_connections: int, read_timeout: float
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.session = open_session(max_connections, read_timeout, _send_once)
+        send = partial(self.send, has_token=True)
+        self._tokens = None if workspace is None else TokenSender(workspace, send)
+        # State: the proxy of each origin; how many requests are in flight, and whether the last of
+        # them is to close the connections. Touched on one event loop.
+        self._proxies: dict[str, dict[str, Any]] = {}
+        self._in_flight = 0
+        self._is_closing = False
+
+    async def send(self, request: Request, *, has_token: bool = False) -> Answer:
+        """Sends a request once, with a token if the service wants one."""
+        self._in_flight += 1
         try:
-            return await retry(self._clock, attempt, _retry_decision(repeatable))
-        except _NotSent as error:
-            failure = ServiceError(str(error))
-        raise failure
+            if request.is_for_service and self._tokens is not None and not has_token:
+                answer: Answer = await self._tokens.send(request)
+                return answer
+            origin = request.url[: request.url.find("/", len("https://"))]
+            if origin not in self._proxies:
+                self._proxies[origin] = find_proxy(URL(origin))
+            async with self.session.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.content,
+                allow_redirects=False,
+                **self._proxies[origin],
+            ) as response:
+                parts, size = [], 0
+                # Counted unpacked: a small answer may unpack to any size.
+                async for part in response.content.iter_any():
+                    parts.append(part)
+                    size += len(part)
+                    if size > request.max_bytes:
+                        return Answer(response.status, response.headers, b"", is_whole=False)
+                return Answer(response.status, response.headers, b"".join(parts))
+        finally:
+            self._in_flight -= 1
+            if self._is_closing and not self._in_flight:
+                await self.session.close()
 
-    async def _answer(self, sending: Coroutine[Any, Any, Answer], what: str) -> Answer:
-        """The one place where errors of transport and service become `ServiceError`."""
-        try:
-            response = await sending
-        except _TRANSPORT_ERRORS as error:
-            failure = _lost(error, what)
-        else:
-            if response.status_code < 300:
-                return response
-            failure = _refused(response, what, self._clock.time())
-        # Raised out here, the failure does not drag along what it was made from.
-        raise failure
+    async def aclose(self) -> None:
+        """Closes the connections: now, or when the requests in flight are finished."""
+        self._is_closing = True
+        if self.loop is not asyncio.get_running_loop():
+            self.session.detach()
+        elif not self._in_flight:
+            await self.session.close()
 
 
-def _retry_decision(repeatable: bool) -> RetryDecision:
-    """The policy for one request; see `_MAX_FAULTS` and `_THROTTLING_TIMEOUT`."""
-    failures: Counter[bool] = Counter()
-
-    def decide(error: AzureSessionsError, attempt: int, elapsed: float) -> float | None:
-        # 1. Another attempt would not help, or might do twice what is to be done once.
-        if not error.may_pass or not (repeatable or isinstance(error, _NotSent)):
-            return None
-        # 2. The budget for errors of this kind is spent.
-        is_throttled = isinstance(error, ServiceError) and error.is_throttled
-        failures[is_throttled] += 1
-        if elapsed >= _THROTTLING_TIMEOUT if is_throttled else failures[False] > _MAX_FAULTS:
-            return None
-        # 3. The service says how long to wait.
-        if error.retry_after is not None:
-            return error.retry_after
-        # 4. Exponential backoff, out of step with all others that met the same fault.
-        return backoff(failures[is_throttled], longest=_MAX_BACKOFF) * random.uniform(0.5, 1.0)
-
-    return decide
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from resending a PUT whose connection was lost: the job may have arrived."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        lost = aiohttp.ClientConnectionError(type(error).__name__)
+    raise lost
 
 
 def _lost(error: Exception, what: str) -> ServiceError:
     """The error for a request without an answer."""
     name = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return _NotSent(
+    if isinstance(error, _NOT_SENT):
+        return ServiceError(
             f"No connection could be made for {what} ({name}): check the network and the endpoint."
         )
     if isinstance(error, TimeoutError):
@@ -310,14 +438,3 @@ def _seconds(text: str, now: float) -> float:
         return float(text)
     except ValueError:
         return float(parsedate_to_datetime(text).timestamp()) - now
-
-
-def _read(response: Answer, read: Callable[[Any], T], what: str) -> T:
-    try:
-        return read(json.loads(response.content) if response.content else None)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        reason = type(error).__name__
-    raise ServiceError(
-        f"The answer to {what} is not the JSON that the service promises ({reason}): "
-        "try again later."
-    )

@@ -36,9 +36,9 @@ from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections, http
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, http
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
-from cirq_azure_sessions.workspaces.azure.storage import Container
+from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
 
 
 def ask(*answers: bytes, clock: ManualClock | None = None) -> Any:
@@ -128,10 +128,10 @@ def fetch(*answers: bytes, **options: Any) -> bytes:
 
     async def play() -> bytes:
         async with ScriptedServer(*answers) as server:
-            container = Container.from_url(
+            container = SignedUrl.parse(
                 f"{server.endpoint}/job-j?se=2099-01-01T00%3A00%3A00Z&sig=secret"
             )
-            job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=container.blob_url("output"))
+            job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=f"{container.url}/output")
             workspace = AzureWorkspace(
                 sdk_workspace_at(server.endpoint), clock=ManualClock(), **options
             )
@@ -187,7 +187,7 @@ def test_error_of_our_own_is_neither_translated_nor_retried(
     async def send(*args: object, **options: object) -> object:
         raise TypeError("a mistake of ours")
 
-    monkeypatch.setattr(connections.Connections, "_send", send)
+    monkeypatch.setattr(http._Connections, "send", send)
     clock = ManualClock()
     with pytest.raises(TypeError, match="a mistake of ours"):
         ask(clock=clock)
@@ -211,7 +211,7 @@ def test_transport_error_becomes_service_error(
     async def send(*args: object, **options: object) -> object:
         raise raised
 
-    monkeypatch.setattr(connections.Connections, "_send", send)
+    monkeypatch.setattr(http._Connections, "send", send)
     with pytest.raises(ServiceError) as failure:
         ask()
     assert type(failure.value) is ServiceError
@@ -306,7 +306,7 @@ class RepairClock(ManualClock):
 def test_even_a_submission_is_repeated_when_it_was_not_sent() -> None:
     port = free_port()
     request = job_request()
-    stored = Container.from_url(f"http://127.0.0.1:{port}/job-x?se=2099-01-01T00%3A00%3A00Z")
+    stored = SignedUrl.parse(f"http://127.0.0.1:{port}/job-x?se=2099-01-01T00%3A00%3A00Z")
     with contextlib.ExitStack() as stack:
         servers: list[EmulatorServer] = []
 
@@ -384,9 +384,11 @@ def test_no_secret_is_in_logs_reprs_or_errors(log: list[str]) -> None:
         said.append(f"{workspace!r} {stored!r} {session!r} {job!r} {request!r}")
 
         for fault in (
-            lambda route: server.faults.add(route, status=403, message=stored.signed_url, times=9),
+            lambda route: server.faults.add(
+                route, status=403, message=stored.sign(stored.url), times=9
+            ),
             lambda route: server.faults.reset(route, times=9),
-            lambda route: server.faults.garble(route, stored.signed_url, times=9),
+            lambda route: server.faults.garble(route, stored.sign(stored.url), times=9),
         ):
             for route, call in (
                 ("sasUri", lambda: workspace.store_input(job_request())),
@@ -408,7 +410,7 @@ def test_no_secret_is_in_logs_reprs_or_errors(log: list[str]) -> None:
 
     text = " ".join(said)
     assert "GET jobs" in text
-    assert "Request URL" in text
+    assert "PUT jobs" in text
     quoted = {quote(secret, safe="") for secret in secrets}
     assert [secret for secret in secrets | quoted if secret in text] == []
     assert "gateset" not in text

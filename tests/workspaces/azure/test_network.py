@@ -19,7 +19,7 @@ from azure_suite import job_request, sdk_workspace_at, session_request, tell
 from cirq_azure_sessions import background
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, network
 
 # Nothing listens here.
 CLOSED = "https://127.0.0.1:1"
@@ -184,13 +184,13 @@ def test_connections_are_opened_on_demand_reused_and_bounded(server: EmulatorSer
 def test_idle_connections_are_dropped_after_the_keep_alive_time(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_KEEP_ALIVE", 0.01)
+    monkeypatch.setattr(network, "_KEEP_ALIVE", 0.01)
 
     async def story(workspace: AzureWorkspace) -> None:
         await workspace.list_targets()
         held = workspace._client._connections
         assert held is not None
-        while held._session.connector._conns:  # type: ignore[union-attr]
+        while held.session.connector._conns:  # type: ignore[union-attr]
             await asyncio.sleep(0.001)
 
     tell(story, server.workspace())
