@@ -47,6 +47,10 @@ __all__ = [
 T = TypeVar("T")
 
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+# A host, which may be an address of IPv6, with no user name; and a path.
+_BLOB_URL = re.compile(
+    r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I
+)
 _MAX_MESSAGE_LENGTH = 500
 
 
@@ -188,11 +192,7 @@ def without_secrets(text: str) -> str:
 
 def is_blob_url(url: str) -> bool:
     """Whether this is the address of something in a storage account."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("https", "http") and bool(parts.hostname and parts.path.strip("/"))
-    except ValueError:
-        return False
+    return _BLOB_URL.fullmatch(url) is not None
 
 
 def _read_cost(document: Mapping[str, Any] | None) -> Cost | None:

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from azure.core.exceptions import AzureError
@@ -74,6 +74,7 @@ class Request:
 
     Attributes:
         label: The method and path, as errors and the log name the request.
+        address: Where it goes. A secret, where it is signed.
         max_bytes: The maximum size of the answer's body.
         is_for_service: Whether it goes to the service, with the workspace's credential, and not to
             storage, whose URLs carry their own.
@@ -81,11 +82,16 @@ class Request:
 
     label: str
     method: str
-    url: str = field(repr=False)
+    address: URL = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
     max_bytes: float
     is_for_service: bool
+
+    @property
+    def url(self) -> str:
+        """The address as azure-core's policy wants it."""
+        return str(self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +134,13 @@ class HttpClient:
         config = workspace._client._config
         self._clock = clock
         self._max_result_bytes = math.inf if max_result_bytes is None else max_result_bytes
-        self._root = (
+        root = URL(
             f"{config.endpoint.rstrip('/')}/subscriptions/{workspace.subscription_id}"
             f"/resourceGroups/{workspace.resource_group}"
             f"/providers/Microsoft.Quantum/workspaces/{workspace.name}/"
         )
+        # Encoded once: resource groups may have letters of any language.
+        self._root = str(root)
         self._api_version = config.api_version
         self._user_agent = f"cirq-azure-sessions {config.user_agent_policy.user_agent}"
         gives_tokens = hasattr(config.credential, "get_token")
@@ -170,8 +178,6 @@ class HttpClient:
             ServiceError: If there is no answer, or not a good one.
         """
         route = "/".join(quote(step, safe=":") for step in path)
-        # The service is known to read spaces written as %20.
-        parameters = urlencode({**(query or {}), "api-version": self._api_version}, quote_via=quote)
         headers = {"Accept": "application/json", "User-Agent": self._user_agent}
         if self._key_credential is not None:
             headers[_API_KEY_HEADER] = self._key_credential.key
@@ -179,10 +185,14 @@ class HttpClient:
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
+        url = f"{self._root}{route}?api-version={self._api_version}"
+        if query:
+            # The service is known to read spaces written as %20.
+            url += f"&{urlencode(query, quote_via=quote)}"
         request = Request(
             f"{method} {route}",
             method,
-            f"{self._root}{route}?{parameters}",
+            URL(url, encoded=True),
             headers,
             content,
             _MAX_DOCUMENT_BYTES,
@@ -216,10 +226,11 @@ class HttpClient:
             ServiceError: If there is no answer, or not a good one. With status code 413 if the blob
                 is larger than `max_result_bytes`.
         """
+        address = URL(url)
         request = Request(
-            f"{method} {urlsplit(url).path.lstrip('/')}",
+            f"{method} {address.raw_path.lstrip('/')}",
             method,
-            url,
+            address,
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
             content,
             self._max_result_bytes,
@@ -319,7 +330,7 @@ class _Connections:
         self._tokens = None if workspace is None else TokenSender(workspace, send)
         # State: the proxy of each origin; how many requests are in flight, and whether the last of
         # them is to close the connections. Touched on one event loop.
-        self._proxies: dict[str, dict[str, Any]] = {}
+        self._proxies: dict[tuple[str, str], dict[str, Any]] = {}
         self._in_flight = 0
         self._is_closing = False
 
@@ -330,12 +341,12 @@ class _Connections:
             if request.is_for_service and self._tokens is not None and not has_token:
                 answer: Answer = await self._tokens.send(request)
                 return answer
-            origin = request.url[: request.url.find("/", len("https://"))]
+            origin = request.address.scheme, request.address.raw_authority
             if origin not in self._proxies:
-                self._proxies[origin] = find_proxy(URL(origin))
+                self._proxies[origin] = find_proxy(request.address)
             async with self.session.request(
                 request.method,
-                request.url,
+                request.address,
                 headers=request.headers,
                 data=request.content,
                 allow_redirects=False,

@@ -67,10 +67,10 @@ def open_session(
     return session
 
 
-def find_proxy(origin: URL) -> dict[str, Any]:
+def find_proxy(address: URL) -> dict[str, Any]:
     """The proxy that the environment names for a server, as options for aiohttp."""
-    proxy = urllib.request.getproxies().get(origin.scheme)
-    if proxy is None or urllib.request.proxy_bypass(origin.host or ""):
+    proxy = urllib.request.getproxies().get(address.scheme)
+    if proxy is None or urllib.request.proxy_bypass(address.host or ""):
         return {}
     url = URL(proxy)
     options: dict[str, Any] = {"proxy": str(url.with_user(None))}
