@@ -61,10 +61,7 @@ class SignedUrl:
             raise ValueError("not the address of a blob or container")
         url, _, sas = text.partition("?")
         expiry = _EXPIRY.search(sas)
-        try:
-            time = read_time(unquote(expiry[1])) if expiry else None
-        except ValueError:
-            time = None
+        time = read_time(unquote(expiry[1])) if expiry else None
         return cls(url, sas, 0.0 if time is None else time - _MIN_TIME_LEFT)
 
     def sign(self, url: str) -> str:

@@ -72,10 +72,8 @@ GARBAGE = {
     "a list": b"[]",
     "a number": b"7",
     "null": b"null",
+    "no status": answer({**SESSION, "status": None}).partition(b"\r\n\r\n")[2],
     "no id": answer({**SESSION, "id": None}).partition(b"\r\n\r\n")[2],
-    "an unknown status": answer({**SESSION, "status": "Dreaming"}).partition(b"\r\n\r\n")[2],
-    "a time that is none": answer({**SESSION, "creationTime": "soon"}).partition(b"\r\n\r\n")[2],
-    "a cost that is none": answer({**SESSION, "costEstimate": []}).partition(b"\r\n\r\n")[2],
 }
 
 
