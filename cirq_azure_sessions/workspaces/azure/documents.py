@@ -68,9 +68,7 @@ def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
         target=_optional(document, "target", str) or "",
         name=_optional(document, "name", str) or "",
         status=SessionStatus(_required(document, "status")),
-        job_failure_policy=JobFailurePolicy(
-            _optional(document, "jobFailurePolicy", str) or "Abort"
-        ),
+        job_failure_policy=JobFailurePolicy(policy),
         creation_time=read_time(document.get("creationTime")),
         end_time=read_time(document.get("endExecutionTime")),
         cost=_read_cost(document),

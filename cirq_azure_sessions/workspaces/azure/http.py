@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ _MAX_RETRY_AFTER = 60.0
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
 
+# The ids by which support finds a request: ours is new for each attempt.
+_CLIENT_ID_HEADER = "x-ms-client-request-id"
+_SERVICE_ID_HEADER = "x-ms-request-id"
 _API_KEY_HEADER = "x-ms-quantum-api-key"
 # The version of the Blob Storage REST API in the recordings.
 _STORAGE_VERSION = "2024-05-04"
@@ -271,16 +275,22 @@ class HttpClient:
             connections = self._connections
             if connections is None or connections.loop is not asyncio.get_running_loop():
                 connections = self._connect()
+            request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:
                 answer = await connections.send(request)
             except _TRANSPORT_ERRORS as error:
                 was_sent = not isinstance(error, _NOT_SENT)
                 failure = _lost(error, request.label)
             else:
-                logger.debug("%s: HTTP %d", request.label, answer.status_code)
+                request_id = answer.headers.get(_SERVICE_ID_HEADER) or request_id
+                logger.debug(
+                    "%s: HTTP %d, request %s", request.label, answer.status_code, request_id
+                )
                 if answer.status_code < 300:
                     return read(answer)
                 failure = _refused(answer, request.label, self._clock.time())
+            # What support asks for; a request that got no answer has the client's id alone.
+            failure.request_id = without_secrets(request_id)
             # Raised out here, the failure does not drag along what it was made from.
             raise failure
 

@@ -286,6 +286,28 @@ def test_a_refusal_is_not_asked_again(status: int) -> None:
     assert clock.monotonic() == 0.0
 
 
+def test_every_attempt_has_an_id_and_every_error_the_services(log: list[str]) -> None:
+    async def story() -> None:
+        busy = answer({}, 503)
+        refusal = answer({}, 400, x_ms_request_id="the-services-id")
+        async with ScriptedServer(busy, refusal) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=ManualClock())
+            with pytest.raises(ServiceError) as failure:
+                await workspace.get_session("s")
+            assert failure.value.request_id == "the-services-id"
+            ids = re.findall(rb"x-ms-client-request-id: (\S{36})", b"".join(server.requests))
+            assert len(set(ids)) == 2
+            with pytest.raises(ServiceError) as lost:
+                await workspace.submit_job(
+                    job_request(), SignedUrl.parse(f"{server.endpoint}/job-x?se=2099-01-01")
+                )
+            assert lost.value.request_id.encode() in server.requests[-1]
+            await workspace.aclose()
+
+    asyncio.run(story())
+    assert "GET sessions/s: HTTP 400, request the-services-id" in " ".join(log)
+
+
 # Connections that cannot be made
 
 
