@@ -29,7 +29,7 @@ from yarl import URL
 
 from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
-from cirq_azure_sessions.workspaces.azure.credentials import TokenSender
+from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import find_proxy, open_session
 
@@ -149,7 +149,7 @@ class HttpClient:
         self._user_agent = f"cirq-azure-sessions {config.user_agent_policy.user_agent}"
         gives_tokens = hasattr(config.credential, "get_token")
         self._key_credential = None if gives_tokens else config.credential
-        self._token_workspace = workspace if gives_tokens else None
+        self._credential = Credential(workspace) if gives_tokens else None
         self._max_connections = max_connections
         self._read_timeout = read_timeout
         # State: the connections of the event loop that last sent a request, or None. Touched on
@@ -271,7 +271,6 @@ class HttpClient:
 
         async def attempt() -> T:
             nonlocal was_sent
-            was_sent = True
             connections = self._connections
             if connections is None or connections.loop is not asyncio.get_running_loop():
                 connections = self._connect()
@@ -282,6 +281,7 @@ class HttpClient:
                 was_sent = not isinstance(error, _NOT_SENT)
                 failure = _lost(error, request.label)
             else:
+                was_sent = True
                 request_id = answer.headers.get(_SERVICE_ID_HEADER) or request_id
                 logger.debug(
                     "%s: HTTP %d, request %s", request.label, answer.status_code, request_id
@@ -316,7 +316,7 @@ class HttpClient:
         if self._connections is not None:
             self._connections.session.detach()
         self._connections = _Connections(
-            self._token_workspace, self._max_connections, self._read_timeout
+            self._credential, self._max_connections, self._read_timeout
         )
         return self._connections
 
@@ -325,19 +325,19 @@ class _Connections:
     """The connections of the running event loop. Their errors are azure-core's and aiohttp's.
 
     Args:
-        workspace: The workspace whose credential gives tokens, or None.
+        credential: What gives the tokens, or None where the workspace has a key.
         max_connections: The maximum number of connections at a time, to the service and its
             storage together.
         read_timeout: Seconds without a byte after which an answer counts as lost.
     """
 
     def __init__(
-        self, workspace: Workspace | None, max_connections: int, read_timeout: float
+        self, credential: Credential | None, max_connections: int, read_timeout: float
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.session = open_session(max_connections, read_timeout, _send_once)
         send = partial(self.send, has_token=True)
-        self._tokens = None if workspace is None else TokenSender(workspace, send)
+        self._tokens = None if credential is None else TokenSender(credential, send)
         # State: the proxy of each origin; how many requests are in flight, and whether the last of
         # them is to close the connections. Touched on one event loop.
         self._proxies: dict[tuple[str, str], dict[str, Any]] = {}

@@ -14,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from azure.core.credentials import AccessToken, AccessTokenInfo, AzureKeyCredential
+from azure.core.exceptions import ClientAuthenticationError
 from azure_suite import job_request, sdk_workspace_at, session_request, tell
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace, network
+from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
 
 # Nothing listens here.
 CLOSED = "https://127.0.0.1:1"
@@ -101,6 +103,88 @@ def test_a_login_that_fails_says_which_command_to_run() -> None:
     assert failure.value.status_code == 401
     assert not failure.value.is_ambiguous
     assert "s3cr3t" not in f"{failure.value} {failure.value.__context__}"
+
+
+class FlakyLogin(Login):
+    """Gives one short token, and then fails so many times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(lifetime=60.0)
+        self._failures = failures
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        if self.threads and self._failures:
+            self._failures -= 1
+            # What azure.identity raises for a wrong secret and for a network that is away alike.
+            raise ClientAuthenticationError("Authentication failed: cannot connect, s3cr3t")
+        return super().get_token(*scopes)
+
+
+def test_a_token_that_cannot_be_renewed_is_asked_for_again() -> None:
+    login = FlakyLogin(failures=2)
+    with pytest.raises(ServiceError, match="No connection") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert failure.value.may_pass
+    assert len(login.threads) == 4
+
+
+def test_a_token_that_is_not_renewed_for_long_is_reported_as_transient() -> None:
+    login = FlakyLogin(failures=99)
+    with pytest.raises(ServiceError, match="Signing in to Azure again failed") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert failure.value.may_pass
+    assert "s3cr3t" not in str(failure.value)
+
+
+def test_what_the_identity_service_says_is_kept() -> None:
+    class Expired(Login):
+        def get_token(self, *scopes: str, **options: object) -> AccessToken:
+            raise ClientAuthenticationError(
+                "Authentication failed: AADSTS7000222: The provided client secret keys for app "
+                "'me' are expired. Visit the portal. Trace ID: 1 s3cr3t"
+            )
+
+    with pytest.raises(ServiceError, match="AADSTS7000222: The provided client secret") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, Expired()))
+    assert failure.value.status_code == 401
+    assert "s3cr3t" not in str(failure.value)
+
+
+def test_a_token_that_is_refused_is_replaced_once() -> None:
+    sent: list[str] = []
+
+    class Sent:
+        url, headers = "https://quantum.invalid/", {}
+
+    class Refused:
+        status_code, headers = 401, {}
+
+    async def refuse(request: Sent) -> Refused:
+        sent.append(request.headers["Authorization"])
+        return Refused()
+
+    async def story() -> int:
+        credential = Credential(sdk_workspace_at(CLOSED, login))
+        return (await TokenSender(credential, refuse).send(Sent())).status_code
+
+    login = Login()
+    assert asyncio.run(story()) == 401
+    assert (len(sent), len(login.threads)) == (2, 2)
+
+
+def test_an_asynchronous_credential_is_awaited() -> None:
+    class AsyncLogin:
+        asked = 0
+
+        async def get_token(self, *scopes: str, **options: object) -> AccessToken:
+            await asyncio.sleep(0)
+            self.asked += 1
+            return AccessToken("a-token", int(time.time() + 3600))
+
+    login = AsyncLogin()
+    with pytest.raises(ServiceError, match="No connection"):
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert login.asked == 1
 
 
 def test_names_are_resolved_with_and_without_threads(
