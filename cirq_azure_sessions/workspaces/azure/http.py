@@ -31,7 +31,11 @@ from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
-from cirq_azure_sessions.workspaces.azure.network import find_proxy, open_session
+from cirq_azure_sessions.workspaces.azure.network import (
+    CannotConnect,
+    connection_options,
+    open_session,
+)
 
 __all__ = ["HttpClient"]
 
@@ -62,6 +66,8 @@ _ADVICE = {
     401: "check the key, or run `az login`",
     403: "check that you may use this workspace",
     404: "check the id and the workspace",
+    407: "the proxy, not the service, asks for a user name and password: add them to its address "
+    "in HTTPS_PROXY",
     429: "send fewer requests",
 }
 
@@ -335,12 +341,12 @@ class _Connections:
         self, credential: Credential | None, max_connections: int, read_timeout: float
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.session = open_session(max_connections, read_timeout, _send_once)
+        self.session, self.connector = open_session(max_connections, read_timeout, _send_once)
         send = partial(self.send, has_token=True)
         self._tokens = None if credential is None else TokenSender(credential, send)
-        # State: the proxy of each origin; how many requests are in flight, and whether the last of
+        # State: how to reach each origin; how many requests are in flight, and whether the last of
         # them is to close the connections. Touched on one event loop.
-        self._proxies: dict[tuple[str, str], dict[str, Any]] = {}
+        self._options: dict[tuple[str, str], dict[str, Any]] = {}
         self._in_flight = 0
         self._is_closing = False
 
@@ -352,15 +358,20 @@ class _Connections:
                 answer: Answer = await self._tokens.send(request)
                 return answer
             origin = request.address.scheme, request.address.raw_authority
-            if origin not in self._proxies:
-                self._proxies[origin] = find_proxy(request.address)
+            if origin not in self._options:
+                self._options[origin] = connection_options(request.address)
+            options = self._options[origin]
+            headers = request.headers
+            if request.address.scheme == "http" and "proxy_headers" in options:
+                # aiohttp sends these only where it has the proxy open a tunnel.
+                headers = {**headers, **options["proxy_headers"]}
             async with self.session.request(
                 request.method,
                 request.address,
-                headers=request.headers,
+                headers=headers,
                 data=request.content,
                 allow_redirects=False,
-                **self._proxies[origin],
+                **options,
             ) as response:
                 parts, size = [], 0
                 # Counted unpacked: a small answer may unpack to any size.
@@ -370,6 +381,10 @@ class _Connections:
                     if size > request.max_bytes:
                         return Answer(response.status, response.headers, b"", is_whole=False)
                 return Answer(response.status, response.headers, b"".join(parts))
+        except aiohttp.ClientConnectorError:
+            # The name may belong to another address by now.
+            self.connector.clear_dns_cache()
+            raise
         finally:
             self._in_flight -= 1
             if self._is_closing and not self._in_flight:
@@ -400,6 +415,18 @@ async def _send_once(
 def _lost(error: Exception, what: str) -> ServiceError:
     """The error for a request without an answer."""
     name = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or name
+        return CannotConnect(
+            f"The certificate of the server for {what} is not trusted ({reason}): name your "
+            "organization's certificates in REQUESTS_CA_BUNDLE, or ask who reads its traffic."
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ServiceError(
+            f"The proxy refused {what} with HTTP {error.status}: "
+            f"{_ADVICE[407] if error.status == 407 else 'check the proxy'}.",
+            status_code=error.status,
+        )
     if isinstance(error, _NOT_SENT):
         return ServiceError(
             f"No connection could be made for {what} ({name}): check the network and the endpoint."

@@ -1,4 +1,4 @@
-"""What a connection needs: names, proxies, threads, and an end without harm.
+"""What a connection needs: names, trust, proxies, threads, and an end without harm.
 
 aiohttp sends, over connections that it opens when a request needs one and closes when they have
 been idle. Its and asyncio's defaults that would do harm here:
@@ -16,6 +16,7 @@ import asyncio
 import base64
 import os
 import socket
+import ssl
 import urllib.request
 import weakref
 from collections.abc import Callable
@@ -23,12 +24,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
+import certifi
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from cirq_azure_sessions.background import DaemonExecutor
+from cirq_azure_sessions.errors import ServiceError
 
-__all__ = ["find_proxy", "in_thread", "open_session"]
+__all__ = ["CannotConnect", "connection_options", "in_thread", "open_session"]
 
 T = TypeVar("T")
 
@@ -46,15 +49,16 @@ _sessions: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
 
 def open_session(
     max_connections: int, read_timeout: float, middleware: aiohttp.ClientMiddlewareType
-) -> aiohttp.ClientSession:
+) -> tuple[aiohttp.ClientSession, aiohttp.TCPConnector]:
     """A pool of connections for the running event loop; it opens them on demand."""
+    connector = _Connector(
+        limit=max_connections,
+        keepalive_timeout=_KEEP_ALIVE,
+        resolver=_Resolver(),
+        ttl_dns_cache=_NAME_LIFETIME,
+    )
     session = aiohttp.ClientSession(
-        connector=_Connector(
-            limit=max_connections,
-            keepalive_timeout=_KEEP_ALIVE,
-            resolver=_Resolver(),
-            ttl_dns_cache=_NAME_LIFETIME,
-        ),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout
@@ -64,20 +68,66 @@ def open_session(
         middlewares=(middleware,),
     )
     _sessions.add(session)
-    return session
+    return session, connector
 
 
-def find_proxy(address: URL) -> dict[str, Any]:
-    """The proxy that the environment names for a server, as options for aiohttp."""
-    proxy = urllib.request.getproxies().get(address.scheme)
-    if proxy is None or urllib.request.proxy_bypass(address.host or ""):
-        return {}
-    url = URL(proxy)
-    options: dict[str, Any] = {"proxy": str(url.with_user(None))}
-    if url.user:
-        login = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
-        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {login}"}
+class CannotConnect(ServiceError):
+    """No connection can be made as this machine is set up; nothing was sent."""
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """False: it is no use to try again."""
+        return False
+
+
+def connection_options(address: URL) -> dict[str, Any]:
+    """How to reach a server, as options for aiohttp: which certificates to trust, and its proxy.
+
+    Raises:
+        CannotConnect: If the environment names a proxy or certificates that cannot be used.
+    """
+    options: dict[str, Any] = {"ssl": _trust()} if address.scheme == "https" else {}
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
+        return options
+    try:
+        url = URL(proxy if "://" in proxy else f"http://{proxy}")
+        login = f"{url.user}:{url.password or ''}" if url.user else ""
+        server = url.with_user(None)
+    except ValueError:
+        raise CannotConnect(
+            f"The proxy for {address.scheme} is not an address: correct the environment variable "
+            f"{address.scheme.upper()}_PROXY or ALL_PROXY."
+        ) from None
+    if url.scheme not in ("http", "https"):
+        raise CannotConnect(
+            f"The proxy {server} is not supported: name an http:// proxy in "
+            f"{address.scheme.upper()}_PROXY, or the service in NO_PROXY."
+        )
+    options["proxy"] = str(server)
+    if login:
+        token = base64.b64encode(login.encode()).decode()
+        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {token}"}
     return options
+
+
+def _trust() -> ssl.SSLContext:
+    """The certificates to trust, as the SDK's own transport chooses them, or else certifi's."""
+    for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        path = os.environ.get(variable)
+        if not path:
+            continue
+        try:
+            if os.path.isdir(path):
+                return ssl.create_default_context(capath=path)
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:
+            reason = type(error).__name__
+        raise CannotConnect(
+            f"No certificates can be read from {path!r} ({reason}): correct {variable}."
+        )
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 async def in_thread(call: Callable[[], T]) -> T:
