@@ -223,6 +223,8 @@ class ServiceError(AzureSessionsError):
     Attributes:
         status_code: The HTTP status; None if no answer came.
         code: The service's error code, such as `InvalidJobDefinition`; empty if it gave none.
+        request_id: The service's id of the request, for which its support asks; where no answer
+            came, the id that was sent with it. Empty where no request was sent.
     """
 
     def __init__(
@@ -232,11 +234,13 @@ class ServiceError(AzureSessionsError):
         status_code: int | None = None,
         code: str = "",
         retry_after: float | None = None,
+        request_id: str = "",
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.code = code
         self.retry_after = retry_after
+        self.request_id = request_id
 
     @property
     def is_ambiguous(self) -> bool:

@@ -32,12 +32,21 @@ __all__ = [
 
 
 class _ServiceWord(enum.StrEnum):
-    """An enumeration of the service; its case varies between API versions and is ignored."""
+    """An enumeration of the service; its case varies between API versions and is ignored.
+
+    A word that this version does not know is a value all the same, and equal to no member.
+    """
 
     @classmethod
     def _missing_(cls, value: object) -> _ServiceWord | None:
-        wanted = str(value).lower()
-        return next((member for member in cls if member.value.lower() == wanted), None)
+        if not isinstance(value, str):
+            return None
+        for member in cls:
+            if member.value.lower() == value.lower():
+                return member
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
 
 
 class JobFailurePolicy(_ServiceWord):
@@ -112,7 +121,9 @@ class Cost:
         """How much was consumed of each dimension, such as `{"ehqc": 8.3}`, billed or not."""
         amounts: dict[str, float] = defaultdict(float)
         for event in self.events:
-            amounts[event.get("dimensionId", "")] += event.get("amountConsumed") or 0.0
+            amount = event.get("amountConsumed")
+            if isinstance(amount, int | float):
+                amounts[str(event.get("dimensionId", ""))] += amount
         return dict(amounts)
 
 

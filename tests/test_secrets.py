@@ -127,7 +127,7 @@ def test_no_secret_is_logged_shown_or_written(
     text = " ".join(said)
     files = b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode(errors="replace")
     # The trial is real: requests were logged, signatures used and results written down.
-    assert "Request URL" in text
+    assert "POST storage/sasUri" in text
     assert len(workspace.secrets) > 4
     assert "histogram" in files
     secrets = workspace.secrets | {"THE%2BSIGNATURE", "THE+SIGNATURE"}

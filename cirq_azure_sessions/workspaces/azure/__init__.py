@@ -3,8 +3,9 @@
 workspace     the verbs, as requests
 storage       the storage account for inputs and outputs, and its signatures
 documents     the service's JSON, to and from values
-http          requests with retries; transport errors become `ServiceError`
-connections   the pool of connections: aiohttp under azure-core's pipelines
+http          one request: sent, its errors translated, sent again where that is worth it
+credentials   signing in, with azure-core's policy
+network       what a connection needs: names, proxies, threads, and an end without harm
 connect       the SDK's `Workspace` from a resource id, a connection string or the environment
 """
 

@@ -1,11 +1,15 @@
-"""The service's JSON documents, read into values and written from them. Pure.
+"""The service's JSON documents, read into values and written from them.
 
-A reader raises `ValueError`, `TypeError`, `LookupError` or `AttributeError` for a document unlike
-those recorded from the service; `HttpClient` turns that into a `ServiceError`.
+Only what nothing can be done without has to be there: an id and a status. A name, time or cost that
+is odd counts as absent, so that it never costs a result; of a list whatever can be read is read.
+Beyond that a reader raises `ValueError`, `TypeError`, `LookupError` or `AttributeError`, which
+`HttpClient` turns into a `ServiceError`.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,47 +48,55 @@ __all__ = [
     "without_secrets",
 ]
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+# A host, which may be an address of IPv6, with no user name; and a path.
+_BLOB_URL = re.compile(
+    r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I
+)
 _MAX_MESSAGE_LENGTH = 500
 
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
     """A session, with the SDK's own object for it as `handle`."""
+    policy = _optional(document, "jobFailurePolicy", str) or "Abort"
     return Session(
-        id=_text(document["id"]),
-        target=_text(document["target"]),
-        name=_text(document["name"]),
-        status=SessionStatus(document["status"]),
-        job_failure_policy=JobFailurePolicy(document.get("jobFailurePolicy") or "Abort"),
+        id=_required(document, "id"),
+        target=_optional(document, "target", str) or "",
+        name=_optional(document, "name", str) or "",
+        status=SessionStatus(_required(document, "status")),
+        job_failure_policy=JobFailurePolicy(policy),
         creation_time=read_time(document.get("creationTime")),
         end_time=read_time(document.get("endExecutionTime")),
-        cost=_read_cost(document.get("costEstimate")),
+        cost=_read_cost(document),
         handle=AzureSession(workspace, details=SessionDetails(document)),
     )
 
 
 def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
     """A job, with the SDK's own object for it as `handle`."""
-    error = document.get("errorData") or {}
+    error = _optional(document, "errorData", dict) or {}
+    output_uri = (_optional(document, "outputDataUri", str) or "").partition("?")[0]
     return Job(
-        id=_text(document["id"]),
-        target=_text(document["target"]),
-        name=_text(document["name"]),
-        status=JobStatus(document["status"]),
-        session_id=document.get("sessionId"),
-        output_format=document.get("outputDataFormat") or "",
-        output_uri=_output_uri(document.get("outputDataUri")),
-        input_params=document.get("inputParams") or {},
-        metadata=document.get("metadata") or {},
-        tags=tuple(document.get("tags") or ()),
+        id=_required(document, "id"),
+        target=_optional(document, "target", str) or "",
+        name=_optional(document, "name", str) or "",
+        status=JobStatus(_required(document, "status")),
+        session_id=_optional(document, "sessionId", str),
+        output_format=_optional(document, "outputDataFormat", str) or "",
+        output_uri=output_uri if is_blob_url(output_uri) else None,
+        input_params=_optional(document, "inputParams", dict) or {},
+        metadata=_optional(document, "metadata", dict) or {},
+        tags=tuple(filter(None, map(str, _optional(document, "tags", list) or ()))),
         creation_time=read_time(document.get("creationTime")),
         begin_time=read_time(document.get("beginExecutionTime")),
         end_time=read_time(document.get("endExecutionTime")),
-        error_code=without_secrets(error.get("code") or ""),
-        error_message=without_secrets(error.get("message") or ""),
-        cost=_read_cost(document.get("costEstimate")),
+        error_code=without_secrets(str(error["code"])) if error.get("code") else "",
+        error_message=without_secrets(str(error["message"])) if error.get("message") else "",
+        cost=_read_cost(document),
         handle=_JobHandle(workspace, document),
     )
 
@@ -93,23 +105,24 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
     """The targets of one provider."""
     return [
         TargetStatus(
-            id=_text(target["id"]),
-            provider=_text(provider["id"]),
-            availability=target.get("currentAvailability") or "",
-            average_queue_time=float(target.get("averageQueueTime") or 0),
-            status_page=target.get("statusPage") or "",
+            id=target["id"],
+            provider=_required(provider, "id"),
+            availability=_optional(target, "currentAvailability", str) or "",
+            average_queue_time=float(_optional(target, "averageQueueTime", (int, float)) or 0.0),
+            status_page=_optional(target, "statusPage", str) or "",
         )
         for target in provider["targets"]
+        if isinstance(target, dict) and isinstance(target.get("id"), str)
     ]
 
 
 def read_quota(document: Mapping[str, Any]) -> Quota:
     """One quota."""
-    period = document.get("period")
+    period = _optional(document, "period", str)
     return Quota(
-        dimension=_text(document["dimension"]),
-        scope=_text(document["scope"]),
-        provider=_text(document["providerId"]),
+        dimension=_required(document, "dimension"),
+        scope=_required(document, "scope"),
+        provider=_required(document, "providerId"),
         utilization=float(document["utilization"]),
         holds=float(document["holds"]),
         limit=float(document["limit"]),
@@ -123,12 +136,19 @@ def read_page(
 ) -> tuple[Sequence[T], Mapping[str, str] | None]:
     """The items of one page of a list, and the query of the next page, or None after the last.
 
-    Of the next page's address only the query is used: a key goes to nobody but the endpoint.
+    An item that cannot be read does not hide the others. Of the next page's address only the query
+    is used: a key goes to nobody but the endpoint.
     """
-    items = [read_item(item) for item in document["value"]]
-    if not document.get("nextLink"):
+    items: list[T] = []
+    for item in document["value"]:
+        try:
+            items.append(read_item(item))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            logger.warning("An item of a list cannot be read (%s).", type(error).__name__)
+    link = _optional(document, "nextLink", str)
+    if not link:
         return items, None
-    query = dict(parse_qsl(urlsplit(document["nextLink"]).query))
+    query = dict(parse_qsl(urlsplit(link).query))
     query.pop("api-version", None)
     return items, query
 
@@ -168,15 +188,18 @@ def job_document(
     return document | {name: value for name, value in optional.items() if value}
 
 
-def read_time(text: str | None) -> float | None:
-    """Seconds since the Unix epoch of a time as the service writes it, or None for none.
+def read_time(text: object) -> float | None:
+    """Seconds since the Unix epoch of a time as the service writes it, or None if it is none.
 
     With `Z` or an offset, or neither, which means UTC; with 0 to 7 digits after the second.
     """
-    if text is None:
+    if not isinstance(text, str):
         return None
-    time = datetime.fromisoformat(text)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def without_secrets(text: str) -> str:
@@ -187,33 +210,33 @@ def without_secrets(text: str) -> str:
 
 def is_blob_url(url: str) -> bool:
     """Whether this is the address of something in a storage account."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("https", "http") and bool(parts.hostname and parts.path.strip("/"))
-    except ValueError:
-        return False
+    return _BLOB_URL.fullmatch(url) is not None
 
 
-def _read_cost(document: Mapping[str, Any] | None) -> Cost | None:
-    if document is None:
+def _read_cost(document: Mapping[str, Any]) -> Cost | None:
+    cost = _optional(document, "costEstimate", dict) or {}
+    total = _optional(cost, "estimatedTotal", (int, float))
+    if total is None or not math.isfinite(total):
         return None
+    events = _optional(cost, "events", list) or ()
     return Cost(
-        total=float(document["estimatedTotal"]),
-        currency=_text(document["currencyCode"]),
-        events=tuple(document.get("events") or ()),
+        total=float(total),
+        currency=_optional(cost, "currencyCode", str) or "USD",
+        events=tuple(event for event in events if isinstance(event, dict)),
     )
 
 
-def _text(value: Any) -> str:
+def _required(document: Mapping[str, Any], name: str) -> str:
+    value = document[name]
     if isinstance(value, str):
         return value
     raise TypeError(f"a string was expected, not {type(value).__name__}")
 
 
-def _output_uri(uri: str | None) -> str | None:
-    """The address of a result without its query; None for what is no address, like for none."""
-    uri = uri.partition("?")[0] if uri else None
-    return uri if uri and is_blob_url(uri) else None
+def _optional(document: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """A field of the document, or None if it is absent or of another kind."""
+    value = document.get(name)
+    return value if isinstance(value, kind) else None
 
 
 class _JobHandle:

@@ -1,4 +1,4 @@
-"""HTTP requests with retries; translates transport errors to `ServiceError`.
+"""HTTP requests: one is sent, its errors are translated, and what is worth it is sent again.
 
 What the network, the service or the credential raises leaves here as a `ServiceError`; neither it
 nor what it was raised from holds a URL's query, a key or a body. Errors of our own code pass as
@@ -7,27 +7,39 @@ they are: they are not worth a retry.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import math
 import random
+import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from azure.core.exceptions import AzureError
-from azure.core.rest import HttpRequest
 from azure.quantum import Workspace
+from yarl import URL
 
-from cirq_azure_sessions.clock import Clock, RetryDecision, backoff, retry
+from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
-from cirq_azure_sessions.workspaces.azure.connections import Answer, Connections
+from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+from cirq_azure_sessions.workspaces.azure.network import (
+    CannotConnect,
+    connection_options,
+    open_session,
+)
 
 __all__ = ["HttpClient"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,6 +55,10 @@ _MAX_RETRY_AFTER = 60.0
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
 
+# The ids by which support finds a request: ours is new for each attempt.
+_CLIENT_ID_HEADER = "x-ms-client-request-id"
+_SERVICE_ID_HEADER = "x-ms-request-id"
+_API_KEY_HEADER = "x-ms-quantum-api-key"
 # The version of the Blob Storage REST API in the recordings.
 _STORAGE_VERSION = "2024-05-04"
 
@@ -50,17 +66,57 @@ _ADVICE = {
     401: "check the key, or run `az login`",
     403: "check that you may use this workspace",
     404: "check the id and the workspace",
+    407: "the proxy, not the service, asks for a user name and password: add them to its address "
+    "in HTTPS_PROXY",
     429: "send fewer requests",
 }
-
 
 # What the network and the service raise through aiohttp and azure-core. `TimeoutError` and the
 # errors of `ssl` and `socket` are among the `OSError`s.
 _TRANSPORT_ERRORS = (aiohttp.ClientError, AzureError, OSError)
+# Those after which a request certainly had no effect, so that any may be sent again.
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-class _NotSent(ServiceError):
-    """No connection could be made, so the request had no effect and any may be sent again."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request. azure-core's policy for tokens reads the URL and adds to the headers.
+
+    Attributes:
+        label: The method and path, as errors and the log name the request.
+        address: Where it goes. A secret, where it is signed.
+        max_bytes: The maximum size of the answer's body.
+        is_for_service: Whether it goes to the service, with the workspace's credential, and not to
+            storage, whose URLs carry their own.
+    """
+
+    label: str
+    method: str
+    address: URL = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    content: bytes | None = field(repr=False)
+    max_bytes: float
+    is_for_service: bool
+
+    @property
+    def url(self) -> str:
+        """The address as azure-core's policy wants it."""
+        return str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. The names are those that azure-core's policy looks for.
+
+    Attributes:
+        headers: By name, in any case.
+        is_whole: Whether the content was read to its end, and not dropped for its size.
+    """
+
+    status_code: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+    is_whole: bool = True
 
 
 class HttpClient:
@@ -86,26 +142,30 @@ class HttpClient:
         max_result_bytes: float | None,
     ) -> None:
         config = workspace._client._config
-        self._workspace = workspace
         self._clock = clock
-        self._max_connections = max_connections
-        self._read_timeout = read_timeout
         self._max_result_bytes = math.inf if max_result_bytes is None else max_result_bytes
-        self._root = (
+        root = URL(
             f"{config.endpoint.rstrip('/')}/subscriptions/{workspace.subscription_id}"
             f"/resourceGroups/{workspace.resource_group}"
             f"/providers/Microsoft.Quantum/workspaces/{workspace.name}/"
         )
+        # Encoded once: resource groups may have letters of any language.
+        self._root = str(root)
         self._api_version = config.api_version
         self._user_agent = f"cirq-azure-sessions {config.user_agent_policy.user_agent}"
+        gives_tokens = hasattr(config.credential, "get_token")
+        self._key_credential = None if gives_tokens else config.credential
+        self._credential = Credential(workspace) if gives_tokens else None
+        self._max_connections = max_connections
+        self._read_timeout = read_timeout
         # State: the connections of the event loop that last sent a request, or None. Touched on
         # that loop only, so no lock guards it.
-        self._connections: Connections | None = None
+        self._connections: _Connections | None = None
 
     async def ask(
         self,
         method: str,
-        path: str,
+        path: tuple[str, ...],
         read: Callable[[Any], T],
         *,
         query: Mapping[str, str] | None = None,
@@ -116,7 +176,7 @@ class HttpClient:
 
         Args:
             method: The HTTP method.
-            path: The path below the workspace.
+            path: The steps of the path below the workspace.
             read: Makes a value of the answer's JSON, or of None if it has no body. A `ValueError`,
                 `TypeError`, `LookupError` or `AttributeError` of it means that it is garbage.
             query: Query parameters beside the API version.
@@ -127,22 +187,39 @@ class HttpClient:
         Raises:
             ServiceError: If there is no answer, or not a good one.
         """
-        what = f"{method} {path}"
-        parameters = {**(query or {}), "api-version": self._api_version}
-        # The service is known to read spaces written as %20.
-        url = f"{self._root}{path}?{urlencode(parameters, quote_via=quote)}"
+        route = "/".join(quote(step, safe=":") for step in path)
         headers = {"Accept": "application/json", "User-Agent": self._user_agent}
+        if self._key_credential is not None:
+            headers[_API_KEY_HEADER] = self._key_credential.key
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
+        url = f"{self._root}{route}?api-version={self._api_version}"
+        if query:
+            # The service is known to read spaces written as %20.
+            url += f"&{urlencode(query, quote_via=quote)}"
+        request = Request(
+            f"{method} {route}",
+            method,
+            URL(url, encoded=True),
+            headers,
+            content,
+            _MAX_DOCUMENT_BYTES,
+            is_for_service=True,
+        )
 
-        async def attempt() -> T:
-            request = HttpRequest(method, url, headers=headers, content=content)
-            sending = self._connect().send_to_service(request, max_bytes=_MAX_DOCUMENT_BYTES)
-            return _read(await self._answer(sending, what), read, what)
+        def read_document(answer: Answer) -> T:
+            try:
+                return read(json.loads(answer.content) if answer.content else None)
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                reason = type(error).__name__
+            raise ServiceError(
+                f"The answer to {request.label} is not the JSON that the service promises "
+                f"({reason}): try again later."
+            )
 
-        return await self._retry(attempt, repeatable)
+        return await self._send(request, read_document, repeatable)
 
     async def store(
         self,
@@ -159,100 +236,199 @@ class HttpClient:
             ServiceError: If there is no answer, or not a good one. With status code 413 if the blob
                 is larger than `max_result_bytes`.
         """
-        what = f"{method} {urlsplit(url).path.lstrip('/')}"
-        all_headers = {
-            "x-ms-version": _STORAGE_VERSION,
-            "User-Agent": self._user_agent,
-            **(headers or {}),
-        }
+        address = URL(url)
+        request = Request(
+            f"{method} {address.raw_path.lstrip('/')}",
+            method,
+            address,
+            {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
+            content,
+            self._max_result_bytes,
+            is_for_service=False,
+        )
 
-        async def attempt() -> bytes:
-            request = HttpRequest(method, url, headers=all_headers, content=content)
-            sending = self._connect().send_to_storage(request, max_bytes=self._max_result_bytes)
-            response = await self._answer(sending, what)
+        def read_content(answer: Answer) -> bytes:
             # Any other answer to a PUT comes from something in between: nothing was stored, and a
             # job without its input would be paid for nothing.
-            if method == "PUT" and response.status_code != HTTPStatus.CREATED:
-                raise ServiceError(f"Storage did not confirm {what}: check for a proxy on the way.")
-            if not response.is_whole:
+            if method == "PUT" and answer.status_code != HTTPStatus.CREATED:
                 raise ServiceError(
-                    f"The answer to {what} is larger than {self._max_result_bytes:,} bytes: "
+                    f"Storage did not confirm {request.label}: check for a proxy on the way."
+                )
+            if not answer.is_whole:
+                raise ServiceError(
+                    f"The answer to {request.label} is larger than {request.max_bytes:,} bytes: "
                     "make the AzureWorkspace with a larger max_result_bytes, or None.",
                     status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 )
-            return response.content
+            return answer.content
 
-        return await self._retry(attempt, repeatable=True)
+        return await self._send(request, read_content, repeatable=True)
 
     async def aclose(self) -> None:
         """Closes the connections when the requests in flight are finished; later ones open new."""
-        self._drop_foreign()
         connections, self._connections = self._connections, None
         if connections is not None:
             await connections.aclose()
 
-    def _connect(self) -> Connections:
-        self._drop_foreign()
-        if self._connections is None:
-            self._connections = Connections(
-                self._workspace, self._max_connections, self._read_timeout
-            )
+    async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
+        """Sends a request until there is an answer that `read` accepts, or trying is no use."""
+        was_sent = False
+        failures: Counter[bool] = Counter()
+
+        async def attempt() -> T:
+            nonlocal was_sent
+            connections = self._connections
+            if connections is None or connections.loop is not asyncio.get_running_loop():
+                connections = self._connect()
+            request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
+            try:
+                answer = await connections.send(request)
+            except _TRANSPORT_ERRORS as error:
+                was_sent = not isinstance(error, _NOT_SENT)
+                failure = _lost(error, request.label)
+            else:
+                was_sent = True
+                request_id = answer.headers.get(_SERVICE_ID_HEADER) or request_id
+                logger.debug(
+                    "%s: HTTP %d, request %s", request.label, answer.status_code, request_id
+                )
+                if answer.status_code < 300:
+                    return read(answer)
+                failure = _refused(answer, request.label, self._clock.time())
+            # What support asks for; a request that got no answer has the client's id alone.
+            failure.request_id = without_secrets(request_id)
+            # Raised out here, the failure does not drag along what it was made from.
+            raise failure
+
+        def decide(error: AzureSessionsError, number: int, elapsed: float) -> float | None:
+            # 1. Another attempt would not help, or might do twice what is to be done once.
+            if not error.may_pass or (was_sent and not repeatable):
+                return None
+            # 2. The budget for errors of this kind is spent.
+            is_throttled = isinstance(error, ServiceError) and error.is_throttled
+            failures[is_throttled] += 1
+            if elapsed >= _THROTTLING_TIMEOUT if is_throttled else failures[False] > _MAX_FAULTS:
+                return None
+            # 3. The service says how long to wait.
+            if error.retry_after is not None:
+                return error.retry_after
+            # 4. Exponential backoff, out of step with all others that met the same fault.
+            return backoff(failures[is_throttled], longest=_MAX_BACKOFF) * random.uniform(0.5, 1.0)
+
+        return await retry(self._clock, attempt, decide)
+
+    def _connect(self) -> _Connections:
+        """Connections of the running loop. Those of another stay: it is over, or the parent's."""
+        if self._connections is not None:
+            self._connections.session.detach()
+        self._connections = _Connections(
+            self._credential, self._max_connections, self._read_timeout
+        )
         return self._connections
 
-    def _drop_foreign(self) -> None:
-        """Forgets connections of another event loop: it is over, or stayed behind in a parent."""
-        if self._connections is not None and not self._connections.is_here:
-            self._connections.abandon()
-            self._connections = None
 
-    async def _retry(self, attempt: Callable[[], Awaitable[T]], repeatable: bool) -> T:
+class _Connections:
+    """The connections of the running event loop. Their errors are azure-core's and aiohttp's.
+
+    Args:
+        credential: What gives the tokens, or None where the workspace has a key.
+        max_connections: The maximum number of connections at a time, to the service and its
+            storage together.
+        read_timeout: Seconds without a byte after which an answer counts as lost.
+    """
+
+    def __init__(
+        self, credential: Credential | None, max_connections: int, read_timeout: float
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.session, self.connector = open_session(max_connections, read_timeout, _send_once)
+        send = partial(self.send, has_token=True)
+        self._tokens = None if credential is None else TokenSender(credential, send)
+        # State: how to reach each origin; how many requests are in flight, and whether the last of
+        # them is to close the connections. Touched on one event loop.
+        self._options: dict[tuple[str, str], dict[str, Any]] = {}
+        self._in_flight = 0
+        self._is_closing = False
+
+    async def send(self, request: Request, *, has_token: bool = False) -> Answer:
+        """Sends a request once, with a token if the service wants one."""
+        self._in_flight += 1
         try:
-            return await retry(self._clock, attempt, _retry_decision(repeatable))
-        except _NotSent as error:
-            failure = ServiceError(str(error))
-        raise failure
+            if request.is_for_service and self._tokens is not None and not has_token:
+                answer: Answer = await self._tokens.send(request)
+                return answer
+            origin = request.address.scheme, request.address.raw_authority
+            if origin not in self._options:
+                self._options[origin] = connection_options(request.address)
+            options = self._options[origin]
+            headers = request.headers
+            if request.address.scheme == "http" and "proxy_headers" in options:
+                # aiohttp sends these only where it has the proxy open a tunnel.
+                headers = {**headers, **options["proxy_headers"]}
+            async with self.session.request(
+                request.method,
+                request.address,
+                headers=headers,
+                data=request.content,
+                allow_redirects=False,
+                **options,
+            ) as response:
+                parts, size = [], 0
+                # Counted unpacked: a small answer may unpack to any size.
+                async for part in response.content.iter_any():
+                    parts.append(part)
+                    size += len(part)
+                    if size > request.max_bytes:
+                        return Answer(response.status, response.headers, b"", is_whole=False)
+                return Answer(response.status, response.headers, b"".join(parts))
+        except aiohttp.ClientConnectorError:
+            # The name may belong to another address by now.
+            self.connector.clear_dns_cache()
+            raise
+        finally:
+            self._in_flight -= 1
+            if self._is_closing and not self._in_flight:
+                await self.session.close()
 
-    async def _answer(self, sending: Coroutine[Any, Any, Answer], what: str) -> Answer:
-        """The one place where errors of transport and service become `ServiceError`."""
-        try:
-            response = await sending
-        except _TRANSPORT_ERRORS as error:
-            failure = _lost(error, what)
-        else:
-            if response.status_code < 300:
-                return response
-            failure = _refused(response, what, self._clock.time())
-        # Raised out here, the failure does not drag along what it was made from.
-        raise failure
+    async def aclose(self) -> None:
+        """Closes the connections: now, or when the requests in flight are finished."""
+        self._is_closing = True
+        if self.loop is not asyncio.get_running_loop():
+            self.session.detach()
+        elif not self._in_flight:
+            await self.session.close()
 
 
-def _retry_decision(repeatable: bool) -> RetryDecision:
-    """The policy for one request; see `_MAX_FAULTS` and `_THROTTLING_TIMEOUT`."""
-    failures: Counter[bool] = Counter()
-
-    def decide(error: AzureSessionsError, attempt: int, elapsed: float) -> float | None:
-        # 1. Another attempt would not help, or might do twice what is to be done once.
-        if not error.may_pass or not (repeatable or isinstance(error, _NotSent)):
-            return None
-        # 2. The budget for errors of this kind is spent.
-        is_throttled = isinstance(error, ServiceError) and error.is_throttled
-        failures[is_throttled] += 1
-        if elapsed >= _THROTTLING_TIMEOUT if is_throttled else failures[False] > _MAX_FAULTS:
-            return None
-        # 3. The service says how long to wait.
-        if error.retry_after is not None:
-            return error.retry_after
-        # 4. Exponential backoff, out of step with all others that met the same fault.
-        return backoff(failures[is_throttled], longest=_MAX_BACKOFF) * random.uniform(0.5, 1.0)
-
-    return decide
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from resending a PUT whose connection was lost: the job may have arrived."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        lost = aiohttp.ClientConnectionError(type(error).__name__)
+    raise lost
 
 
 def _lost(error: Exception, what: str) -> ServiceError:
     """The error for a request without an answer."""
     name = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return _NotSent(
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or name
+        return CannotConnect(
+            f"The certificate of the server for {what} is not trusted ({reason}): name your "
+            "organization's certificates in REQUESTS_CA_BUNDLE, or ask who reads its traffic."
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ServiceError(
+            f"The proxy refused {what} with HTTP {error.status}: "
+            f"{_ADVICE[407] if error.status == 407 else 'check the proxy'}.",
+            status_code=error.status,
+        )
+    if isinstance(error, _NOT_SENT):
+        return ServiceError(
             f"No connection could be made for {what} ({name}): check the network and the endpoint."
         )
     if isinstance(error, TimeoutError):
@@ -310,14 +486,3 @@ def _seconds(text: str, now: float) -> float:
         return float(text)
     except ValueError:
         return float(parsedate_to_datetime(text).timestamp()) - now
-
-
-def _read(response: Answer, read: Callable[[Any], T], what: str) -> T:
-    try:
-        return read(json.loads(response.content) if response.content else None)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        reason = type(error).__name__
-    raise ServiceError(
-        f"The answer to {what} is not the JSON that the service promises ({reason}): "
-        "try again later."
-    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from azure.storage.blob import (
@@ -27,7 +28,7 @@ from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.workspaces.azure.documents import is_blob_url, read_time
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
 
-__all__ = ["Container", "LinkedStorage", "OwnStorage", "Storage"]
+__all__ = ["LinkedStorage", "OwnStorage", "SignedUrl", "Storage", "create_container"]
 
 # Seconds. A signature with less time left is renewed first, as the SDK does.
 _MIN_TIME_LEFT = 300.0
@@ -39,37 +40,33 @@ _EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
-    """The container of one job, and the signature that opens it.
+class SignedUrl:
+    """The address of a container or a blob, and the signature (SAS) that opens it.
 
     Attributes:
-        url: The container's address, without the signature.
+        url: The address, without the signature.
         sas: The signature, as the query of a URL.
-        expiry: When the signature expires, in seconds since the Unix epoch; 0 if it does not say.
+        renewal: When to renew the signature, before it expires, in seconds since the Unix epoch; 0
+            if it does not say when it does.
     """
 
     url: str
     sas: str = field(repr=False)
-    expiry: float = 0.0
+    renewal: float = 0.0
 
     @classmethod
-    def from_url(cls, signed_url: str) -> Container:
-        """The container at a URL with a SAS."""
-        url, _, sas = signed_url.partition("?")
-        return cls(url, sas, _read_expiry(sas))
+    def parse(cls, text: str) -> SignedUrl:
+        """Reads a URL with a SAS. `ValueError` if it is no address of a blob or container."""
+        if not is_blob_url(text):
+            raise ValueError("not the address of a blob or container")
+        url, _, sas = text.partition("?")
+        expiry = _EXPIRY.search(sas)
+        time = read_time(unquote(expiry[1])) if expiry else None
+        return cls(url, sas, 0.0 if time is None else time - _MIN_TIME_LEFT)
 
-    @property
-    def signed_url(self) -> str:
-        """The container's address with the signature. A secret."""
-        return f"{self.url}?{self.sas}"
-
-    def blob_url(self, name: str) -> str:
-        """The address of a blob in the container, without the signature."""
-        return f"{self.url}/{name}"
-
-    def sign(self, blob_url: str) -> str:
-        """The blob's address with the container's signature. A secret."""
-        return f"{blob_url}?{self.sas}"
+    def sign(self, url: str) -> str:
+        """The address of this container or of something in it, with the signature. A secret."""
+        return f"{url}?{self.sas}"
 
     def holds(self, blob_url: str) -> bool:
         """Whether a blob is in this container: the signature is shown to nobody else."""
@@ -77,15 +74,11 @@ class Container:
         name = here.path.rpartition("/")[2]
         return here.hostname == there.hostname and name in there.path.split("/")[:-1]
 
-    def is_fresh(self, now: float) -> bool:
-        """Whether the signature will still be good in five minutes."""
-        return now + _MIN_TIME_LEFT < self.expiry
-
 
 class Storage(Protocol):
     """A storage account, as a workspace uses it."""
 
-    async def open_container(self, name: str) -> Container:
+    async def open_container(self, name: str) -> SignedUrl:
         """The container of that name, signed for reading and writing."""
 
     async def sign_blob(self, url: str) -> str:
@@ -96,19 +89,22 @@ class LinkedStorage:
     """The account linked to the workspace. The service creates containers and signs."""
 
     def __init__(self, client: HttpClient) -> None:
-        self._client = client
+        # Asks the service for a signature.
+        self._sign = partial(
+            client.ask,
+            "POST",
+            ("storage", "sasUri"),
+            lambda document: SignedUrl.parse(document["sasUri"]),
+        )
 
-    async def open_container(self, name: str) -> Container:
-        return Container.from_url(await self._ask_sas_uri({"containerName": name}))
+    async def open_container(self, name: str) -> SignedUrl:
+        return await self._sign(body={"containerName": name})
 
     async def sign_blob(self, url: str) -> str:
         blob = BlobClient.from_blob_url(url)
-        return await self._ask_sas_uri(
-            {"containerName": blob.container_name, "blobName": blob.blob_name}
-        )
-
-    async def _ask_sas_uri(self, body: dict[str, str]) -> str:
-        return await self._client.ask("POST", "storage/sasUri", _read_sas_uri, body=body)
+        body = {"containerName": blob.container_name, "blobName": blob.blob_name}
+        signed = await self._sign(body=body)
+        return signed.sign(signed.url)
 
 
 class OwnStorage:
@@ -139,7 +135,7 @@ class OwnStorage:
                 "copy it again from the storage account's access keys."
             )
 
-    async def open_container(self, name: str) -> Container:
+    async def open_container(self, name: str) -> SignedUrl:
         # Only a signature for the whole account can create containers; it is shown to nobody.
         sas = generate_account_sas(
             self._account,
@@ -154,7 +150,7 @@ class OwnStorage:
     async def sign_blob(self, url: str) -> str:
         return self._sign_container(BlobClient.from_blob_url(url).container_name).sign(url)
 
-    def _sign_container(self, name: str) -> Container:
+    def _sign_container(self, name: str) -> SignedUrl:
         sas = generate_container_sas(
             self._account,
             name,
@@ -162,7 +158,7 @@ class OwnStorage:
             permission=ContainerSasPermissions(read=True, add=True, create=True, write=True),
             expiry=self._after(_LIFETIME),
         )
-        return Container.from_url(f"{self._url}/{name}?{sas}")
+        return SignedUrl.parse(f"{self._url}/{name}?{sas}")
 
     def _after(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
@@ -175,18 +171,3 @@ async def create_container(client: HttpClient, signed_url: str) -> None:
     except ServiceError as error:
         if error.code != "ContainerAlreadyExists":
             raise
-
-
-def _read_expiry(sas: str) -> float:
-    expiry = _EXPIRY.search(sas)
-    try:
-        return 0.0 if expiry is None else read_time(unquote(expiry[1])) or 0.0
-    except ValueError:
-        return 0.0
-
-
-def _read_sas_uri(document: Any) -> str:
-    url = str(document["sasUri"])
-    if not is_blob_url(url):
-        raise ValueError
-    return url

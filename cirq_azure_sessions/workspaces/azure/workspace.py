@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from azure.quantum import Workspace
 
@@ -18,9 +17,9 @@ from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRe
 from cirq_azure_sessions.workspaces.azure import documents
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
 from cirq_azure_sessions.workspaces.azure.storage import (
-    Container,
     LinkedStorage,
     OwnStorage,
+    SignedUrl,
     Storage,
     create_container,
 )
@@ -64,6 +63,9 @@ class AzureWorkspace:
     a minute after the last. A job takes four requests: a signature, the upload, the submission and
     the download of its result.
 
+    Attributes:
+        announces_ends: False: the service has to be asked.
+
     Args:
         workspace: The SDK's workspace, with its credential.
         clock: The clock for waiting, and for the expiry of signatures.
@@ -78,6 +80,8 @@ class AzureWorkspace:
         TypeError: If `workspace` is something else.
         ValueError: If its storage connection string has no key.
     """
+
+    announces_ends = False
 
     def __init__(
         self,
@@ -123,11 +127,6 @@ class AzureWorkspace:
             f"/providers/microsoft.quantum/workspaces/{self._workspace.name}"
         ).lower()
 
-    @property
-    def announces_ends(self) -> bool:
-        """False: the service has to be asked."""
-        return False
-
     def takes(self, target: str) -> bool:
         return not target.startswith("local.")
 
@@ -136,7 +135,7 @@ class AzureWorkspace:
     async def open_session(self, request: SessionRequest) -> Session:
         provider = await self._provider(request.target)
         document = documents.session_document(request, provider)
-        path = _session_path(request.id)
+        path = ("sessions", request.id)
         try:
             return await self._client.ask("PUT", path, self._read_session, body=document)
         except ServiceError as error:
@@ -148,13 +147,12 @@ class AzureWorkspace:
         return await self.get_session(request.id)
 
     async def get_session(self, session_id: str) -> Session:
-        return await self._client.ask("GET", _session_path(session_id), self._read_session)
+        return await self._client.ask("GET", ("sessions", session_id), self._read_session)
 
     async def close_session(self, session_id: str) -> Session:
         try:
-            return await self._client.ask(
-                "POST", f"{_session_path(session_id)}:close", self._read_session
-            )
+            path = ("sessions", f"{session_id}:close")
+            return await self._client.ask("POST", path, self._read_session)
         except ServiceError as error:
             if error.status_code not in _TOO_LATE:
                 raise
@@ -164,38 +162,49 @@ class AzureWorkspace:
             return session
 
     def list_sessions(self, where: ItemFilter = ANY) -> AsyncIterator[Session]:
-        return where.apply(self._newest_first("sessions", self._read_session, where))
+        return where.apply(self._newest_first(("sessions",), self._read_session, where))
 
     # Jobs
 
-    async def store_input(self, request: JobRequest) -> Container:
-        name = _container_name(request.id)
-        container = await self._storage.open_container(name)
-        try:
-            await self._upload(container, request)
-        except ServiceError as error:
-            if error.is_missing:
-                # API versions before 2026 leave it to the client to make the container.
-                await create_container(self._client, container.signed_url)
-            elif error.status_code in _BAD_SIGNATURE:
-                container = await self._storage.open_container(name)
+    async def store_input(self, request: JobRequest) -> SignedUrl:
+        container = await self._storage.open_container(f"job-{request.id}")
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "If-None-Match": "*",
+            "x-ms-blob-type": "BlockBlob",
+            "x-ms-blob-content-type": _CONTENT_TYPES.get(request.input_format, _OTHER_CONTENT_TYPE),
+        }
+        for is_first in (True, False):
+            url = container.sign(f"{container.url}/{_INPUT_BLOB}")
+            try:
+                await self._client.store("PUT", url, request.payload, headers)
+            except ServiceError as error:
+                # An upload is whole or not at all: what is there is what an earlier one stored.
+                if error.code == "BlobAlreadyExists":
+                    break
+                if is_first and error.is_missing:
+                    # API versions before 2026 leave it to the client to make the container.
+                    await create_container(self._client, container.sign(container.url))
+                elif is_first and error.status_code in _BAD_SIGNATURE:
+                    container = await self._storage.open_container(f"job-{request.id}")
+                else:
+                    raise
             else:
-                raise
-            await self._upload(container, request)
+                break
         return container
 
-    async def submit_job(self, request: JobRequest, stored: Container) -> Job:
-        if not stored.is_fresh(self._clock.time()):
-            stored = await self._storage.open_container(_container_name(request.id))
+    async def submit_job(self, request: JobRequest, stored: SignedUrl) -> Job:
+        if self._clock.time() >= stored.renewal:
+            stored = await self._storage.open_container(f"job-{request.id}")
         document = documents.job_document(
             request,
             await self._provider(request.target),
-            container_uri=stored.signed_url,
-            input_uri=stored.blob_url(_INPUT_BLOB),
+            container_uri=stored.sign(stored.url),
+            input_uri=f"{stored.url}/{_INPUT_BLOB}",
         )
         try:
             return await self._client.ask(
-                "PUT", _job_path(request.id), self._read_job, body=document, repeatable=False
+                "PUT", ("jobs", request.id), self._read_job, body=document, repeatable=False
             )
         except ServiceError as error:
             if error.code == _SESSION_OVER_CODE and _SESSION_OVER in str(error):
@@ -211,7 +220,7 @@ class AzureWorkspace:
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         if wait > 0:
             await self._clock.sleep(wait)
-        return await self._client.ask("GET", _job_path(job_id), self._read_job)
+        return await self._client.ask("GET", ("jobs", job_id), self._read_job)
 
     async def list_session_jobs(
         self,
@@ -226,7 +235,7 @@ class AzureWorkspace:
             await self._clock.sleep(wait)
         jobs, _ = await self._client.ask(
             "GET",
-            f"{_session_path(session_id)}/jobs",
+            ("sessions", session_id, "jobs"),
             partial(documents.read_page, self._read_job),
             query={"skip": str(skip), "top": str(top), **_NEWEST_FIRST},
         )
@@ -235,12 +244,12 @@ class AzureWorkspace:
     def list_jobs(
         self, where: ItemFilter = ANY, *, session_id: str | None = None
     ) -> AsyncIterator[Job]:
-        path = "jobs" if session_id is None else f"{_session_path(session_id)}/jobs"
+        path = ("jobs",) if session_id is None else ("sessions", session_id, "jobs")
         return where.apply(self._newest_first(path, self._read_job, where))
 
     async def cancel_job(self, job_id: str) -> Job:
         try:
-            await self._client.ask("POST", f"{_job_path(job_id)}:cancel", _ignore)
+            await self._client.ask("POST", ("jobs", f"{job_id}:cancel"), _ignore)
         except ServiceError as error:
             if error.status_code not in _TOO_LATE:
                 raise
@@ -250,17 +259,13 @@ class AzureWorkspace:
             return job
         return await self.get_job(job_id)
 
-    async def fetch_output(self, job: Job, stored: Container | None = None) -> bytes:
+    async def fetch_output(self, job: Job, stored: SignedUrl | None = None) -> bytes:
         if job.output_uri is None:
             raise ServiceError(
                 f"Job {job.id} has no output URI; inspect it in the Azure portal.",
                 status_code=404,
             )
-        if (
-            stored is not None
-            and stored.holds(job.output_uri)
-            and stored.is_fresh(self._clock.time())
-        ):
+        if stored and self._clock.time() < stored.renewal and stored.holds(job.output_uri):
             try:
                 return await self._client.store("GET", stored.sign(job.output_uri))
             except ServiceError as error:
@@ -268,29 +273,14 @@ class AzureWorkspace:
                     raise
         return await self._client.store("GET", await self._storage.sign_blob(job.output_uri))
 
-    async def _upload(self, container: Container, request: JobRequest) -> None:
-        url = container.sign(container.blob_url(_INPUT_BLOB))
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "If-None-Match": "*",
-            "x-ms-blob-type": "BlockBlob",
-            "x-ms-blob-content-type": _CONTENT_TYPES.get(request.input_format, _OTHER_CONTENT_TYPE),
-        }
-        try:
-            await self._client.store("PUT", url, request.payload, headers)
-        except ServiceError as error:
-            # An upload is whole or not at all: what is there is what an earlier attempt stored.
-            if error.code != "BlobAlreadyExists":
-                raise
-
     # The workspace
 
     async def list_targets(self) -> Sequence[TargetStatus]:
-        providers = self._list("providerStatus", documents.read_targets, {})
+        providers = self._list(("providerStatus",), documents.read_targets, {})
         return [target async for targets in providers for target in targets]
 
     async def list_quotas(self) -> Sequence[Quota]:
-        return [quota async for quota in self._list("quotas", documents.read_quota, {})]
+        return [quota async for quota in self._list(("quotas",), documents.read_quota, {})]
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -322,7 +312,7 @@ class AzureWorkspace:
         return self._providers[target]
 
     async def _newest_first(
-        self, path: str, read_item: Callable[[Any], Item], where: ItemFilter
+        self, path: tuple[str, ...], read_item: Callable[[Any], Item], where: ItemFilter
     ) -> AsyncIterator[Item]:
         """The items of a list, filtered as far as the service can."""
         query = {**_FIRST_PAGE, **_NEWEST_FIRST}
@@ -343,7 +333,7 @@ class AzureWorkspace:
             yield item
 
     async def _list(
-        self, path: str, read_item: Callable[[Any], T], query: Mapping[str, str]
+        self, path: tuple[str, ...], read_item: Callable[[Any], T], query: Mapping[str, str]
     ) -> AsyncIterator[T]:
         """The items of a list, page by page as they are consumed."""
         read = partial(documents.read_page, read_item)
@@ -353,7 +343,9 @@ class AzureWorkspace:
             for item in items:
                 yield item
             if following == page:
-                raise ServiceError(f"GET {path} returned the same page twice; please report this.")
+                raise ServiceError(
+                    f"GET {'/'.join(path)} returned the same page twice; please report this."
+                )
             page = following
 
 
@@ -375,18 +367,6 @@ def _filter_expression(where: ItemFilter) -> str:
         date = datetime.fromtimestamp(where.created_after, UTC).date()
         terms.append(f"CreationTime ge {date.isoformat()}")
     return " and ".join(terms)
-
-
-def _session_path(session_id: str) -> str:
-    return f"sessions/{quote(session_id, safe='')}"
-
-
-def _job_path(job_id: str) -> str:
-    return f"jobs/{quote(job_id, safe='')}"
-
-
-def _container_name(job_id: str) -> str:
-    return f"job-{job_id}"
 
 
 def _quoted(text: str) -> str:

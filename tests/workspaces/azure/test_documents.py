@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.quantum import JobDetails, SessionDetails, Workspace
 from azure.quantum._client._utils.model_base import SdkJSONEncoder
-from azure_suite import JOB, RESOURCE_ID, job_request, session_request
+from azure_suite import JOB, RESOURCE_ID, SESSION, job_request, session_request
 from hypothesis import given
 from hypothesis import strategies as st
 from shared import SHARED
@@ -222,3 +224,58 @@ def test_of_the_next_page_only_the_query_counts() -> None:
         ["1"],
         {"skip": "100", "filter": "(a b)"},
     )
+
+
+def test_an_unknown_status_survives_and_is_not_final(workspace: Workspace) -> None:
+    job = read_job(workspace, {**JOB, "status": "Dreaming"})
+    assert (job.status.value, job.is_final, job.status.has_result) == ("Dreaming", False, False)
+    assert job.status == JobStatus("Dreaming")
+    assert pickle.loads(pickle.dumps(job.status)) == job.status
+    session = read_session(workspace, {**SESSION, "status": "Paused", "jobFailurePolicy": "Ask"})
+    assert (session.status, session.is_open, session.job_failure_policy) == ("Paused", True, "Ask")
+
+
+ODD = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+ODD = ODD | st.lists(ODD, max_size=2) | st.dictionaries(st.text(max_size=3), ODD, max_size=2)
+FIELDS = [
+    "target",
+    "name",
+    "jobFailurePolicy",
+    "creationTime",
+    "endExecutionTime",
+    "beginExecutionTime",
+    "costEstimate",
+    "sessionId",
+    "outputDataFormat",
+    "outputDataUri",
+    "inputParams",
+    "metadata",
+    "tags",
+    "errorData",
+    "providerId",
+]
+COST = st.fixed_dictionaries({"estimatedTotal": ODD, "currencyCode": ODD, "events": ODD})
+
+
+@given(fields=st.dictionaries(st.sampled_from(FIELDS), ODD | COST))
+def test_no_odd_field_costs_a_job_or_a_session(workspace: Workspace, fields: Any) -> None:
+    job = read_job(workspace, {**JOB, "status": "Succeeded", **fields})
+    assert (job.id, job.status) == ("j", JobStatus.SUCCEEDED)
+    assert job.cost is None or isinstance(job.cost.consumed, dict)
+    assert read_session(workspace, {**SESSION, **fields}).is_open
+
+
+def test_consumption_that_is_no_number_is_left_out() -> None:
+    events = ({"dimensionId": "a", "amountConsumed": "much"}, {"amountConsumed": 2})
+    assert Cost(1.0, events=events).consumed == {"": 2}
+
+
+def test_an_item_that_cannot_be_read_does_not_hide_the_others(workspace: Workspace) -> None:
+    items, _ = read_page(
+        partial(read_job, workspace), {"value": [None, {**JOB, "id": 7}, JOB, "x"], "nextLink": 5}
+    )
+    assert [job.id for job in items] == ["j"]
+    targets = [{"id": None}, {"id": "ionq.simulator", "averageQueueTime": "long"}]
+    assert [each.id for each in read_targets({"id": "ionq", "targets": targets})] == [
+        "ionq.simulator"
+    ]

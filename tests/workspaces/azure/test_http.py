@@ -36,9 +36,9 @@ from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections, http
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, http
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
-from cirq_azure_sessions.workspaces.azure.storage import Container
+from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
 
 
 def ask(*answers: bytes, clock: ManualClock | None = None) -> Any:
@@ -72,10 +72,8 @@ GARBAGE = {
     "a list": b"[]",
     "a number": b"7",
     "null": b"null",
+    "no status": answer({**SESSION, "status": None}).partition(b"\r\n\r\n")[2],
     "no id": answer({**SESSION, "id": None}).partition(b"\r\n\r\n")[2],
-    "an unknown status": answer({**SESSION, "status": "Dreaming"}).partition(b"\r\n\r\n")[2],
-    "a time that is none": answer({**SESSION, "creationTime": "soon"}).partition(b"\r\n\r\n")[2],
-    "a cost that is none": answer({**SESSION, "costEstimate": []}).partition(b"\r\n\r\n")[2],
 }
 
 
@@ -128,10 +126,10 @@ def fetch(*answers: bytes, **options: Any) -> bytes:
 
     async def play() -> bytes:
         async with ScriptedServer(*answers) as server:
-            container = Container.from_url(
+            container = SignedUrl.parse(
                 f"{server.endpoint}/job-j?se=2099-01-01T00%3A00%3A00Z&sig=secret"
             )
-            job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=container.blob_url("output"))
+            job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=f"{container.url}/output")
             workspace = AzureWorkspace(
                 sdk_workspace_at(server.endpoint), clock=ManualClock(), **options
             )
@@ -187,7 +185,7 @@ def test_error_of_our_own_is_neither_translated_nor_retried(
     async def send(*args: object, **options: object) -> object:
         raise TypeError("a mistake of ours")
 
-    monkeypatch.setattr(connections.Connections, "_send", send)
+    monkeypatch.setattr(http._Connections, "send", send)
     clock = ManualClock()
     with pytest.raises(TypeError, match="a mistake of ours"):
         ask(clock=clock)
@@ -211,7 +209,7 @@ def test_transport_error_becomes_service_error(
     async def send(*args: object, **options: object) -> object:
         raise raised
 
-    monkeypatch.setattr(connections.Connections, "_send", send)
+    monkeypatch.setattr(http._Connections, "send", send)
     with pytest.raises(ServiceError) as failure:
         ask()
     assert type(failure.value) is ServiceError
@@ -288,6 +286,28 @@ def test_a_refusal_is_not_asked_again(status: int) -> None:
     assert clock.monotonic() == 0.0
 
 
+def test_every_attempt_has_an_id_and_every_error_the_services(log: list[str]) -> None:
+    async def story() -> None:
+        busy = answer({}, 503)
+        refusal = answer({}, 400, x_ms_request_id="the-services-id")
+        async with ScriptedServer(busy, refusal) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=ManualClock())
+            with pytest.raises(ServiceError) as failure:
+                await workspace.get_session("s")
+            assert failure.value.request_id == "the-services-id"
+            ids = re.findall(rb"x-ms-client-request-id: (\S{36})", b"".join(server.requests))
+            assert len(set(ids)) == 2
+            with pytest.raises(ServiceError) as lost:
+                await workspace.submit_job(
+                    job_request(), SignedUrl.parse(f"{server.endpoint}/job-x?se=2099-01-01")
+                )
+            assert lost.value.request_id.encode() in server.requests[-1]
+            await workspace.aclose()
+
+    asyncio.run(story())
+    assert "GET sessions/s: HTTP 400, request the-services-id" in " ".join(log)
+
+
 # Connections that cannot be made
 
 
@@ -306,7 +326,7 @@ class RepairClock(ManualClock):
 def test_even_a_submission_is_repeated_when_it_was_not_sent() -> None:
     port = free_port()
     request = job_request()
-    stored = Container.from_url(f"http://127.0.0.1:{port}/job-x?se=2099-01-01T00%3A00%3A00Z")
+    stored = SignedUrl.parse(f"http://127.0.0.1:{port}/job-x?se=2099-01-01T00%3A00%3A00Z")
     with contextlib.ExitStack() as stack:
         servers: list[EmulatorServer] = []
 
@@ -384,9 +404,11 @@ def test_no_secret_is_in_logs_reprs_or_errors(log: list[str]) -> None:
         said.append(f"{workspace!r} {stored!r} {session!r} {job!r} {request!r}")
 
         for fault in (
-            lambda route: server.faults.add(route, status=403, message=stored.signed_url, times=9),
+            lambda route: server.faults.add(
+                route, status=403, message=stored.sign(stored.url), times=9
+            ),
             lambda route: server.faults.reset(route, times=9),
-            lambda route: server.faults.garble(route, stored.signed_url, times=9),
+            lambda route: server.faults.garble(route, stored.sign(stored.url), times=9),
         ):
             for route, call in (
                 ("sasUri", lambda: workspace.store_input(job_request())),
@@ -408,7 +430,7 @@ def test_no_secret_is_in_logs_reprs_or_errors(log: list[str]) -> None:
 
     text = " ".join(said)
     assert "GET jobs" in text
-    assert "Request URL" in text
+    assert "PUT jobs" in text
     quoted = {quote(secret, safe="") for secret in secrets}
     assert [secret for secret in secrets | quoted if secret in text] == []
     assert "gateset" not in text

@@ -23,7 +23,7 @@ from cirq_azure_sessions.clock import ManualClock, SystemClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.azure.storage import Container
+from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
 
 SAS = "sv=2024-05-04&ss=b&srt=co&se=2026-01-01T00%3A00%3A00Z&sp=rwlac&sig=a%2Bb%3D"
 EXPIRY = 1_767_225_600.0
@@ -31,10 +31,9 @@ HOST = "https://account.blob.core.windows.net"
 
 
 def test_a_container_keeps_its_signature_to_itself() -> None:
-    container = Container.from_url(f"{HOST}/job-1?{SAS}")
+    container = SignedUrl.parse(f"{HOST}/job-1?{SAS}")
     assert "sig" not in repr(container)
-    assert container.signed_url == f"{HOST}/job-1?{SAS}"
-    assert container.blob_url("inputData") == f"{HOST}/job-1/inputData"
+    assert container.url == f"{HOST}/job-1"
     assert container.sign(f"{HOST}/job-1/x") == f"{HOST}/job-1/x?{SAS}"
 
 
@@ -50,18 +49,16 @@ def test_a_container_keeps_its_signature_to_itself() -> None:
     ],
 )
 def test_a_signature_is_shown_only_to_the_container_it_opens(url: str, held: bool) -> None:
-    assert Container.from_url(f"{HOST}/job-1?{SAS}").holds(url) is held
+    assert SignedUrl.parse(f"{HOST}/job-1?{SAS}").holds(url) is held
 
 
-def test_a_signature_is_fresh_until_five_minutes_before_it_expires() -> None:
-    container = Container.from_url(f"{HOST}/job-1?{SAS}")
-    assert container.is_fresh(EXPIRY - 301)
-    assert not container.is_fresh(EXPIRY - 300)
+def test_a_signature_is_renewed_five_minutes_before_it_expires() -> None:
+    assert SignedUrl.parse(f"{HOST}/job-1?{SAS}").renewal == EXPIRY - 300.0
 
 
 @pytest.mark.parametrize("sas", ["", "sv=1&sig=x", "se=soon", "se=", "use=2099-01-01"])
 def test_a_signature_that_does_not_say_when_it_expires_is_not_fresh(sas: str) -> None:
-    assert not Container.from_url(f"{HOST}/job-1?{sas}").is_fresh(0.0)
+    assert SignedUrl.parse(f"{HOST}/job-1?{sas}").renewal == 0.0
 
 
 # An account that the user brings

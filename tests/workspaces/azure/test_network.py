@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import gc
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken, AccessTokenInfo, AzureKeyCredential
-from azure_suite import job_request, sdk_workspace_at, session_request, tell
+from azure.core.exceptions import ClientAuthenticationError
+from azure_suite import (
+    SESSION,
+    ScriptedServer,
+    answer,
+    job_request,
+    sdk_workspace_at,
+    session_request,
+    tell,
+)
 
 from cirq_azure_sessions import background
+from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, network
+from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
 
 # Nothing listens here.
 CLOSED = "https://127.0.0.1:1"
@@ -103,6 +121,88 @@ def test_a_login_that_fails_says_which_command_to_run() -> None:
     assert "s3cr3t" not in f"{failure.value} {failure.value.__context__}"
 
 
+class FlakyLogin(Login):
+    """Gives one short token, and then fails so many times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(lifetime=60.0)
+        self._failures = failures
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        if self.threads and self._failures:
+            self._failures -= 1
+            # What azure.identity raises for a wrong secret and for a network that is away alike.
+            raise ClientAuthenticationError("Authentication failed: cannot connect, s3cr3t")
+        return super().get_token(*scopes)
+
+
+def test_a_token_that_cannot_be_renewed_is_asked_for_again() -> None:
+    login = FlakyLogin(failures=2)
+    with pytest.raises(ServiceError, match="No connection") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert failure.value.may_pass
+    assert len(login.threads) == 4
+
+
+def test_a_token_that_is_not_renewed_for_long_is_reported_as_transient() -> None:
+    login = FlakyLogin(failures=99)
+    with pytest.raises(ServiceError, match="Signing in to Azure again failed") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert failure.value.may_pass
+    assert "s3cr3t" not in str(failure.value)
+
+
+def test_what_the_identity_service_says_is_kept() -> None:
+    class Expired(Login):
+        def get_token(self, *scopes: str, **options: object) -> AccessToken:
+            raise ClientAuthenticationError(
+                "Authentication failed: AADSTS7000222: The provided client secret keys for app "
+                "'me' are expired. Visit the portal. Trace ID: 1 s3cr3t"
+            )
+
+    with pytest.raises(ServiceError, match="AADSTS7000222: The provided client secret") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, Expired()))
+    assert failure.value.status_code == 401
+    assert "s3cr3t" not in str(failure.value)
+
+
+def test_a_token_that_is_refused_is_replaced_once() -> None:
+    sent: list[str] = []
+
+    class Sent:
+        url, headers = "https://quantum.invalid/", {}
+
+    class Refused:
+        status_code, headers = 401, {}
+
+    async def refuse(request: Sent) -> Refused:
+        sent.append(request.headers["Authorization"])
+        return Refused()
+
+    async def story() -> int:
+        credential = Credential(sdk_workspace_at(CLOSED, login))
+        return (await TokenSender(credential, refuse).send(Sent())).status_code
+
+    login = Login()
+    assert asyncio.run(story()) == 401
+    assert (len(sent), len(login.threads)) == (2, 2)
+
+
+def test_an_asynchronous_credential_is_awaited() -> None:
+    class AsyncLogin:
+        asked = 0
+
+        async def get_token(self, *scopes: str, **options: object) -> AccessToken:
+            await asyncio.sleep(0)
+            self.asked += 1
+            return AccessToken("a-token", int(time.time() + 3600))
+
+    login = AsyncLogin()
+    with pytest.raises(ServiceError, match="No connection"):
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
+    assert login.asked == 1
+
+
 def test_names_are_resolved_with_and_without_threads(
     server: EmulatorServer, no_threads: Callable[[], None]
 ) -> None:
@@ -184,13 +284,13 @@ def test_connections_are_opened_on_demand_reused_and_bounded(server: EmulatorSer
 def test_idle_connections_are_dropped_after_the_keep_alive_time(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_KEEP_ALIVE", 0.01)
+    monkeypatch.setattr(network, "_KEEP_ALIVE", 0.01)
 
     async def story(workspace: AzureWorkspace) -> None:
         await workspace.list_targets()
         held = workspace._client._connections
         assert held is not None
-        while held._session.connector._conns:  # type: ignore[union-attr]
+        while held.session.connector._conns:  # type: ignore[union-attr]
             await asyncio.sleep(0.001)
 
     tell(story, server.workspace())
@@ -228,6 +328,133 @@ def test_the_proxy_of_the_environment_is_used(
     sdk_workspace = sdk_workspace_at("http://quantum.invalid", key)
     assert tell(lambda workspace: workspace.list_targets(), sdk_workspace)
     tell(lambda workspace: workspace.store_input(job_request()), server.workspace())
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def ask_through(proxy_answer: bytes, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> bytes:
+    """The request that a proxy at `user:p%40ss` sees first, whatever then becomes of it."""
+
+    async def story() -> bytes:
+        async with ScriptedServer(proxy_answer) as proxy:
+            monkeypatch.setenv("ALL_PROXY", proxy.endpoint.replace("http://", "user:p%40ss@"))
+            workspace = AzureWorkspace(sdk_workspace_at(endpoint), clock=ManualClock())
+            try:
+                await workspace.get_session("s")
+            finally:
+                await workspace.aclose()
+                seen.extend(proxy.requests)
+            return b""
+
+    seen: list[bytes] = []
+    with contextlib.suppress(ServiceError):
+        asyncio.run(story())
+    return seen[0]
+
+
+def test_proxy_may_lack_a_scheme_and_have_a_login(
+    no_proxies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = ask_through(answer(SESSION), monkeypatch, "http://quantum.invalid")
+    assert seen.startswith(b"GET http://quantum.invalid/")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:p@ss") in seen
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy_that_wants_a_login_is_told_from_the_service(
+    no_proxies: None, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    async def story() -> None:
+        async with ScriptedServer(answer(b"", 407)) as proxy:
+            monkeypatch.setenv(f"{scheme}_proxy", proxy.endpoint)
+            workspace = AzureWorkspace(sdk_workspace_at(f"{scheme}://quantum.invalid"))
+            with pytest.raises(ServiceError, match="the proxy, not the service") as failure:
+                await workspace.get_session("s")
+            assert (failure.value.status_code, len(proxy.requests)) == (407, 1)
+            await workspace.aclose()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://[", "ftp://there"])
+def test_proxy_that_cannot_be_used_is_refused_at_once(
+    no_proxies: None, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    clock = ManualClock()
+    with pytest.raises(ServiceError, match=r"HTTPS_PROXY") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED), clock=clock)
+    assert not failure.value.may_pass
+    assert clock.monotonic() == 0.0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_certificates_of_the_environment_are_trusted(
+    no_proxies: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    key, certificate = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def story() -> None:
+        async with ScriptedServer(answer(SESSION), tls=context) as server:
+            clock = ManualClock()
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=clock)
+            with pytest.raises(ServiceError, match=r"not trusted.*REQUESTS_CA_BUNDLE") as failure:
+                await workspace.get_session("s")
+            assert not failure.value.may_pass
+            assert clock.monotonic() == 0.0
+            await workspace.aclose()
+            monkeypatch.setenv(
+                variable, str(certificate.parent if "DIR" in variable else certificate)
+            )
+            assert (await workspace.get_session("s")).id == "s"
+            await workspace.aclose()
+
+    asyncio.run(story())
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A key and a certificate for 127.0.0.1, in a folder as OpenSSL keeps them."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    run(["openssl", *options.split(), "subjectAltName=IP:127.0.0.1", *files])
+    name = run(["openssl", "x509", "-hash", "-noout", "-in", str(certificate)]).stdout.strip()
+    (folder / f"{name}.0").write_bytes(certificate.read_bytes())
+    return key, certificate
+
+
+def test_certificates_that_cannot_be_read_are_named(
+    no_proxies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
+    with pytest.raises(ServiceError, match=r"/no/such/file.*correct REQUESTS_CA_BUNDLE") as failure:
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED))
+    assert not failure.value.may_pass
+
+
+def test_names_are_resolved_again_when_a_connection_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    resolve = network._Resolver.resolve
+
+    async def count(self: network._Resolver, host: str, *options: Any, **more: Any) -> Any:
+        asked.append(host)
+        return await resolve(self, host, *options, **more)
+
+    monkeypatch.setattr(network._Resolver, "resolve", count)
+    with pytest.raises(ServiceError, match="No connection"):
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at("http://localhost:1"))
+    assert asked == ["localhost"] * 6
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

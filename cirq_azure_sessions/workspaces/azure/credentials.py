@@ -1,0 +1,112 @@
+"""Signing in with the credential of the user's workspace, without holding up the event loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from http import HTTPStatus
+from inspect import iscoroutinefunction
+from typing import Any
+
+from azure.core.pipeline import PipelineContext, PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy
+from azure.quantum import Workspace
+
+from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+from cirq_azure_sessions.workspaces.azure.network import in_thread
+
+__all__ = ["Credential", "TokenSender"]
+
+# The code and the sentence of the identity service, without the ids that follow.
+_ENTRA_SENTENCE = re.compile(r"AADSTS\d+: .*?(?=\.(?:\s|$)|$| Trace ID| Correlation ID)")
+
+
+class Credential:
+    """The credential of the user's workspace, which gives tokens, asynchronous or not.
+
+    Its calls do not hold up the event loop. It outlives connections and event loops.
+
+    Args:
+        workspace: The user's workspace, whose own client's credential it is.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        config = workspace._client._config
+        self.scopes: Sequence[str] = config.credential_scopes
+        self.get_token = partial(self._ask, config.credential.get_token)
+        # azure-core asks for this newer method if it is there.
+        if hasattr(config.credential, "get_token_info"):
+            self.get_token_info = partial(self._ask, config.credential.get_token_info)
+        # State: whether it has given a token, so that it is no wrong secret that fails later.
+        self._has_given = False
+
+    async def _ask(self, get_token: Callable[..., Any], *scopes: str, **options: Any) -> Any:
+        call = partial(get_token, *scopes, **options)
+        try:
+            token = await (call() if iscoroutinefunction(get_token) else in_thread(call))
+        except Exception as error:
+            failure = self._failure(error)
+        else:
+            self._has_given = True
+            return token
+        raise failure
+
+    def _failure(self, error: Exception) -> ServiceError:
+        """The error for a token that was not given.
+
+        The SDK raises the same for a wrong secret and for a network that is away. After a first
+        success it is the network, or the identity service, and has no status: it may pass.
+        """
+        # Foreign words may quote what they were given; what Entra itself says is safe.
+        said = _ENTRA_SENTENCE.search(" ".join(str(error).split()))
+        words = f": {without_secrets(said[0])}" if said else ""
+        reason = f"{type(error).__name__}{words}"
+        if self._has_given:
+            return ServiceError(f"Signing in to Azure again failed ({reason}): try again later.")
+        return ServiceError(
+            f"Signing in to Azure failed ({reason}): run `az login`, or set AZURE_TENANT_ID, "
+            "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
+            status_code=401,
+        )
+
+
+class TokenSender:
+    """Sends requests with a token, which azure-core's policy keeps, renews and has challenged.
+
+    The policy runs alone: the rest of azure-core's pipeline costs as much time as the request.
+
+    Args:
+        credential: What gives the tokens.
+        send: Sends a request as it is.
+    """
+
+    def __init__(self, credential: Credential, send: Callable[[Any], Awaitable[Any]]) -> None:
+        tokens: Any = credential
+        self._policy: Any = AsyncBearerTokenCredentialPolicy(tokens, *credential.scopes)
+        self._policy.next = _Sending(send)
+
+    async def send(self, request: Any) -> Any:
+        """Sends a request that has a `url` and `headers`, which get the token.
+
+        A token that is refused may have been revoked: the request is sent once more with another.
+        """
+        for is_last in (False, True):
+            signed = PipelineRequest(request, PipelineContext(None))
+            answer = (await self._policy.send(signed)).http_response
+            if is_last or answer.status_code != HTTPStatus.UNAUTHORIZED:
+                break
+        return answer
+
+
+class _Sending(AsyncHTTPPolicy[Any, Any]):
+    """What comes after azure-core's policy: the request is sent."""
+
+    def __init__(self, send: Callable[[Any], Awaitable[Any]]) -> None:
+        super().__init__()
+        self._send = send
+
+    async def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        answer = await self._send(request.http_request)
+        return PipelineResponse(request.http_request, answer, request.context)

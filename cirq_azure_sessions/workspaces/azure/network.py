@@ -1,0 +1,185 @@
+"""What a connection needs: names, trust, proxies, threads, and an end without harm.
+
+aiohttp sends, over connections that it opens when a request needs one and closes when they have
+been idle. Its and asyncio's defaults that would do harm here:
+
+- asyncio resolves names on threads that keep the interpreter from exiting while they wait, and
+  that cannot be started any more at exit, when sessions are still to be closed;
+- aiohttp asks threads for proxies and `.netrc` twice a request;
+- a connector that dies in the child of a fork takes the parent's sockets out of the parent's
+  event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+import ssl
+import urllib.request
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import aiohttp
+import certifi
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from cirq_azure_sessions.background import DaemonExecutor
+from cirq_azure_sessions.errors import ServiceError
+
+__all__ = ["CannotConnect", "connection_options", "in_thread", "open_session"]
+
+T = TypeVar("T")
+
+# Seconds. Idle connections are kept for the next sweep, but not as long as Azure keeps its side.
+_KEEP_ALIVE = 60.0
+_CONNECT_TIMEOUT = 10.0
+_NAME_LIFETIME = 300
+
+# Name lookups and sign-ins that may wait at once. Each opens a way for many requests.
+_blocking_calls = DaemonExecutor(8, name="azure-connect")
+
+# The sessions of this process; aiohttp complains of those that are not closed.
+_sessions: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
+
+
+def open_session(
+    max_connections: int, read_timeout: float, middleware: aiohttp.ClientMiddlewareType
+) -> tuple[aiohttp.ClientSession, aiohttp.TCPConnector]:
+    """A pool of connections for the running event loop; it opens them on demand."""
+    connector = _Connector(
+        limit=max_connections,
+        keepalive_timeout=_KEEP_ALIVE,
+        resolver=_Resolver(),
+        ttl_dns_cache=_NAME_LIFETIME,
+    )
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout
+        ),
+        # Only a request with a body has a type, and says itself which.
+        skip_auto_headers=("Content-Type",),
+        middlewares=(middleware,),
+    )
+    _sessions.add(session)
+    return session, connector
+
+
+class CannotConnect(ServiceError):
+    """No connection can be made as this machine is set up; nothing was sent."""
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """False: it is no use to try again."""
+        return False
+
+
+def connection_options(address: URL) -> dict[str, Any]:
+    """How to reach a server, as options for aiohttp: which certificates to trust, and its proxy.
+
+    Raises:
+        CannotConnect: If the environment names a proxy or certificates that cannot be used.
+    """
+    options: dict[str, Any] = {"ssl": _trust()} if address.scheme == "https" else {}
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
+        return options
+    try:
+        url = URL(proxy if "://" in proxy else f"http://{proxy}")
+        login = f"{url.user}:{url.password or ''}" if url.user else ""
+        server = url.with_user(None)
+    except ValueError:
+        raise CannotConnect(
+            f"The proxy for {address.scheme} is not an address: correct the environment variable "
+            f"{address.scheme.upper()}_PROXY or ALL_PROXY."
+        ) from None
+    if url.scheme not in ("http", "https"):
+        raise CannotConnect(
+            f"The proxy {server} is not supported: name an http:// proxy in "
+            f"{address.scheme.upper()}_PROXY, or the service in NO_PROXY."
+        )
+    options["proxy"] = str(server)
+    if login:
+        token = base64.b64encode(login.encode()).decode()
+        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {token}"}
+    return options
+
+
+def _trust() -> ssl.SSLContext:
+    """The certificates to trust, as the SDK's own transport chooses them, or else certifi's."""
+    for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        path = os.environ.get(variable)
+        if not path:
+            continue
+        try:
+            if os.path.isdir(path):
+                return ssl.create_default_context(capath=path)
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:
+            reason = type(error).__name__
+        raise CannotConnect(
+            f"No certificates can be read from {path!r} ({reason}): correct {variable}."
+        )
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Runs a blocking call on a daemon thread; at interpreter exit, without threads, in place."""
+    result: T = await asyncio.wrap_future(_blocking_calls.submit(call))
+    return result
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names on daemon threads."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        try:
+            found = await in_thread(look_up)
+        except UnicodeError as error:
+            # What getaddrinfo says of names that cannot be names.
+            raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for family, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._process = os.getpid()
+
+    def __del__(self, *args: Any) -> None:
+        # In the child of a fork the event loop's epoll object is the parent's: closing a connection
+        # here would make the parent deaf to it.
+        if os.getpid() == self._process and not self._loop.is_closed():
+            super().__del__(*args)
+
+
+def _leave_to_parent() -> None:
+    for session in list(_sessions):
+        session.detach()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
