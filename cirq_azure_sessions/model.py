@@ -6,7 +6,6 @@ The words are the service's own. Times are seconds since the Unix epoch, as floa
 from __future__ import annotations
 
 import enum
-import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,7 +120,7 @@ class Cost:
         """How much was consumed of each dimension, such as `{"ehqc": 8.3}`, billed or not."""
         amounts: dict[str, float] = defaultdict(float)
         for event in self.events:
-            amount = event.get("amountConsumed")
+            amount = event.get("amountConsumed") or 0.0
             if isinstance(amount, int | float):
                 amounts[str(event.get("dimensionId", ""))] += amount
         return dict(amounts)
@@ -307,11 +306,6 @@ class _Event:
         return str(getattr(self, f"{self.subject}_id"))
 
     @property
-    def level(self) -> int:
-        """The logging level: INFO for sessions and for jobs that failed, DEBUG for all else."""
-        return logging.DEBUG
-
-    @property
     def counter(self) -> str:
         """The name of the pool's statistic that counts events of this kind."""
         return f"{self.subject}s_{self.kind}"
@@ -366,10 +360,6 @@ class SessionEvent(_Event):
     subject: ClassVar[Literal["session"]] = "session"
 
     @property
-    def level(self) -> int:
-        return logging.INFO
-
-    @property
     def is_start_of_session(self) -> bool:
         return self.kind in ("opened", "adopted")
 
@@ -409,10 +399,6 @@ class JobEvent(_Event):
     consumed: tuple[tuple[str, float], ...] = ()
 
     subject: ClassVar[Literal["job"]] = "job"
-
-    @property
-    def level(self) -> int:
-        return logging.DEBUG if self.kind in ("submitted", "succeeded") else logging.INFO
 
 
 @dataclass(frozen=True, slots=True)

@@ -587,7 +587,8 @@ class AzureSessionSampler(cirq.Sampler):
             # The pool may have been closed since the stream was asked for.
             self._pool._table.check_open()
             self._pool._streams.add(stream)
-            await self._pool._admit(self._runner.run([sweep], self._timeout, stream.put))
+            jobs = self._runner.run([sweep], self._timeout, stream.put)
+            await self._pool._portal.admit(jobs, self._pool._calls)
 
         return stream, background.loop.start(stream.feed(run))
 

@@ -24,9 +24,12 @@ def test_a_status_is_read_in_any_case(word: str) -> None:
     assert SessionStatus(word) is SessionStatus.FAILURES
 
 
-def test_an_unknown_status_is_refused() -> None:
-    with pytest.raises(ValueError, match="Sleeping"):
-        JobStatus("Sleeping")
+def test_an_unknown_status_is_kept_as_a_word_and_is_not_final() -> None:
+    status = JobStatus("Sleeping")
+    assert status == "Sleeping"
+    assert status not in list(JobStatus)
+    assert not status.is_final
+    assert not status.has_result
 
 
 def test_a_status_prints_as_the_service_writes_it() -> None:

@@ -43,7 +43,7 @@ def check_call(
     if not repetitions:
         return program, 0
     _check_keys(program)
-    formulas = _formulas(program)
+    formulas = _formulas(program) if cirq.is_parameterized(program) else []
     for index, resolver in enumerate(resolvers):
         for formula in formulas:
             _check_value(formula, resolver, index)
@@ -69,7 +69,12 @@ def _check_keys(program: cirq.AbstractCircuit) -> None:
     """Refuses a key that is measured again in another size: its records would have no shape."""
     sizes: dict[cirq.MeasurementKey, int | None] = {}
     for operation in _measurements(program):
-        size = _size(operation)
+        # A channel's records are others, and have no size.
+        gate, size = operation.gate, None
+        if isinstance(gate, cirq.MeasurementGate):
+            size = len(operation.qubits)
+        elif isinstance(gate, cirq.PauliMeasurementGate):
+            size = 1
         for key in cirq.measurement_key_objs(operation):
             if sizes.setdefault(key, size) != size:
                 raise UnsupportedProgram(
@@ -88,13 +93,6 @@ def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
             yield operation
         elif isinstance(plain.repetitions, int) and plain.repeat_until is None:
             yield from _measurements(plain.mapped_circuit())
-
-
-def _size(operation: cirq.Operation) -> int | None:
-    """How many values a measurement records; None for a channel, whose records are others."""
-    if isinstance(operation.gate, cirq.MeasurementGate):
-        return len(operation.qubits)
-    return 1 if isinstance(operation.gate, cirq.PauliMeasurementGate) else None
 
 
 class _Recorder(cirq.ParamResolver):
@@ -117,8 +115,6 @@ class _Recorder(cirq.ParamResolver):
 def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
     """Every symbol and formula of the circuit's gates, once each."""
     names = cirq.parameter_names(program)
-    if not names:
-        return []
     # Cirq asks a resolver that holds nothing for nothing.
     recorder = _Recorder({"": 1})
     for operation in {op for op in program.all_operations() if cirq.is_parameterized(op)}:

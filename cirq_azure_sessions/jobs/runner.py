@@ -46,8 +46,7 @@ _MAX_SESSIONS = 5
 # while the service has not accepted any job of the call, for some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
-# Seconds to retry through transient errors where giving up would lose what is paid for. A service
-# that has not answered the call at all is not waited for.
+# Seconds to retry through transient errors where giving up would lose what is paid for.
 _RETRY_TIMEOUT = 600.0
 
 _JOB_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
@@ -163,7 +162,8 @@ class JobRunner:
                     # The session opens while the first input is stored.
                     requests = self.throttle.requests
                     self._pool._lifecycle.prepare(self._target, self._workspace, requests)
-                    patience = _while_alive(job)
+                    # A service that has not answered the call at all is not waited for.
+                    patience = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
                     job.stored = await retry(self._clock, partial(self._store, job), patience)
                     await self._submit_and_follow(job, patience)
                 elif job.state is JobState.ACCEPTED:
@@ -185,7 +185,7 @@ class JobRunner:
     async def _submit_and_follow(self, job: JobRun, patience: RetryDecision) -> None:
         """Submits the job, in the next session if one has ended, and waits for its end."""
         sessions = self._pool._lifecycle
-        async with self.throttle.slot() as slot:
+        async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(is_budgeted=True)
                 async with sessions.use(self._target, self._workspace, patience) as generation:
@@ -359,8 +359,3 @@ def _concerns_all(error: Exception) -> bool:
     return isinstance(error, _CONCERNING_ALL) or (
         isinstance(error, ServiceError) and error.status_code in (401, 403)
     )
-
-
-def _while_alive(job: JobRun) -> RetryDecision:
-    """Retries while the service is alive; one that has not answered the call is not waited for."""
-    return retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)

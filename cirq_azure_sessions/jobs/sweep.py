@@ -181,7 +181,8 @@ class SweepRun:
         results: Sequence[AzureResult] = ()
         if job.error is None:
             try:
-                results = self._format.decode(job.output, self._layout(job))
+                layout = job.layout if job.entry is None else self._journalled_layout(job)
+                results = self._format.decode(job.output, layout)
             except AzureSessionsError as error:
                 job.failed(error)
         if job.error is None:
@@ -206,12 +207,13 @@ class SweepRun:
             self.delivered.add(point)
         del self.jobs_in_flight[job.index]
 
-    def _layout(self, job: JobRun) -> Any:
+    def _journalled_layout(self, job: JobRun) -> Any:
         """What a job's output means: if an earlier run submitted it, what it meant to that run.
 
         With another seed than then, the client draws anew from what the service returned.
         """
-        if job.entry is None or job.entry.is_new:
+        assert job.entry is not None, "it is journalled"
+        if job.entry.is_new:
             return job.layout
         earlier = self._format.read_layout(job.entry.metadata)
         if self._is_seeded and earlier.entropy[:1] != job.layout.entropy[:1]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from cirq_azure_sessions.clock import Clock, backoff
 from cirq_azure_sessions.errors import ServiceError
@@ -96,29 +94,39 @@ class Throttle:
         self.accepted = 0
         self.resume_at = -math.inf
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """A slot for one job, from before its submission until it has finished."""
-        slot = Slot(self)
-        try:
-            await slot.acquire()
-            yield slot
-        finally:
-            slot.release()
-
     def __repr__(self) -> str:
         slots = self.slots
         return f"Throttle({slots.inside} of {slots.limit} running, {slots.waiting} waiting)"
 
 
 class Slot:
-    """One job's slot among those in flight; `Throttle.slot` makes and releases it."""
+    """One job's slot, from before its submission until it has finished: `async with Slot(...)`."""
 
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
         # State: whether the slot is held, and how often the service has refused its job.
         self._is_held = False
         self._refusals = 0
+
+    async def __aenter__(self) -> Slot:
+        """Waits for a slot, refused jobs before new ones, and for the end of a pause."""
+        throttle = self._throttle
+        if not self._is_held:
+            await throttle.slots.enter(is_urgent=self._refusals > 0)
+            self._is_held = True
+        try:
+            # The slot is held through the pause: whoever is interrupted in it admits the next.
+            while (seconds := throttle.resume_at - throttle.clock.monotonic()) > 0:
+                await throttle.clock.sleep(seconds)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._throttle.slots.leave()
 
     def accepted(self) -> None:
         """Notes that the service accepted the job: after a full round there may be more room."""
@@ -145,23 +153,7 @@ class Slot:
             throttle.resume_at = max(throttle.resume_at, throttle.clock.monotonic() + pause)
         # The only job keeps its slot while it pauses, so that all others wait behind it.
         if others:
-            self.release()
+            await self.__aexit__()
             if error.retry_after is None and self._refusals > 1:
                 await throttle.clock.sleep(pause)
-        await self.acquire()
-
-    async def acquire(self) -> None:
-        """Waits for a slot, refused jobs before new ones, and for the end of a pause."""
-        throttle = self._throttle
-        if not self._is_held:
-            await throttle.slots.enter(is_urgent=self._refusals > 0)
-            self._is_held = True
-        # A slot is held through the pause: whoever is interrupted in it admits the next.
-        while (seconds := throttle.resume_at - throttle.clock.monotonic()) > 0:
-            await throttle.clock.sleep(seconds)
-
-    def release(self) -> None:
-        """Gives the slot back, if it is held."""
-        if self._is_held:
-            self._is_held = False
-            self._throttle.slots.leave()
+        await self.__aenter__()

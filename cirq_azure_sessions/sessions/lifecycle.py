@@ -77,11 +77,9 @@ class SessionLifecycle:
         self, target: str, workspace: WorkspacePort, decide: RetryDecision
     ) -> AsyncIterator[Generation]:
         """The target's open generation, with one more job in it until the block is left."""
-
-        async def acquire() -> Generation:
-            return await self.find(target, workspace, for_job=True)
-
-        generation = await retry(self._clock, acquire, decide)
+        generation = await retry(
+            self._clock, lambda: self.find(target, workspace, for_job=True), decide
+        )
         try:
             yield generation
         finally:

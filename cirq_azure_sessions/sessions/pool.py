@@ -519,11 +519,7 @@ class SessionPool:
 
     def _start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a sampler's call on the background loop; closing the pool waits for it."""
-        return background.loop.start(self._admit(work))
-
-    async def _admit(self, work: Coroutine[Any, Any, T]) -> T:
-        """`_start` for the caller's own task."""
-        return await self._portal.admit(work, self._calls)
+        return background.loop.start(self._portal.admit(work, self._calls))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs work that ends with the pool, and waits for its result."""

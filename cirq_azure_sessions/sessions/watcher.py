@@ -11,6 +11,7 @@ import statistics
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from cirq_azure_sessions.clock import Clock, retry, retry_for
 from cirq_azure_sessions.errors import JobError, ServiceError
@@ -79,14 +80,14 @@ def next_poll(durations: Sequence[float], submissions: Iterable[float], last_pol
 _Waiter = tuple[Callable[[Job], None] | None, AbstractAsyncContextManager[object]]
 
 
+@dataclass(slots=True)
 class _Watched:
     """A job that somebody waits for: since when, who, and since when the service denies it."""
 
-    def __init__(self, since: float) -> None:
-        self.since = since
-        self.missing_since: float | None = None
-        # One future for each waiter, so that nobody's end is anybody else's.
-        self.waiters: dict[asyncio.Future[Job], _Waiter] = {}
+    since: float
+    missing_since: float | None = None
+    # One future for each waiter, so that nobody's end is anybody else's.
+    waiters: dict[asyncio.Future[Job], _Waiter] = field(default_factory=dict)
 
 
 class _Poller:
@@ -209,7 +210,7 @@ class _Poller:
             if watched is None:
                 continue
             watched.missing_since = None
-            if not job.is_final:
+            if not job.status.is_final:
                 for observer, _ in watched.waiters.values():
                     if observer is not None:
                         observer(job)
@@ -287,9 +288,9 @@ class JobWatcher:
             JobError: If the service has not known the job for minutes.
             ServiceError: If the service cannot be asked, and that for long.
         """
-        if self._is_cancelling and not job.is_final:
+        if self._is_cancelling and not job.status.is_final:
             job = await workspace.cancel_job(job.id)
-        if job.is_final:
+        if job.status.is_final:
             return job
         key = workspace, job.session_id
         poller = self._pollers.get(key)

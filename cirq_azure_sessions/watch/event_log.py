@@ -85,8 +85,11 @@ class EventLog:
                 elif event.is_start_of_session and event.target in self._ended:
                     self._counts["sessions_reopened"] += 1
             callbacks = list(self._callbacks.values())
-        if logger.isEnabledFor(event.level):
-            logger.log(event.level, "%s", event, extra=event.fields())
+        # People follow sessions, and jobs that fail.
+        is_routine = event.subject == "sweep" or event.kind in ("submitted", "succeeded")
+        level = logging.DEBUG if is_routine else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", event, extra=event.fields())
         for callback in callbacks:
             _notify(callback, event)
 

@@ -166,11 +166,6 @@ def test_each_event_is_a_line_of_the_log(
     assert vars(record).items() >= event.fields().items()
 
 
-def test_no_event_is_a_warning(log: EventLog) -> None:
-    kinds = ("opened", "adopted", "timed_out", "failed", "lost", "closed")
-    assert all(replace(OPENED, kind=kind).level < logging.WARNING for kind in kinds)
-
-
 def test_an_event_reads_as_a_line_and_as_fields() -> None:
     event = SessionEvent("timed_out", "1f3c", TARGET, time=5.0, reason="TimedOut")
     assert str(event) == "ionq.simulator: session 1f3c timed out (TimedOut)"
