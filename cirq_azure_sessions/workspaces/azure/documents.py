@@ -62,12 +62,12 @@ _MAX_MESSAGE_LENGTH = 500
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
     """A session, with the SDK's own object for it as `handle`."""
-    policy = _optional(document, "jobFailurePolicy", str) or "Abort"
+    policy = _field(document, "jobFailurePolicy", str) or "Abort"
     return Session(
-        id=_required(document, "id"),
-        target=_optional(document, "target", str) or "",
-        name=_optional(document, "name", str) or "",
-        status=SessionStatus(_required(document, "status")),
+        id=_field(document, "id", str, is_required=True),
+        target=_field(document, "target", str) or "",
+        name=_field(document, "name", str) or "",
+        status=SessionStatus(_field(document, "status", str, is_required=True)),
         job_failure_policy=JobFailurePolicy(policy),
         creation_time=read_time(document.get("creationTime")),
         end_time=read_time(document.get("endExecutionTime")),
@@ -78,19 +78,19 @@ def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
 
 def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
     """A job, with the SDK's own object for it as `handle`."""
-    error = _optional(document, "errorData", dict) or {}
-    output_uri = (_optional(document, "outputDataUri", str) or "").partition("?")[0]
+    error = _field(document, "errorData", dict) or {}
+    output_uri = (_field(document, "outputDataUri", str) or "").partition("?")[0]
     return Job(
-        id=_required(document, "id"),
-        target=_optional(document, "target", str) or "",
-        name=_optional(document, "name", str) or "",
-        status=JobStatus(_required(document, "status")),
-        session_id=_optional(document, "sessionId", str),
-        output_format=_optional(document, "outputDataFormat", str) or "",
+        id=_field(document, "id", str, is_required=True),
+        target=_field(document, "target", str) or "",
+        name=_field(document, "name", str) or "",
+        status=JobStatus(_field(document, "status", str, is_required=True)),
+        session_id=_field(document, "sessionId", str),
+        output_format=_field(document, "outputDataFormat", str) or "",
         output_uri=output_uri if is_blob_url(output_uri) else None,
-        input_params=_optional(document, "inputParams", dict) or {},
-        metadata=_optional(document, "metadata", dict) or {},
-        tags=tuple(filter(None, map(str, _optional(document, "tags", list) or ()))),
+        input_params=_field(document, "inputParams", dict) or {},
+        metadata=_field(document, "metadata", dict) or {},
+        tags=tuple(filter(None, map(str, _field(document, "tags", list) or ()))),
         creation_time=read_time(document.get("creationTime")),
         begin_time=read_time(document.get("beginExecutionTime")),
         end_time=read_time(document.get("endExecutionTime")),
@@ -106,10 +106,10 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
     return [
         TargetStatus(
             id=target["id"],
-            provider=_required(provider, "id"),
-            availability=_optional(target, "currentAvailability", str) or "",
-            average_queue_time=float(_optional(target, "averageQueueTime", (int, float)) or 0.0),
-            status_page=_optional(target, "statusPage", str) or "",
+            provider=_field(provider, "id", str, is_required=True),
+            availability=_field(target, "currentAvailability", str) or "",
+            average_queue_time=float(_field(target, "averageQueueTime", (int, float)) or 0.0),
+            status_page=_field(target, "statusPage", str) or "",
         )
         for target in provider["targets"]
         if isinstance(target, dict) and isinstance(target.get("id"), str)
@@ -118,11 +118,11 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
 
 def read_quota(document: Mapping[str, Any]) -> Quota:
     """One quota."""
-    period = _optional(document, "period", str)
+    period = _field(document, "period", str)
     return Quota(
-        dimension=_required(document, "dimension"),
-        scope=_required(document, "scope"),
-        provider=_required(document, "providerId"),
+        dimension=_field(document, "dimension", str, is_required=True),
+        scope=_field(document, "scope", str, is_required=True),
+        provider=_field(document, "providerId", str, is_required=True),
         utilization=float(document["utilization"]),
         holds=float(document["holds"]),
         limit=float(document["limit"]),
@@ -145,7 +145,7 @@ def read_page(
             items.append(read_item(item))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             logger.warning("An item of a list cannot be read (%s).", type(error).__name__)
-    link = _optional(document, "nextLink", str)
+    link = _field(document, "nextLink", str)
     if not link:
         return items, None
     query = dict(parse_qsl(urlsplit(link).query))
@@ -214,29 +214,26 @@ def is_blob_url(url: str) -> bool:
 
 
 def _read_cost(document: Mapping[str, Any]) -> Cost | None:
-    cost = _optional(document, "costEstimate", dict) or {}
-    total = _optional(cost, "estimatedTotal", (int, float))
+    cost = _field(document, "costEstimate", dict) or {}
+    total = _field(cost, "estimatedTotal", (int, float))
     if total is None or not math.isfinite(total):
         return None
-    events = _optional(cost, "events", list) or ()
+    events = _field(cost, "events", list) or ()
     return Cost(
         total=float(total),
-        currency=_optional(cost, "currencyCode", str) or "USD",
+        currency=_field(cost, "currencyCode", str) or "USD",
         events=tuple(event for event in events if isinstance(event, dict)),
     )
 
 
-def _required(document: Mapping[str, Any], name: str) -> str:
-    value = document[name]
-    if isinstance(value, str):
-        return value
-    raise TypeError(f"a string was expected, not {type(value).__name__}")
-
-
-def _optional(document: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """A field of the document, or None if it is absent or of another kind."""
+def _field(document: Mapping[str, Any], name: str, kind: Any, *, is_required: bool = False) -> Any:
+    """A field of the document; None if it is absent or of another kind, unless it is required."""
     value = document.get(name)
-    return value if isinstance(value, kind) else None
+    if isinstance(value, kind):
+        return value
+    if is_required:
+        raise TypeError(f"{name} is {type(value).__name__}")
+    return None
 
 
 class _JobHandle:

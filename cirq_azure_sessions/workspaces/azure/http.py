@@ -71,6 +71,13 @@ _ADVICE = {
     429: "send fewer requests",
 }
 
+# What storage answers to a machine that its network rules keep out, whatever its signature.
+_FIREWALL_CODES = ("AuthorizationFailure", "AuthorizationSourceIPMismatch")
+_FIREWALL_ADVICE = (
+    "the storage account's firewall keeps this machine out; have its address allowed in the "
+    "account's networking settings"
+)
+
 # What the network and the service raise through aiohttp and azure-core. `TimeoutError` and the
 # errors of `ssl` and `socket` are among the `OSError`s.
 _TRANSPORT_ERRORS = (aiohttp.ClientError, AzureError, OSError)
@@ -445,6 +452,8 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
     status = response.status_code
     code, message = _explanation(response)
     advice = _ADVICE.get(status, "try again later" if status >= 500 else "")
+    if status == HTTPStatus.FORBIDDEN and code in _FIREWALL_CODES:
+        advice = _FIREWALL_ADVICE
     reason = f" ({code})" if code else ""
     words = f" The service says: {message}" if message else ""
     return ServiceError(

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from azure.quantum import Workspace
@@ -51,6 +50,8 @@ _SESSION_OVER = "Session is already in a terminal state"
 _REFUSED = (400, 404)
 # Answers that may mean that there is nothing left to close or to cancel.
 _TOO_LATE = (400, 409)
+# Answers to a list whose filter, order or page the service does not take.
+_LIST_REFUSED = (400, 403)
 # Answers of storage to a signature that has expired or is not accepted.
 _BAD_SIGNATURE = (401, 403)
 
@@ -233,13 +234,26 @@ class AzureWorkspace:
     ) -> Sequence[Job]:
         if wait > 0:
             await self._clock.sleep(wait)
-        jobs, _ = await self._client.ask(
-            "GET",
-            ("sessions", session_id, "jobs"),
-            partial(documents.read_page, self._read_job),
-            query={"skip": str(skip), "top": str(top), **_NEWEST_FIRST},
-        )
-        return jobs
+        try:
+            jobs, _ = await self._client.ask(
+                "GET",
+                ("sessions", session_id, "jobs"),
+                partial(documents.read_page, self._read_job),
+                query={"skip": str(skip), "top": str(top), **_NEWEST_FIRST},
+            )
+            return jobs
+        except ServiceError as error:
+            if error.status_code not in _LIST_REFUSED or not until:
+                raise
+        # What is waited for can be asked for by its id.
+        found = []
+        for job_id in until:
+            try:
+                found.append(await self.get_job(job_id))
+            except ServiceError as error:
+                if not error.is_missing:
+                    raise
+        return found
 
     def list_jobs(
         self, where: ItemFilter = ANY, *, session_id: str | None = None
@@ -276,11 +290,12 @@ class AzureWorkspace:
     # The workspace
 
     async def list_targets(self) -> Sequence[TargetStatus]:
-        providers = self._list(("providerStatus",), documents.read_targets, {})
-        return [target async for targets in providers for target in targets]
+        pages = self._pages(("providerStatus",), documents.read_targets, {})
+        return [target async for page in pages for targets in page for target in targets]
 
     async def list_quotas(self) -> Sequence[Quota]:
-        return [quota async for quota in self._list(("quotas",), documents.read_quota, {})]
+        pages = self._pages(("quotas",), documents.read_quota, {})
+        return [quota async for page in pages for quota in page]
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -318,30 +333,38 @@ class AzureWorkspace:
         query = {**_FIRST_PAGE, **_NEWEST_FIRST}
         if expression := _filter_expression(where):
             query["filter"] = expression
-        has_begun = False
+        listed: set[str] = set()
         try:
-            async for item in self._list(path, read_item, query):
-                has_begun = True
-                yield item
-            return
+            async for page in self._pages(path, read_item, query):
+                times = [item.creation_time for item in page if item.creation_time is not None]
+                if times != sorted(times, reverse=True):
+                    break
+                for item in page:
+                    listed.add(item.id)
+                    yield item
+            else:
+                return
         except ServiceError as error:
-            if has_begun or error.status_code != HTTPStatus.BAD_REQUEST:
+            if listed or error.status_code not in _LIST_REFUSED:
                 raise
-        # The service refuses this filter or order: both are left to us then.
-        items = [item async for item in self._list(path, read_item, _FIRST_PAGE)]
-        for item in sorted(items, key=lambda item: item.creation_time or 0.0, reverse=True):
-            yield item
+        # The service refuses this filter or order, or does not keep to it: both are left to us.
+        everything = self._pages(path, read_item, _FIRST_PAGE)
+        items = {item.id: item async for page in everything for item in page}
+        for item in sorted(
+            items.values(), key=lambda item: item.creation_time or 0.0, reverse=True
+        ):
+            if item.id not in listed:
+                yield item
 
-    async def _list(
+    async def _pages(
         self, path: tuple[str, ...], read_item: Callable[[Any], T], query: Mapping[str, str]
-    ) -> AsyncIterator[T]:
-        """The items of a list, page by page as they are consumed."""
+    ) -> AsyncIterator[Sequence[T]]:
+        """The pages of a list, as they are consumed."""
         read = partial(documents.read_page, read_item)
         page: Mapping[str, str] | None = query
         while page is not None:
             items, following = await self._client.ask("GET", path, read, query=page)
-            for item in items:
-                yield item
+            yield items
             if following == page:
                 raise ServiceError(
                     f"GET {'/'.join(path)} returned the same page twice; please report this."

@@ -141,6 +141,18 @@ def fetch(*answers: bytes, **options: Any) -> bytes:
     return asyncio.run(play())
 
 
+def test_a_storage_firewall_is_told_from_a_bad_signature() -> None:
+    async def story() -> None:
+        refusal = answer(b"", 403, x_ms_error_code="AuthorizationFailure")
+        async with ScriptedServer(refusal) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            with pytest.raises(ServiceError, match="firewall keeps this machine out"):
+                await workspace._client.store("GET", f"{server.endpoint}/job-j/output?sig=x")
+            await workspace.aclose()
+
+    asyncio.run(story())
+
+
 def test_a_truncated_result_is_fetched_again_and_then_reported() -> None:
     whole = answer(b'{"histogram": {"0": 1.0}}')
     assert fetch(whole[:-5], whole) == b'{"histogram": {"0": 1.0}}'

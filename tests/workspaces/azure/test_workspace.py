@@ -296,14 +296,15 @@ def test_filter_is_accepted_by_the_service(server: EmulatorServer, where: ItemFi
     tell(story, server.workspace())
 
 
-def test_refused_filter_falls_back_to_filtering_here() -> None:
+@pytest.mark.parametrize("status", [400, 403])
+def test_refused_filter_falls_back_to_filtering_here(status: int) -> None:
     document = {**SESSION, "status": "Succeeded"}
     old = {**document, "id": "old", "creationTime": "2026-01-01T00:00:00Z"}
     new = {**document, "id": "new", "creationTime": "2026-02-01T00:00:00Z"}
     other = {**document, "id": "other", "name": "other"}
 
     async def story() -> list[str]:
-        refusal = answer({"error": {"code": "InvalidFilter", "message": "No."}}, 400)
+        refusal = answer({"error": {"code": "InvalidFilter", "message": "No."}}, status)
         page = answer({"value": [old, other, new], "nextLink": None})
         async with ScriptedServer(refusal, page) as server:
             workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
@@ -313,6 +314,41 @@ def test_refused_filter_falls_back_to_filtering_here() -> None:
             return found
 
     assert asyncio.run(story()) == ["new", "old"]
+
+
+def test_list_that_ignores_the_order_is_sorted_here() -> None:
+    documents = [
+        {**SESSION, "id": f"s{day}", "creationTime": f"2026-01-{day:02}T00:00:00Z"}
+        for day in range(1, 6)
+    ]
+
+    async def story() -> list[str]:
+        page = answer({"value": documents, "nextLink": None})
+        async with ScriptedServer(page, page) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            found = [session.id async for session in workspace.list_sessions(ItemFilter(limit=2))]
+            await workspace.aclose()
+            return found
+
+    assert asyncio.run(story()) == ["s5", "s4"]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_refused_list_of_jobs_falls_back_to_asking_for_each(
+    server: EmulatorServer, status: int
+) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        session = await workspace.open_session(session_request())
+        request = job_request(session.id)
+        await workspace.submit_job(request, await workspace.store_input(request))
+        server.faults.add("sessionJobs", status=status, times=2)
+        until = [request.id, str(uuid.uuid4())]
+        found = await workspace.list_session_jobs(session.id, until=until)
+        assert [job.id for job in found] == [request.id]
+        with pytest.raises(ServiceError):
+            await workspace.list_session_jobs(session.id)
+
+    tell(story, server.workspace())
 
 
 def test_limit_of_zero_sends_no_request(server: EmulatorServer) -> None:
