@@ -24,7 +24,7 @@ _WIDTH = 140
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Less work, under a minute; no pictures.")
+@click.option("--quick", is_flag=True, help="Less work, in a minute or two; no pictures.")
 @click.option("--only", help="Only the measurements whose name holds this text.")
 @click.option("--plots/--no-plots", default=None, help="Draw the pictures of the README.")
 @click.option(

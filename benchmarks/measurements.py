@@ -39,7 +39,7 @@ class Effort:
     """How much work to do.
 
     Attributes:
-        is_quick: Whether to keep the whole run under a minute.
+        is_quick: Whether to keep the whole run to a minute or two.
     """
 
     is_quick: bool

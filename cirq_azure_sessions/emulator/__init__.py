@@ -7,40 +7,41 @@
         server.faults.add("submit", status=503)   # the next submission fails
         server.requests["job"]                    # how often a job was asked for
 
-Its ground truth is recorded traffic of the service, which `tests/emulator/test_conformance.py`
-replays request by request. What still differs there, by the name that the test gives it:
+It is tested against recorded traffic of the service, which `tests/emulator/test_conformance.py`
+replays request by request. The differences that remain, by their names in that test:
 
 `older-service`
     One recording is of a service of early 2025, under the name of a later API version: without
     `jobPriority` and `lastModifiedTime`, with signed addresses in lists, and with the jobs of a
     session oldest first. The emulator goes by the version that the client names.
 `sweep`
-    An idle session was found out 2 to 113 s late. The emulator finds it out at once, unless it is
-    `realistic`; when exactly is chance in either.
+    The service ended idle sessions 2 to 113 s late. The emulator ends them at once, or, if it is
+    `realistic`, late by a random time.
 `catalogue`
     Providers and targets came and went between the recordings. The emulator has them all, each with
     the status page that was recorded last.
 
-Two differences no recording shows, and they are there on purpose:
+Two further differences are intended:
 
-- A SAS that `sasUri` gives for a container opens that container alone. Azure's opens every one of
-  the account; so a client that mixes containers up is found out here.
+- A SAS that `sasUri` returns for a container is valid for that container alone. Azure's is valid
+  for all of the account, so this reveals clients that confuse containers.
 - The targets of Pasqal, Microsoft and Elements are listed and take jobs, which then fail with
   `InvalidInputData`: nothing here runs pulses, estimates resources, or does chemistry.
 
-What the recordings do not show, and the emulator decides:
+Where the recordings show nothing, the emulator behaves as follows:
 
-- A second PUT of a job or session answers what is there. A session that was closed takes no jobs,
-  though its last ones may still run; one that fails under Abort cancels those it has.
+- A second PUT of a job or session returns the existing one. A closed session takes no jobs, though
+  its last ones may still run; a session that fails under Abort cancels its unfinished jobs.
 - Submissions to an unknown provider or target, or an unavailable one, and malformed requests are
   refused with 400, an unknown session or job with 404, a verb that a route does not have with 405,
   jobs beyond the limit on concurrency with 429, beyond a quota with 403.
 - A page has at most 100 items, whatever `top` asks for.
 - A deleted job leaves its container, with the program and the result, where it is.
-- Any subscription, resource group and workspace name in the path will do: the key tells who comes.
-- The fields of `2026-01-15-preview`, which nobody recorded, are those of 2025 and, from the SDK's
-  source, `priority`, `usage`, `lastUpdatedTime` and a session's `tags`.
-- Queue times and noise of hardware targets are made up, within reason; see `pacing` and
+- Any subscription, resource group and workspace name in the path is accepted: the key identifies
+  the client.
+- The fields of `2026-01-15-preview`, of which there is no recording, are those of 2025 and, from
+  the SDK's source, `priority`, `usage`, `lastUpdatedTime` and a session's `tags`.
+- Queue times and noise of hardware targets are plausible, but invented; see `pacing` and
   `programs.noise`.
 """
 

@@ -1,4 +1,4 @@
-"""Trouble on order: what the emulator does wrong next, and how often.
+"""Faults to inject: what the emulator does wrong next, and how often.
 
     with EmulatorServer() as server:
         faults = server.faults
@@ -22,9 +22,9 @@
         print(faults)       # what is still to come
         faults.clear()
 
-A fault waits for the next `times` requests, jobs, submissions or signatures that it matches, and is
-then gone. Where several match, the oldest goes first, one a request. `route` is one of the names
-in `route_names`, or a glob on the path.
+A fault happens to the next `times` requests, jobs, submissions or signatures that it matches. If
+several match a request, the oldest one happens. `route` is one of the names in `route_names`, or a
+glob on the path.
 
 Over HTTP, with the server's key: POST the same arguments as JSON to `/emulator/faults`, such as
 `{"route": "submit", "status": 429, "retry_after": 1, "times": 3}`; see `fault_documents`.
@@ -73,7 +73,7 @@ class _Pending(Generic[Fault]):
 
 
 class Faults:
-    """What is to go wrong; see the module's text for every kind.
+    """The faults that are still to happen.
 
     Thread-safe. `times=None` means until `clear()`.
 

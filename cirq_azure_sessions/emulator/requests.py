@@ -1,4 +1,4 @@
-"""How many requests the emulator was asked, by route, and over how many connections."""
+"""Counts of the emulator's requests, by route, and of its connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RequestCounts:
 
 
 class Requests:
-    """Counts requests and TCP connections; `clear()` begins anew.
+    """Counts of requests and TCP connections since the last `clear()`.
 
         with EmulatorServer() as server:
             ...

@@ -70,33 +70,33 @@ class EmulatorServer:
             pool = SessionPool(server.workspace())
 
     Args:
-        host: Where to listen. Anything but loopback lets others in who know the key. 0.0.0.0
-            listens everywhere, and gives each client addresses by which that client reaches it.
-        port: Where to listen; 0 takes a free port.
-        key: What clients send as `x-ms-quantum-api-key`; made up if not given.
-        clock: The service's time; by default the machine's, which `clock.advance` puts forward.
+        host: The address to listen on. On anything but loopback, others who know the key can
+            connect. 0.0.0.0 listens on all addresses, and tells each client the one it used.
+        port: The port to listen on; 0 takes a free one.
+        key: What clients send as `x-ms-quantum-api-key`; by default a new one.
+        clock: The service's time; by default the machine's, which `clock.advance` moves forward.
         latency: Seconds that every request waits, on the clock.
-        realistic: Whether jobs take times as recorded, and idle sessions are found out late; else
-            jobs take `job_time` and sessions end when they time out.
+        realistic: Whether jobs take recorded times and idle sessions end late; otherwise jobs take
+            `job_time`, and sessions end when they time out.
         job_time: Seconds that every job runs, or a function that gives each job its times, unless
             they are realistic.
-        slots: How many jobs a target runs at once, for all targets or by target; further ones wait
-            in its queue. None sets no limit.
+        slots: How many jobs a target runs at once, for all targets or by target; others wait in its
+            queue. None for no limit.
         max_concurrent_jobs: How many jobs may be unfinished at once, in all or by target; more are
-            refused with 429. None sets no limit.
-        quotas: How much jobs may consume of dimensions of their cost, such as `{"ehqc": 100.0}`.
+            refused with 429. None for no limit.
+        quotas: How much jobs may consume, by dimension, such as `{"ehqc": 100.0}`.
         session_timeout: Seconds of idleness after which a session times out.
-        store: Where programs and results lie: a directory, or the connection string of a storage
-            account, Azurite's or Azure's. None keeps them in memory.
-        max_stored_jobs: Of how many jobs to keep programs and results once they are over; those of
-            the earliest are dropped. None keeps all.
+        store: Where programs and results are kept: a directory, or the connection string of a
+            storage account, Azurite's or Azure's. None keeps them in memory.
+        max_stored_jobs: The number of finished jobs whose programs and results are kept; those of
+            the oldest are dropped. None keeps all.
         noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own.
-        seed: Makes the results and the times of jobs repeat.
+        seed: Makes results and times of jobs reproducible.
 
     Attributes:
-        key: The key that opens the workspace. A secret.
+        key: The key of the workspace. A secret.
         clock: The service's time.
-        faults: What goes wrong next.
+        faults: The faults to inject.
         requests: Counts of requests and connections.
     """
 

@@ -54,25 +54,25 @@ class _Run:
 class Journal:
     """A file that remembers jobs and sessions across runs.
 
-    A *run* is one `Journal`, from its first write until it is closed or its process ends. A job
-    answers one request at a time: no two runs that are alive hold the same job. What was submitted
-    for a run that has ended is offered to the next one that asks for the same, and nothing is
-    submitted while such a job is free. The same circuit asked for twice in one run is two jobs.
+    A *run* is one `Journal`, from its first write until it is closed or its process ends. Two live
+    runs never hold the same job. A job that was submitted for a run that has ended goes to the next
+    run that asks for the same, and nothing is submitted while there is such a job. Asking for the
+    same circuit twice in one run makes two jobs.
 
-    Which job a request gets: the same requests of one run form a *line*, in their order, and a
-    later run that asks for them goes along one line. So a program that is run again gets its own
-    jobs in their order, and goes on where they end. Where runs shared the journal there are several
-    lines of the same requests. Of these a run takes:
+    Which job a request gets: equal requests of one run form a *line*, in their order, and a later
+    run that makes them follows one line. So a program that is run again gets its own jobs in their
+    order, and continues where they end. If several runs shared the journal, there are several lines
+    of equal requests. Of these a run takes:
 
-    1. one that no other live run goes along,
-    2. the line that it took its last job from, so that one run's jobs stay together,
-    3. the one with the job of this circuit that was not asked for the longest,
-    4. the one with the job of any circuit that was not asked for the longest,
+    1. one that no other live run follows,
+    2. the line of its last job, so that one run's jobs stay together,
+    3. the one whose job for this circuit was asked for the longest ago,
+    4. the one whose job for any circuit was asked for the longest ago,
     5. the oldest.
 
-    So runs that shared a journal, done again in any order, get the jobs of one of them each, and
-    none twice until all were asked for. A run whose line ends takes another by the same rules; when
-    there is none, its requests are new jobs at the end of its line.
+    So runs that shared a journal can be repeated in any order: each gets the jobs of one of them,
+    and no job is handed out twice before all were. A run whose line ends takes another by the same
+    rules; if there is none, its requests become new jobs at the end of its line.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
