@@ -189,7 +189,8 @@ class QuotaGuard:
     def __init__(self, target: str, clock: Clock) -> None:
         self._target = target
         self._clock = clock
-        # State: the quotas of the target's provider, None before they are read, and when that was;
+        # State: the quotas of the target's provider, None while they are not known, and when
+        # they were read or could not be;
         # what calls consume that are under way, and what those consumed that have ended since; and
         # the one call that looks.
         self._quotas: Sequence[Quota] | None = None
@@ -213,13 +214,13 @@ class QuotaGuard:
             QuotaExceeded: If a quota has no room for it.
         """
         async with self._turn:
-            age = self._clock.monotonic() - self._read_at
-            is_stale = age > _QUOTA_LIFETIME or bool(self._ended)
-            if self._quotas is None or (is_stale and self._lacking(usage)):
+            if self._is_worth_reading(usage):
+                # The service counts these itself now; not so what ends while it answers.
+                ended = self._ended.copy()
                 self._quotas = await self._read(workspace, usage)
                 self._read_at = self._clock.monotonic()
-                # The service counts these itself now.
-                self._ended.clear()
+                if self._quotas is not None:
+                    self._ended -= ended
             if lacking := self._lacking(usage):
                 room = max(self._room(lacking), 0.0)
                 raise QuotaExceeded(
@@ -236,6 +237,13 @@ class QuotaGuard:
             self._under_way.subtract(usage)
             self._ended.update(usage)
 
+    def _is_worth_reading(self, usage: Mapping[str, float]) -> bool:
+        """Whether nothing is known of the quotas, or what is known would refuse and may be old."""
+        is_old = self._clock.monotonic() - self._read_at > _QUOTA_LIFETIME
+        if self._quotas is None:
+            return is_old
+        return (is_old or bool(self._ended)) and self._lacking(usage) is not None
+
     def _lacking(self, usage: Mapping[str, float]) -> Quota | None:
         """The quota that has least room, if that is not enough."""
 
@@ -249,11 +257,14 @@ class QuotaGuard:
         left = quota.limit - quota.utilization - quota.holds
         return left - self._under_way[quota.dimension] - self._ended[quota.dimension]
 
-    async def _read(self, workspace: WorkspacePort, usage: Mapping[str, float]) -> list[Quota]:
+    async def _read(
+        self, workspace: WorkspacePort, usage: Mapping[str, float]
+    ) -> Sequence[Quota] | None:
         provider = self._target.partition(".")[0]
         try:
             quotas = await workspace.list_quotas()
         except ServiceError as error:
             logger.info("Quotas cannot be read, so calls are not held against them: %s", error)
-            return []
+            # Who may not read them now may not later; a fault passes.
+            return None if error.may_pass else []
         return [q for q in quotas if q.provider.lower() == provider and q.dimension in usage]

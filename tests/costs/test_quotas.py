@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,10 +16,12 @@ from services import CHARGED, FLIP, HANG_TIMEOUT, Counted, in_background
 from cirq_azure_sessions import (
     AzureSessionSampler,
     LocalWorkspace,
+    ManualClock,
     QuotaExceeded,
     ServiceError,
     SessionPool,
 )
+from cirq_azure_sessions.costs.budget import QuotaGuard
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Quota
 
@@ -231,3 +234,51 @@ def test_calls_at_once_never_pass_a_quota_together() -> None:
         errors = [call.exception(HANG_TIMEOUT) for call in calls]
     assert sum(error is None for error in errors) == len(workspace.submitted) == 3
     assert {type(error) for error in errors if error} == {QuotaExceeded}
+
+
+ONE_GATE = {"gs1q": 1.0}
+
+
+def test_quotas_that_could_not_be_read_for_a_fault_are_read_later() -> None:
+    clock, workspace = ManualClock(), Service([quota("gs1q", limit=0.5)])
+    guard = QuotaGuard("ionq.qpu.aria-1", clock)
+    answers = [ServiceError("Busy.", status_code=503), ServiceError("Busy.", status_code=503)]
+
+    async def call() -> None:
+        async with guard.room_for(workspace, ONE_GATE):
+            pass
+
+    async def fail() -> Sequence[Quota]:
+        raise answers.pop()
+
+    workspace.list_quotas = fail  # type: ignore[method-assign]
+    asyncio.run(call())
+    # One fault is not met by every call that comes at once.
+    asyncio.run(call())
+    assert len(answers) == 1
+    assert not guard.is_idle
+    del workspace.list_quotas  # type: ignore[method-assign]
+    clock.advance(60)
+    with pytest.raises(QuotaExceeded):
+        asyncio.run(call())
+
+
+def test_a_call_that_ends_while_quotas_are_read_still_counts() -> None:
+    clock, workspace = ManualClock(), Service([quota("gs1q", limit=2.5)])
+    guard = QuotaGuard("ionq.qpu.aria-1", clock)
+
+    async def story() -> None:
+        other = guard.room_for(workspace, ONE_GATE)
+        await other.__aenter__()
+        clock.advance(60)
+
+        async def read() -> Sequence[Quota]:
+            quotas = await Service.list_quotas(workspace)
+            await other.__aexit__(None, None, None)
+            return quotas
+
+        workspace.list_quotas = read  # type: ignore[method-assign]
+        with pytest.raises(QuotaExceeded, match=r"has 1\.5 of 2\.5 left"):
+            await guard.room_for(workspace, {"gs1q": 2.0}).__aenter__()
+
+    asyncio.run(story())
