@@ -48,11 +48,13 @@ class Budget:
         self._max_cost = max_cost
         self._unit = unit
         # State: what jobs have cost whose bills are in, or will not come; the estimates of all
-        # others, and of those jobs of begun points that are to come; who waits for room, in order;
-        # and whether any of this has changed since they looked.
+        # others; by point, the estimates of its jobs that are to come; the points that were begun,
+        # for which that room is held; who waits for room, in order; and whether any of this has
+        # changed since they looked.
         self._spent = 0.0
         self._open: dict[str, float] = {}
         self._to_come: dict[tuple[str, int], float] = {}
+        self._begun: set[tuple[str, int]] = set()
         self._line: dict[str, None] = {}
         self._change = asyncio.Event()
 
@@ -76,11 +78,12 @@ class Budget:
     @property
     def committed(self) -> float:
         """What is spent, and what the jobs without a bill are estimated to cost."""
-        return self._spent + sum(self._open.values()) + sum(self._to_come.values())
+        held = sum(self._to_come[point] for point in self._begun)
+        return self._spent + sum(self._open.values()) + held
 
     def holds(self, point: tuple[str, int]) -> bool:
         """Whether room is held for more jobs of a point, which has been begun."""
-        return point in self._to_come
+        return point in self._begun
 
     async def reserve(
         self,
@@ -103,15 +106,16 @@ class Budget:
         Raises:
             CostLimitReached: If there is no room, and will not be.
         """
+        self._to_come.setdefault(point, point_cost)
         self._line[job_id] = None
         try:
-            while not (is_paid or point in self._to_come):
+            while not (is_paid or point in self._begun):
                 # Only the first in line begins a point; jobs of begun points pass the line.
                 if next(iter(self._line)) == job_id:
-                    if self.committed + point_cost <= self._max_cost * (1 + _TOLERANCE):
-                        self._to_come[point] = point_cost
+                    if self.committed + self._to_come[point] <= self._max_cost * (1 + _TOLERANCE):
+                        self._begun.add(point)
                         break
-                    if not (self._open or self._to_come):
+                    if not (self._open or self._begun):
                         raise CostLimitReached(
                             f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} "
                             f"are spent, and the next point costs about {point_cost:,.2f}: raise "
@@ -122,15 +126,29 @@ class Budget:
         finally:
             del self._line[job_id]
             self._change.set()
-        to_come = self._to_come.pop(point, estimate) - estimate
+        self._open[job_id] = estimate
+        self.pass_over(estimate, point=point, point_cost=point_cost)
+
+    def pass_over(self, estimate: float, *, point: tuple[str, int], point_cost: float) -> None:
+        """Holds no room any more for a job of a point: it has its own, or is not submitted.
+
+        Args:
+            estimate: What the job is estimated to cost.
+            point: The sweep and the point that it is for.
+            point_cost: What all jobs of the point are estimated to cost.
+        """
+        to_come = self._to_come.pop(point, point_cost) - estimate
         if to_come > _TOLERANCE * point_cost:
             self._to_come[point] = to_come
-        self._open[job_id] = estimate
+        else:
+            self._begun.discard(point)
+        self._change.set()
 
     def release(self, sweeps: Collection[str]) -> None:
         """Gives back what is held for jobs of sweeps that have ended."""
         for point in [point for point in self._to_come if point[0] in sweeps]:
             del self._to_come[point]
+            self._begun.discard(point)
         self._change.set()
 
     def settle(self, job_id: str, bill: Cost | None, *, may_cost: bool) -> None:
@@ -152,6 +170,7 @@ class Budget:
     def after_fork(self) -> None:
         """In the child of a fork: what the parent has in flight counts as spent."""
         self._spent, self._open, self._to_come = self.committed, {}, {}
+        self._begun = set()
         self._line, self._change = {}, asyncio.Event()
 
 
@@ -189,7 +208,8 @@ class QuotaGuard:
     def __init__(self, target: str, clock: Clock) -> None:
         self._target = target
         self._clock = clock
-        # State: the quotas of the target's provider, None before they are read, and when that was;
+        # State: the quotas of the target's provider, None while they are not known, and when
+        # they were read or could not be;
         # what calls consume that are under way, and what those consumed that have ended since; and
         # the one call that looks.
         self._quotas: Sequence[Quota] | None = None
@@ -213,13 +233,13 @@ class QuotaGuard:
             QuotaExceeded: If a quota has no room for it.
         """
         async with self._turn:
-            age = self._clock.monotonic() - self._read_at
-            is_stale = age > _QUOTA_LIFETIME or bool(self._ended)
-            if self._quotas is None or (is_stale and self._lacking(usage)):
+            if self._is_worth_reading(usage):
+                # The service counts these itself now; not so what ends while it answers.
+                ended = self._ended.copy()
                 self._quotas = await self._read(workspace, usage)
                 self._read_at = self._clock.monotonic()
-                # The service counts these itself now.
-                self._ended.clear()
+                if self._quotas is not None:
+                    self._ended -= ended
             if lacking := self._lacking(usage):
                 room = max(self._room(lacking), 0.0)
                 raise QuotaExceeded(
@@ -236,6 +256,13 @@ class QuotaGuard:
             self._under_way.subtract(usage)
             self._ended.update(usage)
 
+    def _is_worth_reading(self, usage: Mapping[str, float]) -> bool:
+        """Whether nothing is known of the quotas, or what is known would refuse and may be old."""
+        is_old = self._clock.monotonic() - self._read_at > _QUOTA_LIFETIME
+        if self._quotas is None:
+            return is_old
+        return (is_old or bool(self._ended)) and self._lacking(usage) is not None
+
     def _lacking(self, usage: Mapping[str, float]) -> Quota | None:
         """The quota that has least room, if that is not enough."""
 
@@ -249,11 +276,14 @@ class QuotaGuard:
         left = quota.limit - quota.utilization - quota.holds
         return left - self._under_way[quota.dimension] - self._ended[quota.dimension]
 
-    async def _read(self, workspace: WorkspacePort, usage: Mapping[str, float]) -> list[Quota]:
+    async def _read(
+        self, workspace: WorkspacePort, usage: Mapping[str, float]
+    ) -> Sequence[Quota] | None:
         provider = self._target.partition(".")[0]
         try:
             quotas = await workspace.list_quotas()
         except ServiceError as error:
             logger.info("Quotas cannot be read, so calls are not held against them: %s", error)
-            return []
+            # Who may not read them now may not later; a fault passes.
+            return None if error.may_pass else []
         return [q for q in quotas if q.provider.lower() == provider and q.dimension in usage]

@@ -28,7 +28,7 @@ __all__ = ["Control"]
 
 # Dates stay within what others can read: no step is more than a century, and none leads past the
 # year 9000.
-_LARGEST_STEP = 100 * 365 * 86400.0
+_MAX_STEP = 100 * 365 * 86400.0
 _LATEST_TIME = 7000 * 365 * 86400.0
 
 # Takes a target down or up; `ValueError` if there is no such target or word.
@@ -136,7 +136,7 @@ def _seconds(document: Mapping[str, Any], name: str) -> float:
     value = document.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _invalid(f"Send a JSON object with a number of seconds called {name}.")
-    if not (math.isfinite(value) and 0 <= value <= _LARGEST_STEP):
+    if not (math.isfinite(value) and 0 <= value <= _MAX_STEP):
         raise _invalid(f"{name} is 0 or more seconds, and less than a century.")
     return float(value)
 

@@ -36,10 +36,10 @@ _ITEM_ID = re.compile(r"[a-fA-F0-9]{8}(-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}")
 
 _CONTAINER_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 
-_LARGEST_BODY = 4 * 1024 * 1024
-_LONGEST_TEXT = 2048
-_MOST_TAGS = 64
-_DEEPEST_VALUE = 32
+_MAX_BODY_BYTES = 4 * 1024 * 1024
+_MAX_TEXT_LENGTH = 2048
+_MAX_TAGS = 64
+_MAX_DEPTH = 32
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
@@ -49,12 +49,12 @@ async def read_json(request: web.Request) -> dict[str, Any]:
         ApiError: If it is anything else, or too large.
     """
     try:
-        if (request.content_length or 0) > _LARGEST_BODY:
-            raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, request.content_length or 0)
-        body = await request.clone(client_max_size=_LARGEST_BODY).read()
+        if (request.content_length or 0) > _MAX_BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(_MAX_BODY_BYTES, request.content_length or 0)
+        body = await request.clone(client_max_size=_MAX_BODY_BYTES).read()
         document = json.loads(body)
     except web.HTTPRequestEntityTooLarge:
-        message = f"The body is larger than {_LARGEST_BODY} bytes."
+        message = f"The body is larger than {_MAX_BODY_BYTES} bytes."
         raise ApiError(413, "RequestBodyTooLarge", message) from None
     except (ValueError, RecursionError):
         document = None
@@ -140,8 +140,8 @@ def read_text(document: Mapping[str, Any], field: str, *, default: str | None = 
         return default
     if not isinstance(value, str) or (not value and default is None):
         raise _invalid(f"The field {field} takes text.")
-    if len(value) > _LONGEST_TEXT or not value.isprintable():
-        raise _invalid(f"The field {field} takes at most {_LONGEST_TEXT} printable characters.")
+    if len(value) > _MAX_TEXT_LENGTH or not value.isprintable():
+        raise _invalid(f"The field {field} takes at most {_MAX_TEXT_LENGTH} printable characters.")
     return value
 
 
@@ -159,8 +159,8 @@ def read_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
     if tags is None:
         return ()
     texts = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
-    if not texts or len(tags) > _MOST_TAGS:
-        raise _invalid(f"The field tags takes a list of at most {_MOST_TAGS} texts.")
+    if not texts or len(tags) > _MAX_TAGS:
+        raise _invalid(f"The field tags takes a list of at most {_MAX_TAGS} texts.")
     return tuple(tags)
 
 
@@ -190,10 +190,8 @@ def _read_object(document: Mapping[str, Any], field: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise _invalid(f"The field {field} takes an object.")
-    if not _is_plain(value, _DEEPEST_VALUE):
-        raise _invalid(
-            f"The field {field} takes finite numbers and at most {_DEEPEST_VALUE} levels."
-        )
+    if not _is_plain(value, _MAX_DEPTH):
+        raise _invalid(f"The field {field} takes finite numbers and at most {_MAX_DEPTH} levels.")
     return value
 
 

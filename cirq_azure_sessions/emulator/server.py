@@ -51,7 +51,7 @@ _logger.addFilter(
 )
 
 # Programs and results; Azure takes far larger blobs, in blocks.
-_LARGEST_BODY = 256 * 1024 * 1024
+_MAX_BODY_BYTES = 256 * 1024 * 1024
 
 # Seconds that requests under way have when the server stops, twice: to end of themselves, and once
 # they are cancelled. (For aiohttp 0 is no limit.)
@@ -264,7 +264,7 @@ class EmulatorServer:
             self._retention,
         )
         application = web.Application(
-            client_max_size=_LARGEST_BODY,
+            client_max_size=_MAX_BODY_BYTES,
             middlewares=[
                 self._address.middleware(),
                 fault_middleware(self.faults, self.requests, self.clock),

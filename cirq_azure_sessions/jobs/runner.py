@@ -151,12 +151,8 @@ class JobRunner:
 
     async def _run_job(self, job: JobRun) -> None:
         """Runs one job from its request to its output; every error ends up in the job."""
-        point = job.sweep.id, job.points.start
         try:
-            is_budgeted = self._budget is not None and self._budget.holds(point)
-            job.sweep.check_going_on(is_budgeted=is_budgeted)
-            if self._journal is not None:
-                await job.claim(self._journal, self._find)
+            await self._begin(job)
             async with nullcontext() if self._budget is None else self._within_budget(job):
                 if job.state is JobState.NEW:
                     # The session opens while the first input is stored.
@@ -180,6 +176,20 @@ class JobRunner:
             job.failed(error)
         except BaseException:
             job.give_back()
+            raise
+
+    async def _begin(self, job: JobRun) -> None:
+        """Sees to it that the call goes on, and asks the journal for the job."""
+        budget = self._budget
+        point = job.sweep.id, job.points.start
+        try:
+            job.sweep.check_going_on(is_budgeted=budget is not None and budget.holds(point))
+            if self._journal is not None:
+                await job.claim(self._journal, self._find)
+        except BaseException:
+            if budget is not None:
+                # Others would wait for ever for a job that does not come.
+                budget.pass_over(job.estimate, point=point, point_cost=job.point_cost)
             raise
 
     async def _submit_and_follow(self, job: JobRun, patience: RetryDecision) -> None:

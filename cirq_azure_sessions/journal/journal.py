@@ -334,7 +334,7 @@ class Journal:
         # (https://www.sqlite.org/howtocorrupt.html, 2.6), so it must outlive this object.
         _parents_files.append(self._file)
         if self._run is not None:
-            self._run.lock.disown()
+            self._run.lock.abandon()
         self._run = self._file = None
         self._jobs = JobTable(self._clock)
         self._commits = self._new_commits()

@@ -74,7 +74,7 @@ class RunLock:
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    def disown(self) -> None:
+    def abandon(self) -> None:
         """Lets go of the copy that the child of a fork has; the parent keeps its lock."""
         self._file.close()
 

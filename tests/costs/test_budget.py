@@ -15,10 +15,13 @@ import pytest
 from circuits import ROTATION, angles
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import AzureSessionSampler as Sampler
 from cirq_azure_sessions import (
     CostLimitReached,
+    Journal,
+    JournalError,
     LocalWorkspace,
     ManualClock,
     Rates,
@@ -27,10 +30,12 @@ from cirq_azure_sessions import (
     SweepCostLimit,
     SweepError,
     SweepTimeout,
+    estimate_cost,
 )
 from cirq_azure_sessions.costs.budget import Budget, amount_of
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
+from cirq_azure_sessions.journal.rows import JournalEntry
 from cirq_azure_sessions.model import Cost, Job, JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace, ProgramError
 
@@ -353,6 +358,62 @@ def test_a_point_that_was_begun_has_room_for_all_of_its_jobs() -> None:
         assert budget.committed == 13.0
 
     asyncio.run(two_points_side_by_side())
+
+
+def test_room_for_jobs_that_are_not_submitted_is_given_back() -> None:
+    async def story(first: str) -> None:
+        budget = Budget(50.0, "USD")
+        point = {"point": ("sweep", 0), "point_cost": 30.0}
+        if first == "passed over":
+            budget.pass_over(10.0, **point)  # type: ignore[arg-type]
+        elif first == "paid":
+            await budget.reserve("paid", 10.0, is_paid=True, **point)  # type: ignore[arg-type]
+            budget.settle("paid", Cost(10.0), may_cost=True)
+        await budget.reserve("new", 10.0, **point)  # type: ignore[arg-type]
+        budget.settle("new", Cost(10.0), may_cost=True)
+        if first == "new":
+            budget.pass_over(10.0, **point)  # type: ignore[arg-type]
+        budget.pass_over(10.0, **point)  # type: ignore[arg-type]
+        assert not budget.holds(("sweep", 0))
+        # Nothing is outstanding: who has no room learns that, and does not wait.
+        with pytest.raises(CostLimitReached):
+            await reserve(budget, "other", 45.0)
+
+    for first in ("passed over", "paid", "new"):
+        asyncio.run(story(first))
+
+
+class _FailingJournal(Journal):
+    """A journal that cannot record the third job, which shows once the fourth is recorded."""
+
+    claims = 0
+
+    async def _claim(self, request: JobRequest) -> JournalEntry:
+        self.claims += 1
+        number = self.claims
+        if number == 1:
+            self.may_fail = asyncio.Event()
+        if number == 3:
+            await self.may_fail.wait()
+            raise JournalError("The disk is full.")
+        entry = await super()._claim(request)
+        if number == 4:
+            self.may_fail.set()
+        return entry
+
+
+def test_a_job_that_cannot_be_recorded_keeps_no_other_waiting_for_room(tmp_path: Path) -> None:
+    shots, jobs = 25_000, 3
+    assert len(estimate_cost(ARIA, ROTATION, SWEEP[:1], shots).jobs) == jobs
+    with (
+        EmulatorServer() as server,
+        _FailingJournal(tmp_path / "journal") as journal,
+        SessionPool(server.workspace(), journal=journal) as pool,
+    ):
+        sampler = Sampler(ARIA, pool=pool, max_cost=jobs + 0.5, rates=Rates(per_job=1.0))
+        call = in_background(sampler.run_sweep, ROTATION, SWEEP[:3], shots)
+        error = call.exception(HANG_TIMEOUT)
+    assert "The disk is full" in str(error)
 
 
 @given(

@@ -54,7 +54,7 @@ def test_a_forked_child_that_disowns_the_lock_neither_keeps_nor_frees_it(path: P
     lock = RunLock.take(path)
     ours, theirs = socket.socketpair()
     if not (child := os.fork()):
-        lock.disown()
+        lock.abandon()
         theirs.send(b"disowned")
         theirs.recv(1)
         os._exit(0)
