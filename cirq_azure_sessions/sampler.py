@@ -504,11 +504,8 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _start(self, sweeps: Sequence[SweepRun]) -> Call[None]:
         """Starts the jobs of a call; each result goes to its place."""
-
-        async def keep(sweep: SweepRun, point: int, result: AzureResult) -> None:
-            sweep.results[point] = result
-
-        return self._pool._start(self._runner.run(sweeps, self._timeout, keep))
+        run = self._runner.run(sweeps, self._timeout)
+        return background.loop.start(self._pool._portal.admit(run, self._pool._calls))
 
     @contextmanager
     def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
@@ -583,14 +580,14 @@ class AzureSessionSampler(cirq.Sampler):
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         stream = ResultStream(self._runner.max_concurrent_jobs)
 
-        async def run() -> None:
+        async def feed() -> None:
             # The pool may have been closed since the stream was asked for.
             self._pool._table.check_open()
             self._pool._streams.add(stream)
-            jobs = self._runner.run([sweep], self._timeout, stream.put)
-            await self._pool._portal.admit(jobs, self._pool._calls)
+            run = self._runner.run([sweep], self._timeout, stream.put)
+            await self._pool._portal.admit(run, self._pool._calls)
 
-        return stream, background.loop.start(stream.feed(run))
+        return stream, background.loop.start(stream.feed(feed))
 
     def _strict(self) -> AzureSessionSampler:
         """This sampler, for calls that cannot return a gap."""

@@ -103,9 +103,9 @@ class JobRunner:
             self._budget.after_fork()
 
     async def run(
-        self, sweeps: Sequence[SweepRun], seconds: float | None, deliver: Deliver
+        self, sweeps: Sequence[SweepRun], seconds: float | None, deliver: Deliver | None = None
     ) -> None:
-        """Runs all jobs of a call, and delivers the results as they arrive.
+        """Runs all jobs of a call; results go to their places, or are delivered as they arrive.
 
         Raises:
             QuotaExceeded: If the workspace's quotas have no room for the call.
@@ -125,14 +125,17 @@ class JobRunner:
             if self._budget is not None:
                 self._budget.release({sweep.id for sweep in sweeps})
 
-    async def _run_all(self, sweeps: Sequence[SweepRun], deliver: Deliver) -> None:
+    async def _run_all(self, sweeps: Sequence[SweepRun], deliver: Deliver | None) -> None:
         source = (job for sweep in sweeps for job in sweep.jobs())
 
         async def work() -> None:
             for job in source:
                 await self._run_job(job)
                 for point, result in job.sweep.take(job):
-                    await deliver(job.sweep, point, result)
+                    if deliver is None:
+                        job.sweep.results[point] = result
+                    else:
+                        await deliver(job.sweep, point, result)
 
         # With a journal a call goes as far as a quota does, and the next run goes on from there.
         jobs = sum(sweep.num_jobs for sweep in sweeps)

@@ -517,10 +517,6 @@ class SessionPool:
             "or list the targets of your workspace with `cirq-azure-sessions targets`."
         )
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
-        """Starts a sampler's call on the background loop; closing the pool waits for it."""
-        return background.loop.start(self._portal.admit(work, self._calls))
-
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs work that ends with the pool, and waits for its result."""
         return self._portal.run(work)

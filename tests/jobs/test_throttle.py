@@ -282,7 +282,7 @@ class Crew:
         await _turns()
 
     async def _run(self, name: str) -> None:
-        async with self.throttle.slot() as slot:
+        async with Slot(self.throttle) as slot:
             self.slots[name] = slot
             self.order.append(name)
             await self._finish[name].wait()
@@ -432,7 +432,7 @@ async def test_a_waiter_interrupted_as_it_is_admitted_passes_its_slot_on() -> No
     crew = Crew(1)
     await crew.start("a", "b", "c")
     # In this order within one step of the loop: b is admitted, and interrupted.
-    crew.slots["a"].release()
+    await crew.slots["a"].__aexit__()
     await crew.interrupt(crew.tasks["b"])
     assert crew.order == ["a", "c"]
     assert repr(crew) == "Throttle(1 of 1 running, 0 waiting)"
