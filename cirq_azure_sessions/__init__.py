@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cirq_azure_sessions.circuit_file import read_circuit
+    from cirq_azure_sessions.cli.circuit_file import read_circuit
     from cirq_azure_sessions.clock import ManualClock, SystemClock
     from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost, known_rates
     from cirq_azure_sessions.errors import (
@@ -127,7 +127,7 @@ _HOMES = {
     "estimate_cost": "costs",
     "known_rates": "costs",
     "plot_sweep": "results.plot",
-    "read_circuit": "circuit_file",
+    "read_circuit": "cli.circuit_file",
 }
 # Until 1.0.
 _ALIASES = {"PooledJob": "JobHandle", "PooledSession": "SessionHandle"}

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from duet.futuretools import AwaitableFuture
 
@@ -449,16 +449,6 @@ _executors: weakref.WeakSet[DaemonExecutor] = weakref.WeakSet()
 
 
 # Exit, SIGTERM and fork
-
-
-class _Owner(Protocol):
-    """What has something to close at exit, or to forget after a fork."""
-
-    def _close_at_exit(self) -> None:
-        """Closes what is open, without waiting for work that may take hours."""
-
-    def _after_fork(self) -> None:
-        """Forgets everything, without a request: it belongs to the parent process."""
 
 
 _registered: weakref.WeakSet[Any] = weakref.WeakSet()

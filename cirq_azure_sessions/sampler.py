@@ -390,12 +390,6 @@ class AzureSessionSampler(cirq.Sampler):
             self._pool.close()
         self._close_journal()
 
-    async def aclose(self) -> None:
-        """`close` for asyncio, which it does not block."""
-        if self._owns_pool:
-            await self._pool.aclose()
-        self._close_journal()
-
     def __enter__(self) -> AzureSessionSampler:
         return self
 

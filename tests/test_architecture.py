@@ -31,7 +31,6 @@ LAYERS: list[set[str]] = [
     {"jobs"},
     {"sampler"},
     {"emulator"},
-    {"circuit_file"},
     {"__init__"},
     {"cli", "pytest_plugin"},
     {"__main__"},

@@ -68,7 +68,7 @@ class ProgramOptions:
         Raises:
             click.UsageError: If the file holds no circuit, or the sweep does not fit it.
         """
-        from cirq_azure_sessions.circuit_file import is_openqasm, parse_circuit, read_text
+        from cirq_azure_sessions.cli.circuit_file import is_openqasm, parse_circuit, read_text
 
         try:
             text = read_text(Path(self.path))

@@ -164,9 +164,13 @@ def as_slots(value: Any) -> int:
 
 def as_seconds(name: str, value: Any) -> float | None:
     """Seconds as a float, in whatever spelling of Python's numeric tower; None for no limit."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
+    try:
+        seconds = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    except OverflowError:
+        seconds = math.inf
+    if not seconds > 0:
         raise ValueError(f"{name} must be a positive number of seconds or None, not {value!r}.")
-    return None if math.isinf(value) else float(value)
+    return None if math.isinf(seconds) else seconds
 
 
 def as_seed(seed: Any) -> Any:

@@ -162,9 +162,9 @@ class JobRunner:
                     requests = self.throttle.requests
                     self._pool._lifecycle.prepare(self._target, self._workspace, requests)
                     # A service that has not answered the call at all is not waited for.
-                    patience = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
-                    job.stored = await retry(self._clock, partial(self._store, job), patience)
-                    await self._submit_and_follow(job, patience)
+                    policy = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
+                    job.stored = await retry(self._clock, partial(self._store, job), policy)
+                    await self._submit_and_follow(job, policy)
                 elif job.state is JobState.ACCEPTED:
                     await self._follow(job)
                 if job.state is not JobState.FETCHED:
@@ -187,6 +187,10 @@ class JobRunner:
         point = job.sweep.id, job.points.start
         try:
             job.sweep.check_going_on(is_budgeted=budget is not None and budget.holds(point))
+            for failure in (job.sweep.failures.get(each) for each in job.points):
+                # Another job of the point has failed: this one would be paid for nothing.
+                if failure is not None:
+                    raise failure
             if self._journal is not None:
                 await job.claim(self._journal, self._find)
         except BaseException:
@@ -195,13 +199,13 @@ class JobRunner:
                 budget.pass_over(job.estimate, point=point, point_cost=job.point_cost)
             raise
 
-    async def _submit_and_follow(self, job: JobRun, patience: RetryDecision) -> None:
+    async def _submit_and_follow(self, job: JobRun, policy: RetryDecision) -> None:
         """Submits the job, in the next session if one has ended, and waits for its end."""
         sessions = self._pool._lifecycle
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(is_budgeted=True)
-                async with sessions.use(self._target, self._workspace, patience) as generation:
+                async with sessions.use(self._target, self._workspace, policy) as generation:
                     if await self._submit(job, generation.session_id, slot):
                         await self._follow(job)
                         return

@@ -308,17 +308,11 @@ class SessionPool:
         """
         return self._events.subscribe(callback)
 
-    def timeline(self) -> Timeline:
-        """The sessions that the pool had, how they ended, and what became of their jobs.
+    def plot_timeline(self, ax: Axes | None = None) -> Axes:
+        """Draws the pool's sessions, one per row, how they ended, and what became of their jobs.
 
         Sends no request, and works after the pool is closed too. The pool remembers the latest
         sessions, some 500, and their latest jobs, some 5,000.
-        """
-        session_events, job_events = self._events.recent()
-        return Timeline.of_events(session_events, job_events, now=self._clock.time())
-
-    def plot_timeline(self, ax: Axes | None = None) -> Axes:
-        """Draws `timeline()`: one row per session, and a tick where each of its jobs ended.
 
         Args:
             ax: Where to draw; by default in a new figure.
@@ -326,7 +320,11 @@ class SessionPool:
         Returns:
             The axes that were drawn on; `.figure.savefig(path)` writes them to a file.
         """
-        return self.timeline().plot(ax)
+        return self._timeline().plot(ax)
+
+    def _timeline(self) -> Timeline:
+        session_events, job_events = self._events.recent()
+        return Timeline.of_events(session_events, job_events, now=self._clock.time())
 
     # Closing
 
@@ -359,10 +357,6 @@ class SessionPool:
             SessionNotAvailable: If a session could not be closed; all others are closed then.
         """
         self._close(drain=True, cancel=cancel)
-
-    async def aclose(self, cancel: bool = False) -> None:
-        """`close` for asyncio and duet, which it does not block."""
-        await self._aclose(drain=True, cancel=cancel)
 
     def __enter__(self) -> SessionPool:
         self._table.check_open()

@@ -10,7 +10,7 @@ import asyncio
 import statistics
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from cirq_azure_sessions.clock import Clock, retry, retry_for
@@ -289,7 +289,9 @@ class JobWatcher:
             ServiceError: If the service cannot be asked, and that for long.
         """
         if self._is_cancelling and not job.status.is_final:
-            job = await workspace.cancel_job(job.id)
+            # A job that cannot be cancelled runs on, and its result is not lost for that.
+            with suppress(ServiceError):
+                job = await workspace.cancel_job(job.id)
         if job.status.is_final:
             return job
         key = workspace, job.session_id

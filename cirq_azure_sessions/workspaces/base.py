@@ -15,6 +15,7 @@ import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.model import (
@@ -81,14 +82,14 @@ class ItemFilter:
             )
         if max_age is not None and not max_age >= 0:
             raise ValueError(f"max_age must be a number of seconds from 0 up, not {max_age!r}.")
-        if limit is not None and limit < 0:
-            raise ValueError(f"limit must be 0 or more, or None, not {limit}.")
+        if limit is not None and not (isinstance(limit, Integral) and int(limit) >= 0):
+            raise ValueError(f"limit must be an integer of 0 or more, or None, not {limit!r}.")
         return cls(
             target,
             frozenset() if status is None else frozenset([words[str(status).lower()]]),
             name,
             None if max_age is None or math.isinf(max_age) else now - max_age,
-            limit,
+            None if limit is None else int(limit),
         )
 
     @property

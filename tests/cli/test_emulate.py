@@ -17,7 +17,7 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 
-from cirq_azure_sessions.circuit_file import read_circuit
+from cirq_azure_sessions.cli.circuit_file import read_circuit
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
 

@@ -19,7 +19,7 @@ from formats_lab import (
     simulate,
 )
 
-from cirq_azure_sessions.circuit_file import read_circuit
+from cirq_azure_sessions.cli.circuit_file import read_circuit
 from cirq_azure_sessions.errors import UnsupportedProgram
 
 # Files that are no OpenQASM: they measure a register that they do not declare.

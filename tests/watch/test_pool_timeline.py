@@ -48,7 +48,7 @@ def pool() -> SessionPool:
 
 
 def test_a_pool_shows_its_sessions_target_by_target_and_how_they_ended(pool: SessionPool) -> None:
-    assert [(bar.target, bar.summary) for bar in pool.timeline().sessions] == [
+    assert [(bar.target, bar.summary) for bar in pool._timeline().sessions] == [
         ("ionq.simulator", "timed out, 3 jobs"),
         ("ionq.simulator", "closed, 3 jobs"),
         ("quantinuum.sim.h2-1e", "closed, 3 jobs, 1 failed"),
@@ -56,13 +56,13 @@ def test_a_pool_shows_its_sessions_target_by_target_and_how_they_ended(pool: Ses
 
 
 def test_a_session_that_took_the_place_of_another_points_to_it(pool: SessionPool) -> None:
-    assert [bar.follows for bar in pool.timeline().sessions] == [None, 0, None]
+    assert [bar.follows for bar in pool._timeline().sessions] == [None, 0, None]
 
 
 def test_a_timed_out_session_ends_when_the_service_ended_it_not_when_that_was_noticed(
     pool: SessionPool,
 ) -> None:
-    first, second, _ = pool.timeline().sessions
+    first, second, _ = pool._timeline().sessions
     assert first.end - first.jobs[-1].time == pytest.approx(600, abs=5)
     assert second.begin - first.end > 90
 
@@ -73,7 +73,7 @@ def test_jobs_that_are_not_over_are_unfinished() -> None:
 
         def look(event: AnyEvent) -> None:
             if event.subject != "sweep":
-                seen.append(pool.timeline().sessions[0].summary)
+                seen.append(pool._timeline().sessions[0].summary)
 
         pool.subscribe(look)
         AzureSessionSampler("local.simulator", pool=pool).run(CIRCUIT, {"a": 1})
@@ -85,7 +85,7 @@ def test_a_pool_remembers_the_latest_jobs_only(monkeypatch: pytest.MonkeyPatch) 
     with SessionPool(LocalWorkspace()) as pool:
         sampler = AzureSessionSampler("local.simulator", pool=pool)
         ids = [sampler.run(CIRCUIT, {"a": 1}).job_id for _ in range(3)]
-        (bar,) = pool.timeline().sessions
+        (bar,) = pool._timeline().sessions
     assert [mark.job_id for mark in bar.jobs] == ids[1:]
 
 

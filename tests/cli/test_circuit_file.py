@@ -13,7 +13,7 @@ import pytest
 import sympy
 
 from cirq_azure_sessions import read_circuit
-from cirq_azure_sessions.circuit_file import parse_circuit
+from cirq_azure_sessions.cli.circuit_file import parse_circuit
 
 BELL = """
 // A comment before the version.
