@@ -31,18 +31,22 @@ __all__ = [
 
 
 class _ServiceWord(enum.StrEnum):
-    """An enumeration of the service; its case varies between API versions and is ignored.
-
-    A word that this version does not know is a value all the same, and equal to no member.
-    """
+    """An enumeration of the service; its case varies between API versions and is ignored."""
 
     @classmethod
     def _missing_(cls, value: object) -> _ServiceWord | None:
-        if not isinstance(value, str):
-            return None
-        for member in cls:
-            if member.value.lower() == value.lower():
-                return member
+        wanted = str(value).lower()
+        return next((member for member in cls if member.value.lower() == wanted), None)
+
+
+class _Status(_ServiceWord):
+    """A status; one that this version does not know stays what it is, and equals no member."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> _ServiceWord | None:
+        known = super()._missing_(value)
+        if known is not None or not isinstance(value, str):
+            return known
         unknown = str.__new__(cls, value)
         unknown._name_ = unknown._value_ = value
         return unknown
@@ -55,7 +59,7 @@ class JobFailurePolicy(_ServiceWord):
     CONTINUE = "Continue"
 
 
-class SessionStatus(_ServiceWord):
+class SessionStatus(_Status):
     """The status of a session on the service."""
 
     WAITING = "Waiting"
@@ -71,7 +75,7 @@ class SessionStatus(_ServiceWord):
         return self in (self.SUCCEEDED, self.FAILED, self.TIMED_OUT)
 
 
-class JobStatus(_ServiceWord):
+class JobStatus(_Status):
     """The status of a job on the service."""
 
     QUEUED = "Queued"

@@ -62,13 +62,14 @@ _MAX_MESSAGE_LENGTH = 500
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
     """A session, with the SDK's own object for it as `handle`."""
-    policy = _field(document, "jobFailurePolicy", str) or "Abort"
+    policy = str(document.get("jobFailurePolicy")).lower()
+    continues = policy == JobFailurePolicy.CONTINUE.lower()
     return Session(
         id=_field(document, "id", str, is_required=True),
         target=_field(document, "target", str) or "",
         name=_field(document, "name", str) or "",
         status=SessionStatus(_field(document, "status", str, is_required=True)),
-        job_failure_policy=JobFailurePolicy(policy),
+        job_failure_policy=JobFailurePolicy.CONTINUE if continues else JobFailurePolicy.ABORT,
         creation_time=read_time(document.get("creationTime")),
         end_time=read_time(document.get("endExecutionTime")),
         cost=_read_cost(document),
