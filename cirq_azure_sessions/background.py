@@ -75,20 +75,23 @@ class Call(Generic[T]):
 
     def cancel(self) -> None:
         """Cancels the coroutine, if it is not done, and gives it time to clean up."""
-        self._ask_to_cancel()
+        self.ask_to_cancel()
         # A generator may be collected on any thread, also on the loop's.
         if not self._thread.is_current:
             self.wait(_CLEAN_UP_TIMEOUT)
 
     async def acancel(self) -> None:
         """`cancel` for asyncio and duet, which it does not block."""
-        self._ask_to_cancel()
+        self.ask_to_cancel()
         if not self._is_done:
             await self._completion()
 
     def wait(self, timeout: float = -1) -> bool:
         """Waits up to `timeout` seconds, or without limit; returns whether it is done."""
         self._thread.check_not_current()
+        if not self._thread.serves(self._loop):
+            # Begun before a fork, it goes on in the parent; or the loop has been stopped.
+            return self._is_done
         waiter = threading.Lock()
         waiter.acquire()
         self._callbacks.append(waiter.release)
@@ -113,7 +116,7 @@ class Call(Generic[T]):
             yield from self._completion().__await__()
         except asyncio.CancelledError:
             # The caller's loop goes on while the coroutine cleans up.
-            self._ask_to_cancel()
+            self.ask_to_cancel()
             if not self._is_done:
                 yield from self._completion().__await__()
             raise
@@ -130,7 +133,8 @@ class Call(Generic[T]):
             completion.resolve()
         return completion
 
-    def _ask_to_cancel(self) -> None:
+    def ask_to_cancel(self) -> None:
+        """Cancels the coroutine, and does not wait for that."""
         # Once the loop has ended, so has the task.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._cancel)
@@ -143,7 +147,8 @@ class Call(Generic[T]):
 
     def _cancel(self) -> None:
         assert self._task is not None, "begun before it is cancelled"
-        self._task.cancel()
+        # Not before its first step, in which it takes over the coroutine that it was given.
+        self._loop.call_soon(self._task.cancel)
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
@@ -226,6 +231,10 @@ class EventLoopThread:
         """Whether the caller runs on this loop's thread."""
         return self._serving is not None and threading.current_thread() is self._serving[1]
 
+    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this is the loop that runs."""
+        return self._serving is not None and self._serving[0] is loop
+
     def check_not_current(self) -> None:
         """Raises `RuntimeError` on the loop's own thread, where waiting for it never ends."""
         if self._serving is not None and threading.current_thread() is self._serving[1]:
@@ -275,7 +284,13 @@ class EventLoopThread:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        is_stopped = False
+        while not is_stopped:
+            # asyncio lets these errors out of the loop as well as out of the task that raised them,
+            # where its caller gets them.
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_forever()
+                is_stopped = True
     finally:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -397,8 +412,9 @@ class DaemonExecutor:
             tuple[concurrent.futures.Future[Any], Callable[..., Any], tuple[Any, ...]]
         ] = deque()
         self._running = 0
-        # Guards both.
-        self._lock = threading.Lock()
+        # Guards both. Reentrant: garbage collection may end a stream, which has something to write,
+        # on a thread that holds it.
+        self._lock = threading.RLock()
 
     def submit(
         self,

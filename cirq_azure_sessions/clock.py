@@ -22,6 +22,7 @@ __all__ = [
     "Clock",
     "ManualClock",
     "RetryDecision",
+    "StoppableClock",
     "SystemClock",
     "backoff",
     "retry",
@@ -150,6 +151,47 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+class StoppableClock:
+    """Another clock, whose sleepers are woken with an error once they are to stop.
+
+    Args:
+        clock: The other clock.
+        stopped: Gives the event that says so.
+        make_error: Makes the error.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        stopped: Callable[[], asyncio.Event],
+        make_error: Callable[[], Exception],
+    ) -> None:
+        self._clock = clock
+        self._stopped = stopped
+        self._make_error = make_error
+
+    def time(self) -> float:
+        return self._clock.time()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await self._clock.sleep(seconds)
+            return
+        event = self._stopped()
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        stopped = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait({sleeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            stopped.cancel()
+        if event.is_set():
+            raise self._make_error()
+
+
 async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
     """Awaits `work` for at most `seconds` on `clock`; None sets no limit.
 
@@ -189,7 +231,7 @@ def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
         limit = seconds() if callable(seconds) else seconds
         if not error.may_pass or elapsed >= limit:
             return None
-        return error.retry_after or backoff(attempt)
+        return min(error.retry_after or backoff(attempt), limit - elapsed)
 
     return decide
 

@@ -520,8 +520,9 @@ class AzureSessionSampler(cirq.Sampler):
                 is_interrupted = not isinstance(error, AzureSessionsError)
                 for sweep in sweeps:
                     sweep.give_back(self._records)
-                    has_failed = sweep.failures or sweep.stopped_by or sweep.jobs_in_flight
-                    kind = "failed" if has_failed else "finished"
+                    # In a batch of which some circuits failed, the others have finished.
+                    has_finished = isinstance(error, SweepError) and not sweep.failures
+                    kind = "finished" if has_finished else "failed"
                     if is_interrupted:
                         # A signal may have come before anybody held the call.
                         sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
@@ -568,8 +569,13 @@ class AzureSessionSampler(cirq.Sampler):
                 while (item := await background.loop.start(stream.get())) is not None:
                     yield item
                 await call
-            finally:
+            except GeneratorExit:
+                # Where duet runs, nobody is there any more to await anything.
+                call.ask_to_cancel()
+                raise
+            except BaseException:
                 await call.acancel()
+                raise
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         stream = ResultStream(self._runner.max_concurrent_jobs)

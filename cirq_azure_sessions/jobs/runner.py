@@ -16,7 +16,15 @@ from functools import partial
 from typing import Any
 
 from cirq_azure_sessions import background
-from cirq_azure_sessions.clock import RetryDecision, backoff, retry, retry_for, timeout
+from cirq_azure_sessions.clock import (
+    Clock,
+    RetryDecision,
+    StoppableClock,
+    backoff,
+    retry,
+    retry_for,
+    timeout,
+)
 from cirq_azure_sessions.costs.budget import Budget, QuotaGuard
 from cirq_azure_sessions.errors import (
     CostLimitReached,
@@ -34,6 +42,7 @@ from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE
 
 __all__ = ["JobRunner"]
 
@@ -81,7 +90,9 @@ class JobRunner:
         cancels: bool,
     ) -> None:
         self._pool = pool
-        self._clock = pool._clock
+        self._clock: Clock = StoppableClock(
+            pool._clock, lambda: pool._is_cancelling, lambda: PoolClosed(CLOSED_MESSAGE)
+        )
         self._target = target
         self._workspace = pool._workspace_for(target)
         self._journal = journal
@@ -113,7 +124,7 @@ class JobRunner:
         for sweep in sweeps:
             sweep.call = sweeps
         try:
-            await timeout(self._clock, seconds, self._run_all(sweeps, deliver))
+            await timeout(self._pool._clock, seconds, self._run_all(sweeps, deliver))
         except TimeoutError:
             for sweep in sweeps:
                 sweep.time_out(seconds or 0.0)

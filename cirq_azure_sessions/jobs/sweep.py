@@ -13,7 +13,6 @@ from typing import Any
 
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
-    AzureSessionsError,
     CostLimitReached,
     PoolTimeout,
     SweepCostLimit,
@@ -183,7 +182,8 @@ class SweepRun:
             try:
                 layout = job.layout if job.entry is None else self._journalled_layout(job)
                 results = self._format.decode(job.output, layout)
-            except AzureSessionsError as error:
+            except Exception as error:
+                # Whatever an output is, it fails its own points and no others.
                 job.failed(error)
         if job.error is None:
             self.fetched.append(job.id)

@@ -349,8 +349,9 @@ class GroupCommit:
         self._executor = DaemonExecutor(name="cirq-azure-sessions-journal")
         # State: the writes that wait for the next transaction, each with who waits for it.
         self._waiting: list[tuple[Write[Any], asyncio.Future[Any] | None]] = []
-        # Guards the above.
-        self._lock = threading.Lock()
+        # Guards the above. Reentrant: garbage collection may end a stream, which posts, on a thread
+        # that holds it.
+        self._lock = threading.RLock()
 
     def write(self, work: Write[T]) -> asyncio.Future[T]:
         """Queues a write, on an event loop.

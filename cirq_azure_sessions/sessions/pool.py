@@ -134,12 +134,13 @@ class SessionPool:
             policy=self._policy,
         )
         # State: the samplers' calls that run, and their streams; the task that closes the pool,
-        # once somebody has asked for that; and whether it waits for jobs no longer. Touched on the
-        # background loop alone.
+        # once somebody has asked for that; whether it waits for jobs no longer, and whether they
+        # are to be cancelled. Touched on the background loop alone.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closing: asyncio.Task[None] | None = None
         self._stop_draining = asyncio.Event()
+        self._is_cancelling = asyncio.Event()
 
     # Sessions
 
@@ -417,6 +418,8 @@ class SessionPool:
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close_all())
         if cancel and not self._closing.done():
+            # Whoever waits to submit a job, or to try something again, gives up.
+            self._is_cancelling.set()
             await self._watcher.cancel_all()
             generations = self._table.generations()
             await asyncio.gather(*map(self._lifecycle.cancel_jobs, generations))
@@ -433,21 +436,24 @@ class SessionPool:
         await asyncio.wait({drained, stopped}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
         stopped.cancel()
+        closing = [*map(self._lifecycle.close, generations), self._lifecycle.close_orphans()]
+        *closed, orphans = await asyncio.gather(*closing, return_exceptions=True)
+        # Calls that still wait for jobs end with PoolClosed.
+        await self._portal.close()
         try:
-            closed = await asyncio.gather(*map(self._lifecycle.close, generations))
-            await self._lifecycle.close_orphans()
-        except JournalError as error:
-            logger.warning("%s", error)
-        finally:
-            # Calls that still wait for jobs end with PoolClosed.
-            await self._portal.close()
             # Whoever else uses the workspace opens connections again.
             if self._given is not None:
                 await self._given.aclose()
+        finally:
             if self._journal is not None and self._owns_journal:
                 self._journal.close()
             background.let_go(self)
-        if not_closed := [session_id for session_id in closed if session_id]:
+        if isinstance(orphans, JournalError):
+            logger.warning("%s", orphans)
+        for outcome in closed:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if not_closed := [str(session_id) for session_id in closed if session_id]:
             raise SessionNotAvailable(
                 f"The service did not close {', '.join(not_closed)}: close it with "
                 "`cirq-azure-sessions sessions close`, or let it time out after ten minutes.",

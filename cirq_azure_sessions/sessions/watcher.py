@@ -105,11 +105,13 @@ class _Poller:
         self._clock = clock
         self._durations = durations
         # State: the jobs that are waited for; the task that polls while there are any; the poll
-        # under way, and when its delay ends; and when the last poll was answered.
+        # under way, when its delay ends, and whether it was cut short; and when the last poll was
+        # answered.
         self.jobs: dict[str, _Watched] = {}
         self._polling: asyncio.Task[None] | None = None
         self._poll: asyncio.Task[None] | None = None
         self._poll_due = 0.0
+        self._is_cut_short = False
         self._last_poll = clock.monotonic()
 
     async def wait(
@@ -125,6 +127,7 @@ class _Poller:
             watched = self.jobs[job_id] = _Watched(since=now)
             if self._poll is not None and self._poll_due - now > _ALMOST_OVER:
                 # The job that has just come may be a quick one.
+                self._is_cut_short = True
                 self._poll.cancel()
         outcome: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
         watched.waiters[outcome] = observer, gate
@@ -144,8 +147,11 @@ class _Poller:
         while self.jobs:
             try:
                 await retry(self._clock, self._poll_once, retry_for(_POLL_TIMEOUT))
-            except Exception as error:
-                # Whoever waits is told; the jobs themselves go on.
+            except BaseException as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # Whoever waits gets the error, whatever a verb raised; the jobs themselves go on.
                 for job_id in list(self.jobs):
                     self._fail(job_id, error)
 
@@ -161,10 +167,11 @@ class _Poller:
             delay = min(delay, _MAX_DELAY_OBSERVED)
         gate = waiters[0][1]
         self._poll_due = now + delay
+        self._is_cut_short = False
         self._poll = poll = asyncio.ensure_future(self._ask(set(self.jobs), delay, gate))
         try:
             await asyncio.wait({poll})
-            if not poll.cancelled():
+            if not (poll.cancelled() and self._is_cut_short):
                 poll.result()
                 self._last_poll = max(self._poll_due, self._clock.monotonic())
         finally:
@@ -246,7 +253,7 @@ class _Poller:
             )
             self._fail(job_id, error)
 
-    def _fail(self, job_id: str, error: Exception) -> None:
+    def _fail(self, job_id: str, error: BaseException) -> None:
         for waiter in self.jobs.pop(job_id).waiters:
             if not waiter.done():
                 waiter.set_exception(error)

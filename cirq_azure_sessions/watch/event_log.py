@@ -48,8 +48,9 @@ class EventLog:
         self._ended: set[str] = set()
         self._session_events: deque[SessionEvent] = deque(maxlen=_MAX_SESSION_EVENTS)
         self._job_events: deque[JobEvent] = deque(maxlen=_MAX_JOB_EVENTS)
-        # Guards all of the above; never held while a callback runs.
-        self._lock = threading.Lock()
+        # Guards all of the above; never held while a callback runs. Reentrant: garbage collection
+        # may end a stream, which reports that, on a thread that holds it.
+        self._lock = threading.RLock()
 
     def subscribe(self, callback: Callable[[AnyEvent], None]) -> Callable[[], None]:
         """Calls `callback` with every event from now on, on the thread that reports it.

@@ -17,8 +17,8 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 
-from cirq_azure_sessions.cli.circuit_file import read_circuit
 from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.cli.circuit_file import read_circuit
 from cirq_azure_sessions.emulator import EmulatorServer
 
 BELL = """

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar, overload
 
+from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock, SystemClock, timeout
 from cirq_azure_sessions.model import JobStatus
 from cirq_azure_sessions.workspaces.local.schedule import Schedule
@@ -43,11 +44,16 @@ class LiveSchedule:
         # State: the schedule with its records, and the futures in them of those who wait.
         self._schedule = schedule
         # Guards it. Never held while a program is cancelled or somebody is woken.
-        self._lock = threading.Lock()
+        self._after_fork()
+        background.register(self)
         self._clock = clock
         self.epoch = clock.time() - clock.monotonic()
         # A clock that stands still does so while programs run, too.
         self._is_manual = getattr(clock, "is_manual", False)
+
+    def _after_fork(self) -> None:
+        """Renews the lock: a thread that held it is not in the child of the fork."""
+        self._lock = threading.Lock()
 
     @contextmanager
     def deciding(self) -> Iterator[float]:
