@@ -75,14 +75,20 @@ class Call(Generic[T]):
 
     def cancel(self) -> None:
         """Cancels the coroutine, if it is not done, and gives it time to clean up."""
-        self.ask_to_cancel()
+        self._ask_to_cancel()
         # A generator may be collected on any thread, also on the loop's.
         if not self._thread.is_current:
             self.wait(_CLEAN_UP_TIMEOUT)
 
     async def acancel(self) -> None:
-        """`cancel` for asyncio and duet, which it does not block."""
-        self.ask_to_cancel()
+        """`cancel` for asyncio, which it does not block, and for duet."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # duet drops a generator without anybody who could await something.
+            self.cancel()
+            return
+        self._ask_to_cancel()
         if not self._is_done:
             await self._completion()
 
@@ -116,7 +122,7 @@ class Call(Generic[T]):
             yield from self._completion().__await__()
         except asyncio.CancelledError:
             # The caller's loop goes on while the coroutine cleans up.
-            self.ask_to_cancel()
+            self._ask_to_cancel()
             if not self._is_done:
                 yield from self._completion().__await__()
             raise
@@ -133,8 +139,7 @@ class Call(Generic[T]):
             completion.resolve()
         return completion
 
-    def ask_to_cancel(self) -> None:
-        """Cancels the coroutine, and does not wait for that."""
+    def _ask_to_cancel(self) -> None:
         # Once the loop has ended, so has the task.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._cancel)

@@ -33,10 +33,11 @@ from cirq_azure_sessions.formats.checks import (
 )
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
 from cirq_azure_sessions.jobs.runner import JobRunner
-from cirq_azure_sessions.jobs.sweep import ResultStream, SweepRun, interruption_note
+from cirq_azure_sessions.jobs.sweep import SweepRun, interruption_note
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.progress import SweepProgress
 
@@ -569,13 +570,8 @@ class AzureSessionSampler(cirq.Sampler):
                 while (item := await background.loop.start(stream.get())) is not None:
                     yield item
                 await call
-            except GeneratorExit:
-                # Where duet runs, nobody is there any more to await anything.
-                call.ask_to_cancel()
-                raise
-            except BaseException:
+            finally:
                 await call.acancel()
-                raise
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         stream = ResultStream(self._runner.max_concurrent_jobs)

@@ -1,0 +1,63 @@
+"""`ResultStream`: results on their way from the background loop to whoever iterates over a sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from cirq_azure_sessions.results.azure_result import AzureResult
+
+__all__ = ["ResultStream"]
+
+
+class ResultStream:
+    """Results on their way from the background loop to whoever iterates over a sweep.
+
+    Holds a limited number, so that a slow reader slows the sweep down; once its pool is closing it
+    holds any number, so that nobody waits for a reader who may never come back.
+
+    Args:
+        limit: How many results to hold.
+    """
+
+    def __init__(self, limit: int) -> None:
+        # State: the limit, the results, whether there will be no more, and whether any of these
+        # has changed. Touched on the background loop alone.
+        self._limit: float = limit
+        self._items: deque[tuple[int, AzureResult]] = deque()
+        self._is_over = False
+        self._change = asyncio.Condition()
+
+    async def feed(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Runs the sweep whose results are `put`, and marks the end."""
+        try:
+            await run()
+        finally:
+            async with self._change:
+                self._is_over = True
+                self._change.notify_all()
+
+    async def put(self, sweep: object, point: int, result: AzureResult) -> None:
+        """Adds a result, as soon as there is room."""
+        async with self._change:
+            await self._change.wait_for(lambda: len(self._items) < self._limit)
+            self._items.append((point, result))
+            self._change.notify_all()
+
+    async def get(self) -> tuple[int, AzureResult] | None:
+        """The next result, or None after the last."""
+        async with self._change:
+            await self._change.wait_for(lambda: self._items or self._is_over)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._change.notify_all()
+            return item
+
+    async def lift_limit(self) -> None:
+        """Holds any number of results from now on."""
+        async with self._change:
+            self._limit = math.inf
+            self._change.notify_all()
