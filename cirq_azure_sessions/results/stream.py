@@ -1,4 +1,4 @@
-"""`ResultStream`: results on their way from the background loop to whoever iterates over a sweep."""
+"""`ResultStream`: results on their way to whoever iterates over a sweep."""
 
 from __future__ import annotations
 
