@@ -445,8 +445,9 @@ class SessionPool:
             if self._given is not None:
                 await self._given.aclose()
         finally:
-            if self._journal is not None and self._owns_journal:
-                self._journal.close()
+            if self._journal is not None:
+                # What became of the sessions is on the disk when the pool is closed.
+                (self._journal.close if self._owns_journal else self._journal.flush)()
             background.let_go(self)
         if isinstance(orphans, JournalError):
             logger.warning("%s", orphans)
