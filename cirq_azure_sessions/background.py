@@ -107,12 +107,12 @@ class Call(Generic[T]):
     def result(self) -> T:
         """Waits for the result; `concurrent.futures.CancelledError` if there will be none."""
         try:
-            self.wait()
+            is_done = self.wait()
         except BaseException:
             self.cancel()
             raise
-        assert self._task is not None, "it is done"
-        if self._task.cancelled():
+        # One that was begun before a fork never ends here.
+        if not is_done or self._task is None or self._task.cancelled():
             raise concurrent.futures.CancelledError
         return self._task.result()
 
