@@ -161,7 +161,7 @@ class TestCall:
         async def begin_and_cancel() -> Call[int]:
             # Both are in the loop's queue before it takes its next step.
             call = loop.start(work())
-            call.ask_to_cancel()
+            call._ask_to_cancel()
             return call
 
         inner = _answer()

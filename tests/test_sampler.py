@@ -394,6 +394,43 @@ def test_a_result_that_takes_too_long_raises_job_timeout() -> None:
         pool.close(cancel=True)
 
 
+class _Unreadable(Counted):
+    """A workspace that returns for one of its jobs what no decoder expects."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        output = await super().fetch_output(job, stored)
+        return object() if job.name == self._name else output
+
+
+def test_an_output_that_cannot_be_read_fails_its_own_points_only() -> None:
+    with AzureSessionSampler(REMOTE, workspace=_Unreadable("job-1"), job_name="job") as sampler:
+        with pytest.raises(SweepError) as sweep:
+            sampler.run_sweep(ROTATION, angles(3), 5)
+        with pytest.raises(SweepError) as batch:
+            sampler.run_batch([FLIP, ROTATION], [None, angles(3)], 5)
+        assert sampler.run(FLIP, None, 5).repetitions == 5
+    assert sweep.value.failures.keys() == {1}
+    assert [result is None for result in sweep.value.results] == [False, True, False]
+    assert batch.value.failures.keys() == {1}
+    assert [[result is None for result in each] for each in batch.value.results] == [
+        [False],
+        [False, True, False],
+    ]
+
+
+def test_on_error_return_leaves_a_gap_for_an_output_that_cannot_be_read() -> None:
+    workspace = _Unreadable("job-1")
+    with AzureSessionSampler(
+        REMOTE, workspace=workspace, job_name="job", on_error="return"
+    ) as sampler:
+        results = sampler.run_sweep(ROTATION, angles(3), 5)
+    assert [result is None for result in results] == [False, True, False]
+
+
 class _SlowToTell(LocalWorkspace):
     """A workspace whose results never arrive, while hours pass."""
 
