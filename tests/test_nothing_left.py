@@ -200,6 +200,7 @@ def _in_child(work: Callable[[], bool]) -> bool:
     if not child:
         # Whatever happens here must not reach pytest in the child.
         try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(30)
             os._exit(0 if work() else 1)
         finally:

@@ -50,6 +50,10 @@ class Service(LocalWorkspace):
             raise ProgramError("InvalidInputData", "The program is malformed.")
         return json.dumps({"histogram": {len(json.loads(request.payload)["circuit"]): 1}}).encode()
 
+    async def store_input(self, request: JobRequest) -> None:
+        self.requests["store"] += 1
+        return await super().store_input(request)
+
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         self.submitted.append(request.id)
         meets = self.script.pop(0) if self.script else "ok"
@@ -224,6 +228,8 @@ def test_a_failed_part_keeps_the_other_parts_of_its_point_from_being_submitted(
     assert second is not None
     assert second.repetitions == 100_000
     assert len(workspace.submitted) == limit + 10
+    # Inputs are stored ahead.
+    assert workspace.requests["store"] <= 2 * limit + 10
 
 
 def test_a_session_that_times_out_is_replaced_and_no_job_runs_twice(
