@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -242,6 +243,31 @@ def test_a_stream_in_the_child_of_a_fork_ends_at_once(read: str) -> None:
 
         assert _in_child(end)
         assert len(list(stream)) == 19
+
+
+@needs_fork
+def test_an_asynchronous_stream_in_the_child_of_a_fork_ends_at_once() -> None:
+    workspace = LocalWorkspace(backends={TARGET: lambda request: b'{"histogram": {"1": 1}}'})
+    with SessionPool(workspace) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=1)
+        stream = sampler.stream_sweep_async(SWITCH, cirq.Points("flip", [1] * 20), 3)
+
+        async def read_one() -> int:
+            index, _ = await anext(stream)
+            return index
+
+        def end() -> bool:
+            with pytest.raises(RuntimeError, match="begun before a fork"):
+                asyncio.new_event_loop().run_until_complete(read_one())
+            return True
+
+        # Not `asyncio.run`, which closes every stream that it leaves.
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(read_one()) == 0
+        assert _in_child(end)
+        assert loop.run_until_complete(read_one()) == 1
+        loop.run_until_complete(stream.aclose())  # type: ignore[attr-defined]
+        loop.close()
 
 
 def test_a_pool_without_a_journal_has_no_orphans(pool: SessionPool) -> None:
