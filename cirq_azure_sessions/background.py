@@ -89,15 +89,14 @@ class Call(Generic[T]):
             self.cancel()
             return
         self._ask_to_cancel()
-        if not self._is_done:
+        if not (self._is_done or self._is_lost):
             await self._completion()
 
     def wait(self, timeout: float = -1) -> bool:
         """Waits up to `timeout` seconds, or without limit; returns whether it is done."""
         self._thread.check_not_current()
-        if not self._thread.serves(self._loop):
-            # Begun before a fork, it goes on in the parent; or the loop has been stopped.
-            return self._is_done
+        if self._is_lost:
+            return False
         waiter = threading.Lock()
         waiter.acquire()
         self._callbacks.append(waiter.release)
@@ -138,6 +137,19 @@ class Call(Generic[T]):
         if self._is_done:
             completion.resolve()
         return completion
+
+    def check_reachable(self) -> None:
+        """Raises `RuntimeError` in the child of a fork, where a call of the parent never ends."""
+        if self._is_lost:
+            raise RuntimeError(
+                "This call was begun before a fork and goes on in the parent process: begin "
+                "another one here."
+            )
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether it never ends here: the loop is that of the parent, or has been stopped."""
+        return not self._is_done and not self._thread.serves(self._loop)
 
     def _ask_to_cancel(self) -> None:
         # Once the loop has ended, so has the task.

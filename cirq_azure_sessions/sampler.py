@@ -555,6 +555,7 @@ class AzureSessionSampler(cirq.Sampler):
             try:
                 while (item := background.loop.run(stream.get())) is not None:
                     yield item
+                    call.check_reachable()
                 call.result()
             finally:
                 call.cancel()
@@ -569,6 +570,7 @@ class AzureSessionSampler(cirq.Sampler):
             try:
                 while (item := await background.loop.start(stream.get())) is not None:
                     yield item
+                    call.check_reachable()
                 await call
             finally:
                 await call.acancel()

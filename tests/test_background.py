@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import PoolClosed, background
-from cirq_azure_sessions.background import DaemonExecutor, EventLoopThread, Portal
+from cirq_azure_sessions.background import Call, DaemonExecutor, EventLoopThread, Portal
 
 
 @pytest.fixture
@@ -70,6 +72,21 @@ class TestEventLoopThread:
 
         with pytest.raises(KeyError, match="theta"):
             loop.run(fail())
+
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+    def test_an_error_that_ends_a_program_reaches_the_caller_and_the_loop_goes_on(
+        self, loop: EventLoopThread, error: type[BaseException]
+    ) -> None:
+        async def fail() -> None:
+            raise error("of a workspace's own")
+
+        forever = _Forever()
+        call = loop.start(forever.wait())
+        with pytest.raises(error, match="of a workspace's own"):
+            loop.run(fail())
+        assert loop.run(_answer()) == 42
+        assert not call.is_done
+        call.cancel()
 
     def test_stopping_cancels_calls_in_flight(self, loop: EventLoopThread) -> None:
         forever = _Forever()
@@ -133,6 +150,36 @@ class TestCall:
         forever.has_begun.wait()
         call.cancel()
         assert forever.has_cleaned_up
+
+    @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+    def test_a_call_cancelled_before_its_first_step_leaves_no_coroutine_behind(
+        self, loop: EventLoopThread
+    ) -> None:
+        async def work() -> int:
+            return await inner
+
+        async def begin_and_cancel() -> Call[int]:
+            # Both are in the loop's queue before it takes its next step.
+            call = loop.start(work())
+            call._ask_to_cancel()
+            return call
+
+        inner = _answer()
+        call = loop.run(begin_and_cancel())
+        assert call.wait(10)
+        # Whoever is given a coroutine has begun it: it is not collected as one never awaited.
+        assert inspect.getcoroutinestate(inner) == inspect.CORO_CLOSED
+
+    def test_waiting_for_a_call_of_a_loop_that_has_stopped_returns(
+        self, loop: EventLoopThread
+    ) -> None:
+        call, serving = loop.start(_Forever().wait()), loop._serving
+        # As after a fork, which has neither the loop nor its thread.
+        loop._reset()
+        assert not in_background(call.wait).result(HANG_TIMEOUT)
+        assert loop.run(_answer()) == 42
+        loop.stop()
+        loop._serving = serving
 
     def test_a_wait_that_times_out_leaves_the_coroutine_running(
         self, loop: EventLoopThread
@@ -320,6 +367,15 @@ class TestDaemonExecutor:
             thread.join(10)
         assert _threads("idle-executor") == []
         assert executor.submit(int).result() == 0
+
+    def test_a_finalizer_may_submit_while_its_thread_submits(self) -> None:
+        executor = DaemonExecutor()
+
+        def collect_garbage_meanwhile() -> Future[int]:
+            with executor._lock:
+                return executor.submit(int, "7")
+
+        assert in_background(collect_garbage_meanwhile).result(HANG_TIMEOUT).result() == 7
 
     def test_work_is_taken_from_many_threads(self) -> None:
         executor, start = DaemonExecutor(2), threading.Barrier(8)

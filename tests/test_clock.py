@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cirq_azure_sessions.clock import (
     Clock,
     ManualClock,
+    StoppableClock,
     SystemClock,
     backoff,
     retry,
@@ -236,6 +237,40 @@ def test_cancelling_a_timeout_cancels_its_work() -> None:
     assert cleaned_up == [True]
 
 
+class TestStoppableClock:
+    class Stopped(Exception):
+        pass
+
+    def test_until_it_is_stopped_it_is_the_other_clock(self) -> None:
+        async def story() -> None:
+            stopped = asyncio.Event()
+            clock = StoppableClock(other, lambda: stopped, self.Stopped)
+            await clock.sleep(60)
+            await clock.sleep(0)
+            assert (clock.time(), clock.monotonic()) == (other.time(), 60.0)
+            assert len(asyncio.all_tasks()) == 1
+
+        other = ManualClock()
+        asyncio.run(story())
+
+    @pytest.mark.parametrize("when", ["before", "meanwhile"])
+    def test_sleepers_get_the_error_once_it_is_stopped(self, when: str) -> None:
+        async def story() -> None:
+            stopped = asyncio.Event()
+            clock = StoppableClock(ManualClock(auto_advance=False), lambda: stopped, self.Stopped)
+            if when == "before":
+                stopped.set()
+            sleepers = [asyncio.ensure_future(clock.sleep(60)) for _ in range(3)]
+            await next_turns()
+            stopped.set()
+            outcomes = await asyncio.gather(*sleepers, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [self.Stopped] * 3
+            await next_turns()
+            assert len(asyncio.all_tasks()) == 1
+
+        asyncio.run(story())
+
+
 # Retries
 
 
@@ -303,6 +338,14 @@ def test_retries_wait_as_long_as_the_service_says(clock: ManualClock) -> None:
     flaky = _Flaky(clock, until=14.0, status_code=429, retry_after=7.0)
     _retry(clock, flaky, 600.0)
     assert flaky.calls == [0.0, 7.0, 14.0]
+
+
+@pytest.mark.parametrize("pauses", [1e3, 3e7, 1e300])
+def test_no_pause_goes_beyond_the_retry_time(clock: ManualClock, pauses: float) -> None:
+    flaky = _Flaky(clock, until=1e9, status_code=503, retry_after=pauses)
+    with pytest.raises(ServiceError):
+        _retry(clock, flaky, 600.0)
+    assert flaky.calls == [0.0, 600.0]
 
 
 def test_backoff_doubles_up_to_its_maximum() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import cirq
@@ -30,6 +31,7 @@ POINTS = cirq.Points("flip", [0, 1])
 needs_proc = pytest.mark.skipif(
     not os.path.isdir("/proc/self/fd"), reason="this system does not list open files"
 )
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
 @pytest.fixture
@@ -168,7 +170,7 @@ class _Stuck(cirq.Sampler):
         return cirq.Simulator().run_sweep(program, params, repetitions)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@needs_fork
 def test_the_child_of_a_fork_has_every_slot() -> None:
     machine = _Stuck()
     workspace = LocalWorkspace({"local.stuck": machine})
@@ -191,6 +193,81 @@ def test_the_child_of_a_fork_has_every_slot() -> None:
         machine.may_end.set()
         parent.join(60)
     assert os.waitstatus_to_exitcode(status) == 3
+
+
+def _in_child(work: Callable[[], bool]) -> bool:
+    """Whether the child of a fork does it, and within half a minute."""
+    child = os.fork()
+    if not child:
+        # Whatever happens here must not reach pytest in the child.
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)
+            os._exit(0 if work() else 1)
+        finally:
+            os._exit(99)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+@needs_fork
+def test_the_child_of_a_fork_can_use_a_workspace_that_was_locked_meanwhile() -> None:
+    workspace = LocalWorkspace()
+
+    def use() -> bool:
+        with SessionPool(workspace) as pool:
+            result = AzureSessionSampler("local.simulator", pool=pool).run(SWITCH, {"flip": 1})
+        return bool(result.measurements["m"].item() == 1)
+
+    with workspace._live._lock:
+        assert _in_child(use)
+    assert use()
+
+
+@needs_fork
+@pytest.mark.parametrize("read", ["next", "close"])
+def test_a_stream_in_the_child_of_a_fork_ends_at_once(read: str) -> None:
+    workspace = LocalWorkspace(backends={TARGET: lambda request: b'{"histogram": {"1": 1}}'})
+    with SessionPool(workspace) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=1)
+        stream = sampler.stream_sweep(SWITCH, cirq.Points("flip", [1] * 20), 3)
+        next(stream)
+
+        def end() -> bool:
+            if read == "next":
+                with pytest.raises(RuntimeError, match="begun before a fork"):
+                    next(stream)
+            else:
+                stream.close()  # type: ignore[attr-defined]
+            return list(stream) == [] and sampler.run(SWITCH, {"flip": 1}).repetitions == 1
+
+        assert _in_child(end)
+        assert len(list(stream)) == 19
+
+
+@needs_fork
+def test_an_asynchronous_stream_in_the_child_of_a_fork_ends_at_once() -> None:
+    workspace = LocalWorkspace(backends={TARGET: lambda request: b'{"histogram": {"1": 1}}'})
+    with SessionPool(workspace) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=1)
+        stream = sampler.stream_sweep_async(SWITCH, cirq.Points("flip", [1] * 20), 3)
+
+        async def read_one() -> int:
+            index, _ = await anext(stream)
+            return index
+
+        def end() -> bool:
+            with pytest.raises(RuntimeError, match="begun before a fork"):
+                asyncio.new_event_loop().run_until_complete(read_one())
+            return True
+
+        # Not `asyncio.run`, which closes every stream that it leaves.
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(read_one()) == 0
+        assert _in_child(end)
+        assert loop.run_until_complete(read_one()) == 1
+        loop.run_until_complete(stream.aclose())  # type: ignore[attr-defined]
+        loop.close()
 
 
 def test_a_pool_without_a_journal_has_no_orphans(pool: SessionPool) -> None:

@@ -394,6 +394,53 @@ def test_a_result_that_takes_too_long_raises_job_timeout() -> None:
         pool.close(cancel=True)
 
 
+class _Unreadable(Counted):
+    """A workspace that returns garbage for the jobs of one name."""
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        output = await super().fetch_output(job, stored)
+        return "garbage" if job.name == "job-1" else output
+
+
+@pytest.fixture
+def mistaken(monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSessionSampler]:
+    """A sampler whose decoder does not expect the garbage that it meets."""
+    with AzureSessionSampler(REMOTE, workspace=_Unreadable(), job_name="job") as sampler:
+        decode = sampler._format.decode
+
+        def decode_mistakenly(output: Any, layout: Any) -> Any:
+            return decode(output if output != "garbage" else 1 + output, layout)
+
+        monkeypatch.setattr(type(sampler._format), "decode", staticmethod(decode_mistakenly))
+        yield sampler
+
+
+def _gaps(results: Any) -> list[bool]:
+    return [result is None for result in results]
+
+
+def test_an_output_that_cannot_be_read_fails_its_own_points_only(
+    mistaken: AzureSessionSampler,
+) -> None:
+    with pytest.raises(SweepError) as sweep:
+        mistaken.run_sweep(ROTATION, angles(3), 5)
+    with pytest.raises(SweepError) as batch:
+        mistaken.run_batch([FLIP, ROTATION], [None, angles(3)], 5)
+    assert isinstance(sweep.value.failures[1], TypeError)
+    assert _gaps(sweep.value.results) == [False, True, False]
+    assert batch.value.failures.keys() == {1}
+    assert [_gaps(each) for each in batch.value.results] == [[False], [False, True, False]]
+
+
+def test_an_output_that_cannot_be_read_is_a_gap_where_gaps_are_returned(
+    mistaken: AzureSessionSampler,
+) -> None:
+    mistaken._on_error = "return"
+    assert _gaps(mistaken.run_sweep(ROTATION, angles(3), 5)) == [False, True, False]
+    streamed = dict(mistaken.stream_sweep(ROTATION, angles(3), 5))
+    assert streamed.keys() == {0, 2}
+
+
 class _SlowToTell(LocalWorkspace):
     """A workspace whose results never arrive, while hours pass."""
 

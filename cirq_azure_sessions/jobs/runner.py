@@ -198,10 +198,7 @@ class JobRunner:
         point = job.sweep.id, job.points.start
         try:
             job.sweep.check_going_on(is_budgeted=budget is not None and budget.holds(point))
-            for failure in (job.sweep.failures.get(each) for each in job.points):
-                # Another job of the point has failed: this one would be paid for nothing.
-                if failure is not None:
-                    raise failure
+            job.sweep.check_points(job.points)
             if self._journal is not None:
                 await job.claim(self._journal, self._find)
         except BaseException:
@@ -216,6 +213,7 @@ class JobRunner:
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(is_budgeted=True)
+                job.sweep.check_points(job.points)
                 async with sessions.use(self._target, self._workspace, policy) as generation:
                     if await self._submit(job, generation.session_id, slot):
                         await self._follow(job)

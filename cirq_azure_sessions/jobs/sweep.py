@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -168,6 +168,12 @@ class SweepRun:
         error = self.stopped_by
         if error is not None and not (is_budgeted and isinstance(error, CostLimitReached)):
             raise error
+
+    def check_points(self, points: Iterable[int]) -> None:
+        """Raises the error of a point of which another job failed: more would be paid in vain."""
+        for point in points:
+            if (error := self.failures.get(point)) is not None:
+                raise error
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it.

@@ -25,6 +25,8 @@ from cirq_azure_sessions.model import Job, JobRequest
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 TARGET = "ionq.simulator"
+# Takes no more than 10,000 repetitions a job.
+QPU = "ionq.qpu.aria-1"
 
 
 class Service(LocalWorkspace):
@@ -37,7 +39,7 @@ class Service(LocalWorkspace):
     """
 
     def __init__(self, clock: ManualClock, **options: Any) -> None:
-        super().__init__(backends={TARGET: self._run}, clock=clock, **options)
+        super().__init__(backends=dict.fromkeys([TARGET, QPU], self._run), clock=clock, **options)
         self.script: list[str] = []
         self.failing: set[str] = set()
         self.requests: Counter[str] = Counter()
@@ -47,6 +49,10 @@ class Service(LocalWorkspace):
         if request.name in self.failing:
             raise ProgramError("InvalidInputData", "The program is malformed.")
         return json.dumps({"histogram": {len(json.loads(request.payload)["circuit"]): 1}}).encode()
+
+    async def store_input(self, request: JobRequest) -> None:
+        self.requests["store"] += 1
+        return await super().store_input(request)
 
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         self.submitted.append(request.id)
@@ -205,6 +211,25 @@ def test_a_failed_job_leaves_its_siblings_running(pool: SessionPool, workspace: 
     assert isinstance(second, JobFailed)
     assert second.code == "InvalidInputData"
     assert second.job_id in workspace.submitted
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_failed_part_keeps_the_other_parts_of_its_point_from_being_submitted(
+    pool: SessionPool, workspace: Service, limit: int
+) -> None:
+    workspace.failing = {"job-0"}
+    sampler = AzureSessionSampler(QPU, pool=pool, max_concurrent_jobs=limit, job_name="job")
+    with pytest.raises(SweepError) as caught:
+        # 10,000 repetitions a job: ten parts of the first point, ten of the second.
+        sampler.run_sweep(SWITCH, cirq.Points("flip", [0, 1]), 100_000)
+    assert isinstance(caught.value.failures[0], JobFailed)
+    first, second = caught.value.results
+    assert first is None
+    assert second is not None
+    assert second.repetitions == 100_000
+    assert len(workspace.submitted) == limit + 10
+    # Inputs are stored ahead.
+    assert workspace.requests["store"] <= 2 * limit + 10
 
 
 def test_a_session_that_times_out_is_replaced_and_no_job_runs_twice(

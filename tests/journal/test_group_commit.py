@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions.journal.file import GroupCommit
 
@@ -77,6 +78,16 @@ def test_posted_and_awaited_writes_keep_their_order(ledger: Ledger):
 
     asyncio.run(write())
     assert ledger.lines() == list(range(20))
+
+
+def test_a_finalizer_may_post_while_its_thread_posts(ledger: Ledger):
+    def collect_garbage_meanwhile() -> None:
+        with ledger.commits._lock:
+            ledger.commits.post(line(7))
+
+    in_background(collect_garbage_meanwhile).result(HANG_TIMEOUT)
+    ledger.commits.then(lambda: None)
+    assert ledger.lines() == [7]
 
 
 def test_write_that_raises_is_undone_and_fails_alone(ledger: Ledger):

@@ -20,6 +20,7 @@ from services import (
     is_closed,
     jobs_in,
     open_sessions,
+    settle,
     wait_until,
 )
 
@@ -28,9 +29,12 @@ from cirq_azure_sessions import (
     LocalWorkspace,
     ManualClock,
     PoolClosed,
+    ServiceError,
     SessionPool,
+    background,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.model import Job, JobRequest, Session
 from cirq_azure_sessions.workspaces.local import JobPace
 
 # Seconds within which a process of its own starts, works and exits.
@@ -199,6 +203,65 @@ def test_closing_beside_a_call_that_opens_a_session_leaves_none_open() -> None:
         assert {type(error) for error in errors} <= {type(None), PoolClosed}
         assert open_sessions(workspace) == []
         assert len([thread for thread in threading.enumerate() if "cirq" in thread.name]) <= 1
+
+
+# Against a service that does not cooperate
+
+
+class _Full(LocalWorkspace):
+    """A workspace that answers 429 to every submission, for ever."""
+
+    def __init__(self, retry_after: float | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.has_refused = threading.Event()
+        self._retry_after = retry_after
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        self.has_refused.set()
+        raise ServiceError("Too many.", status_code=429, retry_after=self._retry_after)
+
+
+@pytest.mark.parametrize("retry_after", [None, 3600.0])
+def test_closing_with_cancel_ends_calls_whose_jobs_the_service_refuses(
+    clock: ManualClock, retry_after: float | None
+) -> None:
+    workspace = _Full(retry_after, clock=clock)
+    pool = SessionPool(workspace, clock=clock)
+    call = in_background(AzureSessionSampler(LOCAL, pool=pool).run, FLIP)
+    assert workspace.has_refused.wait(HANG_TIMEOUT)
+    settle(pool)
+    in_background(pool.close, cancel=True).result(HANG_TIMEOUT)
+    assert isinstance(call.exception(HANG_TIMEOUT), PoolClosed)
+    assert jobs_in(workspace) == []
+    assert open_sessions(workspace) == []
+
+
+class _Mistaken(LocalWorkspace):
+    """A workspace whose first `close_session` has a mistake; what it holds outlives the process."""
+
+    identity = "mistaken"  # type: ignore[assignment]
+    has_erred = False
+    is_let_go = False
+
+    async def close_session(self, session_id: str) -> Session:
+        if not self.has_erred:
+            self.has_erred = True
+            raise TypeError("This is no session.")
+        return await super().close_session(session_id)
+
+    async def aclose(self) -> None:
+        self.is_let_go = True
+
+
+def test_a_session_that_cannot_be_closed_keeps_no_other_open() -> None:
+    workspace = _Mistaken()
+    pool = SessionPool(workspace)
+    first, *_ = [pool.session(LOCAL), pool.session("local.clifford")]
+    with pytest.raises(TypeError, match="no session"):
+        pool.close()
+    assert open_sessions(workspace) == [first.id]
+    assert workspace.is_let_go
+    assert pool not in background._held
 
 
 # At the end of a process

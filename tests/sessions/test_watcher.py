@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services import HANG_TIMEOUT
 
+from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.sessions.watcher import JobWatcher, next_poll
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+
+T = TypeVar("T")
 
 
 class _Session:
@@ -31,6 +36,8 @@ class _Session:
         self.gets = 0
         self.largest_page = 0
         self.broken = 0
+        self.errors: list[BaseException] = []
+        self.keeps_jobs = False
         self.cancelled: list[str] = []
 
     def job(self, name: str) -> Job:
@@ -59,6 +66,8 @@ class _Session:
         await self._clock.sleep(wait)
         self.lists += 1
         self.largest_page = max(self.largest_page, top)
+        if self.errors:
+            raise self.errors.pop(0)
         if self.broken:
             self.broken -= 1
             raise ServiceError("The service is unavailable.", status_code=503)
@@ -68,12 +77,16 @@ class _Session:
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         await self._clock.sleep(wait)
         self.gets += 1
+        if self.errors:
+            raise self.errors.pop(0)
         if job_id not in self._ends:
             raise ServiceError("There is no such job.", status_code=404)
         return self.job(job_id)
 
     async def cancel_job(self, job_id: str) -> Job:
         self.cancelled.append(job_id)
+        if self.keeps_jobs:
+            raise ServiceError("The job cannot be cancelled.", status_code=409)
         self._ends[job_id] = self._clock.monotonic()
         return self.job(job_id)
 
@@ -346,6 +359,36 @@ def test_a_service_that_cannot_be_asked_for_minutes_loses_no_job(clock: ManualCl
     assert 60 <= clock.monotonic() <= 600
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, TypeError])
+@pytest.mark.parametrize("names", [["one"], ["one", "two"]], ids=["get_job", "list_session_jobs"])
+def test_whatever_a_verb_raises_reaches_every_waiter_and_polling_goes_on(
+    clock: ManualClock, names: list[str], error: type[BaseException]
+) -> None:
+    session, watcher = _Session(clock, dict.fromkeys(names, 0.0)), JobWatcher(clock)
+    session.errors = [error("the verb's own")]
+    loop = EventLoopThread("test-loop")
+
+    async def outcome(name: str) -> BaseException | None:
+        try:
+            await watcher.wait(_waiting(name), session)
+        except BaseException as error:
+            return error
+        return None
+
+    async def story() -> list[BaseException | None]:
+        return await asyncio.gather(*map(outcome, names * 2))
+
+    assert [type(each) for each in _bounded(loop, story())] == [error] * 2 * len(names)
+    assert _bounded(loop, story()) == [None] * 2 * len(names)
+    loop.stop()
+
+
+def _bounded(loop: EventLoopThread, story: Coroutine[Any, Any, T]) -> T:
+    call = loop.start(story)
+    assert call.wait(HANG_TIMEOUT)
+    return call.result()
+
+
 # Cancelling
 
 
@@ -366,6 +409,18 @@ def test_cancelling_all_cancels_jobs_waited_for_now_and_later() -> None:
 
     asyncio.run(story())
     assert session.cancelled == ["now", "later"]
+
+
+def test_a_job_that_cannot_be_cancelled_is_waited_for(clock: ManualClock) -> None:
+    session, watcher = _Session(clock, {"job": 100.0}), JobWatcher(clock)
+    session.keeps_jobs = True
+
+    async def story() -> Job:
+        await watcher.cancel_all()
+        return await watcher.wait(_waiting("job"), session)
+
+    assert asyncio.run(story()).status == "Succeeded"
+    assert session.cancelled == ["job"]
 
 
 # The next poll

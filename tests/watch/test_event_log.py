@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent, SweepEvent
 from cirq_azure_sessions.watch.event_log import EventLog
@@ -72,6 +73,15 @@ def test_whatever_a_callback_raises_is_logged_and_has_no_other_effect(
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert record.exc_info is not None
     assert record.exc_info[0] is error
+
+
+def test_a_finalizer_may_report_while_its_thread_reports(log: EventLog) -> None:
+    def collect_garbage_meanwhile() -> None:
+        with log._lock:
+            log.report(OPENED)
+
+    in_background(collect_garbage_meanwhile).result(HANG_TIMEOUT)
+    assert log.stats()["sessions_opened"] == 1
 
 
 def test_a_callback_may_subscribe_unsubscribe_and_report(log: EventLog) -> None:

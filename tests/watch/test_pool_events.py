@@ -28,6 +28,13 @@ class _Broken(cirq.Sampler):
         raise RuntimeError("The ion got away.")
 
 
+class _Picky(cirq.Sampler):
+    def run_sweep(self, program, params, repetitions=1):
+        if repetitions == 13:
+            raise RuntimeError("Not so many.")
+        return cirq.Simulator().run_sweep(program, params, repetitions)
+
+
 @pytest.fixture
 def workspace() -> LocalWorkspace:
     return LocalWorkspace({"local.broken": _Broken()}, clock=ManualClock())
@@ -60,6 +67,19 @@ def test_a_call_reports_where_it_begins_and_where_it_ends(workspace: LocalWorksp
         ("local.broken", "failed", 1, "SweepError"),
         (TARGET, "started", 1, ""),
         (TARGET, "interrupted", 1, "GeneratorExit"),
+    ]
+
+
+def test_a_failed_batch_reports_for_each_circuit_how_it_ended() -> None:
+    events: list[AnyEvent] = []
+    with SessionPool(LocalWorkspace({"local.picky": _Picky()})) as pool:
+        pool.subscribe(events.append)
+        with pytest.raises(SweepError):
+            AzureSessionSampler("local.picky", pool=pool).run_batch([CIRCUIT] * 3, None, [1, 13, 2])
+    assert sweeps_among(events)[3:] == [
+        ("local.picky", "finished", 1, ""),
+        ("local.picky", "failed", 1, "SweepError"),
+        ("local.picky", "finished", 1, ""),
     ]
 
 

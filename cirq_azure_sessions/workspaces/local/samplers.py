@@ -11,6 +11,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -100,13 +101,35 @@ def _in_order(make: SamplerFactory) -> Machine:
     Jobs that share a random state thereby draw from it in that order, and no sampler, of which none
     promises to be thread-safe, meets two threads at once.
     """
-    return partial(DaemonExecutor(name="local-sampler").submit, partial(_run_whole, make))
+    worker = DaemonExecutor(name="local-sampler")
+
+    def start(request: JobRequest) -> Future[Any]:
+        callers = _callers.get()
+        if worker in callers:
+            raise RuntimeError(
+                f"The sampler of {request.target!r} runs one job at a time and was called from its "
+                "own run_sweep, which would wait for ever: call another target there."
+            )
+        return worker.submit(_run_whole, make, request, callers | {worker})
+
+    return start
 
 
-def _run_whole(make: SamplerFactory, request: JobRequest) -> list[cirq.Result]:
+# The workers that wait for a call made from their own samplers, and are busy until it ends. A call
+# takes its caller's context along to the background loop.
+_callers: ContextVar[frozenset[DaemonExecutor]] = ContextVar("callers", default=frozenset())
+
+
+def _run_whole(
+    make: SamplerFactory, request: JobRequest, callers: frozenset[DaemonExecutor]
+) -> list[cirq.Result]:
     program: LocalProgram = request.payload
-    sampler = make(seed=program.random_state)
-    return _sample(sampler, program.circuit, list(program.params), program.repetitions)
+    token = _callers.set(callers)
+    try:
+        sampler = make(seed=program.random_state)
+        return _sample(sampler, program.circuit, list(program.params), program.repetitions)
+    finally:
+        _callers.reset(token)
 
 
 def _sample(

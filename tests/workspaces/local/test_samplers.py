@@ -13,8 +13,9 @@ import cirq
 import numpy as np
 import pytest
 import sympy
+from services import HANG_TIMEOUT, in_background
 
-from cirq_azure_sessions import AzureSessionSampler
+from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SweepError
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 from cirq_azure_sessions.workspaces.local import samplers as local_samplers
@@ -290,3 +291,45 @@ class TestSplittingASweep:
         pytest.importorskip("stimcirq")
         program = LocalProgram(BELL, POINT * 3, 10)
         assert len(run("local.stim", program, executor=RefusingExecutor())) == 3
+
+
+# Nested calls
+
+
+class _Nested(cirq.Sampler):
+    """A sampler that has another one run its circuits."""
+
+    def __init__(self) -> None:
+        self.inner: cirq.Sampler = cirq.Simulator()
+
+    def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+        return self.inner.run_sweep(program, params, repetitions)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_nested_call_that_would_wait_for_itself_is_refused(depth: int) -> None:
+    machines = [_Nested() for _ in range(depth)]
+    targets = [f"local.nested-{number}" for number in range(depth)]
+    workspace = LocalWorkspace(dict(zip(targets, machines, strict=True)))
+    samplers = [AzureSessionSampler(target, workspace=workspace) for target in targets]
+    for number, machine in enumerate(machines):
+        machine.inner = samplers[(number + 1) % depth]
+    error = in_background(samplers[0].run, BELL).exception(HANG_TIMEOUT)
+    while isinstance(error, SweepError) or (error is not None and error.__cause__ is not None):
+        error = error.__cause__
+    assert isinstance(error, RuntimeError)
+    assert "'local.nested-0' runs one job at a time" in str(error)
+
+
+def test_a_nested_call_of_another_target_or_workspace_runs() -> None:
+    machine = _Nested()
+    workspace = LocalWorkspace({"local.nested": machine})
+    sampler = AzureSessionSampler("local.nested", workspace=workspace)
+    machine.inner = AzureSessionSampler("local.simulator", workspace=workspace)
+    assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+    elsewhere = LocalWorkspace({"local.nested": cirq.Simulator()})
+    machine.inner = AzureSessionSampler("local.nested", workspace=elsewhere)
+    assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+    # What a call leaves behind concerns no other.
+    machine.inner = cirq.Simulator()
+    assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
