@@ -197,8 +197,8 @@ class JobRunner:
         budget = self._budget
         point = job.sweep.id, job.points.start
         try:
-            job.sweep.check_going_on(is_budgeted=budget is not None and budget.holds(point))
-            job.sweep.check_points(job.points)
+            is_budgeted = budget is not None and budget.holds(point)
+            job.sweep.check_going_on(job.points, is_budgeted=is_budgeted)
             if self._journal is not None:
                 await job.claim(self._journal, self._find)
         except BaseException:
@@ -212,8 +212,7 @@ class JobRunner:
         sessions = self._pool._lifecycle
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
-                job.sweep.check_going_on(is_budgeted=True)
-                job.sweep.check_points(job.points)
+                job.sweep.check_going_on(job.points, is_budgeted=True)
                 async with sessions.use(self._target, self._workspace, policy) as generation:
                     if await self._submit(job, generation.session_id, slot):
                         await self._follow(job)
@@ -238,7 +237,7 @@ class JobRunner:
         request = dataclasses.replace(job.request, session_id=session_id)
         lost = 0
         while True:
-            job.sweep.check_going_on(is_budgeted=True)
+            job.sweep.check_going_on(job.points, is_budgeted=True)
             try:
                 async with self.throttle.requests:
                     job.state = JobState.SUBMITTED

@@ -163,17 +163,18 @@ class SweepRun:
         for sweep in self.call:
             sweep.stopped_by = sweep.stopped_by or error
 
-    def check_going_on(self, *, is_budgeted: bool = False) -> None:
-        """Raises the error that stopped the call, if one did; a point begun under a cap goes on."""
+    def check_going_on(self, points: Iterable[int], *, is_budgeted: bool = False) -> None:
+        """Raises the error that stopped the call, if one did; a point begun under a cap goes on.
+
+        Raises also the error of a point of which another job failed: more would be paid in vain.
+        """
         error = self.stopped_by
         if error is not None and not (is_budgeted and isinstance(error, CostLimitReached)):
             raise error
-
-    def check_points(self, points: Iterable[int]) -> None:
-        """Raises the error of a point of which another job failed: more would be paid in vain."""
-        for point in points:
-            if (error := self.failures.get(point)) is not None:
-                raise error
+        if self.failures:
+            for point in points:
+                if (failure := self.failures.get(point)) is not None:
+                    raise failure
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it.
