@@ -15,6 +15,7 @@ import cirq
 import pytest
 from circuits import BELL
 from contents import jobs, sessions
+from services import REMOTE, ROTATION, angles
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -29,6 +30,7 @@ from cirq_azure_sessions import (
     SweepTimeout,
     UnsupportedTarget,
 )
+from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import AnyEvent, Job, JobRequest, Session, SessionRequest
 from cirq_azure_sessions.workspaces.base import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local import JobPace
@@ -626,3 +628,23 @@ class _Broken(cirq.Sampler):
         if not self.mended:
             raise RuntimeError("The ion got away.")
         return cirq.Simulator().run_sweep(program, params, repetitions)
+
+
+# Listing
+
+
+def test_a_limit_of_zero_lists_nothing_and_asks_for_nothing() -> None:
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        AzureSessionSampler(REMOTE, pool=pool).run_sweep(ROTATION, angles(3), 2)
+        before = server.requests.snapshot().total
+        assert pool.list_jobs(limit=0) == []
+        assert pool.list_sessions(limit=0) == []
+        assert server.requests.snapshot().total <= before + 2
+
+
+def test_a_limit_counts_what_matches() -> None:
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        AzureSessionSampler(REMOTE, pool=pool).run_sweep(ROTATION, angles(3), 2)
+        pool.session("ionq.qpu.aria-1")
+        assert len(pool.list_jobs(limit=2)) == 2
+        assert [s.target for s in pool.list_sessions(limit=1, target=REMOTE)] == [REMOTE]
