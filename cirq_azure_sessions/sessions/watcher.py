@@ -105,8 +105,8 @@ class _Poller:
         self._clock = clock
         self._durations = durations
         # State: the jobs that are waited for; the task that polls while there are any; the poll
-        # under way, when its delay ends, and whether it was cut short; and when the last poll was
-        # answered.
+        # under way, when its delay ends, and whether it was cut short; and when the last poll
+        # was.
         self.jobs: dict[str, _Watched] = {}
         self._polling: asyncio.Task[None] | None = None
         self._poll: asyncio.Task[None] | None = None
@@ -173,7 +173,8 @@ class _Poller:
             await asyncio.wait({poll})
             if not (poll.cancelled() and self._is_cut_short):
                 poll.result()
-                self._last_poll = max(self._poll_due, self._clock.monotonic())
+                # When it was asked; a workspace that announces ends may have answered early.
+                self._last_poll = min(self._poll_due, self._clock.monotonic())
         finally:
             poll.cancel()
             self._poll = None
