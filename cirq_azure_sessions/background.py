@@ -149,7 +149,8 @@ class Call(Generic[T]):
     @property
     def _is_lost(self) -> bool:
         """Whether it never ends here: the loop is that of the parent, or has been stopped."""
-        return not self._is_done and not self._thread.serves(self._loop)
+        serving = self._thread._serving
+        return not self._is_done and (serving is None or serving[0] is not self._loop)
 
     def _ask_to_cancel(self) -> None:
         # Once the loop has ended, so has the task.
@@ -247,10 +248,6 @@ class EventLoopThread:
     def is_current(self) -> bool:
         """Whether the caller runs on this loop's thread."""
         return self._serving is not None and threading.current_thread() is self._serving[1]
-
-    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether this is the loop that runs."""
-        return self._serving is not None and self._serving[0] is loop
 
     def check_not_current(self) -> None:
         """Raises `RuntimeError` on the loop's own thread, where waiting for it never ends."""

@@ -169,12 +169,8 @@ class StoppableClock:
         self._clock = clock
         self._stopped = stopped
         self._make_error = make_error
-
-    def time(self) -> float:
-        return self._clock.time()
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
+        self.time = clock.time
+        self.monotonic = clock.monotonic
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:

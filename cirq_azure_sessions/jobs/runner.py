@@ -124,7 +124,8 @@ class JobRunner:
         for sweep in sweeps:
             sweep.call = sweeps
         try:
-            await timeout(self._pool._clock, seconds, self._run_all(sweeps, deliver))
+            work = self._run_all(sweeps, deliver)
+            await (work if seconds is None else timeout(self._pool._clock, seconds, work))
         except TimeoutError:
             for sweep in sweeps:
                 sweep.time_out(seconds or 0.0)
@@ -302,7 +303,7 @@ class JobRunner:
 
     async def _fetch(self, job: JobRun) -> Any:
         # The job that takes the slot is submitted before this one's output is fetched.
-        await self._clock.sleep(0)
+        await self._pool._clock.sleep(0)
         assert job.job is not None, "it has finished"
         async with self.throttle.requests:
             return await self._workspace.fetch_output(job.job, job.stored)
