@@ -208,16 +208,14 @@ class SessionPool:
             ServiceError: If the service does not list them.
             ValueError: If there is no such status.
         """
-        where = ItemFilter.of(
+        found = self._list(
+            lambda workspace, where: workspace.list_sessions(where),
             target=target,
             status=status,
             name=name,
             max_age=max_age,
             limit=limit,
-            now=self._clock.time(),
         )
-
-        found = self._list(lambda workspace: workspace.list_sessions(where), limit)
         return [self._lifecycle.handle(*each) for each in found]
 
     def get_session(self, session_id: str) -> SessionHandle:
@@ -242,16 +240,14 @@ class SessionPool:
 
         Arguments and errors are those of `list_sessions`.
         """
-        where = ItemFilter.of(
+        found = self._list(
+            lambda workspace, where: workspace.list_jobs(where),
             target=target,
             status=status,
             name=name,
             max_age=max_age,
             limit=limit,
-            now=self._clock.time(),
         )
-
-        found = self._list(lambda workspace: workspace.list_jobs(where), limit)
         return [JobHandle(*each, self) for each in found]
 
     def get_job(self, job_id: str) -> JobHandle:
@@ -264,20 +260,23 @@ class SessionPool:
         return JobHandle(*self._run(self._look_up_job(job_id)), self)
 
     def _list(
-        self, list_items: Callable[[WorkspacePort], AsyncIterator[Item]], limit: int | None
+        self,
+        list_items: Callable[[WorkspacePort, ItemFilter], AsyncIterator[Item]],
+        **filters: Any,
     ) -> list[tuple[Item, WorkspacePort]]:
         """The newest of what the workspaces list, each with where it is."""
+        where = ItemFilter.of(now=self._clock.time(), **filters)
 
         async def collect() -> list[tuple[Item, WorkspacePort]]:
             return [
                 (item, workspace)
                 for workspace in self._workspaces
-                async for item in list_items(workspace)
+                async for item in list_items(workspace, where)
             ]
 
         found = self._run(collect())
         found.sort(key=lambda pair: pair[0].creation_time or -math.inf, reverse=True)
-        return found[:limit]
+        return found[: where.limit]
 
     # Watching
 
