@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import io
 import json
 import logging
 import sys
@@ -92,6 +94,13 @@ class Group(click.Group):
 
     command_class = Command
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command line; what an encoding of its streams lacks is shown in ASCII."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=_IN_ASCII)
+        return super().main(*args, **kwargs)
+
 
 # Groups in this group are of its own type.
 Group.group_class = Group
@@ -161,6 +170,23 @@ def _is_interactive() -> bool:
 
 
 # Printing
+
+
+# How a bar, a rule and an ellipsis look where the encoding of the output has none of them, as the
+# code pages of Windows: a result that was paid for is shown all the same.
+_IN_ASCII = "cirq_azure_sessions.in_ascii"
+_ASCII_TWINS = str.maketrans("█▉▊▋▌▐▍▎▏▕━╸╺…", "######    ---.")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of codecs: twins of drawn characters, escapes for all others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end].translate(_ASCII_TWINS)
+    return lost.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error(_IN_ASCII, _in_ascii)
 
 
 def show(*renderables: RenderableType) -> None:
