@@ -1,8 +1,7 @@
 """Clocks, and everything that waits on one: timeouts and retries.
 
-Whatever waits or measures takes a `Clock`. `SystemClock` is the real one. `ManualClock` is for
-tests and rehearsals: time stands still until someone moves it, so that a ten-minute timeout takes
-microseconds.
+Whatever waits or measures takes a `Clock`: a `SystemClock`, or in tests and rehearsals a
+`ManualClock`, under which a ten-minute timeout takes microseconds.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.errors import AzureSessionsError
@@ -65,22 +65,22 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when it is told to.
+    """A clock that moves only when it is advanced.
 
-    By default whoever sleeps moves it: `sleep(30)` puts the clock 30 s on and returns, so code that
-    polls makes progress without anybody waiting. With `auto_advance=False` a sleeper waits until
+    By default a sleeper advances it: `sleep(30)` puts the clock 30 s on and returns, so that code
+    that polls makes progress without waiting. With `auto_advance=False` a sleeper waits until
     `advance` has carried the clock past its deadline.
 
-    Thread-safe; one clock may be shared by a pool and the workspace or emulator it talks to, and
-    then both sides age together.
+    Thread-safe; a pool and the workspace or emulator it talks to may share one, and then age
+    together.
 
     Args:
         start: The time of day to begin with, in seconds since the Unix epoch.
-        auto_advance: Whether a sleeper moves the clock itself.
+        auto_advance: Whether a sleeper advances the clock itself.
 
     Attributes:
-        is_manual: That time stands still, also while a program runs: who keeps such a clock lets
-            work that is due finish before saying how it stands.
+        is_manual: True: time stands still also while a program runs, so that a workspace on this
+            clock lets work that is due finish before it reports its state.
     """
 
     is_manual = True
@@ -88,11 +88,9 @@ class ManualClock:
     def __init__(self, start: float = 1_767_225_600.0, *, auto_advance: bool = True) -> None:
         self._start = start
         self._auto_advance = auto_advance
-        # State: the seconds passed, and a heap of (deadline, number, loop, future) of the sleepers.
+        # State: the seconds passed, and a heap of (deadline, number, loop, event) of the sleepers.
         self._elapsed = 0.0
-        self._sleepers: list[
-            tuple[float, int, asyncio.AbstractEventLoop, asyncio.Future[None]]
-        ] = []
+        self._sleepers: list[tuple[float, int, asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._numbers = itertools.count()
         # Guards all of the above.
         self._lock = threading.Lock()
@@ -112,80 +110,53 @@ class ManualClock:
         if seconds < 0:
             raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
         with self._lock:
-            woken = self._move_to(self._elapsed + seconds)
-        _wake(woken)
+            self._move_to(self._elapsed + seconds)
 
     async def sleep(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        is_due = asyncio.Event()
         with self._lock:
             deadline = self._elapsed + max(seconds, 0.0)
-            heapq.heappush(self._sleepers, (deadline, next(self._numbers), loop, future))
-            woken = self._move_to(deadline if self._auto_advance else self._elapsed)
-        _wake(woken)
-        await future
+            sleeper = deadline, next(self._numbers), asyncio.get_running_loop(), is_due
+            heapq.heappush(self._sleepers, sleeper)
+            self._move_to(deadline if self._auto_advance else self._elapsed)
+        await is_due.wait()
         # Others get a turn even where this sleep cost no real time.
         await asyncio.sleep(0)
 
-    def _move_to(self, elapsed: float) -> list[tuple[asyncio.AbstractEventLoop, Any]]:
-        """Sets the time and takes out the sleepers that are due. Needs the lock."""
+    def _move_to(self, elapsed: float) -> None:
+        """Sets the time and wakes the sleepers that are due. Needs the lock."""
         self._elapsed = elapsed
-        woken = []
         while self._sleepers and self._sleepers[0][0] <= elapsed:
-            _, _, loop, future = heapq.heappop(self._sleepers)
-            woken.append((loop, future))
-        return woken
+            _, _, loop, is_due = heapq.heappop(self._sleepers)
+            # A loop that was closed meanwhile has no sleepers left.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(is_due.set)
 
     def __repr__(self) -> str:
         return f"ManualClock(elapsed={self._elapsed:g} s)"
 
 
-def _wake(sleepers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]) -> None:
-    for loop, future in sleepers:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, future)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 class StoppableClock:
-    """Another clock, whose sleepers are woken with an error once they are to stop.
+    """Another clock, whose sleepers get an error once an event is set.
 
-    Args:
-        clock: The other clock.
-        stopped: Gives the event that says so.
-        make_error: Makes the error.
+    Every sleep asks for the event anew: in the child of a fork it is another one.
     """
 
     def __init__(
-        self,
-        clock: Clock,
-        stopped: Callable[[], asyncio.Event],
-        make_error: Callable[[], Exception],
+        self, clock: Clock, stopped: Callable[[], asyncio.Event], error: Callable[[], Exception]
     ) -> None:
         self._clock = clock
         self._stopped = stopped
-        self._make_error = make_error
+        self._error = error
         self.time = clock.time
         self.monotonic = clock.monotonic
 
     async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            await self._clock.sleep(seconds)
-            return
-        event = self._stopped()
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        stopped = asyncio.ensure_future(event.wait())
         try:
-            await asyncio.wait({sleeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            stopped.cancel()
-        if event.is_set():
-            raise self._make_error()
+            await timeout(self._clock, seconds, self._stopped().wait())
+        except TimeoutError:
+            return
+        raise self._error()
 
 
 async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
@@ -214,10 +185,10 @@ async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any,
 RetryDecision = Callable[[AzureSessionsError, int, float], float | None]
 
 
-def backoff(attempt: int, *, first: float = 0.2, longest: float = 60.0) -> float:
+def backoff(attempt: int, *, longest: float = 60.0) -> float:
     """Exponential backoff: the seconds to wait after the n-th failure in a row, from one up."""
-    # Beyond 2**60 a float would overflow long before the pause stops at its longest.
-    return float(min(first * 2.0 ** min(attempt - 1, 60), longest))
+    # After thousands of failures the power alone would overflow.
+    return min(0.2 * 2.0 ** min(attempt - 1, 60), longest)
 
 
 def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
@@ -233,16 +204,7 @@ def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
 
 
 async def retry(clock: Clock, call: Callable[[], Awaitable[T]], decide: RetryDecision) -> T:
-    """Calls until a call succeeds, or its error is not worth another attempt.
-
-    Args:
-        clock: Where the pauses pass.
-        call: One attempt; it must be harmless to repeat.
-        decide: The policy.
-
-    Raises:
-        AzureSessionsError: The error of the last attempt.
-    """
+    """Repeats a call until it succeeds, or `decide` gives up: then its last error is raised."""
     began = clock.monotonic()
     for attempt in itertools.count(1):
         try:

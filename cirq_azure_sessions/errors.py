@@ -62,29 +62,17 @@ class AzureSessionsError(Exception):
     """The base class of every error that this package raises.
 
     Attributes:
+        may_pass: Whether the error is transient, so that another attempt may succeed.
         retry_after: Seconds after which the service asks to try again; None if it does not say.
     """
 
+    may_pass: bool = False
     retry_after: float | None = None
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether the error is transient, so that another attempt may succeed."""
-        return False
 
     # Keyword-only attributes do not survive the default pickling of exceptions, and executors that
     # run work in other processes send their errors home pickled.
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
-
-
-def _rebuild(
-    cls: type[AzureSessionsError], args: tuple[Any, ...], state: dict[str, Any]
-) -> AzureSessionsError:
-    error = cls.__new__(cls)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        return type(self).__new__, (type(self),), {**vars(self), "args": self.args}
 
 
 class PoolClosed(AzureSessionsError):
@@ -115,12 +103,7 @@ class SessionNotAvailable(AzureSessionsError):
     ) -> None:
         super().__init__(message)
         self.session_id = session_id
-        self._may_pass = may_pass
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether opening failed for want of an answer, or because of throttling."""
-        return self._may_pass
+        self.may_pass = may_pass
 
 
 class JobError(AzureSessionsError):
@@ -144,10 +127,8 @@ class JobFailed(JobError):
         code: The service's error code, such as `InvalidInputData`; empty if it gave none.
     """
 
-    def __init__(
-        self, message: str, *, job_id: str, status: str = "Failed", code: str = ""
-    ) -> None:
-        super().__init__(message, job_id=job_id, status=status)
+    def __init__(self, message: str, *, job_id: str, code: str = "") -> None:
+        super().__init__(message, job_id=job_id, status="Failed")
         self.code = code
 
 
@@ -166,9 +147,7 @@ class ResultNotAvailable(JobError):
         status_code: The HTTP status of the last answer; None if none came.
     """
 
-    def __init__(
-        self, message: str, *, job_id: str, status: str, status_code: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, job_id: str, status: str, status_code: int | None) -> None:
         super().__init__(message, job_id=job_id, status=status)
         self.status_code = status_code
 
@@ -190,11 +169,10 @@ class SweepError(AzureSessionsError):
         results: Sequence[cirq.Result | None],
     ) -> None:
         super().__init__(message)
-        self.failures: dict[int, Exception] = dict(failures)
+        self.failures = dict(failures)
         # A list of the caller's own kind, such as SweepResults, stays what it is.
-        self.results: list[cirq.Result | None] = (
-            results if isinstance(results, list) else list(results)
-        )
+        kept = results if isinstance(results, list) else list(results)
+        self.results: list[cirq.Result | None] = kept
 
 
 class SweepTimeout(SweepError, PoolTimeout):
@@ -225,6 +203,9 @@ class ServiceError(AzureSessionsError):
         code: The service's error code, such as `InvalidJobDefinition`; empty if it gave none.
         request_id: The service's id of the request, for which its support asks; where no answer
             came, the id that was sent with it. Empty where no request was sent.
+        is_ambiguous: Whether the request may have taken effect: no answer, 408 or 5xx.
+        is_throttled: Whether the service asks for fewer requests or fewer jobs: 429.
+        is_missing: Whether the service does not know the session, job or blob: 404.
     """
 
     def __init__(
@@ -241,26 +222,10 @@ class ServiceError(AzureSessionsError):
         self.code = code
         self.retry_after = retry_after
         self.request_id = request_id
-
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether the request may have taken effect: no answer, 408 or 5xx."""
-        return self.status_code in (None, 408) or self.status_code >= 500
-
-    @property
-    def is_throttled(self) -> bool:
-        """Whether the service asks for fewer requests or fewer jobs (429)."""
-        return self.status_code == 429
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether another attempt may succeed: ambiguous, or throttled."""
-        return self.is_ambiguous or self.is_throttled
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether the service does not know the session, job or blob (404)."""
-        return self.status_code == 404
+        self.is_ambiguous = status_code in (None, 408) or status_code >= 500
+        self.is_throttled = status_code == 429
+        self.is_missing = status_code == 404
+        self.may_pass = self.is_ambiguous or self.is_throttled
 
 
 class JournalError(AzureSessionsError):
@@ -268,20 +233,16 @@ class JournalError(AzureSessionsError):
 
 
 def check_succeeded(job: Job) -> None:
-    """Raises unless a finished job has a result.
+    """Raises `JobFailed` or `JobCancelled` unless a finished job has a result.
 
-    Raises:
-        JobFailed, JobCancelled: If it has none. Where a local target raised an error, that error is
-            the cause.
+    The error that a local target raised is the cause.
     """
     if job.status is JobStatus.FAILED:
         reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
         if job.exception is not None:
             reason = f"{type(job.exception).__name__}: {job.exception}"
         raise JobFailed(
-            f"Job {job.id} on {job.target} failed ({reason}).",
-            job_id=job.id,
-            code=job.error_code,
+            f"Job {job.id} on {job.target} failed ({reason}).", job_id=job.id, code=job.error_code
         ) from job.exception
     if not job.status.has_result:
         raise JobCancelled(

@@ -1,7 +1,4 @@
-"""Frozen values, as they pass between rooms, and the predicates on them.
-
-The words are the service's own. Times are seconds since the Unix epoch, as floats.
-"""
+"""Frozen values, in the service's own words; times are seconds since the Unix epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +6,11 @@ import enum
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import cirq
+    import numpy as np
 
 __all__ = [
     "AnyEvent",
@@ -30,33 +31,26 @@ __all__ = [
 ]
 
 
-class _ServiceWord(enum.StrEnum):
-    """An enumeration of the service; its case varies between API versions and is ignored."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> _ServiceWord | None:
-        wanted = str(value).lower()
-        return next((member for member in cls if member.value.lower() == wanted), None)
-
-
-class _Status(_ServiceWord):
-    """A status; one that this version does not know stays what it is, and equals no member."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> _ServiceWord | None:
-        known = super()._missing_(value)
-        if known is not None or not isinstance(value, str):
-            return known
-        unknown = str.__new__(cls, value)
-        unknown._name_ = unknown._value_ = value
-        return unknown
-
-
-class JobFailurePolicy(_ServiceWord):
+class JobFailurePolicy(enum.StrEnum):
     """What a failed job does to its session."""
 
     ABORT = "Abort"
     CONTINUE = "Continue"
+
+
+class _Status(enum.StrEnum):
+    """A status, whose case varies between API versions; an unknown one equals no member."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> _Status | None:
+        if not isinstance(value, str):
+            return None
+        for status in cls:
+            if status.value.lower() == value.lower():
+                return status
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
 
 
 class SessionStatus(_Status):
@@ -91,7 +85,7 @@ class JobStatus(_Status):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job is over."""
+        """Whether the job has finished, well or not."""
         return self in (self.COMPLETED, self.SUCCEEDED, self.FAILED, self.CANCELLED)
 
     @property
@@ -142,14 +136,7 @@ class SessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as the service last described it.
-
-    Attributes:
-        item_type: Azure's `itemType`, which tells sessions from jobs in lists that have both.
-        handle: The SDK's own `azure.quantum.Session`, where the workspace has one.
-    """
-
-    item_type: ClassVar[str] = "Session"
+    """A session as the service last described it; `handle` is the SDK's own, if there is one."""
 
     id: str
     target: str
@@ -169,10 +156,8 @@ class Session:
     @property
     def failed_under_abort(self) -> bool:
         """Whether a failed job has ended the session, as the Abort policy asks for."""
-        return (
-            self.status is SessionStatus.FAILED
-            and self.job_failure_policy is JobFailurePolicy.ABORT
-        )
+        aborts = self.job_failure_policy is JobFailurePolicy.ABORT
+        return aborts and self.status is SessionStatus.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +165,7 @@ class JobRequest:
     """A job to submit. The id is the client's to choose, and identifies the job for good.
 
     Attributes:
-        payload: The program: bytes for a provider's format, an object for a local target.
-        input_format: Azure's `inputDataFormat`, such as `ionq.circuit.v1`.
-        output_format: Azure's `outputDataFormat`, such as `ionq.quantum-results.v1`.
-        input_params: Azure's `inputParams`, such as `{"shots": 500}`.
+        payload: The program: bytes in the input format, or a `LocalProgram`.
         metadata: Strings that stay with the job; the layout of its result is among them.
         fingerprint: A hash of what the job asks for, by which a journal knows it again; None for a
             job that is not journalled.
@@ -205,19 +187,15 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class LocalProgram:
-    """The payload of a job on a local target: a whole sweep, as `cirq.Sampler.run_sweep` takes it.
+    """The payload of a job on a local target: a sweep, as `cirq.Sampler.run_sweep` takes it.
 
-    Attributes:
-        circuit: A `cirq.AbstractCircuit`.
-        params: The `cirq.ParamResolver` of each point.
-        repetitions: How often to sample each point.
-        random_state: The `numpy.random.RandomState` to draw from, or None for fresh entropy.
+    Samples are drawn from the random state, or with None from fresh entropy.
     """
 
-    circuit: Any = field(repr=False)
-    params: tuple[Any, ...] = field(repr=False)
+    circuit: cirq.AbstractCircuit = field(repr=False)
+    params: tuple[cirq.ParamResolver, ...] = field(repr=False)
     repetitions: int
-    random_state: Any = field(default=None, repr=False, compare=False)
+    random_state: np.random.RandomState | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +203,12 @@ class Job:
     """A job as the service last described it.
 
     Attributes:
-        item_type: Azure's `itemType`, which tells jobs from sessions in lists that have both.
         output_uri: Where the result lies, without any SAS token.
         error_code: The code in the service's `errorData` of a failed job.
         error_message: The message there.
         exception: What a local target raised, with its traceback; None elsewhere.
         handle: The SDK's own `azure.quantum.Job`, where the workspace has one.
     """
-
-    item_type: ClassVar[str] = "Job"
 
     id: str
     target: str
@@ -256,23 +231,18 @@ class Job:
 
     @property
     def is_final(self) -> bool:
-        """Whether the job is over."""
+        """Whether the job has finished, well or not."""
         return self.status.is_final
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """A target as the service's `providerStatus` lists it.
-
-    Attributes:
-        average_queue_time: Seconds.
-    """
+    """A target as the service's `providerStatus` lists it; queue times are in seconds."""
 
     id: str
     provider: str
     availability: str = "Available"
     average_queue_time: float = 0.0
-    status_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,10 +261,9 @@ class Quota:
 class _Event:
     """What all events have in common. As a string, an event is a line of a log."""
 
-    __slots__: tuple[str, ...] = ()
+    __slots__ = ()
 
     subject: ClassVar[str]
-
     kind: str
     target: str
     time: float
@@ -313,25 +282,6 @@ class _Event:
     def counter(self) -> str:
         """The name of the pool's statistic that counts events of this kind."""
         return f"{self.subject}s_{self.kind}"
-
-    @property
-    def is_beginning(self) -> bool:
-        """Whether the session, job or sweep begins with this event."""
-        return self.kind in ("opened", "submitted", "started")
-
-    @property
-    def is_start_of_session(self) -> bool:
-        """Whether the target has a session from this event on."""
-        return False
-
-    @property
-    def is_end_of_session(self) -> bool:
-        """Whether the service ended the session, so that the next one is counted as reopened."""
-        return False
-
-    def fields(self) -> dict[str, Any]:
-        """The attributes by name, for structured logs and tables."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""
@@ -365,11 +315,8 @@ class SessionEvent(_Event):
 
     @property
     def is_start_of_session(self) -> bool:
+        """Whether the target has a session from this event on."""
         return self.kind in ("opened", "adopted")
-
-    @property
-    def is_end_of_session(self) -> bool:
-        return self.kind in ("timed_out", "failed", "lost")
 
 
 @dataclass(frozen=True, slots=True)

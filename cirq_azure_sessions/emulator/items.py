@@ -36,13 +36,13 @@ class Items:
     def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
         self._workspace = workspace
         self._storage = storage
-        self._documents: dict[str, Callable[[Any, ApiVersion], Mapping[str, Any]]] = {
-            Session.item_type: self.session,
-            Job.item_type: self._listed_job,
+        self._documents: dict[type, Callable[[Any, ApiVersion], Mapping[str, Any]]] = {
+            Session: self.session,
+            Job: self._listed_job,
         }
-        self._providers: dict[str, Callable[[str], str]] = {
-            Session.item_type: lambda session_id: self._request(session_id).provider,
-            Job.item_type: self._job_provider,
+        self._providers: dict[type, Callable[[str], str]] = {
+            Session: lambda session_id: self._request(session_id).provider,
+            Job: self._job_provider,
         }
 
     def session(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
@@ -65,7 +65,7 @@ class Items:
         documents = []
         for item in items:
             with suppress(ServiceError):
-                documents.append(self._documents[item.item_type](item, version))
+                documents.append(self._documents[type(item)](item, version))
         return documents
 
     def field(self, item: Session | Job, name: str) -> Any:
@@ -73,7 +73,7 @@ class Items:
         if name != "ProviderId":
             return _FIELDS[name](item)
         with suppress(ServiceError):
-            return self._providers[item.item_type](item.id)
+            return self._providers[type(item)](item.id)
         return ""
 
     def _request(self, session_id: str) -> NotedSessionRequest:
@@ -90,8 +90,9 @@ class Items:
 
 _FIELDS: dict[str, Callable[[Session | Job], Any]] = {
     "Name": lambda item: item.name,
-    "ItemType": lambda item: item.item_type,
-    "JobType": lambda item: "QuantumComputing" if item.item_type == Job.item_type else "",
+    # Azure's names of the two kinds are those of their classes.
+    "ItemType": lambda item: type(item).__name__,
+    "JobType": lambda item: "QuantumComputing" if isinstance(item, Job) else "",
     "Target": lambda item: item.target,
     "State": lambda item: item.status,
     "CreationTime": lambda item: item.creation_time,

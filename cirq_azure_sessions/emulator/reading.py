@@ -18,7 +18,7 @@ from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.program import StoredProgram
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import NotedSessionRequest
-from cirq_azure_sessions.model import Job, JobFailurePolicy, JobRequest, Session
+from cirq_azure_sessions.model import JobFailurePolicy, JobRequest
 
 __all__ = [
     "read_blob_details",
@@ -80,10 +80,10 @@ def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRe
     Raises:
         ApiError: If a field is missing or of a wrong kind.
     """
-    _check_item_type(document, Session.item_type)
+    _check_item_type(document, "Session")
     policy = read_text(document, "jobFailurePolicy", default=JobFailurePolicy.ABORT.value)
     try:
-        failure_policy = JobFailurePolicy(policy)
+        failure_policy = JobFailurePolicy(policy.capitalize())
     except ValueError:
         raise _invalid("The field jobFailurePolicy takes Abort or Continue.") from None
     return NotedSessionRequest(
@@ -103,7 +103,7 @@ def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobR
     Raises:
         ApiError: If a field is missing or of a wrong kind.
     """
-    _check_item_type(document, Job.item_type)
+    _check_item_type(document, "Job")
     session_id = read_text(document, "sessionId", default="")
     return JobRequest(
         id=job_id,

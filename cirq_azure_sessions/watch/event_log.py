@@ -7,6 +7,7 @@ import math
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
 
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 # How many events are kept: those of some 500 sessions and 5,000 jobs, in about two megabytes.
 _MAX_SESSION_EVENTS = 1_000
 _MAX_JOB_EVENTS = 10_000
+
+# Kinds of events after which a target's next session is counted as reopened.
+_ENDED_BY_SERVICE = ("timed_out", "failed", "lost")
 
 _COUNTERS = (
     "sessions_opened",
@@ -81,7 +85,7 @@ class EventLog:
                 self._job_events.append(event)
             elif isinstance(event, SessionEvent):
                 self._session_events.append(event)
-                if event.is_end_of_session:
+                if event.kind in _ENDED_BY_SERVICE:
                     self._ended.add(event.target)
                 elif event.is_start_of_session and event.target in self._ended:
                     self._counts["sessions_reopened"] += 1
@@ -90,7 +94,7 @@ class EventLog:
         is_routine = event.subject == "sweep" or event.kind in ("submitted", "succeeded")
         level = logging.DEBUG if is_routine else logging.INFO
         if logger.isEnabledFor(level):
-            logger.log(level, "%s", event, extra=event.fields())
+            logger.log(level, "%s", event, extra=asdict(event))
         for callback in callbacks:
             _notify(callback, event)
 

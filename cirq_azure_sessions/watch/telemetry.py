@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from cirq_azure_sessions.model import AnyEvent
@@ -57,6 +57,8 @@ _ATTRIBUTES = {
 }
 _OUTCOME = "azure_quantum.outcome"
 
+# Kinds of events with which a span begins.
+_BEGINNINGS = {"opened", "submitted", "started"}
 # Outcomes that are errors; that a session times out is normal, and it is replaced.
 _ERRORS = {"failed", "lost", "interrupted"}
 
@@ -150,7 +152,7 @@ class _Recorder:
 
     def record(self, event: AnyEvent) -> None:
         """Records one event."""
-        if event.is_beginning:
+        if event.kind in _BEGINNINGS:
             self._begin(event)
             return
         running, left = self._take(event)
@@ -234,7 +236,7 @@ class _Recorder:
 
 
 def _attributes(event: AnyEvent) -> dict[str, Any]:
-    fields = event.fields()
+    fields = asdict(event)
     return {
         attribute: fields[name]
         for name, attribute in _ATTRIBUTES.items()

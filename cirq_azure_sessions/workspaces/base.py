@@ -11,7 +11,6 @@ who knows how many jobs are in flight.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -42,11 +41,11 @@ OPEN = frozenset(status.value for status in SessionStatus if not status.is_final
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """A filter for listing sessions and jobs; None and an empty set match everything.
+    """Filters for listing sessions and jobs; None and an empty set match everything.
 
     Attributes:
         target: A target's id, or a pattern in which `*` stands for any characters, as in `ionq.*`.
-        statuses: Statuses of the service, in any case.
+        statuses: Statuses, as the service writes them.
         name: A prefix of the name.
         created_after: Seconds since the Unix epoch.
         limit: The maximum number of items, counted from the newest.
@@ -72,8 +71,7 @@ class ItemFilter:
         """The filter for what a user asked to list at the time `now`.
 
         Raises:
-            ValueError: If the status is unknown, the age is no positive number, or the limit is
-                negative.
+            ValueError: If the status is unknown, or the age or the limit no number from 0 up.
         """
         words = {word.lower(): word.value for word in [*JobStatus, *SessionStatus]}
         if status is not None and str(status).lower() not in words:
@@ -88,28 +86,9 @@ class ItemFilter:
             target,
             frozenset() if status is None else frozenset([words[str(status).lower()]]),
             name,
-            None if max_age is None or math.isinf(max_age) else now - max_age,
-            None if limit is None else int(limit),
+            None if max_age is None else now - max_age,
+            limit,
         )
-
-    @property
-    def is_pattern(self) -> bool:
-        """Whether the target matches more than one id."""
-        return any(character in (self.target or "") for character in "*?[")
-
-    def matches(self, item: Session | Job) -> bool:
-        """Whether target, status and name match; the age is for `is_older`."""
-        return (
-            (self.target is None or fnmatchcase(item.target, self.target))
-            and (not self.statuses or item.status.value in self.statuses)
-            and item.name.startswith(self.name or "")
-        )
-
-    def is_older(self, item: Session | Job) -> bool:
-        """Whether the item, and in a list from the newest every later one, is too old."""
-        if self.created_after is None or item.creation_time is None:
-            return False
-        return item.creation_time < self.created_after
 
     async def apply(self, newest_first: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """The items that match, up to the limit; no more of the list is read than it takes."""
@@ -117,13 +96,19 @@ class ItemFilter:
         if self.limit == 0:
             return
         async for item in newest_first:
-            if self.is_older(item):
+            created, oldest = item.creation_time, self.created_after
+            # One that is too old is followed only by older ones.
+            if oldest is not None and created is not None and created < oldest:
                 return
-            if self.matches(item):
+            if (
+                (self.target is None or fnmatchcase(item.target, self.target))
+                and (not self.statuses or item.status.value in self.statuses)
+                and item.name.startswith(self.name or "")
+            ):
                 yield item
                 found += 1
-            if found == self.limit:
-                return
+                if found == self.limit:
+                    return
 
 
 ANY = ItemFilter()
@@ -134,10 +119,7 @@ class WorkspacePort(Protocol):
 
     @property
     def identity(self) -> str | None:
-        """What tells this workspace from any other, now and in later runs, such as a resource id.
-
-        None for a workspace that ends with its process: there is nothing to come back to.
-        """
+        """What identifies the workspace in later runs too; None if it ends with its process."""
 
     @property
     def announces_ends(self) -> bool:
@@ -149,8 +131,7 @@ class WorkspacePort(Protocol):
     async def open_session(self, request: SessionRequest) -> Session:
         """Opens a session under the id in the request. Repeating it is harmless.
 
-        Raises:
-            UnsupportedTarget: If the workspace has no such target.
+        `UnsupportedTarget` if the workspace has no such target.
         """
 
     async def get_session(self, session_id: str) -> Session:
@@ -165,9 +146,7 @@ class WorkspacePort(Protocol):
     async def store_input(self, request: JobRequest) -> Any:
         """Puts the job's input where the service will read it. Needs no session; repeatable.
 
-        Returns:
-            A value of the workspace's own for `submit_job` and `fetch_output`. It may contain
-            secrets and is never printed.
+        What it returns is for `submit_job` and `fetch_output`; it may contain secrets.
         """
 
     async def submit_job(self, request: JobRequest, stored: Any) -> Job:
@@ -181,11 +160,7 @@ class WorkspacePort(Protocol):
         """
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
-        """The job as it stands now, or after waiting for it as in `list_session_jobs`.
-
-        Raises:
-            ServiceError: With `is_missing` if there is no such job.
-        """
+        """The job now, or after a wait as in `list_session_jobs`; `is_missing` if there is none."""
 
     async def list_session_jobs(
         self,
@@ -196,12 +171,9 @@ class WorkspacePort(Protocol):
         wait: float = 0.0,
         until: Collection[str] = (),
     ) -> Sequence[Job]:
-        """One page of the session's jobs, newest first.
+        """One page of the session's jobs, newest first, of which `skip` are left out.
 
         Args:
-            session_id: The session.
-            skip: How many of the newest to skip.
-            top: The maximum number of jobs, up to `JOBS_PER_PAGE`.
             wait: Seconds to wait first, on the workspace's clock.
             until: The ids of jobs to wait for. A workspace that announces ends returns as soon as
                 one of them has finished, or at once if one has; any other waits all the same.
@@ -218,12 +190,7 @@ class WorkspacePort(Protocol):
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         """The result of a job that `has_result`: bytes, or an object from a local target.
 
-        Args:
-            job: The job, as last listed or got.
-            stored: What `store_input` returned for it, if at hand: it saves a request.
-
-        Raises:
-            ServiceError: With `is_missing` if there is no result to fetch.
+        What `store_input` returned for the job saves a request. `is_missing` if there is no result.
         """
 
     async def list_targets(self) -> Sequence[TargetStatus]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from services import HANG_TIMEOUT, in_background
@@ -173,13 +173,13 @@ def test_each_event_is_a_line_of_the_log(
     log.report(event)
     (record,) = caplog.records
     assert (record.levelno, record.message) == (level, str(event))
-    assert vars(record).items() >= event.fields().items()
+    assert vars(record).items() >= asdict(event).items()
 
 
 def test_an_event_reads_as_a_line_and_as_fields() -> None:
     event = SessionEvent("timed_out", "1f3c", TARGET, time=5.0, reason="TimedOut")
     assert str(event) == "ionq.simulator: session 1f3c timed out (TimedOut)"
-    assert event.fields() == {
+    assert asdict(event) == {
         "kind": "timed_out",
         "session_id": "1f3c",
         "target": TARGET,

@@ -110,7 +110,6 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
             provider=_field(provider, "id", str, is_required=True),
             availability=_field(target, "currentAvailability", str) or "",
             average_queue_time=float(_field(target, "averageQueueTime", (int, float)) or 0.0),
-            status_page=_field(target, "statusPage", str) or "",
         )
         for target in provider["targets"]
         if isinstance(target, dict) and isinstance(target.get("id"), str)

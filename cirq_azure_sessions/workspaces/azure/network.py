@@ -74,10 +74,10 @@ def open_session(
 class CannotConnect(ServiceError):
     """No connection can be made as this machine is set up; nothing was sent."""
 
-    @property
-    def is_ambiguous(self) -> bool:
-        """False: it is no use to try again."""
-        return False
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # It is no use to try again.
+        self.is_ambiguous = self.may_pass = False
 
 
 def connection_options(address: URL) -> dict[str, Any]:

@@ -381,7 +381,7 @@ def _filter_expression(where: ItemFilter) -> str:
     terms = []
     if where.name:
         terms.append(f"startswith(Name, {_quoted(where.name)})")
-    if where.target is not None and not where.is_pattern:
+    if where.target is not None and not any(character in where.target for character in "*?["):
         terms.append(f"(Target eq {_quoted(where.target)})")
     if where.statuses:
         states = " or ".join(f"State eq {_quoted(status)}" for status in sorted(where.statuses))
