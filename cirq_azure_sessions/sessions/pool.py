@@ -21,7 +21,7 @@ from cirq_azure_sessions.model import AnyEvent, JobFailurePolicy
 from cirq_azure_sessions.results.html import pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
-from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE, Generation, SessionTable
+from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE, SessionTable
 from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.watch.event_log import EventLog
 from cirq_azure_sessions.watch.timeline import Timeline
@@ -110,13 +110,13 @@ class SessionPool:
         self._lifecycle = SessionLifecycle(
             self, self._table, self._events, self._journal, name=self._name, policy=self._policy
         )
-        # State: the samplers' calls that run, and their streams; the task that closes the pool,
-        # once somebody has asked for that; whether it waits for jobs no longer, and whether they
-        # are to be cancelled. Touched on the background loop alone.
+        # State: the samplers' calls that run, and their streams; once closing has begun, the task
+        # that waits for jobs and the one that closes the pool; and whether waits are to be broken
+        # off. Touched on the background loop alone.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._stop_draining = asyncio.Event()
         self._is_cancelling = asyncio.Event()
 
     # Sessions
@@ -316,91 +316,83 @@ class SessionPool:
         Raises:
             SessionNotAvailable: If a session could not be closed; all others are closed then.
         """
-        self._close(drain=True, cancel=cancel)
+        closing = self._begin_to_close(cancel, None)
+        if not background.loop.is_current:
+            closing.result()
 
     def __enter__(self) -> SessionPool:
         self._table.check_open()
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
-        try:
-            self._close(drain=not _is_interruption(exc_type), cancel=False)
-        except SessionNotAvailable as error:
-            if exc_type is None:
-                raise
-            logger.warning("%s", error)
+        closing = self._begin_to_close(False, exc_type)
+        if not background.loop.is_current:
+            closing.result()
 
     async def __aenter__(self) -> SessionPool:
         return self.__enter__()
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        await self._begin_to_close(False, exc_type)
+
+    def _close_at_exit(self) -> None:
+        with suppress(Exception):
+            self._begin_to_close(False, SystemExit).wait(_EXIT_TIMEOUT)
+
+    def _begin_to_close(self, cancel: bool, left_by: type[BaseException] | None) -> Call[None]:
+        """Hands out no more sessions, and closes those there are.
+
+        After an error, closing raises none of its own; after an interruption such as Ctrl-C it does
+        not wait for jobs.
+        """
+        self._table.close()
+        # Not through the portal, which the end of closing closes.
+        return background.loop.start(self._join_closing(cancel, left_by))
+
+    async def _join_closing(self, cancel: bool, left_by: type[BaseException] | None) -> None:
+        """Joins the task that closes the pool, and hurries it as asked."""
+        if self._draining is None or self._closing is None:
+            self._draining = asyncio.ensure_future(self._drain())
+            self._closing = asyncio.ensure_future(self._close_all(self._draining))
+        if left_by is not None and not issubclass(left_by, Exception):
+            self._draining.cancel()
         try:
-            await self._aclose(drain=not _is_interruption(exc_type), cancel=False)
+            if cancel and not self._closing.done():
+                # Whatever waits to submit a job, or to retry, gives up.
+                self._is_cancelling.set()
+                await self._watcher.cancel_all()
+                await asyncio.gather(*map(self._lifecycle.cancel_jobs, self._table.generations()))
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            # A caller who no longer waits for jobs still wants the sessions closed.
+            if not self._closing.done():
+                await self._join_closing(cancel, asyncio.CancelledError)
+            raise
         except SessionNotAvailable as error:
-            if exc_type is None:
+            if left_by is None:
                 raise
             logger.warning("%s", error)
 
-    def _close_at_exit(self) -> None:
-        """Closes the sessions because the process ends; waits for no job."""
-        with suppress(Exception):
-            self._begin_to_close(drain=False, cancel=False).wait(_EXIT_TIMEOUT)
-
-    def _close(self, *, drain: bool, cancel: bool) -> None:
-        call = self._begin_to_close(drain=drain, cancel=cancel)
-        if background.loop.is_current:
-            return
-        try:
-            call.wait()
-        except BaseException:
-            # Whoever is tired of waiting for jobs still wants the sessions closed.
-            self._begin_to_close(drain=False, cancel=cancel).result()
-            raise
-        call.result()
-
-    async def _aclose(self, *, drain: bool, cancel: bool) -> None:
-        try:
-            await self._begin_to_close(drain=drain, cancel=cancel)
-        except asyncio.CancelledError:
-            await self._begin_to_close(drain=False, cancel=cancel)
-            raise
-
-    def _begin_to_close(self, *, drain: bool, cancel: bool) -> Call[None]:
-        self._table.close()
-        # Not through the portal, which the end of closing closes.
-        return background.loop.start(self._join_closing(drain=drain, cancel=cancel))
-
-    async def _join_closing(self, *, drain: bool, cancel: bool) -> None:
-        """Joins the task that closes the pool, and hurries it as asked."""
-        if not drain:
-            self._stop_draining.set()
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close_all())
-        if cancel and not self._closing.done():
-            # Whoever waits to submit a job, or to try something again, gives up.
-            self._is_cancelling.set()
-            await self._watcher.cancel_all()
-            generations = self._table.generations()
-            await asyncio.gather(*map(self._lifecycle.cancel_jobs, generations))
-        await asyncio.shield(self._closing)
-
-    async def _close_all(self) -> None:
+    async def _drain(self) -> None:
+        """Waits for the jobs of the sessions, and for calls that still fetch results."""
         for stream in list(self._streams):
             await stream.lift_limit()
+        await asyncio.gather(*(each.idle.wait() for each in self._table.generations()))
+        while self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _close_all(self, draining: asyncio.Task[None]) -> None:
+        await asyncio.wait({draining})
+        # What is being opened can be closed only then.
         generations = self._table.generations()
         opening = [each.ready for each in generations if each.ready is not None]
         await asyncio.gather(*map(asyncio.shield, opening), return_exceptions=True)
-        drained = asyncio.ensure_future(self._drain(generations))
-        stopped = asyncio.ensure_future(self._stop_draining.wait())
-        await asyncio.wait({drained, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        drained.cancel()
-        stopped.cancel()
         closing = [*map(self._lifecycle.close, generations), self._lifecycle.close_orphans()]
         *closed, orphans = await asyncio.gather(*closing, return_exceptions=True)
         # Calls that still wait for jobs end with PoolClosed.
         await self._portal.close()
         try:
-            # Whoever else uses the workspace opens connections again.
+            # Another user of the workspace opens connections again.
             if self._given is not None:
                 await self._given.aclose()
         finally:
@@ -419,12 +411,6 @@ class SessionPool:
                 "`cirq-azure-sessions sessions close`, or let it time out after ten minutes.",
                 session_id=not_closed[0],
             )
-
-    async def _drain(self, generations: Sequence[Generation]) -> None:
-        """Waits for the jobs of the sessions, and for calls that still fetch results."""
-        await asyncio.gather(*(each.idle.wait() for each in generations))
-        while self._calls:
-            await asyncio.wait(self._calls)
 
     # Display
 
@@ -446,8 +432,3 @@ class SessionPool:
         """Has the pool closed at exit, if its sessions outlive the process."""
         if workspace.identity is not None:
             background.hold(self)
-
-
-def _is_interruption(exc_type: type[BaseException] | None) -> bool:
-    """Whether a block was left by Ctrl-C or the like: nobody wants to wait for a queue then."""
-    return exc_type is not None and not issubclass(exc_type, Exception)
