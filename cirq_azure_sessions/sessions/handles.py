@@ -1,4 +1,4 @@
-"""`SessionHandle` and `JobHandle`: what a pool returns for a session or a job, anybody's."""
+"""`SessionHandle` and `JobHandle`: what a pool returns for a session or a job."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class SessionHandle(_Handle[Session]):
 
 
 class JobHandle(_Handle[Job]):
-    """A job of a workspace, whoever submitted it.
+    """A job of a workspace, whether this package submitted it or not.
 
     Attributes show what the service reported last; `refresh` asks again. Every method may raise
     `ServiceError`, and `PoolClosed` once the pool is closed.

@@ -49,10 +49,9 @@ class SessionPool:
     Args:
         workspace: An `azure.quantum.Workspace`, a `LocalWorkspace` or another of this package's
             workspaces. With None only `local.*` targets work.
-        name: The name of the pool's sessions on the service. The pool first looks for the latest
-            open session of that name and target, and joins it. If the run that opened it was
-            killed, only that run's `journal` makes it this pool's to close; otherwise it times out
-            ten minutes after its last job.
+        name: The name of the pool's sessions on the service. The pool first joins the latest open
+            session of that name and target. If the run that opened it was killed, only that run's
+            `journal` makes it this pool's to close; else it ends ten minutes after its last job.
         max_idle: Seconds without use after which the service is asked whether the session is still
             open. The service ends a session after 600 s of idleness.
         job_failure_policy: What a failed job does to its session: `"Continue"` or `"Abort"`.
@@ -183,7 +182,7 @@ class SessionPool:
         max_age: float | None = None,
         limit: int | None = 100,
     ) -> Sequence[SessionHandle]:
-        """The sessions of the whole workspace, whoever opened them, newest first.
+        """The sessions of the whole workspace, those of others included, newest first.
 
         Args:
             target: A target; `*` stands for any characters, as in `ionq.*`.
