@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cirq
+import duet
 import pytest
 from services import (
     FLIP,
@@ -209,18 +210,32 @@ def test_an_interrupted_close_closes_the_sessions_and_waits_for_no_job(
     assert [job.is_final for job in jobs_in(workspace)] == [False]
 
 
+async def _cancelled_by_asyncio(pool: SessionPool) -> None:
+    async with asyncio.timeout(None) as limit, pool:
+        # The block ends now, and the wait for its jobs is cancelled at once.
+        limit.reschedule(asyncio.get_running_loop().time())
+
+
+async def _cancelled_by_duet(pool: SessionPool) -> None:
+    async with duet.timeout_scope(0.0), pool:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("run", "close"),
+    [(asyncio.run, _cancelled_by_asyncio), (duet.run, _cancelled_by_duet)],
+    ids=["asyncio", "duet"],
+)
 def test_a_cancelled_close_closes_the_sessions_and_waits_for_no_job(
-    pool: SessionPool, workspace: LocalWorkspace
+    run: Callable[..., None],
+    close: Callable[..., Any],
+    pool: SessionPool,
+    workspace: LocalWorkspace,
 ) -> None:
     call = _start(pool)
-
-    async def close() -> None:
-        async with asyncio.timeout(None) as limit, pool:
-            # The block ends now, and the wait for its jobs is cancelled at once.
-            limit.reschedule(asyncio.get_running_loop().time())
-
+    arguments = [close(pool)] if run is asyncio.run else [close, pool]
     with pytest.raises(TimeoutError):
-        in_background(asyncio.run, close()).result(HANG_TIMEOUT)
+        in_background(run, *arguments).result(HANG_TIMEOUT)
     assert open_sessions(workspace) == []
     assert isinstance(call.exception(HANG_TIMEOUT), PoolClosed)
 
