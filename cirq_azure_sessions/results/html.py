@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import html
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cirq_azure_sessions.model import Job, Session
 
-__all__ = ["Bar", "job_card", "moment", "session_card", "table"]
+__all__ = ["Bar", "job_card", "moment", "pool_card", "session_card", "table"]
 
 _BAR = "height:0.7em;min-width:1px;background:currentColor;opacity:0.45"
 
@@ -80,6 +80,27 @@ def job_card(job: Job) -> str:
         "cost": job.cost and f"{job.cost.total:g} {job.cost.currency}",
     }
     return table(f"Job on {job.target}", [], [row for row in rows.items() if row[1]])
+
+
+def pool_card(
+    name: str | None,
+    generations: Iterable[Iterable[object]],
+    stats: Mapping[str, float],
+    *,
+    is_closed: bool,
+) -> str:
+    """A pool as a table of its sessions, with its statistics below."""
+    counts = [
+        f"{count:g} {counter.replace('_', ' ')}"
+        for counter, count in stats.items()
+        if count and counter != "cost"
+    ]
+    return table(
+        " ".join(filter(None, ["SessionPool", name, "closed" if is_closed else None])),
+        ["target", "session", "status", "state", "jobs running"],
+        generations,
+        below=", ".join(counts),
+    )
 
 
 def _cell(value: object) -> str:

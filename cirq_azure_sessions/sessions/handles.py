@@ -1,11 +1,13 @@
-"""`SessionHandle` and `JobHandle`: what a pool returns for a session or a job, anybody's."""
+"""`SessionHandle` and `JobHandle`: what a pool returns for a session or a job."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cirq_azure_sessions.clock import retry, retry_for
+from cirq_azure_sessions.clock import backoff, retry, retry_for, timeout
 from cirq_azure_sessions.errors import (
     PoolTimeout,
     ResultFormatError,
@@ -14,14 +16,8 @@ from cirq_azure_sessions.errors import (
     not_finished,
     result_unavailable,
 )
-from cirq_azure_sessions.model import (
-    Cost,
-    Job,
-    JobFailurePolicy,
-    JobStatus,
-    Session,
-    SessionStatus,
-)
+from cirq_azure_sessions.formats import results_of
+from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
 from cirq_azure_sessions.results.html import job_card, session_card
 from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
 
@@ -31,53 +27,47 @@ if TYPE_CHECKING:
 
 __all__ = ["JobHandle", "SessionHandle"]
 
+T = TypeVar("T")
 Item = TypeVar("Item", bound=Session | Job)
 
-# Seconds to ask again through transient errors.
+# Seconds to retry through transient errors.
 _RETRY_TIMEOUT = 600.0
-# Seconds between two looks at a session that is waited for: short at first, then longer.
-_FIRST_DELAY = 1.0
+# Seconds between two looks at a session that is waited for, at most.
 _MAX_DELAY = 30.0
-_DELAY_GROWTH = 1.5
+
+
+def _reported(name: str) -> Any:
+    """A read-only attribute: what the service reported last, in the field of this name."""
+    return property(attrgetter(f"_item.{name}"))
 
 
 class _Handle(Generic[Item]):
     """What sessions and jobs have in common; two handles are equal if their ids are."""
+
+    id: str = _reported("id")
+    target: str = _reported("target")
+    name: str = _reported("name")
+    creation_time: float | None = _reported("creation_time")
+    end_time: float | None = _reported("end_time")
+    cost: Cost | None = _reported("cost")
 
     def __init__(self, item: Item, workspace: WorkspacePort, pool: SessionPool) -> None:
         self._item = item
         self._workspace = workspace
         self._pool = pool
 
-    @property
-    def id(self) -> str:
-        """The id on the service."""
-        return self._item.id
+    def _run(
+        self, work: Callable[[], Coroutine[Any, Any, T]], seconds: float | None, late: Exception
+    ) -> T:
+        """Runs work that ends with the pool; raises `late` if it takes longer than `seconds`."""
 
-    @property
-    def target(self) -> str:
-        """The target that jobs run on."""
-        return self._item.target
+        async def bounded() -> T:
+            return await timeout(self._pool._clock, seconds, work())
 
-    @property
-    def name(self) -> str:
-        """The name on the service."""
-        return self._item.name
-
-    @property
-    def creation_time(self) -> float | None:
-        """When it was opened or submitted, in seconds since the Unix epoch."""
-        return self._item.creation_time
-
-    @property
-    def end_time(self) -> float | None:
-        """When it ended, in seconds since the Unix epoch; None if it has not."""
-        return self._item.end_time
-
-    @property
-    def cost(self) -> Cost | None:
-        """What the service says it costs; None if it does not say, or not yet."""
-        return self._item.cost
+        try:
+            return self._pool._portal.run(bounded())
+        except TimeoutError:
+            raise late from None
 
     def __eq__(self, other: Any) -> bool:
         return self.id == other.id if type(other) is type(self) else NotImplemented
@@ -95,68 +85,57 @@ class _Handle(Generic[Item]):
 class SessionHandle(_Handle[Session]):
     """A session that a pool keeps for one target, or any other session of its workspace.
 
-    Attributes show what the service said last; `refresh` asks again. Every method may raise
+    Attributes show what the service reported last; `refresh` asks again. Every method may raise
     `ServiceError`, and `PoolClosed` once the pool is closed.
+
+    Attributes:
+        id: The session's id on the service.
+        target: The target that its jobs run on.
+        name: Its name on the service.
+        creation_time: When it was opened, in seconds since the Unix epoch.
+        end_time: When it ended, likewise; None if it has not.
+        cost: What the service says it costs; None if it does not say, or not yet.
+        status: Its status, such as `SessionStatus.EXECUTING`.
+        is_open: Whether it had not ended.
+        job_failure_policy: What a failed job does to it.
+        azure_session: The SDK's own `azure.quantum.Session`; None for a local target.
     """
 
-    @property
-    def status(self) -> SessionStatus:
-        """The status that the service reported last, such as `SessionStatus.EXECUTING`."""
-        return self._item.status
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the session had not ended when the service last described it."""
-        return self._item.is_open
-
-    @property
-    def job_failure_policy(self) -> JobFailurePolicy:
-        """What a failed job does to the session."""
-        return self._item.job_failure_policy
-
-    @property
-    def azure_session(self) -> Any:
-        """The SDK's own `azure.quantum.Session`; None for a local target."""
-        return self._item.handle
+    status: SessionStatus = _reported("status")
+    is_open: bool = _reported("is_open")
+    job_failure_policy: JobFailurePolicy = _reported("job_failure_policy")
+    azure_session: Any = _reported("handle")
 
     def refresh(self) -> SessionHandle:
         """Asks the service for the session's state; returns the handle itself."""
-        self._update(self._pool._run(self._workspace.get_session(self.id)))
+        self._update(self._pool._portal.run(self._workspace.get_session(self.id)))
         return self
 
     def wait(self, timeout: float | None = None) -> SessionHandle:
-        """Waits until the session has ended: closed with its jobs done, failed, or timed out.
+        """Waits until the session has ended, in whatever way; returns the handle itself.
 
-        It does not close it: one that nobody closes ends ten minutes after its last job.
+        A session that is not closed ends ten minutes after its last job.
 
         Args:
             timeout: Seconds to wait; None for no limit.
 
-        Returns:
-            The handle itself.
-
         Raises:
             PoolTimeout: If it has not ended by then.
         """
-        try:
-            self._pool._run_within(timeout, self._poll)
-        except TimeoutError:
-            raise PoolTimeout(
-                f"Session {self.id} on {self.target} has not ended after {timeout:g} s: "
-                "close it, or wait longer."
-            ) from None
+        late = PoolTimeout(
+            f"Session {self.id} on {self.target} has not ended after {timeout or 0.0:g} s: "
+            "close it, or wait longer."
+        )
+        self._run(self._poll, timeout, late)
         return self
 
     def close(self) -> SessionHandle:
-        """Closes the session to new jobs; those in it still run.
+        """Closes the session to new jobs, while those in it still run; returns the handle itself.
 
         If it is the one that the pool keeps for its target, the next job goes in another.
-
-        Returns:
-            The handle itself.
         """
         close = self._pool._lifecycle.close_by_hand(self.id, self._workspace)
-        self._update(self._pool._run(close))
+        self._update(self._pool._portal.run(close))
         return self
 
     def jobs(
@@ -175,89 +154,66 @@ class SessionHandle(_Handle[Session]):
             max_age: Seconds since submission.
             limit: Maximum number of jobs.
         """
-        where = ItemFilter.of(
-            status=status,
-            name=name,
-            max_age=max_age,
-            limit=limit,
-            now=self._pool._clock.time(),
-        )
+        now = self._pool._clock.time()
+        where = ItemFilter.of(status=status, name=name, max_age=max_age, limit=limit, now=now)
 
         async def collect() -> list[Job]:
             return [job async for job in self._workspace.list_jobs(where, session_id=self.id)]
 
-        return [JobHandle(job, self._workspace, self._pool) for job in self._pool._run(collect())]
+        jobs = self._pool._portal.run(collect())
+        return [JobHandle(job, self._workspace, self._pool) for job in jobs]
 
     def _update(self, session: Session) -> None:
-        """Takes over a newer description of the same session."""
         self._item = session
 
     async def _poll(self) -> None:
-        clock, delay = self._pool._clock, _FIRST_DELAY
-
-        async def ask() -> Session:
-            return await self._workspace.get_session(self.id)
-
+        clock, polls = self._pool._clock, 0
         while self.is_open:
-            self._update(await retry(clock, ask, retry_for(_RETRY_TIMEOUT)))
-            if self.is_open:
-                await clock.sleep(delay)
-                delay = min(delay * _DELAY_GROWTH, _MAX_DELAY)
+            if polls:
+                await clock.sleep(backoff(polls, longest=_MAX_DELAY))
+            polls += 1
+            look = partial(self._workspace.get_session, self.id)
+            self._update(await retry(clock, look, retry_for(_RETRY_TIMEOUT)))
 
     def _repr_html_(self) -> str:
         return session_card(self._item)
 
 
 class JobHandle(_Handle[Job]):
-    """A job of a workspace, whoever submitted it.
+    """A job of a workspace, whether this package submitted it or not.
 
-    Attributes show what the service said last; `refresh` asks again. Every method may raise
+    Attributes show what the service reported last; `refresh` asks again. Every method may raise
     `ServiceError`, and `PoolClosed` once the pool is closed.
+
+    Attributes:
+        id: The job's id on the service.
+        session_id: The id of its session; None if it is in none.
+        target: The target that it runs on.
+        name: Its name on the service.
+        tags: Its tags on the service.
+        status: Its status, such as `JobStatus.EXECUTING`.
+        is_final: Whether it has finished, well or not.
+        creation_time: When it was submitted, in seconds since the Unix epoch.
+        begin_time: When it began to run, likewise; None if it has not.
+        end_time: When it finished, likewise.
+        cost: What the service says it costs; None if it does not say, or not yet.
+        error_code: The service's error code, such as `InvalidInputData`; empty if there is none.
+        error_message: The service's error message.
+        azure_job: The SDK's own `azure.quantum.Job`; None for a local target.
     """
 
-    @property
-    def session_id(self) -> str | None:
-        """The id of its session; None if it is in none."""
-        return self._item.session_id
-
-    @property
-    def status(self) -> JobStatus:
-        """The status that the service reported last, such as `JobStatus.EXECUTING`."""
-        return self._item.status
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the job has finished, well or not."""
-        return self._item.is_final
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The job's tags on the service."""
-        return self._item.tags
-
-    @property
-    def begin_time(self) -> float | None:
-        """When it began to run, in seconds since the Unix epoch; None if it has not."""
-        return self._item.begin_time
-
-    @property
-    def error_code(self) -> str:
-        """The service's error code, such as `InvalidInputData`; empty if there is none."""
-        return self._item.error_code
-
-    @property
-    def error_message(self) -> str:
-        """The service's error message."""
-        return self._item.error_message
-
-    @property
-    def azure_job(self) -> Any:
-        """The SDK's own `azure.quantum.Job`; None for a local target."""
-        return self._item.handle
+    session_id: str | None = _reported("session_id")
+    tags: tuple[str, ...] = _reported("tags")
+    status: JobStatus = _reported("status")
+    is_final: bool = _reported("is_final")
+    begin_time: float | None = _reported("begin_time")
+    error_code: str = _reported("error_code")
+    error_message: str = _reported("error_message")
+    azure_job: Any = _reported("handle")
 
     def refresh(self) -> JobHandle:
         """Asks the service for the job's state; returns the handle itself."""
-        self._item = self._pool._run(self._workspace.get_job(self.id))
+        self._item = self._pool._portal.run(self._workspace.get_job(self.id))
         return self
 
     def wait(self, timeout: float | None = None) -> JobHandle:
@@ -270,15 +226,12 @@ class JobHandle(_Handle[Job]):
             JobTimeout: If it has not finished by then; it runs on.
             JobError: If the service does not know the job any more.
         """
-        try:
-            self._pool._run_within(timeout, self._finish)
-        except TimeoutError:
-            raise not_finished(self.id, timeout or 0.0) from None
+        self._run(self._finish, timeout, not_finished(self.id, timeout or 0.0))
         return self
 
     def cancel(self) -> JobHandle:
         """Asks the service to cancel the job, which may take a while; returns the handle itself."""
-        self._item = self._pool._run(self._workspace.cancel_job(self.id))
+        self._item = self._pool._portal.run(self._workspace.cancel_job(self.id))
         return self
 
     def results(self, timeout: float | None = None) -> Sequence[AzureResult]:
@@ -294,13 +247,7 @@ class JobHandle(_Handle[Job]):
             JobTimeout: If it has not finished by then.
             ResultFormatError: If the job was not submitted by this package.
         """
-        # Imported here so that looking at sessions does not load what translates circuits.
-        from cirq_azure_sessions.formats import results_of
-
-        try:
-            output = self._pool._run_within(timeout, self._fetch)
-        except TimeoutError:
-            raise not_finished(self.id, timeout or 0.0) from None
+        output = self._run(self._fetch, timeout, not_finished(self.id, timeout or 0.0))
         return results_of(self._item, output)
 
     def result(self, timeout: float | None = None) -> AzureResult:
@@ -321,12 +268,10 @@ class JobHandle(_Handle[Job]):
         self._item = await self._pool._watcher.wait(self._item, self._workspace)
 
     async def _fetch(self) -> Any:
-        async def fetch() -> Any:
-            return await self._workspace.fetch_output(self._item)
-
         try:
             await self._finish()
             check_succeeded(self._item)
+            fetch = partial(self._workspace.fetch_output, self._item)
             return await retry(self._pool._clock, fetch, retry_for(_RETRY_TIMEOUT))
         except ServiceError as error:
             raise result_unavailable(self._item, error) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cirq
+import duet
 import pytest
 from services import (
     FLIP,
@@ -30,6 +33,7 @@ from cirq_azure_sessions import (
     ManualClock,
     PoolClosed,
     ServiceError,
+    SessionNotAvailable,
     SessionPool,
     background,
 )
@@ -182,6 +186,77 @@ def test_closing_with_cancel_from_a_callback_ends_a_close_that_waits_for_jobs(
     in_background(pool.close, cancel=True).result(HANG_TIMEOUT)
     patient.result(HANG_TIMEOUT)
     assert call.exception(HANG_TIMEOUT) is not None
+
+
+# When the caller no longer waits
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of Unix")
+def test_an_interrupted_close_closes_the_sessions_and_waits_for_no_job(
+    pool: SessionPool, workspace: LocalWorkspace
+) -> None:
+    call = _start(pool)
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        wait_until(lambda: sys._current_frames()[main].f_code is background.Call.wait.__code__)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    in_background(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pool.close()
+    assert open_sessions(workspace) == []
+    assert isinstance(call.exception(HANG_TIMEOUT), PoolClosed)
+    assert [job.is_final for job in jobs_in(workspace)] == [False]
+
+
+async def _cancelled_by_asyncio(pool: SessionPool) -> None:
+    async with asyncio.timeout(None) as limit, pool:
+        # The block ends now, and the wait for its jobs is cancelled at once.
+        limit.reschedule(asyncio.get_running_loop().time())
+
+
+async def _cancelled_by_duet(pool: SessionPool) -> None:
+    async with duet.timeout_scope(0.0), pool:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("run", "close"),
+    [(asyncio.run, _cancelled_by_asyncio), (duet.run, _cancelled_by_duet)],
+    ids=["asyncio", "duet"],
+)
+def test_a_cancelled_close_closes_the_sessions_and_waits_for_no_job(
+    run: Callable[..., None],
+    close: Callable[..., Any],
+    pool: SessionPool,
+    workspace: LocalWorkspace,
+) -> None:
+    call = _start(pool)
+    arguments = [close(pool)] if run is asyncio.run else [close, pool]
+    with pytest.raises(TimeoutError):
+        in_background(run, *arguments).result(HANG_TIMEOUT)
+    assert open_sessions(workspace) == []
+    assert isinstance(call.exception(HANG_TIMEOUT), PoolClosed)
+
+
+class _Refusing(LocalWorkspace):
+    """A workspace that closes no session."""
+
+    async def close_session(self, session_id: str) -> Session:
+        raise ServiceError("Not now.", status_code=503)
+
+
+def test_an_error_in_the_block_comes_before_that_of_closing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = SessionPool(_Refusing())
+    pool.session(LOCAL)
+    with pytest.raises(KeyError), pool:
+        raise KeyError
+    assert "The service did not close" in caplog.text
+    with pytest.raises(SessionNotAvailable, match="did not close"):
+        pool.close()
 
 
 def test_closing_beside_a_call_that_opens_a_session_leaves_none_open() -> None:

@@ -1,0 +1,121 @@
+"""`WorkspaceRouter`: which of a pool's workspaces has a target, a session or a job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar, cast
+
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    ServiceError,
+    SessionNotAvailable,
+    UnsupportedTarget,
+    unknown_job,
+)
+from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
+from cirq_azure_sessions.workspaces.local import LocalWorkspace
+
+__all__ = ["WorkspaceRouter"]
+
+Item = TypeVar("Item", Session, Job)
+# Where each item is, beside the item.
+Located = tuple[Item, WorkspacePort]
+
+
+class WorkspaceRouter:
+    """The user's own workspace, if there is one, and one in memory for local targets.
+
+    Args:
+        workspace: An `azure.quantum.Workspace`, a workspace of this package, or None.
+        executor: Where sweeps on targets in memory are split.
+        clock: Where both read time.
+
+    Attributes:
+        given: The user's own workspace as a port.
+    """
+
+    def __init__(self, workspace: Any, executor: Executor | None, clock: Clock) -> None:
+        self.given: WorkspacePort | None = None if workspace is None else _as_port(workspace, clock)
+        in_memory: WorkspacePort = LocalWorkspace(executor=executor, clock=clock)
+        # Those first that need no request.
+        self._workspaces = [in_memory] if self.given is None else [in_memory, self.given]
+
+    def for_target(self, target: str) -> WorkspacePort:
+        """The workspace that takes jobs for this target; rather the user's own.
+
+        Raises:
+            UnsupportedTarget: If there is none.
+        """
+        for workspace in reversed(self._workspaces):
+            if isinstance(target, str) and workspace.takes(target):
+                return workspace
+        if self.given is None and not str(target).startswith("local."):
+            raise UnsupportedTarget(
+                f"{target!r} is not a local target: pass workspace= (an azure.quantum.Workspace) "
+                "or use a local.* target such as 'local.simulator'."
+            )
+        raise UnsupportedTarget(
+            f"No workspace here has the target {target!r}: check its spelling, "
+            "or list the targets of your workspace with `cirq-azure-sessions targets`."
+        )
+
+    async def get_session(self, session_id: str) -> Located[Session]:
+        """The session with this id; `SessionNotAvailable` if there is none."""
+        missing = SessionNotAvailable(
+            f"This workspace has no session {session_id}: check the id and the workspace.",
+            session_id=session_id,
+        )
+        return await self._get(lambda workspace: workspace.get_session(session_id), missing)
+
+    async def get_job(self, job_id: str) -> Located[Job]:
+        """The job with this id; `JobError` if there is none."""
+        return await self._get(lambda workspace: workspace.get_job(job_id), unknown_job(job_id))
+
+    async def list_sessions(self, where: ItemFilter) -> list[Located[Session]]:
+        """The sessions that match, newest first."""
+        found = [
+            (session, workspace)
+            for workspace in self._workspaces
+            async for session in workspace.list_sessions(where)
+        ]
+        return _newest(found, where.limit)
+
+    async def list_jobs(self, where: ItemFilter) -> list[Located[Job]]:
+        """The jobs that match, newest first."""
+        found = [
+            (job, workspace)
+            for workspace in self._workspaces
+            async for job in workspace.list_jobs(where)
+        ]
+        return _newest(found, where.limit)
+
+    async def _get(
+        self, get: Callable[[WorkspacePort], Awaitable[Item]], missing: AzureSessionsError
+    ) -> Located[Item]:
+        """The answer of the first workspace that has one."""
+        for workspace in self._workspaces:
+            try:
+                return await get(workspace), workspace
+            except ServiceError as error:
+                if not error.is_missing:
+                    raise
+        raise missing
+
+
+def _newest(found: list[Located[Item]], limit: int | None) -> list[Located[Item]]:
+    found.sort(key=lambda located: located[0].creation_time or -math.inf, reverse=True)
+    return found[:limit]
+
+
+def _as_port(workspace: Any, clock: Clock) -> WorkspacePort:
+    """The workspace itself if it is a port already, else the adapter round the SDK's."""
+    if hasattr(workspace, "store_input"):
+        return cast(WorkspacePort, workspace)
+    # Imported here so that local targets do not load the SDK.
+    from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+
+    return AzureWorkspace(workspace, clock=clock)
