@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures
 import os
 import signal
 import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Generic, TypeVar
@@ -38,6 +38,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# A running loop and its thread.
+_Serving = tuple[asyncio.AbstractEventLoop, threading.Thread]
+
 # Seconds that a cancelled call may take to clean up before its caller goes on without it.
 _CLEAN_UP_TIMEOUT = 10.0
 
@@ -51,27 +54,23 @@ class Call(Generic[T]):
     A signal may strike the caller at any instant, and Python's own futures and events are then left
     locked: their locks are taken in Python code. Here all is done on the loop's thread, where no
     signal strikes, and each caller waits on a lock that nobody else needs.
+
+    Attributes:
+        is_done: Whether the coroutine has returned, raised or been cancelled.
     """
 
     def __init__(
-        self,
-        thread: EventLoopThread,
-        loop: asyncio.AbstractEventLoop,
-        work: Coroutine[Any, Any, T],
+        self, thread: EventLoopThread, serving: _Serving, work: Coroutine[Any, Any, T]
     ) -> None:
         self._thread = thread
-        self._loop = loop
+        self._serving = serving
+        self._loop = serving[0]
         # State: the task, and whether it is done; written on the loop alone. And what to call then:
         # each waiter adds itself, and the loop calls it.
         self._task: asyncio.Task[T] | None = None
-        self._is_done = False
+        self.is_done = False
         self._callbacks: list[Callable[[], object]] = []
-        loop.call_soon_threadsafe(self._begin, work)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the coroutine has returned, raised or been cancelled."""
-        return self._is_done
+        self._loop.call_soon_threadsafe(self._begin, work)
 
     def cancel(self) -> None:
         """Cancels the coroutine, if it is not done, and gives it time to clean up."""
@@ -82,14 +81,12 @@ class Call(Generic[T]):
 
     async def acancel(self) -> None:
         """`cancel` for asyncio, which it does not block, and for duet."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            # duet drops a generator without anybody who could await something.
+        if _running_loop() is None:
+            # duet drops a generator when nothing can be awaited any more.
             self.cancel()
             return
         self._ask_to_cancel()
-        if not (self._is_done or self._is_lost):
+        if not (self.is_done or self._is_lost):
             await self._completion()
 
     def wait(self, timeout: float = -1) -> bool:
@@ -101,7 +98,7 @@ class Call(Generic[T]):
         waiter.acquire()
         self._callbacks.append(waiter.release)
         # The loop notes the end first and then looks for those who wait.
-        return self._is_done or waiter.acquire(timeout=timeout)
+        return self.is_done or waiter.acquire(timeout=timeout)
 
     def result(self) -> T:
         """Waits for the result; `concurrent.futures.CancelledError` if there will be none."""
@@ -112,7 +109,7 @@ class Call(Generic[T]):
             raise
         # One that was begun before a fork never ends here.
         if not is_done or self._task is None or self._task.cancelled():
-            raise concurrent.futures.CancelledError
+            raise CancelledError
         return self._task.result()
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -121,9 +118,7 @@ class Call(Generic[T]):
             yield from self._completion().__await__()
         except asyncio.CancelledError:
             # The caller's loop goes on while the coroutine cleans up.
-            self._ask_to_cancel()
-            if not self._is_done:
-                yield from self._completion().__await__()
+            yield from self.acancel().__await__()
             raise
         except BaseException:
             # duet interrupts by an exception of any kind, and ends what then still waits.
@@ -133,9 +128,9 @@ class Call(Generic[T]):
 
     def _completion(self) -> _Completion:
         completion = _Completion()
-        self._callbacks.append(completion.resolve)
-        if self._is_done:
-            completion.resolve()
+        self._callbacks.append(lambda: completion.try_set_result(None))
+        if self.is_done:
+            completion.try_set_result(None)
         return completion
 
     def check_reachable(self) -> None:
@@ -149,8 +144,7 @@ class Call(Generic[T]):
     @property
     def _is_lost(self) -> bool:
         """Whether it never ends here: the loop is that of the parent, or has been stopped."""
-        serving = self._thread._serving
-        return not self._is_done and (serving is None or serving[0] is not self._loop)
+        return not self.is_done and self._thread._serving is not self._serving
 
     def _ask_to_cancel(self) -> None:
         # Once the loop has ended, so has the task.
@@ -169,10 +163,8 @@ class Call(Generic[T]):
         self._loop.call_soon(self._task.cancel)
 
     def _end(self, task: asyncio.Task[T]) -> None:
-        if not task.cancelled():
-            # asyncio need not complain of an error that nobody asks for.
-            task.exception()
-        self._is_done = True
+        _retrieve_error(task)
+        self.is_done = True
         for callback in self._callbacks:
             callback()
 
@@ -188,21 +180,15 @@ class _Completion(AwaitableFuture[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            self._caller_loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            self._caller_loop = None
+        self._caller_loop = _running_loop()
 
     def __await__(self) -> Generator[Any, None, None]:
         # asyncio takes this back to False when it has registered its callback; duet ignores it.
         self._asyncio_future_blocking = True
-        yield self
+        with suppress(CancelledError):
+            yield self
         if self.cancelled():
             raise asyncio.CancelledError
-
-    def resolve(self) -> None:
-        """Wakes whoever awaits this; called on the background loop."""
-        self.try_set_result(None)
 
     def get_loop(self) -> asyncio.AbstractEventLoop | None:
         return self._caller_loop
@@ -223,10 +209,17 @@ class _Completion(AwaitableFuture[None]):
 
         super().add_done_callback(wake)
 
-    def result(self, timeout: float | None = None) -> None:
-        if self.cancelled():
-            raise asyncio.CancelledError
-        super().result(timeout)
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
+
+
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Keeps asyncio from complaining of an error that nobody asks for."""
+    if not task.cancelled():
+        task.exception()
 
 
 class EventLoopThread:
@@ -238,9 +231,9 @@ class EventLoopThread:
 
     def _reset(self) -> None:
         """Forgets loop and thread: at birth, and in the child of a fork, which has neither."""
-        # State: the running loop and its thread, while there are any. One value, so that a signal
-        # that strikes in between leaves both or neither.
-        self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+        # State: what is running, if anything. One value, so that a signal that strikes in between
+        # leaves both loop and thread or neither.
+        self._serving: _Serving | None = None
         # Guards the above, and the order of what the loop is given.
         self._lock = threading.Lock()
 
@@ -249,9 +242,11 @@ class EventLoopThread:
         """Whether the caller runs on this loop's thread."""
         return self._serving is not None and threading.current_thread() is self._serving[1]
 
-    def check_not_current(self) -> None:
-        """Raises `RuntimeError` on the loop's own thread, where waiting for it never ends."""
-        if self._serving is not None and threading.current_thread() is self._serving[1]:
+    def check_not_current(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
+        """Raises `RuntimeError` on the loop's own thread, where waiting for `work` never ends."""
+        if self.is_current:
+            if work is not None:
+                work.close()
             raise RuntimeError(
                 "This call waits for the background event loop and was made on that loop: "
                 "make it on another thread, not in an event callback."
@@ -259,16 +254,23 @@ class EventLoopThread:
 
     def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
-        # What is given to the loop before it is told to stop is cancelled, not lost.
+        # What is given to the loop before it is stopped is cancelled, not lost.
         with self._lock:
-            serving = self._serving or self._serve()
-            return Call(self, serving[0], work)
+            if self._serving is None:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
+                try:
+                    thread.start()
+                    self._serving = loop, thread
+                finally:
+                    # A signal may have come before the thread, or just after it.
+                    if self._serving is None:
+                        loop.call_soon_threadsafe(loop.stop)
+            return Call(self, self._serving, work)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result."""
-        if self.is_current:
-            work.close()
-        self.check_not_current()
+        self.check_not_current(work)
         return self.start(work).result()
 
     def stop(self) -> None:
@@ -282,29 +284,16 @@ class EventLoopThread:
         if thread is not threading.current_thread():
             thread.join(_CLEAN_UP_TIMEOUT)
 
-    def _serve(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
-        try:
-            thread.start()
-            self._serving = loop, thread
-        finally:
-            # A signal may have come before the thread, or just after it.
-            if self._serving is None:
-                loop.call_soon_threadsafe(loop.stop)
-        return self._serving
-
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        is_stopped = False
-        while not is_stopped:
+        while True:
             # asyncio lets these errors out of the loop as well as out of the task that raised them,
             # where its caller gets them.
             with suppress(SystemExit, KeyboardInterrupt):
                 loop.run_forever()
-                is_stopped = True
+                break
     finally:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -321,8 +310,8 @@ loop = EventLoopThread("cirq-azure-sessions")
 class Portal:
     """The door to one owner's work on the background loop.
 
-    Costs no thread and no descriptor. Closing it cancels what still runs behind it, and whoever
-    waits there gets `PoolClosed`.
+    Costs no thread and no descriptor. Closing it cancels what still runs behind it, and those who
+    wait there get `PoolClosed`.
     """
 
     def __init__(self, closed_message: str) -> None:
@@ -331,31 +320,19 @@ class Portal:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
-    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
-        """Starts a coroutine; the caller may wait for it or not."""
-        return loop.start(self.admit(work, set()))
-
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine and waits for its result."""
-        if loop.is_current:
-            work.close()
-        loop.check_not_current()
-        return self.start(work).result()
+        loop.check_not_current(work)
+        return loop.run(self.admit(work, set()))
 
     # On the loop's thread
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Starts a task that outlives whoever needed it first."""
-
-        def end(task: asyncio.Task[T]) -> None:
-            self._tasks.discard(task)
-            if not task.cancelled():
-                # asyncio need not complain of an error that nobody waits for any more.
-                task.exception()
-
+        """Starts a task that outlives the one that needed it first."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(end)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_retrieve_error)
         return task
 
     async def close(self) -> None:
@@ -391,57 +368,34 @@ class Portal:
             group.discard(task)
 
 
-class _Work(concurrent.futures.Future[Any]):
-    """A queued function's future; cancelling it also cancels the futures it waits for."""
-
-    def __init__(self, parts: Sequence[concurrent.futures.Future[Any]]) -> None:
-        super().__init__()
-        self._parts = parts
-
-    def cancel(self) -> bool:
-        for part in self._parts:
-            part.cancel()
-        return super().cancel()
-
-
 class DaemonExecutor:
     """Runs functions in the order they come, on up to `threads` daemon threads at a time.
 
     A thread ends when there is nothing left to do, so that an idle executor has none and there is
     nothing to shut down. Where `concurrent.futures.ThreadPoolExecutor` would keep the interpreter
     from exiting until a long simulation is done, Ctrl-C ends daemons at once.
-    With one thread they run strictly in order.
     """
 
     def __init__(self, threads: int = 1, *, name: str = "worker") -> None:
         self._threads = threads
         self._name = name
-        self._reset()
-        _executors.add(self)
+        self._after_fork()
+        register(self)
 
-    def _reset(self) -> None:
+    def _after_fork(self) -> None:
         """Forgets all work and threads: at birth, and in the child of a fork, which has neither."""
         # State: the work that no thread has taken yet, and how many threads are at work.
-        self._queue: deque[
-            tuple[concurrent.futures.Future[Any], Callable[..., Any], tuple[Any, ...]]
-        ] = deque()
+        self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._running = 0
         # Guards both. Reentrant: garbage collection may end a stream, which has something to write,
         # on a thread that holds it.
         self._lock = threading.RLock()
 
     def submit(
-        self,
-        function: Callable[..., Any],
-        *args: Any,
-        parts: Sequence[concurrent.futures.Future[Any]] = (),
-    ) -> concurrent.futures.Future[Any]:
-        """Queues `function(*args)`.
-
-        The future is cancellable until a thread takes the function, and afterwards as far as the
-        `parts` are: the futures that the function waits for, to which it may add while it runs.
-        """
-        future = _Work(parts)
+        self, function: Callable[..., Any], *args: Any, future: Future[Any] | None = None
+    ) -> Future[Any]:
+        """Queues `function(*args)`; its outcome goes to a new future, or to the one given."""
+        future = Future() if future is None else future
         with self._lock:
             self._queue.append((future, function, args))
             needs_thread = self._running < self._threads
@@ -473,9 +427,6 @@ class DaemonExecutor:
                     del result
             # An idle moment must not keep the last result alive.
             del future, function, args
-
-
-_executors: weakref.WeakSet[DaemonExecutor] = weakref.WeakSet()
 
 
 # Exit, SIGTERM and fork
@@ -516,14 +467,13 @@ def exit_on_sigterm() -> None:
 
     A handler that the program has installed stays; only the main thread can install one.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _exit)
 
+    def exit_now(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, exit_now)
 
 
 @atexit.register
@@ -538,8 +488,6 @@ def _after_fork() -> None:
     _closes_as_child = False
     _held.clear()
     loop._reset()
-    for executor in list(_executors):
-        executor._reset()
     for owner in list(_registered):
         owner._after_fork()
 

@@ -240,7 +240,7 @@ class TestPortal:
 
     def test_closing_ends_calls_in_flight_with_pool_closed(self) -> None:
         portal, forever = Portal("The door is closed."), _Forever()
-        call = portal.start(forever.wait())
+        call = background.loop.start(portal.admit(forever.wait(), set()))
         forever.has_begun.wait()
         background.loop.run(portal.close())
         with pytest.raises(PoolClosed, match="The door is closed"):
@@ -255,7 +255,7 @@ class TestPortal:
 
     def test_closing_leaves_the_calls_of_other_portals_alone(self) -> None:
         portal, other, forever = Portal("closed"), Portal("closed"), _Forever()
-        call = other.start(forever.wait())
+        call = background.loop.start(other.admit(forever.wait(), set()))
         forever.has_begun.wait()
         background.loop.run(portal.close())
         assert not call.is_done
@@ -345,19 +345,10 @@ class TestDaemonExecutor:
         third.result()
         assert done == ["third"]
 
-    def test_cancelling_a_running_function_cancels_the_futures_it_waits_for(self) -> None:
-        part: Future[int] = Future()
-        has_begun = threading.Event()
-
-        def wait_for_part() -> int:
-            has_begun.set()
-            return part.result()
-
-        work = DaemonExecutor().submit(wait_for_part, parts=[part])
-        has_begun.wait()
-        assert not work.cancel()
-        assert part.cancelled()
-        assert work.exception() is not None
+    def test_a_callers_own_future_gets_the_outcome(self) -> None:
+        future: Future[Any] = Future()
+        assert DaemonExecutor().submit(divmod, 7, 2, future=future) is future
+        assert future.result() == (3, 1)
 
     def test_an_idle_executor_has_no_thread(self) -> None:
         executor = DaemonExecutor(4, name="idle-executor")

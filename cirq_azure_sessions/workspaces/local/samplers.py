@@ -174,12 +174,25 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
     def start(request: JobRequest) -> Future[Any]:
         # Drawn now and not on the thread: jobs start in the order of their submission.
         entropy = _draw_entropy(request.payload)
-        parts: list[Future[Any]] = []
+        work = _SplitWork()
         return threads.submit(
-            _run_split, make, executor, request.payload, entropy, parts, parts=parts
+            _run_split, make, executor, request.payload, entropy, work.chunks, future=work
         )
 
     return start
+
+
+class _SplitWork(Future[Any]):
+    """The future of a sweep in chunks, which may be cancelled with it while they are awaited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chunks: list[Future[Any]] = []
+
+    def cancel(self) -> bool:
+        for chunk in self.chunks:
+            chunk.cancel()
+        return super().cancel()
 
 
 def _draw_entropy(program: LocalProgram) -> Sequence[int] | None:
@@ -193,7 +206,7 @@ def _run_split(
     executor: Executor,
     program: LocalProgram,
     entropy: Sequence[int] | None,
-    parts: list[Future[Any]],
+    chunks: list[Future[Any]],
 ) -> list[cirq.Result]:
     import numpy as np
 
@@ -202,13 +215,13 @@ def _run_split(
     circuit, params, repetitions = program.circuit, program.params, program.repetitions
     for cut in _cuts(len(params)):
         work = executor.submit(_run_points, make, circuit, params[cut], repetitions, root, cut)
-        parts.append(work)
+        chunks.append(work)
     try:
-        return [result for part in parts for result in part.result()]
+        return [result for chunk in chunks for result in chunk.result()]
     finally:
         # After an error, what has not begun need not begin.
-        for part in parts:
-            part.cancel()
+        for chunk in chunks:
+            chunk.cancel()
 
 
 def _cuts(count: int) -> Iterator[slice]:
