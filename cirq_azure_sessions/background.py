@@ -65,8 +65,8 @@ class Call(Generic[T]):
         self._thread = thread
         self._serving = serving
         self._loop = serving[0]
-        # State: the task, and whether it is done; written on the loop alone. And what to call then:
-        # each waiter adds itself, and the loop calls it.
+        # State: the task, and whether it is done; written on the loop alone. And what the loop
+        # calls then: each waiter adds itself.
         self._task: asyncio.Task[T] | None = None
         self.is_done = False
         self._callbacks: list[Callable[[], object]] = []
@@ -87,7 +87,7 @@ class Call(Generic[T]):
             return
         self._ask_to_cancel()
         if not (self.is_done or self._is_lost):
-            await self._completion()
+            await _Completion(self)
 
     def wait(self, timeout: float = -1) -> bool:
         """Waits up to `timeout` seconds, or without limit; returns whether it is done."""
@@ -115,7 +115,7 @@ class Call(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         self._thread.check_not_current()
         try:
-            yield from self._completion().__await__()
+            yield from _Completion(self).__await__()
         except asyncio.CancelledError:
             # The caller's loop goes on while the coroutine cleans up.
             yield from self.acancel().__await__()
@@ -125,13 +125,6 @@ class Call(Generic[T]):
             self.cancel()
             raise
         return self.result()
-
-    def _completion(self) -> _Completion:
-        completion = _Completion()
-        self._callbacks.append(lambda: completion.try_set_result(None))
-        if self.is_done:
-            completion.try_set_result(None)
-        return completion
 
     def check_reachable(self) -> None:
         """Raises `RuntimeError` in the child of a fork, where a call of the parent never ends."""
@@ -163,14 +156,16 @@ class Call(Generic[T]):
         self._loop.call_soon(self._task.cancel)
 
     def _end(self, task: asyncio.Task[T]) -> None:
-        _retrieve_error(task)
+        if not task.cancelled():
+            # asyncio need not complain of an error that nobody asks for.
+            task.exception()
         self.is_done = True
         for callback in self._callbacks:
             callback()
 
 
 class _Completion(AwaitableFuture[None]):
-    """A future without a value that may be awaited under duet and under asyncio.
+    """The end of a call, as a future that may be awaited under duet and under asyncio.
 
     duet takes any `concurrent.futures.Future`. asyncio takes any object with the attribute
     `_asyncio_future_blocking` and the methods of its own futures, which it calls from its loop.
@@ -178,9 +173,12 @@ class _Completion(AwaitableFuture[None]):
 
     _asyncio_future_blocking = False
 
-    def __init__(self) -> None:
+    def __init__(self, call: Call[Any]) -> None:
         super().__init__()
         self._caller_loop = _running_loop()
+        call._callbacks.append(lambda: self.try_set_result(None))
+        if call.is_done:
+            self.try_set_result(None)
 
     def __await__(self) -> Generator[Any, None, None]:
         # asyncio takes this back to False when it has registered its callback; duet ignores it.
@@ -216,12 +214,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
     return None
 
 
-def _retrieve_error(task: asyncio.Task[Any]) -> None:
-    """Keeps asyncio from complaining of an error that nobody asks for."""
-    if not task.cancelled():
-        task.exception()
-
-
 class EventLoopThread:
     """An asyncio event loop on a daemon thread, started when it is first needed."""
 
@@ -244,7 +236,7 @@ class EventLoopThread:
 
     def check_not_current(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
         """Raises `RuntimeError` on the loop's own thread, where waiting for `work` never ends."""
-        if self.is_current:
+        if self._serving is not None and threading.current_thread() is self._serving[1]:
             if work is not None:
                 work.close()
             raise RuntimeError(
@@ -332,7 +324,8 @@ class Portal:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_retrieve_error)
+        # As for a call: asyncio need not complain of its error.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return task
 
     async def close(self) -> None:
@@ -344,12 +337,7 @@ class Portal:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def admit(self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]]) -> T:
-        """Runs a coroutine in the caller's task, which closing cancels.
-
-        Args:
-            work: The coroutine.
-            group: Holds the task meanwhile.
-        """
+        """Runs a coroutine in the caller's task, which closing cancels; `group` holds it."""
         task = asyncio.current_task()
         assert task is not None, "runs in a task of its own"
         if self._is_closed:
