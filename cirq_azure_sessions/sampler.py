@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import itertools
-import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
@@ -18,25 +17,17 @@ from duet.impl import Interrupt
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.background import Call
-from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost
+from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, SweepError
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import (
-    as_seconds,
-    as_seed,
-    as_slots,
-    check_call,
-    check_choice,
-    check_labels,
-)
-from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
+from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
+from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun, interruption_note
-from cirq_azure_sessions.journal import Journal, open_journal
+from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
-from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -45,8 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["AzureSessionSampler"]
-
-_DEFAULT_NAME = "cirq-azure-sessions"
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -73,13 +62,12 @@ class AzureSessionSampler(cirq.Sampler):
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. `run` and `run_async`, which have no place for a gap,
-            and `sample` and `sample_expectation_values` raise in any case.
+            or `"return"` None in its place. Calls without a place for a gap (`run`, `run_async`,
+            `sample`, `sample_expectation_values`) raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
-            or cancellation: `"leave"` them, or `"cancel"` them. The exception has a note that names
-            them.
+            or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
         progress: Whether to show a progress bar on stderr, or as a widget in a notebook: the jobs
-            that are done, submitted, queued, running and failed, the session, and the time left.
+            by state, the session, and the time left.
         journal: Path of a file that records this sampler's jobs across runs, or a `Journal`: what
             an earlier run fetched is read from it, and what that run submitted is waited for and
             not submitted again. By default the pool's.
@@ -132,41 +120,41 @@ class AzureSessionSampler(cirq.Sampler):
                 f"pool must be a SessionPool, not {type(pool).__name__}: "
                 "pass a workspace as workspace=, or make a SessionPool(workspace)."
             )
-        check_labels(job_name, tags, input_params or {})
-        check_choice("on_error", on_error, "raise", "return")
-        check_choice("on_interrupt", on_interrupt, "leave", "cancel")
-        if priority is not None:
-            check_choice("priority", priority, "Standard", "High")
+        params = input_params or {}
+        check_options(job_name, tags, params, priority, on_error, on_interrupt)
         slots = as_slots(max_concurrent_jobs)
         self._timeout = None if timeout is None else as_seconds("timeout", timeout)
-        seed = as_seed(seed)
-        self._random_state = None if seed is None else cirq.value.parse_random_state(seed)
-        self._seed = seed if isinstance(seed, int) else None
+        random_state, self._seeds = as_seeds(seed)
         self._target = target
-        self._compile = compile
-        self._job_name = job_name or _DEFAULT_NAME
-        self._input_params = dict(input_params or {})
-        self._tags = tuple(tags)
-        self._priority = priority
+        self._job_name = job_name or "cirq-azure-sessions"
         self._on_error = on_error
         self._cancels = on_interrupt == "cancel"
         self._shows_progress = progress
-        self._calls = itertools.count()
         self._owns_pool = pool is None
         if pool is None:
             pool, journal = SessionPool(workspace, executor=executor, journal=journal), None
         self._pool = pool
-        self._journal: Journal | None
         self._journal, self._owns_journal = open_journal(journal, pool._clock)
         try:
             self._workspace = pool._workspace_for(target)
             self._format = format_for(target)
-            self._format.check_input_params(self._input_params)
+            self._format.check_input_params(params)
             self._pricing = Pricing(target, self._format, rates, input_params)
-            self._budget = Budget.of(max_cost, self._pricing)
+            budget = Budget.of(max_cost, self._pricing)
         except BaseException:
             self.close()
             raise
+        self._options = TranslationOptions(
+            target, compile, input_params=dict(params), random_state=random_state
+        )
+        self._make_request = partial(
+            JobRequest,
+            target=target,
+            input_format=self._format.input_format,
+            output_format=self._format.output_format,
+            tags=tuple(tags),
+            priority=priority,
+        )
         # What runs on a workspace that ends with its process need not be recorded.
         is_journalled = self._workspace.identity is not None
         self._records = (self._journal or pool._journal) if is_journalled else None
@@ -175,7 +163,7 @@ class AzureSessionSampler(cirq.Sampler):
             target,
             slots,
             journal=self._records,
-            budget=self._budget,
+            budget=budget,
             is_charging=self._pricing.is_charging,
             cancels=self._cancels,
         )
@@ -268,9 +256,8 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        [result] = self._strict().run_sweep(
-            program, cirq.ParamResolver(param_resolver), repetitions
-        )
+        resolver = cirq.ParamResolver(param_resolver)
+        [result] = self._strict().run_sweep(program, resolver, repetitions)
         return result
 
     async def run_async(
@@ -280,17 +267,15 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
-        [result] = await self._strict().run_sweep_async(
-            program, cirq.ParamResolver(param_resolver), repetitions
-        )
+        resolver = cirq.ParamResolver(param_resolver)
+        [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
         return result
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
     ) -> pd.DataFrame:
         """Cirq's `sample`; raises what `run_sweep` does, whatever `on_error` says."""
-        sampler = self._strict()
-        return cirq.Sampler.sample(sampler, program, repetitions=repetitions, params=params)
+        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=params)
 
     def sample_expectation_values(
         self,
@@ -375,21 +360,13 @@ class AzureSessionSampler(cirq.Sampler):
         Raises:
             UnsupportedProgram: If a point cannot be run on the target.
         """
-        return estimate_cost(
-            self._target,
-            program,
-            params,
-            repetitions,
-            rates=rates if rates is not None else self._pricing.rates,
-            compile=self._compile,
-            input_params=self._input_params,
-        )
+        pricing = self._pricing if rates is None else Pricing(self._target, self._format, rates)
+        translation, _ = translate_call(self._format, program, params, repetitions, self._options)
+        return pricing.estimate(translation)
 
     def close(self) -> None:
         """Closes the pool if the sampler made it; sessions of a shared pool are left open."""
-        if self._owns_pool:
-            self._pool.close()
-        self._close_journal()
+        self.__exit__(None, None, None)
 
     def __enter__(self) -> AzureSessionSampler:
         return self
@@ -414,6 +391,14 @@ class AzureSessionSampler(cirq.Sampler):
     def __repr__(self) -> str:
         return f"AzureSessionSampler({self._target!r}, pool={self._pool!r})"
 
+    def _strict(self) -> AzureSessionSampler:
+        """This sampler, for calls that cannot return a gap."""
+        if self._on_error == "raise":
+            return self
+        sampler = copy.copy(self)
+        sampler._on_error = "raise"
+        return sampler
+
     # From circuits to jobs
 
     def _translate(
@@ -421,37 +406,19 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> SweepRun:
         """Checks and translates everything; fails before any request."""
         self._pool._table.check_open()
-        resolvers = list(cirq.to_resolvers(params))
-        program, repetitions = check_call(program, resolvers, repetitions)
-        translation = None
-        if resolvers and repetitions:
-            # What the samples of this sampler's n-th call are drawn from.
-            call, seed = next(self._calls), None
-            if self._seed is not None:
-                seed = (self._seed % 2**64, call)
-            elif self._random_state is not None:
-                seed = (int(self._random_state.randint(2**31)), call)
-            options = TranslationOptions(
-                target=self._target,
-                compile=self._compile,
-                seed=seed,
-                input_params=self._input_params,
-                random_state=self._random_state,
-            )
-            translation = self._format.translate(program, resolvers, repetitions, options)
+        translation, results = translate_call(
+            self._format, program, params, repetitions, self._options, self._seeds
+        )
         sweep = SweepRun(
             self._target,
             translation,
-            len(resolvers),
+            len(results),
             self._format,
             self._pricing,
-            self._random_state is not None,
+            self._options.random_state is not None,
             self._job_request,
         )
-        if translation is None:
-            # Nothing is sent: Cirq knows the shapes of results without repetitions.
-            empty = cirq.Simulator().run_sweep(program, resolvers, repetitions)
-            sweep.results[:] = [AzureResult.from_result(result) for result in empty]
+        sweep.results[:] = results
         return sweep
 
     def _translate_batch(
@@ -465,35 +432,16 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
         """The request for a job; `number` tells the jobs of a sweep apart."""
-        return JobRequest(
+        request = self._make_request(
             id=str(uuid.uuid4()),
-            target=self._target,
             name=self._job_name if number is None else f"{self._job_name}-{number}",
             payload=job_input.payload,
-            input_format=self._format.input_format,
-            output_format=self._format.output_format,
             input_params=job_input.input_params,
             metadata=job_input.metadata,
-            tags=self._tags,
-            priority=self._priority,
-            fingerprint=None if self._records is None else self._fingerprint(job_input),
         )
-
-    def _fingerprint(self, job_input: JobInput) -> str:
-        """A hash of what the job asks for, the same in every run.
-
-        The layout of its result follows from that. Name, tags and priority do not matter to it.
-        """
-        asked = [
-            self._workspace.identity,
-            self._target,
-            self._format.input_format,
-            self._format.output_format,
-            dict(job_input.input_params),
-        ]
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
-        digest.update(b"\0" + job_input.payload)
-        return digest.hexdigest()
+        if self._records is None:
+            return request
+        return replace(request, fingerprint=fingerprint(request, self._workspace.identity))
 
     # One call
 
@@ -528,28 +476,19 @@ class AzureSessionSampler(cirq.Sampler):
                         # A signal may have come before anybody held the call.
                         sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
                         kind = "interrupted"
-                    events.report(
-                        sweep.event(kind, clock.time(), None if kind == "finished" else error)
-                    )
+                    reason = None if has_finished else error
+                    events.report(sweep.event(kind, clock.time(), reason))
                 if is_interrupted:
-                    self._add_note(error, sweeps)
+                    journal = None if self._records is None else self._records.path
+                    note = interruption_note(sweeps, cancelled=self._cancels, journal=journal)
+                    if note:
+                        # duet hands on what interrupted it in an exception of its own.
+                        (error.error if isinstance(error, Interrupt) else error).add_note(note)
                 raise
         for sweep in sweeps:
             events.report(sweep.event("finished", clock.time()))
 
-    def _add_note(self, error: BaseException, sweeps: Sequence[SweepRun]) -> None:
-        """Notes on an error how to get back to the jobs of the call that it interrupted."""
-        journal = None if self._records is None else self._records.path
-        note = interruption_note(sweeps, cancelled=self._cancels, journal=journal)
-        # duet hands on what interrupted it in an exception of its own.
-        reason = error.error if isinstance(error, Interrupt) else error
-        if note:
-            reason.add_note(note)
-
     def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:
-        if not sweep.num_jobs:
-            yield from sweep.results_by_point()
-            return
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:
@@ -561,10 +500,6 @@ class AzureSessionSampler(cirq.Sampler):
                 call.cancel()
 
     async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
-        if not sweep.num_jobs:
-            for empty in sweep.results_by_point():
-                yield empty
-            return
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:
@@ -576,7 +511,11 @@ class AzureSessionSampler(cirq.Sampler):
                 await call.acancel()
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
-        stream = ResultStream(self._runner.max_concurrent_jobs)
+        # Those of a sweep that sends nothing are there already.
+        ready = [
+            (point, result) for point, result in enumerate(sweep.results) if result is not None
+        ]
+        stream = ResultStream(self._runner.max_concurrent_jobs, ready)
 
         async def feed() -> None:
             # The pool may have been closed since the stream was asked for.
@@ -587,23 +526,14 @@ class AzureSessionSampler(cirq.Sampler):
 
         return stream, background.loop.start(stream.feed(feed))
 
-    def _strict(self) -> AzureSessionSampler:
-        """This sampler, for calls that cannot return a gap."""
-        if self._on_error == "raise":
-            return self
-        sampler = copy.copy(self)
-        sampler._on_error = "raise"
-        return sampler
-
 
 def _batch_error(errors: Mapping[int, Exception], sweeps: Sequence[SweepRun]) -> Exception:
     """The error of a batch of which circuits failed."""
-    first = errors[min(errors)]
+    index, first = min(errors.items())
     if not isinstance(first, SweepError):
         return first
     error = type(first)(
-        f"{len(errors)} of {len(sweeps)} circuits failed, the first at index {min(errors)}: "
-        f"{first}",
+        f"{len(errors)} of {len(sweeps)} circuits failed, the first at index {index}: {first}",
         failures=errors,
         results=[sweep.results for sweep in sweeps],  # type: ignore[misc]
     )

@@ -649,6 +649,17 @@ def test_a_stream_is_checked_when_it_is_asked_for(
         sampler.stream_sweep(program, None, repetitions)
 
 
+def test_a_stream_that_sends_nothing_yields_and_reports_what_a_sweep_does() -> None:
+    with SessionPool(Counted()) as pool:
+        sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=1)
+        kinds: list[str] = []
+        pool.subscribe(lambda event: kinds.append(event.kind))
+        swept = sampler.run_sweep(ROTATION, angles(3), 0)
+        streamed = list(sampler.stream_sweep(ROTATION, angles(3), 0))
+    assert streamed == list(enumerate(swept))
+    assert kinds == ["started", "finished"] * 2
+
+
 def test_a_stream_that_is_dropped_on_the_background_loop_ends_its_sweep(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:

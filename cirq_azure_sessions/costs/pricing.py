@@ -10,12 +10,12 @@ import cirq
 from cirq_azure_sessions.costs.estimate import CostEstimate, JobCost
 from cirq_azure_sessions.costs.rates import Rates, known_rates
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import check_call
 from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
     Translation,
     TranslationOptions,
+    translate_call,
 )
 
 __all__ = ["Pricing", "estimate_cost"]
@@ -100,12 +100,9 @@ def estimate_cost(
     """
     job_format = format_for(target)
     pricing = Pricing(target, job_format, rates, input_params)
-    resolvers = list(cirq.to_resolvers(params))
-    program, repetitions = check_call(program, resolvers, repetitions)
-    if not resolvers or not repetitions:
-        return pricing.estimate(None)
     options = TranslationOptions(target, compile=compile, input_params=input_params or {})
-    return pricing.estimate(job_format.translate(program, resolvers, repetitions, options))
+    translation, _ = translate_call(job_format, program, params, repetitions, options)
+    return pricing.estimate(translation)
 
 
 def _jobs(translation: Translation | None) -> Iterator[JobInput]:

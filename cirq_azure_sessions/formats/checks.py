@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import operator
@@ -16,7 +17,7 @@ import sympy
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 
-__all__ = ["as_seconds", "as_seed", "as_slots", "check_call", "check_choice", "check_labels"]
+__all__ = ["as_seconds", "as_seeds", "as_slots", "check_call", "check_options"]
 
 
 def check_call(
@@ -35,24 +36,8 @@ def check_call(
     """
     if not isinstance(program, cirq.AbstractCircuit):
         raise TypeError(f"program must be a cirq.Circuit, not {type(program).__name__}.")
-    repetitions = _as_count(repetitions)
-    if not program.has_measurements():
-        raise UnsupportedProgram(
-            "Circuit has no measurements to sample: add cirq.measure(...) to it."
-        )
-    if not repetitions:
-        return program, 0
-    _check_keys(program)
-    formulas = _formulas(program) if cirq.is_parameterized(program) else []
-    for index, resolver in enumerate(resolvers):
-        for formula in formulas:
-            _check_value(formula, resolver, index)
-    return program, repetitions
-
-
-def _as_count(repetitions: Any) -> int:
-    """The repetitions as a plain integer; numpy's and others are taken, floats and bools not."""
     try:
+        # numpy's integers and others are taken, floats and bools are not.
         if isinstance(repetitions, bool):
             raise TypeError
         count = operator.index(repetitions)
@@ -62,7 +47,18 @@ def _as_count(repetitions: Any) -> int:
         raise ValueError(f"repetitions must be 0 or more, not {count}.")
     if count > MAX_REPETITIONS:
         raise ValueError(f"repetitions must be at most {MAX_REPETITIONS}: run more than once.")
-    return count
+    if not program.has_measurements():
+        raise UnsupportedProgram(
+            "Circuit has no measurements to sample: add cirq.measure(...) to it."
+        )
+    if not count:
+        return program, 0
+    _check_keys(program)
+    formulas = _formulas(program) if cirq.is_parameterized(program) else []
+    for index, resolver in enumerate(resolvers):
+        for formula in formulas:
+            _check_value(formula, resolver, index)
+    return program, count
 
 
 def _check_keys(program: cirq.AbstractCircuit) -> None:
@@ -150,12 +146,6 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
     raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq takes.")
 
 
-def check_choice(name: str, value: Any, *choices: str) -> None:
-    if value not in choices:
-        words = " or ".join(map(repr, choices))
-        raise ValueError(f"{name} must be {words}, not {value!r}.")
-
-
 def as_slots(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
         raise ValueError(f"max_concurrent_jobs must be an integer of 1 or more, not {value!r}.")
@@ -173,17 +163,33 @@ def as_seconds(name: str, value: Any) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-def as_seed(seed: Any) -> Any:
-    """The seed as Cirq takes it, in which integers are Python's own."""
-    if isinstance(seed, Integral):
-        return int(seed)
-    if seed is None or hasattr(seed, "randint"):
-        return seed
-    raise ValueError(f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}.")
+def as_seeds(seed: Any) -> tuple[Any, Iterator[tuple[int, ...] | None]]:
+    """What a sampler with this seed draws samples from.
+
+    Returns:
+        The generator that local simulators draw from, None for one of their own; and the entropy
+        of each call where the client draws, as `TranslationOptions.seed` takes it.
+    """
+    if seed is None:
+        return None, itertools.repeat(None)
+    if not (isinstance(seed, Integral) or hasattr(seed, "randint")):
+        raise ValueError(
+            f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}."
+        )
+    # Cirq takes no integers but Python's own.
+    seed = int(seed) if isinstance(seed, Integral) else seed
+    random_state = cirq.value.parse_random_state(seed)
+    # Calls may come from many threads at once, which a generator function would refuse.
+    draws: Iterator[int] = iter(lambda: int(random_state.randint(2**31)), None)
+    if isinstance(seed, int):
+        draws = itertools.repeat(seed)
+    return random_state, zip(draws, itertools.count(), strict=False)
 
 
-def check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
-    """Refuses what the service could not be told about a job."""
+def check_options(
+    job_name: Any, tags: Any, input_params: Any, priority: Any, on_error: Any, on_interrupt: Any
+) -> None:
+    """Refuses what the service does not take with a job, and words that no option has."""
     if job_name is not None and not (isinstance(job_name, str) and job_name):
         raise ValueError(f"job_name must be a non-empty string, not {job_name!r}.")
     if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
@@ -196,3 +202,13 @@ def check_labels(job_name: Any, tags: Any, input_params: Any) -> None:
             "input_params must be a mapping of names to what JSON can hold: strings, finite "
             "numbers, booleans, None, lists and mappings."
         ) from None
+    _check_choice("on_error", on_error, "raise", "return")
+    _check_choice("on_interrupt", on_interrupt, "leave", "cancel")
+    if priority is not None:
+        _check_choice("priority", priority, "Standard", "High")
+
+
+def _check_choice(name: str, value: Any, *choices: str) -> None:
+    if value not in choices:
+        words = " or ".join(map(repr, choices))
+        raise ValueError(f"{name} must be {words}, not {value!r}.")

@@ -10,21 +10,29 @@ import fnmatch
 import functools
 import secrets
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.checks import check_call
 from cirq_azure_sessions.formats.layout import read_layout, write_layout
 from cirq_azure_sessions.formats.program import flatten, shown
+from cirq_azure_sessions.results.azure_result import AzureResult
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.formats.template import Template
-    from cirq_azure_sessions.results.azure_result import AzureResult
 
-__all__ = ["Format", "JobInput", "Translation", "TranslationOptions", "Workload"]
+__all__ = [
+    "Format",
+    "JobInput",
+    "Translation",
+    "TranslationOptions",
+    "Workload",
+    "translate_call",
+]
 
 # The most repetitions of one job. A target without a known limit is not split: a job too large is
 # refused by the service in its own words, and a job split without need is paid for twice. The
@@ -261,3 +269,38 @@ class Format(abc.ABC):
             ResultFormatError: If the job was not submitted by this package, or by a later version.
         """
         return read_layout(metadata)
+
+
+def translate_call(
+    job_format: Format,
+    program: Any,
+    params: cirq.Sweepable,
+    repetitions: Any,
+    options: TranslationOptions,
+    seeds: Iterator[tuple[int, ...] | None] | None = None,
+) -> tuple[Translation | None, Sequence[AzureResult | None]]:
+    """Checks and translates what a sampler was called with.
+
+    Args:
+        job_format: The format of the target.
+        program: The circuit.
+        params: The sweep.
+        repetitions: How often to sample each point.
+        options: What else the caller wants.
+        seeds: Has the seed of this call instead; a call that needs no job takes none.
+
+    Returns:
+        The jobs, None if none is needed; and one result a point, None if a job is to bring it.
+
+    Raises:
+        TypeError, ValueError, UnsupportedProgram: As `check_call` and `Format.translate` do.
+    """
+    resolvers = list(cirq.to_resolvers(params))
+    program, repetitions = check_call(program, resolvers, repetitions)
+    if resolvers and repetitions:
+        options = options if seeds is None else replace(options, seed=next(seeds))
+        translation = job_format.translate(program, resolvers, repetitions, options)
+        return translation, [None] * len(resolvers)
+    # Cirq knows the shapes of results without repetitions.
+    empty = cirq.Simulator().run_sweep(program, resolvers, repetitions)
+    return None, [AzureResult.from_result(result) for result in empty]

@@ -7,6 +7,20 @@ lock     which run is alive
 """
 
 from cirq_azure_sessions.journal.journal import Journal, open_journal
-from cirq_azure_sessions.journal.rows import EntryState, JournalEntry, JournalSession, Place
+from cirq_azure_sessions.journal.rows import (
+    EntryState,
+    JournalEntry,
+    JournalSession,
+    Place,
+    fingerprint,
+)
 
-__all__ = ["EntryState", "Journal", "JournalEntry", "JournalSession", "Place", "open_journal"]
+__all__ = [
+    "EntryState",
+    "Journal",
+    "JournalEntry",
+    "JournalSession",
+    "Place",
+    "fingerprint",
+    "open_journal",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -20,10 +21,28 @@ __all__ = [
     "JournalSession",
     "Place",
     "columns_of",
+    "fingerprint",
 ]
 
 # The n-th request with a fingerprint.
 Place = tuple[str, int]
+
+
+def fingerprint(request: JobRequest, workspace: str | None) -> str:
+    """A hash of what a request asks of a workspace, by its identity; the same in every run.
+
+    The layout of the result follows from that. Name, tags and priority do not matter to it.
+    """
+    asked = [
+        workspace,
+        request.target,
+        request.input_format,
+        request.output_format,
+        dict(request.input_params),
+    ]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
+    digest.update(b"\0" + request.payload)
+    return digest.hexdigest()
 
 
 class EntryState(enum.StrEnum):

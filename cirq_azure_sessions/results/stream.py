@@ -1,11 +1,11 @@
-"""`ResultStream`: results on their way to whoever iterates over a sweep."""
+"""`ResultStream`: results between a sweep and its reader."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from cirq_azure_sessions.results.azure_result import AzureResult
 
@@ -13,21 +13,22 @@ __all__ = ["ResultStream"]
 
 
 class ResultStream:
-    """Results on their way from the background loop to whoever iterates over a sweep.
+    """Results between the background loop, which runs a sweep, and the reader of the sweep.
 
     Holds a limited number, so that a slow reader slows the sweep down; once its pool is closing it
     holds any number, so that nobody waits for a reader who may never come back.
 
     Args:
         limit: How many results to hold.
+        items: Those that are there already, with the indices of their points.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, items: Iterable[tuple[int, AzureResult]] = ()) -> None:
         # State: the limit, the results, whether there will be no more, and whether any of these
         # has changed. Touched on the background loop alone.
         self._limit: float = limit
-        self._items: deque[tuple[int, AzureResult]] = deque()
-        self._is_over = False
+        self._items = deque(items)
+        self._is_finished = False
         self._change = asyncio.Condition()
 
     async def feed(self, run: Callable[[], Awaitable[None]]) -> None:
@@ -36,7 +37,7 @@ class ResultStream:
             await run()
         finally:
             async with self._change:
-                self._is_over = True
+                self._is_finished = True
                 self._change.notify_all()
 
     async def put(self, sweep: object, point: int, result: AzureResult) -> None:
@@ -49,7 +50,7 @@ class ResultStream:
     async def get(self) -> tuple[int, AzureResult] | None:
         """The next result, or None after the last."""
         async with self._change:
-            await self._change.wait_for(lambda: self._items or self._is_over)
+            await self._change.wait_for(lambda: self._items or self._is_finished)
             if not self._items:
                 return None
             item = self._items.popleft()
