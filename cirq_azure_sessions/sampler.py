@@ -28,6 +28,7 @@ from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun, interruption_note
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -47,15 +48,13 @@ class AzureSessionSampler(cirq.Sampler):
     Args:
         target: Where circuits run: `local.simulator` and other `local.*` targets need no account,
             everything else is an Azure target id such as `ionq.simulator`.
-        pool: The sessions to use. Without one the sampler makes and owns a pool; close the sampler,
-            or use it as a context manager, to close that pool's sessions. On a `local.*` target it
-            needs no closing.
+        pool: The sessions to use. Without one the sampler makes a pool, and closes it when it is
+            closed or its `with` block is left; on a `local.*` target neither is needed.
         workspace: For the pool that the sampler makes: an `azure.quantum.Workspace` or one of this
             package's workspaces.
         max_concurrent_jobs: The maximum number of jobs in flight.
         timeout: Seconds that one call may take; None for no limit, since queues may be long.
-        seed: Where the client draws the samples (on `ionq.simulator` and local targets), what they
-            are drawn from.
+        seed: The seed of samples that the client draws: on `ionq.simulator` and local targets.
         compile: Whether circuits are compiled to the gates that the target takes.
         job_name: The jobs' name on the service.
         input_params: Provider options, passed on as Azure's `inputParams`.
@@ -66,16 +65,13 @@ class AzureSessionSampler(cirq.Sampler):
             `sample`, `sample_expectation_values`) raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
-        progress: Whether to show a progress bar on stderr, or as a widget in a notebook: the jobs
-            by state, the session, and the time left.
+        progress: Whether to show a progress bar on stderr, or as a widget in a notebook.
         journal: Path of a file that records this sampler's jobs across runs, or a `Journal`: what
-            an earlier run fetched is read from it, and what that run submitted is waited for and
-            not submitted again. By default the pool's.
+            an earlier run submitted is not submitted again. By default the pool's.
         max_cost: The most that the jobs of this sampler may cost together, in the unit of its
             target's rates: dollars on IonQ, credits on Quantinuum. Nothing is submitted that would
-            exceed it: the call then ends with a `SweepCostLimit`, whatever `on_error` says. Jobs
-            count with what the service reports, or else with their estimates; so do those of an
-            earlier run that the journal brings back.
+            exceed it: the call then ends with a `SweepCostLimit`, whatever `on_error` says. Jobs,
+            those of the journal too, count with what the service reports, or else as estimated.
         rates: What jobs cost, instead of the published `known_rates(target)`.
         executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
             sweeps on local targets are split.
@@ -512,9 +508,7 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         # Those of a sweep that sends nothing are there already.
-        ready = [
-            (point, result) for point, result in enumerate(sweep.results) if result is not None
-        ]
+        ready = [] if sweep.num_jobs else enumerate(cast(Sequence[AzureResult], sweep.results))
         stream = ResultStream(self._runner.max_concurrent_jobs, ready)
 
         async def feed() -> None:
