@@ -33,12 +33,13 @@ from cirq_azure_sessions.formats.checks import (
 )
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
 from cirq_azure_sessions.jobs.runner import JobRunner
-from cirq_azure_sessions.jobs.sweep import SweepRun, interruption_note
+from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
 
 if TYPE_CHECKING:
@@ -176,7 +177,6 @@ class AzureSessionSampler(cirq.Sampler):
             slots,
             journal=self._records,
             budget=self._budget,
-            is_charging=self._pricing.is_charging,
             cancels=self._cancels,
         )
 
@@ -540,7 +540,11 @@ class AzureSessionSampler(cirq.Sampler):
     def _add_note(self, error: BaseException, sweeps: Sequence[SweepRun]) -> None:
         """Notes on an error how to get back to the jobs of the call that it interrupted."""
         journal = None if self._records is None else self._records.path
-        note = interruption_note(sweeps, cancelled=self._cancels, journal=journal)
+        running = [job_id for sweep in sweeps for job_id in sweep.running()]
+        fetched = [job_id for sweep in sweeps for job_id in sweep.fetched]
+        note = interruption_note(
+            self._target, running, fetched, cancelled=self._cancels, journal=journal
+        )
         # duet hands on what interrupted it in an exception of its own.
         reason = error.error if isinstance(error, Interrupt) else error
         if note:
@@ -548,7 +552,7 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:
         if not sweep.num_jobs:
-            yield from sweep.results_by_point()
+            yield from enumerate(cast(Sequence[cirq.Result], sweep.results))
             return
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
@@ -562,7 +566,7 @@ class AzureSessionSampler(cirq.Sampler):
 
     async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
         if not sweep.num_jobs:
-            for empty in sweep.results_by_point():
+            for empty in enumerate(cast(Sequence[cirq.Result], sweep.results)):
                 yield empty
             return
         with self._one_call([sweep]):

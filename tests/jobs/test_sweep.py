@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cirq
@@ -32,7 +31,6 @@ from cirq_azure_sessions import (
     SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.jobs.sweep import interruption_note
 from cirq_azure_sessions.model import AnyEvent, Job, JobRequest, Session
 from cirq_azure_sessions.workspaces.local import JobPace
 
@@ -305,43 +303,6 @@ def test_closing_a_stream_leaves_no_job_running() -> None:
         assert next(stream)[0] == 0
         stream.close()
         assert pool.get_stats()["jobs_running"] == 0
-
-
-# The note
-
-
-class _Run:
-    """A sweep with these jobs in flight and fetched."""
-
-    def __init__(self, running: list[str], fetched: list[str]) -> None:
-        self.target = TARGET
-        self.fetched = fetched
-        self.jobs_in_flight = {
-            index: SimpleNamespace(id=job_id, is_running=True)
-            for index, job_id in enumerate(running)
-        }
-
-
-def _note(*sweeps: _Run, cancelled: bool = False, journal: Path | None = None) -> str:
-    return interruption_note(sweeps, cancelled=cancelled, journal=journal)  # type: ignore[arg-type]
-
-
-def test_without_a_submitted_job_there_is_no_note() -> None:
-    assert _note(_Run([], [])) == ""
-
-
-def test_the_note_lists_running_and_fetched_jobs_of_a_batch() -> None:
-    assert _note(_Run(["j1"], ["j2"]), _Run(["j3"], [])) == (
-        f"These jobs on {TARGET} may still be running: j1, j3. "
-        "The results of these jobs were fetched: j2. "
-        "get_result(job_id) of a sampler for this target fetches each result."
-    )
-
-
-def test_the_note_with_a_journal_counts_jobs_and_quotes_its_path() -> None:
-    note = _note(_Run(["j1", "j3"], ["j2"]), cancelled=True, journal=Path("my runs.db"))
-    assert "2 asked to be cancelled, 1 with their results fetched" in note
-    assert "journal show 'my runs.db'" in note
 
 
 # Timeouts
