@@ -27,6 +27,7 @@ from cirq_azure_sessions import (
     ManualClock,
     PoolClosed,
     PoolTimeout,
+    ServiceError,
     SessionPool,
     SweepTimeout,
 )
@@ -313,21 +314,33 @@ class _Held(LocalWorkspace):
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(backends={TARGET: lambda request: b""}, clock=clock)
-        self.is_storing = threading.Event()
+        self.is_held = threading.Event()
         self._stores = 0
 
     async def store_input(self, request: JobRequest) -> Any:
         self._stores += 1
         if self._stores > 1:
-            self.is_storing.set()
+            self.is_held.set()
             await asyncio.Event().wait()
         return await super().store_input(request)
 
 
-def test_a_job_that_was_never_sent_is_not_said_to_run() -> None:
-    """It waits for its turn to be sent, behind the input of the next job."""
+class _Refusing(_Held):
+    """A workspace that asks to be left alone for a day."""
+
+    async def store_input(self, request: JobRequest) -> Any:
+        return None
+
+    async def submit_job(self, request: JobRequest, stored: Any) -> Job:
+        self.is_held.set()
+        raise ServiceError("Too many jobs.", status_code=429, retry_after=86400.0)
+
+
+@pytest.mark.parametrize("kind", [_Held, _Refusing])
+def test_a_job_that_the_service_never_took_is_not_said_to_run(kind: type[_Held]) -> None:
+    """It waits to be sent behind the input of the next job, or has been refused."""
     clock = ManualClock(auto_advance=False)
-    workspace, failures = _Held(clock), dict[int, Exception]()
+    workspace, failures = kind(clock), dict[int, Exception]()
 
     def call(sampler: AzureSessionSampler) -> None:
         with pytest.raises(SweepTimeout) as caught:
@@ -338,7 +351,7 @@ def test_a_job_that_was_never_sent_is_not_said_to_run() -> None:
         sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=1, timeout=60)
         thread = threading.Thread(target=call, args=(sampler,))
         thread.start()
-        assert workspace.is_storing.wait(60)
+        assert workspace.is_held.wait(60)
         pool._portal.run(_turns())
         clock.advance(61)
         thread.join(60)
