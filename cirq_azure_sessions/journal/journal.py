@@ -50,7 +50,10 @@ __all__ = ["Journal", "open_journal"]
 
 logger = logging.getLogger(__name__)
 
-_ENDS = {JobFailed: EntryState.FAILED, JobCancelled: EntryState.CANCELLED}
+_ENDS: dict[type[JobError], EntryState] = {
+    JobFailed: EntryState.FAILED,
+    JobCancelled: EntryState.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
