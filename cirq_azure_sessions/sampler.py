@@ -25,12 +25,13 @@ from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
 from cirq_azure_sessions.jobs.runner import JobRunner
-from cirq_azure_sessions.jobs.sweep import SweepRun, interruption_note
+from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
 
 if TYPE_CHECKING:
@@ -124,7 +125,6 @@ class AzureSessionSampler(cirq.Sampler):
         self._target = target
         self._job_name = job_name or "cirq-azure-sessions"
         self._on_error = on_error
-        self._cancels = on_interrupt == "cancel"
         self._shows_progress = progress
         self._owns_pool = pool is None
         if pool is None:
@@ -152,17 +152,9 @@ class AzureSessionSampler(cirq.Sampler):
             priority=priority,
         )
         # What runs on a workspace that ends with its process need not be recorded.
-        is_journalled = self._workspace.identity is not None
-        self._records = (self._journal or pool._journal) if is_journalled else None
-        self._runner = JobRunner(
-            pool,
-            target,
-            slots,
-            journal=self._records,
-            budget=budget,
-            is_charging=self._pricing.is_charging,
-            cancels=self._cancels,
-        )
+        is_recorded = self._workspace.identity is not None
+        records = (self._journal or pool._journal) if is_recorded else None
+        self._runner = JobRunner(pool, target, slots, records, budget, on_interrupt == "cancel")
 
     @property
     def target(self) -> str:
@@ -435,7 +427,7 @@ class AzureSessionSampler(cirq.Sampler):
             input_params=job_input.input_params,
             metadata=job_input.metadata,
         )
-        if self._records is None:
+        if self._runner.journal is None:
             return request
         return replace(request, fingerprint=fingerprint(request, self._workspace.identity))
 
@@ -449,7 +441,7 @@ class AzureSessionSampler(cirq.Sampler):
     @contextmanager
     def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
         """Events, progress, and what is due when a call ends early."""
-        clock, events = self._pool._clock, self._pool._events
+        clock, events, journal = self._pool._clock, self._pool._events, self._runner.journal
         with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
             for sweep in sweeps:
                 events.report(sweep.event("started", clock.time()))
@@ -464,7 +456,7 @@ class AzureSessionSampler(cirq.Sampler):
             except BaseException as error:
                 is_interrupted = not isinstance(error, AzureSessionsError)
                 for sweep in sweeps:
-                    sweep.give_back(self._records)
+                    sweep.give_back(journal)
                     # In a batch of which some circuits failed, the others have finished.
                     has_finished = isinstance(error, SweepError) and not sweep.failures
                     kind = "finished" if has_finished else "failed"
@@ -475,8 +467,13 @@ class AzureSessionSampler(cirq.Sampler):
                     reason = None if has_finished else error
                     events.report(sweep.event(kind, clock.time(), reason))
                 if is_interrupted:
-                    journal = None if self._records is None else self._records.path
-                    note = interruption_note(sweeps, cancelled=self._cancels, journal=journal)
+                    note = interruption_note(
+                        self._target,
+                        [job_id for sweep in sweeps for job_id in sweep.running()],
+                        [job_id for sweep in sweeps for job_id in sweep.fetched],
+                        cancelled=self._runner.cancels,
+                        journal=None if journal is None else journal.path,
+                    )
                     if note:
                         # duet hands on what interrupted it in an exception of its own.
                         (error.error if isinstance(error, Interrupt) else error).add_note(note)

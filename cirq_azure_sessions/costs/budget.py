@@ -6,11 +6,12 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from numbers import Real
 from typing import Any
 
+from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.costs.estimate import how_to_know
 from cirq_azure_sessions.costs.pricing import Pricing
@@ -21,6 +22,8 @@ from cirq_azure_sessions.workspaces.base import WorkspacePort
 __all__ = ["Budget", "QuotaGuard"]
 
 logger = logging.getLogger(__name__)
+
+_counting = background.DaemonExecutor(name="cirq-azure-sessions-usage")
 
 # Sums of floats may miss a limit by their last digits.
 _TOLERANCE = 1e-9
@@ -89,9 +92,9 @@ class Budget:
         self,
         job_id: str,
         estimate: float,
-        *,
         point: tuple[str, int],
         point_cost: float,
+        *,
         is_paid: bool = False,
     ) -> None:
         """Makes room for a job that is about to be submitted, in the order of the calls.
@@ -127,9 +130,9 @@ class Budget:
             del self._line[job_id]
             self._change.set()
         self._open[job_id] = estimate
-        self.pass_over(estimate, point=point, point_cost=point_cost)
+        self.pass_over(estimate, point, point_cost)
 
-    def pass_over(self, estimate: float, *, point: tuple[str, int], point_cost: float) -> None:
+    def pass_over(self, estimate: float, point: tuple[str, int], point_cost: float) -> None:
         """Holds no room any more for a job of a point: it has its own, or is not submitted.
 
         Args:
@@ -225,13 +228,24 @@ class QuotaGuard:
 
     @asynccontextmanager
     async def room_for(
-        self, workspace: WorkspacePort, usage: Mapping[str, float]
+        self, workspace: WorkspacePort, usages: Sequence[Callable[[], Mapping[str, float]]]
     ) -> AsyncIterator[None]:
         """Holds room for what a call is going to consume, until the block is left.
+
+        Args:
+            workspace: Whose quotas these are.
+            usages: Count what the parts of the call consume.
 
         Raises:
             QuotaExceeded: If a quota has no room for it.
         """
+        if self.is_idle:
+            yield
+            return
+        usage: Counter[str] = Counter()
+        for count in usages:
+            # Counting makes every job once; the loop has other calls to serve meanwhile.
+            usage.update(await asyncio.wrap_future(_counting.submit(count)))
         async with self._turn:
             if self._is_worth_reading(usage):
                 # The service counts these itself now; not so what ends while it answers.

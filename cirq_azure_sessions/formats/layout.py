@@ -131,9 +131,14 @@ class Layout:
         key = (self.point, self.part) if self.part else (self.point,)
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=key))
 
-    def with_draws_of(self, other: Layout) -> Layout:
-        """This layout, drawing what `other` draws: that of the same job in an earlier run."""
-        return replace(self, entropy=other.entropy, point=other.point, part=other.part)
+    def with_draws_of(self, earlier: Layout, *, is_seeded: bool) -> Layout:
+        """This layout, drawing what `earlier` draws: that of the same job in an earlier run.
+
+        With another seed than then, it draws anew from what the service returned.
+        """
+        if is_seeded and earlier.entropy[:1] != self.entropy[:1]:
+            return self
+        return replace(self, entropy=earlier.entropy, point=earlier.point, part=earlier.part)
 
     def records(self, bits: Bits, generator: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """Sorts measured bits into keys, as `cirq.Simulator` returns them.

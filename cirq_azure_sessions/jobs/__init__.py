@@ -3,5 +3,5 @@
 sweep      `SweepRun`: one call's points, jobs, results and failures
 job        `JobRun`: one job from request to result, the only record of it in flight
 runner     submit, follow, fetch: the policy
-throttle   slots, requests, budget and quotas
+throttle   slots of the jobs in flight, and the gate for requests
 """

@@ -8,23 +8,14 @@ submitted twice.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from cirq_azure_sessions import background
-from cirq_azure_sessions.clock import (
-    Clock,
-    RetryDecision,
-    StoppableClock,
-    backoff,
-    retry,
-    retry_for,
-    timeout,
-)
+from cirq_azure_sessions.clock import StoppableClock, backoff, retry, retry_for, timeout
 from cirq_azure_sessions.costs.budget import Budget, QuotaGuard
 from cirq_azure_sessions.errors import (
     CostLimitReached,
@@ -35,7 +26,7 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
     check_succeeded,
 )
-from cirq_azure_sessions.jobs.job import JobRun, JobState
+from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
@@ -46,96 +37,75 @@ from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE
 
 __all__ = ["JobRunner"]
 
-# Takes the result of a point; may wait until there is room for it.
-Deliver = Callable[[SweepRun, int, AzureResult], Awaitable[None]]
+T = TypeVar("T")
 
-# So many sessions in a row may end before they take a job; after that something else is wrong.
+# Takes the index of a point and its result; may wait until there is room for it.
+Deliver = Callable[[int, AzureResult], Awaitable[None]]
+
+# Sessions in a row that may end before they take a job; after that something else is wrong.
 _MAX_SESSIONS = 5
-# A submission without an answer that the service does not know of is repeated so often: for seconds
-# while the service has not accepted any job of the call, for some ten minutes once it has.
+# Submissions of a job whose answers are lost: some seconds of them while the service has not
+# accepted any job of the call, some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
 # Seconds to retry through transient errors where giving up would lose what is paid for.
 _RETRY_TIMEOUT = 600.0
 
-_JOB_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
+_END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
+
+# Errors that the other jobs of a call would meet too.
+_CALL_ERRORS = CostLimitReached, JournalError, PoolClosed, SessionNotAvailable, UnsupportedTarget
 
 
+@dataclass(eq=False, repr=False)
 class JobRunner:
-    """Runs the jobs of one sampler, at most so many at a time as the service allows.
+    """Runs the jobs of one sampler, at most as many at a time as the service allows."""
 
-    Args:
-        pool: Where sessions come from.
-        target: The target.
-        max_concurrent_jobs: The maximum number of jobs in flight; the service may allow fewer.
-        journal: Where jobs are recorded, if anywhere.
-        budget: What the jobs may cost together, if there is a cap.
-        is_charging: Whether jobs cost something, and it is known what.
-        cancels: Whether unfinished jobs of an interrupted call are cancelled.
+    pool: SessionPool
+    target: str
+    max_concurrent_jobs: int
+    journal: Journal | None
+    budget: Budget | None
+    # Whether unfinished jobs of an interrupted call are cancelled.
+    cancels: bool
 
-    Attributes:
-        max_concurrent_jobs: As given.
-        throttle: What is in flight.
-    """
-
-    def __init__(
-        self,
-        pool: SessionPool,
-        target: str,
-        max_concurrent_jobs: int,
-        *,
-        journal: Journal | None,
-        budget: Budget | None,
-        is_charging: bool,
-        cancels: bool,
-    ) -> None:
-        self._pool = pool
-        self._clock: Clock = StoppableClock(
+    def __post_init__(self) -> None:
+        pool = self.pool
+        self._workspace = pool._workspace_for(self.target)
+        self._clock = StoppableClock(
             pool._clock, lambda: pool._is_cancelling, lambda: PoolClosed(CLOSED_MESSAGE)
         )
-        self._target = target
-        self._workspace = pool._workspace_for(target)
-        self._journal = journal
-        self._budget = budget
-        self._is_charging = is_charging
-        self._cancels = cancels
-        self.max_concurrent_jobs = max_concurrent_jobs
-        self._reset()
+        self._after_fork()
         background.register(self)
 
-    def _reset(self) -> None:
-        self.throttle = Throttle(self.max_concurrent_jobs, self._clock)
-        self._quotas = QuotaGuard(self._target, self._clock)
-
     def _after_fork(self) -> None:
-        """Starts anew in the child of a fork: the jobs in flight are the parent's."""
-        self._reset()
-        if self._budget is not None:
-            self._budget.after_fork()
+        """Sets up a runner without jobs: at birth, and in the child of a fork."""
+        self.throttle = Throttle(self.max_concurrent_jobs, self._clock)
+        self._quotas = QuotaGuard(self.target, self._clock)
+        if self.budget is not None:
+            self.budget.after_fork()
 
     async def run(
         self, sweeps: Sequence[SweepRun], seconds: float | None, deliver: Deliver | None = None
     ) -> None:
-        """Runs all jobs of a call; results go to their places, or are delivered as they arrive.
-
-        Raises:
-            QuotaExceeded: If the workspace's quotas have no room for the call.
-        """
+        """Runs all jobs of a call; results go to their places, or are delivered as they arrive."""
         for sweep in sweeps:
             sweep.call = sweeps
         try:
-            work = self._run_all(sweeps, deliver)
-            await (work if seconds is None else timeout(self._pool._clock, seconds, work))
+            await timeout(self.pool._clock, seconds, self._run_all(sweeps, deliver))
         except TimeoutError:
             for sweep in sweeps:
                 sweep.time_out(seconds or 0.0)
         except asyncio.CancelledError:
-            if self._cancels:
-                await self._cancel_unfinished(sweeps)
+            if self.cancels:
+                running = [job_id for sweep in sweeps for job_id in sweep.running()]
+                cancel = map(self._workspace.cancel_job, running)
+                # For some it may be too late.
+                await asyncio.gather(*cancel, return_exceptions=True)
             raise
         finally:
-            if self._budget is not None:
-                self._budget.release({sweep.id for sweep in sweeps})
+            if self.budget is not None:
+                self.budget.release({sweep.id for sweep in sweeps})
 
     async def _run_all(self, sweeps: Sequence[SweepRun], deliver: Deliver | None) -> None:
         source = (job for sweep in sweeps for job in sweep.jobs())
@@ -147,14 +117,15 @@ class JobRunner:
                     if deliver is None:
                         job.sweep.results[point] = result
                     else:
-                        await deliver(job.sweep, point, result)
+                        await deliver(point, result)
 
+        charging = [sweep for sweep in sweeps if sweep.num_jobs and sweep.pricing.is_charging]
+        usages = [partial(sweep.pricing.usage, sweep.translation) for sweep in charging]
         # With a journal a call goes as far as a quota does, and the next run goes on from there.
-        jobs = sum(sweep.num_jobs for sweep in sweeps)
-        is_metered = self._is_charging and self._journal is None and not self._quotas.is_idle
-        async with self._within_quotas(sweeps) if is_metered and jobs else nullcontext():
+        is_metered = usages and self.journal is None
+        async with self._quotas.room_for(self._workspace, usages) if is_metered else nullcontext():
             # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them.
-            count = min(2 * self.max_concurrent_jobs, jobs)
+            count = min(2 * self.max_concurrent_jobs, sum(sweep.num_jobs for sweep in sweeps))
             workers = [asyncio.ensure_future(work()) for _ in range(count)]
             try:
                 # A worker that cannot even make its job ends the call with its error.
@@ -168,65 +139,83 @@ class JobRunner:
         """Runs one job from its request to its output; every error ends up in the job."""
         try:
             await self._begin(job)
-            async with nullcontext() if self._budget is None else self._within_budget(job):
-                if job.state is JobState.NEW:
-                    # The session opens while the first input is stored.
-                    requests = self.throttle.requests
-                    self._pool._lifecycle.prepare(self._target, self._workspace, requests)
-                    # A service that has not answered the call at all is not waited for.
-                    policy = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
-                    job.stored = await retry(self._clock, partial(self._store, job), policy)
-                    await self._submit_and_follow(job, policy)
-                elif job.state is JobState.ACCEPTED:
-                    await self._follow(job)
-                if job.state is not JobState.FETCHED:
-                    assert job.job is not None, "it has finished"
-                    if not job.job.status.has_result:
-                        check_succeeded(job.job)
-                    fetch = partial(self._fetch, job)
-                    await job.fetched(await retry(self._clock, fetch, retry_for(_RETRY_TIMEOUT)))
+            if not job.may_exist:
+                await self._submit_and_follow(job)
+            elif not job.is_fetched:
+                await self._follow(job)
+            if not job.is_fetched:
+                assert job.job is not None, "it has finished"
+                if not job.job.status.has_result:
+                    check_succeeded(job.job)
+                # The job that takes the slot is submitted before this one's output is fetched.
+                await self.pool._clock.sleep(0)
+                fetch = partial(self._workspace.fetch_output, job.job, job.stored)
+                await job.fetched(await self._request(fetch))
         except Exception as error:
-            if job.job is None and _concerns_all(error):
+            is_denied = isinstance(error, ServiceError) and error.status_code in (401, 403)
+            if job.job is None and (is_denied or isinstance(error, _CALL_ERRORS)):
                 job.sweep.stop(error)
             job.failed(error)
         except BaseException:
             job.give_back()
             raise
+        finally:
+            if self.budget is not None:
+                bill = None if job.job is None else job.job.cost
+                self.budget.settle(job.request.id, bill, may_cost=job.may_exist)
 
     async def _begin(self, job: JobRun) -> None:
-        """Sees to it that the call goes on, and asks the journal for the job."""
-        budget = self._budget
+        """Asks whether the call goes on, the journal for the job, and the budget for room."""
+        budget = self.budget
         point = job.sweep.id, job.points.start
+        share = job.estimate, point, job.point_cost
         try:
             is_budgeted = budget is not None and budget.holds(point)
             job.sweep.check_going_on(job.points, is_budgeted=is_budgeted)
-            if self._journal is not None:
-                await job.claim(self._journal, self._find)
+            if self.journal is not None:
+                await job.claim(self.journal, self._find)
         except BaseException:
             if budget is not None:
                 # Others would wait for ever for a job that does not come.
-                budget.pass_over(job.estimate, point=point, point_cost=job.point_cost)
+                budget.pass_over(*share)
             raise
+        if budget is not None:
+            await budget.reserve(job.request.id, *share, is_paid=job.may_exist)
 
-    async def _submit_and_follow(self, job: JobRun, policy: RetryDecision) -> None:
+    async def _submit_and_follow(self, job: JobRun) -> None:
         """Submits the job, in the next session if one has ended, and waits for its end."""
-        sessions = self._pool._lifecycle
+        sessions = self.pool._lifecycle
+        # The session opens while the first input is stored.
+        sessions.prepare(self.target, self._workspace, self.throttle.requests)
+        # A service that has not answered the call at all is not waited for.
+        policy = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
+
+        async def store() -> Any:
+            # Behind the requests of jobs that are further on.
+            await self.throttle.requests.enter(is_urgent=False)
+            try:
+                return await self._workspace.store_input(job.request)
+            finally:
+                self.throttle.requests.leave()
+
+        job.stored = await retry(self._clock, store, policy)
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(job.points, is_budgeted=True)
-                async with sessions.use(self._target, self._workspace, policy) as generation:
+                async with sessions.use(self.target, self._workspace, policy) as generation:
                     if await self._submit(job, generation.session_id, slot):
                         await self._follow(job)
                         return
                 ended = await sessions.retire(generation)
-                if ended.failed_under_abort and job.sweep.has_used(ended.id):
+                has_used = any(ended.id in sweep.session_ids for sweep in job.sweep.call)
+                if ended.failed_under_abort and has_used:
                     raise SessionNotAvailable(
                         f"Session {ended.id} on {ended.target} failed under the Abort policy: "
                         "look at the failed job; the next call opens a fresh session.",
                         session_id=ended.id,
                     )
         raise SessionNotAvailable(
-            f"{_MAX_SESSIONS} sessions in a row on {self._target} ended before they took a job: "
+            f"{_MAX_SESSIONS} sessions in a row on {self.target} ended before they took a job: "
             "check the target's availability and try again later."
         )
 
@@ -235,37 +224,36 @@ class JobRunner:
 
         Returns False if the session has ended; the service does not have the job then.
         """
-        request = dataclasses.replace(job.request, session_id=session_id)
+        request = replace(job.request, session_id=session_id)
         lost = 0
         while True:
             job.sweep.check_going_on(job.points, is_budgeted=True)
             try:
                 async with self.throttle.requests:
-                    job.state = JobState.SUBMITTED
+                    job.may_exist = True
                     accepted = await self._workspace.submit_job(request, job.stored)
                 break
             # 1. The session has ended: the next one takes the job.
             except SessionNotAvailable:
-                job.state = JobState.NEW
+                job.may_exist = False
                 return False
             except ServiceError as error:
+                job.may_exist = error.is_ambiguous
                 # 2. Too many jobs or requests: wait in line.
                 if error.is_throttled:
-                    job.state = JobState.NEW
                     await slot.refused(error)
                     continue
                 # 3. Refused for good.
                 if not error.is_ambiguous:
-                    job.state = JobState.NEW
                     raise
                 # 4. The answer was lost: before anything else, ask whether the job arrived. While
                 # that cannot be answered, it may have.
-                known = await self._find(job.id)
+                known = await self._find(job.request.id)
                 if known is not None:
                     accepted = known
                     break
                 # 5. It did not arrive: submit it again, under the same id.
-                job.state, lost = JobState.NEW, lost + 1
+                job.may_exist, lost = False, lost + 1
                 limit = _MAX_SUBMISSIONS if job.sweep.is_answered else _MAX_FIRST_SUBMISSIONS
                 if lost >= limit:
                     raise
@@ -273,56 +261,28 @@ class JobRunner:
         job.sweep.session_ids.add(session_id)
         job.accepted(accepted)
         slot.accepted()
-        self._pool._events.report(job.event("submitted", self._clock.time()))
+        self.pool._events.report_job("submitted", accepted, job.sweep.id, self._clock.time())
         return True
 
     async def _follow(self, job: JobRun) -> None:
         """Waits until a job that the service has accepted has finished."""
         assert job.job is not None, "it was accepted"
-        progress = job.sweep.progress
-        if progress is not None:
-            progress.job_seen(job.job)
-        job.job = await self._pool._watcher.wait(
-            job.job,
-            self._workspace,
-            observer=None if progress is None else progress.job_seen,
-            gate=self.throttle.requests,
-        )
-        kind = _JOB_EVENTS.get(job.job.status, "succeeded")
-        self._pool._events.report(job.event(kind, self._clock.time()))
-
-    # Requests
-
-    async def _store(self, job: JobRun) -> Any:
-        # Behind the requests of jobs that are further on.
-        await self.throttle.requests.enter(is_urgent=False)
-        try:
-            return await self._workspace.store_input(job.request)
-        finally:
-            self.throttle.requests.leave()
-
-    async def _fetch(self, job: JobRun) -> Any:
-        # The job that takes the slot is submitted before this one's output is fetched.
-        await self._pool._clock.sleep(0)
-        assert job.job is not None, "it has finished"
-        async with self.throttle.requests:
-            return await self._workspace.fetch_output(job.job, job.stored)
+        observer = None
+        if job.sweep.progress is not None:
+            observer = job.sweep.progress.job_seen
+            observer(job.job)
+        gate, watcher = self.throttle.requests, self.pool._watcher
+        job.job = await watcher.wait(job.job, self._workspace, observer=observer, gate=gate)
+        kind = _END_EVENTS.get(job.job.status, "succeeded")
+        self.pool._events.report_job(kind, job.job, job.sweep.id, self._clock.time())
 
     async def _find(self, job_id: str) -> Job | None:
         """The job of which it is not known whether the service has it; None if it has not."""
-
-        async def ask() -> Job | None:
-            try:
-                async with self.throttle.requests:
-                    return await self._workspace.get_job(job_id)
-            except ServiceError as error:
-                if error.is_missing:
-                    return None
-                raise
-
         try:
-            return await retry(self._clock, ask, retry_for(_RETRY_TIMEOUT))
+            return await self._request(partial(self._workspace.get_job, job_id))
         except ServiceError as error:
+            if error.is_missing:
+                return None
             raise ServiceError(
                 f"Whether the service has job {job_id} cannot be learned now: {error} "
                 f"Later, get_result({job_id!r}) tells, and fetches its result.",
@@ -330,58 +290,11 @@ class JobRunner:
                 code=error.code,
             ) from error
 
-    async def _cancel_unfinished(self, sweeps: Sequence[SweepRun]) -> None:
-        """Asks the service to cancel what an interrupted call leaves; it may be too late."""
-        running = [
-            job.id for sweep in sweeps for job in sweep.jobs_in_flight.values() if job.is_running
-        ]
-        cancel = map(self._workspace.cancel_job, running)
-        await asyncio.gather(*cancel, return_exceptions=True)
+    async def _request(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Makes a request that is harmless to repeat; giving up would lose what is paid for."""
 
-    # Limits
+        async def attempt() -> T:
+            async with self.throttle.requests:
+                return await call()
 
-    @asynccontextmanager
-    async def _within_budget(self, job: JobRun) -> AsyncIterator[None]:
-        """Room for the job under the cost cap, until its bill is in."""
-        budget = self._budget
-        assert budget is not None, "there is a cap"
-        await budget.reserve(
-            job.id,
-            job.estimate,
-            point=(job.sweep.id, job.points.start),
-            point_cost=job.point_cost,
-            is_paid=job.may_exist,
-        )
-        try:
-            yield
-        finally:
-            bill = None if job.job is None else job.job.cost
-            budget.settle(job.id, bill, may_cost=job.may_exist)
-
-    @asynccontextmanager
-    async def _within_quotas(self, sweeps: Sequence[SweepRun]) -> AsyncIterator[None]:
-        """Room for the whole call in the workspace's quotas."""
-        usage: Counter[str] = Counter()
-        for sweep in sweeps:
-            # Counting makes every job once; the loop has other calls to serve meanwhile.
-            usage.update(await asyncio.wrap_future(_counting.submit(sweep.usage)))
-        async with self._quotas.room_for(self._workspace, usage):
-            yield
-
-
-_counting = background.DaemonExecutor(name="cirq-azure-sessions-usage")
-
-_CONCERNING_ALL = (
-    CostLimitReached,
-    JournalError,
-    PoolClosed,
-    SessionNotAvailable,
-    UnsupportedTarget,
-)
-
-
-def _concerns_all(error: Exception) -> bool:
-    """Whether the other jobs of the call would meet the same error."""
-    return isinstance(error, _CONCERNING_ALL) or (
-        isinstance(error, ServiceError) and error.status_code in (401, 403)
-    )
+        return await retry(self._clock, attempt, retry_for(_RETRY_TIMEOUT))

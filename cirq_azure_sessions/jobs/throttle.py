@@ -1,10 +1,11 @@
-"""`Throttle`: how many jobs of a sampler are in flight, and how many requests are under way."""
+"""`Throttle`: how many jobs of a sampler are in flight, and how many requests."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import deque
+from dataclasses import dataclass
 
 from cirq_azure_sessions.clock import Clock, backoff
 from cirq_azure_sessions.errors import ServiceError
@@ -13,10 +14,7 @@ __all__ = ["Gate", "Slot", "Throttle"]
 
 
 class Gate:
-    """Lets a limited number in at a time, in order; the urgent before the others.
-
-    `async with gate` enters as urgent.
-    """
+    """Admits up to `limit` at a time, in order, the urgent first; `async with gate` is urgent."""
 
     def __init__(self, limit: int) -> None:
         # State: how many may be inside, how many are, and who waits. Lives on the background loop.
@@ -27,7 +25,6 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
         return len(self._urgent) + len(self._others)
 
     async def enter(self, *, is_urgent: bool) -> None:
@@ -39,7 +36,7 @@ class Gate:
         try:
             await future
         except asyncio.CancelledError:
-            # Either it still waits, or it was let in meanwhile and leaves again.
+            # Either it still waits, or it was admitted meanwhile and leaves again.
             if future in queue:
                 queue.remove(future)
             elif not future.cancelled():
@@ -48,12 +45,11 @@ class Gate:
             raise
 
     def leave(self) -> None:
-        """Makes room for the next."""
         self.inside -= 1
         self.admit()
 
     def admit(self) -> None:
-        """Lets in as many as there is room for; called after every change of the numbers."""
+        """Admits as many as there is room for; called after every change of the numbers."""
         while self.inside < self.limit and (queue := self._urgent or self._others):
             future = queue.popleft()
             if not future.done():
@@ -73,19 +69,12 @@ class Throttle:
     The number of slots begins at its maximum. A 429 answer sets it to the number of other jobs in
     flight; from then on every full round of accepted jobs adds one slot, to find out whether there
     is more room.
-
-    Args:
-        max_concurrent_jobs: The maximum number of slots; at least one.
-        clock: Where pauses pass.
-
-    Attributes:
-        slots: Who is inside has a job that is being submitted or is in flight.
-        requests: Inputs are stored ahead of the jobs in flight and outputs fetched behind them, but
-            by no more requests at a time than there may be jobs.
     """
 
     def __init__(self, max_concurrent_jobs: int, clock: Clock) -> None:
         self.slots = Gate(max_concurrent_jobs)
+        # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them, but by no
+        # more requests at a time than there may be jobs.
         self.requests = Gate(max_concurrent_jobs)
         self.clock = clock
         self.maximum = max_concurrent_jobs
@@ -94,28 +83,24 @@ class Throttle:
         self.accepted = 0
         self.resume_at = -math.inf
 
-    def __repr__(self) -> str:
-        slots = self.slots
-        return f"Throttle({slots.inside} of {slots.limit} running, {slots.waiting} waiting)"
 
-
+@dataclass
 class Slot:
     """One job's slot, from before its submission until it has finished: `async with Slot(...)`."""
 
-    def __init__(self, throttle: Throttle) -> None:
-        self._throttle = throttle
-        # State: whether the slot is held, and how often the service has refused its job.
-        self._is_held = False
-        self._refusals = 0
+    throttle: Throttle
+    # State: whether the slot is held, and how often the service has refused its job.
+    _is_held: bool = False
+    _refusals: int = 0
 
     async def __aenter__(self) -> Slot:
         """Waits for a slot, refused jobs before new ones, and for the end of a pause."""
-        throttle = self._throttle
+        throttle = self.throttle
         if not self._is_held:
             await throttle.slots.enter(is_urgent=self._refusals > 0)
             self._is_held = True
         try:
-            # The slot is held through the pause: whoever is interrupted in it admits the next.
+            # The slot is held through the pause: a job interrupted in it admits the next.
             while (seconds := throttle.resume_at - throttle.clock.monotonic()) > 0:
                 await throttle.clock.sleep(seconds)
         except BaseException:
@@ -126,11 +111,11 @@ class Slot:
     async def __aexit__(self, *exc_info: object) -> None:
         if self._is_held:
             self._is_held = False
-            self._throttle.slots.leave()
+            self.throttle.slots.leave()
 
     def accepted(self) -> None:
         """Notes that the service accepted the job: after a full round there may be more room."""
-        throttle, slots = self._throttle, self._throttle.slots
+        throttle, slots = self.throttle, self.throttle.slots
         throttle.accepted += 1
         if slots.limit < throttle.maximum and throttle.accepted >= slots.limit:
             throttle.accepted = 0
@@ -143,7 +128,7 @@ class Slot:
         It is next in line once another job finishes. All pause where the service says for how long,
         or where no other job is running, and a job that is refused again pauses alone.
         """
-        throttle, slots = self._throttle, self._throttle.slots
+        throttle, slots = self.throttle, self.throttle.slots
         self._refusals += 1
         others = slots.inside - 1
         throttle.accepted = 0

@@ -24,7 +24,15 @@ from typing import Any
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.errors import AzureSessionsError, JournalError, redact_bytes
+from cirq_azure_sessions.errors import (
+    AzureSessionsError,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JournalError,
+    ResultNotAvailable,
+    redact_bytes,
+)
 from cirq_azure_sessions.journal.file import GroupCommit, JournalFile
 from cirq_azure_sessions.journal.lock import RunLock
 from cirq_azure_sessions.journal.rows import (
@@ -41,6 +49,11 @@ from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
 __all__ = ["Journal", "open_journal"]
 
 logger = logging.getLogger(__name__)
+
+_ENDS: dict[type[JobError], EntryState] = {
+    JobFailed: EntryState.FAILED,
+    JobCancelled: EntryState.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +179,22 @@ class Journal:
         # Whatever is wrong with it has been logged.
         with suppress(Exception):
             await self._commits.write(work)
+
+    def _failed(self, entry: JournalEntry, job: Job | None, error: Exception) -> None:
+        """The job brought no output; the next same request tries again as far as that is safe.
+
+        Args:
+            entry: The job in the journal.
+            job: The job as the service described it last; None if it may not have it.
+            error: Why there is no output.
+        """
+        if job is not None and job.status.has_result:
+            self._unavailable(entry, job, error)
+        elif isinstance(error, JobError) and not isinstance(error, ResultNotAvailable):
+            self._ended(entry, _ENDS.get(type(error), EntryState.LOST), job)
+        else:
+            # It may run on, or was never sent: the next same request takes it over.
+            self._give_back([entry.place])
 
     def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
         """The job succeeded, and its output is missing, refused or makes no sense.

@@ -40,7 +40,7 @@ class ResultStream:
                 self._is_finished = True
                 self._change.notify_all()
 
-    async def put(self, sweep: object, point: int, result: AzureResult) -> None:
+    async def put(self, point: int, result: AzureResult) -> None:
         """Adds a result, as soon as there is room."""
         async with self._change:
             await self._change.wait_for(lambda: len(self._items) < self._limit)

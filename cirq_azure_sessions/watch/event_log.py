@@ -9,7 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
+from cirq_azure_sessions.model import AnyEvent, Job, JobEvent, SessionEvent
 
 __all__ = ["EventLog"]
 
@@ -97,6 +97,27 @@ class EventLog:
             logger.log(level, "%s", event, extra=asdict(event))
         for callback in callbacks:
             _notify(callback, event)
+
+    def report_job(self, kind: str, job: Job, sweep_id: str, time: float) -> None:
+        """Reports what happened to a job, as the service describes it, at a time of the epoch."""
+        # One that was just submitted has cost nothing yet, whatever an early bill says.
+        bill = None if kind == "submitted" else job.cost
+        self.report(
+            JobEvent(
+                kind,
+                job.id,
+                job.session_id,
+                job.target,
+                time=time,
+                cost=None if bill is None else bill.total,
+                reason=job.error_code,
+                sweep_id=sweep_id,
+                creation_time=job.creation_time,
+                end_time=job.end_time,
+                currency="" if bill is None else bill.currency,
+                consumed=() if bill is None else tuple(bill.consumed.items()),
+            )
+        )
 
     def count(self, counter: str) -> None:
         """Counts something that is no event."""

@@ -245,7 +245,7 @@ def test_quotas_that_could_not_be_read_for_a_fault_are_read_later() -> None:
     answers = [ServiceError("Busy.", status_code=503), ServiceError("Busy.", status_code=503)]
 
     async def call() -> None:
-        async with guard.room_for(workspace, ONE_GATE):
+        async with guard.room_for(workspace, [lambda: ONE_GATE]):
             pass
 
     async def fail() -> Sequence[Quota]:
@@ -268,7 +268,7 @@ def test_a_call_that_ends_while_quotas_are_read_still_counts() -> None:
     guard = QuotaGuard("ionq.qpu.aria-1", clock)
 
     async def story() -> None:
-        other = guard.room_for(workspace, ONE_GATE)
+        other = guard.room_for(workspace, [lambda: ONE_GATE])
         await other.__aenter__()
         clock.advance(60)
 
@@ -279,6 +279,6 @@ def test_a_call_that_ends_while_quotas_are_read_still_counts() -> None:
 
         workspace.list_quotas = read  # type: ignore[method-assign]
         with pytest.raises(QuotaExceeded, match=r"has 1\.5 of 2\.5 left"):
-            await guard.room_for(workspace, {"gs1q": 2.0}).__aenter__()
+            await guard.room_for(workspace, [lambda: {"gs1q": 2.0}]).__aenter__()
 
     asyncio.run(story())

@@ -6,6 +6,7 @@ import base64
 import json
 import operator
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import cirq
@@ -60,6 +61,19 @@ def layouts(draw: st.DrawFn) -> Layout:
         samples_at_end=draw(st.booleans()),
         is_exact=draw(st.booleans()),
     )
+
+
+@pytest.mark.parametrize(
+    ("entropy", "is_seeded", "is_same"),
+    [((7,), True, True), ((8,), True, False), ((8,), False, True)],
+    ids=["the same seed", "another seed", "no seed"],
+)
+def test_a_job_of_an_earlier_run_is_drawn_as_then_unless_the_seed_is_another(
+    entropy: tuple[int, ...], is_seeded: bool, is_same: bool
+) -> None:
+    earlier, now = replace(PLAIN, point=3, part=1), replace(PLAIN, entropy=entropy)
+    drawn = now.with_draws_of(earlier, is_seeded=is_seeded)
+    assert drawn == (earlier if is_same else now)
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)

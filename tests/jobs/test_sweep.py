@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cirq
@@ -28,11 +27,11 @@ from cirq_azure_sessions import (
     ManualClock,
     PoolClosed,
     PoolTimeout,
+    ServiceError,
     SessionPool,
     SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.jobs.sweep import interruption_note
 from cirq_azure_sessions.model import AnyEvent, Job, JobRequest, Session
 from cirq_azure_sessions.workspaces.local import JobPace
 
@@ -307,43 +306,6 @@ def test_closing_a_stream_leaves_no_job_running() -> None:
         assert pool.get_stats()["jobs_running"] == 0
 
 
-# The note
-
-
-class _Run:
-    """A sweep with these jobs in flight and fetched."""
-
-    def __init__(self, running: list[str], fetched: list[str]) -> None:
-        self.target = TARGET
-        self.fetched = fetched
-        self.jobs_in_flight = {
-            index: SimpleNamespace(id=job_id, is_running=True)
-            for index, job_id in enumerate(running)
-        }
-
-
-def _note(*sweeps: _Run, cancelled: bool = False, journal: Path | None = None) -> str:
-    return interruption_note(sweeps, cancelled=cancelled, journal=journal)  # type: ignore[arg-type]
-
-
-def test_without_a_submitted_job_there_is_no_note() -> None:
-    assert _note(_Run([], [])) == ""
-
-
-def test_the_note_lists_running_and_fetched_jobs_of_a_batch() -> None:
-    assert _note(_Run(["j1"], ["j2"]), _Run(["j3"], [])) == (
-        f"These jobs on {TARGET} may still be running: j1, j3. "
-        "The results of these jobs were fetched: j2. "
-        "get_result(job_id) of a sampler for this target fetches each result."
-    )
-
-
-def test_the_note_with_a_journal_counts_jobs_and_quotes_its_path() -> None:
-    note = _note(_Run(["j1", "j3"], ["j2"]), cancelled=True, journal=Path("my runs.db"))
-    assert "2 asked to be cancelled, 1 with their results fetched" in note
-    assert "journal show 'my runs.db'" in note
-
-
 # Timeouts
 
 
@@ -352,21 +314,33 @@ class _Held(LocalWorkspace):
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(backends={TARGET: lambda request: b""}, clock=clock)
-        self.is_storing = threading.Event()
+        self.is_held = threading.Event()
         self._stores = 0
 
     async def store_input(self, request: JobRequest) -> Any:
         self._stores += 1
         if self._stores > 1:
-            self.is_storing.set()
+            self.is_held.set()
             await asyncio.Event().wait()
         return await super().store_input(request)
 
 
-def test_a_job_that_was_never_sent_is_not_said_to_run() -> None:
-    """It waits for its turn to be sent, behind the input of the next job."""
+class _Refusing(_Held):
+    """A workspace that asks to be left alone for a day."""
+
+    async def store_input(self, request: JobRequest) -> Any:
+        return None
+
+    async def submit_job(self, request: JobRequest, stored: Any) -> Job:
+        self.is_held.set()
+        raise ServiceError("Too many jobs.", status_code=429, retry_after=86400.0)
+
+
+@pytest.mark.parametrize("kind", [_Held, _Refusing])
+def test_a_job_that_the_service_never_took_is_not_said_to_run(kind: type[_Held]) -> None:
+    """It waits to be sent behind the input of the next job, or has been refused."""
     clock = ManualClock(auto_advance=False)
-    workspace, failures = _Held(clock), dict[int, Exception]()
+    workspace, failures = kind(clock), dict[int, Exception]()
 
     def call(sampler: AzureSessionSampler) -> None:
         with pytest.raises(SweepTimeout) as caught:
@@ -377,7 +351,7 @@ def test_a_job_that_was_never_sent_is_not_said_to_run() -> None:
         sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=1, timeout=60)
         thread = threading.Thread(target=call, args=(sampler,))
         thread.start()
-        assert workspace.is_storing.wait(60)
+        assert workspace.is_held.wait(60)
         pool._portal.run(_turns())
         clock.advance(61)
         thread.join(60)

@@ -292,7 +292,8 @@ class Crew:
         self.order.append(f"{name} again")
 
     def __repr__(self) -> str:
-        return repr(self.throttle)
+        slots = self.throttle.slots
+        return f"{slots.inside} of {slots.limit} running, {slots.waiting} waiting"
 
 
 # Slots
@@ -302,9 +303,9 @@ class Crew:
 async def test_a_job_waits_until_another_gives_its_slot_back() -> None:
     crew = Crew(3)
     await crew.start("a", "b", "c", "d")
-    assert repr(crew) == "Throttle(3 of 3 running, 1 waiting)"
+    assert repr(crew) == "3 of 3 running, 1 waiting"
     await crew.finish("b")
-    assert repr(crew) == "Throttle(3 of 3 running, 0 waiting)"
+    assert repr(crew) == "3 of 3 running, 0 waiting"
     assert crew.order == ["a", "b", "c", "d"]
 
 
@@ -314,7 +315,7 @@ async def test_a_refusal_leaves_as_many_slots_as_there_are_other_jobs() -> None:
     await crew.start(*"abcdefghij")
     for name in "abcdefg":
         await crew.refuse(name, _busy())
-    assert repr(crew) == "Throttle(3 of 3 running, 7 waiting)"
+    assert repr(crew) == "3 of 3 running, 7 waiting"
 
 
 @on_a_loop
@@ -323,7 +324,7 @@ async def test_there_is_always_one_slot() -> None:
     await crew.start("a", "b")
     await crew.refuse("a", _busy())
     await crew.refuse("b", _busy())
-    assert repr(crew) == "Throttle(1 of 1 running, 1 waiting)"
+    assert repr(crew) == "1 of 1 running, 1 waiting"
 
 
 @on_a_loop
@@ -345,7 +346,7 @@ async def test_a_refused_job_goes_before_jobs_that_never_tried() -> None:
     await crew.refuse("b", _busy())
     await crew.finish("a")
     assert crew.order == ["a", "b", "b again"]
-    assert repr(crew) == "Throttle(1 of 1 running, 1 waiting)"
+    assert repr(crew) == "1 of 1 running, 1 waiting"
 
 
 # Pauses
@@ -366,7 +367,7 @@ async def test_the_only_job_keeps_its_slot_while_it_pauses() -> None:
     crew = Crew(1)
     await crew.start("a", "b")
     await crew.refuse("a", _busy(retry_after=5.0))
-    assert repr(crew) == "Throttle(1 of 1 running, 1 waiting)"
+    assert repr(crew) == "1 of 1 running, 1 waiting"
     crew.clock.advance(4.9)
     await _turns()
     assert crew.order == ["a"]
@@ -411,7 +412,7 @@ async def test_a_job_interrupted_in_its_pause_admits_the_next() -> None:
     await crew.start("a", "b")
     again = await crew.refuse("a", _busy(retry_after=1e6))
     await crew.interrupt(again, crew.tasks["a"])
-    assert repr(crew) == "Throttle(1 of 1 running, 0 waiting)"
+    assert repr(crew) == "1 of 1 running, 0 waiting"
     crew.clock.advance(1e6)
     await _turns()
     assert crew.order == ["a", "b"]
@@ -422,7 +423,7 @@ async def test_an_interrupted_waiter_leaves_the_queue() -> None:
     crew = Crew(1)
     await crew.start("a", "b", "c")
     await crew.interrupt(crew.tasks["b"])
-    assert repr(crew) == "Throttle(1 of 1 running, 1 waiting)"
+    assert repr(crew) == "1 of 1 running, 1 waiting"
     await crew.finish("a")
     assert crew.order == ["a", "c"]
 
@@ -435,7 +436,7 @@ async def test_a_waiter_interrupted_as_it_is_admitted_passes_its_slot_on() -> No
     await crew.slots["a"].__aexit__()
     await crew.interrupt(crew.tasks["b"])
     assert crew.order == ["a", "c"]
-    assert repr(crew) == "Throttle(1 of 1 running, 0 waiting)"
+    assert repr(crew) == "1 of 1 running, 0 waiting"
 
 
 @on_a_loop
@@ -445,7 +446,7 @@ async def test_however_jobs_end_no_slot_stays_taken() -> None:
     refusal = await crew.refuse("a", _busy(retry_after=3.0))
     await crew.finish("b")
     await crew.interrupt(refusal, *crew.tasks.values())
-    assert repr(crew) == "Throttle(0 of 1 running, 0 waiting)"
+    assert repr(crew) == "0 of 1 running, 0 waiting"
 
 
 # The gate

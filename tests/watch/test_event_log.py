@@ -11,7 +11,15 @@ from dataclasses import asdict, replace
 import pytest
 from services import HANG_TIMEOUT, in_background
 
-from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent, SweepEvent
+from cirq_azure_sessions.model import (
+    AnyEvent,
+    Cost,
+    Job,
+    JobEvent,
+    JobStatus,
+    SessionEvent,
+    SweepEvent,
+)
 from cirq_azure_sessions.watch.event_log import EventLog
 
 TARGET = "ionq.simulator"
@@ -35,6 +43,21 @@ def test_one_subscription_gets_events_of_all_kinds(log: EventLog) -> None:
     for event in (STARTED, OPENED, SUBMITTED, FINISHED):
         log.report(event)
     assert seen == [STARTED, OPENED, SUBMITTED, FINISHED]
+
+
+def test_the_bill_of_a_job_is_reported_once_when_it_has_finished(log: EventLog) -> None:
+    seen: list[AnyEvent] = []
+    log.subscribe(seen.append)
+    cost = Cost(2.5, "EUR", ({"dimensionId": "ehqc", "amountConsumed": 8.0},))
+    job = Job("j-1", TARGET, "job", JobStatus.SUCCEEDED, "s-1", end_time=9.0, cost=cost)
+    log.report_job("submitted", job, "w-1", 2.0)
+    log.report_job("succeeded", job, "w-1", 3.0)
+    billed = replace(SUBMITTED, kind="succeeded", time=3.0, cost=2.5, currency="EUR")
+    assert seen == [
+        replace(SUBMITTED, end_time=9.0),
+        replace(billed, end_time=9.0, consumed=(("ehqc", 8.0),)),
+    ]
+    assert (log.stats()["cost_EUR"], log.stats()["consumed_ehqc"]) == (2.5, 8.0)
 
 
 def test_unsubscribing_ends_one_subscription_only(log: EventLog) -> None:
