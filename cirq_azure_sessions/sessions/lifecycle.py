@@ -194,7 +194,7 @@ class SessionLifecycle:
                 self._table.settle(generation, is_open=is_open)
 
         if step is Step.OPEN:
-            # From here on something may be open, also if nobody refers to the pool any more.
+            # From here on something may be open, also if nothing refers to the pool any more.
             self._pool._hold(generation.workspace)
         if step in (Step.OPEN, Step.CHECK):
             generation.ready = self._pool._portal.spawn(settle())

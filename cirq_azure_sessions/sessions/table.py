@@ -111,9 +111,9 @@ class Generation:
 class SessionTable:
     """The generations of a pool, by target.
 
-    Changed on the background loop alone, so that each method is one critical section. What other
-    threads call is `take_fresh`, `close` and what only reads, and takes no lock: each step of these
-    is atomic, and 32 threads that queue for a lock may form a convoy of a tenth of the speed.
+    Changed on the background loop alone, so that each method is one critical section. Other threads
+    may `close`, `take_fresh` and read. These need no lock, since each of their steps is atomic, and
+    take none: threads that queue for one may form a convoy at a fifth of one thread's rate.
 
     Args:
         max_idle: Seconds without use after which a session is not trusted to be open.
@@ -152,7 +152,7 @@ class SessionTable:
         """
         self.check_open()
         generation = self._current.get(target)
-        # 1. Nobody has needed this target yet, or its session has ended.
+        # 1. The target is new, or its session has ended.
         if generation is None:
             generation = self._current[target] = Generation(target, workspace)
             self._generations.append(generation)

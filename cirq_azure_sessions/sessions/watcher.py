@@ -188,13 +188,12 @@ class _Poller:
         if watched.missing_since is None:
             watched.missing_since = now
         if now - watched.missing_since >= _MISSING_TIMEOUT or self.workspace.announces_ends:
-            error = JobError(
+            message = (
                 f"The service accepted job {job_id} and does not know it any more: look for it in "
                 f"the Azure portal, or try get_result({job_id!r}) later; submitting the point "
-                "again may pay for it twice.",
-                job_id=job_id,
-                status="Missing",
+                "again may pay for it twice."
             )
+            error = JobError(message, job_id=job_id, status="Missing")
             self.jobs.pop(job_id).outcome.set_exception(error)
 
 

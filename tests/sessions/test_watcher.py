@@ -67,9 +67,9 @@ class _Session:
         self.cancelled: list[str] = []
 
     def job(self, name: str) -> Job:
-        over = self._clock.monotonic() >= self._ends[name]
-        status = JobStatus.SUCCEEDED if over else JobStatus.WAITING
-        end = self._ends[name] if over else None
+        has_ended = self._clock.monotonic() >= self._ends[name]
+        status = JobStatus.SUCCEEDED if has_ended else JobStatus.WAITING
+        end = self._ends[name] if has_ended else None
         return Job(
             name,
             "ionq.simulator",
@@ -236,7 +236,7 @@ def test_eight_jobs_that_take_equally_long_take_one_poll_a_round(clock: ManualCl
     async def story(rounds: int) -> float:
         for number in range(rounds):
             begin, lists = clock.monotonic(), session.lists
-            names = [f"{number}-{place}" for place in range(8)]
+            names = [f"{number}-{slot}" for slot in range(8)]
             session.creations |= dict.fromkeys(names, begin)
             session._ends |= dict.fromkeys(names, begin + 10.0)
             await asyncio.gather(*(watcher.wait(_waiting(name), session) for name in names))
