@@ -411,7 +411,6 @@ def pool_session(effort: Effort) -> Iterator[Figure]:
             for thread in threads:
                 thread.join()
 
-        # Threads that queue for one lock may form a convoy, or not: the median tells what is usual.
         rounds = range(7)
         alone = statistics.median(seconds(lambda: use(calls)) / calls for _ in rounds)
         crowded = statistics.median(seconds(together) / calls for _ in rounds)
@@ -420,7 +419,7 @@ def pool_session(effort: Effort) -> Iterator[Figure]:
         "pool.session, the rate of 32 threads to that of one",
         alone / crowded,
         "times",
-        # All threads wait for one lock, and for the interpreter's.
+        # All threads wait for the interpreter's lock.
         at_least=1 / 3,
         decides=False,
         detail=f"{1e6 * crowded:.1f} us a call",

@@ -106,9 +106,7 @@ class SessionPool:
         self._events = EventLog()
         self._watcher = JobWatcher(self._clock)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
-        self._lifecycle = SessionLifecycle(
-            self, self._table, self._events, self._journal, name=self._name, policy=self._policy
-        )
+        self._lifecycle = SessionLifecycle(self)
         # State: the samplers' calls that run, and their streams; once closing has begun, the task
         # that waits for jobs and the one that closes the pool; and whether waits are to be broken
         # off. Touched on the background loop alone.
@@ -300,7 +298,7 @@ class SessionPool:
             JournalError: If the journal cannot be written.
         """
         self._table.check_open()
-        return [session.id for session in self._portal.run(self._lifecycle.close_orphans())]
+        return self._portal.run(self._lifecycle.close_orphans())
 
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened, once their jobs have finished.

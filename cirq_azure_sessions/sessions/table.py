@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import itertools
 import math
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import cachetools
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import PoolClosed
@@ -46,49 +45,31 @@ class Step(enum.Enum):
     CHECK = enum.auto()
 
 
+@dataclass(eq=False, repr=False)
 class Generation:
-    """One session of one target in a pool, from its opening to its end.
+    """One session of one target in a pool, from its opening to its end."""
 
-    State and jobs are read and written with the table's lock held; the tasks and `idle` belong to
-    the background loop.
+    target: str
+    workspace: WorkspacePort
+    # Set once it is open.
+    session: SessionHandle | None = None
+    # Whether another pool opened it.
+    adopted: bool = False
+    state: State = State.OPENING
+    # When it was last used, or seen to be open; within max_idle of that it needs no check.
+    used_at: float = -math.inf
+    # Counts those who asked for the session, and the jobs put in it.
+    uses: Iterator[int] = field(default_factory=itertools.count)
+    # How many jobs are being submitted or run; the event is set while there are none.
+    jobs: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    # Opens or checks it; done when the state is no longer OPENING.
+    ready: asyncio.Task[None] | None = None
+    # Asks how the service ended it, once that is known to have happened.
+    ending: asyncio.Task[bool] | None = None
 
-    Attributes:
-        target: The target.
-        workspace: Where the session lives.
-        state: Its state.
-        adopted: Whether another pool opened it.
-        session: The session; set once it is open.
-        jobs: The number of jobs that are being submitted or run.
-        is_used: Whether anybody has asked for the session, or put a job in it.
-        session_id: The session's id, once it is open.
-        ready: The task that opens or checks it; done when the state is no longer OPENING.
-        ending: The task that asks how the service ended it, once that is known to have happened.
-        idle: Set while it has no jobs.
-    """
-
-    def __init__(self, target: str, workspace: WorkspacePort) -> None:
-        self.target = target
-        self.workspace = workspace
-        self.state = State.OPENING
-        self.adopted = False
-        self.session: SessionHandle | None = None
-        self.session_id = ""
-        self.jobs = 0
-        self.is_used = False
-        self.ready: asyncio.Task[None] | None = None
-        self.ending: asyncio.Task[None] | None = None
-        self.idle = asyncio.Event()
+    def __post_init__(self) -> None:
         self.idle.set()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the session is open on the service, as far as the pool knows."""
-        return self.state in (State.OPEN, State.DRAINING)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the session has ended, as far as the pool knows."""
-        return self.state in (State.CLOSED, State.LOST)
 
     @property
     def opened_session(self) -> SessionHandle:
@@ -96,39 +77,63 @@ class Generation:
         assert self.session is not None, "read only once it is open"
         return self.session
 
+    @property
+    def session_id(self) -> str:
+        """The session's id; empty until it is open."""
+        return "" if self.session is None else self.session.id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open on the service, as far as the pool knows."""
+        return self.state in (State.OPEN, State.DRAINING)
+
+    @property
+    def is_ours_to_close(self) -> bool:
+        """Whether the session is open, and was opened by this pool."""
+        return self.is_open and not self.adopted
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the session has ended, as far as the pool knows."""
+        return self.state in (State.CLOSED, State.LOST)
+
     def overview(self) -> tuple[object, ...]:
         """Target, session, status, state and number of jobs, for a table."""
-        session = self.session
-        described = (None, None) if session is None else (session.id, session.status.value)
+        status = None if self.session is None else self.session.status.value
         state = f"{self.state.value}{' adopted' if self.adopted else ''}"
-        return (self.target, *described, state, self.jobs)
+        return (self.target, self.session_id or None, status, state, self.jobs)
 
     def __repr__(self) -> str:
-        jobs = f" {self.jobs} job{'s' if self.jobs != 1 else ''}" if self.jobs else ""
-        return f"{self.target} {self.state.value}{' adopted' if self.adopted else ''}{jobs}"
+        target, _, _, state, jobs = self.overview()
+        return f"{target} {state}" + (f" {jobs} job{'s' if jobs != 1 else ''}" if jobs else "")
 
 
 class SessionTable:
-    """The generations of a pool, by target. Thread-safe: each method is one critical section.
+    """The generations of a pool, by target.
+
+    Changed on the background loop alone, so that each method is one critical section. Other threads
+    may `close`, `take_fresh` and read. These need no lock, since each of their steps is atomic, and
+    take none: threads that queue for one may form a convoy at a fifth of one thread's rate.
 
     Args:
         max_idle: Seconds without use after which a session is not trusted to be open.
         clock: Where idle time is measured.
+
+    Attributes:
+        is_closed: Whether the pool is closed.
     """
 
     def __init__(self, *, max_idle: float, clock: Clock) -> None:
-        # State: for each target the generation that its jobs go to; those of them used within
-        # max_idle; every generation that has not ended or still has jobs; how often a session was
-        # used again; and whether the pool is closed.
+        self._max_idle = max_idle
+        self._clock = clock
+        # State: for each target the generation that its jobs go to; every generation that has not
+        # ended or still has jobs; whether the pool is closed; how often a session was used again,
+        # and how often that was read. Any thread counts: `next` is atomic, and `+=` is not.
         self._current: dict[str, Generation] = {}
-        self._fresh: cachetools.TTLCache[str, Generation] = cachetools.TTLCache(
-            maxsize=math.inf, ttl=max_idle, timer=clock.monotonic
-        )
         self._generations: list[Generation] = []
-        self._reused = 0
-        self._is_closed = False
-        # Guards all of the above. No request is sent, and nobody is called, with it held.
-        self._lock = threading.Lock()
+        self.is_closed = False
+        self._reused = itertools.count()
+        self._reused_reads = itertools.count()
 
     # Finding a session
 
@@ -140,219 +145,143 @@ class SessionTable:
         trusted: Generation | None = None,
         for_job: bool = False,
     ) -> tuple[Step, Generation]:
-        """What a job for this target needs; the whole policy. Whoever is told to act, must.
+        """What a job for this target needs; the whole policy. The caller must do what it returns.
 
         `trusted` is a generation that the service has just confirmed to be open. With `for_job` a
         generation that is taken gets a job.
         """
-        with self._lock:
-            if self._is_closed:
-                raise PoolClosed(CLOSED_MESSAGE)
-            generation = self._current.get(target)
-            # 1. Nobody has needed this target yet, or its session has ended.
-            if generation is None:
-                generation = self._current[target] = Generation(target, workspace)
-                self._generations.append(generation)
-                return Step.OPEN, generation
-            # 2. Somebody else is opening or checking it.
-            if generation.state is State.OPENING:
-                return Step.WAIT, generation
-            # 3. Used a short while ago, or just confirmed: the service has not timed it out.
-            if self._fresh.get(target) is generation or generation is trusted:
-                self._fresh[target] = generation
-                if for_job:
-                    generation.jobs += 1
-                    generation.idle.clear()
-                    self._reused += generation.is_used
-                    generation.is_used = True
-                return Step.TAKE, generation
-            # 4. Idle for long: the service knows whether it is open, a timer only guesses.
-            generation.state = State.OPENING
-            return Step.CHECK, generation
+        self.check_open()
+        generation = self._current.get(target)
+        # 1. The target is new, or its session has ended.
+        if generation is None:
+            generation = self._current[target] = Generation(target, workspace)
+            self._generations.append(generation)
+            return Step.OPEN, generation
+        # 2. Another caller is opening or checking it.
+        if generation.state is State.OPENING:
+            return Step.WAIT, generation
+        # 3. Used a short while ago, or just confirmed: the service has not timed it out.
+        now = self._clock.monotonic()
+        if now - generation.used_at < self._max_idle or generation is trusted:
+            generation.used_at = now
+            if for_job:
+                generation.jobs += 1
+                generation.idle.clear()
+                if next(generation.uses):
+                    next(self._reused)
+            return Step.TAKE, generation
+        # 4. Idle for long: the service knows whether it is open, a timer only guesses.
+        generation.state = State.OPENING
+        return Step.CHECK, generation
 
     def take_fresh(self, target: str) -> Generation | None:
-        """Uses the open generation used within max_idle, whose idle time then starts again."""
-        with self._lock:
-            if self._is_closed:
-                raise PoolClosed(CLOSED_MESSAGE)
-            generation = self._fresh.get(target)
-            if generation is not None:
-                self._fresh[target] = generation
-                self._reused += generation.is_used
-                generation.is_used = True
-            return generation
+        """Uses the open generation used within max_idle, whose idle time then starts again.
+
+        One that is retired, or due for a check, at this very moment is returned as if just before.
+        """
+        self.check_open()
+        generation = self._current.get(target)
+        if generation is None or generation.state is not State.OPEN:
+            return None
+        now = self._clock.monotonic()
+        if now - generation.used_at >= self._max_idle:
+            return None
+        generation.used_at = now
+        if next(generation.uses):
+            next(self._reused)
+        return generation
 
     # What became of it
 
-    def set_session(
-        self, generation: Generation, session: SessionHandle, *, adopted: bool = False
-    ) -> None:
-        """Gives the generation its session; `adopted` if it is another pool's to close."""
-        with self._lock:
-            generation.session, generation.session_id = session, session.id
-            generation.adopted = adopted
-
-    def settle(self, generation: Generation, *, is_open: bool) -> None:
-        """Ends OPENING: the session was opened, or the service has said whether it is open."""
-        with self._lock:
-            if not is_open:
-                generation.state = State.LOST
-                self._retire(generation)
-            elif self._current.get(generation.target) is generation:
-                generation.state = State.OPEN
-                self._fresh[generation.target] = generation
-            elif generation.state is State.OPENING:
-                # Meanwhile the pool was closed, or the target given another session.
-                generation.state = State.DRAINING
-
-    def give_up(self, generation: Generation) -> None:
-        """Ends OPENING: the session could not be opened, or not be checked."""
-        with self._lock:
-            if generation.session is None:
-                generation.state = State.LOST
-                self._retire(generation)
-            elif self._current.get(generation.target) is generation:
-                # It may well be open: the next use checks again.
-                generation.state = State.OPEN
-            elif generation.state is State.OPENING:
-                generation.state = State.DRAINING
+    def settle(self, generation: Generation, *, is_open: bool | None) -> None:
+        """Ends OPENING: the session is open or not, or with None the service did not say."""
+        if is_open is False or generation.session is None:
+            self.retire(generation)
+        elif self._current.get(generation.target) is generation and not self.is_closed:
+            # Without an answer it may well be open: the next use checks again.
+            if is_open:
+                generation.used_at = self._clock.monotonic()
+            generation.state = State.OPEN
+        elif generation.state is State.OPENING:
+            # Meanwhile the pool was closed, or the target given another session.
+            generation.state = State.DRAINING
 
     def attach(self, session: SessionHandle, workspace: WorkspacePort, *, adopted: bool) -> None:
         """Sends the target's jobs to this session; the one they went to so far takes no more."""
-        with self._lock:
-            if self._is_closed:
-                raise PoolClosed(CLOSED_MESSAGE)
-            former = self._current.get(session.target)
-            generation = self._find(session.id)
-            if generation is None:
-                generation = Generation(session.target, workspace)
-                generation.session, generation.session_id = session, session.id
-                generation.adopted = adopted
-                generation.state = State.OPEN
-                self._generations.append(generation)
-            if former is not None and former is not generation:
-                self._drain(former)
-            # One that is being checked is settled when the answer is there.
-            if generation.state is not State.OPENING:
-                generation.state = State.OPEN
-                self._fresh[session.target] = generation
-            self._current[session.target] = generation
+        self.check_open()
+        former = self._current.get(session.target)
+        generation = self.find(session.id)
+        if generation is None:
+            generation = Generation(session.target, workspace, session, adopted, State.OPEN)
+            self._generations.append(generation)
+        if former is not None and former is not generation:
+            self.drain(former)
+        # One that is being checked is settled when the answer is there.
+        if generation.state is not State.OPENING:
+            generation.used_at = self._clock.monotonic()
+            generation.state = State.OPEN
+        self._current[session.target] = generation
 
-    def drain(self, session_id: str) -> Generation | None:
-        """Sends no more jobs to this session; returns its generation if it is the pool's."""
-        with self._lock:
-            generation = self._find(session_id)
-            if generation is not None:
-                self._drain(generation)
-            return generation
+    def drain(self, generation: Generation) -> None:
+        """Sends no more jobs to this generation."""
+        if self._current.get(generation.target) is generation:
+            del self._current[generation.target]
+        if generation.is_open:
+            generation.state = State.DRAINING
 
-    def retire(self, generation: Generation) -> bool:
-        """Notes that the service has ended the session; returns whether that is news."""
-        with self._lock:
-            if generation.has_ended:
-                return False
-            generation.state = State.LOST
-            self._retire(generation)
-            return True
+    def retire(self, generation: Generation, state: State = State.LOST) -> bool:
+        """Notes that the session has ended, LOST or CLOSED; returns whether that is news."""
+        if generation.has_ended:
+            return False
+        self.drain(generation)
+        generation.state = state
+        if not generation.jobs:
+            self._generations.remove(generation)
+        return True
 
     def release(self, generation: Generation) -> None:
         """Counts a job of the generation out."""
-        with self._lock:
-            generation.jobs -= 1
-            if not generation.jobs:
-                generation.idle.set()
-                if generation.has_ended:
-                    self._forget_if_done(generation)
-
-    # The end of the pool
+        generation.jobs -= 1
+        if not generation.jobs:
+            generation.idle.set()
+            if generation.has_ended:
+                self._generations.remove(generation)
 
     def close(self) -> None:
         """Hands out no more sessions. Closing twice is no error."""
-        with self._lock:
-            self._is_closed = True
-            self._fresh.clear()
-            self._current.clear()
-
-    def is_ours_to_close(self, generation: Generation) -> bool:
-        """Whether the session is open, and closing it this pool's business."""
-        with self._lock:
-            return generation.is_open and not generation.adopted
-
-    def note_end(self, generation: Generation) -> None:
-        """Notes that the pool has closed the session, or has left it to its opener."""
-        with self._lock:
-            if generation.state is not State.LOST:
-                generation.state = State.CLOSED
-            self._forget_if_done(generation)
+        self.is_closed = True
 
     # What there is
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the pool is closed."""
-        with self._lock:
-            return self._is_closed
-
     def check_open(self) -> None:
         """Raises `PoolClosed` if the pool is closed."""
-        with self._lock:
-            if self._is_closed:
-                raise PoolClosed(CLOSED_MESSAGE)
+        if self.is_closed:
+            raise PoolClosed(CLOSED_MESSAGE)
 
-    def find(self, session_id: str) -> SessionHandle | None:
-        """The session with this id, if it is the pool's and has not ended."""
-        with self._lock:
-            generation = self._find(session_id)
-            return None if generation is None else generation.session
-
-    def generations(self) -> Sequence[Generation]:
-        """Every generation that has not ended or still has jobs, oldest first."""
-        with self._lock:
-            return list(self._generations)
-
-    def open_sessions(self) -> Sequence[SessionHandle]:
-        """The sessions that are open, as far as the pool knows, oldest first."""
-        with self._lock:
-            return [
-                generation.session
-                for generation in self._generations
-                if generation.session is not None and generation.is_open
-            ]
-
-    def stats(self) -> dict[str, float]:
-        """How often sessions were used again; how many are open now, and how many jobs run."""
-        with self._lock:
-            return {
-                "sessions_reused": self._reused,
-                "sessions_open": sum(generation.is_open for generation in self._generations),
-                "jobs_running": sum(generation.jobs for generation in self._generations),
-            }
-
-    def __repr__(self) -> str:
-        with self._lock:
-            return ", ".join(map(repr, self._generations)) or "no session"
-
-    # With the lock held
-
-    def _find(self, session_id: str) -> Generation | None:
-        for generation in self._generations:
+    def find(self, session_id: str) -> Generation | None:
+        """The generation with this session, if it has not ended."""
+        for generation in self.generations():
             if generation.session_id == session_id and not generation.has_ended:
                 return generation
         return None
 
-    def _drain(self, generation: Generation) -> None:
-        """Sends no more jobs to a generation whose session has not ended."""
-        self._retire(generation)
-        if generation.is_open:
-            generation.state = State.DRAINING
+    def generations(self) -> Sequence[Generation]:
+        """Every generation that has not ended or still has jobs, oldest first."""
+        return list(self._generations)
 
-    def _retire(self, generation: Generation) -> None:
-        """Sends no more jobs to this generation."""
-        if self._current.get(generation.target) is generation:
-            del self._current[generation.target]
-            self._fresh.pop(generation.target, None)
-        self._forget_if_done(generation)
+    def open_sessions(self) -> Sequence[SessionHandle]:
+        """The sessions that are open, as far as the pool knows, oldest first."""
+        return [each.opened_session for each in self.generations() if each.is_open]
 
-    def _forget_if_done(self, generation: Generation) -> None:
-        if generation.has_ended and not generation.jobs and generation in self._generations:
-            self._generations.remove(generation)
+    def stats(self) -> dict[str, float]:
+        """How often sessions were used again; how many are open now, and how many jobs run."""
+        generations = self.generations()
+        return {
+            # Reading a counter takes one number of it.
+            "sessions_reused": next(self._reused) - next(self._reused_reads),
+            "sessions_open": sum(each.is_open for each in generations),
+            "jobs_running": sum(each.jobs for each in generations),
+        }
+
+    def __repr__(self) -> str:
+        return ", ".join(map(repr, self.generations())) or "no session"

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
 import pytest
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import LocalWorkspace, ManualClock, PoolClosed, SessionHandle, SessionPool
 from cirq_azure_sessions.model import Session, SessionStatus
-from cirq_azure_sessions.sessions.table import Generation, SessionTable, Step
+from cirq_azure_sessions.sessions.table import Generation, SessionTable, State, Step
 
 TARGET = "local.simulator"
+
+
+class _Clock(ManualClock):
+    """Calls `interrupt` whenever its time is read."""
+
+    def interrupt(self) -> None:
+        pass
+
+    def monotonic(self) -> float:
+        now = super().monotonic()
+        self.interrupt()
+        return now
 
 
 class Desk:
     """A table, its clock, and what a lifecycle does to it."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self.clock = _Clock()
         self.table = SessionTable(max_idle=540.0, clock=self.clock)
         self.workspace = LocalWorkspace(clock=self.clock)
         self._pool = SessionPool(self.workspace, clock=self.clock)
@@ -31,7 +49,7 @@ class Desk:
 
     def open(self) -> Generation:
         _, generation = self.decide()
-        self.table.set_session(generation, self.session())
+        generation.session = self.session()
         self.table.settle(generation, is_open=True)
         return generation
 
@@ -99,6 +117,54 @@ def test_a_first_use_is_no_reuse(desk: Desk) -> None:
     assert reused == [0, 1]
 
 
+# On other threads than the one that changes the table
+
+
+def test_threads_that_use_an_open_session_do_not_wait_for_each_other(desk: Desk) -> None:
+    generation = desk.open()
+    desk.clock.interrupt = threading.Barrier(32, timeout=HANG_TIMEOUT).wait
+    users = [in_background(desk.table.take_fresh, TARGET) for _ in range(32)]
+    assert [user.result(HANG_TIMEOUT) for user in users] == [generation] * 32
+
+
+def test_every_use_is_counted_on_however_many_threads(desk: Desk) -> None:
+    desk.open()
+
+    def use() -> None:
+        for _ in range(100):
+            desk.table.take_fresh(TARGET)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for user in [in_background(use) for _ in range(8)]:
+            user.result(HANG_TIMEOUT)
+    finally:
+        sys.setswitchinterval(interval)
+    # Reading the count does not change it.
+    assert [desk.table.stats()["sessions_reused"] for _ in range(2)] == [799, 799]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda desk, generation: desk.table.retire(generation),
+        lambda desk, generation: desk.table.drain(generation),
+        lambda desk, generation: desk.table.close(),
+    ],
+    ids=["retire", "drain", "close"],
+)
+def test_a_session_that_ends_during_a_use_is_not_used_again(
+    desk: Desk, end: Callable[[Desk, Generation], object]
+) -> None:
+    generation = desk.open()
+    desk.clock.interrupt = lambda: end(desk, generation)
+    assert desk.table.take_fresh(TARGET) is generation
+    with suppress(PoolClosed):
+        assert desk.table.take_fresh(TARGET) is None
+        assert desk.decide()[0] is Step.OPEN
+
+
 # Ending
 
 
@@ -129,13 +195,13 @@ def test_a_session_that_could_not_be_checked_is_checked_again(desk: Desk) -> Non
     generation = desk.open()
     desk.clock.advance(541)
     desk.decide()
-    desk.table.give_up(generation)
+    desk.table.settle(generation, is_open=None)
     assert desk.decide() == (Step.CHECK, generation)
 
 
 def test_a_session_that_could_not_be_opened_is_forgotten(desk: Desk) -> None:
     _, generation = desk.decide()
-    desk.table.give_up(generation)
+    desk.table.settle(generation, is_open=None)
     assert repr(desk.table) == "no session"
     assert desk.decide()[0] is Step.OPEN
 
@@ -143,10 +209,9 @@ def test_a_session_that_could_not_be_opened_is_forgotten(desk: Desk) -> None:
 def test_a_session_closed_by_hand_takes_no_more_jobs(desk: Desk) -> None:
     generation = desk.open()
     desk.decide(for_job=True)
-    assert desk.table.drain("s") is generation
-    assert desk.table.drain("unknown") is None
+    desk.table.drain(generation)
     assert repr(desk.table) == "local.simulator DRAINING 1 job"
-    desk.table.note_end(generation)
+    desk.table.retire(generation, State.CLOSED)
     assert repr(desk.table) == "local.simulator CLOSED 1 job"
     assert desk.decide()[0] is Step.OPEN
     assert desk.table.find("s") is None
@@ -155,11 +220,11 @@ def test_a_session_closed_by_hand_takes_no_more_jobs(desk: Desk) -> None:
 def test_a_session_that_opens_while_the_pool_closes_is_closed_without_a_job(desk: Desk) -> None:
     _, generation = desk.decide()
     desk.table.close()
-    desk.table.set_session(generation, desk.session())
+    generation.session = desk.session()
     desk.table.settle(generation, is_open=True)
     assert repr(desk.table) == "local.simulator DRAINING"
-    assert desk.table.is_ours_to_close(generation)
-    desk.table.note_end(generation)
+    assert generation.is_ours_to_close
+    desk.table.retire(generation, State.CLOSED)
     assert repr(desk.table) == "no session"
 
 
@@ -185,10 +250,10 @@ def test_a_closed_table_hands_out_no_session(desk: Desk, use) -> None:
 
 def test_an_adopted_session_is_left_to_its_opener(desk: Desk) -> None:
     _, generation = desk.decide()
-    desk.table.set_session(generation, desk.session(), adopted=True)
+    generation.session, generation.adopted = desk.session(), True
     desk.table.settle(generation, is_open=True)
     assert repr(desk.table) == "local.simulator OPEN adopted"
-    assert not desk.table.is_ours_to_close(generation)
+    assert not generation.is_ours_to_close
 
 
 def test_an_attached_session_takes_the_jobs_and_the_former_one_drains(desk: Desk) -> None:
@@ -196,8 +261,8 @@ def test_an_attached_session_takes_the_jobs_and_the_former_one_drains(desk: Desk
     attached = desk.attach("other")
     assert desk.decide() == (Step.TAKE, attached)
     assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
-    assert desk.table.is_ours_to_close(former)
-    assert not desk.table.is_ours_to_close(attached)
+    assert former.is_ours_to_close
+    assert not attached.is_ours_to_close
 
 
 def test_attaching_the_current_session_changes_nothing(desk: Desk) -> None:
@@ -217,7 +282,7 @@ def test_a_former_session_may_be_attached_again(desk: Desk) -> None:
 def test_a_session_that_opens_while_another_is_attached_drains(desk: Desk) -> None:
     _, opening = desk.decide()
     attached = desk.attach("other")
-    desk.table.set_session(opening, desk.session())
+    opening.session = desk.session()
     desk.table.settle(opening, is_open=True)
     assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
     assert desk.decide(trusted=opening) == (Step.TAKE, attached)
@@ -234,7 +299,7 @@ def test_a_session_that_is_checked_while_another_is_attached_drains(
     if answer == "open":
         desk.table.settle(resting, is_open=True)
     else:
-        desk.table.give_up(resting)
+        desk.table.settle(resting, is_open=None)
     assert repr(desk.table) == "local.simulator DRAINING, local.simulator OPEN adopted"
     assert desk.decide() == (Step.TAKE, attached)
 

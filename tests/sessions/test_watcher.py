@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+import signal
+import threading
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -11,14 +14,35 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services import HANG_TIMEOUT
+from services import (
+    FLIP,
+    HANG_TIMEOUT,
+    LOCAL,
+    REMOTE,
+    ROTATION,
+    Interruptible,
+    angles,
+    drive,
+    in_background,
+    one,
+    settle,
+    wait_until,
+)
 
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    JobError,
+    JobTimeout,
+    LocalWorkspace,
+    ManualClock,
+    ServiceError,
+    SessionPool,
+)
 from cirq_azure_sessions.background import EventLoopThread
-from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.sessions.watcher import JobWatcher, next_poll
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.local import JobPace
 
 T = TypeVar("T")
 
@@ -35,15 +59,17 @@ class _Session:
         self.lists = 0
         self.gets = 0
         self.largest_page = 0
+        self.latency = 0.0
+        self.asked: list[float] = []
         self.broken = 0
         self.errors: list[BaseException] = []
         self.keeps_jobs = False
         self.cancelled: list[str] = []
 
     def job(self, name: str) -> Job:
-        over = self._clock.monotonic() >= self._ends[name]
-        status = JobStatus.SUCCEEDED if over else JobStatus.WAITING
-        end = self._ends[name] if over else None
+        has_ended = self._clock.monotonic() >= self._ends[name]
+        status = JobStatus.SUCCEEDED if has_ended else JobStatus.WAITING
+        end = self._ends[name] if has_ended else None
         return Job(
             name,
             "ionq.simulator",
@@ -77,6 +103,8 @@ class _Session:
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         await self._clock.sleep(wait)
         self.gets += 1
+        self.asked.append(self._clock.monotonic())
+        await self._clock.sleep(self.latency)
         if self.errors:
             raise self.errors.pop(0)
         if job_id not in self._ends:
@@ -208,7 +236,7 @@ def test_eight_jobs_that_take_equally_long_take_one_poll_a_round(clock: ManualCl
     async def story(rounds: int) -> float:
         for number in range(rounds):
             begin, lists = clock.monotonic(), session.lists
-            names = [f"{number}-{place}" for place in range(8)]
+            names = [f"{number}-{slot}" for slot in range(8)]
             session.creations |= dict.fromkeys(names, begin)
             session._ends |= dict.fromkeys(names, begin + 10.0)
             await asyncio.gather(*(watcher.wait(_waiting(name), session) for name in names))
@@ -227,6 +255,20 @@ def test_quick_jobs_are_polled_quickly_and_long_queues_slowly(
     assert session.gets <= most_requests
     assert clock.monotonic() <= max(1.3 * duration, duration + 0.1)
     assert clock.monotonic() - duration <= 30.0
+
+
+def test_a_slow_answer_delays_the_next_poll_only_where_that_is_due_before_it(
+    clock: ManualClock,
+) -> None:
+    session = _Session(clock, {"job": 60.0})
+    session.latency = 2.0
+    _watch(session, clock, ["job"])
+    # An overdue job is asked for again after a quarter of the time that it was overdue when it was
+    # asked for, not when the answer came.
+    gaps = [after - before for before, after in pairwise(session.asked)]
+    quarters = [0.25 * (asked - 0.05) for asked in session.asked[:-1]]
+    assert gaps == pytest.approx([max(quarter, 2.0) for quarter in quarters])
+    assert max(quarters) > 10
 
 
 def test_an_observer_sees_its_job_every_few_seconds(clock: ManualClock) -> None:
@@ -387,6 +429,156 @@ def _bounded(loop: EventLoopThread, story: Coroutine[Any, Any, T]) -> T:
     call = loop.start(story)
     assert call.wait(HANG_TIMEOUT)
     return call.result()
+
+
+# Several waiters of one job: none of them ends another's wait
+
+
+@pytest.fixture
+def still_clock() -> ManualClock:
+    return ManualClock(auto_advance=False)
+
+
+@pytest.fixture
+def pool(still_clock: ManualClock) -> Iterator[SessionPool]:
+    workspace = LocalWorkspace(
+        clock=still_clock, pace=lambda request: JobPace(run=1000.0), backends={REMOTE: one}
+    )
+    pool = SessionPool(workspace, clock=still_clock)
+    yield pool
+    drive(still_clock, in_background(pool.close, cancel=True))
+
+
+@pytest.fixture
+def sampler(pool: SessionPool) -> AzureSessionSampler:
+    return AzureSessionSampler(REMOTE, pool=pool)
+
+
+def _start_sweep(sampler: AzureSessionSampler, points: int = 1) -> Future[Any]:
+    """A sweep that waits for its jobs."""
+    sweep = in_background(sampler.run_sweep, ROTATION, angles(points), 3)
+    wait_until(lambda: sampler.pool.get_stats()["jobs_running"] == points)
+    settle(sampler.pool)
+    return sweep
+
+
+@pytest.mark.parametrize("points", [1, 5])
+def test_waiting_for_a_job_with_a_timeout_does_not_stop_the_sweep(
+    pool: SessionPool, still_clock: ManualClock, sampler: AzureSessionSampler, points: int
+) -> None:
+    sweep = _start_sweep(sampler, points)
+    job = pool.list_jobs()[-1]
+    look = in_background(job.wait, timeout=5.0)
+    drive(still_clock, look)
+    assert isinstance(look.exception(), JobTimeout)
+    assert not sweep.done()
+    drive(still_clock, sweep)
+    assert len(sweep.result()) == points
+
+
+def test_getting_a_result_with_a_timeout_does_not_stop_the_sweep(
+    pool: SessionPool, still_clock: ManualClock, sampler: AzureSessionSampler
+) -> None:
+    sweep = _start_sweep(sampler)
+    (job,) = pool.list_jobs()
+    hasty = AzureSessionSampler(REMOTE, pool=pool, timeout=5.0)
+    look = in_background(hasty.get_result, job.id)
+    drive(still_clock, look)
+    assert isinstance(look.exception(), JobTimeout)
+    drive(still_clock, sweep)
+    assert len(sweep.result()) == 1
+
+
+def test_a_sweep_that_times_out_does_not_stop_other_waits_for_its_job(
+    pool: SessionPool, still_clock: ManualClock
+) -> None:
+    hasty = AzureSessionSampler(REMOTE, pool=pool, timeout=5.0)
+    sweep = _start_sweep(hasty)
+    (job,) = pool.list_jobs()
+    result = in_background(job.result)
+    settle(pool)
+    drive(still_clock, sweep)
+    assert sweep.exception() is not None
+    drive(still_clock, result)
+    assert result.result().repetitions == 3
+
+
+def test_a_sweep_that_is_interrupted_does_not_stop_other_waits_for_its_job(
+    pool: SessionPool, still_clock: ManualClock, sampler: AzureSessionSampler
+) -> None:
+    sweep = Interruptible(lambda: sampler.run_async(FLIP, repetitions=3))
+    wait_until(lambda: pool.get_stats()["jobs_running"] == 1)
+    (job,) = pool.list_jobs()
+    waiting = in_background(job.wait)
+    settle(pool)
+    sweep.interrupt()
+    drive(still_clock, waiting)
+    assert waiting.result().is_final
+
+
+def test_a_stream_that_is_closed_does_not_stop_other_waits_for_its_jobs(
+    still_clock: ManualClock,
+) -> None:
+    paces = iter([JobPace()])
+    workspace = LocalWorkspace(
+        clock=still_clock,
+        pace=lambda request: next(paces, JobPace(run=1000.0)),
+        backends={REMOTE: one},
+    )
+    pool = SessionPool(workspace, clock=still_clock)
+    stream = AzureSessionSampler(REMOTE, pool=pool).stream_sweep(ROTATION, angles(3), 3)
+    drive(still_clock, in_background(next, stream))
+    jobs = [job for job in pool.list_jobs() if not job.is_final]
+    waiting = [in_background(job.wait) for job in jobs]
+    settle(pool)
+    drive(still_clock, in_background(stream.close))
+    drive(still_clock, *waiting)
+    assert len(waiting) == 2
+    assert all(call.result().is_final for call in waiting)
+    drive(still_clock, in_background(pool.close))
+
+
+def test_two_handles_with_different_timeouts_wait_for_one_job(
+    pool: SessionPool, still_clock: ManualClock, sampler: AzureSessionSampler
+) -> None:
+    sweep = _start_sweep(sampler)
+    (job,) = pool.list_jobs()
+    waits = [in_background(pool.get_job(job.id).wait, timeout) for timeout in (5.0, 50.0, None)]
+    settle(pool)
+    drive(still_clock, *waits, sweep)
+    errors = [type(wait.exception()) for wait in waits]
+    assert errors == [JobTimeout, JobTimeout, type(None)]
+    assert len(sweep.result()) == 1
+
+
+def test_ctrl_c_in_one_thread_does_not_stop_the_wait_of_another(
+    pool: SessionPool, still_clock: ManualClock
+) -> None:
+    sampler = AzureSessionSampler(LOCAL, pool=pool)
+    sweep = _start_sweep(sampler)
+    (job,) = pool.list_jobs()
+
+    def strike() -> None:
+        settle(pool)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    in_background(strike)
+    with pytest.raises(KeyboardInterrupt):
+        job.wait()
+    drive(still_clock, sweep)
+    assert len(sweep.result()) == 1
+
+
+def test_a_wait_that_is_the_last_one_to_be_left_stops_the_polling(
+    pool: SessionPool, still_clock: ManualClock, sampler: AzureSessionSampler
+) -> None:
+    sweep = Interruptible(lambda: sampler.run_async(FLIP))
+    wait_until(lambda: pool.get_stats()["jobs_running"] == 1)
+    sweep.interrupt()
+    settle(pool)
+    again = in_background(pool.list_jobs()[0].wait)
+    drive(still_clock, again)
+    assert again.result().is_final
 
 
 # Cancelling
