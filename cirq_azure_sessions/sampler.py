@@ -30,6 +30,7 @@ from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
+from cirq_azure_sessions.results.sweep_results import warn_of_lost_shots
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -478,6 +479,8 @@ class AzureSessionSampler(cirq.Sampler):
                         # duet hands on what interrupted it in an exception of its own.
                         (error.error if isinstance(error, Interrupt) else error).add_note(note)
                 raise
+            finally:
+                warn_of_lost_shots(self._target, sum(sweep.lost_shots for sweep in sweeps))
         for sweep in sweeps:
             events.report(sweep.event("finished", clock.time()))
 

@@ -441,6 +441,26 @@ def test_an_output_that_cannot_be_read_is_a_gap_where_gaps_are_returned(
     assert streamed.keys() == {0, 2}
 
 
+class _Lossy(Counted):
+    """A machine that returns 99 of a hundred shots."""
+
+    async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+        await super().fetch_output(job, stored)
+        return b'{"histogram": {"1": 0.99}}'
+
+
+def test_lost_shots_are_missing_from_the_results_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with AzureSessionSampler(CHARGED, workspace=_Lossy()) as sampler:
+        results = sampler.run_sweep(ROTATION, angles(3), 100)
+    assert [result.repetitions for result in results] == [99] * 3
+    assert [result.lost_shots for result in results] == [1] * 3
+    assert "99 repetitions, 1 lost" in results[0]._repr_html_()
+    (warning,) = [record.message for record in caplog.records if "lost" in record.message]
+    assert warning.startswith(f"3 repetitions on {CHARGED} were lost")
+
+
 class _SlowToTell(LocalWorkspace):
     """A workspace whose results never arrive, while hours pass."""
 

@@ -107,17 +107,18 @@ class IonQFormat(Format):
             raise ResultFormatError(
                 'The result has no "histogram"; fetch the job\'s output to see it.'
             )
-        probabilities = fractions([*histogram.values()])
+        found = fractions([*histogram.values()])
         outcomes = _outcomes([*histogram], layout.num_bits)
         # Samples must not depend on the order in which the service writes its keys.
         order = sorted(range(len(outcomes)), key=outcomes.__getitem__)
         bits = _bits([outcomes[k] for k in order], layout.num_bits)
-        probabilities = probabilities[order]
+        found = found[order]
+        probabilities = found / found.sum()
         generator = layout.generator()
         if layout.is_exact:
             rows = generator.choice(len(order), size=layout.repetitions, p=probabilities)
         else:
-            counts = whole_counts(probabilities, layout.repetitions)
+            counts = whole_counts(found, layout.repetitions)
             rows = generator.permutation(np.repeat(np.arange(len(order)), counts))
         return [
             AzureResult(
@@ -125,6 +126,7 @@ class IonQFormat(Format):
                 records=layout.records(bits[rows], generator),
                 target=layout.target,
                 probabilities=layout.distribution(bits, probabilities) if layout.is_exact else None,
+                lost_shots=layout.repetitions - len(rows),
             )
         ]
 

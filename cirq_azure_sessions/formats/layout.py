@@ -25,6 +25,7 @@ from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.formats.expressions import value_from_json, value_to_json
 
 __all__ = [
+    "MAX_CHUNKS",
     "MAX_REPETITIONS",
     "Layout",
     "Measurement",
@@ -47,20 +48,31 @@ _CHUNK = 250
 
 # Layouts longer than this are compressed.
 _LONG = 4_000
-_PREFIX = "cirq-azure-sessions."
+# Every recorded metadata key is a single word. Earlier versions had no such prefix.
+_PREFIX = "cirq_azure_sessions_"
+_EARLIER_PREFIX = "cirq-azure-sessions."
+# How many chunks go with a job: 250,000 characters, where Azure documents no limit. They are sent
+# with it, and come back with it in lists of 100.
+MAX_CHUNKS = 1_000
 
 # As many as a call may ask for: more than any provider runs, and more than fits in memory.
 MAX_REPETITIONS = 100_000_000
 
-# Bounds on what a reader believes, so that hostile metadata costs neither time nor memory.
-_MAX_CHUNKS = 4_000
+# Bounds on what a reader believes, so that hostile metadata costs neither time nor memory. A point
+# whose parameters take more room than the first one's still fits.
+_MAX_CHUNKS_READ = 4 * MAX_CHUNKS
 _MAX_TEXT = 16_000_000
 _MAX_BITS = 100_000
 _MAX_CONFUSED = 12
 _MAX_SEED = 2**512
 
-# How far from one the probabilities of a histogram may sum: services round them.
-_SUM_TOLERANCE = 1e-3
+# How far from one the probabilities of a histogram may sum: services round them and lose shots. The
+# SDK's reader for Qiskit takes as much (azure.quantum.qiskit.job of azure-quantum 3.13).
+_SUM_TOLERANCE = 1.001e-2
+# How far below zero rounding may take a probability.
+_ZERO_TOLERANCE = 1e-9
+# How far from a whole number of shots rounding may take a fraction of them.
+_COUNT_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +291,10 @@ def read_layout(metadata: Mapping[str, str]) -> Layout:
 def _joined(metadata: Mapping[str, str]) -> str:
     """The text that the chunks make, of bounded length."""
     chunks: list[str] = []
-    while (chunk := metadata.get(f"{_PREFIX}{len(chunks)}")) is not None:
+    prefix = _PREFIX if f"{_PREFIX}0" in metadata else _EARLIER_PREFIX
+    while (chunk := metadata.get(f"{prefix}{len(chunks)}")) is not None:
         chunks.append(chunk)
-        if len(chunks) > _MAX_CHUNKS:
+        if len(chunks) > _MAX_CHUNKS_READ:
             raise ValueError("too many chunks")
     if not chunks:
         raise ResultFormatError(
@@ -397,36 +410,43 @@ def _refuse(constant: str) -> Any:
 
 
 def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
-    """A histogram's values as probabilities that sum to one.
+    """A histogram's values as they are: fractions that sum to one, but for rounding and lost shots.
 
     Raises:
-        ResultFormatError: If one is no probability, or their sum is not within 0.001 of one.
+        ResultFormatError: If one is no fraction, or their sum is not within 0.01 of one.
     """
     try:
-        probabilities = np.array(values, dtype=np.float64)
+        found = np.array(values, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
-        probabilities = np.array([np.nan])
+        found = np.array([np.nan])
     are_numbers = set(map(type, values)) <= {int, float}
-    if not are_numbers or not np.all((probabilities >= 0) & (probabilities < np.inf)):
+    if not are_numbers or not np.all((found >= -_ZERO_TOLERANCE) & (found < np.inf)):
         raise ResultFormatError(
             "The histogram holds values that are no probabilities; "
             "fetch the job's output to see it."
         )
-    total = float(probabilities.sum())
+    total = float(found.sum())
     if not abs(total - 1) <= _SUM_TOLERANCE:
         raise ResultFormatError(
             f"The histogram's probabilities sum to {total:.6g} instead of 1; "
             "fetch the job's output to see it."
         )
-    return probabilities / total
+    return np.maximum(found, 0.0)
 
 
-def whole_counts(probabilities: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
-    """The counts behind fractions of `shots`: whole numbers whose sum is `shots`.
+def whole_counts(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
+    """The counts behind fractions of `shots`: whole numbers.
 
-    Fractions that fall between are rounded by largest remainder.
+    Fractions that are counts but for rounding are those counts, and what they leave of `shots` was
+    lost. Where a service has mitigated errors, fractions fall between: they are rounded by largest
+    remainder, to the sum of `shots`.
     """
-    shares = probabilities * shots
+    shares = found * shots
+    counts: npt.NDArray[np.int64] = np.rint(shares).astype(np.int64)
+    are_counts = bool(np.all(np.abs(shares - counts) <= _COUNT_TOLERANCE))
+    if are_counts and counts.sum() <= shots:
+        return counts
+    shares = shares / found.sum()
     counts = np.floor(shares).astype(np.int64)
     by_remainder = np.argsort(counts - shares, kind="stable")
     counts[by_remainder[: shots - int(counts.sum())]] += 1

@@ -57,13 +57,22 @@ _SPAM = (b"m", b"mz", b"mresetz", b"reset")
 # Stands for an angle in a program's form.
 _HOLE = "@"
 
-# The ways in which services write a result.
+# The ways in which services write a result, and an error in place of a shot: as an object, or in
+# the display of an outcome. The marks of lost qubits and the errors are those that the SDK's own
+# readers and their tests know (azure-quantum 3.13).
 _ONES = (1, "1", "One", "True")
 _LOST = ("Loss", "-", None)
 _WORDS = (0, "0", "Zero", "False", *_ONES, *_LOST)
 _NO_BIT = "A shot of the result holds something that is no bit; fetch the job's output to see it."
 
+_ERROR = "Error"
+_ERROR_DISPLAY = re.compile(rf"{_ERROR}\b.*", re.DOTALL)
+
 _DISPLAY = re.compile(r"[\[(][\w\s,()\[\]-]*[\])]")
+
+
+class _ShotLost(Exception):
+    """The service says that it has no result of this shot."""
 
 
 class _QirTemplate(Template):
@@ -134,11 +143,12 @@ class QirFormat(Format):
     def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Reads shots, or a histogram where there are none.
 
-        Shots in which a qubit was lost are left out of the records, counted, and kept raw.
+        Shots that lost a qubit, that are errors, or that hold something else than bits are left
+        out of the records, counted, and kept raw.
 
         Raises:
             ResultFormatError: If the payload is no result of these formats, or has more shots than
-                repetitions, or shots of another number of bits.
+                repetitions, or none that can be read though the service does not call them lost.
         """
         generator = layout.generator()
         shots = _shots(read_json(payload), layout.repetitions, generator)
@@ -271,24 +281,35 @@ def _fractions(histogram: Any) -> tuple[list[Any], npt.NDArray[np.float64]]:
 
 
 def _bits(shots: Sequence[Any], num_bits: int) -> npt.NDArray[np.uint8]:
-    """The bits of the shots that lost no qubit, in an array with a row a shot."""
+    """The bits of the shots that can be read, in an array with a row a shot."""
     # Nearly always they are plain lists of 0 and 1.
     if all(type(shot) is list and len(shot) == num_bits for shot in shots):
         with contextlib.suppress(TypeError, ValueError):
             table = np.frombuffer(bytes(itertools.chain.from_iterable(shots)), dtype=np.uint8)
             if np.all(table <= 1):
                 return table.reshape(len(shots), num_bits)
-    rows = [row for row in (_row(shot, num_bits) for shot in shots) if row is not None]
+    rows: list[list[int]] = []
+    unreadable: ResultFormatError | None = None
+    for shot in shots:
+        try:
+            rows.append(_row(shot, num_bits))
+        except _ShotLost:
+            pass
+        except ResultFormatError as error:
+            unreadable = unreadable or error
+    # One odd shot among others is lost; where all are odd, the result is of something else.
+    if unreadable is not None and not rows:
+        raise unreadable
     return np.array(rows, dtype=np.uint8).reshape(len(rows), num_bits)
 
 
-def _row(shot: Any, num_bits: int) -> list[int] | None:
-    """The bits of a shot; None if the machine lost a qubit of it."""
+def _row(shot: Any, num_bits: int) -> list[int]:
+    """The bits of a shot."""
     leaves = [*itertools.islice(_leaves(shot), num_bits + 1)]
     if len(leaves) != num_bits:
         raise ResultFormatError(f"A shot of the result does not hold {num_bits} bits.")
     if any(leaf in _LOST for leaf in leaves):
-        return None
+        raise _ShotLost
     return [int(leaf in _ONES) for leaf in leaves]
 
 
@@ -311,6 +332,8 @@ def _leaves(shot: Any) -> Iterator[Any]:
 
 def _tuple(item: Mapping[str, Any]) -> list[Any]:
     """The items of a tuple, which Azure writes as {"Item1": ..., "Item2": ...}."""
+    if _ERROR in item:
+        raise _ShotLost
     names = [f"Item{number}" for number in range(1, len(item) + 1)]
     if set(names) != set(item):
         raise ResultFormatError("A shot of the result is neither an array nor a tuple of bits.")
@@ -319,6 +342,8 @@ def _tuple(item: Mapping[str, Any]) -> list[Any]:
 
 def _written(display: str) -> list[Any]:
     """The results in an outcome's display, such as `[0, 1]` or `(0, [1, 0])`."""
+    if _ERROR_DISPLAY.fullmatch(display):
+        raise _ShotLost
     if not _DISPLAY.fullmatch(display):
         raise ResultFormatError(_NO_BIT)
     return re.findall(r"\w+|-", display)

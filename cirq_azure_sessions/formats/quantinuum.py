@@ -112,19 +112,33 @@ class QuantinuumFormat(Format):
     def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Reads the registers of the measured bits.
 
+        Shots that are missing from all registers are counted as lost.
+
         Raises:
-            ResultFormatError: If one is missing, or is not a string of one bit for each repetition.
+            ResultFormatError: If a register is missing, holds something else than bits, or is not
+                as long as the others; or if there are more shots than repetitions.
         """
         document = read_json(payload)
         if not isinstance(document, dict):
             raise ResultFormatError(
                 "The result has no registers; fetch the job's output to see it."
             )
-        bits = np.empty((layout.repetitions, layout.num_bits), dtype=np.uint8)
-        for bit in range(layout.num_bits):
-            bits[:, bit] = _register(document, f"m{bit}", layout.repetitions)
-        records = layout.records(bits, layout.generator())
-        return [AzureResult(params=layout.params, records=records, target=layout.target)]
+        registers = [_register(document, f"m{bit}") for bit in range(layout.num_bits)]
+        lengths = sorted({len(register) for register in registers})
+        if len(lengths) > 1 or lengths[0] > layout.repetitions:
+            # Which values belong to the same shot is not known.
+            raise ResultFormatError(
+                f"The result's registers hold {' and '.join(map(str, lengths))} shots of "
+                f"{layout.repetitions}; fetch the job's output to see it."
+            )
+        return [
+            AzureResult(
+                params=layout.params,
+                records=layout.records(np.column_stack(registers), layout.generator()),
+                target=layout.target,
+                lost_shots=layout.repetitions - lengths[0],
+            )
+        ]
 
     def workload(self, job: JobInput) -> Workload:
         """Counts statements, as if none of them were optimized away."""
@@ -154,14 +168,10 @@ def _bits_of_reused_qubits(steps: Sequence[Step]) -> frozenset[int]:
     return frozenset(reused)
 
 
-def _register(document: Mapping[str, Any], name: str, shots: int) -> npt.NDArray[np.uint8]:
+def _register(document: Mapping[str, Any], name: str) -> npt.NDArray[np.uint8]:
     values = document.get(name)
     if not isinstance(values, list) or not _are_bits(values):
         raise ResultFormatError(f"The result's register {name!r} is missing, or holds no bits.")
-    if len(values) != shots:
-        raise ResultFormatError(
-            f"The result's register {name!r} holds {len(values)} shots of {shots}."
-        )
     return np.frombuffer("".join(values).encode(), dtype=np.uint8) - ord("0")
 
 

@@ -100,7 +100,8 @@ class Template(abc.ABC):
             num_bits=program.num_bits,
             samples_at_end=program.samples_at_end,
         )
-        self.draft = JobInput(range(0), b"", {}, {"qubits": str(program.num_qubits)}, layout)
+        metadata = {"qubits": str(program.num_qubits), "bits": str(program.num_bits)}
+        self.draft = JobInput(range(0), b"", {}, metadata, layout)
         self._target = options.target
         self._compile = options.compile
         # For each of a point's parameters an expression, and what becomes of its value in the

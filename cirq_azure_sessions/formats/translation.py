@@ -18,7 +18,7 @@ import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.checks import check_call
-from cirq_azure_sessions.formats.layout import read_layout, write_layout
+from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_layout
 from cirq_azure_sessions.formats.program import flatten, shown
 from cirq_azure_sessions.results.azure_result import AzureResult
 
@@ -221,6 +221,11 @@ class Format(abc.ABC):
                 layout=layout,
             )
 
+        if len(write_layout(job(0, 0).layout)) > MAX_CHUNKS:
+            raise UnsupportedProgram(
+                "What the circuit measures takes more room than there is in a job's metadata: "
+                "give measurements shorter keys or fewer qubits, and no confusion maps."
+            )
         covered = [range(point, point + 1) for point in range(len(resolvers))]
         return Translation(covered, len(shares), job)
 

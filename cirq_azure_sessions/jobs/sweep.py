@@ -63,9 +63,11 @@ class SweepRun:
         self.session_ids: set[str] = set()
         self.stopped_by: Exception | None = None
         # Of points: the results, in a stream None throughout; the points whose results were
-        # delivered; the errors of those that failed; and whether the call's timeout ran out.
+        # delivered; how many repetitions these lack; the errors of those that failed; and whether
+        # the call's timeout ran out.
         self.results = SweepResults([None] * self.points)
         self.delivered: set[int] = set()
+        self.lost_shots = 0
         self.failures: dict[int, Exception] = {}
         self.has_timed_out = False
         # Of a point whose repetitions are split into several jobs: the results so far, by job.
@@ -149,6 +151,7 @@ class SweepRun:
         for point, result in zip(job.points, results, strict=job.error is None):
             assert job.job is not None, "a job with an output was accepted"
             result._set_job(job.job)
+            self.lost_shots += result.lost_shots
             if self._jobs_each > 1:
                 parts = self._parts[point]
                 parts[job.index] = result

@@ -44,8 +44,9 @@ class AzureResult(cirq.ResultDict):
             inversions are applied, confusion maps are not.
         raw_shots: The shots as the service returned them, where it returned shots that `records`
             does not hold in full; otherwise None.
-        lost_shots: How many repetitions are missing from `records` because the machine lost a
-            qubit. `repetitions` is smaller than asked for by this number.
+        lost_shots: How many repetitions are missing from `records`: the machine lost a qubit, an
+            error stands in their place, or the service returned fewer. `repetitions` is smaller
+            than asked for by this number.
     """
 
     def __init__(
@@ -142,7 +143,8 @@ class AzureResult(cirq.ResultDict):
     def _repr_html_(self) -> str:
         histogram = count_outcomes(self, limit=_MAX_ROWS)
         point = ", ".join(f"{name}={value}" for name, value in self.params.param_dict.items())
-        caption = (self.target, point, f"{histogram.repetitions} repetitions")
+        lost = f"{self.lost_shots} lost" if self.lost_shots else ""
+        caption = (self.target, point, f"{histogram.repetitions} repetitions", lost)
         return table(
             ", ".join(part for part in caption if part),
             [" ".join(histogram.keys), "count", "fraction", ""],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["SweepResults"]
+__all__ = ["SweepResults", "warn_of_lost_shots"]
+
+logger = logging.getLogger(__name__)
 
 # A table shows at most this many points; the list has them all.
 _MAX_ROWS = 50
@@ -158,3 +161,13 @@ def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
 
 def _short(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, numbers.Real) else str(value)
+
+
+def warn_of_lost_shots(target: str, lost: int) -> None:
+    """Says, once for a call, that results have fewer repetitions than were asked for."""
+    if lost:
+        logger.warning(
+            "%d repetitions on %s were lost: lost_shots of a result says how many it lacks.",
+            lost,
+            target,
+        )

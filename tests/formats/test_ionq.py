@@ -32,6 +32,7 @@ from hypothesis import given, settings
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.results.azure_result import AzureResult
 
 A, B, C = cirq.LineQubit.range(3)
 
@@ -520,6 +521,46 @@ def test_broken_results_are_refused(output: bytes) -> None:
     sent = job(IONQ, cirq.Circuit(cirq.H(A), cirq.H(B), cirq.measure(A, B, key="m")))
     with pytest.raises(ResultFormatError):
         format_for(IONQ).decode(output, sent.layout)
+
+
+ONE_QUBIT = cirq.Circuit(cirq.H(A), cirq.measure(A, key="m"))
+
+
+def read(target: str, histogram: dict[str, float], repetitions: int) -> AzureResult:
+    sent = job(target, ONE_QUBIT, repetitions=repetitions)
+    output = json.dumps({"histogram": histogram}).encode()
+    (result,) = format_for(target).decode(output, sent.layout)
+    return result
+
+
+@pytest.mark.parametrize("histogram", [{"0": 0.5, "1": 0.492}, {"0": 1.0, "1": 0.009}])
+def test_probabilities_that_rounding_keeps_from_one_are_read(histogram: dict[str, float]) -> None:
+    result = read(IONQ, histogram, repetitions=5)
+    assert result.repetitions == 5
+    assert result.probabilities is not None
+    assert sum(result.probabilities.values()) == pytest.approx(1)
+
+
+def test_a_probability_that_rounding_takes_below_zero_is_zero() -> None:
+    assert read(IONQ, {"0": 1.0, "1": -1e-17}, 5).measurements["m"].tolist() == [[0]] * 5
+
+
+@pytest.mark.parametrize(
+    ("histogram", "counts", "lost"),
+    [
+        ({"0": 0.498, "1": 0.5}, {(0,): 498, (1,): 500}, 2),
+        ({"0": 0.5, "1": 0.5}, {(0,): 500, (1,): 500}, 0),
+        ({"0": 0.33304, "1": 0.66698}, {(0,): 333, (1,): 667}, 0),
+        ({"0": 0.4987654, "1": 0.5}, {(0,): 499, (1,): 501}, 0),
+    ],
+    ids=["two were lost", "all", "rounded", "mitigated"],
+)
+def test_a_machines_histogram_has_the_shots_that_it_says(
+    histogram: dict[str, float], counts: dict[tuple[int], int], lost: int
+) -> None:
+    result = read(IONQ_HARDWARE, histogram, repetitions=1000)
+    assert outcomes(result) == counts
+    assert result.lost_shots == lost
 
 
 def test_jobs_of_others_are_refused() -> None:

@@ -13,11 +13,12 @@ import cirq
 import numpy as np
 import pytest
 import sympy
-from formats_lab import AWKWARD_KEYS
+from formats_lab import AWKWARD_KEYS, job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.errors import ResultFormatError
+from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
+from cirq_azure_sessions.formats import translation
 from cirq_azure_sessions.formats.layout import (
     MAX_REPETITIONS,
     Layout,
@@ -82,6 +83,8 @@ def test_a_layout_comes_back_as_it_went(layout: Layout) -> None:
     metadata = write_layout(layout)
     assert read_layout({"other": "x", **metadata}) == layout
     for name, value in metadata.items():
+        # Every recorded key is a single word.
+        assert name.isidentifier()
         assert name.isascii()
         assert value.isascii()
         assert value.isprintable()
@@ -90,7 +93,7 @@ def test_a_layout_comes_back_as_it_went(layout: Layout) -> None:
 
 def test_a_plain_layout_is_one_short_readable_string() -> None:
     assert write_layout(PLAIN) == {
-        "cirq-azure-sessions.0": '{"v":1,"t":"ionq.simulator","r":100,"n":2,'
+        "cirq_azure_sessions_0": '{"v":1,"t":"ionq.simulator","r":100,"n":2,'
         '"m":[["m",[0,1]]],"p":[{},[]],"i":[0,0],"s":["7"],"f":[1,0]}'
     }
 
@@ -100,6 +103,22 @@ def test_a_long_layout_is_compressed() -> None:
     metadata = write_layout(Layout("ionq.simulator", 1, many, 1000))
     assert len(metadata) < 40
     assert read_layout(metadata).measurements == many
+
+
+def test_layouts_of_earlier_versions_are_read() -> None:
+    text = write_layout(PLAIN)["cirq_azure_sessions_0"]
+    assert read_layout({"cirq-azure-sessions.0": text}) == PLAIN
+
+
+@pytest.mark.parametrize("target", ["ionq.qpu.forte-1", "quantinuum.sim.h2-1e"])
+def test_a_layout_with_no_room_in_the_metadata_is_refused_before_anything_is_sent(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translation, "MAX_CHUNKS", 1)
+    wide = cirq.Circuit(cirq.measure(q, key=f"a long key for {q}") for q in cirq.LineQubit.range(9))
+    with pytest.raises(UnsupportedProgram, match="shorter keys"):
+        job(target, wide)
+    assert job(target, cirq.Circuit(cirq.measure(cirq.q(0), key="m"))).metadata
 
 
 def test_parameters_keep_their_kinds() -> None:
@@ -155,17 +174,17 @@ def test_other_expressions_come_back_as_numbers() -> None:
     ids=str,
 )
 def test_expressions_that_make_no_sense_are_refused(expression: list[object]) -> None:
-    document = json.loads(write_layout(PLAIN)["cirq-azure-sessions.0"])
+    document = json.loads(write_layout(PLAIN)["cirq_azure_sessions_0"])
     document["p"] = [{}, [[0, "t", expression]]]
     with pytest.raises(ResultFormatError, match="damaged"):
-        read_layout({"cirq-azure-sessions.0": json.dumps(document)})
+        read_layout({"cirq_azure_sessions_0": json.dumps(document)})
 
 
 def test_an_expression_of_a_stranger_is_not_worked_out() -> None:
-    document = json.loads(write_layout(PLAIN)["cirq-azure-sessions.0"])
+    document = json.loads(write_layout(PLAIN)["cirq_azure_sessions_0"])
     ten = ["Rational", 10, 1]
     document["p"] = [{}, [[0, "t", ["Pow", ten, ["Pow", ten, ["Pow", ten, ten]]]]]]
-    assert "t" in read_layout({"cirq-azure-sessions.0": json.dumps(document)}).params.param_dict
+    assert "t" in read_layout({"cirq_azure_sessions_0": json.dumps(document)}).params.param_dict
 
 
 def test_as_many_repetitions_as_a_call_may_ask_for_can_be_read() -> None:
@@ -197,8 +216,8 @@ def test_no_repetitions_keep_the_shape() -> None:
 
 
 def document(**changes: Any) -> dict[str, str]:
-    members = json.loads(write_layout(PLAIN)["cirq-azure-sessions.0"]) | changes
-    return {"cirq-azure-sessions.0": json.dumps(members)}
+    members = json.loads(write_layout(PLAIN)["cirq_azure_sessions_0"]) | changes
+    return {"cirq_azure_sessions_0": json.dumps(members)}
 
 
 CONFUSED = ["m", [0, 1], [], [[[0], [[0.5, 0.5], [0.5, 0.5]]]]]
@@ -280,14 +299,14 @@ BOMB = base64.b64encode(zlib.compress(b" " * 10**8)).decode()
 def test_metadata_that_is_no_layout_is_refused(text: str) -> None:
     chunks = [text[k : k + 250] for k in range(0, len(text), 250)] or [""]
     with pytest.raises(ResultFormatError):
-        read_layout({f"cirq-azure-sessions.{k}": chunk for k, chunk in enumerate(chunks)})
+        read_layout({f"cirq_azure_sessions_{k}": chunk for k, chunk in enumerate(chunks)})
 
 
 def test_a_lost_chunk_is_noticed() -> None:
     many = tuple(Measurement(f"key number {k}", (k,)) for k in range(20))
     metadata = write_layout(Layout("ionq.simulator", 1, many, 20))
     assert len(metadata) > 1
-    del metadata["cirq-azure-sessions.1"]
+    del metadata["cirq_azure_sessions_1"]
     with pytest.raises(ResultFormatError):
         read_layout(metadata)
 
@@ -295,11 +314,11 @@ def test_a_lost_chunk_is_noticed() -> None:
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(st.data())
 def test_a_damaged_layout_is_refused_or_read_but_never_an_accident(data: st.DataObject) -> None:
-    text = bytearray(write_layout(PLAIN)["cirq-azure-sessions.0"], "ascii")
+    text = bytearray(write_layout(PLAIN)["cirq_azure_sessions_0"], "ascii")
     for _ in range(data.draw(st.integers(1, 3))):
         text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(32, 126))
     try:
-        layout = read_layout({"cirq-azure-sessions.0": text.decode()})
+        layout = read_layout({"cirq_azure_sessions_0": text.decode()})
     except ResultFormatError:
         return
     layout.records(np.zeros((1, layout.num_bits), np.uint8), layout.generator())

@@ -221,6 +221,37 @@ def test_lost_qubits_are_counted_and_their_shots_kept(mark: Any) -> None:
     assert result.raw_shots == shots
 
 
+ERROR = {"Error": {"Code": "0x20", "Name": "TestError", "Arg0": "99"}}
+
+
+@pytest.mark.parametrize("spoiled", [ERROR, [1, ERROR, 0], "Error 0x20: TestError"], ids=str)
+def test_a_shot_that_is_an_error_is_lost_and_the_others_are_read(spoiled: Any) -> None:
+    shots = [[1, 0, 0], spoiled, [1, 0, 1], spoiled]
+    result = read(v2(Shots=shots))
+    assert result.measurements["c"].tolist() == [[0], [1]]
+    assert result.lost_shots == 2
+    assert result.raw_shots == shots
+
+
+def test_errors_in_a_histogram_are_lost_shots() -> None:
+    display = "Error 0x20: TestError"
+    histogram = [
+        {"Outcome": [1, 0, 0], "Display": "[1, 0, 0]", "Count": 3},
+        {"Outcome": ERROR, "Display": display, "Count": 1},
+    ]
+    for document in (v2(Histogram=histogram), {"Histogram": ["[1, 0, 0]", 0.75, display, 0.25]}):
+        result = read(document)
+        assert outcomes(result) == {(1, 0, 0): 3}
+        assert result.lost_shots == 1
+
+
+@pytest.mark.parametrize("odd", [[1, 0, 2], [], [1, 0], [1, 0, "x"], {"A": 1}, "?"], ids=str)
+def test_one_odd_shot_costs_no_other(odd: Any) -> None:
+    result = read(v2(Shots=[[1, 0, 0], odd, [1, 0, 1]]))
+    assert result.measurements["c"].tolist() == [[0], [1]]
+    assert result.lost_shots == 2
+
+
 def test_missing_shots_are_counted() -> None:
     result = read(v2(Shots=[[1, 0, 0]] * 3))
     assert result.repetitions == 3

@@ -361,7 +361,17 @@ def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
     assert_cirqs_answer(QUANTINUUM, circuit, repetitions=150)
 
 
-# Broken results
+# Results that are short, and broken ones
+
+
+@pytest.mark.parametrize("shots", [0, 1, 2])
+def test_shots_that_are_missing_are_lost_and_the_others_are_read(shots: int) -> None:
+    sent = job(QUANTINUUM, cirq.Circuit(cirq.measure(A, B, key="m")), repetitions=3)
+    output = json.dumps({"m0": ["0", "1"][:shots], "m1": ["1", "1"][:shots]}).encode()
+    (result,) = format_for(QUANTINUUM).decode(output, sent.layout)
+    assert result.measurements["m"].tolist() == [[0, 1], [1, 1]][:shots]
+    assert result.records["m"].shape == (shots, 1, 2)
+    assert result.lost_shots == 3 - shots
 
 
 BROKEN: list[object] = [
