@@ -36,6 +36,8 @@ _MIN_TIME_LEFT = 300.0
 _LIFETIME = 14 * 24 * 3600.0
 _BRIEF_LIFETIME = 3600.0
 
+_PORTS = {"http": 80, "https": 443}
+
 _EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
 
 
@@ -70,9 +72,9 @@ class SignedUrl:
 
     def holds(self, blob_url: str) -> bool:
         """Whether a blob is in this container: the signature is shown to nobody else."""
-        here, there = urlsplit(self.url), urlsplit(blob_url)
-        name = here.path.rpartition("/")[2]
-        return here.hostname == there.hostname and name in there.path.split("/")[:-1]
+        name = urlsplit(self.url).path.rpartition("/")[2]
+        is_inside = name in urlsplit(blob_url).path.split("/")[:-1]
+        return is_inside and _origin(self.url) == _origin(blob_url)
 
 
 class Storage(Protocol):
@@ -82,7 +84,11 @@ class Storage(Protocol):
         """The container of that name, signed for reading and writing."""
 
     async def sign_blob(self, url: str) -> str:
-        """The blob's address, signed for reading. A secret."""
+        """The blob's address, signed for reading. A secret.
+
+        Raises:
+            ServiceError: If the blob is in another account, to which no signature is shown.
+        """
 
 
 class LinkedStorage:
@@ -104,6 +110,9 @@ class LinkedStorage:
         blob = BlobClient.from_blob_url(url)
         body = {"containerName": blob.container_name, "blobName": blob.blob_name}
         signed = await self._sign(body=body)
+        # A blob of the same name in the linked account would be another job's.
+        if _origin(signed.url) != _origin(url):
+            raise _elsewhere(url)
         return signed.sign(signed.url)
 
 
@@ -148,6 +157,8 @@ class OwnStorage:
         return self._sign_container(name)
 
     async def sign_blob(self, url: str) -> str:
+        if _origin(url) != _origin(self._url):
+            raise _elsewhere(url)
         return self._sign_container(BlobClient.from_blob_url(url).container_name).sign(url)
 
     def _sign_container(self, name: str) -> SignedUrl:
@@ -162,6 +173,20 @@ class OwnStorage:
 
     def _after(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """What tells one account's address from another's; the service writes ports out or not."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+
+
+def _elsewhere(url: str) -> ServiceError:
+    return ServiceError(
+        f"The blob is in the storage account {urlsplit(url).hostname}, which is not this "
+        "workspace's: give the workspace that account's connection string as storage=.",
+        status_code=403,
+    )
 
 
 async def create_container(client: HttpClient, signed_url: str) -> None:

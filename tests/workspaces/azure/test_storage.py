@@ -21,6 +21,7 @@ from azurite import running_azurite
 
 from cirq_azure_sessions.clock import ManualClock, SystemClock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
@@ -46,10 +47,31 @@ def test_a_container_keeps_its_signature_to_itself() -> None:
         (f"{HOST}/job-11/rawOutputData", False),
         (f"{HOST}/other/job-1", False),
         ("https://attacker.example/job-1/rawOutputData", False),
+        (f"{HOST}:8443/job-1/rawOutputData", False),
+        (f"{HOST.replace('https', 'http')}/job-1/rawOutputData", False),
     ],
 )
 def test_a_signature_is_shown_only_to_the_container_it_opens(url: str, held: bool) -> None:
     assert SignedUrl.parse(f"{HOST}/job-1?{SAS}").holds(url) is held
+
+
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_a_result_in_another_account_is_shown_no_signature(is_linked: bool) -> None:
+    async def story() -> None:
+        async with ScriptedServer() as server, ScriptedServer(answer(b"other")) as foreign:
+            storage = None if is_linked else connection_string(server.endpoint)
+            # The linked account has a blob of the same name.
+            server.add(answer({"sasUri": f"{server.endpoint}/job-1/outputData?{SAS}"}))
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint, storage=storage))
+            uri = f"{foreign.endpoint}/job-1/outputData"
+            job = Job("1", "ionq.simulator", "n", JobStatus.SUCCEEDED, output_uri=uri)
+            stored = SignedUrl.parse(f"{server.endpoint}/job-1?{SAS}")
+            with pytest.raises(ServiceError, match=r"account 127\.0\.0\.1, .* storage="):
+                await workspace.fetch_output(job, stored)
+            await workspace.aclose()
+            assert foreign.requests == []
+
+    asyncio.run(story())
 
 
 def test_a_signature_is_renewed_five_minutes_before_it_expires() -> None:
