@@ -23,7 +23,7 @@ _EMULATED = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/myresourcegroup"
     "/providers/Microsoft.Quantum/Workspaces/myworkspace"
 )
-_EMULATED_LOCATION = "eastus"
+_ANY_LOCATION = "eastus"
 
 
 def connect(
@@ -38,7 +38,8 @@ def connect(
 
     A connection string, or an endpoint with its key, is used as it is. Otherwise Azure is asked for
     the workspace's endpoint, with whichever credential `DefaultAzureCredential` finds; no browser
-    is opened.
+    is opened. A resource id wins over the environment: a connection string there is used if it is
+    of the same workspace.
 
     Args:
         resource_id: As the portal shows it: `/subscriptions/.../Workspaces/...`.
@@ -48,7 +49,8 @@ def connect(
         key: The emulator's key.
 
     Raises:
-        AzureSessionsError: If nothing names a workspace, or the connection string is malformed.
+        AzureSessionsError: If nothing names a workspace, or two are named, or the connection string
+            is malformed.
         ServiceError: If signing in fails, or Azure does not know the workspace.
     """
     if endpoint is not None:
@@ -56,22 +58,38 @@ def connect(
             raise AzureSessionsError("An emulator needs a key: give the one that it printed.")
         return _translated(
             resource_id=resource_id or _EMULATED,
-            location=location or _EMULATED_LOCATION,
+            location=location or _ANY_LOCATION,
             credential=AzureKeyCredential(key),
             _quantum_endpoint=endpoint,
         )
-    if resource_id is None:
-        connection_string = connection_string or os.environ.get(_CONNECTION_STRING)
-        if connection_string:
-            return _from_connection_string(connection_string)
-        if not os.environ.get(_WORKSPACE_NAME):
-            raise AzureSessionsError(
-                "No workspace is named: give its resource id or connection string, "
-                f"or set {_CONNECTION_STRING} or {_WORKSPACE_NAME}."
-            )
+    given = connection_string or os.environ.get(_CONNECTION_STRING)
+    if given and (resource_id is None or _names(given, resource_id)):
+        return _from_connection_string(given)
+    if connection_string:
+        raise AzureSessionsError(
+            "The resource id and the connection string name different workspaces: give one of them."
+        )
+    if resource_id is None and not os.environ.get(_WORKSPACE_NAME):
+        raise AzureSessionsError(
+            "No workspace is named: give its resource id or connection string, "
+            f"or set {_CONNECTION_STRING} or {_WORKSPACE_NAME}."
+        )
+    if given:
+        # Without a location the SDK would take that of the environment's workspace, and its
+        # endpoint with it. Azure's answer replaces both.
+        location = location or _ANY_LOCATION
     return _translated(
         resource_id=resource_id, location=location, credential=DefaultAzureCredential()
     )
+
+
+def _names(connection_string: str, resource_id: str) -> bool:
+    """Whether a connection string is of the workspace with this resource id."""
+    fields = dict(field.partition("=")[::2] for field in connection_string.split(";"))
+    words = ("SubscriptionId", "ResourceGroupName", "WorkspaceName")
+    # /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Quantum/Workspaces/NAME
+    steps = resource_id.strip("/").lower().split("/")
+    return [fields.get(word, "").lower() for word in words] == steps[1::2][:2] + steps[-1:]
 
 
 def _from_connection_string(connection_string: str) -> Workspace:

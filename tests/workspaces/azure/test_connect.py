@@ -5,8 +5,11 @@ Without network: whatever would need it is refused before, or by a login that fa
 
 from __future__ import annotations
 
+import azure.quantum
 import pytest
+from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import ClientAuthenticationError
+from azure.quantum._workspace_connection_params import WorkspaceConnectionParams
 from azure_suite import RESOURCE_ID, tell
 
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -43,6 +46,59 @@ def test_a_connection_string_is_enough() -> None:
 def test_a_connection_string_of_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_QUANTUM_CONNECTION_STRING", CONNECTION_STRING)
     assert connect().name == "mine"
+
+
+SAME_WORKSPACE = RESOURCE_ID.replace("Workspaces/ws", "Workspaces/MINE")
+
+
+@pytest.mark.parametrize("location", [None, "westus"])
+def test_a_resource_id_wins_over_another_workspace_in_the_environment(
+    location: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Azure's management service, which knows where each workspace is.
+    def describe(client: object, params: WorkspaceConnectionParams) -> None:
+        params.location = "northeurope"
+        params.quantum_endpoint = "https://northeurope.quantum.azure.com"
+
+    monkeypatch.setattr(
+        "azure.quantum._mgmt_client.WorkspaceMgmtClient.load_workspace_from_arm", describe
+    )
+    monkeypatch.setenv("AZURE_QUANTUM_CONNECTION_STRING", CONNECTION_STRING)
+    workspace = connect(RESOURCE_ID, location=location)
+    assert (workspace.name, workspace.location) == ("ws", "northeurope")
+    assert workspace._client._config.endpoint == "https://northeurope.quantum.azure.com"
+    assert not isinstance(workspace.credential, AzureKeyCredential)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_connection_string_of_the_same_workspace_is_used(
+    is_given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_given:
+        monkeypatch.setenv("AZURE_QUANTUM_CONNECTION_STRING", CONNECTION_STRING)
+    given = CONNECTION_STRING if is_given else None
+    workspace = connect(SAME_WORKSPACE, connection_string=given)
+    assert (workspace.name, workspace.location) == ("mine", "eastus")
+    assert isinstance(workspace.credential, AzureKeyCredential)
+
+
+def test_a_resource_id_and_a_connection_string_of_different_workspaces_are_refused() -> None:
+    with pytest.raises(AzureSessionsError, match="different workspaces") as refusal:
+        connect(RESOURCE_ID, connection_string=CONNECTION_STRING)
+    assert KEY not in str(refusal.value)
+
+
+def test_the_workspace_of_qdk_is_the_sdks() -> None:
+    qdk_azure = pytest.importorskip("qdk.azure", reason="qdk is not installed")
+    assert qdk_azure.Workspace is azure.quantum.Workspace
+    with EmulatorServer() as server:
+        workspace = qdk_azure.Workspace(
+            resource_id=server.resource_id,
+            location="eastus",
+            credential=AzureKeyCredential(server.key),
+            _quantum_endpoint=server.endpoint,
+        )
+        assert tell(lambda workspace: workspace.list_targets(), workspace)
 
 
 def test_a_broken_connection_string_is_not_repeated() -> None:
