@@ -237,12 +237,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """A target as the service's `providerStatus` lists it; queue times are in seconds."""
+    """A target as the service's `providerStatus` lists it; queue times are in seconds.
+
+    Attributes:
+        target_profile: The QIR profile that it takes, such as `Adaptive_RI`; empty if not said.
+        num_qubits: How many qubits it has; None if not said.
+    """
 
     id: str
     provider: str
     availability: str = "Available"
     average_queue_time: float = 0.0
+    target_profile: str = ""
+    num_qubits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The providers and targets of the emulated workspace, and whether they take jobs.
 
 Targets, their order, queue times and status pages are those of the recordings (`providerStatus` in
-October and November 2025, and what August 2024 had beyond it). Only the availability differs: in
-the recordings some targets were down on the day; here all are up until `set_availability` says
-otherwise.
+October and November 2025, and what August 2024 had beyond it), and the newer ones that the SDK and
+the tests of Azure's command line name. Only the availability differs: in the recordings some were
+down on the day; here all are up until `set_availability` says otherwise.
 """
 
 from __future__ import annotations
@@ -42,13 +42,19 @@ _TARGETS: dict[str, dict[str, int]] = {
         "quantinuum.sim.h1-1e-preview": 7324,
         "quantinuum.sim.h1-2e-preview": 0,
         "quantinuum.qpu.h1-1-preview": 93331,
+        "quantinuum.qpu.helios-1": 0,
+        "quantinuum.sim.helios-1sc": 0,
+        "quantinuum.sim.helios-1e": 0,
     },
     "rigetti": {
         "rigetti.sim.qvm": 5,
         "rigetti.qpu.ankaa-2": 5,
         "rigetti.qpu.ankaa-3": 5,
         "rigetti.qpu.cepheus-1-36q": 5,
+        "rigetti.qpu.cepheus-1-108q": 5,
     },
+    # A machine of neutral atoms, whose provider's id is not in its name.
+    "atom-boulder": {"msft.sim.ac1000.physical": 0},
     "microsoft-qc": {"microsoft.estimator": 0},
     "qci": {"qci.simulator": 0, "qci.machine1": 0, "qci.simulator.noisy": 0},
     "Microsoft.ChemistryHpc": {"microsoft.hpc": 0},
@@ -64,6 +70,15 @@ _TARGETS: dict[str, dict[str, int]] = {
         "sparse-sim-ionq": 1,
         "echo-output": 1,
     },
+}
+
+# The QIR profile and the number of qubits that the service tells of targets: of none that is
+# recorded. These are what the SDK says of them (azure.quantum.target of azure-quantum 3.13).
+_CAPABILITIES: dict[str, dict[str, Any]] = {
+    "quantinuum.qpu.helios-1": {"targetProfile": "Adaptive_RIF"},
+    "quantinuum.sim.helios-1sc": {"targetProfile": "Adaptive_RIF"},
+    "quantinuum.sim.helios-1e": {"targetProfile": "Adaptive_RIF"},
+    "rigetti.qpu.cepheus-1-108q": {"targetProfile": "Base", "numQubits": 108},
 }
 
 _PROVIDER_IDS = {provider.lower() for provider in _TARGETS}
@@ -150,6 +165,7 @@ class Catalog:
             "currentAvailability": self._availability[target],
             "averageQueueTime": queue_time,
             "statusPage": page.format(machine=machine) if page else page,
+            **_CAPABILITIES.get(target, {}),
         }
 
     def _provider_availability(self, targets: dict[str, int]) -> str:

@@ -32,7 +32,7 @@ _LANGUAGES: dict[str, tuple[str, str, _Language]] = {
 # Azure's test provider: its targets echo a job's input, or run it free of noise.
 _TEST_PROVIDER = "microsoft.test.firstparty"
 
-_QIR_PROVIDERS = ("ionq", "quantinuum", "rigetti", "qci", _TEST_PROVIDER)
+_QIR_PROVIDERS = ("ionq", "quantinuum", "rigetti", "qci", "atom-boulder", _TEST_PROVIDER)
 
 _MAX_PAYLOAD = 4 << 20
 

@@ -4,8 +4,8 @@ Rates are what the makers have published, with source and date beside them; what
 published is a stand-in, and says so.
 
 After every gate, with some probability, a random Pauli error other than the identity hits the
-qubits of the gate; a bit read out of a qubit is flipped with some other probability. Idling,
-leakage, crosstalk and coherent errors are not modelled.
+qubits of the gate; a bit read out of a qubit is flipped with some other probability, or the qubit
+is found to be lost. Idling, leakage, crosstalk and coherent errors are not modelled.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ class NoiseModel:
         two_qubit: That a two-qubit gate is followed by an error. A gate on more qubits puts an
             error on each of them with this probability.
         readout: That a 0 is read as 1, and that a 1 is read as 0.
+        loss: That a qubit is lost, in machines of neutral atoms, and found so when it is read out.
     """
 
     one_qubit: float = 0.0
     two_qubit: float = 0.0
     readout: tuple[float, float] = (0.0, 0.0)
+    loss: float = 0.0
 
     def gate_error(self, num_qubits: int) -> float:
         """The probability of an error after a gate on so many qubits."""
@@ -87,6 +89,7 @@ _TRANSMON_READOUT = 3e-2
 # Rigetti: the medians of two-qubit gates in its announcements of Ankaa-3 (December 2024, iSWAP) and
 # of the 36 qubits that became Cepheus-1 (July 2025). One-qubit gates are a stand-in, as is readout.
 # QCI: nothing is published for these targets; all of it is a stand-in.
+# Neutral atoms: a stand-in too; what matters is that shots lose qubits.
 _TARGETS: tuple[tuple[str, NoiseModel], ...] = (
     ("ionq.qpu.aria-2*", _ionq(0.000657, 0.01856, 0.0039)),
     ("ionq.qpu.aria*", _ionq(0.0005, 0.0133, 0.0039)),
@@ -98,6 +101,7 @@ _TARGETS: tuple[tuple[str, NoiseModel], ...] = (
     ("rigetti.qpu.cepheus*", _infidelities(1e-3, 5e-3, _TRANSMON_READOUT)),
     ("rigetti.qpu.*", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
     ("qci.machine*", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
+    ("msft.sim.*.physical", replace(_infidelities(1e-3, 5e-3, 2e-3), loss=5e-3)),
     ("qci.simulator.noisy", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
 )
 

@@ -38,6 +38,7 @@ from cirq_azure_sessions.model import (
 __all__ = [
     "is_blob_url",
     "job_document",
+    "max_output_bytes",
     "read_job",
     "read_page",
     "read_quota",
@@ -58,6 +59,12 @@ _BLOB_URL = re.compile(
     r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I
 )
 _MAX_MESSAGE_LENGTH = 500
+
+# What a result takes at most: as a whole, a shot, and a bit of a shot. Services write a bit of a
+# shot once or twice, with the name of an item and indentation at the worst.
+_OUTPUT_BYTES = 2**20
+_SHOT_BYTES = 2_048
+_BIT_BYTES = 128
 
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
@@ -102,6 +109,23 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
     )
 
 
+def max_output_bytes(job: Job) -> float:
+    """The maximum size of a job's result, however the service writes it; infinite if unknown.
+
+    It follows from the job's shots and bits. Only this package's jobs tell how many bits they have.
+    """
+    try:
+        shots = int(job.input_params.get("shots") or job.input_params["count"])
+        bits = int(job.metadata["bits"])
+        if min(shots, bits) < 1:
+            return math.inf
+        # A histogram may hold outcomes that no shot had: a simulator's, or one of mitigated errors.
+        rows = 2.0**bits if job.output_format.startswith("ionq.") else shots
+        return _OUTPUT_BYTES + rows * float(_SHOT_BYTES + bits * _BIT_BYTES)
+    except (ValueError, TypeError, LookupError, OverflowError):
+        return math.inf
+
+
 def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
     """The targets of one provider."""
     return [
@@ -110,6 +134,8 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
             provider=_field(provider, "id", str, is_required=True),
             availability=_field(target, "currentAvailability", str) or "",
             average_queue_time=float(_field(target, "averageQueueTime", (int, float)) or 0.0),
+            target_profile=_field(target, "targetProfile", str) or "",
+            num_qubits=_positive(target.get("numQubits")),
         )
         for target in provider["targets"]
         if isinstance(target, dict) and isinstance(target.get("id"), str)
@@ -224,6 +250,10 @@ def _read_cost(document: Mapping[str, Any]) -> Cost | None:
         currency=_field(cost, "currencyCode", str) or "USD",
         events=tuple(event for event in events if isinstance(event, dict)),
     )
+
+
+def _positive(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
 
 
 def _field(document: Mapping[str, Any], name: str, kind: Any, *, is_required: bool = False) -> Any:

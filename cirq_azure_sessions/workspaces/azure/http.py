@@ -136,7 +136,6 @@ class HttpClient:
         clock: Where the pauses between retries pass.
         max_connections: The maximum number of connections at a time.
         read_timeout: Seconds without a byte after which an answer counts as lost.
-        max_result_bytes: The maximum size of a blob to download; None sets no limit.
     """
 
     def __init__(
@@ -146,11 +145,9 @@ class HttpClient:
         clock: Clock,
         max_connections: int,
         read_timeout: float,
-        max_result_bytes: float | None,
     ) -> None:
         config = workspace._client._config
         self._clock = clock
-        self._max_result_bytes = math.inf if max_result_bytes is None else max_result_bytes
         root = URL(
             f"{config.endpoint.rstrip('/')}/subscriptions/{workspace.subscription_id}"
             f"/resourceGroups/{workspace.resource_group}"
@@ -234,6 +231,8 @@ class HttpClient:
         url: str,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        max_bytes: float = math.inf,
     ) -> bytes:
         """Sends a request to storage, at a URL that carries a SAS; returns the answer's body.
 
@@ -241,7 +240,7 @@ class HttpClient:
 
         Raises:
             ServiceError: If there is no answer, or not a good one. With status code 413 if the blob
-                is larger than `max_result_bytes`.
+                is larger than `max_bytes`.
         """
         address = URL(url)
         request = Request(
@@ -250,7 +249,7 @@ class HttpClient:
             address,
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
             content,
-            self._max_result_bytes,
+            max_bytes,
             is_for_service=False,
         )
 
@@ -264,7 +263,7 @@ class HttpClient:
             if not answer.is_whole:
                 raise ServiceError(
                     f"The answer to {request.label} is larger than {request.max_bytes:,} bytes: "
-                    "make the AzureWorkspace with a larger max_result_bytes, or None.",
+                    "make the AzureWorkspace with a larger max_result_bytes, such as math.inf.",
                     status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 )
             return answer.content

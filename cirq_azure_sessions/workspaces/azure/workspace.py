@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -46,7 +45,7 @@ _NEWEST_FIRST = {"orderby": "CreationTime desc"}
 _SESSION_OVER_CODE = "InvalidJobDefinition"
 _SESSION_OVER = "Session is already in a terminal state"
 
-# Answers that may mean that there is no such target; none was recorded.
+# Answers that may mean that there is no such target or provider; none was recorded.
 _REFUSED = (400, 404)
 # Answers that may mean that there is nothing left to close or to cancel.
 _TOO_LATE = (400, 409)
@@ -73,9 +72,9 @@ class AzureWorkspace:
         max_connections: The maximum number of connections at a time, to the service and its storage
             together.
         read_timeout: Seconds without a byte after which an answer counts as lost.
-        max_result_bytes: The maximum size of a job's result. A larger one is refused, which costs
-            nothing but the download: a workspace without the limit can still fetch it. None sets no
-            limit.
+        max_result_bytes: The maximum size of a job's result. By default it follows from the job's
+            shots and bits, so that a result is never too large and garbage without an end does no
+            harm. What is refused can still be fetched with another limit, such as `math.inf`.
 
     Raises:
         TypeError: If `workspace` is something else.
@@ -104,8 +103,8 @@ class AzureWorkspace:
             clock=self._clock,
             max_connections=max_connections,
             read_timeout=read_timeout,
-            max_result_bytes=max_result_bytes,
         )
+        self._max_result_bytes = max_result_bytes
         self._storage: Storage = (
             LinkedStorage(self._client)
             if workspace.storage is None
@@ -113,7 +112,8 @@ class AzureWorkspace:
         )
         self._read_session = partial(documents.read_session, workspace)
         self._read_job = partial(documents.read_job, workspace)
-        # State: the providers of targets whose ids do not name them. Touched on one event loop.
+        # State: the provider of each target, as the service last listed them. Touched on one event
+        # loop.
         self._providers: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -134,14 +134,17 @@ class AzureWorkspace:
     # Sessions
 
     async def open_session(self, request: SessionRequest) -> Session:
-        provider = await self._provider(request.target)
-        document = documents.session_document(request, provider)
-        path = ("sessions", request.id)
+        async def put(provider: str) -> Session:
+            return await self._client.ask(
+                "PUT",
+                ("sessions", request.id),
+                self._read_session,
+                body=documents.session_document(request, provider),
+            )
+
         try:
-            return await self._client.ask("PUT", path, self._read_session, body=document)
+            return await self._with_provider(request.target, put)
         except ServiceError as error:
-            if error.status_code in _REFUSED:
-                await self._check_target(request.target)
             # The id is ours alone, so it is our own earlier request that has arrived.
             if error.status_code != 409:
                 raise
@@ -197,18 +200,23 @@ class AzureWorkspace:
     async def submit_job(self, request: JobRequest, stored: SignedUrl) -> Job:
         if self._clock.time() >= stored.renewal:
             stored = await self._storage.open_container(f"job-{request.id}")
-        document = documents.job_document(
-            request,
-            await self._provider(request.target),
-            container_uri=stored.sign(stored.url),
-            input_uri=f"{stored.url}/{_INPUT_BLOB}",
-        )
-        try:
+        container = stored
+
+        async def put(provider: str) -> Job:
+            document = documents.job_document(
+                request,
+                provider,
+                container_uri=container.sign(container.url),
+                input_uri=f"{container.url}/{_INPUT_BLOB}",
+            )
             return await self._client.ask(
                 "PUT", ("jobs", request.id), self._read_job, body=document, repeatable=False
             )
+
+        try:
+            return await self._with_provider(request.target, put)
         except ServiceError as error:
-            if error.code == _SESSION_OVER_CODE and _SESSION_OVER in str(error):
+            if _is_session_over(error):
                 raise SessionNotAvailable(
                     f"Session {request.session_id} has ended: submit the job in a new one.",
                     session_id=request.session_id,
@@ -279,19 +287,27 @@ class AzureWorkspace:
                 f"Job {job.id} has no output URI; inspect it in the Azure portal.",
                 status_code=404,
             )
+        limit = self._max_result_bytes
+        download = partial(
+            self._client.store,
+            "GET",
+            max_bytes=documents.max_output_bytes(job) if limit is None else limit,
+        )
         if stored and self._clock.time() < stored.renewal and stored.holds(job.output_uri):
             try:
-                return await self._client.store("GET", stored.sign(job.output_uri))
+                return await download(stored.sign(job.output_uri))
             except ServiceError as error:
                 if error.status_code not in _BAD_SIGNATURE:
                     raise
-        return await self._client.store("GET", await self._storage.sign_blob(job.output_uri))
+        return await download(await self._storage.sign_blob(job.output_uri))
 
     # The workspace
 
     async def list_targets(self) -> Sequence[TargetStatus]:
         pages = self._pages(("providerStatus",), documents.read_targets, {})
-        return [target async for page in pages for targets in page for target in targets]
+        listed = [target async for page in pages for targets in page for target in targets]
+        self._providers = {target.id: target.provider for target in listed}
+        return listed
 
     async def list_quotas(self) -> Sequence[Quota]:
         pages = self._pages(("quotas",), documents.read_quota, {})
@@ -300,25 +316,36 @@ class AzureWorkspace:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _provider(self, target: str) -> str:
-        """The provider's id: what comes before the target's first dot, as in the SDK.
+    async def _with_provider(self, target: str, put: Callable[[str], Awaitable[T]]) -> T:
+        """Puts a session or a job, which name their target's provider.
 
-        Targets without a dot, such as those of the test provider, are looked up once.
+        Ids in the service's list need not be what comes before the first dot of its targets' ids:
+        in Azure CLI's tests the provider of `msft.sim.ac1000.physical` is `atom-boulder`. That is
+        the guess while there is no list, as in the SDK.
+
+        Raises:
+            UnsupportedTarget: If the list lacks the target, and the service refuses it.
         """
-        provider, dot, _ = target.partition(".")
-        if dot:
-            return provider
-        return await self._look_up(target)
-
-    async def _check_target(self, target: str) -> None:
-        """Raises `UnsupportedTarget` if the workspace's list of targets lacks this one."""
-        with suppress(ServiceError):
-            await self._look_up(target)
+        guess, dot, _ = target.partition(".")
+        provider = self._providers.get(target) or (guess if dot else await self._look_up(target))
+        try:
+            return await put(provider)
+        except ServiceError as error:
+            # What the service has refused it does not have, so it may be sent again.
+            if error.status_code not in _REFUSED or _is_session_over(error):
+                raise
+            try:
+                listed = await self._look_up(target)
+            except ServiceError:
+                raise error from None
+            if listed.lower() == provider.lower():
+                raise
+        return await put(listed)
 
     async def _look_up(self, target: str) -> str:
         """The target's provider in the workspace's list of targets."""
         if target not in self._providers:
-            self._providers = {known.id: known.provider for known in await self.list_targets()}
+            await self.list_targets()
         if target not in self._providers:
             raise UnsupportedTarget(
                 f"This workspace has no target {target!r}: `cirq-azure-sessions targets` lists "
@@ -395,6 +422,11 @@ def _filter_expression(where: ItemFilter) -> str:
 def _quoted(text: str) -> str:
     """A string of the filter language, where a quote is written twice."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _is_session_over(error: ServiceError) -> bool:
+    """Whether a job was refused because its session takes no more jobs."""
+    return error.code == _SESSION_OVER_CODE and _SESSION_OVER in str(error)
 
 
 def _ignore(document: Any) -> None:

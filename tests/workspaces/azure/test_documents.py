@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pickle
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.model import Cost, JobFailurePolicy, JobStatus, Quota, SessionStatus
+from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Quota, SessionStatus
 from cirq_azure_sessions.workspaces.azure.documents import (
     job_document,
+    max_output_bytes,
     read_job,
     read_page,
     read_quota,
@@ -281,3 +283,36 @@ def test_an_item_that_cannot_be_read_does_not_hide_the_others(workspace: Workspa
     assert [each.id for each in read_targets({"id": "ionq", "targets": targets})] == [
         "ionq.simulator"
     ]
+
+
+def result_of(output_format: str, bits: object = None, **input_params: Any) -> Job:
+    """A finished job with a result in this format."""
+    return Job(
+        *("j", "t", "n", JobStatus.SUCCEEDED),
+        output_format=output_format,
+        input_params=input_params,
+        metadata={} if bits is None else {"bits": str(bits)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "least", "most"),
+    [
+        # What the service would write, twice over, and not much more than needed.
+        (result_of("microsoft.quantum-results.v2", shots=10_000, bits=100), 2 * 10_000 * 400, 2e8),
+        (result_of("honeywell.quantum-results.v1", count=500, bits=2), 2 * 500 * 12, 4e6),
+        # An ideal simulator returns the outcomes that shots might have had.
+        (result_of("ionq.quantum-results.v1", shots=1, bits=20), 2**20 * 40, 5e9),
+        (result_of("ionq.quantum-results.v1", shots=1, bits=2_000), math.inf, math.inf),
+        # Jobs of others, and hostile ones.
+        (result_of("ionq.quantum-results.v1", shots=1), math.inf, math.inf),
+        (result_of("microsoft.quantum-results.v2", bits=2), math.inf, math.inf),
+        (result_of("microsoft.quantum-results.v2", shots=None, bits="many"), math.inf, math.inf),
+        (result_of("ionq.quantum-results.v1", shots=1, bits=10**12), math.inf, math.inf),
+        (result_of("microsoft.quantum-results.v2", shots=-1, bits=2), math.inf, math.inf),
+    ],
+)
+def test_the_bound_of_a_result_follows_from_its_shots_and_bits(
+    job: Job, least: float, most: float
+) -> None:
+    assert least <= max_output_bytes(job) <= most

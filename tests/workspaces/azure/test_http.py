@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gzip
 import logging
+import math
 import re
 import socket
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -121,7 +123,7 @@ def test_a_broken_answer_is_asked_again_and_then_reported(raw: bytes) -> None:
     assert failure.value.__context__ is None
 
 
-def fetch(*answers: bytes, **options: Any) -> bytes:
+def fetch(*answers: bytes, description: Mapping[str, Any] | None = None, **options: Any) -> bytes:
     """What `fetch_output` makes of raw answers."""
 
     async def play() -> bytes:
@@ -130,6 +132,7 @@ def fetch(*answers: bytes, **options: Any) -> bytes:
                 f"{server.endpoint}/job-j?se=2099-01-01T00%3A00%3A00Z&sig=secret"
             )
             job = Job("j", "t", "n", JobStatus.SUCCEEDED, output_uri=f"{container.url}/output")
+            job = dataclasses.replace(job, **description or {})
             workspace = AzureWorkspace(
                 sdk_workspace_at(server.endpoint), clock=ManualClock(), **options
             )
@@ -180,6 +183,15 @@ def test_result_over_max_result_bytes_is_refused_with_advice(packing: str) -> No
     assert not error.value.may_pass
     whole = answer(b" " * 1_000_000)
     assert fetch(whole, max_result_bytes=1_000_000) == b" " * 1_000_000
+
+
+def test_result_beyond_what_its_shots_and_bits_can_take_is_refused_unless_asked_for() -> None:
+    few = {"input_params": {"shots": 100}, "metadata": {"bits": "2"}}
+    with pytest.raises(ServiceError, match="larger max_result_bytes"):
+        fetch(ENDLESS["gzip"], description=few)
+    assert len(fetch(ENDLESS["gzip"], description=few, max_result_bytes=math.inf)) == 20_000_000
+    many = {"input_params": {"shots": 10_000}, "metadata": {"bits": "2"}}
+    assert len(fetch(ENDLESS["plain"], description=many)) == 20_000_000
 
 
 @pytest.mark.parametrize("packing", ENDLESS)

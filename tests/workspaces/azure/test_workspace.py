@@ -173,6 +173,47 @@ def test_a_target_whose_id_does_not_name_its_provider_is_looked_up_once(
     tell(story, server.workspace())
 
 
+ATOMS = "msft.sim.ac1000.physical"
+
+
+@pytest.mark.parametrize("is_listed_first", [False, True])
+def test_the_provider_is_that_of_the_services_list(
+    is_listed_first: bool, server: EmulatorServer
+) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        if is_listed_first:
+            await workspace.list_targets()
+            asked(server)
+        session = await workspace.open_session(session_request(ATOMS))
+        assert session.handle.details.provider_id == "atom-boulder"
+        # What stands before the first dot is guessed once, and refused.
+        assert asked(server)["open"] == (1 if is_listed_first else 2)
+
+    tell(story, server.workspace())
+
+
+def test_a_job_that_names_the_wrong_provider_is_submitted_again_with_the_right_one(
+    server: EmulatorServer,
+) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        request = dataclasses.replace(job_request(), target=ATOMS, input_format="qir.v1")
+        job = await workspace.submit_job(request, await workspace.store_input(request))
+        assert job.handle.details.provider_id == "atom-boulder"
+        assert asked(server)["submit"] == 2
+
+    tell(story, server.workspace())
+
+
+def test_a_refusal_stands_where_the_list_is_refused_too(server: EmulatorServer) -> None:
+    server.faults.add("open", status=400, message="The first refusal.")
+    server.faults.add("providerStatus", status=403)
+    with pytest.raises(ServiceError, match="The first refusal"):
+        tell(
+            lambda workspace: workspace.open_session(session_request("ionq.simulator")),
+            server.workspace(),
+        )
+
+
 @pytest.mark.parametrize("target", ["echo-nothing", "ionq.qpu.nothing", "newcomer.qpu"])
 def test_a_target_that_no_provider_has_is_named(server: EmulatorServer, target: str) -> None:
     with pytest.raises(UnsupportedTarget, match=f"{target}.*cirq-azure-sessions targets"):
