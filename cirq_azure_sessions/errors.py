@@ -188,7 +188,7 @@ class UnsupportedTarget(AzureSessionsError, ValueError):
 
 
 class UnsupportedProgram(AzureSessionsError, ValueError):
-    """The target cannot run this circuit; nothing was sent."""
+    """The target cannot run this circuit; no job was submitted."""
 
 
 class ResultFormatError(AzureSessionsError, ValueError):

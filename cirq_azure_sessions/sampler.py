@@ -184,7 +184,7 @@ class AzureSessionSampler(cirq.Sampler):
             point failed.
 
         Raises:
-            UnsupportedProgram: If a point cannot be run on the target; nothing was sent then.
+            UnsupportedProgram: If a point cannot be run on the target; no job was sent then.
             UnsupportedTarget: If the workspace has no such target; no job was sent then.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every other result.

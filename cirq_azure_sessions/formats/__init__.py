@@ -22,12 +22,14 @@ __all__ = ["format_for", "results_of"]
 
 # The targets that each format is for, and its class. The first row that fits counts. Classes are
 # imported when first needed: each brings its provider's own packages. Every provider without a
-# row of its own takes QIR, as do the targets of Azure's test provider.
+# row of its own takes QIR, as do the targets of Azure's test provider and Microsoft's simulators of
+# machines.
 _FORMATS: tuple[tuple[str, str], ...] = (
     (r"local\.[\w.-]+", "local:LocalFormat"),
     (r"ionq\.(simulator|qpu(\.[\w-]+)?)", "ionq:IonQFormat"),
     (r"quantinuum\.(sim|qpu)\.[\w-]+", "quantinuum:QuantinuumFormat"),
     (r"rigetti\.(sim|qpu)\.[\w-]+", "qir:QirFormat"),
+    (r"microsoft\.sim\.[\w.-]*[\w-]", "qir:QirFormat"),
     (r"(?!(ionq|quantinuum|rigetti|microsoft|pasqal)\.)[a-z][\w-]*(\.[\w-]+)+", "qir:QirFormat"),
     (r"(echo|sparse-sim)-(?!output)[\w-]+", "qir:QirFormat"),
 )
@@ -45,6 +47,11 @@ def format_for(target: str) -> Format:
     for pattern, name in _FORMATS:
         if isinstance(target, str) and re.fullmatch(pattern, target):
             return _instance(name)
+    if isinstance(target, str) and target.startswith("pasqal."):
+        raise UnsupportedTarget(
+            f"{target!r} takes pulse sequences (pasqal.pulser.v1) and no circuits: write them with "
+            "Pulser and submit them with azure.quantum.target.Pasqal."
+        )
     raise UnsupportedTarget(
         f"{target!r} is no target that takes circuits: check its spelling, list your workspace's "
         "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."

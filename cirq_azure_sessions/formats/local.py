@@ -16,7 +16,7 @@ from cirq_azure_sessions.formats.translation import (
     TranslationOptions,
     Workload,
 )
-from cirq_azure_sessions.model import LocalProgram
+from cirq_azure_sessions.model import JobRequest, LocalProgram, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["LocalFormat", "LocalLayout"]
@@ -43,6 +43,9 @@ class LocalFormat(Format):
 
     input_format = "cirq.sweep.v1"
     output_format = "cirq.results.v1"
+
+    def check_target(self, request: JobRequest, status: TargetStatus) -> None:
+        """Refuses nothing."""
 
     def translate(
         self,

@@ -16,7 +16,15 @@ import numpy as np
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
 
-__all__ = ["MAX_MATRIX_QUBITS", "Condition", "Program", "Step", "flatten", "shown"]
+__all__ = [
+    "MAX_MATRIX_QUBITS",
+    "Condition",
+    "Program",
+    "Step",
+    "check_num_qubits",
+    "flatten",
+    "shown",
+]
 
 # A condition on k measured bits is written out as the list of the bit values that fulfil it,
 # which is at most 2**k long.
@@ -179,13 +187,17 @@ def _qubits(circuit: cirq.AbstractCircuit, target: str) -> Sequence[cirq.Qid]:
                 f"{target} has qubits only, and {qubit!r} has {qubit.dimension} levels; "
                 "encode it in qubits or run on local.simulator."
             )
-    limit = _MAX_QUBITS.get(target)
-    if limit is not None and len(qubits) > limit:
+    check_num_qubits(len(qubits), target, _MAX_QUBITS.get(target))
+    return qubits
+
+
+def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
+    """Refuses a program of more qubits than the target has, if that is known."""
+    if limit is not None and num_qubits > limit:
         raise UnsupportedProgram(
-            f"{target} has at most {limit} qubits and the circuit {len(qubits)}: "
+            f"{target} has at most {limit} qubits and the circuit {num_qubits}: "
             "take qubits out of it, or run on a target with more."
         )
-    return qubits
 
 
 def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:

@@ -26,7 +26,7 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.formats import openqasm
 from cirq_azure_sessions.formats.layout import Layout, fractions, read_json, whole_counts
-from cirq_azure_sessions.formats.program import Program, Step, shown
+from cirq_azure_sessions.formats.program import Program, Step, check_num_qubits, shown
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
     Format,
@@ -34,6 +34,7 @@ from cirq_azure_sessions.formats.translation import (
     TranslationOptions,
     Workload,
 )
+from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["QirFormat"]
@@ -46,12 +47,21 @@ _DOUBLE = re.compile(r"(?<=double )-?\d+\.\d+")
 _BASE = "Base"
 _ADAPTIVE = "Adaptive_RI"
 
-# Providers documented to take no other profile than Base (Azure's page on Rigetti).
+# Providers documented to take no other profile than Base (Azure's page on Rigetti). Programs with
+# branches are refused on their machines; their simulators, which are free, have the last word.
 _BASE_PROVIDERS = frozenset({"rigetti"})
+_BASE_MACHINES = re.compile(rf"({'|'.join(_BASE_PROVIDERS)})\.qpu\..*")
 
 # A call of a quantum instruction, and a qubit or result among its arguments, by its number.
 _CALL = re.compile(rb"call void @__quantum__qis__(\w+?)__(?:body|adj|ctl)\((.*)\)")
 _POINTER = re.compile(rb"(?:%\w+\*|ptr) (null|inttoptr \(i64 \d+)")
+# How many qubits a program says it needs, and a branch.
+_NUM_QUBITS = re.compile(rb'"required_num_qubits"="(\d+)"')
+_BRANCH = re.compile(rb"^  br i1 ", re.MULTILINE)
+_WITH_BRANCHES = (
+    "run it on a target that has them, such as quantinuum.sim.h2-1e, or do without "
+    "(cirq.defer_measurements)"
+)
 _SPAM = (b"m", b"mz", b"mresetz", b"reset")
 
 # Stands for an angle in a program's form.
@@ -126,9 +136,9 @@ class _QirTemplate(Template):
 class QirFormat(Format):
     """QIR, of the Base profile where that is enough and of Adaptive RI where it is not.
 
-    Base programs measure at the end. For providers that take nothing else, qdk moves measurements
-    there, at the price of a qubit each; what depends on a measured result cannot be moved, and the
-    service has the last word on it. `input_params={"target_profile": ...}` overrides the choice.
+    Base programs measure at the end. For targets that take nothing else, qdk moves measurements
+    there, at the price of a qubit each; what depends on a measured result cannot be moved, and is
+    refused on machines. `input_params={"target_profile": ...}` overrides the choice.
 
     Without qdk, of the extra `qir`, translating raises `UnsupportedTarget`.
     """
@@ -139,6 +149,22 @@ class QirFormat(Format):
     # Recorded jobs carry the number under both names.
     shots_names = ("shots", "count")
     own_params = frozenset({"entryPoint", "arguments", "items"})
+
+    def check_target(self, request: JobRequest, status: TargetStatus) -> None:
+        """Refuses too many qubits, and another profile than Base where there is no other.
+
+        Where qdk has moved measurements to the end, a program needs more qubits than its circuit.
+        """
+        if needed := _NUM_QUBITS.search(request.payload):
+            check_num_qubits(int(needed[1]), request.target, status.num_qubits)
+        is_base = "base" in status.target_profile.lower()
+        if is_base and request.input_params.get("target_profile") != _BASE:
+            advice = 'pass input_params={"target_profile": "Base"}, which moves measurements there'
+            raise UnsupportedProgram(
+                f"{request.target} takes programs that measure at the end and have no branches "
+                f"(QIR's {status.target_profile} profile): "
+                f"{_WITH_BRANCHES if _BRANCH.search(request.payload) else advice}."
+            )
 
     def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
         """Reads shots, or a histogram where there are none.
@@ -185,6 +211,11 @@ class QirFormat(Format):
 
 
 def _profile(program: Program, options: TranslationOptions) -> str:
+    """The lowest profile that the program needs; that asked for in `input_params`, if any.
+
+    Raises:
+        UnsupportedProgram: If the program has branches, and the profile or the target has not.
+    """
     conditional = next((step for step in program.steps if step.condition is not None), None)
     wanted = options.input_params.get("target_profile")
     if wanted == _BASE and conditional is not None:
@@ -194,6 +225,11 @@ def _profile(program: Program, options: TranslationOptions) -> str:
         )
     if wanted is not None:
         return str(wanted)
+    if conditional is not None and _BASE_MACHINES.fullmatch(options.target):
+        raise UnsupportedProgram(
+            f"{options.target} takes programs without branches (QIR's Base profile), and "
+            f"{shown(conditional.source)} depends on a measurement; {_WITH_BRANCHES}."
+        )
     provider = options.target.partition(".")[0]
     fits_base = provider in _BASE_PROVIDERS or program.measures_at_end
     return _BASE if conditional is None and fits_base else _ADAPTIVE

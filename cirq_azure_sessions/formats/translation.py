@@ -19,7 +19,8 @@ import cirq
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.checks import check_call
 from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_layout
-from cirq_azure_sessions.formats.program import flatten, shown
+from cirq_azure_sessions.formats.program import check_num_qubits, flatten, shown
+from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 if TYPE_CHECKING:
@@ -165,6 +166,14 @@ class Format(abc.ABC):
                     f"input_params must not hold {name!r}: it follows from the argument `program` "
                     "of each call."
                 )
+
+    def check_target(self, request: JobRequest, status: TargetStatus) -> None:
+        """Refuses a job that its target cannot run, by what the service says of it.
+
+        Raises:
+            UnsupportedProgram: If the target has too few qubits, or does not take the profile.
+        """
+        check_num_qubits(int(request.metadata["qubits"]), request.target, status.num_qubits)
 
     def translate(
         self,

@@ -23,6 +23,7 @@ from cirq_azure_sessions.errors import (
     PoolClosed,
     ServiceError,
     SessionNotAvailable,
+    UnsupportedProgram,
     UnsupportedTarget,
     check_succeeded,
 )
@@ -30,10 +31,11 @@ from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.model import Job, JobStatus, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE
+from cirq_azure_sessions.workspaces.targets import find_target
 
 __all__ = ["JobRunner"]
 
@@ -54,7 +56,14 @@ _RETRY_TIMEOUT = 600.0
 _END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
 # Errors that the other jobs of a call would meet too.
-_CALL_ERRORS = CostLimitReached, JournalError, PoolClosed, SessionNotAvailable, UnsupportedTarget
+_CALL_ERRORS = (
+    CostLimitReached,
+    JournalError,
+    PoolClosed,
+    SessionNotAvailable,
+    UnsupportedProgram,
+    UnsupportedTarget,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -82,6 +91,8 @@ class JobRunner:
         """Sets up a runner without jobs: at birth, and in the child of a fork."""
         self.throttle = Throttle(self.max_concurrent_jobs, self._clock)
         self._quotas = QuotaGuard(self.target, self._clock)
+        # What the service says of the target; asked for once.
+        self._status: asyncio.Task[TargetStatus | None] | None = None
         if self.budget is not None:
             self.budget.after_fork()
 
@@ -186,19 +197,24 @@ class JobRunner:
         """Submits the job, in the next session if one has ended, and waits for its end."""
         sessions = self.pool._lifecycle
         # The session opens while the first input is stored.
-        sessions.prepare(self.target, self._workspace, self.throttle.requests)
+        requests = self.throttle.requests
+        sessions.prepare(self.target, self._workspace, requests)
+        if self._status is None:
+            find = find_target(self._workspace, self.target, requests)
+            self._status = self.pool._portal.spawn(find)
         # A service that has not answered the call at all is not waited for.
         policy = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
 
         async def store() -> Any:
             # Behind the requests of jobs that are further on.
-            await self.throttle.requests.enter(is_urgent=False)
+            await requests.enter(is_urgent=False)
             try:
                 return await self._workspace.store_input(job.request)
             finally:
-                self.throttle.requests.leave()
+                requests.leave()
 
         job.stored = await retry(self._clock, store, policy)
+        job.sweep.check_target(job, await asyncio.shield(self._status))
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(job.points, is_budgeted=True)

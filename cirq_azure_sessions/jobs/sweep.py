@@ -20,7 +20,7 @@ from cirq_azure_sessions.formats.translation import Format, JobInput, Translatio
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.rows import Place
-from cirq_azure_sessions.model import JobRequest, SweepEvent
+from cirq_azure_sessions.model import JobRequest, SweepEvent, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.sweep_results import SweepResults
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -123,6 +123,11 @@ class SweepRun:
             for point in points:
                 if (failure := self.failures.get(point)) is not None:
                     raise failure
+
+    def check_target(self, job: JobRun, status: TargetStatus | None) -> None:
+        """Refuses a job that its target cannot run, by what the service says of the target."""
+        if status is not None:
+            self.format_.check_target(job.request, status)
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it.
