@@ -74,11 +74,28 @@ def test_jobs_of_others_are_refused(metadata: dict[str, str]) -> None:
         ("rigetti.qpu.cepheus-1-36q", "qir.v1"),
         ("echo-quantinuum", "qir.v1"),
         ("newcomer.qpu.one", "qir.v1"),
+        ("rigetti.qpu.cepheus-1-108q", "qir.v1"),
+        ("iqm.qpu.garnet", "qir.v1"),
+        ("infleqtion.qpu.sqale", "qir.v1"),
+        ("msft.sim.ac1000.physical", "qir.v1"),
+        ("microsoft.sim.canary-001", "qir.v1"),
     ],
 )
 def test_every_provider_has_a_format(target: str, input_format: str) -> None:
     assert format_for(target).input_format == input_format
     assert format_for(target) is format_for(target)
+
+
+@pytest.mark.parametrize("target", ["pasqal.sim.emu-mps", "pasqal.qpu.fresnel-can1"])
+def test_targets_for_pulses_say_so(target: str) -> None:
+    with pytest.raises(UnsupportedTarget, match=r"pulse sequences \(pasqal\.pulser\.v1\)"):
+        format_for(target)
+
+
+@pytest.mark.parametrize("target", ["microsoft.estimator", "microsoft.dft", "microsoft.sim."])
+def test_microsofts_targets_for_other_things_are_refused(target: str) -> None:
+    with pytest.raises(UnsupportedTarget):
+        format_for(target)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from hypothesis import given, settings
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 A, B, C = cirq.LineQubit.range(3)
@@ -78,6 +79,57 @@ def test_classical_control_asks_for_the_adaptive_profile() -> None:
     assert job(QIR, circuit).input_params["target_profile"] == "Adaptive_RI"
     with pytest.raises(UnsupportedProgram, match="Base profile has no branches"):
         job(QIR, circuit, input_params={"target_profile": "Base"})
+
+
+MACHINE = "newcomer.qpu.one"
+CONDITIONAL = cirq.Circuit(
+    cirq.measure(A, key="m"), cirq.X(B).with_classical_controls("m"), cirq.measure(B, key="n")
+)
+REUSED = cirq.Circuit(cirq.measure(A, key="m"), cirq.H(A), cirq.measure(A, key="n"))
+
+
+def check(
+    circuit: cirq.Circuit, target_profile: str, num_qubits: int | None = None, **options: Any
+) -> None:
+    """What becomes of a circuit on a target that the service describes so."""
+    sent = job(MACHINE, circuit, **options)
+    request = JobRequest(
+        *("id", MACHINE, "name", sent.payload, "qir.v1", "microsoft.quantum-results.v2"),
+        input_params=sent.input_params,
+        metadata=sent.metadata,
+    )
+    status = TargetStatus(MACHINE, "newcomer", target_profile=target_profile, num_qubits=num_qubits)
+    format_for(MACHINE).check_target(request, status)
+
+
+@pytest.mark.parametrize("profile", ["Base", "base", "QIR Base", "base_profile"])
+def test_what_the_profile_of_a_target_cannot_say_is_refused(profile: str) -> None:
+    check(ASYMMETRIC, profile)
+    with pytest.raises(UnsupportedProgram, match="run it on a target that has them"):
+        check(CONDITIONAL, profile)
+    with pytest.raises(UnsupportedProgram, match=r'input_params=\{"target_profile": "Base"\}'):
+        check(REUSED, profile)
+    check(REUSED, profile, input_params={"target_profile": "Base"})
+
+
+@pytest.mark.parametrize("profile", ["", "Adaptive_RI", "Adaptive_RIF", "Unrestricted", "news"])
+def test_any_other_profile_of_a_target_takes_branches(profile: str) -> None:
+    for circuit in (ASYMMETRIC, CONDITIONAL, REUSED):
+        check(circuit, profile)
+
+
+def test_qubits_count_as_the_compiled_program_needs_them() -> None:
+    check(REUSED, "", num_qubits=1)
+    with pytest.raises(UnsupportedProgram, match="at most 1 qubits and the circuit 2"):
+        check(REUSED, "", num_qubits=1, input_params={"target_profile": "Base"})
+
+
+def test_branches_are_refused_on_machines_that_are_documented_to_have_none() -> None:
+    with pytest.raises(UnsupportedProgram, match="without branches"):
+        job("rigetti.qpu.cepheus-1-36q", CONDITIONAL)
+    wanted = {"target_profile": "Adaptive_RI"}
+    assert job("rigetti.qpu.cepheus-1-36q", CONDITIONAL, input_params=wanted).payload
+    assert job(QIR, CONDITIONAL).payload
 
 
 def test_a_profile_asked_for_is_taken() -> None:
