@@ -72,8 +72,8 @@ _TARGETS: dict[str, dict[str, int]] = {
     },
 }
 
-# The QIR profile and the number of qubits that the service tells of targets: of none that is
-# recorded. These are what the SDK says of them (azure.quantum.target of azure-quantum 3.13).
+# The QIR profile and the number of qubits, which the service tells of some targets only. These are
+# what the SDK says of them (azure.quantum.target of azure-quantum 3.13).
 _CAPABILITIES: dict[str, dict[str, Any]] = {
     "quantinuum.qpu.helios-1": {"targetProfile": "Adaptive_RIF"},
     "quantinuum.sim.helios-1sc": {"targetProfile": "Adaptive_RIF"},

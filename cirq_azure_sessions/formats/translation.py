@@ -173,7 +173,8 @@ class Format(abc.ABC):
         Raises:
             UnsupportedProgram: If the target has too few qubits, or does not take the profile.
         """
-        check_num_qubits(int(request.metadata["qubits"]), request.target, status.num_qubits)
+        num_qubits = int(request.metadata.get("qubits", 0))
+        check_num_qubits(num_qubits, request.target, status.num_qubits)
 
     def translate(
         self,
