@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -25,6 +26,7 @@ __all__ = [
     "StoppableClock",
     "SystemClock",
     "backoff",
+    "jitter",
     "retry",
     "retry_for",
     "timeout",
@@ -50,6 +52,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's own time."""
+
+    random = staticmethod(random.random)
 
     def time(self) -> float:
         return time.time()
@@ -79,10 +83,12 @@ class ManualClock:
         auto_advance: Whether a sleeper advances the clock itself.
 
     Attributes:
+        random: A source of numbers from 0 to 1 for jitter: always 1 until it is replaced.
         is_manual: True: time stands still also while a program runs, so that a workspace on this
             clock lets work that is due finish before it reports its state.
     """
 
+    random: Callable[[], float] = staticmethod(lambda: 1.0)
     is_manual = True
 
     def __init__(self, start: float = 1_767_225_600.0, *, auto_advance: bool = True) -> None:
@@ -150,6 +156,7 @@ class StoppableClock:
         self._error = error
         self.time = clock.time
         self.monotonic = clock.monotonic
+        self.random = getattr(clock, "random", random.random)
 
     async def sleep(self, seconds: float) -> None:
         try:
@@ -191,6 +198,11 @@ def backoff(attempt: int, *, longest: float = 60.0) -> float:
     return min(0.2 * 2.0 ** min(attempt - 1, 60), longest)
 
 
+def jitter(clock: Clock) -> float:
+    """From a half to one, by the clock's `random`: all who met one fault must not retry at once."""
+    return 0.5 + 0.5 * float(getattr(clock, "random", random.random)())
+
+
 def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
     """Retries transient errors for so many seconds, or as many as a function says at the time."""
 
@@ -213,6 +225,8 @@ async def retry(clock: Clock, call: Callable[[], Awaitable[T]], decide: RetryDec
             pause = decide(error, attempt, clock.monotonic() - began)
             if pause is None:
                 raise
+            if error.retry_after is None:
+                pause *= jitter(clock)
             logger.debug("%s Trying again in %.2g s.", error, pause, extra={"pause": pause})
         await clock.sleep(pause)
     raise AssertionError("unreachable")

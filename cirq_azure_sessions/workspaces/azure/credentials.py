@@ -13,14 +13,52 @@ from azure.core.pipeline import PipelineContext, PipelineRequest, PipelineRespon
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy
 from azure.quantum import Workspace
 
+from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import in_thread
 
-__all__ = ["Credential", "TokenSender"]
+__all__ = ["Credential", "Identity", "TokenSender"]
 
 # The code and the sentence of the identity service, without the ids that follow.
 _ENTRA_SENTENCE = re.compile(r"AADSTS\d+: .*?(?=\.(?:\s|$)|$| Trace ID| Correlation ID)")
+
+
+# Seconds for which an identity that was accepted before may be refused: keys are rotated, roles
+# take minutes to spread, and the identity service has bad moments.
+_REFUSAL_TIMEOUT = 900.0
+
+
+class Identity:
+    """Whether the service accepts the workspace's identity, which is a key or gives tokens.
+
+    Args:
+        clock: Where it is read for how long the identity is refused.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # State: whether it has been accepted, so that it is no wrong secret that is refused later;
+        # and since when it has been refused, by the service or at the sign-in.
+        self._was_accepted = False
+        self._refused_since: float | None = None
+
+    def accepted(self) -> None:
+        """Notes that the service accepted it."""
+        self._was_accepted = True
+        self._refused_since = None
+
+    def refused(self, error: ServiceError) -> ServiceError:
+        """The error for a refusal. Where it may pass it has no status, and any caller retries.
+
+        It does not pass where the identity was never accepted, or has been refused for minutes.
+        """
+        now = self._clock.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        if not self._was_accepted or now - self._refused_since >= _REFUSAL_TIMEOUT:
+            return error
+        return ServiceError(str(error), code=error.code, retry_after=error.retry_after)
 
 
 class Credential:
@@ -30,16 +68,18 @@ class Credential:
 
     Args:
         workspace: The user's workspace, whose own client's credential it is.
+        identity: Whether its tokens are accepted.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, identity: Identity) -> None:
         config = workspace._client._config
+        self._identity = identity
         self.scopes: Sequence[str] = config.credential_scopes
         self.get_token = partial(self._ask, config.credential.get_token)
         # azure-core asks for this newer method if it is there.
         if hasattr(config.credential, "get_token_info"):
             self.get_token_info = partial(self._ask, config.credential.get_token_info)
-        # State: whether it has given a token, so that it is no wrong secret that fails later.
+        # State: whether it has given a token.
         self._has_given = False
 
     async def _ask(self, get_token: Callable[..., Any], *scopes: str, **options: Any) -> Any:
@@ -57,18 +97,20 @@ class Credential:
         """The error for a token that was not given.
 
         The SDK raises the same for a wrong secret and for a network that is away. After a first
-        success it is the network, or the identity service, and has no status: it may pass.
+        token it is the network, unless Entra says otherwise, and has no status: it may pass.
         """
         # Foreign words may quote what they were given; what Entra itself says is safe.
         said = _ENTRA_SENTENCE.search(" ".join(str(error).split()))
         words = f": {without_secrets(said[0])}" if said else ""
         reason = f"{type(error).__name__}{words}"
-        if self._has_given:
+        if self._has_given and not said:
             return ServiceError(f"Signing in to Azure again failed ({reason}): try again later.")
-        return ServiceError(
-            f"Signing in to Azure failed ({reason}): run `az login`, or set AZURE_TENANT_ID, "
-            "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
-            status_code=401,
+        return self._identity.refused(
+            ServiceError(
+                f"Signing in to Azure failed ({reason}): run `az login`, or set AZURE_TENANT_ID, "
+                "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
+                status_code=401,
+            )
         )
 
 

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import math
-import random
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -29,13 +28,14 @@ from yarl import URL
 
 from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
-from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
+from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
     CannotConnect,
     connection_options,
     open_session,
 )
+from cirq_azure_sessions.workspaces.azure.pace import Pace
 
 __all__ = ["HttpClient"]
 
@@ -47,8 +47,9 @@ T = TypeVar("T")
 # a second, a long one is reported after 3 to 6 s.
 _MAX_FAULTS = 5
 _MAX_BACKOFF = 5.0
-# A service that throttles is alive, and believed for longer: for this many seconds in all, and for
-# this many at a time, since one that says a day would hold up even the closing of sessions.
+# A service that throttles, or says how long to wait, is alive, and believed for longer: for this
+# many seconds in all, and for this many at a time, since one that says a day would hold up even the
+# closing of sessions.
 _THROTTLING_TIMEOUT = 300.0
 _MAX_RETRY_AFTER = 60.0
 
@@ -159,7 +160,8 @@ class HttpClient:
         self._user_agent = f"cirq-azure-sessions {config.user_agent_policy.user_agent}"
         gives_tokens = hasattr(config.credential, "get_token")
         self._key_credential = None if gives_tokens else config.credential
-        self._credential = Credential(workspace) if gives_tokens else None
+        self._identity = Identity(clock)
+        self._credential = Credential(workspace, self._identity) if gives_tokens else None
         self._max_connections = max_connections
         self._read_timeout = read_timeout
         # State: the connections of the event loop that last sent a request, or None. Touched on
@@ -272,9 +274,8 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Closes the connections when the requests in flight are finished; later ones open new."""
-        connections, self._connections = self._connections, None
-        if connections is not None:
-            await connections.aclose()
+        if self._connections is not None:
+            await self._connections.aclose()
 
     async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
         """Sends a request until there is an answer that `read` accepts, or trying is no use."""
@@ -283,9 +284,9 @@ class HttpClient:
 
         async def attempt() -> T:
             nonlocal was_sent
-            connections = self._connections
-            if connections is None or connections.loop is not asyncio.get_running_loop():
-                connections = self._connect()
+            pace = self._connect().pace(request.address, self._clock)
+            await pace.turn()
+            connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:
                 answer = await connections.send(request)
@@ -299,8 +300,21 @@ class HttpClient:
                     "%s: HTTP %d, request %s", request.label, answer.status_code, request_id
                 )
                 if answer.status_code < 300:
+                    pace.answered()
+                    if request.is_for_service:
+                        self._identity.accepted()
                     return read(answer)
                 failure = _refused(answer, request.label, self._clock.time())
+                if failure.is_throttled or failure.retry_after is not None:
+                    # A submission may be refused for the number of jobs, whatever the pace.
+                    if repeatable:
+                        pace.refused(failure.retry_after)
+                    elif failure.retry_after is not None:
+                        pace.pause(failure.retry_after)
+                else:
+                    pace.answered()
+                if request.is_for_service and answer.status_code == HTTPStatus.UNAUTHORIZED:
+                    failure = self._identity.refused(failure)
             # What support asks for; a request that got no answer has the client's id alone.
             failure.request_id = without_secrets(request_id)
             # Raised out here, the failure does not drag along what it was made from.
@@ -312,23 +326,33 @@ class HttpClient:
                 return None
             # 2. The budget for errors of this kind is spent.
             is_throttled = isinstance(error, ServiceError) and error.is_throttled
-            failures[is_throttled] += 1
-            if elapsed >= _THROTTLING_TIMEOUT if is_throttled else failures[False] > _MAX_FAULTS:
+            is_asked_to_wait = is_throttled or error.retry_after is not None
+            failures[is_asked_to_wait] += 1
+            if is_asked_to_wait:
+                # 3. The next attempt waits its turn, as all requests to this host do.
+                return None if elapsed >= _THROTTLING_TIMEOUT else 0.0
+            if failures[False] > _MAX_FAULTS:
                 return None
-            # 3. The service says how long to wait.
-            if error.retry_after is not None:
-                return error.retry_after
-            # 4. Exponential backoff, out of step with all others that met the same fault.
-            return backoff(failures[is_throttled], longest=_MAX_BACKOFF) * random.uniform(0.5, 1.0)
+            # 4. Exponential backoff.
+            return backoff(failures[False], longest=_MAX_BACKOFF)
 
         return await retry(self._clock, attempt, decide)
 
     def _connect(self) -> _Connections:
-        """Connections of the running loop. Those of another stay: it is over, or the parent's."""
-        if self._connections is not None:
-            self._connections.session.detach()
+        """The connections of the running loop.
+
+        Those of another stay as they are: it is over, or the parent's. New ones after a close go on
+        at the pace of the old.
+        """
+        last, paces = self._connections, {}
+        if last is not None and last.loop is asyncio.get_running_loop():
+            if not last.is_closing:
+                return last
+            paces = last.paces
+        elif last is not None:
+            last.session.detach()
         self._connections = _Connections(
-            self._credential, self._max_connections, self._read_timeout
+            self._credential, self._max_connections, self._read_timeout, paces
         )
         return self._connections
 
@@ -341,20 +365,36 @@ class _Connections:
         max_connections: The maximum number of connections at a time, to the service and its
             storage together.
         read_timeout: Seconds without a byte after which an answer counts as lost.
+        paces: The pace of the requests to each origin.
+
+    Attributes:
+        is_closing: Whether the last request in flight is to close the connections.
     """
 
     def __init__(
-        self, credential: Credential | None, max_connections: int, read_timeout: float
+        self,
+        credential: Credential | None,
+        max_connections: int,
+        read_timeout: float,
+        paces: dict[tuple[str, str], Pace],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.session, self.connector = open_session(max_connections, read_timeout, _send_once)
         send = partial(self.send, has_token=True)
         self._tokens = None if credential is None else TokenSender(credential, send)
-        # State: how to reach each origin; how many requests are in flight, and whether the last of
-        # them is to close the connections. Touched on one event loop.
+        self.paces = paces
+        # State: how to reach each origin, and how many requests are in flight. Touched on one event
+        # loop, as are the attributes.
         self._options: dict[tuple[str, str], dict[str, Any]] = {}
         self._in_flight = 0
-        self._is_closing = False
+        self.is_closing = False
+
+    def pace(self, address: URL, clock: Clock) -> Pace:
+        """The pace of the requests to a server."""
+        origin = address.scheme, address.raw_authority
+        if origin not in self.paces:
+            self.paces[origin] = Pace(clock)
+        return self.paces[origin]
 
     async def send(self, request: Request, *, has_token: bool = False) -> Answer:
         """Sends a request once, with a token if the service wants one."""
@@ -393,12 +433,12 @@ class _Connections:
             raise
         finally:
             self._in_flight -= 1
-            if self._is_closing and not self._in_flight:
+            if self.is_closing and not self._in_flight:
                 await self.session.close()
 
     async def aclose(self) -> None:
         """Closes the connections: now, or when the requests in flight are finished."""
-        self._is_closing = True
+        self.is_closing = True
         if self.loop is not asyncio.get_running_loop():
             self.session.detach()
         elif not self._in_flight:

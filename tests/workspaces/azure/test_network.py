@@ -37,7 +37,7 @@ from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace, network
-from cirq_azure_sessions.workspaces.azure.credentials import Credential, TokenSender
+from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 
 # Nothing listens here.
 CLOSED = "https://127.0.0.1:1"
@@ -180,7 +180,7 @@ def test_a_token_that_is_refused_is_replaced_once() -> None:
         return Refused()
 
     async def story() -> int:
-        credential = Credential(sdk_workspace_at(CLOSED, login))
+        credential = Credential(sdk_workspace_at(CLOSED, login), Identity(ManualClock()))
         return (await TokenSender(credential, refuse).send(Sent())).status_code
 
     login = Login()

@@ -634,10 +634,9 @@ def test_one_fault_costs_seconds_at_most(
     FAULTS[fault](server, route)
     tell(lambda workspace: call(workspace, job), server.workspace(), clock=clock)
     assert server.requests[route] == 2
-    if fault == "429 with Retry-After":
-        assert clock.monotonic() == 3.0
-    else:
-        assert 0.1 <= clock.monotonic() <= 0.2
+    pause = 3.0 if fault == "429 with Retry-After" else 0.2
+    # After a 429 answer the next request of the verb is sent a little later.
+    assert pause <= clock.monotonic() <= pause + 0.1
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,0 +1,108 @@
+"""How often requests go to a host that asks for fewer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from cirq_azure_sessions.clock import Clock, backoff, jitter
+
+__all__ = ["Pace"]
+
+# Seconds to pause where the host does not say how long: 0.2, 0.4, and so on up to this.
+_MAX_BACKOFF = 5.0
+# Seconds between two requests after a pause before which nothing was answered, so that it is not
+# known how often the host does answer; and the most, since a host is rather asked once too often
+# than left alone for long.
+_UNKNOWN_INTERVAL = 0.1
+_MAX_INTERVAL = 1.0
+# Seconds of waiting requests after which they are sent twice as often. The growth is cubic: slow
+# around a limit that is known, quick beyond it, and at 28 times the pace it is free again.
+_GROWTH_TIME = 20.0
+_UNKNOWN_GROWTH_TIME = 2.0
+_FREE_AFTER = 3.0
+# What was answered before so many seconds without a request does not count: the host may answer
+# more often than it was asked.
+_SILENCE = 1.0
+
+
+class Pace:
+    """The pace of all requests to one host: free, until the host asks for fewer.
+
+    What one request is told holds for all. After the pause they go one at a time, as often as the
+    host answered up to then, pause included; then more and more often, as long as requests wait.
+
+    Lives on one event loop.
+
+    Args:
+        clock: Where pauses pass.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # Requests go in the order in which they come.
+        self._line = asyncio.Lock()
+        # State: when the last request went and the next may go; the interval after the last pause,
+        # for how long requests have waited since, and in what time the pace doubles then.
+        self._last_turn = -math.inf
+        self._next_turn = -math.inf
+        self._interval = 0.0
+        self._waited = 0.0
+        self._growth_time = _GROWTH_TIME
+        # And how many answers have come since when; whether a pause is to be followed by a new
+        # interval; and how many pauses there were in a row, without an answer in between.
+        self._since = -math.inf
+        self._answers = 0
+        self._is_paused = False
+        self._pauses = 0
+
+    async def turn(self) -> None:
+        """Returns when it is the request's turn."""
+        async with self._line:
+            arrival = now = self._clock.monotonic()
+            # A refusal that comes meanwhile prolongs the pause.
+            while now < self._next_turn:
+                await self._clock.sleep(self._next_turn - now)
+                now = self._clock.monotonic()
+            if self._is_paused:
+                if self._answers:
+                    measured = (self._next_turn - self._since) / self._answers
+                    self._interval = min(measured, _MAX_INTERVAL)
+                    self._growth_time = _GROWTH_TIME
+                elif not self._interval:
+                    self._interval, self._growth_time = _UNKNOWN_INTERVAL, _UNKNOWN_GROWTH_TIME
+                self._waited = 0.0
+                self._is_paused = False
+                self._since, self._answers = now, 0
+            elif now - self._last_turn > _SILENCE:
+                self._since, self._answers = now, 0
+            elif now > arrival:
+                self._waited += now - self._last_turn
+            growth = self._waited / self._growth_time
+            if growth > _FREE_AFTER:
+                self._interval = 0.0
+            self._last_turn = now
+            self._next_turn = now + self._interval / (1.0 + growth**3)
+
+    def answered(self) -> None:
+        """Notes that the host answered, and did not ask for fewer requests."""
+        self._answers += 1
+        self._pauses = 0
+
+    def pause(self, seconds: float) -> None:
+        """Sends nothing for so long, as the host asks for a reason that is not the pace."""
+        self._next_turn = max(self._next_turn, self._clock.monotonic() + seconds)
+
+    def refused(self, seconds: float | None) -> None:
+        """Notes that the host asks for fewer requests, and for a pause, or does not say how long.
+
+        Many requests may be refused at once. Without a word of the host they make one pause.
+        """
+        now = self._clock.monotonic()
+        if seconds is None:
+            if self._is_paused and now < self._next_turn:
+                return
+            self._pauses += 1
+            seconds = backoff(self._pauses, longest=_MAX_BACKOFF) * jitter(self._clock)
+        self._is_paused = True
+        self.pause(seconds)

@@ -1,0 +1,234 @@
+"""Requests to a host that asks for fewer: one pause for all, then a pace that the host can take."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import cirq
+import pytest
+import sympy
+from azure.core.credentials import AzureKeyCredential
+from azure_suite import job_request, sdk_workspace_at, tell
+
+from cirq_azure_sessions import AzureSessionSampler, JobError, ServiceError, SessionPool, SweepError
+from cirq_azure_sessions.clock import Clock, ManualClock, SystemClock
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.fault_kinds import RequestFault
+from cirq_azure_sessions.emulator.route_names import RoutePattern
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+from cirq_azure_sessions.workspaces.azure.pace import Pace
+
+TURN = cirq.Circuit(
+    cirq.rx(sympy.Symbol("angle"))(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0), key="m")
+)
+
+
+class RateLimit:
+    """A host that takes a number of requests in each period of a clock, and refuses all others."""
+
+    def __init__(self, clock: Clock, number: int, *, period: float = 1.0) -> None:
+        self._clock = clock
+        self._number = number
+        self._length = period
+        self._period = -1.0
+        self._taken = 0
+        self.good = 0
+        self.refused = 0
+
+    def takes_one_more(self) -> bool:
+        period = self._clock.monotonic() // self._length
+        if period != self._period:
+            self._period, self._taken = period, 0
+        is_taken = self._taken < self._number
+        self._taken += is_taken
+        self.good += is_taken
+        self.refused += not is_taken
+        return is_taken
+
+
+async def ask(pace: Pace, rate: RateLimit, retry_after: float | None) -> None:
+    """Sends one request until it is taken."""
+    while True:
+        await pace.turn()
+        await asyncio.sleep(0)
+        if rate.takes_one_more():
+            pace.answered()
+            return
+        pace.refused(retry_after)
+
+
+@pytest.mark.parametrize("retry_after", [1.0, None])
+def test_a_crowd_is_refused_once_and_then_goes_at_the_pace_of_the_host(
+    clock: ManualClock, retry_after: float | None
+) -> None:
+    rate, pace = RateLimit(clock, 5), Pace(clock)
+
+    async def story() -> None:
+        await asyncio.gather(*(ask(pace, rate, retry_after) for _ in range(100)))
+        assert rate.refused < 105
+        for _ in range(20):
+            await asyncio.gather(*(ask(pace, rate, retry_after) for _ in range(20)))
+
+    asyncio.run(story())
+    assert rate.good == 500
+    assert rate.refused < 160
+    # The host is asked for most of what it can give.
+    assert clock.monotonic() < 500 / 5 * 1.35
+
+
+def test_the_pace_is_free_again_once_the_host_takes_everything(clock: ManualClock) -> None:
+    busy, free, pace = RateLimit(clock, 5), RateLimit(clock, 10**9), Pace(clock)
+
+    async def story() -> float:
+        await asyncio.gather(*(ask(pace, busy, 1.0) for _ in range(20)))
+        await asyncio.gather(*(ask(pace, free, 1.0) for _ in range(5000)))
+        before = clock.monotonic()
+        await asyncio.gather(*(ask(pace, free, 1.0) for _ in range(5000)))
+        return clock.monotonic() - before
+
+    assert asyncio.run(story()) == 0.0
+
+
+def test_a_lone_refusal_does_not_slow_a_host_that_takes_everything_for_long(
+    clock: ManualClock,
+) -> None:
+    free, pace = RateLimit(clock, 10**9), Pace(clock)
+
+    async def story() -> None:
+        await pace.turn()
+        pace.refused(1.0)
+        await asyncio.gather(*(ask(pace, free, 1.0) for _ in range(400)))
+
+    asyncio.run(story())
+    assert clock.monotonic() < 8.0
+
+
+def test_requests_go_in_the_order_in_which_they_come() -> None:
+    clock = ManualClock(auto_advance=False)
+    pace, order = Pace(clock), list[int]()
+
+    async def wait(number: int) -> None:
+        await pace.turn()
+        order.append(number)
+
+    async def story() -> None:
+        await pace.turn()
+        pace.refused(1.0)
+        waiting = [asyncio.ensure_future(wait(number)) for number in range(5)]
+        waiting[1].cancel()
+        while not all(task.done() for task in waiting):
+            await asyncio.sleep(0)
+            clock.advance(0.01)
+
+    asyncio.run(story())
+    assert order == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(429, 0.2), (503, 0.2), (429, None)], ids=str)
+def test_a_sweep_on_a_slow_host_gets_more_answers_than_refusals(
+    status: int, retry_after: float | None
+) -> None:
+    # Requests take time, so this clock is a real one. Five requests are taken in each 0.2 s.
+    clock = SystemClock()
+    rate = RateLimit(clock, 5, period=0.2)
+
+    def take(verb: str, path: str) -> RequestFault | None:
+        if rate.takes_one_more():
+            return None
+        return RequestFault(RoutePattern("*"), status=status, retry_after=retry_after)
+
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        server.faults.take_request = take  # type: ignore[method-assign]
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        results = sampler.run_sweep(TURN, cirq.Linspace("angle", 0.1, 3.0, 20), repetitions=10)
+    assert len(results) == 20
+    assert rate.refused < rate.good
+
+
+def test_a_pause_outlives_the_connections(server: EmulatorServer, clock: ManualClock) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        server.faults.add("providerStatus", status=429, retry_after=30, times=1)
+        refused = asyncio.ensure_future(workspace.list_targets())
+        while not server.requests["providerStatus"]:
+            await asyncio.sleep(0.001)
+        await workspace.aclose()
+        await refused
+        assert clock.monotonic() >= 30
+
+    tell(story, server.workspace(), clock=clock)
+
+
+def test_a_refused_submission_pauses_the_others_only_as_the_service_says(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    async def story(workspace: AzureWorkspace) -> None:
+        request = job_request()
+        stored = await workspace.store_input(request)
+        for retry_after, waited in ((None, 0.0), (7.0, 7.0)):
+            server.faults.add("submit", status=429, retry_after=retry_after)
+            with pytest.raises(ServiceError):
+                await workspace.submit_job(request, stored)
+            await workspace.list_targets()
+            assert clock.monotonic() == waited
+
+    tell(story, server.workspace(), clock=clock)
+
+
+# An identity that is refused
+
+
+class Refusal:
+    """Has a server refuse everybody's key for so many seconds from the first poll on."""
+
+    def __init__(self, server: EmulatorServer, clock: ManualClock, seconds: float) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._since: float | None = None
+        server.faults.take_request = self._take  # type: ignore[method-assign]
+
+    def _take(self, verb: str, path: str) -> RequestFault | None:
+        now = self._clock.monotonic()
+        if self._since is None and verb == "GET" and "/jobs" in path:
+            self._since = now
+        if self._since is None or now >= self._since + self.seconds:
+            return None
+        return RequestFault(RoutePattern("*"), status=401)
+
+
+def test_a_key_that_is_refused_for_ten_minutes_costs_no_result(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    Refusal(server, clock, 600.0)
+    with SessionPool(server.workspace(), clock=clock) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        results = sampler.run_sweep(TURN, cirq.Linspace("angle", 0.1, 3.0, 8), repetitions=10)
+    assert len(results) == 8
+    assert clock.monotonic() >= 600
+    assert server.requests["submit"] == 8
+
+
+def test_a_key_that_is_refused_for_longer_ends_the_call(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    refusal = Refusal(server, clock, math.inf)
+    with SessionPool(server.workspace(), clock=clock) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        with pytest.raises(SweepError, match="HTTP 401") as failure:
+            sampler.run_sweep(TURN, [{"angle": 1.0}], repetitions=10)
+        assert 900 <= clock.monotonic() < 2000
+        refusal.seconds = 0.0
+        # The error keeps the job's id.
+        (error,) = failure.value.failures.values()
+        assert isinstance(error, JobError)
+        assert pool.get_job(error.job_id).result()
+
+
+def test_a_key_that_was_never_accepted_is_refused_at_once(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    wrong = sdk_workspace_at(server.endpoint, AzureKeyCredential("wrong"))
+    with pytest.raises(ServiceError, match="check the key") as failure:
+        tell(lambda workspace: workspace.list_targets(), wrong, clock=clock)
+    assert failure.value.status_code == 401
+    assert clock.monotonic() == 0.0
