@@ -50,8 +50,9 @@ _MAX_SESSIONS = 5
 # accepted any job of the call, some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
-# Seconds to retry through transient errors where giving up would lose what is paid for.
-_RETRY_TIMEOUT = 600.0
+# Seconds to retry through transient errors where giving up would lose what is paid for: a network
+# may be away for hours.
+_RETRY_TIMEOUT = 86_400.0
 
 _END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
@@ -161,7 +162,7 @@ class JobRunner:
                 # The job that takes the slot is submitted before this one's output is fetched.
                 await self.pool._clock.sleep(0)
                 fetch = partial(self._workspace.fetch_output, job.job, job.stored)
-                await job.fetched(await self._request(fetch))
+                await job.fetched(await self._request(job, fetch))
         except Exception as error:
             is_denied = isinstance(error, ServiceError) and error.status_code in (401, 403)
             if job.job is None and (is_denied or isinstance(error, _CALL_ERRORS)):
@@ -184,7 +185,7 @@ class JobRunner:
             is_budgeted = budget is not None and budget.holds(point)
             job.sweep.check_going_on(job.points, is_budgeted=is_budgeted)
             if self.journal is not None:
-                await job.claim(self.journal, self._find)
+                await job.claim(self.journal, partial(self._find, job))
         except BaseException:
             if budget is not None:
                 # Others would wait for ever for a job that does not come.
@@ -264,7 +265,7 @@ class JobRunner:
                     raise
                 # 4. The answer was lost: before anything else, ask whether the job arrived. While
                 # that cannot be answered, it may have.
-                known = await self._find(job.request.id)
+                known = await self._find(job, job.request.id)
                 if known is not None:
                     accepted = known
                     break
@@ -292,10 +293,10 @@ class JobRunner:
         kind = _END_EVENTS.get(job.job.status, "succeeded")
         self.pool._events.report_job(kind, job.job, job.sweep.id, self._clock.time())
 
-    async def _find(self, job_id: str) -> Job | None:
-        """The job of which it is not known whether the service has it; None if it has not."""
+    async def _find(self, job: JobRun, job_id: str) -> Job | None:
+        """The job that the service may have for `job`; None if it has not."""
         try:
-            return await self._request(partial(self._workspace.get_job, job_id))
+            return await self._request(job, partial(self._workspace.get_job, job_id))
         except ServiceError as error:
             if error.is_missing:
                 return None
@@ -306,11 +307,14 @@ class JobRunner:
                 code=error.code,
             ) from error
 
-    async def _request(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _request(self, job: JobRun, call: Callable[[], Awaitable[T]]) -> T:
         """Makes a request that is harmless to repeat; giving up would lose what is paid for."""
 
         async def attempt() -> T:
             async with self.throttle.requests:
                 return await call()
 
-        return await retry(self._clock, attempt, retry_for(_RETRY_TIMEOUT))
+        # A service that has answered nothing yet is waited for only where it may have the job.
+        has_answered = job.sweep.is_answered
+        policy = retry_for(_RETRY_TIMEOUT if job.may_exist or has_answered else 0.0)
+        return await retry(self._clock, attempt, policy)

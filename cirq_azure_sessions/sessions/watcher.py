@@ -30,9 +30,10 @@ _MIN_DELAY_ANNOUNCED = 1.0
 _MAX_DELAY_OBSERVED = 5.0
 # So few jobs are looked up one by one; for more, one more page of the list is read.
 _MAX_LOOKUPS = 3
-# Seconds to poll on through errors, and through 404 answers: the service may need a while to show
-# a job that it has accepted, and giving up would lose what is paid for.
-_POLL_TIMEOUT = 600.0
+# Seconds to poll on through errors, since queues take days and a network may be away for hours; and
+# through 404 answers: the service may need a while to show a job that it has accepted, and giving
+# up would lose what is paid for.
+_POLL_TIMEOUT = 86_400.0
 _MISSING_TIMEOUT = 300.0
 
 # Durations, and ends, that differ by less than this share of a usual duration are alike.

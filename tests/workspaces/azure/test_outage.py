@@ -1,0 +1,126 @@
+"""A network that is away: what is waited for survives it, and a first contact fails soon."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cirq
+import pytest
+import sympy
+from services import drive, in_background
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    AzureSessionsError,
+    ManualClock,
+    PoolTimeout,
+    SessionPool,
+    SweepError,
+)
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.fault_kinds import RequestFault
+from cirq_azure_sessions.emulator.route_names import RoutePattern, route_name
+
+TURN = cirq.Circuit(
+    cirq.rx(sympy.Symbol("angle"))(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0), key="m")
+)
+POINTS = cirq.Linspace("angle", 0.1, 3.0, 6)
+HOUR = 3600.0
+
+
+class Outage:
+    """Cuts all connections for so many seconds of the clock.
+
+    Args:
+        route: It begins with a request on this route, `*` for any.
+        after: So many requests on the route are answered before.
+    """
+
+    def __init__(
+        self,
+        server: EmulatorServer,
+        clock: ManualClock,
+        *,
+        route: str = "*",
+        after: int = 0,
+        seconds: float = HOUR,
+    ) -> None:
+        self._clock = clock
+        self._route = route
+        self._after = after
+        self._seconds = seconds
+        self._since: float | None = None
+        server.faults.take_request = self._take  # type: ignore[method-assign]
+
+    def _take(self, verb: str, path: str) -> RequestFault | None:
+        now = self._clock.monotonic()
+        if self._since is None and self._route in ("*", route_name(verb, path)):
+            self._after -= 1
+            if self._after < 0:
+                self._since = now
+        if self._since is None or now >= self._since + self._seconds:
+            return None
+        return RequestFault(RoutePattern("*"), is_reset=True)
+
+    def end(self) -> None:
+        self._seconds = 0.0
+
+
+@pytest.mark.parametrize(
+    ("route", "after"), [("upload", 4), ("submit", 1), ("job", 0), ("download", 0)]
+)
+def test_an_hour_without_a_network_costs_no_point_of_a_call_that_goes_well(
+    server: EmulatorServer, clock: ManualClock, route: str, after: int
+) -> None:
+    Outage(server, clock, route=route, after=after)
+    with SessionPool(server.workspace(), clock=clock) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool, max_concurrent_jobs=2)
+        results = sampler.run_sweep(TURN, POINTS, repetitions=10)
+        assert None not in results
+        assert clock.monotonic() >= HOUR
+        assert len(pool.list_jobs()) == len(results)
+
+
+def test_a_first_contact_fails_in_seconds(server: EmulatorServer, clock: ManualClock) -> None:
+    Outage(server, clock, seconds=math.inf)
+    sampler = AzureSessionSampler(
+        "ionq.simulator", pool=SessionPool(server.workspace(), clock=clock)
+    )
+    with pytest.raises(AzureSessionsError, match="check the network"):
+        sampler.run(TURN, {"angle": 1}, repetitions=10)
+    assert clock.monotonic() < 60
+
+
+def test_a_rerun_with_a_journal_and_without_a_network_fails_in_seconds(
+    server: EmulatorServer, clock: ManualClock, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.journal"
+    server.faults.add("download", status=404)
+    with SessionPool(server.workspace(), clock=clock, journal=journal) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        with pytest.raises(AzureSessionsError, match="its result is missing"):
+            sampler.run(TURN, {"angle": 1}, repetitions=10)
+        (job,) = pool.list_jobs()
+    began = clock.monotonic()
+    Outage(server, clock, seconds=math.inf)
+    with SessionPool(server.workspace(), clock=clock, journal=journal) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        with pytest.raises(AzureSessionsError, match=f"Whether the service has job {job.id}"):
+            sampler.run(TURN, {"angle": 1}, repetitions=10)
+        assert clock.monotonic() < began + 60
+
+
+def test_the_timeout_of_a_call_ends_it_also_without_a_network() -> None:
+    clock = ManualClock(auto_advance=False)
+    with EmulatorServer(clock=clock) as server:
+        pool = SessionPool(server.workspace(), clock=clock)
+        outage = Outage(server, clock, route="job", seconds=math.inf)
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool, timeout=HOUR)
+        call = in_background(sampler.run_sweep, TURN, [{"angle": 1}], repetitions=10)
+        drive(clock, call)
+        assert isinstance(call.exception(), PoolTimeout)
+        assert isinstance(call.exception(), SweepError)
+        assert HOUR <= clock.monotonic() < 2 * HOUR
+        outage.end()
+        drive(clock, in_background(pool.close, cancel=True))
