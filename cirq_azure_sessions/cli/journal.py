@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[Journal]:
 
 @click.group(cls=Group)
 def journal() -> None:
-    """Show and export what runs wrote down in their journal."""
+    """Show, export and correct what runs wrote down in their journal."""
 
 
 @journal.command("show")
@@ -94,6 +94,25 @@ def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
     with opened(path) as journal:
         lines = export_lines(journal)
         _write(_as_list(lines) if as_json else lines, output, journal.path)
+
+
+@journal.command("forget")
+@_PATH
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+def forget_jobs(path: Path, job_ids: tuple[str, ...]) -> None:
+    """Have jobs submitted again that the service accepted and lost.
+
+    A run that finds such a job in its journal waits for it. Once you have given it up, the next run
+    submits a new one in its place. If the service has the first one after all, both are paid for.
+
+    \b
+      cirq-azure-sessions journal forget run.journal \\
+          6a1d9d54-1a08-4a1c-9c3d-0f3c3ba0f6a7
+    """
+    with opened(path) as journal:
+        for job_id in job_ids:
+            journal.forget(job_id)
+            click.echo(f"The next run submits job {job_id} again.")
 
 
 def _as_list(lines: Iterable[str]) -> Iterator[str]:

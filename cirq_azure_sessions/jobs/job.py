@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
-    JobError,
     ServiceError,
     result_unavailable,
 )
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.jobs.sweep import SweepRun
 
 __all__ = ["JobRun"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -68,13 +71,20 @@ class JobRun:
         # 3. A run ended while it was submitting or waiting: the service knows how far it came.
         job = await find(entry.job_id)
         if job is None and entry.is_accepted:
-            raise JobError(
-                f"The service accepted job {entry.job_id} on {entry.target} in an earlier run and "
-                "does not know it any more: look for it in the Azure portal, or run the point "
-                "again to submit it anew.",
-                job_id=entry.job_id,
-                status="Missing",
+            # It is paid for, so it is waited for unless the user has said otherwise.
+            if journal._is_to_resubmit(entry):
+                self.entry = await journal._renew(entry, self.request, None)
+                return
+            logger.warning(
+                "The service does not show job %s on %s, which it accepted in an earlier run: "
+                "waiting for it. `cirq-azure-sessions journal forget %s %s` has the next run "
+                "submit it again.",
+                entry.job_id,
+                entry.target,
+                quote(str(journal.path)),
+                entry.job_id,
             )
+            job = dataclasses.replace(entry.job, status=JobStatus.WAITING)
         # 4. Cancelled along with that run, most likely, and in any case without a result.
         if job is not None and job.status is JobStatus.CANCELLED:
             self.entry = await journal._renew(entry, self.request, job)

@@ -91,18 +91,32 @@ class Journal:
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
     (`PRAGMA synchronous = FULL`).
 
+    A job that the service accepted is never submitted again for want of an answer: where the
+    service does not know it any more, every run waits for it for some minutes and then fails that
+    point. Only the user may say that it is to be submitted again, by `forget` or
+    `resubmit_lost`.
+
     Args:
         path: The file; made with mode 0600 if there is none.
         clock: Where the times in the rows are read.
+        resubmit_lost: Whether a job for which an earlier run waited in vain, and which the service
+            still does not know, is submitted again. It may then be paid for twice.
 
     Raises:
         JournalError: If the file cannot be opened, or is not a journal.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        resubmit_lost: bool = False,
+    ) -> None:
         if not os.fspath(path):
             raise JournalError("The path of the journal is empty: give the path of a file.")
         self._path = Path(path).absolute()
+        self._resubmit_lost = resubmit_lost
         self._clock: Clock = clock or SystemClock()
         self._jobs = JobTable(self._clock)
         # State: the open file, and the run with its lock, begun by the first write. Only the thread
@@ -144,18 +158,31 @@ class Journal:
             self._give_back(claimed)
             raise
 
-    async def _renew(self, entry: JournalEntry, request: JobRequest, job: Job) -> JournalEntry:
-        """A new job, under the request's id, in the place of one that was cancelled.
+    async def _renew(
+        self, entry: JournalEntry, request: JobRequest, job: Job | None
+    ) -> JournalEntry:
+        """A new job, under the request's id, in the place of a cancelled or a forgotten one.
+
+        Args:
+            entry: The job to replace.
+            request: The new one.
+            job: The cancelled job; None for one that is to be forgotten.
 
         Raises:
             JournalError: If it cannot be written down; it must not be submitted then.
         """
+        state = EntryState.FORGOTTEN if job is None else EntryState.CANCELLED
+        described = {} if job is None else columns_of(job)
 
         def work(file: sqlite3.Connection) -> JournalEntry:
-            self._jobs.update(file, entry, state=EntryState.CANCELLED, **columns_of(job))
+            self._jobs.update(file, entry, state=state, **described)
             return self._jobs.insert(file, request, self._run_id, entry.occurrence)
 
         return await self._commits.write(work)
+
+    def _is_to_resubmit(self, entry: JournalEntry) -> bool:
+        """Whether a job that the service does not know is submitted again."""
+        return self._resubmit_lost and entry.state is EntryState.LOST
 
     def _accepted(self, entry: JournalEntry, job: Job) -> None:
         """The service has the job. Written soon: until then, asking for the id tells the same."""
@@ -306,6 +333,17 @@ class Journal:
             for row in file.execute(f"{_SELECT_SESSIONS} ORDER BY opened"):
                 yield JournalSession(*row)
 
+    def forget(self, job_id: str) -> None:
+        """Has the next run submit a job again, for whose result this one only waited.
+
+        The service may still have the first one, and then both are paid for.
+
+        Raises:
+            JournalError: If the journal has no such job, or has its result; if a live run waits for
+                it; or if the file cannot be written.
+        """
+        self._commits.then(lambda: self._forget(job_id))
+
     def export(self) -> Iterator[str]:
         """All jobs as JSON, one line each; an output that is text stands there as it is.
 
@@ -450,6 +488,25 @@ class Journal:
         for (run_id,) in others.fetchall():
             if not RunLock.is_held(self._lock_path(run_id)):
                 self._end(file, run_id)
+
+    def _forget(self, job_id: str) -> None:
+        with self._open_file().transaction() as file:
+            self._note_dead_runs(file)
+            entry = self._jobs.find(file, job_id)
+            if entry is None:
+                raise JournalError(f"The journal {self._path} has no job {job_id}: check the id.")
+            if entry.is_finished:
+                raise JournalError(
+                    f"The journal {self._path} has the result of job {job_id}: there is nothing to "
+                    "wait for, and nothing to forget."
+                )
+            if self._jobs.is_held(file, entry):
+                raise JournalError(
+                    f"A run that is alive waits for job {job_id}: end that run before you have the "
+                    "job forgotten."
+                )
+            if not entry.state.is_without_result:
+                self._jobs.update(file, entry, state=EntryState.FORGOTTEN)
 
     # Within a transaction
 

@@ -46,7 +46,11 @@ def fingerprint(request: JobRequest, workspace: str | None) -> str:
 
 
 class EntryState(enum.StrEnum):
-    """How far a job is, as far as its journal knows."""
+    """How far a job is, as far as its journal knows.
+
+    A lost job was accepted, and the service did not know it when a run waited for it; the next run
+    waits again. A forgotten one is submitted again, because the user said so.
+    """
 
     INTENDED = "intended"
     ACCEPTED = "accepted"
@@ -55,11 +59,12 @@ class EntryState(enum.StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"
     UNAVAILABLE = "unavailable"
+    FORGOTTEN = "forgotten"
 
     @property
     def is_without_result(self) -> bool:
-        """Whether the job ended without a result; lost means that the service forgot it."""
-        return self in (self.FAILED, self.CANCELLED, self.LOST)
+        """Whether there will be no result, so that the next same request makes a new job."""
+        return self in (self.FAILED, self.CANCELLED, self.FORGOTTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class JournalEntry:
     @property
     def is_accepted(self) -> bool:
         """Whether the service has confirmed the job, and its result may still come."""
-        return self.state in (EntryState.ACCEPTED, EntryState.UNAVAILABLE)
+        return self.state in (EntryState.ACCEPTED, EntryState.UNAVAILABLE, EntryState.LOST)
 
     @property
     def is_finished(self) -> bool:
@@ -327,6 +332,16 @@ class JobTable:
     def store_output(self, file: sqlite3.Connection, entry: JournalEntry, output: bytes) -> None:
         """Keeps what a job brought."""
         file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
+
+    def find(self, file: sqlite3.Connection, job_id: str) -> JournalEntry | None:
+        """The job with an id, without its output; None if there is none."""
+        row = file.execute(f"{_SELECT_BARE} WHERE jobs.id = ?", (job_id,)).fetchone()
+        return None if row is None else JournalEntry.read(row)
+
+    def is_held(self, file: sqlite3.Connection, entry: JournalEntry) -> bool:
+        """Whether a live run has asked for the job."""
+        held = "SELECT 1 FROM places WHERE fingerprint = ? AND occurrence = ? AND run IS NOT NULL"
+        return file.execute(held, entry.place).fetchone() is not None
 
     def all(self, file: sqlite3.Connection) -> Iterator[JournalEntry]:
         """All jobs with their outputs, in the order of submission."""

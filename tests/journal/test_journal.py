@@ -125,7 +125,7 @@ def test_the_same_request_twice_in_one_run_is_two_jobs(path: Path):
         asked_more_often.close()
 
 
-@pytest.mark.parametrize("state", [EntryState.FAILED, EntryState.CANCELLED, EntryState.LOST])
+@pytest.mark.parametrize("state", [EntryState.FAILED, EntryState.CANCELLED])
 def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
     path: Path, state: EntryState
 ):
@@ -240,6 +240,25 @@ def test_a_run_that_is_alive_shares_its_jobs_with_nobody(path: Path):
         assert entry.occurrence == 2
         first.close()
         assert claim(second, "bell", "c").job_id == "a"
+
+
+def test_a_job_that_a_live_run_waits_for_is_not_forgotten(path: Path):
+    with Journal(path) as live, Journal(path) as journal:
+        claim(live, "bell", "a")
+        with pytest.raises(JournalError, match="A run that is alive waits for job a"):
+            journal.forget("a")
+        live.close()
+        journal.forget("a")
+        assert claim(journal, "bell", "b").is_new
+
+
+def test_a_lost_job_is_handed_to_the_next_run(path: Path):
+    with Journal(path) as journal:
+        entry = claim(journal, "bell", "a")
+        journal._ended(entry, EntryState.LOST, job_of(entry, JobStatus.WAITING))
+    with Journal(path) as journal:
+        again = claim(journal, "bell", "b")
+        assert (again.job_id, again.is_accepted) == ("a", True)
 
 
 def test_a_run_that_was_killed_is_told_from_a_live_one_even_if_its_process_id_is_used_again(
@@ -576,6 +595,7 @@ def test_entries_and_exports_tell_all_and_the_summary_counts(path: Path):
             "cancelled": 0,
             "lost": 0,
             "unavailable": 0,
+            "forgotten": 0,
             "sessions_open": 0,
         }
         first, second, third = map(json.loads, journal.export())

@@ -11,7 +11,15 @@ from azure.quantum import Workspace
 
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
-from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, TargetStatus
+from cirq_azure_sessions.model import (
+    Job,
+    JobRequest,
+    JobStatus,
+    Quota,
+    Session,
+    SessionRequest,
+    TargetStatus,
+)
 from cirq_azure_sessions.workspaces.azure import documents
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
 from cirq_azure_sessions.workspaces.azure.storage import (
@@ -224,7 +232,22 @@ class AzureWorkspace:
             # The id is ours alone, so it is our own earlier request that has arrived.
             if error.status_code != 409:
                 raise
-        return await self.get_job(request.id)
+        try:
+            return await self.get_job(request.id)
+        except ServiceError as error:
+            # The service may take a while to show what it has accepted.
+            if not error.is_missing:
+                raise
+        return Job(
+            request.id,
+            request.target,
+            request.name,
+            JobStatus.WAITING,
+            session_id=request.session_id,
+            output_format=request.output_format,
+            input_params=request.input_params,
+            metadata=request.metadata,
+        )
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         if wait > 0:

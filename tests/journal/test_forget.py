@@ -1,0 +1,159 @@
+"""Accepted jobs that the service does not show: every run waits, and only the user gives up."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import cirq
+import pytest
+from click.testing import CliRunner, Result
+from services import FLIP
+
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    Journal,
+    JournalError,
+    ManualClock,
+    SessionPool,
+    SweepError,
+)
+from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.fault_kinds import RequestFault
+from cirq_azure_sessions.emulator.route_names import RoutePattern, route_name
+from cirq_azure_sessions.errors import JobError
+
+TARGET = "ionq.simulator"
+
+
+class Hidden:
+    """Has a server answer 404 to every question about a job.
+
+    Attributes:
+        until: When it shows its jobs again, on the clock.
+        is_conflict: Whether it answers 409 to a submission that it accepts.
+    """
+
+    def __init__(self, server: EmulatorServer, clock: ManualClock) -> None:
+        self.until = float("inf")
+        self.is_conflict = False
+        self._clock = clock
+        server.faults.take_request = self._take  # type: ignore[method-assign]
+
+    def _take(self, verb: str, path: str) -> RequestFault | None:
+        if self.is_conflict and route_name(verb, path) == "submit":
+            return RequestFault(RoutePattern("*"), status=409, after=True)
+        is_hidden = self._clock.monotonic() < self.until and route_name(verb, path) == "job"
+        return RequestFault(RoutePattern("*"), status=404) if is_hidden else None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.journal"
+
+
+@pytest.fixture
+def hidden(server: EmulatorServer, clock: ManualClock) -> Hidden:
+    return Hidden(server, clock)
+
+
+def run(server: EmulatorServer, clock: ManualClock, journal: Any) -> cirq.Result:
+    """One point; every session is closed when it returns."""
+    with SessionPool(server.workspace(), clock=clock, journal=journal) as pool:
+        (result,) = AzureSessionSampler(TARGET, pool=pool).run_sweep(FLIP, None, repetitions=10)
+    return result
+
+
+def lose(server: EmulatorServer, clock: ManualClock, journal: Any) -> str:
+    """A run that waits in vain; the id of its job."""
+    with pytest.raises(SweepError, match="does not know it any more") as failure:
+        run(server, clock, journal)
+    (error,) = failure.value.failures.values()
+    assert isinstance(error, JobError)
+    return error.job_id
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_no_run_submits_a_job_again_that_the_service_accepted(
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+) -> None:
+    job_id = lose(server, clock, path)
+    for _ in range(2):
+        before = clock.monotonic()
+        assert lose(server, clock, path) == job_id
+        assert clock.monotonic() >= before + 300
+    assert server.requests["submit"] == 1
+
+
+def test_the_next_run_says_for_what_it_waits_and_gets_the_result(
+    server: EmulatorServer,
+    clock: ManualClock,
+    path: Path,
+    hidden: Hidden,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job_id = lose(server, clock, path)
+    hidden.until = clock.monotonic() + 100
+    with caplog.at_level(logging.WARNING, "cirq_azure_sessions"):
+        result = run(server, clock, path)
+    assert f"journal forget {path} {job_id}" in caplog.text
+    assert getattr(result, "job_id", None) == job_id
+    assert server.requests["submit"] == 1
+
+
+def test_a_forgotten_job_is_submitted_again_by_the_next_run_and_only_once(
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+) -> None:
+    job_id = lose(server, clock, path)
+    done = call("journal", "forget", path, job_id)
+    assert done.stdout == f"The next run submits job {job_id} again.\n"
+    assert call("journal", "forget", path, job_id).exit_code == 0
+    hidden.until = 0.0
+    first, second = run(server, clock, path), run(server, clock, path)
+    assert first == second
+    assert server.requests["submit"] == 2
+    with Journal(path) as journal:
+        assert [entry.state for entry in journal.entries()] == ["forgotten", "finished"]
+
+
+def test_a_journal_may_say_that_lost_jobs_are_submitted_again(
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+) -> None:
+    with Journal(path, resubmit_lost=True) as journal:
+        job_id = lose(server, clock, journal)
+        assert server.requests["submit"] == 1
+        # It is asked for once more before another one is paid for.
+        assert lose(server, clock, journal) != job_id
+        assert server.requests["submit"] == 2
+        hidden.until = 0.0
+        run(server, clock, journal)
+    assert server.requests["submit"] == 2
+
+
+def test_what_cannot_be_forgotten_is_refused_with_a_reason(
+    server: EmulatorServer, clock: ManualClock, path: Path
+) -> None:
+    result = run(server, clock, path)
+    with Journal(path) as journal:
+        with pytest.raises(JournalError, match="has the result"):
+            journal.forget(getattr(result, "job_id", ""))
+        with pytest.raises(JournalError, match="has no job"):
+            journal.forget("nobody")
+    refused = call("journal", "forget", path, "nobody")
+    assert refused.exit_code != 0
+    assert "has no job nobody: check the id." in refused.stderr
+
+
+def test_a_submission_that_arrived_before_and_is_not_shown_is_waited_for(
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+) -> None:
+    hidden.until = 100.0
+    hidden.is_conflict = True
+    run(server, clock, path)
+    assert clock.monotonic() >= 100
+    assert server.requests["submit"] == 1
