@@ -322,7 +322,7 @@ class SessionPool:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
-        closing = self._begin_to_close(False, exc_type)
+        closing = self._begin_to_close(False, exc_type or Exception)
         if not background.loop.is_current:
             closing.result()
 
@@ -330,7 +330,7 @@ class SessionPool:
         return self.__enter__()
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
-        await self._begin_to_close(False, exc_type)
+        await self._begin_to_close(False, exc_type or Exception)
 
     def _close_at_exit(self) -> None:
         with suppress(Exception):
@@ -339,8 +339,8 @@ class SessionPool:
     def _begin_to_close(self, cancel: bool, left_by: type[BaseException] | None) -> Call[None]:
         """Hands out no more sessions, and closes those there are.
 
-        After an error, closing raises none of its own; after an interruption such as Ctrl-C it does
-        not wait for jobs.
+        At the end of a block, which an error of closing would rob of its results, it raises none;
+        after an interruption such as Ctrl-C it does not wait for jobs.
         """
         self._table.close()
         # Not through the portal, which the end of closing closes.

@@ -29,7 +29,6 @@ from cirq_azure_sessions import (
 from cirq_azure_sessions.emulator.server import EmulatorServer
 from cirq_azure_sessions.errors import (
     JobCancelled,
-    JobError,
     JobFailed,
     ResultFormatError,
     ResultNotAvailable,

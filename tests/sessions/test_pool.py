@@ -331,6 +331,29 @@ def test_a_session_that_cannot_be_closed_keeps_no_other_open(clock: ManualClock)
     assert sorted(_statuses(workspace)) == ["Succeeded", "Waiting"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_session_that_is_not_closed_at_the_end_of_a_block_is_a_warning(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    workspace = _Counting(clock)
+
+    def use(pool: SessionPool) -> cirq.Result:
+        workspace.stuck = pool.session(TARGET).id
+        return _run(pool)
+
+    async def block() -> cirq.Result:
+        async with SessionPool(workspace, clock=clock) as pool:
+            return await asyncio.to_thread(use, pool)
+
+    if is_async:
+        result = asyncio.run(block())
+    else:
+        with SessionPool(workspace, clock=clock) as pool:
+            result = use(pool)
+    assert result.repetitions == 10
+    assert f"did not close {workspace.stuck}" in caplog.text
+
+
 def _days(request: JobRequest) -> JobPace:
     return JobPace(run=1e6)
 
