@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import JournalError
 
-__all__ = ["GroupCommit", "JournalFile"]
+__all__ = ["GroupCommit", "JournalFile", "make_private", "no_fork"]
 
 T = TypeVar("T")
 
@@ -122,13 +122,13 @@ _VERSIONS = (
 # (https://www.sqlite.org/howtocorrupt.html, 2.2). So files are made and opened one at a time. And
 # SQLite remembers the locks on a file for the process: the child of a fork in mid-transaction could
 # never write. So nobody forks then.
-_lock = threading.RLock()
+no_fork = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+        before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release
     )
 
-# How many connections this process has on a file. Guarded by `_lock`.
+# How many connections this process has on a file. Guarded by `no_fork`.
 _open_here: Counter[tuple[int, int]] = Counter()
 
 
@@ -146,9 +146,9 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._is_closed = False
-        with _lock, self._translating():
+        with no_fork, self._translating():
             self._refuse_what_is_no_journal()
-            _make_private(path)
+            make_private(path)
             self._connection = self._connect(path.as_uri())
             self._key = _key(path)
             _open_here[self._key] += 1
@@ -168,7 +168,7 @@ class JournalFile:
             JournalError: If it cannot be begun or committed.
         """
         connection = self._connection
-        with _lock, self._translating():
+        with no_fork, self._translating():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -181,7 +181,7 @@ class JournalFile:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection of the caller's own that sees one state of the file throughout."""
         with self._translating():
-            with _lock:
+            with no_fork:
                 connection = self._connect(f"{self.path.as_uri()}?mode=ro")
                 _open_here[self._key] += 1
             try:
@@ -193,7 +193,7 @@ class JournalFile:
 
     def close(self) -> None:
         """Closes the connection that writes; closing twice is no error."""
-        with _lock:
+        with no_fork:
             self._connection.close()
             _open_here[self._key] -= not self._is_closed
             self._is_closed = True
@@ -287,7 +287,7 @@ class JournalFile:
         return JournalError(f"The journal {self.path} cannot be used: {advice}.")
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Makes the file if there is none; takes it from everybody but its owner."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

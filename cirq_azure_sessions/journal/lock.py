@@ -3,50 +3,39 @@
 A process id does not tell a live run from a dead one: ids are given out again, and a process that
 is killed cannot cross itself out. A lock on an open file is the kernel's to release, at once and
 however the process ends: by exit, by `kill -9` or with the machine.
+
+SQLite takes it, which knows how on every system and tells its own locks within one process apart.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
+import sqlite3
 from pathlib import Path
-from typing import BinaryIO
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from cirq_azure_sessions.journal.file import make_private, no_fork
 
 __all__ = ["RunLock"]
 
 
 class RunLock:
-    """A file that its run keeps locked. The file is removed with the lock.
+    """A file that its run keeps locked, an empty database. The file is removed with the lock."""
 
-    Locks taken through two openings of one file exclude each other even within one process, so
-    that two runs of one process are told apart as well (`flock(2)`; the older `fcntl` locks belong
-    to the process as a whole and would not do).
-    """
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
-        self._file = file
+        self._connection = connection
 
     @classmethod
     def take(cls, path: Path) -> RunLock:
         """Makes the file, readable by its owner only, and locks it.
 
         Raises:
-            OSError: If the file cannot be made, or somebody holds it.
+            BlockingIOError: If a run holds it.
+            OSError, sqlite3.Error: If the file cannot be made.
         """
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-        try:
-            _lock(file)
-        except OSError:
-            file.close()
-            raise
-        return cls(path, file)
+        with no_fork:
+            make_private(path)
+            return cls(path, _lock(path))
 
     @staticmethod
     def is_held(path: Path) -> bool:
@@ -55,36 +44,49 @@ class RunLock:
         Two that ask at the same time take each other for the run: the caller sees to it that they
         ask in turn.
         """
-        try:
-            file = path.open("r+b")
-        except FileNotFoundError:
+        with no_fork:
+            if not path.exists():
+                return False
+            try:
+                RunLock(path, _lock(path)).release()
+            except BlockingIOError:
+                return True
             return False
-        try:
-            _lock(file)
-        except BlockingIOError:
-            file.close()
-            return True
-        RunLock(path, file).release()
-        return False
 
     def release(self) -> None:
         """Unlocks the file and removes it."""
-        self._file.close()
-        # On Windows a file that somebody is just looking at cannot be removed; the next one will.
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        with no_fork:
+            self._connection.close()
+            # On Windows a file that somebody is just looking at cannot be removed; the next one
+            # will.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def abandon(self) -> None:
-        """Lets go of the copy that the child of a fork has; the parent keeps its lock."""
-        self._file.close()
+        """Lets go of the copy that the child of a fork has; the parent keeps its lock.
+
+        The locks of a process are its own, so that the child has none to lose. It forgets that its
+        memory says otherwise, and there is nothing in the file that it could damage.
+        """
+        self._connection.close()
 
 
-def _lock(file: BinaryIO) -> None:
+def _lock(path: Path) -> sqlite3.Connection:
     """Locks without waiting; `BlockingIOError` if somebody else has the lock."""
-    if sys.platform == "win32":
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
-            raise BlockingIOError(*error.args) from error
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",
+        uri=True,
+        timeout=0.0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        # Nothing is ever written, so that no file beside this one is needed.
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise BlockingIOError(f"{path} is held") from None
+        raise
+    return connection
