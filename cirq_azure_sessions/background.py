@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ _Serving = tuple[asyncio.AbstractEventLoop, threading.Thread]
 
 # Seconds that a cancelled call may take to clean up before its caller goes on without it.
 _CLEAN_UP_TIMEOUT = 10.0
+# Seconds that a thread waits for a lock in one go.
+_MAX_UNINTERRUPTED = 0.25
 
 
 class Call(Generic[T]):
@@ -97,8 +100,15 @@ class Call(Generic[T]):
         waiter = threading.Lock()
         waiter.acquire()
         self._callbacks.append(waiter.release)
-        # The loop notes the end first and then looks for those who wait.
-        return self.is_done or waiter.acquire(timeout=timeout)
+        # The loop notes the end first and then looks for those who wait. On Windows Ctrl-C does not
+        # interrupt a wait for a lock, and takes effect between two.
+        rest = math.inf if timeout < 0 else timeout
+        while not self.is_done and rest > 0:
+            step = min(rest, _MAX_UNINTERRUPTED)
+            if waiter.acquire(timeout=step):
+                break
+            rest -= step
+        return self.is_done
 
     def result(self) -> T:
         """Waits for the result; `concurrent.futures.CancelledError` if there will be none."""
