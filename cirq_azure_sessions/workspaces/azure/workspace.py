@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -384,12 +385,16 @@ class AzureWorkspace:
         if expression := _filter_expression(where):
             query["filter"] = expression
         listed: set[str] = set()
+        oldest = math.inf
         try:
             async for page in self._pages(path, read_item, query):
-                times = [item.creation_time for item in page if item.creation_time is not None]
-                if times != sorted(times, reverse=True):
+                # Pages overlap where an item came into being between them.
+                new = [item for item in page if item.id not in listed]
+                times = [item.creation_time for item in new if item.creation_time is not None]
+                if [oldest, *times] != sorted([oldest, *times], reverse=True):
                     break
-                for item in page:
+                oldest = min([oldest, *times])
+                for item in new:
                     listed.add(item.id)
                     yield item
             else:

@@ -374,6 +374,28 @@ def test_list_that_ignores_the_order_is_sorted_here() -> None:
     assert asyncio.run(story()) == ["s5", "s4"]
 
 
+def test_pages_that_overlap_show_every_session_once() -> None:
+    documents = [
+        {**SESSION, "id": f"s{day}", "creationTime": f"2026-01-{day:02}T00:00:00Z"}
+        for day in range(5, 0, -1)
+    ]
+
+    async def story() -> list[str]:
+        async with ScriptedServer() as server:
+            following = f"{server.endpoint}/sessions?skip=3&top=100"
+            server.add(
+                answer({"value": documents[:3], "nextLink": following}),
+                # A session was opened between the pages.
+                answer({"value": documents[2:], "nextLink": None}),
+            )
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            found = [session.id async for session in workspace.list_sessions()]
+            await workspace.aclose()
+            return found
+
+    assert asyncio.run(story()) == ["s5", "s4", "s3", "s2", "s1"]
+
+
 @pytest.mark.parametrize("status", [400, 403])
 def test_refused_list_of_jobs_falls_back_to_asking_for_each(
     server: EmulatorServer, status: int
