@@ -332,6 +332,35 @@ def test_every_attempt_has_an_id_and_every_error_the_services(log: list[str]) ->
     assert "GET sessions/s: HTTP 400, request the-services-id" in " ".join(log)
 
 
+@pytest.mark.parametrize("options", [{}, {"user_agent": "my-program"}], ids=["plain", "named"])
+def test_user_agent_is_the_sdks_with_our_name_in_front(options: dict[str, str]) -> None:
+    async def story() -> list[str]:
+        async with ScriptedServer(answer(SESSION), answer(SESSION), answer(b"")) as server:
+            sdk = sdk_workspace_at(server.endpoint, **options)
+            await asyncio.to_thread(sdk.get_session, "s")
+            workspace = AzureWorkspace(sdk)
+            await workspace.get_session("s")
+            with contextlib.suppress(ServiceError):
+                await workspace.store_input(job_request())
+            await workspace.aclose()
+            assert all(b"x-ms-client-request-id: " in request for request in server.requests)
+            return re.findall(r"(?i)user-agent: (.*)\r", b"".join(server.requests).decode())
+
+    of_sdk, *ours = asyncio.run(story())
+    assert "azsdk-python-quantum/" in of_sdk
+    assert set(ours) == {f"cirq-azure-sessions {of_sdk}"}
+
+
+def test_pauses_between_retries_have_the_jitter_of_the_clock() -> None:
+    pauses = []
+    for number in (0.0, 0.5, 1.0):
+        clock = ManualClock()
+        clock.random = lambda number=number: number
+        ask(answer({}, 500), answer({}, 500), answer(SESSION), clock=clock)
+        pauses.append(clock.monotonic())
+    assert pauses == pytest.approx([0.3, 0.45, 0.6])
+
+
 # Connections that cannot be made
 
 
