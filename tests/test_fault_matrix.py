@@ -409,7 +409,8 @@ def test_an_accepted_job_can_be_fetched_later(
     server: EmulatorServer, route: str, fault: str
 ) -> None:
     story = play(server, route, MIDDLE, lambda: LASTING[fault](server, route))
-    check(story, seconds=3600)
+    # Of each of two jobs: it is polled for a day, and its result is fetched for two hours.
+    check(story, seconds=2 * 3600 * (25 if route == "poll" else 3))
     assert story.failures
     ids = {job.id for job in story.jobs}
     with AzureSessionSampler(TARGET, workspace=server.workspace()) as sampler:

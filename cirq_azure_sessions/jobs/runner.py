@@ -51,8 +51,8 @@ _MAX_SESSIONS = 5
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
 # Seconds to retry through transient errors where giving up would lose what is paid for: a network
-# may be away for hours.
-_RETRY_TIMEOUT = 86_400.0
+# may be away for an hour, and one result that cannot be fetched must not hold up all others.
+_RETRY_TIMEOUT = 7_200.0
 
 _END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 

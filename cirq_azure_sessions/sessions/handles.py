@@ -30,8 +30,8 @@ __all__ = ["JobHandle", "SessionHandle"]
 T = TypeVar("T")
 Item = TypeVar("Item", bound=Session | Job)
 
-# Seconds to retry through transient errors: a network may be away for hours.
-_RETRY_TIMEOUT = 86_400.0
+# Seconds to retry through transient errors: a network may be away for an hour.
+_RETRY_TIMEOUT = 7_200.0
 # Seconds between two looks at a session that is waited for, at most.
 _MAX_DELAY = 30.0
 

@@ -389,11 +389,11 @@ class AzureWorkspace:
         try:
             async for page in self._pages(path, read_item, query):
                 # Pages overlap where an item came into being between them.
-                new = [item for item in page if item.id not in listed]
-                times = [item.creation_time for item in new if item.creation_time is not None]
-                if [oldest, *times] != sorted([oldest, *times], reverse=True):
+                new: list[Item] = [item for item in page if item.id not in listed]
+                times = [oldest, *(each.creation_time for each in new if each.creation_time)]
+                if times != sorted(times, reverse=True):
                     break
-                oldest = min([oldest, *times])
+                oldest = times[-1]
                 for item in new:
                     listed.add(item.id)
                     yield item
