@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,13 +122,19 @@ class AzureResult(cirq.ResultDict):
                 "The jobs of one point returned different keys or parameters; "
                 "fetch their results one by one."
             )
-        joined = copy.copy(first)
-        joined._measurements = joined._data = None
-        joined._records = {
-            key: np.concatenate([part.records[key] for part in parts]) for key in first.records
-        }
-        joined.raw_shots = _joined_shots(parts)
-        joined.lost_shots = sum(part.lost_shots for part in parts)
+        joined = cls(
+            params=first.params,
+            records={
+                key: np.concatenate([part.records[key] for part in parts]) for key in first.records
+            },
+            target=first.target,
+            probabilities=first.probabilities,
+            raw_shots=_joined_shots(parts),
+            lost_shots=sum(part.lost_shots for part in parts),
+        )
+        joined.session_id = first.session_id
+        joined.creation_time = first.creation_time
+        joined.begin_time = first.begin_time
         joined.job_ids = tuple(job_id for part in parts for job_id in part.job_ids)
         joined.cost = _total_cost([part.cost for part in parts])
         joined.end_time = parts[-1].end_time
