@@ -303,19 +303,12 @@ def _condition(operation: cirq.Operation, records: _Records, target: str) -> Con
 
 def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:
     """Cirq's record of the measurements, had the machine measured `value`."""
-    return cirq.ClassicalDataDictionaryStore(
-        _records={
-            key: [
-                tuple(value.get(bit, 0) ^ (k in one.inverted) for k, bit in enumerate(one.bits))
-                for one in instances
-            ]
-            for key, instances in measured.items()
-        },
-        _measured_qubits={
-            key: [tuple(cirq.LineQubit(bit) for bit in one.bits) for one in instances]
-            for key, instances in measured.items()
-        },
-    )
+    store = cirq.ClassicalDataDictionaryStore()
+    for key, instances in measured.items():
+        for one in instances:
+            digits = [value.get(bit, 0) ^ (k in one.inverted) for k, bit in enumerate(one.bits)]
+            store.record_measurement(key, digits, cirq.LineQubit.range(len(digits)))
+    return store
 
 
 def _without_idle_bits(condition: Condition) -> Condition:
