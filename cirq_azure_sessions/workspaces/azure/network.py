@@ -167,12 +167,13 @@ class _Resolver(AbstractResolver):
 class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._process = os.getpid()
+        self._made_by = os.getpid()
+        self._made_on = asyncio.get_running_loop()
 
     def __del__(self, *args: Any) -> None:
         # In the child of a fork the event loop's epoll object is the parent's: closing a connection
         # here would make the parent deaf to it.
-        if os.getpid() == self._process and not self._loop.is_closed():
+        if os.getpid() == self._made_by and not self._made_on.is_closed():
             super().__del__(*args)
 
 
