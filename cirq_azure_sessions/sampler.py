@@ -13,9 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
-from duet.impl import Interrupt
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import background, upstream
 from cirq_azure_sessions.background import Call
 from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
@@ -416,7 +415,14 @@ class AzureSessionSampler(cirq.Sampler):
         params_list: Sequence[cirq.Sweepable] | None,
         repetitions: int | Sequence[int],
     ) -> list[SweepRun]:
-        params_list, counts = self._normalize_batch_args(programs, params_list, repetitions)
+        count = len(programs)
+        params_list = [None] * count if params_list is None else params_list
+        counts = [repetitions] * count if isinstance(repetitions, int) else repetitions
+        for name, given in (("params_list", params_list), ("repetitions", counts)):
+            if len(given) != count:
+                raise ValueError(
+                    f"{name} has {len(given)} entries for {count} programs: give one for each."
+                )
         return [self._translate(*each) for each in zip(programs, params_list, counts, strict=True)]
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
@@ -476,8 +482,7 @@ class AzureSessionSampler(cirq.Sampler):
                         journal=None if journal is None else journal.path,
                     )
                     if note:
-                        # duet hands on what interrupted it in an exception of its own.
-                        (error.error if isinstance(error, Interrupt) else error).add_note(note)
+                        upstream.interrupt_reason(error).add_note(note)
                 raise
             finally:
                 warn_of_lost_shots(self._target, sum(sweep.lost_shots for sweep in sweeps))

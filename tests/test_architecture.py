@@ -22,6 +22,7 @@ SOURCE = Path(cirq_azure_sessions.__file__).parent
 LAYERS: list[set[str]] = [
     {"model"},
     {"errors"},
+    {"upstream"},
     {"clock"},
     {"background"},
     {"results"},
@@ -141,6 +142,102 @@ def test_reserved_libraries_stay_in_their_rooms(module: str) -> None:
         if library in found:
             homes = {module, module.rpartition(".")[0], room_of(module)}
             assert rooms & homes, f"{module} imports {library}"
+
+
+# What has no underscore, and is not in the documentation of its package either.
+UNDOCUMENTED = ("duet.impl",)
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is one that a package keeps to itself; `_json_dict_` is a protocol's."""
+    return name.startswith("_") and not name.endswith("_") and name != "_"
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """The attributes that code of ours makes: methods, class attributes, slots, `self.x = ...`."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            # `joined._data = None` writes into an object of another class.
+            names |= {node.attr} if ast.unparse(node.value) in ("self", "cls") else set()
+    return names
+
+
+# By name, since a class may be derived from one of another module.
+CLASSES = {
+    node.name: node
+    for module in MODULES
+    for node in ast.walk(parse(module))
+    if isinstance(node, ast.ClassDef)
+}
+OWN_NAMES = set().union(*(own_names(parse(module)) for module in MODULES))
+
+
+def names_of_class(node: ast.ClassDef) -> set[str]:
+    """The attributes of a class and of those of our classes that it is derived from."""
+    names = own_names(node)
+    for base in node.bases:
+        parent = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+        if parent in CLASSES and parent != node.name:
+            names |= names_of_class(CLASSES[parent])
+    return names
+
+
+def foreign_private_names(tree: ast.Module) -> Iterator[str]:
+    """Private names that no code of ours makes, as far as the source can tell."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            own = names_of_class(node)
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Attribute) and is_private(inner.attr):
+                    owner = ast.unparse(inner.value)
+                    if owner in ("self", "cls", "super()") and inner.attr not in own:
+                        yield ast.unparse(inner)
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            if node.attr not in OWN_NAMES:
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Call):
+            # Ours are never named so: a parameter of a function is for others to use.
+            yield from (key.arg for key in node.keywords if key.arg and is_private(key.arg))
+            if ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "operator.attrgetter"):
+                texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+                names = [text for text in texts if isinstance(text, str) and is_private(text)]
+                yield from (name for name in names if name not in OWN_NAMES)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            home = getattr(node, "module", None) or ""
+            for alias in node.names:
+                full = f"{home}.{alias.name}".strip(".")
+                steps = full.split(".")
+                if steps[0] not in (PACKAGE, "__future__") and (
+                    any(map(is_private, steps)) or full.startswith(UNDOCUMENTED)
+                ):
+                    yield full
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"upstream"}))
+def test_private_names_of_other_packages_are_read_in_one_place(module: str) -> None:
+    assert list(foreign_private_names(parse(module))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "workspace._client._config",
+        "Workspace(_quantum_endpoint=endpoint)",
+        "from duet.impl import Interrupt",
+        "from azure.quantum._client import WorkspaceClient",
+        "import azure.identity._internal",
+        "getattr(chain, '_successful_credential')",
+        "class Ours(aiohttp.TCPConnector):\n    def close(self): self._loop.stop()",
+        "result._data = None",
+    ],
+)
+def test_private_names_are_recognized(line: str) -> None:
+    assert list(foreign_private_names(ast.parse(line)))
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"clock"}))

@@ -130,6 +130,15 @@ def test_run_batch_gives_one_list_of_results_a_program(sampler: AzureSessionSamp
     assert [results[0].repetitions for results in batch] == [10, 20]
 
 
+@pytest.mark.parametrize(("params", "repetitions"), [([None], 10), (None, [10, 20, 30])])
+def test_batch_of_unequal_lists_is_refused_as_cirq_does(
+    sampler: AzureSessionSampler, params: list[None] | None, repetitions: int | list[int]
+) -> None:
+    for each in (sampler, cirq.Simulator()):
+        with pytest.raises(ValueError, match=r"entries for 2 programs|must match"):
+            each.run_batch([RABI, RABI], params, repetitions)
+
+
 def test_the_async_forms_give_the_same_results(sampler: AzureSessionSampler) -> None:
     import duet
 

@@ -33,6 +33,7 @@ from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Cost, JobRequest
+from cirq_azure_sessions.upstream import endpoint_argument
 from cirq_azure_sessions.workspaces.local import JobPace
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class EmulatorServer:
             resource_id=self.resource_id,
             location=_LOCATION,
             credential=AzureKeyCredential(self.key),
-            _quantum_endpoint=self.endpoint,
+            **{endpoint_argument(Workspace): self.endpoint},
             **options,
         )
 

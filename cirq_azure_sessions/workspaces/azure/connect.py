@@ -10,6 +10,7 @@ from azure.identity import DefaultAzureCredential
 from azure.quantum import Workspace
 
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
+from cirq_azure_sessions.upstream import endpoint_argument
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
 __all__ = ["connect"]
@@ -60,7 +61,7 @@ def connect(
             resource_id=resource_id or _EMULATED,
             location=location or _ANY_LOCATION,
             credential=AzureKeyCredential(key),
-            _quantum_endpoint=endpoint,
+            **{endpoint_argument(Workspace): endpoint},
         )
     given = connection_string or os.environ.get(_CONNECTION_STRING)
     if given and (resource_id is None or _names(given, resource_id)):

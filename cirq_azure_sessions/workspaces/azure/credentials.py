@@ -15,6 +15,7 @@ from azure.quantum import Workspace
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import in_thread
 
@@ -72,7 +73,7 @@ class Credential:
     """
 
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
-        config = workspace._client._config
+        config = service_config(workspace)
         self._identity = identity
         self.scopes: Sequence[str] = config.credential_scopes
         self.get_token = partial(self._ask, config.credential.get_token)

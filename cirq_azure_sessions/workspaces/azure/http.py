@@ -28,6 +28,7 @@ from yarl import URL
 
 from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
+from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
@@ -147,7 +148,7 @@ class HttpClient:
         max_connections: int,
         read_timeout: float,
     ) -> None:
-        config = workspace._client._config
+        config = service_config(workspace)
         self._clock = clock
         root = URL(
             f"{config.endpoint.rstrip('/')}/subscriptions/{workspace.subscription_id}"

@@ -1,0 +1,159 @@
+"""Private names of other packages, in one place, and the versions the package was tested with.
+
+The SDK has no public name for the address and the credential of a workspace, nor duet for what it
+interrupts a task with. Any release may rename them. Each function here reads such a name, and where
+it is gone raises one sentence that says which version of which package lacks it. Nothing is
+imported before it is asked for, and nothing of Azure's at all: callers bring their objects.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+from cirq_azure_sessions.errors import AzureSessionsError
+
+__all__ = [
+    "TESTED_VERSIONS",
+    "answering_credential",
+    "endpoint_argument",
+    "installed_version",
+    "interrupt_class",
+    "interrupt_reason",
+    "is_tested",
+    "service_config",
+]
+
+# From the first release that is taken to the last that the test suite was run with. A last one of
+# `3.14` covers 3.14.5 as well.
+TESTED_VERSIONS = {
+    "python": ("3.11", "3.13"),
+    "cirq-core": ("1.6.1", "1.7"),
+    "cirq-ionq": ("1.6.1", "1.7"),
+    "azure-quantum": ("3.13", "3.13"),
+    "azure-core": ("1.41", "1.41"),
+    "azure-identity": ("1.25.3", "1.27"),
+    "aiohttp": ("3.12", "3.14"),
+    "duet": ("0.2.9", "0.2.9"),
+    "qdk": ("1.28", "1.33"),
+}
+
+# What is read of the configuration of the SDK's client.
+_CONFIG_FIELDS = (
+    "endpoint",
+    "api_version",
+    "credential",
+    "credential_scopes",
+    "user_agent_policy.user_agent",
+)
+_ENDPOINT_ARGUMENT = "_quantum_endpoint"
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None if it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def is_tested(package: str, installed: str) -> bool:
+    """Whether a version lies in the tested range of its package."""
+    first, last = map(_release, TESTED_VERSIONS[package])
+    release = _release(installed)
+    return first <= release and release[: len(last)] <= last
+
+
+def service_config(workspace: Any) -> Any:
+    """The configuration of the client of an `azure.quantum.Workspace`.
+
+    It has the `endpoint`, the `api_version`, the `credential`, its `credential_scopes` and the
+    `user_agent_policy`.
+
+    Raises:
+        AzureSessionsError: If this version of azure-quantum keeps it elsewhere.
+    """
+    config = _read(workspace, "_client._config", "azure-quantum", "Workspace")
+    for field in _CONFIG_FIELDS:
+        _read(config, field, "azure-quantum", "Workspace._client._config")
+    return config
+
+
+def endpoint_argument(workspace_class: Any) -> str:
+    """The name of the argument by which an `azure.quantum.Workspace` gets the service's address.
+
+    The class ignores arguments that it does not know, and would then ask Azure itself.
+
+    Raises:
+        AzureSessionsError: If this version of azure-quantum has another name for it.
+    """
+    # The class says by which name it takes the address out of its arguments.
+    if getattr(workspace_class, "_QUANTUM_ENDPOINT_PARAM", None) != _ENDPOINT_ARGUMENT:
+        raise _missing("azure-quantum", f"Workspace({_ENDPOINT_ARGUMENT}=...)")
+    return _ENDPOINT_ARGUMENT
+
+
+def answering_credential(chain: Any) -> str:
+    """The name of the credential of a chain of `azure.identity` that gave the last token.
+
+    Raises:
+        AzureSessionsError: If this version of azure-identity does not keep it, or none gave one.
+    """
+    name = "_successful_credential"
+    return type(_read(chain, name, "azure-identity", "ChainedTokenCredential")).__name__
+
+
+def interrupt_reason(error: BaseException) -> BaseException:
+    """What interrupted a task of duet, which hands it on in an exception of its own.
+
+    Any other error is its own reason. So is one that cannot be told from duet's: this is asked
+    while an interruption is handled, which no other error may replace.
+    """
+    try:
+        is_of_duet = isinstance(error, interrupt_class())
+    except AzureSessionsError:
+        return error
+    reason: BaseException = getattr(error, "error", error) if is_of_duet else error
+    return reason
+
+
+def interrupt_class() -> type[BaseException]:
+    """The class of the exceptions by which duet interrupts a task.
+
+    Raises:
+        AzureSessionsError: If this version of duet keeps it elsewhere.
+    """
+    try:
+        duet = importlib.import_module("duet.impl")
+    except ImportError:
+        raise _missing("duet", "duet.impl.Interrupt") from None
+    found: type[BaseException] = _read(duet, "Interrupt", "duet", "duet.impl")
+    return found
+
+
+def _read(owner: Any, path: str, package: str, shown: str) -> Any:
+    """An attribute of an attribute of an object of another package."""
+    for name in path.split("."):
+        try:
+            owner = getattr(owner, name)
+        except AttributeError:
+            break
+    else:
+        return owner
+    raise _missing(package, f"{shown}.{path}")
+
+
+def _missing(package: str, name: str) -> AzureSessionsError:
+    return AzureSessionsError(
+        f"{package} {installed_version(package)} has no {name}, which cirq-azure-sessions reads: "
+        f"install {package} {TESTED_VERSIONS[package][1]}, or a newer cirq-azure-sessions."
+    )
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The numbers of a version, without what marks it as a pre-release."""
+    numbers = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()
