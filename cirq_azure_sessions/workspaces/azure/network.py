@@ -31,7 +31,15 @@ from yarl import URL
 from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import ServiceError
 
-__all__ = ["CannotConnect", "connection_options", "in_thread", "open_session"]
+__all__ = [
+    "CannotConnect",
+    "connection_options",
+    "in_thread",
+    "open_session",
+    "proxy_options",
+    "trust",
+    "trusted_certificates",
+]
 
 T = TypeVar("T")
 
@@ -86,11 +94,20 @@ def connection_options(address: URL) -> dict[str, Any]:
     Raises:
         CannotConnect: If the environment names a proxy or certificates that cannot be used.
     """
-    options: dict[str, Any] = {"ssl": _trust()} if address.scheme == "https" else {}
+    trusted = {"ssl": trust()} if address.scheme == "https" else {}
+    return {**trusted, **proxy_options(address)}
+
+
+def proxy_options(address: URL) -> dict[str, Any]:
+    """The proxy on the way to a server, as options for aiohttp; none if there is none.
+
+    Raises:
+        CannotConnect: If the environment names a proxy that cannot be used.
+    """
     proxies = urllib.request.getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
-        return options
+        return {}
     try:
         url = URL(proxy if "://" in proxy else f"http://{proxy}")
         login = f"{url.user}:{url.password or ''}" if url.user else ""
@@ -105,29 +122,40 @@ def connection_options(address: URL) -> dict[str, Any]:
             f"The proxy {server} is not supported: name an http:// proxy in "
             f"{address.scheme.upper()}_PROXY, or the service in NO_PROXY."
         )
-    options["proxy"] = str(server)
+    options: dict[str, Any] = {"proxy": str(server)}
     if login:
         token = base64.b64encode(login.encode()).decode()
         options["proxy_headers"] = {"Proxy-Authorization": f"Basic {token}"}
     return options
 
 
-def _trust() -> ssl.SSLContext:
-    """The certificates to trust, as the SDK's own transport chooses them, or else certifi's."""
+def trusted_certificates() -> tuple[str, str]:
+    """Who names the certificates to trust, and where they are.
+
+    They are chosen as the SDK's own transport chooses them: by a variable, or else certifi's.
+    """
     for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        path = os.environ.get(variable)
-        if not path:
-            continue
-        try:
-            if os.path.isdir(path):
-                return ssl.create_default_context(capath=path)
-            return ssl.create_default_context(cafile=path)
-        except OSError as error:
-            reason = type(error).__name__
-        raise CannotConnect(
-            f"No certificates can be read from {path!r} ({reason}): correct {variable}."
-        )
-    return ssl.create_default_context(cafile=certifi.where())
+        if path := os.environ.get(variable):
+            return variable, path
+    return "certifi", certifi.where()
+
+
+def trust() -> ssl.SSLContext:
+    """The context for TLS that trusts these certificates.
+
+    Raises:
+        CannotConnect: If they cannot be read.
+    """
+    variable, path = trusted_certificates()
+    try:
+        if os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        reason = type(error).__name__
+    raise CannotConnect(
+        f"No certificates can be read from {path!r} ({reason}): correct {variable}."
+    )
 
 
 async def in_thread(call: Callable[[], T]) -> T:
