@@ -4,6 +4,9 @@ The SDK has no public name for the address and the credential of a workspace, no
 interrupts a task with. Any release may rename them. Each function here reads such a name, and where
 it is gone raises one sentence that says which version of which package lacks it. Nothing is
 imported before it is asked for, and nothing of Azure's at all: callers bring their objects.
+
+asyncio's `_asyncio_future_blocking` is not among them: the documentation of `asyncio.isfuture` says
+what it is for.
 """
 
 from __future__ import annotations

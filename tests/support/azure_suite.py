@@ -6,8 +6,11 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import subprocess
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from azure.core.credentials import AzureKeyCredential
@@ -146,3 +149,15 @@ SESSION = {
     "jobFailurePolicy": "Continue",
 }
 JOB = {"id": "j", "name": "bell", "target": "ionq.simulator", "status": "Waiting"}
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A key and a certificate for 127.0.0.1, in a folder as OpenSSL keeps them."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    run(["openssl", *options.split(), "subjectAltName=IP:127.0.0.1", *files])
+    name = run(["openssl", "x509", "-hash", "-noout", "-in", str(certificate)]).stdout.strip()
+    (folder / f"{name}.0").write_bytes(certificate.read_bytes())
+    return key, certificate

@@ -7,6 +7,7 @@ http          one request: sent, its errors translated, sent again where that is
 credentials   signing in, with azure-core's policy
 network       what a connection needs: names, proxies, threads, and an end without harm
 connect       the SDK's `Workspace` from a resource id, a connection string or the environment
+diagnostics   checks of an installation, of this machine and of a workspace
 """
 
 from cirq_azure_sessions.workspaces.azure.connect import connect

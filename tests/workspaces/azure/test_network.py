@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from azure_suite import (
     answer,
     job_request,
     sdk_workspace_at,
+    self_signed,
     session_request,
     tell,
 )
@@ -420,18 +420,6 @@ def test_certificates_of_the_environment_are_trusted(
             await workspace.aclose()
 
     asyncio.run(story())
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A key and a certificate for 127.0.0.1, in a folder as OpenSSL keeps them."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    run = partial(subprocess.run, check=True, capture_output=True, text=True)
-    options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    run(["openssl", *options.split(), "subjectAltName=IP:127.0.0.1", *files])
-    name = run(["openssl", "x509", "-hash", "-noout", "-in", str(certificate)]).stdout.strip()
-    (folder / f"{name}.0").write_bytes(certificate.read_bytes())
-    return key, certificate
 
 
 def test_certificates_that_cannot_be_read_are_named(

@@ -1,0 +1,324 @@
+"""Checks of an installation, of this machine and of a workspace, for the command `doctor`.
+
+A check that fails says so and what to do, and never keeps the others from running. What it says is
+for a report that others read: it holds no secret, no id of a subscription, and of the environment
+the names alone.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from inspect import iscoroutinefunction
+from typing import Literal
+from urllib.parse import quote
+
+import aiohttp
+from azure.identity import (
+    ChainedTokenCredential,
+    DefaultAzureCredential,
+    EnvironmentCredential,
+)
+from azure.quantum import Workspace
+from yarl import URL
+
+from cirq_azure_sessions import upstream
+from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.errors import AzureSessionsError
+from cirq_azure_sessions.workspaces.azure.connect import connect
+from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+from cirq_azure_sessions.workspaces.azure.network import (
+    connection_options,
+    in_thread,
+    open_session,
+    proxy_options,
+    trust,
+    trusted_certificates,
+)
+from cirq_azure_sessions.workspaces.azure.workspace import AzureWorkspace
+
+__all__ = [
+    "Finding",
+    "check_connection",
+    "check_environment",
+    "check_network",
+    "check_private_names",
+    "check_service",
+    "check_sign_in",
+    "check_versions",
+    "check_workspace",
+    "known_secrets",
+    "unexpected",
+]
+
+# Packages that QIR targets and the emulator need, and others do without.
+_OPTIONAL = {"qdk": "needed for QIR targets and for QIR programs in the emulator"}
+
+_VARIABLES = re.compile(
+    r"(AZURE|CIRQ_AZURE_SESSIONS|IDENTITY|IMDS|MSI)_\w+"
+    r"|(HTTPS?|ALL|NO)_PROXY|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|SSL_CERT_(FILE|DIR)",
+    re.IGNORECASE,
+)
+_SECRET_VARIABLES = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|CONNECTION_STRING", re.IGNORECASE)
+_SECRET_FIELDS = re.compile(r"(?:Key|Signature)=([^;]+)", re.IGNORECASE)
+# Shorter values are no secrets, and would be found within other words.
+_MIN_SECRET_LENGTH = 6
+
+# Where the service is, if no workspace says.
+_ANY_ENDPOINT = "https://eastus.quantum.azure.com"
+_SCOPE = "https://quantum.microsoft.com/.default"
+
+# Seconds. Signatures and tokens are refused at a difference of minutes; the service's time comes in
+# whole seconds, and late by the way back.
+_MAX_SKEW = 30.0
+_READ_TIMEOUT = 20.0
+
+# What `azure.identity` says of each credential of a chain that gave no token.
+_ATTEMPTS = re.compile(r"^\t(\w+): (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: What was checked.
+        text: One sentence, which says what to do where something is wrong.
+        status: `warning` where nothing is known to be wrong, `skipped` where nothing was checked.
+    """
+
+    check: str
+    text: str
+    status: Literal["ok", "warning", "failed", "skipped"] = "ok"
+
+
+def unexpected(check: str, error: Exception) -> Finding:
+    """The finding of a check that raised an error, of this package or of any other."""
+    if isinstance(error, AzureSessionsError):
+        # What support asks for.
+        request_id = getattr(error, "request_id", "")
+        request = f" (Request {request_id}.)" if request_id else ""
+        return Finding(check, f"{error}{request}", "failed")
+    # Foreign words may quote anything.
+    return Finding(check, f"The check ended with {type(error).__name__}: report it.", "failed")
+
+
+# The installation
+
+
+def check_versions() -> Iterator[Finding]:
+    """The versions of Python, of this package and of those that it is built on."""
+    found = upstream.installed_version("cirq-azure-sessions")
+    yield Finding("cirq-azure-sessions", found or "not installed, imported from its source")
+    for package, (first, last) in upstream.TESTED_VERSIONS.items():
+        if package == "python":
+            found, where = platform.python_version(), f" on {platform.platform()}"
+        else:
+            found, where = upstream.installed_version(package), ""
+        if found is None:
+            reason = _OPTIONAL.get(package)
+            text = f"not installed; {reason}" if reason else f"not installed: install {package}"
+            yield Finding(package, text, "skipped" if reason else "failed")
+        elif upstream.is_tested(package, found):
+            yield Finding(package, f"{found}{where}")
+        else:
+            tested = first if first == last else f"{first} to {last}"
+            text = f"{found}{where}: not tested; if anything fails, try {package} {tested}"
+            yield Finding(package, text, "warning")
+
+
+def check_private_names() -> Iterator[Finding]:
+    """The private names of other packages that this package reads."""
+    checks = {
+        # No request is made before the workspace is used.
+        "azure-quantum": lambda: upstream.service_config(
+            connect(endpoint="http://127.0.0.1:1", key="none")
+        ),
+        "azure-identity": lambda: upstream.answering_credential(
+            ChainedTokenCredential(EnvironmentCredential())
+        ),
+        "duet": upstream.interrupt_class,
+    }
+    for package, check in checks.items():
+        name = f"names in {package}"
+        try:
+            check()
+        except Exception as error:
+            yield unexpected(name, error)
+        else:
+            yield Finding(name, "as expected")
+
+
+# This machine
+
+
+def check_environment() -> Finding:
+    """The environment variables that matter: their names."""
+    names = sorted(name for name in os.environ if _VARIABLES.fullmatch(name))
+    return Finding("environment", ", ".join(names) or "no variable that matters is set")
+
+
+def check_network(workspace: Workspace | None = None) -> Iterator[Finding]:
+    """The proxy on the way to a workspace, and the certificates that are trusted."""
+    try:
+        address = URL(_ANY_ENDPOINT) if workspace is None else _address(workspace)
+        options = proxy_options(address)
+        login = " with a login" if "proxy_headers" in options else ""
+        yield Finding("proxy", f"{options['proxy']}{login}" if options else "none")
+    except Exception as error:
+        yield unexpected("proxy", error)
+    try:
+        trust()
+        yield Finding("trust", "{1}, by {0}".format(*trusted_certificates()))
+    except Exception as error:
+        yield unexpected("trust", error)
+
+
+def known_secrets(
+    given: Iterable[str | None] = (), *, addresses: Iterable[str | None] = ()
+) -> list[str]:
+    """What must not be shown, whoever quotes it: secrets of the environment, and given ones.
+
+    Args:
+        given: Keys and connection strings.
+        addresses: Addresses, in which a login is a secret.
+    """
+    values = {value for name, value in os.environ.items() if _SECRET_VARIABLES.search(name)}
+    values |= {value for value in given if value}
+    values |= {field for value in values for field in _SECRET_FIELDS.findall(value)}
+    proxies = [value for name, value in os.environ.items() if name.lower().endswith("_proxy")]
+    for address in [*proxies, *addresses]:
+        if address and "@" in address:
+            # `user:password`, of an address or of what is none.
+            login = address.rpartition("@")[0].rpartition("/")[2]
+            values |= {login, login.partition(":")[2]}
+    values |= {quote(value, safe="") for value in values}
+    # A longer one first: another may be part of it.
+    return sorted((v for v in values if len(v) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
+
+
+# The workspace
+
+
+def check_workspace(workspace: Workspace) -> Iterator[Finding]:
+    """What is known of a workspace without asking anybody."""
+    config = upstream.service_config(workspace)
+    yield Finding("workspace", f"{workspace.name} in {workspace.location}")
+    yield Finding("endpoint", f"{_address(workspace)}, API version {config.api_version}")
+    account = re.search(r"AccountName=([a-z0-9]+)", workspace.storage or "")
+    own = f"an account of your own, {account[1] if account else 'without a name'}"
+    yield Finding("storage", "linked to the workspace" if workspace.storage is None else own)
+
+
+async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
+    """Asks the credential of a workspace for a token, or the default one where there is none."""
+    credential, scopes = DefaultAzureCredential(), [_SCOPE]
+    if workspace is not None:
+        config = upstream.service_config(workspace)
+        credential, scopes = config.credential, config.credential_scopes
+    if not hasattr(credential, "get_token"):
+        return [Finding("credential", "a key, with which the service is asked below")]
+    kind = type(credential).__name__
+    try:
+        if iscoroutinefunction(credential.get_token):
+            await credential.get_token(*scopes)
+        else:
+            await in_thread(lambda: credential.get_token(*scopes))
+    except Exception as error:
+        tried = _ATTEMPTS.findall(str(error))
+        advice = (
+            "run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or "
+            "use a connection string"
+        )
+        text = f"{kind} gave no token ({type(error).__name__}): {advice}."
+        return [
+            Finding("credential", text, "failed"),
+            *(
+                Finding("tried", without_secrets(f"{name}: {reason}"), "skipped")
+                for name, reason in tried
+            ),
+        ]
+    if not isinstance(credential, ChainedTokenCredential):
+        return [Finding("credential", f"{kind} gave a token")]
+    answering = upstream.answering_credential(credential)
+    names = [type(each).__name__ for each in credential.credentials]
+    before = names[: names.index(answering)] if answering in names else []
+    after = f", after {', '.join(before)}" if before else ""
+    return [Finding("credential", f"{answering} of {kind} gave a token{after}")]
+
+
+async def check_connection(workspace: Workspace, clock: Clock) -> list[Finding]:
+    """Asks the address of a workspace without a credential: for round trips and its clock.
+
+    Even a refusal has the time of the service.
+    """
+    address = _address(workspace)
+    times = []
+    try:
+        options = connection_options(address)
+        headers = options.get("proxy_headers") if address.scheme == "http" else None
+        session, _ = open_session(1, _READ_TIMEOUT, _send)
+        async with session:
+            for _ in range(2):
+                began = clock.monotonic()
+                async with session.get(
+                    address, headers=headers, allow_redirects=False, **options
+                ) as answer:
+                    await answer.content.read(2**16)
+                times.append(clock.monotonic() - began)
+    except (aiohttp.ClientError, OSError, AzureSessionsError) as error:
+        text = f"no answer ({type(error).__name__}): see what is said of the service below"
+        return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
+    if answer.status == 407:
+        text = "the proxy refuses (HTTP 407): add a user name and a password to its address"
+        return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
+    first, second = times
+    return [
+        Finding(
+            "round trip", f"{1000 * second:.0f} ms, and {1000 * first:.0f} ms with the connection"
+        ),
+        _compare_clocks(answer.headers.get("Date", ""), clock.time()),
+    ]
+
+
+def _compare_clocks(date: str, now: float) -> Finding:
+    try:
+        skew = now - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return Finding("clock", "the service does not say its time", "skipped")
+    if abs(skew) <= _MAX_SKEW:
+        return Finding("clock", f"within {_MAX_SKEW:.0f} s of the service's")
+    direction = "ahead of" if skew > 0 else "behind"
+    text = f"this machine is {abs(skew):.0f} s {direction} the service: set its clock"
+    return Finding("clock", f"{text}, or tokens and signatures are refused", "failed")
+
+
+async def check_service(port: AzureWorkspace, clock: Clock) -> Finding:
+    """Asks the service for the workspace's targets, with its credential."""
+    began = clock.monotonic()
+    try:
+        targets = await port.list_targets()
+    except Exception as error:
+        return unexpected("service", error)
+    seconds = clock.monotonic() - began
+    providers = len({target.provider for target in targets})
+    text = f"lists {len(targets)} targets of {providers} providers, in {seconds:.2f} s"
+    if not targets:
+        text += ": add a provider to the workspace in the portal"
+    return Finding("service", text, "ok" if targets else "failed")
+
+
+def _address(workspace: Workspace) -> URL:
+    """The address of the service, without a login or a query in it."""
+    return URL(upstream.service_config(workspace).endpoint).origin()
+
+
+async def _send(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Sends a request as it is."""
+    return await handler(request)
