@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from cirq_azure_sessions.cli.doctor import doctor
 from cirq_azure_sessions.cli.emulate import emulate
 from cirq_azure_sessions.cli.jobs import jobs
 from cirq_azure_sessions.cli.journal import journal
@@ -43,6 +44,7 @@ def main() -> None:
 
     \b
       export AZURE_QUANTUM_WORKSPACE_NAME=my-workspace
+      cirq-azure-sessions doctor
       cirq-azure-sessions targets
       cirq-azure-sessions run bell.qasm --target ionq.simulator
 
@@ -50,7 +52,7 @@ def main() -> None:
     """
 
 
-for _command in (run, cost, targets, quotas, sessions, jobs, journal, emulate):
+for _command in (run, cost, targets, quotas, sessions, jobs, journal, emulate, doctor):
     main.add_command(_command)
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "WorkspaceOptions",
     "confirm",
     "find_id",
+    "is_interactive",
     "limited",
     "printable",
     "show",
@@ -149,7 +150,7 @@ def confirm(verb: str, items: Sequence[SessionHandle | JobHandle], *, yes: bool)
     """
     if yes or not items:
         return
-    if not _is_interactive():
+    if not is_interactive():
         raise click.UsageError(
             "Other programs may be using what you name here: "
             f"add --yes to {verb} {' '.join(item.id for item in items)}."
@@ -164,7 +165,7 @@ def _these(count: int) -> str:
     return "it" if count == 1 else f"these {count}"
 
 
-def _is_interactive() -> bool:
+def is_interactive() -> bool:
     """Whether a person sits at the terminal who can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 

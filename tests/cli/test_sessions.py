@@ -150,7 +150,7 @@ def test_without_yes_and_a_terminal_no_session_is_closed(choice: str, scene: Sce
 def test_on_a_terminal_the_user_is_asked(
     answer: str, is_open: bool, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(options, "_is_interactive", lambda: True)
+    monkeypatch.setattr(options, "is_interactive", lambda: True)
     with SessionPool(scene.server.workspace(), name="asked") as pool:
         session = pool.session("ionq.simulator")
         shown = scene.call("sessions", "close", session.id[:8], answer=answer)

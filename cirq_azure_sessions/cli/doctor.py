@@ -1,0 +1,203 @@
+"""The command that checks an installation, this machine and a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cirq_azure_sessions.cli.options import (
+    AS_JSON,
+    YES,
+    Command,
+    WorkspaceOptions,
+    is_interactive,
+    printable,
+    show_json,
+    takes_workspace,
+)
+from cirq_azure_sessions.errors import AzureSessionsError
+
+if TYPE_CHECKING:
+    from cirq_azure_sessions.model import TargetStatus
+    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding
+
+__all__ = ["doctor"]
+
+_MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
+
+_REPETITIONS = 100
+# Seconds, which a free simulator takes when it is busy.
+_LIVE_TIMEOUT = 900.0
+_FIRST_CHOICE = "ionq.simulator"
+
+
+@click.command(cls=Command)
+@click.option("--live", is_flag=True, help="Open and close a session, and run one free job.")
+@click.option("--target", metavar="TARGET", help="With --live, the target of the job.")
+@YES
+@AS_JSON
+@takes_workspace
+def doctor(
+    workspace: WorkspaceOptions, live: bool, target: str | None, yes: bool, as_json: bool
+) -> None:
+    """Check the installation, this machine and a workspace.
+
+    It prints one line for each check, and what to do where something is wrong. There are no secrets
+    in it: paste it into a bug report. The exit code is 1 if a check failed.
+
+    \b
+      cirq-azure-sessions doctor
+      cirq-azure-sessions doctor --live
+    """
+    from cirq_azure_sessions.workspaces.azure.diagnostics import known_secrets
+
+    if target is not None and not live:
+        raise click.UsageError("--target is for the job of --live.")
+    given = [workspace.connection_string, workspace.emulator_key]
+    secrets = known_secrets(given, addresses=[workspace.emulator])
+    shown = []
+    for finding in _findings(workspace, target if live else None, live=live, yes=yes):
+        text = finding.text
+        for secret in secrets:
+            text = text.replace(secret, "...")
+        # One line each, whatever a text quotes.
+        shown.append({**asdict(finding), "text": printable(" ".join(text.split()))})
+        if not as_json:
+            click.echo("{0:<5} {check:<23} {text}".format(_MARKS[finding.status], **shown[-1]))
+    failed = sum(each["status"] == "failed" for each in shown)
+    if as_json:
+        show_json({"ok": not failed, "checks": shown})
+    else:
+        checks = "check" if failed == 1 else "checks"
+        click.echo(f"\n{failed} {checks} failed." if failed else "\nAll is well.")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _findings(
+    options: WorkspaceOptions, target: str | None, *, live: bool, yes: bool
+) -> Iterator[Finding]:
+    """What every check found, as soon as it is known."""
+    from cirq_azure_sessions import background
+    from cirq_azure_sessions.clock import SystemClock
+    from cirq_azure_sessions.workspaces.azure import AzureWorkspace, diagnostics
+    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding, unexpected
+
+    clock = SystemClock()
+    yield from diagnostics.check_versions()
+    yield from diagnostics.check_private_names()
+    yield diagnostics.check_environment()
+    workspace = None
+    try:
+        workspace = options.connect()
+        yield from diagnostics.check_workspace(workspace)
+    except click.UsageError as error:
+        yield Finding("workspace", error.message, "failed")
+    except Exception as error:
+        yield unexpected("workspace", error)
+    yield from diagnostics.check_network(workspace)
+    try:
+        yield from background.loop.run(diagnostics.check_sign_in(workspace))
+    except Exception as error:
+        yield unexpected("credential", error)
+    if workspace is None:
+        for check in ("round trip", "clock", "service", "live job" if live else ""):
+            if check:
+                yield Finding(check, "not checked, for want of a workspace", "skipped")
+        return
+    try:
+        yield from background.loop.run(diagnostics.check_connection(workspace, clock))
+    except Exception as error:
+        yield unexpected("round trip", error)
+    port = None
+    try:
+        port = AzureWorkspace(workspace, clock=clock)
+        service = background.loop.run(diagnostics.check_service(port, clock))
+        yield service
+        if live and service.status == "ok":
+            targets = background.loop.run(port.list_targets())
+            yield from _live(workspace, target or _free_target(targets), yes=yes)
+        elif live:
+            yield Finding("live job", "not run: the service comes first", "skipped")
+    except Exception as error:
+        yield unexpected("live job" if port else "service", error)
+    finally:
+        if port is not None:
+            background.loop.run(port.aclose())
+
+
+def _is_free(target: str) -> bool:
+    from cirq_azure_sessions.costs import known_rates
+
+    rates = known_rates(target)
+    return rates is not None and rates.is_free
+
+
+def _free_target(targets: Sequence[TargetStatus]) -> str:
+    """A target of a workspace on which jobs cost nothing."""
+    # Those of the test provider, which have no dot in their names, run no circuits.
+    open_ids = [each.id for each in targets if each.availability == "Available"]
+    free = [target for target in open_ids if "." in target and _is_free(target)]
+    if not free:
+        raise AzureSessionsError(
+            "No free simulator is available in this workspace: name another target by --target."
+        )
+    return _FIRST_CHOICE if _FIRST_CHOICE in free else free[0]
+
+
+def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
+    """Opens a session, runs a job in it, and closes it; asks before anything that may cost."""
+    import cirq
+
+    from cirq_azure_sessions.clock import SystemClock
+    from cirq_azure_sessions.sampler import AzureSessionSampler
+    from cirq_azure_sessions.sessions.pool import SessionPool
+    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding, unexpected
+
+    if not yes and not _is_free(target):
+        question = f"A job of {_REPETITIONS} shots on {target} may cost money. Run it?"
+        if not is_interactive():
+            text = f"not run, as it may cost money: add --yes to run it on {target}"
+            yield Finding("live job", text, "failed")
+            return
+        if not click.confirm(question, err=True):
+            yield Finding("live job", f"not run on {target}, as you said no", "skipped")
+            return
+    clock = SystemClock()
+    qubit = cirq.LineQubit(0)
+    circuit = cirq.Circuit(cirq.X(qubit), cirq.measure(qubit, key="m"))
+    try:
+        with SessionPool(workspace) as pool:
+            # A target that takes no circuits is refused before a session is opened.
+            sampler = AzureSessionSampler(
+                target, pool=pool, timeout=_LIVE_TIMEOUT, job_name="cirq-azure-sessions-doctor"
+            )
+            session = pool.session(target)
+            yield Finding("live session", f"{session.id} opened on {target}")
+            began = clock.monotonic()
+            try:
+                result: Any = sampler.run(circuit, repetitions=_REPETITIONS)
+                seconds = clock.monotonic() - began
+                yield _judge(target, result, f"{result.job_id} ran in {seconds:.1f} s")
+            except Exception as error:
+                yield unexpected("live job", error)
+        status = str(session.status)
+        is_over = status not in ("Waiting", "Executing")
+        yield Finding("live session", f"closed, {status}", "ok" if is_over else "failed")
+    except Exception as error:
+        yield unexpected("live session", error)
+
+
+def _judge(target: str, result: Any, text: str) -> Finding:
+    """The finding on a job that flipped a qubit."""
+    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding
+
+    right = result.histogram(key="m")[1]
+    # Machines make errors, but not so many; checkers of syntax measure nothing.
+    if target.removesuffix("-preview").endswith("sc") or 2 * right > result.repetitions:
+        return Finding("live job", text)
+    text += f", and {right} of {result.repetitions} shots are right: report it"
+    return Finding("live job", text, "failed")
