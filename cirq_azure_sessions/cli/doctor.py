@@ -103,15 +103,14 @@ def _findings(
         yield from background.loop.run(diagnostics.check_sign_in(workspace))
     except Exception as error:
         yield unexpected("credential", error)
-    if workspace is None:
-        for check in ("round trip", "clock", "service", "live job" if live else ""):
-            if check:
-                yield Finding(check, "not checked, for want of a workspace", "skipped")
-        return
     try:
         yield from background.loop.run(diagnostics.check_connection(workspace, clock))
     except Exception as error:
         yield unexpected("round trip", error)
+    if workspace is None:
+        for check in ("service", *(["live job"] if live else [])):
+            yield Finding(check, "not checked, for want of a workspace", "skipped")
+        return
     port = None
     try:
         port = AzureWorkspace(workspace, clock=clock)

@@ -37,6 +37,8 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+    # No test leaves this machine.
+    monkeypatch.setattr(diagnostics, "_ANY_ENDPOINT", "https://127.0.0.1:1")
     for name in ("AZURE_QUANTUM_CONNECTION_STRING", "AZURE_QUANTUM_WORKSPACE_NAME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -170,9 +172,10 @@ def test_without_a_workspace_everything_else_is_checked(no_login: None) -> None:
     assert shown.exit_code == 1
     found = statuses(shown)
     assert (found["workspace"], found["credential"], found["python"]) == ("FAIL", "FAIL", "ok")
+    assert (found["round trip"], found["clock"]) == ("FAIL", "-")
     assert found["service"] == found["live job"] == "-"
     assert "--resource-id" in shown.stdout
-    assert shown.stdout.endswith("2 checks failed.\n")
+    assert shown.stdout.endswith("3 checks failed.\n")
 
 
 def test_a_server_that_is_not_there_fails_after_all_that_can_be_checked(no_waits: None) -> None:

@@ -68,7 +68,7 @@ _SECRET_FIELDS = re.compile(r"(?:Key|Signature)=([^;]+)", re.IGNORECASE)
 # Shorter values are no secrets, and would be found within other words.
 _MIN_SECRET_LENGTH = 6
 
-# Where the service is, if no workspace says.
+# One of the service's addresses, for what is checked without a workspace.
 _ANY_ENDPOINT = "https://eastus.quantum.azure.com"
 _SCOPE = "https://quantum.microsoft.com/.default"
 
@@ -165,8 +165,7 @@ def check_environment() -> Finding:
 def check_network(workspace: Workspace | None = None) -> Iterator[Finding]:
     """The proxy on the way to a workspace, and the certificates that are trusted."""
     try:
-        address = URL(_ANY_ENDPOINT) if workspace is None else _address(workspace)
-        options = proxy_options(address)
+        options = proxy_options(_address(workspace))
         login = " with a login" if "proxy_headers" in options else ""
         yield Finding("proxy", f"{options['proxy']}{login}" if options else "none")
     except Exception as error:
@@ -251,10 +250,11 @@ async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
     return [Finding("credential", f"{answering} of {kind} gave a token{after}")]
 
 
-async def check_connection(workspace: Workspace, clock: Clock) -> list[Finding]:
-    """Asks the address of a workspace without a credential: for round trips and its clock.
+async def check_connection(workspace: Workspace | None, clock: Clock) -> list[Finding]:
+    """Asks the service, without a credential, for a round trip and its time.
 
-    Even a refusal has the time of the service.
+    Even a refusal has the time. A clock that is wrong may be why there is no workspace: then tokens
+    are refused.
     """
     address = _address(workspace)
     times = []
@@ -271,7 +271,10 @@ async def check_connection(workspace: Workspace, clock: Clock) -> list[Finding]:
                     await answer.content.read(2**16)
                 times.append(clock.monotonic() - began)
     except (aiohttp.ClientError, OSError, AzureSessionsError) as error:
-        text = f"no answer ({type(error).__name__}): see what is said of the service below"
+        text = (
+            f"no answer from {address} ({type(error).__name__}): check the network, the proxy and "
+            "the certificates"
+        )
         return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
     if answer.status == 407:
         text = "the proxy refuses (HTTP 407): add a user name and a password to its address"
@@ -279,7 +282,8 @@ async def check_connection(workspace: Workspace, clock: Clock) -> list[Finding]:
     first, second = times
     return [
         Finding(
-            "round trip", f"{1000 * second:.0f} ms, and {1000 * first:.0f} ms with the connection"
+            "round trip",
+            f"{1000 * second:.0f} ms to {address}, {1000 * first:.0f} ms with the connection",
         ),
         _compare_clocks(answer.headers.get("Date", ""), clock.time()),
     ]
@@ -312,8 +316,10 @@ async def check_service(port: AzureWorkspace, clock: Clock) -> Finding:
     return Finding("service", text, "ok" if targets else "failed")
 
 
-def _address(workspace: Workspace) -> URL:
+def _address(workspace: Workspace | None) -> URL:
     """The address of the service, without a login or a query in it."""
+    if workspace is None:
+        return URL(_ANY_ENDPOINT)
     return URL(upstream.service_config(workspace).endpoint).origin()
 
 

@@ -240,6 +240,17 @@ def test_a_skewed_clock_is_found_even_where_the_service_refuses(skew: float, wor
     assert f"400 s {words} the service" in found["clock"].text
 
 
+def test_clock_is_compared_without_a_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> list[Finding]:
+        said = answer(b"", 404, Date=formatdate(clock.time() + 3600, usegmt=True))
+        async with ScriptedServer(said, said) as server:
+            monkeypatch.setattr(diagnostics, "_ANY_ENDPOINT", server.endpoint)
+            return await diagnostics.check_connection(None, clock)
+
+    clock = ManualClock()
+    assert "3600 s behind the service" in by_check(asyncio.run(story()))["clock"].text
+
+
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Jan 2026 00:00:00 GMT"])
 def test_a_service_that_does_not_say_its_time_is_not_compared(date: str) -> None:
     async def story() -> list[Finding]:
