@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"model"},
     {"errors"},
     {"upstream"},
+    {"installation"},
     {"clock"},
     {"background"},
     {"results"},

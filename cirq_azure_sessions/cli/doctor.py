@@ -19,10 +19,16 @@ from cirq_azure_sessions.cli.options import (
     takes_workspace,
 )
 from cirq_azure_sessions.errors import AzureSessionsError
+from cirq_azure_sessions.installation import (
+    Finding,
+    check_environment,
+    check_versions,
+    known_secrets,
+    unexpected,
+)
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.model import TargetStatus
-    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding
 
 __all__ = ["doctor"]
 
@@ -52,8 +58,6 @@ def doctor(
       cirq-azure-sessions doctor
       cirq-azure-sessions doctor --live
     """
-    from cirq_azure_sessions.workspaces.azure.diagnostics import known_secrets
-
     if target is not None and not live:
         raise click.UsageError("--target is for the job of --live.")
     given = [workspace.connection_string, workspace.emulator_key]
@@ -81,15 +85,18 @@ def _findings(
     options: WorkspaceOptions, target: str | None, *, live: bool, yes: bool
 ) -> Iterator[Finding]:
     """What every check found, as soon as it is known."""
-    from cirq_azure_sessions import background
-    from cirq_azure_sessions.clock import SystemClock
-    from cirq_azure_sessions.workspaces.azure import AzureWorkspace, diagnostics
-    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding, unexpected
-
+    yield from check_versions()
+    yield check_environment()
+    try:
+        from cirq_azure_sessions import background
+        from cirq_azure_sessions.clock import SystemClock
+        from cirq_azure_sessions.workspaces.azure import AzureWorkspace, diagnostics
+    except Exception as error:
+        # A package that is missing, or of a version that lacks something.
+        yield Finding("imports", f"{type(error).__name__}, {error}: install it again", "failed")
+        return
     clock = SystemClock()
-    yield from diagnostics.check_versions()
     yield from diagnostics.check_private_names()
-    yield diagnostics.check_environment()
     workspace = None
     try:
         workspace = options.connect()
@@ -154,7 +161,6 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
     from cirq_azure_sessions.clock import SystemClock
     from cirq_azure_sessions.sampler import AzureSessionSampler
     from cirq_azure_sessions.sessions.pool import SessionPool
-    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding, unexpected
 
     if not yes and not _is_free(target):
         question = f"A job of {_REPETITIONS} shots on {target} may cost money. Run it?"
@@ -192,7 +198,6 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
 
 def _judge(target: str, result: Any, text: str) -> Finding:
     """The finding on a job that flipped a qubit."""
-    from cirq_azure_sessions.workspaces.azure.diagnostics import Finding
 
     right = result.histogram(key="m")[1]
     # Machines make errors, but not so many; checkers of syntax measure nothing.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -208,6 +211,28 @@ def test_a_check_that_breaks_does_not_stop_the_others(
     assert shown.exit_code == 1
     assert statuses(shown)["service"] == "ok"
     assert TOKEN not in shown.output
+
+
+_WITHOUT_IDENTITY = """
+import sys
+sys.modules["azure.identity"] = None
+from cirq_azure_sessions.cli import main
+main(["doctor"])
+"""
+
+
+def test_an_installation_that_cannot_be_imported_is_reported() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_IDENTITY],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert re.search(r"^ok +azure-quantum ", ended.stdout, re.MULTILINE)
+    assert re.search(r"^FAIL +imports .*azure\.identity", ended.stdout, re.MULTILINE)
 
 
 QUOTES: dict[str, Callable[[EmulatorServer], Any]] = {

@@ -18,11 +18,11 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import ChainedTokenCredential, CredentialUnavailableError
 from azure_suite import ScriptedServer, answer, sdk_workspace_at, self_signed
 
-from cirq_azure_sessions import background, upstream
+from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.installation import Finding
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace, diagnostics
-from cirq_azure_sessions.workspaces.azure.diagnostics import Finding
 
 # Nothing listens here.
 CLOSED = "https://127.0.0.1:1"
@@ -74,29 +74,6 @@ def sign_in(credential: object) -> list[Finding]:
 # The installation
 
 
-def test_versions_that_were_tested_are_fine() -> None:
-    found = by_check(diagnostics.check_versions())
-    assert {"cirq-azure-sessions", *upstream.TESTED_VERSIONS} == found.keys()
-    assert {finding.status for finding in found.values()} <= {"ok", "warning", "skipped"}
-
-
-@pytest.mark.parametrize(
-    ("package", "version", "status", "text"),
-    [
-        ("azure-quantum", "4.0.0", "warning", "4.0.0: not tested; .* try azure-quantum 3.13"),
-        ("azure-quantum", None, "failed", "install azure-quantum"),
-        ("qdk", None, "skipped", "not installed; needed for QIR"),
-    ],
-)
-def test_other_versions_say_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, package: str, version: str | None, status: str, text: str
-) -> None:
-    monkeypatch.setattr(upstream, "installed_version", lambda name: version)
-    found = by_check(diagnostics.check_versions())[package]
-    assert found.status == status
-    assert re.search(text, found.text)
-
-
 def test_private_names_are_there() -> None:
     assert {finding.status for finding in diagnostics.check_private_names()} == {"ok"}
 
@@ -112,14 +89,6 @@ def test_one_private_name_that_is_gone_does_not_hide_the_others(
 
 
 # This machine
-
-
-def test_environment_is_shown_by_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AZURE_CLIENT_SECRET", SECRET)
-    monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@proxy.invalid")
-    text = diagnostics.check_environment().text
-    assert {"AZURE_CLIENT_SECRET", "https_proxy"} <= set(text.split(", "))
-    assert SECRET not in text
 
 
 def test_proxy_is_shown_without_its_login(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,18 +303,3 @@ def test_a_workspace_without_targets_says_what_to_do() -> None:
     found = asyncio.run(story())
     assert found.status == "failed"
     assert "add a provider" in found.text
-
-
-def test_an_error_of_any_kind_is_a_finding_without_its_words() -> None:
-    found = diagnostics.unexpected("clock", RuntimeError(SECRET))
-    assert found == Finding("clock", "The check ended with RuntimeError: report it.", "failed")
-
-
-def test_secrets_are_known_wherever_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AZURE_CLIENT_SECRET", "secret-of-the-client")
-    monkeypatch.setenv("AZURE_QUANTUM_CONNECTION_STRING", "WorkspaceName=mine;ApiKey=key+of=it;")
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:pass%2Fword@proxy")
-    found = diagnostics.known_secrets(["given-key", None], addresses=["http://me:mine99@there"])
-    expected = {"secret-of-the-client", "key+of=it", "key%2Bof%3Dit", "pass%2Fword", "given-key"}
-    assert expected | {"mine99", "me:mine99"} <= set(found)
-    assert found == sorted(found, key=len, reverse=True)

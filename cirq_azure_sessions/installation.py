@@ -1,0 +1,109 @@
+"""Checks of an installation, which import nothing of what they check.
+
+A check that fails says so and what to do, and never keeps the others from running. What it says is
+for a report that others read: of the environment it shows the names alone.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote_plus, unquote
+
+from cirq_azure_sessions import upstream
+from cirq_azure_sessions.errors import AzureSessionsError
+
+__all__ = ["Finding", "check_environment", "check_versions", "known_secrets", "unexpected"]
+
+# Packages that QIR targets and the emulator need, and others do without.
+_OPTIONAL = {"qdk": "needed for QIR targets and for QIR programs in the emulator"}
+
+_VARIABLES = re.compile(
+    r"(AZURE|CIRQ_AZURE_SESSIONS|IDENTITY|IMDS|MSI)_\w+"
+    r"|(HTTPS?|ALL|NO)_PROXY|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|SSL_CERT_(FILE|DIR)",
+    re.IGNORECASE,
+)
+_SECRET_VARIABLES = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|CONNECTION_STRING", re.IGNORECASE)
+_SECRET_FIELDS = re.compile(r"(?:Key|Signature)=([^;]+)", re.IGNORECASE)
+# Shorter values are no secrets, and would be found within other words.
+_MIN_SECRET_LENGTH = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: What was checked.
+        text: One sentence, which says what to do where something is wrong.
+        status: `warning` where nothing is known to be wrong, `skipped` where nothing was checked.
+    """
+
+    check: str
+    text: str
+    status: Literal["ok", "warning", "failed", "skipped"] = "ok"
+
+
+def unexpected(check: str, error: Exception) -> Finding:
+    """The finding of a check that raised an error, of this package or of any other."""
+    if isinstance(error, AzureSessionsError):
+        # What support asks for.
+        request_id = getattr(error, "request_id", "")
+        request = f" (Request {request_id}.)" if request_id else ""
+        return Finding(check, f"{error}{request}", "failed")
+    # Foreign words may quote anything.
+    return Finding(check, f"The check ended with {type(error).__name__}: report it.", "failed")
+
+
+def check_versions() -> Iterator[Finding]:
+    """The versions of Python, of this package and of those that it is built on."""
+    found = upstream.installed_version("cirq-azure-sessions")
+    yield Finding("cirq-azure-sessions", found or "not installed, imported from its source")
+    for package, (first, last) in upstream.TESTED_VERSIONS.items():
+        if package == "python":
+            found, where = platform.python_version(), f" on {platform.platform()}"
+        else:
+            found, where = upstream.installed_version(package), ""
+        if found is None:
+            reason = _OPTIONAL.get(package)
+            text = f"not installed; {reason}" if reason else f"not installed: install {package}"
+            yield Finding(package, text, "skipped" if reason else "failed")
+        elif upstream.is_tested(package, found):
+            yield Finding(package, f"{found}{where}")
+        else:
+            tested = first if first == last else f"{first} to {last}"
+            text = f"{found}{where}: not tested; if anything fails, try {package} {tested}"
+            yield Finding(package, text, "warning")
+
+
+def check_environment() -> Finding:
+    """The environment variables that matter: their names."""
+    names = sorted(name for name in os.environ if _VARIABLES.fullmatch(name))
+    return Finding("environment", ", ".join(names) or "no variable that matters is set")
+
+
+def known_secrets(
+    given: Iterable[str | None] = (), *, addresses: Iterable[str | None] = ()
+) -> list[str]:
+    """What must not be shown, whoever quotes it: secrets of the environment, and given ones.
+
+    Args:
+        given: Keys and connection strings.
+        addresses: Addresses, in which a login is a secret.
+    """
+    values = {value for name, value in os.environ.items() if _SECRET_VARIABLES.search(name)}
+    values |= {value for value in given if value}
+    values |= {field for value in values for field in _SECRET_FIELDS.findall(value)}
+    proxies = [value for name, value in os.environ.items() if name.lower().endswith("_proxy")]
+    for address in [*proxies, *addresses]:
+        if address and "@" in address:
+            # `user:password`, of an address or of what is none.
+            login = address.rpartition("@")[0].rpartition("/")[2]
+            values |= {login, login.partition(":")[2]}
+    values |= {spelled(value) for value in values for spelled in (unquote, quote_plus)}
+    # A longer one first: another may be part of it.
+    return sorted((v for v in values if len(v) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
