@@ -70,7 +70,7 @@ def check_versions() -> Iterator[Finding]:
             found, where = upstream.installed_version(package), ""
         if found is None:
             reason = _OPTIONAL.get(package)
-            text = f"not installed; {reason}" if reason else f"not installed: install {package}"
+            text = f"not installed; {reason}" if reason else f"not installed: pip install {package}"
             yield Finding(package, text, "skipped" if reason else "failed")
         elif upstream.is_tested(package, found):
             yield Finding(package, f"{found}{where}")

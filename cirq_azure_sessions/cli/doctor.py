@@ -128,6 +128,9 @@ def _findings(
             yield from _live(workspace, target or _free_target(targets), yes=yes)
         elif live:
             yield Finding("live job", "not run: the service comes first", "skipped")
+    except click.Abort:
+        # Ctrl-C at the question.
+        raise
     except Exception as error:
         yield unexpected("live job" if port else "service", error)
     finally:
@@ -198,7 +201,6 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
 
 def _judge(target: str, result: Any, text: str) -> Finding:
     """The finding on a job that flipped a qubit."""
-
     right = result.histogram(key="m")[1]
     # Machines make errors, but not so many; checkers of syntax measure nothing.
     if target.removesuffix("-preview").endswith("sc") or 2 * right > result.repetitions:

@@ -155,6 +155,15 @@ def test_live_asks_before_a_job_that_may_cost(
     assert jobs_of(server) == jobs
 
 
+def test_an_answer_that_is_broken_off_ends_the_command(
+    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_file, "is_interactive", lambda: True)
+    shown = call_on(server, "doctor", "--live", "--target", "ionq.qpu.aria-1", answer="")
+    assert (shown.exit_code, jobs_of(server)) == (1, 0)
+    assert "report it" not in shown.output
+
+
 def test_target_is_refused_without_live(server: EmulatorServer) -> None:
     assert call_on(server, "doctor", "--target", "ionq.simulator").exit_code == 2
 

@@ -92,7 +92,8 @@ def check_network(workspace: Workspace | None = None) -> Iterator[Finding]:
         yield unexpected("proxy", error)
     try:
         trust()
-        yield Finding("trust", "{1}, by {0}".format(*trusted_certificates()))
+        source, path = trusted_certificates()
+        yield Finding("trust", f"{path}, by {source}")
     except Exception as error:
         yield unexpected("trust", error)
 
@@ -112,8 +113,9 @@ def check_workspace(workspace: Workspace) -> Iterator[Finding]:
 
 async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
     """Asks the credential of a workspace for a token, or the default one where there is none."""
-    credential, scopes = DefaultAzureCredential(), [_SCOPE]
-    if workspace is not None:
+    if workspace is None:
+        credential, scopes = DefaultAzureCredential(), [_SCOPE]
+    else:
         config = upstream.service_config(workspace)
         credential, scopes = config.credential, config.credential_scopes
     if not hasattr(credential, "get_token"):
