@@ -31,11 +31,10 @@ from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.model import Job, JobStatus, TargetStatus
+from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE
-from cirq_azure_sessions.workspaces.targets import find_target
 
 __all__ = ["JobRunner"]
 
@@ -93,7 +92,6 @@ class JobRunner:
         self.throttle = Throttle(self.max_concurrent_jobs, self._clock)
         self._quotas = QuotaGuard(self.target, self._clock)
         # What the service says of the target; asked for once.
-        self._status: asyncio.Task[TargetStatus | None] | None = None
         if self.budget is not None:
             self.budget.after_fork()
 
@@ -200,9 +198,8 @@ class JobRunner:
         # The session opens while the first input is stored.
         requests = self.throttle.requests
         sessions.prepare(self.target, self._workspace, requests)
-        if self._status is None:
-            find = find_target(self._workspace, self.target, requests)
-            self._status = self.pool._portal.spawn(find)
+        targets = self.pool._targets
+        targets.prepare(self._workspace, requests)
         # A service that has not answered the call at all is not waited for.
         policy = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
 
@@ -215,7 +212,8 @@ class JobRunner:
                 requests.leave()
 
         job.stored = await retry(self._clock, store, policy)
-        job.sweep.check_target(job, await asyncio.shield(self._status))
+        status = await targets.find(self._workspace, self.target, requests)
+        job.sweep.check_target(job, status)
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(job.points, is_budgeted=True)

@@ -27,6 +27,7 @@ from cirq_azure_sessions.watch.event_log import EventLog
 from cirq_azure_sessions.watch.timeline import Timeline
 from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
 from cirq_azure_sessions.workspaces.router import WorkspaceRouter
+from cirq_azure_sessions.workspaces.targets import TargetCatalog
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,6 +106,7 @@ class SessionPool:
         self._portal = Portal(CLOSED_MESSAGE)
         self._events = EventLog()
         self._watcher = JobWatcher(self._clock)
+        self._targets = TargetCatalog(self._clock, self._portal.spawn)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(self)
         # State: the samplers' calls that run, and their streams; once closing has begun, the task

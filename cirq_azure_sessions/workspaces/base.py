@@ -193,8 +193,11 @@ class WorkspacePort(Protocol):
         What `store_input` returned for the job saves a request. `is_missing` if there is no result.
         """
 
-    async def list_targets(self) -> Sequence[TargetStatus]:
-        """The targets of the workspace, with availability and queue times."""
+    async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
+        """The targets of the workspace, with availability and queue times.
+
+        Without `retries`, an answer that is lost or a refusal is not asked for again.
+        """
 
     async def list_quotas(self) -> Sequence[Quota]:
         """The quotas of the workspace."""

@@ -1,29 +1,58 @@
-"""What a workspace says of one target."""
+"""What workspaces say of their targets, remembered for ten minutes."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
+from cachetools import TTLCache
+
+from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import TargetStatus
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
-__all__ = ["find_target"]
+__all__ = ["TargetCatalog"]
+
+# Seconds for which a list is remembered, and also that there was none.
+_LIFETIME = 600.0
+
+_Listing = asyncio.Task[Mapping[str, TargetStatus]]
 
 
-async def find_target(
-    workspace: WorkspacePort, target: str, gate: AbstractAsyncContextManager[Any]
-) -> TargetStatus | None:
-    """The target as the workspace lists it; None if it does not, or gives no list.
+class TargetCatalog:
+    """The targets that the workspaces of a pool list. Lives on the background loop."""
 
-    Args:
-        workspace: The workspace.
-        target: The target's id.
-        gate: Admits the request.
-    """
-    with suppress(ServiceError):
-        async with gate:
-            listed = await workspace.list_targets()
-        return next((each for each in listed if each.id == target), None)
-    return None
+    def __init__(
+        self, clock: Clock, spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    ) -> None:
+        self._spawn = spawn
+        # State: the lists, or the requests for them, by workspace. A pool has two workspaces.
+        self._listings: TTLCache[WorkspacePort, _Listing] = TTLCache(
+            2, _LIFETIME, timer=clock.monotonic
+        )
+
+    def prepare(self, workspace: WorkspacePort, gate: AbstractAsyncContextManager[Any]) -> _Listing:
+        """Asks for the list if it is not remembered, and does not wait; `gate` is held for it."""
+
+        async def ask() -> Mapping[str, TargetStatus]:
+            # Jobs can be submitted without the list, so that nothing waits for a second attempt.
+            with suppress(ServiceError):
+                async with gate:
+                    listed = await workspace.list_targets(retries=False)
+                return {target.id: target for target in listed}
+            return {}
+
+        listing = self._listings.get(workspace)
+        if listing is None:
+            listing = self._listings[workspace] = self._spawn(ask())
+        return listing
+
+    async def find(
+        self, workspace: WorkspacePort, target: str, gate: AbstractAsyncContextManager[Any]
+    ) -> TargetStatus | None:
+        """The target as its workspace lists it; None if it does not, or gives no list."""
+        listed = await asyncio.shield(self.prepare(workspace, gate))
+        return listed.get(target)

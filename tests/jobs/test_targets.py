@@ -11,6 +11,7 @@ from services import FLIP, REMOTE, ROTATION, Counted, angles
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
+    ManualClock,
     ServiceError,
     SessionPool,
     UnsupportedProgram,
@@ -35,7 +36,7 @@ class Listing(Counted):
         self.lists_asked = 0
         self._num_qubits = num_qubits
 
-    async def list_targets(self) -> Sequence[TargetStatus]:
+    async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
         self.lists_asked += 1
         if self._num_qubits is None:
             raise ServiceError("The list is not for you.", status_code=403)
@@ -60,6 +61,24 @@ def test_the_list_of_targets_is_asked_for_once_and_not_needed() -> None:
             sampler.run_sweep(ROTATION, angles(5), 2)
             sampler.run(FLIP, repetitions=5)
         assert workspace.lists_asked == 1
+
+
+def test_samplers_of_a_pool_share_the_list_of_targets_for_ten_minutes() -> None:
+    clock, workspace = ManualClock(), Listing(num_qubits=1)
+    with SessionPool(workspace, clock=clock) as pool:
+        for _ in range(3):
+            AzureSessionSampler(REMOTE, pool=pool).run(FLIP)
+        assert workspace.lists_asked == 1
+        clock.advance(601.0)
+        AzureSessionSampler(REMOTE, pool=pool).run(FLIP)
+        assert workspace.lists_asked == 2
+
+
+def test_a_job_waits_for_one_attempt_at_the_list_of_targets() -> None:
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        server.faults.add("providerStatus", status=503, times=None)
+        AzureSessionSampler(REMOTE, pool=pool).run_sweep(ROTATION, angles(5), 2)
+        assert server.requests["providerStatus"] == 1
 
 
 def test_a_machine_of_neutral_atoms_loses_shots_and_the_rest_comes_home() -> None:

@@ -327,8 +327,8 @@ class AzureWorkspace:
 
     # The workspace
 
-    async def list_targets(self) -> Sequence[TargetStatus]:
-        pages = self._pages(("providerStatus",), documents.read_targets, {})
+    async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
+        pages = self._pages(("providerStatus",), documents.read_targets, {}, retries=retries)
         listed = [target async for page in pages for targets in page for target in targets]
         self._providers = {target.id: target.provider for target in listed}
         return listed
@@ -412,13 +412,20 @@ class AzureWorkspace:
                 yield item
 
     async def _pages(
-        self, path: tuple[str, ...], read_item: Callable[[Any], T], query: Mapping[str, str]
+        self,
+        path: tuple[str, ...],
+        read_item: Callable[[Any], T],
+        query: Mapping[str, str],
+        *,
+        retries: bool = True,
     ) -> AsyncIterator[Sequence[T]]:
         """The pages of a list, as they are consumed."""
         read = partial(documents.read_page, read_item)
         page: Mapping[str, str] | None = query
         while page is not None:
-            items, following = await self._client.ask("GET", path, read, query=page)
+            items, following = await self._client.ask(
+                "GET", path, read, query=page, repeatable=retries
+            )
             yield items
             if following == page:
                 raise ServiceError(

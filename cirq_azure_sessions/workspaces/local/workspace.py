@@ -258,7 +258,7 @@ class LocalWorkspace:
 
     # The workspace.
 
-    async def list_targets(self) -> Sequence[TargetStatus]:
+    async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
         return [
             TargetStatus(id=target, provider=target.split(".")[0])
             for target in sorted(self._machines)
