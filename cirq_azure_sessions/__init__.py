@@ -36,14 +36,7 @@ if TYPE_CHECKING:
         UnsupportedTarget,
     )
     from cirq_azure_sessions.journal import Journal
-    from cirq_azure_sessions.model import (
-        Cost,
-        JobEvent,
-        JobStatus,
-        SessionEvent,
-        SessionStatus,
-        SweepEvent,
-    )
+    from cirq_azure_sessions.model import Cost, JobStatus, SessionStatus
     from cirq_azure_sessions.results.azure_result import AzureResult
     from cirq_azure_sessions.results.plot import plot_sweep
     from cirq_azure_sessions.results.sweep_results import SweepResults
@@ -52,6 +45,7 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.handles import JobHandle as PooledJob
     from cirq_azure_sessions.sessions.handles import SessionHandle as PooledSession
     from cirq_azure_sessions.sessions.pool import SessionPool
+    from cirq_azure_sessions.watch.events import JobEvent, SessionEvent, SweepEvent
     from cirq_azure_sessions.workspaces.azure import AzureWorkspace
     from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
@@ -108,7 +102,7 @@ _HOMES = {
     "AzureWorkspace": "workspaces.azure",
     "Cost": "model",
     "CostEstimate": "costs",
-    "JobEvent": "model",
+    "JobEvent": "watch.events",
     "JobHandle": "sessions.handles",
     "JobStatus": "model",
     "Journal": "journal",
@@ -117,11 +111,11 @@ _HOMES = {
     "PooledJob": "sessions.handles",
     "PooledSession": "sessions.handles",
     "Rates": "costs",
-    "SessionEvent": "model",
+    "SessionEvent": "watch.events",
     "SessionHandle": "sessions.handles",
     "SessionPool": "sessions.pool",
     "SessionStatus": "model",
-    "SweepEvent": "model",
+    "SweepEvent": "watch.events",
     "SweepResults": "results.sweep_results",
     "SystemClock": "clock",
     "estimate_cost": "costs",

@@ -21,10 +21,10 @@ from cirq_azure_sessions.cli.options import show
 from cirq_azure_sessions.cli.tables import new_table
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.emulator.shifted_clock import ShiftedClock
-from cirq_azure_sessions.model import AnyEvent, JobEvent, SessionEvent
 from cirq_azure_sessions.results.histogram import count_outcomes
 from cirq_azure_sessions.sampler import AzureSessionSampler
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent
 
 __all__ = [
     "NODES",

@@ -20,9 +20,10 @@ from cirq_azure_sessions.formats.translation import Format, JobInput, Translatio
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.rows import Place
-from cirq_azure_sessions.model import JobRequest, SweepEvent, TargetStatus
+from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.sweep_results import SweepResults
+from cirq_azure_sessions.watch.events import SweepEvent
 from cirq_azure_sessions.watch.progress import SweepProgress
 
 __all__ = ["SweepRun"]

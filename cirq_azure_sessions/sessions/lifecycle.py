@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from cirq_azure_sessions.clock import RetryDecision, retry
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.journal.rows import JournalSession
-from cirq_azure_sessions.model import Session, SessionEvent, SessionRequest, SessionStatus
+from cirq_azure_sessions.model import Session, SessionRequest, SessionStatus
 from cirq_azure_sessions.sessions.handles import SessionHandle
 from cirq_azure_sessions.sessions.table import Generation, State, Step
+from cirq_azure_sessions.watch.events import SessionEvent
 from cirq_azure_sessions.workspaces.base import OPEN, ItemFilter, WorkspacePort
 
 if TYPE_CHECKING:

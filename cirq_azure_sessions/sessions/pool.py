@@ -17,13 +17,14 @@ from cirq_azure_sessions.background import Call, Portal
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.journal import Journal, open_journal
-from cirq_azure_sessions.model import AnyEvent, JobFailurePolicy
+from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.results.html import pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
 from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE, SessionTable
 from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.watch.event_log import EventLog
+from cirq_azure_sessions.watch.events import AnyEvent
 from cirq_azure_sessions.watch.timeline import Timeline
 from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
 from cirq_azure_sessions.workspaces.router import WorkspaceRouter

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from cirq_azure_sessions.model import AnyEvent, Job, JobEvent, SessionEvent
+from cirq_azure_sessions.model import Job
+from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent
 
 __all__ = ["EventLog"]
 

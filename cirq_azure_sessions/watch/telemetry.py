@@ -31,7 +31,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from cirq_azure_sessions.model import AnyEvent
+from cirq_azure_sessions.watch.events import AnyEvent
 
 try:
     from opentelemetry import context, metrics, trace

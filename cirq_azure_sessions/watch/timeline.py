@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cirq_azure_sessions.model import Job, JobEvent, JobStatus, Session, SessionEvent, SessionStatus
+from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
+from cirq_azure_sessions.watch.events import JobEvent, SessionEvent
 from cirq_azure_sessions.watch.timeline_bars import JobMark, SessionBar, dates_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from cirq_azure_sessions.cli.demo import (
     qaoa_ring,
     run_demo,
 )
-from cirq_azure_sessions.model import JobEvent, SessionEvent
+from cirq_azure_sessions.watch.events import JobEvent, SessionEvent
 
 
 @pytest.fixture(scope="module")

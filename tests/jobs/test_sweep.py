@@ -32,7 +32,8 @@ from cirq_azure_sessions import (
     SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import AnyEvent, Job, JobRequest, Session
+from cirq_azure_sessions.model import Job, JobRequest, Session
+from cirq_azure_sessions.watch.events import AnyEvent
 from cirq_azure_sessions.workspaces.local import JobPace
 
 TARGET = "ionq.simulator"

@@ -31,7 +31,8 @@ from cirq_azure_sessions import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import AnyEvent, Job, JobRequest, Session, SessionRequest
+from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
+from cirq_azure_sessions.watch.events import AnyEvent
 from cirq_azure_sessions.workspaces.base import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local import JobPace
 

@@ -11,16 +11,9 @@ from dataclasses import asdict, replace
 import pytest
 from services import HANG_TIMEOUT, in_background
 
-from cirq_azure_sessions.model import (
-    AnyEvent,
-    Cost,
-    Job,
-    JobEvent,
-    JobStatus,
-    SessionEvent,
-    SweepEvent,
-)
+from cirq_azure_sessions.model import Cost, Job, JobStatus
 from cirq_azure_sessions.watch.event_log import EventLog
+from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent, SweepEvent
 
 TARGET = "ionq.simulator"
 OPENED = SessionEvent("opened", "s-1", TARGET, time=1.0)

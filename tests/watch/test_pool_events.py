@@ -16,7 +16,7 @@ from cirq_azure_sessions import (
     SessionPool,
     SweepError,
 )
-from cirq_azure_sessions.model import AnyEvent
+from cirq_azure_sessions.watch.events import AnyEvent
 
 TARGET = "local.simulator"
 CIRCUIT = cirq.Circuit(cirq.measure(cirq.LineQubit(0), key="m"))

@@ -17,7 +17,7 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import AnyEvent
+from cirq_azure_sessions.watch.events import AnyEvent
 
 QUBIT = cirq.LineQubit(0)
 CIRCUIT = cirq.Circuit(cirq.rx(sympy.Symbol("a"))(QUBIT), cirq.measure(QUBIT, key="m"))

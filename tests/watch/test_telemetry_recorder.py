@@ -9,8 +9,8 @@ import pytest
 from opentelemetry.trace import StatusCode
 from telemetry_backend import Backend, attributes
 
-from cirq_azure_sessions.model import JobEvent, SessionEvent, SweepEvent
 from cirq_azure_sessions.watch.event_log import EventLog
+from cirq_azure_sessions.watch.events import JobEvent, SessionEvent, SweepEvent
 
 TARGET = "quantinuum.sim.h2-1e"
 OPENED = SessionEvent("opened", "s-1", TARGET, time=0.0)

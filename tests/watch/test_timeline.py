@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from cirq_azure_sessions.model import (
-    Job,
-    JobEvent,
-    JobStatus,
-    Session,
-    SessionEvent,
-    SessionStatus,
-)
+from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
+from cirq_azure_sessions.watch.events import JobEvent, SessionEvent
 from cirq_azure_sessions.watch.timeline import JobMark, SessionBar, Timeline
 
 NEW_YEAR = 1_767_225_600.0
