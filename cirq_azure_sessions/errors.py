@@ -1,4 +1,4 @@
-"""Every error of the package, how a job or an HTTP answer becomes one, and redaction.
+"""Every error of the package, and how a job or an HTTP answer becomes one.
 
 AzureSessionsError
 +-- PoolClosed                  the pool was closed before or during the call
@@ -26,7 +26,6 @@ a SAS token, a key or a payload.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -285,26 +284,3 @@ def result_unavailable(job: Job, error: ServiceError) -> ResultNotAvailable:
     )
     failure.__cause__ = error
     return failure
-
-
-# A secret may be quoted in a URL, in a URL within a URL, or in JSON or JSON within JSON, whose
-# writers may escape "&", "=", "+" and "/". No match ends within an escape, so that JSON stays JSON.
-_EQUALS = r"(?:=|%3D|\\+u003d)"
-_VALUE = r"(?:[\w%+/=.~-]|\\+/|\\+u00(?:2b|2f|3d))"
-# A JSON web token begins with `{"` in base64. Every part of the pattern is decided within a few
-# characters, so that matching takes time linear in the text.
-_SECRETS = re.compile(
-    rf"((?:(?<![a-z0-9_])|(?<=u0026)|(?<=%26)|(?<=%3f))sig{_EQUALS}|account_?key{_EQUALS}){_VALUE}+"
-    rf"|(\bbearer[ +]|\beyJ){_VALUE}{{16,}}",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def redact(text: str) -> str:
-    """Replaces every SAS signature, account key and bearer token with dots."""
-    return _SECRETS.sub(r"\1\2...", text)
-
-
-def redact_bytes(data: bytes) -> bytes:
-    """The same for bytes of any encoding; all other bytes stay as they are."""
-    return redact(data.decode("latin-1")).encode("latin-1")

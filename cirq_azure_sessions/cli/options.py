@@ -308,7 +308,7 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
         limit: int,
         **options: Any,
     ) -> None:
-        from cirq_azure_sessions.workspaces.base import ItemFilter
+        from cirq_azure_sessions.workspaces.filters import ItemFilter
 
         filters = {
             "target": target,

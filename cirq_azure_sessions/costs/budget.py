@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from numbers import Real
 from typing import Any
 
-from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.costs.estimate import how_to_know
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import CostLimitReached, QuotaExceeded, ServiceError
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import Cost, Quota
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
@@ -23,7 +23,7 @@ __all__ = ["Budget", "QuotaGuard"]
 
 logger = logging.getLogger(__name__)
 
-_counting = background.DaemonExecutor(name="cirq-azure-sessions-usage")
+_counting = DaemonExecutor(name="cirq-azure-sessions-usage")
 
 # Sums of floats may miss a limit by their last digits.
 _TOLERANCE = 1e-9

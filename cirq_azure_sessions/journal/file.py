@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import JournalError
+from cirq_azure_sessions.executor import DaemonExecutor
 
 __all__ = ["GroupCommit", "JournalFile", "make_private", "no_fork"]
 

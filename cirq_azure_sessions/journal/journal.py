@@ -31,7 +31,6 @@ from cirq_azure_sessions.errors import (
     JobFailed,
     JournalError,
     ResultNotAvailable,
-    redact_bytes,
 )
 from cirq_azure_sessions.journal.file import GroupCommit, JournalFile
 from cirq_azure_sessions.journal.lock import RunLock
@@ -45,6 +44,7 @@ from cirq_azure_sessions.journal.rows import (
     columns_of,
 )
 from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
+from cirq_azure_sessions.redaction import redact_bytes
 
 __all__ = ["Journal", "open_journal"]
 

@@ -17,7 +17,8 @@ from cirq_azure_sessions.model import Session, SessionRequest, SessionStatus
 from cirq_azure_sessions.sessions.handles import SessionHandle
 from cirq_azure_sessions.sessions.table import Generation, State, Step
 from cirq_azure_sessions.watch.events import SessionEvent
-from cirq_azure_sessions.workspaces.base import OPEN, ItemFilter, WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
+from cirq_azure_sessions.workspaces.filters import OPEN, ItemFilter
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.pool import SessionPool

@@ -26,7 +26,8 @@ from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.watch.event_log import EventLog
 from cirq_azure_sessions.watch.events import AnyEvent
 from cirq_azure_sessions.watch.timeline import Timeline
-from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
+from cirq_azure_sessions.workspaces.filters import ItemFilter
 from cirq_azure_sessions.workspaces.router import WorkspaceRouter
 from cirq_azure_sessions.workspaces.targets import TargetCatalog
 

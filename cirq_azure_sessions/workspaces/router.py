@@ -16,7 +16,8 @@ from cirq_azure_sessions.errors import (
     unknown_job,
 )
 from cirq_azure_sessions.model import Job, Session
-from cirq_azure_sessions.workspaces.base import ItemFilter, WorkspacePort
+from cirq_azure_sessions.workspaces.base import WorkspacePort
+from cirq_azure_sessions.workspaces.filters import ItemFilter
 from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
 __all__ = ["WorkspaceRouter"]

@@ -33,7 +33,7 @@ from cirq_azure_sessions import (
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionRequest
 from cirq_azure_sessions.watch.events import AnyEvent
-from cirq_azure_sessions.workspaces.base import ANY, ItemFilter
+from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local import JobPace
 
 TARGET = "local.simulator"

@@ -28,7 +28,8 @@ from cirq_azure_sessions.model import (
     SessionStatus,
 )
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.base import ANY, JOBS_PER_PAGE, OPEN, ItemFilter, WorkspacePort
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
+from cirq_azure_sessions.workspaces.filters import ANY, OPEN, ItemFilter
 from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace, ProgramError
 
 T = TypeVar("T")

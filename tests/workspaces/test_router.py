@@ -15,7 +15,7 @@ from cirq_azure_sessions import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.model import Job, Session, SessionRequest
-from cirq_azure_sessions.workspaces.base import ItemFilter
+from cirq_azure_sessions.workspaces.filters import ItemFilter
 from cirq_azure_sessions.workspaces.router import WorkspaceRouter
 
 MINE = "ionq.simulator"

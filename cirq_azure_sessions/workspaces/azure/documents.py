@@ -21,7 +21,6 @@ from azure.quantum.job import Job as AzureJob
 from azure.quantum.job import JobDetails, SessionDetails
 from azure.quantum.job import Session as AzureSession
 
-from cirq_azure_sessions.errors import redact
 from cirq_azure_sessions.model import (
     Cost,
     Job,
@@ -34,6 +33,7 @@ from cirq_azure_sessions.model import (
     SessionStatus,
     TargetStatus,
 )
+from cirq_azure_sessions.redaction import redact
 
 __all__ = [
     "is_blob_url",

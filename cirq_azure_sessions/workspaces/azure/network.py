@@ -28,8 +28,8 @@ import certifi
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import ServiceError
+from cirq_azure_sessions.executor import DaemonExecutor
 
 __all__ = [
     "CannotConnect",

@@ -30,7 +30,8 @@ from cirq_azure_sessions.workspaces.azure.storage import (
     Storage,
     create_container,
 )
-from cirq_azure_sessions.workspaces.base import ANY, JOBS_PER_PAGE, ItemFilter
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 
 __all__ = ["AzureWorkspace"]
 

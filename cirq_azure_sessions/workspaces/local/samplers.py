@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cirq_azure_sessions.background import DaemonExecutor
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import (
     Job,
     JobRequest,
@@ -23,7 +23,8 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
-from cirq_azure_sessions.workspaces.base import ANY, JOBS_PER_PAGE, ItemFilter
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.workspaces.local.samplers import (
     BUILT_IN_TARGETS,

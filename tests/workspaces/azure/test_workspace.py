@@ -33,7 +33,7 @@ from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import Job, JobFailurePolicy, JobStatus, SessionStatus
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.base import OPEN, ItemFilter
+from cirq_azure_sessions.workspaces.filters import OPEN, ItemFilter
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     SessionStatus,
 )
-from cirq_azure_sessions.workspaces.base import ANY, ItemFilter
+from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace, ProgramError, schedule
 
 T = TypeVar("T")

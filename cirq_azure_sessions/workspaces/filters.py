@@ -1,0 +1,93 @@
+"""Filters for listing sessions and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from numbers import Integral
+from typing import TypeVar
+
+from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
+
+__all__ = ["ANY", "OPEN", "ItemFilter"]
+
+Item = TypeVar("Item", Session, Job)
+
+# The statuses of a session that still takes jobs, as far as the service has noticed.
+OPEN = frozenset(status.value for status in SessionStatus if not status.is_final)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Filters for listing sessions and jobs; None and an empty set match everything.
+
+    Attributes:
+        target: A target's id, or a pattern in which `*` stands for any characters, as in `ionq.*`.
+        statuses: Statuses, as the service writes them.
+        name: A prefix of the name.
+        created_after: Seconds since the Unix epoch.
+        limit: The maximum number of items, counted from the newest.
+    """
+
+    target: str | None = None
+    statuses: frozenset[str] = frozenset()
+    name: str | None = None
+    created_after: float | None = None
+    limit: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        target: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        max_age: float | None = None,
+        limit: int | None = None,
+        now: float,
+    ) -> ItemFilter:
+        """The filter for what a user asked to list at the time `now`.
+
+        Raises:
+            ValueError: If the status is unknown, or the age or the limit no number from 0 up.
+        """
+        words = {word.lower(): word.value for word in [*JobStatus, *SessionStatus]}
+        if status is not None and str(status).lower() not in words:
+            raise ValueError(
+                f"There is no status {status!r}: use one of {', '.join(words.values())}."
+            )
+        if max_age is not None and not max_age >= 0:
+            raise ValueError(f"max_age must be a number of seconds from 0 up, not {max_age!r}.")
+        if limit is not None and not (isinstance(limit, Integral) and int(limit) >= 0):
+            raise ValueError(f"limit must be an integer of 0 or more, or None, not {limit!r}.")
+        return cls(
+            target,
+            frozenset() if status is None else frozenset([words[str(status).lower()]]),
+            name,
+            None if max_age is None else now - max_age,
+            limit,
+        )
+
+    async def apply(self, newest_first: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        """The items that match, up to the limit; no more of the list is read than it takes."""
+        found = 0
+        if self.limit == 0:
+            return
+        async for item in newest_first:
+            created, oldest = item.creation_time, self.created_after
+            # One that is too old is followed only by older ones.
+            if oldest is not None and created is not None and created < oldest:
+                return
+            if (
+                (self.target is None or fnmatchcase(item.target, self.target))
+                and (not self.statuses or item.status.value in self.statuses)
+                and item.name.startswith(self.name or "")
+            ):
+                yield item
+                found += 1
+                if found == self.limit:
+                    return
+
+
+ANY = ItemFilter()
