@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from cirq_azure_sessions.errors import AzureSessionsError
 
 __all__ = [
+    "RETRY_TIMEOUT",
     "Clock",
     "ManualClock",
     "RetryDecision",
@@ -35,6 +36,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Seconds to retry through transient errors where giving up would lose what is paid for: a network
+# may be away for an hour, and one result that cannot be fetched must not hold up all others.
+RETRY_TIMEOUT = 7_200.0
 
 
 class Clock(Protocol):

@@ -27,7 +27,7 @@ a SAS token, a key or a payload.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from cirq_azure_sessions.model import Job, JobStatus
 
@@ -173,6 +173,21 @@ class SweepError(AzureSessionsError):
         kept = results if isinstance(results, list) else list(results)
         self.results: list[cirq.Result | None] = kept
 
+    @classmethod
+    def of(
+        cls, parts: str, failures: Mapping[int, Exception], results: Sequence[Any], advice: str = ""
+    ) -> Self:
+        """The error of a call of which some `parts` failed; the first failure is its cause."""
+        first = min(failures)
+        error = cls(
+            f"{len(failures)} of {len(results)} {parts} failed, the first at index {first}: "
+            f"{failures[first]}{advice}",
+            failures=failures,
+            results=results,
+        )
+        error.__cause__ = failures[first]
+        return error
+
 
 class SweepTimeout(SweepError, PoolTimeout):
     """The `timeout` of a sweep ran out; results that arrived in time are in `.results`."""
@@ -261,10 +276,12 @@ def not_finished(job_id: str, seconds: float) -> JobTimeout:
     )
 
 
-def unknown_job(job_id: str) -> JobError:
-    """The error for an id that names no job."""
+def lost_job(job_id: str) -> JobError:
+    """The error for a job that the service has accepted and forgotten."""
     return JobError(
-        f"This workspace has no job {job_id}: check the id and the workspace.",
+        f"The service accepted job {job_id} and does not know it any more: look for it in the "
+        f"Azure portal, or try get_result({job_id!r}) later; submitting the point again may pay "
+        "for it twice.",
         job_id=job_id,
         status="Missing",
     )

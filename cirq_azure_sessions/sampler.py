@@ -29,7 +29,7 @@ from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
-from cirq_azure_sessions.results.sweep_results import warn_of_lost_shots
+from cirq_azure_sessions.results.sweep_results import SweepResults, warn_of_lost_shots
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -132,7 +132,7 @@ class AzureSessionSampler(cirq.Sampler):
         self._pool = pool
         self._journal, self._owns_journal = open_journal(journal, pool._clock)
         try:
-            self._workspace = pool._workspace_for(target)
+            self._workspace = pool._router.for_target(target)
             self._format = format_for(target)
             self._format.check_input_params(params)
             self._pricing = Pricing(target, self._format, rates, input_params)
@@ -397,17 +397,15 @@ class AzureSessionSampler(cirq.Sampler):
         translation, results = translate_call(
             self._format, program, params, repetitions, self._options, self._seeds
         )
-        sweep = SweepRun(
+        return SweepRun(
             self._target,
             translation,
-            len(results),
+            SweepResults(results),
             self._format,
             self._pricing,
             self._options.random_state is not None,
             self._job_request,
         )
-        sweep.results[:] = results
-        return sweep
 
     def _translate_batch(
         self,
@@ -458,20 +456,25 @@ class AzureSessionSampler(cirq.Sampler):
             try:
                 yield
                 found = ((index, each.error(self._on_error)) for index, each in enumerate(sweeps))
-                if errors := {index: error for index, error in found if error is not None}:
-                    raise _batch_error(errors, sweeps) if is_batch else errors[0]
+                errors = {index: error for index, error in found if error is not None}
+                if errors:
+                    first = errors[min(errors)]
+                    if is_batch and isinstance(first, SweepError):
+                        results = [sweep.results for sweep in sweeps]
+                        first = type(first).of("circuits", errors, results)
+                    raise first
             except BaseException as error:
                 is_interrupted = not isinstance(error, AzureSessionsError)
                 for sweep in sweeps:
                     sweep.give_back(journal)
-                    # In a batch of which some circuits failed, the others have finished.
-                    has_finished = isinstance(error, SweepError) and not sweep.failures
-                    kind = "finished" if has_finished else "failed"
+                    kind, reason = "failed", type(error).__name__
                     if is_interrupted:
                         # A signal may have come before anybody held the call.
                         sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
                         kind = "interrupted"
-                    reason = None if has_finished else error
+                    elif isinstance(error, SweepError) and not sweep.failures:
+                        # In a batch of which some circuits failed, the others have finished.
+                        kind, reason = "finished", ""
                     events.report(sweep.event(kind, clock.time(), reason))
                 if is_interrupted:
                     note = interruption_note(
@@ -524,17 +527,3 @@ class AzureSessionSampler(cirq.Sampler):
             await self._pool._portal.admit(run, self._pool._calls)
 
         return stream, background.loop.start(stream.feed(feed))
-
-
-def _batch_error(errors: Mapping[int, Exception], sweeps: Sequence[SweepRun]) -> Exception:
-    """The error of a batch of which circuits failed."""
-    index, first = min(errors.items())
-    if not isinstance(first, SweepError):
-        return first
-    error = type(first)(
-        f"{len(errors)} of {len(sweeps)} circuits failed, the first at index {index}: {first}",
-        failures=errors,
-        results=[sweep.results for sweep in sweeps],  # type: ignore[misc]
-    )
-    error.__cause__ = first
-    return error

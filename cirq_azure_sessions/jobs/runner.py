@@ -15,7 +15,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cirq_azure_sessions import background
-from cirq_azure_sessions.clock import StoppableClock, backoff, retry, retry_for, timeout
+from cirq_azure_sessions.clock import (
+    _RETRY_TIMEOUT,
+    StoppableClock,
+    backoff,
+    retry,
+    retry_for,
+    timeout,
+)
 from cirq_azure_sessions.costs.budget import Budget, QuotaGuard
 from cirq_azure_sessions.errors import (
     CostLimitReached,
@@ -80,7 +87,7 @@ class JobRunner:
 
     def __post_init__(self) -> None:
         pool = self.pool
-        self._workspace = pool._workspace_for(self.target)
+        self._workspace = pool._router.for_target(self.target)
         self._clock = StoppableClock(
             pool._clock, lambda: pool._is_cancelling, lambda: PoolClosed(CLOSED_MESSAGE)
         )

@@ -39,8 +39,8 @@ class SweepRun:
     target: str
     # The jobs that cover the points; None for a sweep without any.
     translation: Translation | None
-    # The number of points.
-    points: int
+    # The results of the points; None until a job brings them, in a stream for good.
+    results: SweepResults
     # What wrote the translation, and reads the results.
     format_: Format
     pricing: Pricing
@@ -63,16 +63,14 @@ class SweepRun:
         self.is_accepted = False
         self.session_ids: set[str] = set()
         self.stopped_by: Exception | None = None
-        # Of points: the results, in a stream None throughout; the points whose results were
-        # delivered; how many repetitions these lack; the errors of those that failed; and whether
-        # the call's timeout ran out.
-        self.results = SweepResults([None] * self.points)
+        # Of points: those whose results were delivered; how many repetitions these lack; the errors
+        # of those that failed; and whether the call's timeout ran out.
         self.delivered: set[int] = set()
         self.lost_shots = 0
         self.failures: dict[int, Exception] = {}
         self.has_timed_out = False
         # Of a point whose repetitions are split into several jobs: the results so far, by job.
-        self._jobs_each = self.num_jobs // self.points if self.num_jobs > self.points else 1
+        self._jobs_each = max(self.num_jobs // len(self.results), 1) if self.results else 1
         self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
 
     # Jobs
@@ -179,7 +177,7 @@ class SweepRun:
         self.has_timed_out = True
         begun = [job for job in self.jobs_in_flight.values() if job.may_exist]
         submitted = {point: job.request.id for job in begun for point in job.points}
-        for point in sorted({*range(self.points)} - self.delivered - self.failures.keys()):
+        for point in sorted({*range(len(self.results))} - self.delivered - self.failures.keys()):
             if point in submitted:
                 self.failures[point] = not_finished(submitted[point], seconds)
             else:
@@ -202,18 +200,9 @@ class SweepRun:
             return None
         kind = SweepCostLimit if is_over_budget else SweepError
         kind = SweepTimeout if self.has_timed_out else kind
-        first = min(self.failures)
         advice = " All other results are in .results." if any(self.results) else ""
-        error = kind(
-            f"{len(self.failures)} of {len(self.results)} points failed, the first at index "
-            f"{first}: {self.failures[first]}{advice}",
-            failures=self.failures,
-            results=self.results,
-        )
-        error.__cause__ = self.failures[first]
-        return error
+        return kind.of("points", self.failures, self.results, advice)
 
-    def event(self, kind: str, time: float, error: BaseException | None = None) -> SweepEvent:
+    def event(self, kind: str, time: float, reason: str = "") -> SweepEvent:
         """The event of the call's beginning or end."""
-        reason = "" if error is None else type(error).__name__
         return SweepEvent(kind, self.id, self.target, time, self.num_jobs, reason)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar, cast
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
+    JobError,
     ServiceError,
     SessionNotAvailable,
     UnsupportedTarget,
-    unknown_job,
 )
 from cirq_azure_sessions.model import Job, Session
 from cirq_azure_sessions.workspaces.base import WorkspacePort
@@ -74,7 +74,12 @@ class WorkspaceRouter:
 
     async def get_job(self, job_id: str) -> Located[Job]:
         """The job with this id; `JobError` if there is none."""
-        return await self._get(lambda workspace: workspace.get_job(job_id), unknown_job(job_id))
+        missing = JobError(
+            f"This workspace has no job {job_id}: check the id and the workspace.",
+            job_id=job_id,
+            status="Missing",
+        )
+        return await self._get(lambda workspace: workspace.get_job(job_id), missing)
 
     async def list_sessions(self, where: ItemFilter) -> list[Located[Session]]:
         """The sessions that match, newest first."""

@@ -29,6 +29,7 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.jobs.sweep import SweepRun
+from cirq_azure_sessions.results.sweep_results import SweepResults
 
 A, B, C = cirq.LineQubit.range(3)
 T, U, V = sympy.symbols("t u v")
@@ -332,7 +333,7 @@ def test_which_points_a_job_covers_is_known_without_making_its_program(
     SweepRun(
         IONQ_HARDWARE,
         jobs,
-        points=2,
+        SweepResults([None] * 2),
         format_=format_,
         pricing=Pricing(IONQ_HARDWARE, format_),
         is_seeded=True,
