@@ -276,17 +276,6 @@ def not_finished(job_id: str, seconds: float) -> JobTimeout:
     )
 
 
-def lost_job(job_id: str) -> JobError:
-    """The error for a job that the service has accepted and forgotten."""
-    return JobError(
-        f"The service accepted job {job_id} and does not know it any more: look for it in the "
-        f"Azure portal, or try get_result({job_id!r}) later; submitting the point again may pay "
-        "for it twice.",
-        job_id=job_id,
-        status="Missing",
-    )
-
-
 def result_unavailable(job: Job, error: ServiceError) -> ResultNotAvailable:
     """The error for an accepted job whose result the service does not hand out."""
     if error.is_missing:

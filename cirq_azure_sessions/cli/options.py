@@ -318,7 +318,7 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
             "limit": limit,
         }
         try:
-            ItemFilter.of(**filters, now=0.0)  # type: ignore[arg-type]  # they are as above
+            ItemFilter.of(0.0, **filters)  # type: ignore[arg-type]  # they are as above
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         command(*args, filters=filters, **options)

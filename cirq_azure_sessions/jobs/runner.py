@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import (
-    _RETRY_TIMEOUT,
+    RETRY_TIMEOUT,
     StoppableClock,
     backoff,
     retry,
@@ -56,9 +56,6 @@ _MAX_SESSIONS = 5
 # accepted any job of the call, some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
-# Seconds to retry through transient errors where giving up would lose what is paid for: a network
-# may be away for an hour, and one result that cannot be fetched must not hold up all others.
-_RETRY_TIMEOUT = 7_200.0
 
 _END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
@@ -208,7 +205,7 @@ class JobRunner:
         targets = self.pool._targets
         targets.prepare(self._workspace, requests)
         # A service that has not answered the call at all is not waited for.
-        policy = retry_for(lambda: _RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
+        policy = retry_for(lambda: RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
 
         async def store() -> Any:
             # Behind the requests of jobs that are further on.
@@ -321,5 +318,5 @@ class JobRunner:
 
         # A service that has answered nothing yet is waited for only where it may have the job.
         has_answered = job.sweep.is_answered
-        policy = retry_for(_RETRY_TIMEOUT if job.may_exist or has_answered else 0.0)
+        policy = retry_for(RETRY_TIMEOUT if job.may_exist or has_answered else 0.0)
         return await retry(self._clock, attempt, policy)

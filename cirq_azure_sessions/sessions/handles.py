@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cirq_azure_sessions.clock import backoff, retry, retry_for, timeout
+from cirq_azure_sessions.clock import RETRY_TIMEOUT, backoff, retry, retry_for, timeout
 from cirq_azure_sessions.errors import (
     PoolTimeout,
     ResultFormatError,
@@ -31,8 +31,6 @@ __all__ = ["JobHandle", "SessionHandle"]
 T = TypeVar("T")
 Item = TypeVar("Item", bound=Session | Job)
 
-# Seconds to retry through transient errors: a network may be away for an hour.
-_RETRY_TIMEOUT = 7_200.0
 # Seconds between two looks at a session that is waited for, at most.
 _MAX_DELAY = 30.0
 
@@ -156,7 +154,7 @@ class SessionHandle(_Handle[Session]):
             limit: Maximum number of jobs.
         """
         now = self._pool._clock.time()
-        where = ItemFilter.of(status=status, name=name, max_age=max_age, limit=limit, now=now)
+        where = ItemFilter.of(now, None, status, name, max_age, limit)
 
         async def collect() -> list[Job]:
             return [job async for job in self._workspace.list_jobs(where, session_id=self.id)]
@@ -174,7 +172,7 @@ class SessionHandle(_Handle[Session]):
                 await clock.sleep(backoff(polls, longest=_MAX_DELAY))
             polls += 1
             look = partial(self._workspace.get_session, self.id)
-            self._update(await retry(clock, look, retry_for(_RETRY_TIMEOUT)))
+            self._update(await retry(clock, look, retry_for(RETRY_TIMEOUT)))
 
     def _repr_html_(self) -> str:
         return session_card(self._item)
@@ -273,7 +271,7 @@ class JobHandle(_Handle[Job]):
             await self._finish()
             check_succeeded(self._item)
             fetch = partial(self._workspace.fetch_output, self._item)
-            return await retry(self._pool._clock, fetch, retry_for(_RETRY_TIMEOUT))
+            return await retry(self._pool._clock, fetch, retry_for(RETRY_TIMEOUT))
         except ServiceError as error:
             raise result_unavailable(self._item, error) from error
 

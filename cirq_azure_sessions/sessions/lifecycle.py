@@ -16,7 +16,6 @@ from cirq_azure_sessions.journal.rows import JournalSession
 from cirq_azure_sessions.model import Session, SessionRequest, SessionStatus
 from cirq_azure_sessions.sessions.handles import SessionHandle
 from cirq_azure_sessions.sessions.table import Generation, State, Step
-from cirq_azure_sessions.watch.events import SessionEvent
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import OPEN, ItemFilter
 
@@ -263,18 +262,9 @@ class SessionLifecycle:
                 self._orphans[session.id] = session
 
     def _report(self, kind: str, session: Session, reason: str = "") -> None:
-        event = SessionEvent(
-            kind,
-            session.id,
-            session.target,
-            time=self._pool._clock.time(),
-            reason=reason,
-            creation_time=session.creation_time,
-            end_time=session.end_time,
-        )
-        if not event.is_start_of_session:
+        if kind not in ("opened", "adopted"):
             self._note_end(session.id)
-        self._pool._events.report(event)
+        self._pool._events.report_session(kind, session, self._pool._clock.time(), reason)
 
     def _note_end(self, session_id: str) -> None:
         self._orphans.pop(session_id, None)

@@ -197,10 +197,7 @@ class SessionPool:
             ServiceError: If the service does not list them.
             ValueError: If there is no such status.
         """
-        now = self._clock.time()
-        where = ItemFilter.of(
-            target=target, status=status, name=name, max_age=max_age, limit=limit, now=now
-        )
+        where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
         found = self._portal.run(self._router.list_sessions(where))
         return [self._lifecycle.handle(*each) for each in found]
 
@@ -226,10 +223,7 @@ class SessionPool:
 
         Arguments and errors are those of `list_sessions`.
         """
-        now = self._clock.time()
-        where = ItemFilter.of(
-            target=target, status=status, name=name, max_age=max_age, limit=limit, now=now
-        )
+        where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
         found = self._portal.run(self._router.list_jobs(where))
         return [JobHandle(*each, self) for each in found]
 
@@ -425,9 +419,6 @@ class SessionPool:
         return pool_card(self._name, rows, self.get_stats(), is_closed=self._table.is_closed)
 
     # For samplers and handles
-
-    def _workspace_for(self, target: str) -> WorkspacePort:
-        return self._router.for_target(target)
 
     def _hold(self, workspace: WorkspacePort) -> None:
         """Has the pool closed at exit, if its sessions outlive the process."""

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from cirq_azure_sessions.clock import Clock, retry, retry_for
-from cirq_azure_sessions.errors import ServiceError, lost_job
+from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
 
@@ -189,7 +189,13 @@ class _Poller:
         if watched.missing_since is None:
             watched.missing_since = now
         if now - watched.missing_since >= _MISSING_TIMEOUT or self.workspace.announces_ends:
-            self.jobs.pop(job_id).outcome.set_exception(lost_job(job_id))
+            message = (
+                f"The service accepted job {job_id} and does not know it any more: look for it in "
+                f"the Azure portal, or try get_result({job_id!r}) later; submitting the point "
+                "again may pay for it twice."
+            )
+            error = JobError(message, job_id=job_id, status="Missing")
+            self.jobs.pop(job_id).outcome.set_exception(error)
 
 
 class JobWatcher:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from cirq_azure_sessions.model import Job
+from cirq_azure_sessions.model import Job, Session
 from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent
 
 __all__ = ["EventLog"]
@@ -98,6 +98,20 @@ class EventLog:
             logger.log(level, "%s", event, extra=asdict(event))
         for callback in callbacks:
             _notify(callback, event)
+
+    def report_session(self, kind: str, session: Session, time: float, reason: str = "") -> None:
+        """Reports what happened to a session, as the service describes it."""
+        self.report(
+            SessionEvent(
+                kind,
+                session.id,
+                session.target,
+                time=time,
+                reason=reason,
+                creation_time=session.creation_time,
+                end_time=session.end_time,
+            )
+        )
 
     def report_job(self, kind: str, job: Job, sweep_id: str, time: float) -> None:
         """Reports what happened to a job, as the service describes it, at a time of the epoch."""

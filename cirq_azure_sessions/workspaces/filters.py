@@ -39,13 +39,12 @@ class ItemFilter:
     @classmethod
     def of(
         cls,
-        *,
-        target: str | None = None,
-        status: str | None = None,
-        name: str | None = None,
-        max_age: float | None = None,
-        limit: int | None = None,
         now: float,
+        target: str | None,
+        status: str | None,
+        name: str | None,
+        max_age: float | None,
+        limit: int | None,
     ) -> ItemFilter:
         """The filter for what a user asked to list at the time `now`.
 
