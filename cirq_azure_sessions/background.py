@@ -314,8 +314,7 @@ class Portal:
     wait there get `PoolClosed`.
     """
 
-    def __init__(self, closed_message: str) -> None:
-        self._closed_message = closed_message
+    def __init__(self) -> None:
         # State: the tasks behind the door, and whether it is closed. Touched on the loop alone.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
@@ -350,14 +349,14 @@ class Portal:
         assert task is not None, "runs in a task of its own"
         if self._is_closed:
             work.close()
-            raise PoolClosed(self._closed_message)
+            raise PoolClosed
         self._tasks.add(task)
         group.add(task)
         try:
             return await work
         except asyncio.CancelledError:
             if self._is_closed:
-                raise PoolClosed(self._closed_message) from None
+                raise PoolClosed from None
             raise
         finally:
             self._tasks.discard(task)

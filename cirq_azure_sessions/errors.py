@@ -77,6 +77,9 @@ class AzureSessionsError(Exception):
 class PoolClosed(AzureSessionsError):
     """The pool was closed; open a new one to go on."""
 
+    def __init__(self) -> None:
+        super().__init__("The session pool is closed: open a new SessionPool to go on.")
+
 
 class PoolTimeout(AzureSessionsError, TimeoutError):
     """The `timeout` of a call ran out before it finished."""

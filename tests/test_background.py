@@ -235,25 +235,25 @@ class TestPortal:
         async def thread() -> threading.Thread:
             return threading.current_thread()
 
-        assert Portal("closed").run(thread()) is Portal("closed").run(thread())
+        assert Portal().run(thread()) is Portal().run(thread())
 
     def test_closing_ends_calls_in_flight_with_pool_closed(self) -> None:
-        portal, forever = Portal("The door is closed."), _Forever()
+        portal, forever = Portal(), _Forever()
         call = background.loop.start(portal.admit(forever.wait(), set()))
         forever.has_begun.wait()
         background.loop.run(portal.close())
-        with pytest.raises(PoolClosed, match="The door is closed"):
+        with pytest.raises(PoolClosed, match="session pool is closed"):
             call.result()
         assert forever.has_cleaned_up
 
     def test_a_closed_portal_refuses_calls(self) -> None:
-        portal = Portal("The door is closed.")
+        portal = Portal()
         background.loop.run(portal.close())
-        with pytest.raises(PoolClosed, match="The door is closed"):
+        with pytest.raises(PoolClosed, match="session pool is closed"):
             portal.run(_answer())
 
     def test_closing_leaves_the_calls_of_other_portals_alone(self) -> None:
-        portal, other, forever = Portal("closed"), Portal("closed"), _Forever()
+        portal, other, forever = Portal(), Portal(), _Forever()
         call = background.loop.start(other.admit(forever.wait(), set()))
         forever.has_begun.wait()
         background.loop.run(portal.close())
@@ -261,11 +261,11 @@ class TestPortal:
         call.cancel()
 
     def test_closing_from_within_does_not_wait_for_itself(self) -> None:
-        portal = Portal("closed")
+        portal = Portal()
         portal.run(portal.close())
 
     def test_a_call_on_the_loop_itself_is_refused(self) -> None:
-        portal = Portal("closed")
+        portal = Portal()
 
         async def wait_for_itself() -> None:
             portal.run(_answer())
@@ -274,7 +274,7 @@ class TestPortal:
             portal.run(wait_for_itself())
 
     def test_a_spawned_task_outlives_the_call_that_needed_it(self) -> None:
-        portal, has_run = Portal("closed"), threading.Event()
+        portal, has_run = Portal(), threading.Event()
 
         async def work() -> None:
             await asyncio.sleep(0)
@@ -287,7 +287,7 @@ class TestPortal:
         assert has_run.wait(timeout=10)
 
     def test_a_spawned_task_ends_when_the_portal_is_closed(self) -> None:
-        portal, forever = Portal("closed"), _Forever()
+        portal, forever = Portal(), _Forever()
 
         async def need() -> None:
             portal.spawn(forever.wait())

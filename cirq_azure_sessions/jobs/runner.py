@@ -41,7 +41,6 @@ from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.sessions.pool import SessionPool
-from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE
 
 __all__ = ["JobRunner"]
 
@@ -85,9 +84,7 @@ class JobRunner:
     def __post_init__(self) -> None:
         pool = self.pool
         self._workspace = pool._router.for_target(self.target)
-        self._clock = StoppableClock(
-            pool._clock, lambda: pool._is_cancelling, lambda: PoolClosed(CLOSED_MESSAGE)
-        )
+        self._clock = StoppableClock(pool._clock, lambda: pool._is_cancelling, PoolClosed)
         self._after_fork()
         background.register(self)
 

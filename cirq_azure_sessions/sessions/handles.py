@@ -107,7 +107,7 @@ class SessionHandle(_Handle[Session]):
 
     def refresh(self) -> SessionHandle:
         """Asks the service for the session's state; returns the handle itself."""
-        self._update(self._pool._portal.run(self._workspace.get_session(self.id)))
+        self._item = self._pool._portal.run(self._workspace.get_session(self.id))
         return self
 
     def wait(self, timeout: float | None = None) -> SessionHandle:
@@ -134,7 +134,7 @@ class SessionHandle(_Handle[Session]):
         If it is the one that the pool keeps for its target, the next job goes in another.
         """
         close = self._pool._lifecycle.close_by_hand(self.id, self._workspace)
-        self._update(self._pool._portal.run(close))
+        self._item = self._pool._portal.run(close)
         return self
 
     def jobs(
@@ -162,9 +162,6 @@ class SessionHandle(_Handle[Session]):
         jobs = self._pool._portal.run(collect())
         return [JobHandle(job, self._workspace, self._pool) for job in jobs]
 
-    def _update(self, session: Session) -> None:
-        self._item = session
-
     async def _poll(self) -> None:
         clock, polls = self._pool._clock, 0
         while self.is_open:
@@ -172,7 +169,7 @@ class SessionHandle(_Handle[Session]):
                 await clock.sleep(backoff(polls, longest=_MAX_DELAY))
             polls += 1
             look = partial(self._workspace.get_session, self.id)
-            self._update(await retry(clock, look, retry_for(RETRY_TIMEOUT)))
+            self._item = await retry(clock, look, retry_for(RETRY_TIMEOUT))
 
     def _repr_html_(self) -> str:
         return session_card(self._item)

@@ -96,7 +96,7 @@ class SessionLifecycle:
         generation = self._table.find(session.id)
         if generation is None:
             return SessionHandle(session, workspace, self._pool)
-        generation.opened_session._update(session)
+        generation.opened_session._item = session
         return generation.opened_session
 
     async def attach(self, session: Session, workspace: WorkspacePort) -> SessionHandle:
@@ -137,10 +137,9 @@ class SessionLifecycle:
 
     async def close(self, generation: Generation) -> str | None:
         """Closes one session, if that is the pool's business; returns its id if that failed."""
-        if generation.is_ours_to_close:
-            outcome = await self._close(generation.session_id, generation.workspace)
-            if outcome == "failed":
-                return generation.session_id
+        session_id, workspace = generation.session_id, generation.workspace
+        if generation.is_ours_to_close and await self._close(session_id, workspace) == "failed":
+            return session_id
         self._table.retire(generation, State.CLOSED)
         return None
 
@@ -241,7 +240,7 @@ class SessionLifecycle:
         session = Session(handle.id, handle.target, handle.name, SessionStatus.SUCCEEDED)
         try:
             session = await generation.workspace.get_session(handle.id)
-            handle._update(session)
+            handle._item = session
         except ServiceError as error:
             # One that has ended either way does not fail the sweep that asks why.
             if not (error.is_missing or has_ended):

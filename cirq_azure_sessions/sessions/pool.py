@@ -21,7 +21,7 @@ from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.results.html import pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
-from cirq_azure_sessions.sessions.table import CLOSED_MESSAGE, SessionTable
+from cirq_azure_sessions.sessions.table import SessionTable
 from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.watch.event_log import EventLog
 from cirq_azure_sessions.watch.events import AnyEvent
@@ -105,7 +105,7 @@ class SessionPool:
 
     def _after_fork(self) -> None:
         """Sets up the state of a pool without sessions: at birth, and in the child of a fork."""
-        self._portal = Portal(CLOSED_MESSAGE)
+        self._portal = Portal()
         self._events = EventLog()
         self._watcher = JobWatcher(self._clock)
         self._targets = TargetCatalog(self._clock, self._portal.spawn)

@@ -17,9 +17,7 @@ from cirq_azure_sessions.workspaces.base import WorkspacePort
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.handles import SessionHandle
 
-__all__ = ["CLOSED_MESSAGE", "Generation", "SessionTable", "State", "Step"]
-
-CLOSED_MESSAGE = "The session pool is closed: open a new SessionPool to go on."
+__all__ = ["Generation", "SessionTable", "State", "Step"]
 
 
 class State(enum.Enum):
@@ -256,7 +254,7 @@ class SessionTable:
     def check_open(self) -> None:
         """Raises `PoolClosed` if the pool is closed."""
         if self.is_closed:
-            raise PoolClosed(CLOSED_MESSAGE)
+            raise PoolClosed
 
     def find(self, session_id: str) -> Generation | None:
         """The generation with this session, if it has not ended."""
