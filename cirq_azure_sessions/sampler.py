@@ -517,13 +517,13 @@ class AzureSessionSampler(cirq.Sampler):
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
         # Those of a sweep that sends nothing are there already.
         ready = [] if sweep.num_jobs else enumerate(cast(Sequence[AzureResult], sweep.results))
-        stream = ResultStream(self._runner.max_concurrent_jobs, ready)
+        sweep.stream = stream = ResultStream(self._runner.max_concurrent_jobs, ready)
 
         async def feed() -> None:
             # The pool may have been closed since the stream was asked for.
             self._pool._table.check_open()
             self._pool._streams.add(stream)
-            run = self._runner.run([sweep], self._timeout, stream.put)
+            run = self._runner.run([sweep], self._timeout)
             await self._pool._portal.admit(run, self._pool._calls)
 
         return stream, background.loop.start(stream.feed(feed))

@@ -39,15 +39,11 @@ from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.model import Job, JobStatus
-from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = ["JobRunner"]
 
 T = TypeVar("T")
-
-# Takes the index of a point and its result; may wait until there is room for it.
-Deliver = Callable[[int, AzureResult], Awaitable[None]]
 
 # Sessions in a row that may end before they take a job; after that something else is wrong.
 _MAX_SESSIONS = 5
@@ -96,14 +92,12 @@ class JobRunner:
         if self.budget is not None:
             self.budget.after_fork()
 
-    async def run(
-        self, sweeps: Sequence[SweepRun], seconds: float | None, deliver: Deliver | None = None
-    ) -> None:
-        """Runs all jobs of a call; results go to their places, or are delivered as they arrive."""
+    async def run(self, sweeps: Sequence[SweepRun], seconds: float | None) -> None:
+        """Runs all jobs of a call; results go to their places, or into the call's stream."""
         for sweep in sweeps:
             sweep.call = sweeps
         try:
-            await timeout(self.pool._clock, seconds, self._run_all(sweeps, deliver))
+            await timeout(self.pool._clock, seconds, self._run_all(sweeps))
         except TimeoutError:
             for sweep in sweeps:
                 sweep.time_out(seconds or 0.0)
@@ -118,17 +112,17 @@ class JobRunner:
             if self.budget is not None:
                 self.budget.release({sweep.id for sweep in sweeps})
 
-    async def _run_all(self, sweeps: Sequence[SweepRun], deliver: Deliver | None) -> None:
+    async def _run_all(self, sweeps: Sequence[SweepRun]) -> None:
         source = (job for sweep in sweeps for job in sweep.jobs())
 
         async def work() -> None:
             for job in source:
                 await self._run_job(job)
                 for point, result in job.sweep.take(job):
-                    if deliver is None:
+                    if job.sweep.stream is None:
                         job.sweep.results[point] = result
                     else:
-                        await deliver(point, result)
+                        await job.sweep.stream.put(point, result)
 
         charging = [sweep for sweep in sweeps if sweep.num_jobs and sweep.pricing.is_charging]
         usages = [partial(sweep.pricing.usage, sweep.translation) for sweep in charging]
@@ -214,7 +208,8 @@ class JobRunner:
 
         job.stored = await retry(self._clock, store, policy)
         status = await targets.find(self._workspace, self.target, requests)
-        job.sweep.check_target(job, status)
+        if status is not None:
+            job.sweep.format_.check_target(job.request, status)
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(job.points, is_budgeted=True)

@@ -20,8 +20,9 @@ from cirq_azure_sessions.formats.translation import Format, JobInput, Translatio
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.rows import Place
-from cirq_azure_sessions.model import JobRequest, TargetStatus
+from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.results.sweep_results import SweepResults
 from cirq_azure_sessions.watch.events import SweepEvent
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -53,6 +54,8 @@ class SweepRun:
         self.id = str(uuid.uuid4())
         self.num_jobs = 0 if self.translation is None else len(self.translation)
         self.progress: SweepProgress | None = None
+        # Where results go instead of their places.
+        self.stream: ResultStream | None = None
         # All sweeps of the same call: this one, or those of a batch.
         self.call: Sequence[SweepRun] = (self,)
         # State, of jobs: those that were begun and have not ended, by index; by id, those whose
@@ -122,11 +125,6 @@ class SweepRun:
             for point in points:
                 if (failure := self.failures.get(point)) is not None:
                     raise failure
-
-    def check_target(self, job: JobRun, status: TargetStatus | None) -> None:
-        """Refuses a job that its target cannot run, by what the service says of the target."""
-        if status is not None:
-            self.format_.check_target(job.request, status)
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads what a job brought; yields the points that are complete with it.
