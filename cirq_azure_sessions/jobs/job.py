@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Awaitable, Callable
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import (
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.jobs.sweep import SweepRun
 
 __all__ = ["JobRun"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -71,20 +67,10 @@ class JobRun:
         # 3. A run ended while it was submitting or waiting: the service knows how far it came.
         job = await find(entry.job_id)
         if job is None and entry.is_accepted:
-            # It is paid for, so it is waited for unless the user has said otherwise.
-            if journal._is_to_resubmit(entry):
+            job = journal._missing(entry)
+            if job is None:
                 self.entry = await journal._renew(entry, self.request, None)
                 return
-            logger.warning(
-                "The service does not show job %s on %s, which it accepted in an earlier run: "
-                "waiting for it. `cirq-azure-sessions journal forget %s %s` has the next run "
-                "submit it again.",
-                entry.job_id,
-                entry.target,
-                quote(str(journal.path)),
-                entry.job_id,
-            )
-            job = dataclasses.replace(entry.job, status=JobStatus.WAITING)
         # 4. Cancelled along with that run, most likely, and in any case without a result.
         if job is not None and job.status is JobStatus.CANCELLED:
             self.entry = await journal._renew(entry, self.request, job)

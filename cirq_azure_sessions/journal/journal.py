@@ -18,8 +18,9 @@ import platform
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cirq_azure_sessions import background
@@ -43,7 +44,7 @@ from cirq_azure_sessions.journal.rows import (
     Place,
     columns_of,
 )
-from cirq_azure_sessions.model import Job, JobRequest, SessionRequest
+from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
 from cirq_azure_sessions.redaction import redact_bytes
 
 __all__ = ["Journal", "open_journal"]
@@ -180,9 +181,23 @@ class Journal:
 
         return await self._commits.write(work)
 
-    def _is_to_resubmit(self, entry: JournalEntry) -> bool:
-        """Whether a job that the service does not know is submitted again."""
-        return self._resubmit_lost and entry.state is EntryState.LOST
+    def _missing(self, entry: JournalEntry) -> Job | None:
+        """An accepted job that the service does not show; None if it is to be submitted again.
+
+        It is paid for, so it is waited for unless the user has said otherwise.
+        """
+        if self._resubmit_lost and entry.state is EntryState.LOST:
+            return None
+        logger.warning(
+            "The service does not show job %s on %s, which it accepted in an earlier run: "
+            "waiting for it. `cirq-azure-sessions journal forget %s %s` has the next run "
+            "submit it again.",
+            entry.job_id,
+            entry.target,
+            quote(str(self.path)),
+            entry.job_id,
+        )
+        return replace(entry.job, status=JobStatus.WAITING)
 
     def _accepted(self, entry: JournalEntry, job: Job) -> None:
         """The service has the job. Written soon: until then, asking for the id tells the same."""
