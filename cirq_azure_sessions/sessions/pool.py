@@ -340,7 +340,7 @@ class SessionPool:
         At the end of a block, which an error of closing would rob of its results, it raises none;
         after an interruption such as Ctrl-C it does not wait for jobs.
         """
-        self._table.close()
+        self._table.is_closed = True
         # Not through the portal, which the end of closing closes.
         return background.loop.start(self._join_closing(cancel, left_by))
 

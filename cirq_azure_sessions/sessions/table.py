@@ -110,15 +110,16 @@ class SessionTable:
     """The generations of a pool, by target.
 
     Changed on the background loop alone, so that each method is one critical section. Other threads
-    may `close`, `take_fresh` and read. These need no lock, since each of their steps is atomic, and
-    take none: threads that queue for one may form a convoy at a fifth of one thread's rate.
+    may set `is_closed`, `take_fresh` and read. These need no lock, since each of their steps is
+    atomic, and take none: threads that queue for one may form a convoy at a fifth of one thread's
+    rate.
 
     Args:
         max_idle: Seconds without use after which a session is not trusted to be open.
         clock: Where idle time is measured.
 
     Attributes:
-        is_closed: Whether the pool is closed.
+        is_closed: Whether the pool is closed, and hands out no more sessions.
     """
 
     def __init__(self, *, max_idle: float, clock: Clock) -> None:
@@ -244,10 +245,6 @@ class SessionTable:
             generation.idle.set()
             if generation.has_ended:
                 self._generations.remove(generation)
-
-    def close(self) -> None:
-        """Hands out no more sessions. Closing twice is no error."""
-        self.is_closed = True
 
     # What there is
 
