@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +84,7 @@ class SessionPool:
         clock: Clock | None = None,
         close_on_sigterm: bool = False,
     ) -> None:
+        self._options = {name: value for name, value in locals().items() if name != "self"}
         if isinstance(max_idle, bool) or not (isinstance(max_idle, Real) and float(max_idle) > 0):
             raise ValueError(f"max_idle must be a positive number of seconds, not {max_idle!r}.")
         if job_failure_policy not in list(JobFailurePolicy):
@@ -435,6 +437,10 @@ class SessionPool:
                 "`cirq-azure-sessions sessions close`, or let it time out after ten minutes.",
                 session_id=not_closed[0],
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process it is a pool with the same options, and no sessions yet.
+        return partial(SessionPool, **self._options), ()
 
     # Display
 

@@ -17,7 +17,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.quantum import Workspace
 from azure.quantum.cirq import AzureQuantumService
 from circuits import FLIP
-from services import HANG_TIMEOUT, in_background
+from services import HANG_TIMEOUT, in_background, settle
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -266,22 +266,24 @@ def test_hosted_job_is_counted_when_it_is_submitted_and_when_it_is_seen_to_finis
         ("job", "succeeded"),
     ]
     assert [found.id for found in pool.list_jobs(name="hosted")] == [job.id]
-    assert job.id in {each.id for row in pool._timeline().rows for each in row.jobs}
+    (bar,) = pool._timeline().sessions
+    assert [(mark.job_id, mark.outcome) for mark in bar.jobs] == [(job.id, "succeeded")]
 
 
 def test_job_that_is_refreshed_in_a_callback_is_no_deadlock(target: Any, pool: SessionPool) -> None:
     job = target.submit(PROGRAM)
-    ended = threading.Event()
+
+    refreshed = []
 
     def refresh(event: AnyEvent) -> None:
-        job.refresh()
-        ended.set()
+        if event.kind == "submitted":
+            job.refresh()
+            refreshed.append(job.details.status)
 
     pool.subscribe(refresh)
-    target.open_session()
-    sibling = in_background(target.workspace.get_job, job.id)
-    sibling.result(HANG_TIMEOUT)
-    assert ended.wait(HANG_TIMEOUT)
+    in_background(target.submit, PROGRAM).result(HANG_TIMEOUT)
+    settle(pool)
+    assert refreshed == ["Succeeded"]
     assert pool.get_stats()["jobs_succeeded"] == 1
 
 
@@ -485,6 +487,30 @@ def test_copies_share_the_pool(target: Any, pool: SessionPool) -> None:
     for duplicate in (copy.copy(target), copy.deepcopy(target)):
         assert type(duplicate) is type(target)
         assert duplicate.submit(PROGRAM).details.session_id == pool.session(TARGET).id
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "original",
+    [
+        lambda azure: azure.get_targets(TARGET),
+        lambda azure: AzureQuantumService(azure).get_target(TARGET),
+    ],
+    ids=["azure.quantum", "azure.quantum.cirq"],
+)
+def test_pickled_copy_has_a_pool_with_the_same_options(
+    original: Callable[[Workspace], Any], azure: Workspace, server: EmulatorServer
+) -> None:
+    with SessionPool(azure, name="shared") as pool:
+        session = pool.session(TARGET)
+        hosted = pool.host(original(azure))
+        hosted.workspace.list_jobs()
+        there = pickle.loads(pickle.dumps(hosted))
+        assert type(there) is type(hosted)
+        with there.workspace._jobs._pool as other:
+            assert other is not pool
+            job = there.workspace.get_targets(TARGET).submit(PROGRAM)
+            assert job.details.session_id == other.session(TARGET).id == session.id
 
 
 def test_subclass_of_workspace_keeps_its_own_methods(

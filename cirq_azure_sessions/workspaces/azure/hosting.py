@@ -168,7 +168,7 @@ def _hosted(workspace: Workspace, jobs: Any) -> _HostedWorkspace:
     return hosted
 
 
-def _new(kind: type[Any]) -> _HostedWorkspace:
+def _new(kind: Any) -> _HostedWorkspace:
     """A blank workspace that is one of this kind too, for isinstance and its own methods."""
     hosted_class = _class_for(kind)
     return hosted_class.__new__(hosted_class)
