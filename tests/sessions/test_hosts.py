@@ -443,13 +443,13 @@ def test_texts_of_programs_run(
 
 
 def test_qsharp_with_arguments_runs_in_three_jobs(azure: Workspace, pool: SessionPool) -> None:
-    qdk = pytest.importorskip("qdk", reason="the extra qir brings qdk")
-    qdk.init(target_profile=qdk.TargetProfile.Base)
-    qdk.qsharp.eval(BELL_QSHARP)
+    qsharp = pytest.importorskip("qdk.qsharp", reason="the extra qir brings qdk")
+    qsharp.init(target_profile=qsharp.TargetProfile.Base)
+    qsharp.eval(BELL_QSHARP)
     target = pool.host(azure.get_targets("quantinuum.sim.h2-1e"))
     agent = azure.user_agent
     jobs = [
-        target.submit(qdk.qsharp.compile(f"Bell([{angle}])"), name=f"Job {number}", shots=20)
+        target.submit(qsharp.compile(f"Bell([{angle}])"), name=f"Job {number}", shots=20)
         for number, angle in enumerate((0.0, 1.0, 2.0))
     ]
     assert [len(job.get_results_shots()) for job in jobs] == [20, 20, 20]

@@ -46,6 +46,7 @@ __all__ = [
     "read_targets",
     "read_time",
     "says_session_has_ended",
+    "sdk_results",
     "session_document",
     "without_secrets",
 ]
@@ -66,6 +67,13 @@ _MAX_MESSAGE_LENGTH = 500
 _OUTPUT_BYTES = 2**20
 _SHOT_BYTES = 2_048
 _BIT_BYTES = 128
+
+
+def sdk_results(job: AzureJob, output: bytes) -> Any:
+    """What the SDK's `get_results` makes of the output of a job that succeeded."""
+    fetched = AzureJob(job.workspace, job.details)
+    fetched.download_data = lambda uri: output
+    return fetched.get_results()
 
 
 def says_session_has_ended(code: str, message: str) -> bool:
