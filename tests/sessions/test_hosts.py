@@ -17,13 +17,14 @@ from azure.core.exceptions import HttpResponseError
 from azure.quantum import Workspace
 from azure.quantum.cirq import AzureQuantumService
 from circuits import FLIP
-from services import HANG_TIMEOUT, in_background, settle
+from services import HANG_TIMEOUT, in_background, is_closed, settle, wait_until
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
     LocalWorkspace,
     ManualClock,
     PoolClosed,
+    SessionNotAvailable,
     SessionPool,
     UnsupportedTarget,
 )
@@ -92,6 +93,19 @@ def bell() -> Any:
     return circuit
 
 
+def disturbed(server: EmulatorServer, disturb: Callable[[], object]) -> Workspace:
+    """A workspace of a class of its own, which calls `disturb` before each submission."""
+
+    class Disturbed(Workspace):  # type: ignore[misc]
+        def submit_job(self, job: Any) -> Any:
+            disturb()
+            return super().submit_job(job)
+
+    azure = server.workspace()
+    azure.__class__ = Disturbed
+    return azure
+
+
 def stats(pool: SessionPool) -> dict[str, float]:
     """Those that are not zero."""
     return {name: number for name, number in pool.get_stats().items() if number}
@@ -155,6 +169,34 @@ def test_submission_that_is_refused_is_repeated_once_in_a_new_session(
         counts = pool.get_stats()
         assert (counts["sessions_timed_out"], counts["sessions_reopened"]) == (1, 1)
         assert counts["jobs_submitted"] == 2
+
+
+def test_many_refusals_make_one_new_session(azure: Workspace, clock: ManualClock) -> None:
+    with SessionPool(azure, clock=clock, max_idle=10_000) as pool, ThreadPoolExecutor(4) as threads:
+        hosted = [pool.host(azure.get_targets(TARGET)) for _ in range(4)]
+        hosted[0].submit(PROGRAM)
+        clock.advance(601)
+        jobs = threads.map(lambda target: target.submit(PROGRAM), hosted)
+        assert {job.details.session_id for job in jobs} == {pool.session(TARGET).id}
+        counts = pool.get_stats()
+        assert (counts["sessions_opened"], counts["sessions_timed_out"]) == (2, 1)
+
+
+def test_second_refusal_in_a_row_ends_the_submission(
+    target: Any, pool: SessionPool, server: EmulatorServer
+) -> None:
+    server.faults.add(
+        "submit",
+        status=400,
+        times=2,
+        code="InvalidJobDefinition",
+        message="Session is already in a terminal state.",
+    )
+    with pytest.raises(SessionNotAvailable, match="has ended: submit the job again") as caught:
+        target.submit(PROGRAM)
+    assert isinstance(caught.value.__cause__, HttpResponseError)
+    assert server.requests["submit"] == 2
+    assert target.submit(PROGRAM).details.session_id == pool.session(TARGET).id
 
 
 def test_each_submission_restarts_the_idle_time_of_its_session(
@@ -326,6 +368,44 @@ def test_close_with_cancel_cancels_hosted_jobs() -> None:
         job.refresh()
         assert job.details.status == "Cancelled"
         assert pool.get_stats()["jobs_cancelled"] == 1
+
+
+def test_closing_pool_waits_for_a_submission_that_is_under_way(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    begun, released = threading.Event(), threading.Event()
+
+    def hold_up() -> None:
+        begun.set()
+        assert released.wait(HANG_TIMEOUT)
+
+    azure = disturbed(server, hold_up)
+    pool = SessionPool(azure, clock=clock)
+    submission = in_background(pool.host(azure.get_targets(TARGET)).submit, PROGRAM)
+    assert begun.wait(HANG_TIMEOUT)
+    closing = in_background(pool.close)
+    wait_until(lambda: is_closed(pool, TARGET))
+    assert not closing.done()
+    released.set()
+    job = submission.result(HANG_TIMEOUT)
+    closing.result(HANG_TIMEOUT)
+    assert azure.get_session(job.details.session_id).details.status == "Succeeded"
+    counts = pool.get_stats()
+    assert (counts["jobs_succeeded"], counts["jobs_running"]) == (1, 0)
+
+
+def test_interrupted_submission_holds_nothing_up(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    azure = disturbed(server, interrupt)
+    pool = SessionPool(azure, clock=clock)
+    with pytest.raises(KeyboardInterrupt):
+        pool.host(azure.get_targets(TARGET)).submit(PROGRAM)
+    assert pool.get_stats()["jobs_running"] == 0
+    in_background(pool.close).result(HANG_TIMEOUT)
 
 
 def test_closed_pool_takes_no_more_jobs_and_leaves_results(
@@ -516,19 +596,13 @@ def test_pickled_copy_has_a_pool_with_the_same_options(
 def test_subclass_of_workspace_keeps_its_own_methods(
     server: EmulatorServer, clock: ManualClock
 ) -> None:
-    class Tagging(Workspace):  # type: ignore[misc]
-        def submit_job(self, job: Any) -> Any:
-            job.details.tags = ["mine"]
-            return super().submit_job(job)
-
-    azure = server.workspace()
-    azure.__class__ = Tagging
+    calls: list[str] = []
+    azure = disturbed(server, lambda: calls.append("submit"))
     with SessionPool(azure, clock=clock) as pool:
         target = pool.host(azure.get_targets(TARGET))
-        assert isinstance(target.workspace, Tagging)
-        job = target.submit(PROGRAM)
-        assert job.details.session_id == pool.session(TARGET).id
-        assert job.details.tags == ["mine"]
+        assert isinstance(target.workspace, type(azure))
+        assert target.submit(PROGRAM).details.session_id == pool.session(TARGET).id
+    assert calls == ["submit"]
 
 
 # What is refused
