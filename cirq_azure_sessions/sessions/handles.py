@@ -274,6 +274,7 @@ class JobHandle(_Handle[Job]):
 
     async def _finish(self) -> None:
         self._item = await self._pool._watcher.wait(self._item, self._workspace)
+        await self._pool._hosts.note_end(self._item)
 
     async def _fetch(self) -> Any:
         try:

@@ -78,7 +78,7 @@ class HostedJobs:
     def saw(self, job: Job) -> None:
         """Notes what the user's program has learned of a job, whether it is one of these or not."""
         if job.is_final and job.id in self._running:
-            noting = background.loop.start(self._finish(job))
+            noting = background.loop.start(self.note_end(job))
             if not background.loop.is_current:
                 noting.result()
 
@@ -95,9 +95,7 @@ class HostedJobs:
             return
         self._pool._events.report_job(job, self._pool._clock.time(), is_new=True)
         self._running[job.id] = job, generation
-        if job.is_final:
-            await self._finish(job)
-        elif self._is_draining:
+        if self._is_draining:
             self._pool._portal.spawn(self._follow(job, generation))
 
     def drain(self) -> None:
@@ -111,10 +109,10 @@ class HostedJobs:
             job = await self._pool._watcher.wait(job, generation.workspace)
         except AzureSessionsError as error:
             logger.warning("It is not known what became of job %s: %s", job.id, error)
-        await self._finish(job)
+        await self.note_end(job)
 
-    async def _finish(self, job: Job) -> None:
-        """Reports, once, what became of the job."""
+    async def note_end(self, job: Job) -> None:
+        """Reports once what became of a job, if it is one of these."""
         _, generation = self._running.pop(job.id, (job, None))
         if generation is not None:
             if job.is_final:

@@ -177,7 +177,7 @@ class SessionPool:
         self._hold(workspace)
         return self._portal.run(self._lifecycle.attach(found, workspace))
 
-    def host(self, backend: T) -> T:
+    def host(self, backend_or_target: T) -> T:
         """A copy of one of the SDK's backends or targets, whose jobs go in the pool's sessions.
 
         The copy is used as the original is, which stays as it was. Its jobs count as the pool's,
@@ -187,7 +187,7 @@ class SessionPool:
         in a new session; every other error is the SDK's.
 
         Args:
-            backend: A Qiskit backend of `azure.quantum.qiskit.AzureQuantumProvider`, a target from
+            backend_or_target: A Qiskit backend of the SDK's `AzureQuantumProvider`, a target from
                 `Workspace.get_targets`, or one of `azure.quantum.cirq`, of the pool's workspace.
 
         Raises:
@@ -195,7 +195,7 @@ class SessionPool:
             TypeError: If it is none of these.
             UnsupportedTarget: If it is of another workspace, or the pool has none on Azure.
         """
-        return self._hosts.host(backend)
+        return self._hosts.host(backend_or_target)
 
     # The workspace's sessions and jobs
 

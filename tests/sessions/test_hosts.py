@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
 import threading
 import time
@@ -13,9 +14,11 @@ from typing import Any
 
 import cirq
 import pytest
+from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError
-from azure.quantum import Workspace
+from azure.quantum import Job, Workspace
 from azure.quantum.cirq import AzureQuantumService
+from azure.quantum.target import IonQ
 from circuits import FLIP
 from services import HANG_TIMEOUT, in_background, is_closed, settle, wait_until
 
@@ -278,6 +281,27 @@ def test_errors_of_a_submission_are_the_sdks(
     assert (counts["jobs_submitted"], counts["jobs_running"]) == (0, 0)
 
 
+def test_job_whose_submission_failed_is_still_without_a_session(
+    target: Any, pool: SessionPool, server: EmulatorServer
+) -> None:
+    job = Job.from_input_data(
+        target.workspace,
+        name="later",
+        target=TARGET,
+        input_data=json.dumps(PROGRAM).encode(),
+        provider_id="ionq",
+        input_data_format="ionq.circuit.v1",
+        output_data_format="ionq.quantum-results.v1",
+        submit_job=False,
+    )
+    server.faults.add("submit", status=403)
+    with pytest.raises(HttpResponseError):
+        job.submit()
+    assert job.details.session_id is None
+    job.submit()
+    assert job.details.session_id == pool.session(TARGET).id
+
+
 # What the pool knows of hosted jobs
 
 
@@ -312,6 +336,12 @@ def test_hosted_job_is_counted_when_it_is_submitted_and_when_it_is_seen_to_finis
     assert [(mark.job_id, mark.outcome) for mark in bar.jobs] == [(job.id, "succeeded")]
 
 
+def test_job_that_is_waited_for_through_the_pool_is_counted(target: Any, pool: SessionPool) -> None:
+    pool.get_job(target.submit(PROGRAM).id).wait()
+    counts = pool.get_stats()
+    assert (counts["jobs_succeeded"], counts["jobs_running"]) == (1, 0)
+
+
 def test_job_that_is_refreshed_in_a_callback_is_no_deadlock(target: Any, pool: SessionPool) -> None:
     job = target.submit(PROGRAM)
 
@@ -335,10 +365,8 @@ def test_cancelled_and_deleted_jobs_are_counted() -> None:
         target = pool.host(azure.get_targets(TARGET))
         cancelled, deleted = target.submit(PROGRAM), target.submit(PROGRAM)
         target.workspace.cancel_job(cancelled)
-        cancelled.wait_until_completed(print_progress=False)
+        # Nobody can wait for it any more.
         deleted.delete()
-        # Nobody waits for it now.
-        pool.close()
         counts = pool.get_stats()
         assert (counts["jobs_cancelled"], counts["jobs_running"]) == (2, 0)
 
@@ -618,6 +646,32 @@ def test_another_object_for_the_same_workspace_is_the_pools(
 ) -> None:
     job = pool.host(server.workspace().get_targets(TARGET)).submit(PROGRAM)
     assert job.details.session_id == pool.session(TARGET).id
+
+
+@pytest.mark.parametrize(
+    ("address", "is_hosted"),
+    [("https://mine.eastus.quantum.azure.com/", True), ("https://127.0.0.1:8080", False)],
+)
+def test_workspace_is_known_by_its_resource_at_every_address_of_azure(
+    address: str, is_hosted: bool
+) -> None:
+    def connect(endpoint: str) -> Workspace:
+        return Workspace(
+            subscription_id="00000000-0000-0000-0000-000000000000",
+            resource_group="group",
+            name="mine",
+            location="eastus",
+            credential=AzureKeyCredential("key"),
+            _quantum_endpoint=endpoint,
+        )
+
+    target = IonQ(connect(address), TARGET)
+    with SessionPool(connect("https://eastus.quantum.azure.com")) as pool:
+        if is_hosted:
+            assert pool.host(target).name == TARGET
+        else:
+            with pytest.raises(UnsupportedTarget):
+                pool.host(target)
 
 
 @pytest.mark.parametrize("workspace", [None, LocalWorkspace()], ids=["none", "in memory"])
