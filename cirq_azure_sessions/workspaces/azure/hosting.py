@@ -7,7 +7,6 @@ its workspace in which that method asks the pool.
 
 from __future__ import annotations
 
-import copy
 import functools
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from azure.quantum.job import Job as AzureJob
 from azure.quantum.job import Session as AzureSession
 from azure.quantum.job.session import SessionHost
 
+from cirq_azure_sessions import upstream
 from cirq_azure_sessions.errors import SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.workspaces.azure.documents import read_job, says_session_has_ended
@@ -51,47 +51,26 @@ def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
             "host takes a Qiskit backend of an AzureQuantumProvider or a target of azure.quantum, "
             f"not {backend!r}."
         )
-    target: Any = backend
-    theirs = target._get_azure_workspace()
+    theirs, target = upstream.session_host(backend)
     ours = workspace._workspace if isinstance(workspace, AzureWorkspace) else None
     if ours is None or _address(theirs) != _address(ours):
         raise UnsupportedTarget(
-            f"{target._get_azure_target_id()} is a target of the workspace {theirs.name!r}, which "
+            f"{target} is a target of the workspace {theirs.name!r}, which "
             "is not the pool's: host takes what comes from the azure.quantum.Workspace that the "
             "pool was made with."
         )
     is_hosted = isinstance(theirs, _HostedWorkspace) and theirs._jobs is jobs
-    return _moved(backend, theirs, theirs if is_hosted else _hosted(theirs, jobs))
+    hosted = theirs if is_hosted else _hosted(theirs, jobs)
+    return upstream.copy_with_workspace(backend, theirs, hosted)
 
 
 def _address(workspace: Workspace) -> tuple[str, ...]:
     """What tells workspaces apart: the resource, and the service that has it."""
-    service = urlsplit(workspace._connection_params.quantum_endpoint).netloc.lower()
+    service = urlsplit(upstream.service_config(workspace).endpoint).netloc.lower()
     # Azure serves a workspace at several addresses: its region's and its own.
     service = _AZURE if service.endswith(_AZURE) else service
     resource = workspace.subscription_id, workspace.resource_group, workspace.name
     return service, *(part.lower() for part in resource)
-
-
-def _moved(owner: T, former: Workspace, new: Workspace) -> T:
-    """A shallow copy of what has a workspace, with another one in its place.
-
-    It may lie one object deeper: with the provider of a Qiskit backend, the client of Cirq's target
-    for IonQ, or a session that is open on the original.
-    """
-    moved = copy.copy(owner)
-    for name, value in list(vars(moved).items()):
-        if value is former:
-            vars(moved)[name] = new
-        elif any(each is former for each in getattr(value, "__dict__", {}).values()):
-            vars(moved)[name] = _moved(value, former, new)
-        elif name == "_options":
-            # Qiskit changes them in place.
-            vars(moved)[name] = copy.copy(value)
-        elif name == "_backends":
-            # A provider makes its backends, which refer to it, when it is first asked for one.
-            vars(moved)[name] = None
-    return moved
 
 
 class _HostedWorkspace(Workspace):  # type: ignore[misc]
@@ -161,10 +140,9 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
 def _hosted(workspace: Workspace, jobs: Any) -> _HostedWorkspace:
     is_hosted = isinstance(workspace, _HostedWorkspace)
     hosted = _new(type(workspace).__bases__[1] if is_hosted else type(workspace))
-    hosted.__dict__.update(workspace.__dict__, _jobs=jobs, _closed=set())
-    # Appending to the user agent changes these, and then has a new client made.
-    hosted._connection_params = copy.copy(workspace._connection_params)
-    hosted._connection_params.on_new_client_request = hosted._on_new_client_request
+    hosted.__dict__.update(workspace.__dict__)
+    hosted._jobs, hosted._closed = jobs, set()
+    upstream.separate_user_agent(hosted)
     return hosted
 
 
