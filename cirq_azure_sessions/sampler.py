@@ -19,7 +19,7 @@ from cirq_azure_sessions.background import Call
 from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.pricing import Pricing
-from cirq_azure_sessions.errors import AzureSessionsError, SweepError
+from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
@@ -323,7 +323,13 @@ class AzureSessionSampler(cirq.Sampler):
             ResultFormatError: If the job was not submitted by this package, or has several points:
                 `pool.get_job(job_id).results()` has them all.
         """
-        return self._pool.get_job(job_id).result(self._timeout)
+        result = self._pool.get_job(job_id).result(self._timeout)
+        if not isinstance(result, cirq.Result):
+            raise ResultFormatError(
+                f"Job {job_id} was not submitted by this package, and its result is none of Cirq's:"
+                f" pool.get_job({job_id!r}).result() has it."
+            )
+        return result
 
     def estimate_cost(
         self,

@@ -1,9 +1,10 @@
 """Private names of other packages, in one place, and the versions the package was tested with.
 
-The SDK has no public name for the address and the credential of a workspace, nor duet for what it
-interrupts a task with. Any release may rename them. Each function here reads such a name, and where
-it is gone raises one sentence that says which version of which package lacks it. Nothing is
-imported before it is asked for, and nothing of Azure's at all: callers bring their objects.
+The SDK has no public name for the address, the credential and the user agent of a workspace, nor
+for where its backends keep that; nor has duet for what it interrupts a task with. Any release may
+rename them. Each function here reads such a name, and where it is gone raises one sentence that
+says which version of which package lacks it. Nothing is imported before it is asked for, and
+nothing of Azure's at all: callers bring their objects.
 
 asyncio's `_asyncio_future_blocking` is not among them: the documentation of `asyncio.isfuture` says
 what it is for.
@@ -11,22 +12,28 @@ what it is for.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from cirq_azure_sessions.errors import AzureSessionsError
 
 __all__ = [
     "TESTED_VERSIONS",
     "answering_credential",
+    "copy_with_workspace",
     "endpoint_argument",
     "installed_version",
     "interrupt_class",
     "interrupt_reason",
     "is_tested",
+    "separate_user_agent",
     "service_config",
+    "session_host",
 ]
+
+T = TypeVar("T")
 
 # From the first release that is taken to the last that the test suite was run with. A last one of
 # `3.14` covers 3.14.5 as well.
@@ -97,6 +104,54 @@ def endpoint_argument(workspace_class: Any) -> str:
     if getattr(workspace_class, "_QUANTUM_ENDPOINT_PARAM", None) != _ENDPOINT_ARGUMENT:
         raise _missing("azure-quantum", f"Workspace({_ENDPOINT_ARGUMENT}=...)")
     return _ENDPOINT_ARGUMENT
+
+
+def session_host(host: Any) -> tuple[Any, str]:
+    """The workspace and the target id of a `SessionHost` of azure-quantum.
+
+    Raises:
+        AzureSessionsError: If this version of azure-quantum has other names for them.
+    """
+    where = "azure-quantum", "SessionHost"
+    return (
+        _read(host, "_get_azure_workspace", *where)(),
+        _read(host, "_get_azure_target_id", *where)(),
+    )
+
+
+def copy_with_workspace(owner: T, former: Any, new: Any) -> T:
+    """A shallow copy of what has an `azure.quantum.Workspace`, with another one in its place.
+
+    It may lie one object deeper: with the provider of a Qiskit backend, the client of Cirq's target
+    for IonQ, or a session that is open on the original.
+    """
+    copied = copy.copy(owner)
+    for name, value in list(vars(copied).items()):
+        if value is former:
+            vars(copied)[name] = new
+        elif any(each is former for each in getattr(value, "__dict__", {}).values()):
+            vars(copied)[name] = copy_with_workspace(value, former, new)
+        elif name == "_options":
+            # Qiskit changes them in place.
+            vars(copied)[name] = copy.copy(value)
+        elif name == "_backends":
+            # A provider makes its backends, which refer to it, when it is first asked for one.
+            vars(copied)[name] = None
+    return copied
+
+
+def separate_user_agent(workspace: Any) -> None:
+    """Has a copy of an `azure.quantum.Workspace` leave the user agent of the original alone.
+
+    The two share a client until the copy's agent is changed: that has a new client made.
+
+    Raises:
+        AzureSessionsError: If this version of azure-quantum keeps it elsewhere.
+    """
+    where = "azure-quantum", "Workspace"
+    parameters = copy.copy(_read(workspace, "_connection_params", *where))
+    parameters.on_new_client_request = _read(workspace, "_on_new_client_request", *where)
+    workspace._connection_params = parameters
 
 
 def answering_credential(chain: Any) -> str:

@@ -48,6 +48,19 @@ def test_a_release_of_the_sdk_without_a_field_is_named(field: str) -> None:
         upstream.service_config(workspace)
 
 
+@pytest.mark.parametrize("name", ["_connection_params", "_on_new_client_request"])
+def test_a_release_of_the_sdk_whose_user_agent_lies_elsewhere_is_named(name: str) -> None:
+    workspace = sdk_workspace_at(ENDPOINT)
+    bare = SimpleNamespace(**{key: value for key, value in vars(workspace).items() if key != name})
+    with pytest.raises(AzureSessionsError, match=r"has no Workspace\._"):
+        upstream.separate_user_agent(bare)
+
+
+def test_a_release_of_the_sdk_whose_session_hosts_have_other_names_is_named() -> None:
+    with pytest.raises(AzureSessionsError, match=r"has no SessionHost\._get_azure_workspace"):
+        upstream.session_host(object())
+
+
 @pytest.mark.parametrize("name", [None, "_endpoint"])
 def test_an_endpoint_is_given_to_no_release_of_the_sdk_that_would_ignore_it(
     monkeypatch: pytest.MonkeyPatch, name: str | None

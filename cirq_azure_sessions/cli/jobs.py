@@ -157,13 +157,15 @@ def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
     """Print the result of a job, once it has finished.
 
-    The outcomes of a job that this package submitted are counted; --raw takes any client's job.
+    The outcomes of a job that this package submitted are counted. Of any other it is what the SDK
+    makes of it, and with --raw what the provider wrote.
 
     \b
       cirq-azure-sessions jobs result 9ab2f1
       cirq-azure-sessions jobs result 9ab2f1 --raw > output.json
     """
     from cirq_azure_sessions.cli.tables import results_as_json, results_table
+    from cirq_azure_sessions.results.azure_result import AzureResult
 
     if raw:
         click.echo(_fetch_output(workspace, job_id))
@@ -171,7 +173,11 @@ def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bo
     with workspace.pool() as pool:
         job = _find(pool, job_id)
         results = job.results()
-    if as_json:
+    if isinstance(results[0], bytes):
+        click.echo(results[0])
+    elif not isinstance(results[0], AzureResult):
+        show_json(results[0])
+    elif as_json:
         show_json(results_as_json(job.target, results))
     else:
         show(results_table(results, is_sweep=len(results) > 1))

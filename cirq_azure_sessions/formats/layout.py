@@ -30,6 +30,7 @@ __all__ = [
     "Layout",
     "Measurement",
     "fractions",
+    "has_layout",
     "read_json",
     "read_layout",
     "whole_counts",
@@ -263,6 +264,11 @@ def write_layout(layout: Layout) -> dict[str, str]:
         text = base64.b64encode(zlib.compress(text.encode(), 6)).decode()
     chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
     return {f"{_PREFIX}{number}": chunk for number, chunk in enumerate(chunks)}
+
+
+def has_layout(metadata: Mapping[str, str]) -> bool:
+    """Whether a job has a layout in its metadata, as every job of this package on Azure has."""
+    return f"{_PREFIX}0" in metadata
 
 
 def read_layout(metadata: Mapping[str, str]) -> Layout:

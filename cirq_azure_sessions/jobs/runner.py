@@ -38,7 +38,7 @@ from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = ["JobRunner"]
@@ -51,8 +51,6 @@ _MAX_SESSIONS = 5
 # accepted any job of the call, some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
-
-_END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
 # Errors that the other jobs of a call would meet too.
 _CALL_ERRORS = (
@@ -272,7 +270,8 @@ class JobRunner:
         job.sweep.session_ids.add(session_id)
         job.accepted(accepted)
         slot.accepted()
-        self.pool._events.report_job("submitted", accepted, job.sweep.id, self._clock.time())
+        now, sweep_id = self._clock.time(), job.sweep.id
+        self.pool._events.report_job(accepted, now, sweep_id=sweep_id, is_new=True)
         return True
 
     async def _follow(self, job: JobRun) -> None:
@@ -284,8 +283,7 @@ class JobRunner:
             observer(job.job)
         gate, watcher = self.throttle.requests, self.pool._watcher
         job.job = await watcher.wait(job.job, self._workspace, observer=observer, gate=gate)
-        kind = _END_EVENTS.get(job.job.status, "succeeded")
-        self.pool._events.report_job(kind, job.job, job.sweep.id, self._clock.time())
+        self.pool._events.report_job(job.job, self._clock.time(), sweep_id=job.sweep.id)
 
     async def _find(self, job: JobRun, job_id: str) -> Job | None:
         """The job that the service may have for `job`; None if it has not."""

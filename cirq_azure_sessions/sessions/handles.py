@@ -17,13 +17,13 @@ from cirq_azure_sessions.errors import (
     result_unavailable,
 )
 from cirq_azure_sessions.formats import results_of
+from cirq_azure_sessions.formats.layout import has_layout
 from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
 from cirq_azure_sessions.results.html import job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
 
 if TYPE_CHECKING:
-    from cirq_azure_sessions.results.azure_result import AzureResult
     from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = ["JobHandle", "SessionHandle"]
@@ -230,10 +230,13 @@ class JobHandle(_Handle[Job]):
         self._item = self._pool._portal.run(self._workspace.cancel_job(self.id))
         return self
 
-    def results(self, timeout: float | None = None) -> Sequence[AzureResult]:
+    def results(self, timeout: float | None = None) -> Sequence[Any]:
         """The results of the job's points, usually one, once it has finished.
 
-        The circuit is not needed: the layout of the result is in the job's metadata.
+        The circuit is not needed: the layout of the result is in the job's metadata. Of a job that
+        this package did not submit there is one result, the same that `azure_job.get_results()` of
+        the SDK gives: often a histogram, by outcomes. `azure_job` has its counts and shots too, as
+        far as its format does.
 
         Args:
             timeout: Seconds to wait; None for no limit.
@@ -241,13 +244,18 @@ class JobHandle(_Handle[Job]):
         Raises:
             JobError: If the job failed or was cancelled, or its result is gone.
             JobTimeout: If it has not finished by then.
-            ResultFormatError: If the job was not submitted by this package.
+            ResultFormatError: If the result is not what the layout promises.
         """
         output = self._run(self._fetch, timeout, not_finished(self.id, timeout or 0.0))
-        return results_of(self._item, output)
+        if self.azure_job is None or has_layout(self._item.metadata):
+            return results_of(self._item, output)
+        # Imported here so that local targets do not load the SDK.
+        from cirq_azure_sessions.workspaces.azure.documents import sdk_results
 
-    def result(self, timeout: float | None = None) -> AzureResult:
-        """The result of a job of one point.
+        return [sdk_results(self.azure_job, output)]
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result of a job of one point: a `cirq.Result`, or what the SDK's own job gives.
 
         Raises:
             JobError, JobTimeout: As `results` does.
@@ -262,6 +270,7 @@ class JobHandle(_Handle[Job]):
 
     async def _finish(self) -> None:
         self._item = await self._pool._watcher.wait(self._item, self._workspace)
+        await self._pool._hosts.note_end(self._item)
 
     async def _fetch(self) -> Any:
         try:

@@ -9,8 +9,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.background import Call, Portal
@@ -20,6 +21,7 @@ from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.results.html import pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
+from cirq_azure_sessions.sessions.hosts import HostedJobs
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
 from cirq_azure_sessions.sessions.table import SessionTable
 from cirq_azure_sessions.sessions.watcher import JobWatcher
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["SessionPool"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Seconds that interpreter exit waits for the service to close sessions.
 _EXIT_TIMEOUT = 30.0
@@ -82,6 +86,7 @@ class SessionPool:
         clock: Clock | None = None,
         close_on_sigterm: bool = False,
     ) -> None:
+        self._options = {name: value for name, value in locals().items() if name != "self"}
         if isinstance(max_idle, bool) or not (isinstance(max_idle, Real) and float(max_idle) > 0):
             raise ValueError(f"max_idle must be a positive number of seconds, not {max_idle!r}.")
         if job_failure_policy not in list(JobFailurePolicy):
@@ -99,6 +104,7 @@ class SessionPool:
         self._owns_journal: bool
         self._journal, self._owns_journal = open_journal(journal, self._clock)
         self._after_fork()
+        self._hosts: HostedJobs = HostedJobs(self)
         background.register(self)
         if close_on_sigterm:
             background.exit_on_sigterm()
@@ -172,6 +178,26 @@ class SessionPool:
         workspace = self._router.for_target(found.target)
         self._hold(workspace)
         return self._portal.run(self._lifecycle.attach(found, workspace))
+
+    def host(self, backend_or_target: T) -> T:
+        """A copy of one of the SDK's backends or targets, whose jobs go in the pool's sessions.
+
+        The copy is used as the original is, which stays as it was. Its jobs count as the pool's,
+        which waits for them when it is closed; they are seen to finish when the program asks for
+        them, or then. A session that is opened on the copy by hand takes its jobs until it is
+        closed. A job that the service refuses because its session has ended is submitted once more,
+        in a new session; every other error is the SDK's.
+
+        Args:
+            backend_or_target: A Qiskit backend of the SDK's `AzureQuantumProvider`, a target from
+                `Workspace.get_targets`, or one of `azure.quantum.cirq`, of the pool's workspace.
+
+        Raises:
+            PoolClosed: If the pool is closed; so does every later submission.
+            TypeError: If it is none of these.
+            UnsupportedTarget: If it is of another workspace, or the pool has none on Azure.
+        """
+        return self._hosts.host(backend_or_target)
 
     # The workspace's sessions and jobs
 
@@ -372,6 +398,7 @@ class SessionPool:
         """Waits for the jobs of the sessions, and for calls that still fetch results."""
         for stream in list(self._streams):
             await stream.lift_limit()
+        self._hosts.drain()
         await asyncio.gather(*(each.idle.wait() for each in self._table.generations()))
         while self._calls:
             await asyncio.wait(self._calls)
@@ -406,6 +433,10 @@ class SessionPool:
                 "`cirq-azure-sessions sessions close`, or let it time out after ten minutes.",
                 session_id=not_closed[0],
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process it is a pool with the same options, and no sessions yet.
+        return partial(SessionPool, **self._options), ()
 
     # Display
 

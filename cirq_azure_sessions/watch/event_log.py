@@ -9,7 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.model import Job, JobStatus, Session
 from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent
 
 __all__ = ["EventLog"]
@@ -22,6 +22,8 @@ _MAX_JOB_EVENTS = 10_000
 
 # Kinds of events after which a target's next session is counted as reopened.
 _ENDED_BY_SERVICE = ("timed_out", "failed", "lost")
+
+_END_EVENTS = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "cancelled"}
 
 _COUNTERS = (
     "sessions_opened",
@@ -113,13 +115,15 @@ class EventLog:
             )
         )
 
-    def report_job(self, kind: str, job: Job, sweep_id: str, time: float) -> None:
-        """Reports what happened to a job, as the service describes it, at a time of the epoch."""
+    def report_job(
+        self, job: Job, time: float, *, sweep_id: str | None = None, is_new: bool = False
+    ) -> None:
+        """Reports how a job finished, or that it is new, at a time of the epoch."""
         # One that was just submitted has cost nothing yet, whatever an early bill says.
-        bill = None if kind == "submitted" else job.cost
+        bill = None if is_new else job.cost
         self.report(
             JobEvent(
-                kind,
+                "submitted" if is_new else _END_EVENTS.get(job.status, "succeeded"),
                 job.id,
                 job.session_id,
                 job.target,

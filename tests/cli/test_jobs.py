@@ -86,6 +86,13 @@ def test_a_result_is_shown_as_the_provider_wrote_it(scene: Scene) -> None:
     assert json.loads(raw) == {"histogram": {"1": 1.0}}
 
 
+def test_result_of_another_clients_job_is_the_sdks(server: EmulatorServer) -> None:
+    program = {"qubits": 1, "circuit": [{"gate": "x", "target": 0}]}
+    theirs = server.workspace().get_targets("ionq.simulator").submit(program, shots=10)
+    shown = call_on(server, "jobs", "result", theirs.id)
+    assert json.loads(shown.stdout) == theirs.get_results()
+
+
 @pytest.mark.parametrize("raw", [[], ["--raw"]])
 def test_a_failed_job_has_no_result(raw: list[str], scene: Scene) -> None:
     shown = scene.call("jobs", "result", scene.failed, *raw)

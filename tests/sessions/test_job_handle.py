@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cirq
 import pytest
 from azure.quantum.job import Job
@@ -74,8 +76,53 @@ def test_a_foreign_job_can_be_waited_for(clock: ManualClock) -> None:
         assert (job.status, job.session_id, job.name) == ("Waiting", None, "theirs")
         assert job.wait() is job
         assert job.status == "Succeeded"
-        with pytest.raises(ResultFormatError, match="submitted"):
-            job.result()
+
+
+@pytest.mark.parametrize(
+    ("target", "program", "options"),
+    [
+        (
+            "ionq.simulator",
+            {"gateset": "qis", "qubits": 1, "circuit": [{"gate": "h", "target": 0}]},
+            {},
+        ),
+        (
+            "quantinuum.sim.h2-1e",
+            "OPENQASM 2.0; qreg q[1]; creg c[1]; measure q[0] -> c[0];",
+            {},
+        ),
+        ("rigetti.sim.qvm", "DECLARE ro BIT[1]\nX 0\nMEASURE 0 ro[0]\n", {}),
+    ],
+    ids=["JSON", "OpenQASM", "Quil"],
+)
+def test_result_of_a_foreign_job_is_the_sdks(
+    target: str, program: Any, options: Any, server: EmulatorServer, pool: SessionPool
+) -> None:
+    theirs = server.workspace().get_targets(target).submit(program, shots=20, **options)
+    job = pool.get_job(theirs.id)
+    assert job.result() == job.results()[0] == theirs.get_results()
+
+
+def test_result_of_a_foreign_qir_job_has_its_histogram_and_shots_in_the_sdks_job(
+    pool: SessionPool, server: EmulatorServer
+) -> None:
+    qsharp = pytest.importorskip("qdk.qsharp", reason="the extra qir brings qdk")
+    qsharp.init(target_profile=qsharp.TargetProfile.Base)
+    qsharp.eval("operation Flip() : Result { use q = Qubit(); X(q); MResetZ(q) }")
+    program = qsharp.compile("Flip()")
+    theirs = server.workspace().get_targets("ionq.simulator").submit(program, shots=5)
+    job = pool.get_job(theirs.id)
+    assert job.result() == {"1": 1.0}
+    assert job.azure_job.get_results_histogram() == {"1": {"outcome": 1, "count": 5}}
+    assert job.azure_job.get_results_shots() == [1] * 5
+
+
+def test_result_of_a_foreign_job_is_none_of_cirqs(
+    pool: SessionPool, server: EmulatorServer
+) -> None:
+    sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+    with pytest.raises(ResultFormatError, match="was not submitted by this package"):
+        sampler.get_result(submit_with_the_sdk(server))
 
 
 def test_a_job_that_timed_out_can_be_cancelled() -> None:

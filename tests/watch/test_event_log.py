@@ -43,8 +43,8 @@ def test_the_bill_of_a_job_is_reported_once_when_it_has_finished(log: EventLog) 
     log.subscribe(seen.append)
     cost = Cost(2.5, "EUR", ({"dimensionId": "ehqc", "amountConsumed": 8.0},))
     job = Job("j-1", TARGET, "job", JobStatus.SUCCEEDED, "s-1", end_time=9.0, cost=cost)
-    log.report_job("submitted", job, "w-1", 2.0)
-    log.report_job("succeeded", job, "w-1", 3.0)
+    log.report_job(job, 2.0, sweep_id="w-1", is_new=True)
+    log.report_job(job, 3.0, sweep_id="w-1")
     billed = replace(SUBMITTED, kind="succeeded", time=3.0, cost=2.5, currency="EUR")
     assert seen == [
         replace(SUBMITTED, end_time=9.0),

@@ -45,6 +45,8 @@ __all__ = [
     "read_session",
     "read_targets",
     "read_time",
+    "says_session_has_ended",
+    "sdk_results",
     "session_document",
     "without_secrets",
 ]
@@ -65,6 +67,19 @@ _MAX_MESSAGE_LENGTH = 500
 _OUTPUT_BYTES = 2**20
 _SHOT_BYTES = 2_048
 _BIT_BYTES = 128
+
+
+def sdk_results(job: AzureJob, output: bytes) -> Any:
+    """What the SDK's `get_results` makes of the output of a job that succeeded."""
+    fetched = AzureJob(job.workspace, job.details)
+    fetched.download_data = lambda uri: output
+    return fetched.get_results()
+
+
+def says_session_has_ended(code: str, message: str) -> bool:
+    """Whether an error of the service refuses a job because its session has ended (recorded)."""
+    # The code alone may mean anything.
+    return code == "InvalidJobDefinition" and "Session is already in a terminal state" in message
 
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:

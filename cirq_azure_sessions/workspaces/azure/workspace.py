@@ -51,10 +51,6 @@ _OTHER_CONTENT_TYPE = "application/json"
 _FIRST_PAGE = {"skip": "0", "top": str(JOBS_PER_PAGE)}
 _NEWEST_FIRST = {"orderby": "CreationTime desc"}
 
-# The service's words for a session that takes no more jobs (recorded).
-_SESSION_OVER_CODE = "InvalidJobDefinition"
-_SESSION_OVER = "Session is already in a terminal state"
-
 # Answers that may mean that there is no such target or provider; none was recorded.
 _REFUSED = (400, 404)
 # Answers that may mean that there is nothing left to close or to cancel.
@@ -226,7 +222,7 @@ class AzureWorkspace:
         try:
             return await self._with_provider(request.target, put)
         except ServiceError as error:
-            if _is_session_over(error):
+            if documents.says_session_has_ended(error.code, str(error)):
                 raise SessionNotAvailable(
                     f"Session {request.session_id} has ended: submit the job in a new one.",
                     session_id=request.session_id,
@@ -357,7 +353,8 @@ class AzureWorkspace:
             return await put(provider)
         except ServiceError as error:
             # What the service has refused it does not have, so it may be sent again.
-            if error.status_code not in _REFUSED or _is_session_over(error):
+            session_has_ended = documents.says_session_has_ended(error.code, str(error))
+            if error.status_code not in _REFUSED or session_has_ended:
                 raise
             try:
                 listed = await self._look_up(target)
@@ -458,11 +455,6 @@ def _filter_expression(where: ItemFilter) -> str:
 def _quoted(text: str) -> str:
     """A string of the filter language, where a quote is written twice."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _is_session_over(error: ServiceError) -> bool:
-    """Whether a job was refused because its session takes no more jobs."""
-    return error.code == _SESSION_OVER_CODE and _SESSION_OVER in str(error)
 
 
 def _ignore(document: Any) -> None:

@@ -1,0 +1,157 @@
+"""The SDK's own backends and targets, whose jobs a pool puts in its sessions.
+
+Every framework of the SDK ends in `Workspace.submit_job`, with the id of the session that was
+opened on the backend or target, if one was. So a backend is hosted by giving a copy of it a copy of
+its workspace in which that method asks the pool.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import HttpResponseError
+from azure.quantum import Workspace
+from azure.quantum.job import Job as AzureJob
+from azure.quantum.job import Session as AzureSession
+from azure.quantum.job.session import SessionHost
+
+from cirq_azure_sessions import upstream
+from cirq_azure_sessions.errors import SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.workspaces.azure.documents import read_job, says_session_has_ended
+from cirq_azure_sessions.workspaces.azure.workspace import AzureWorkspace
+from cirq_azure_sessions.workspaces.base import WorkspacePort
+
+__all__ = ["host"]
+
+T = TypeVar("T")
+
+_AZURE = ".quantum.azure.com"
+
+
+def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
+    """A copy of a backend or target whose jobs go through `jobs`; the original stays as it is.
+
+    Args:
+        backend: A Qiskit backend of `AzureQuantumProvider`, or a target of `azure.quantum` or
+            `azure.quantum.cirq`; also one that is hosted already.
+        workspace: The pool's workspace, whose the backend must be.
+        jobs: The pool's `HostedJobs`.
+
+    Raises:
+        TypeError: If it is something else.
+        UnsupportedTarget: If it is of another workspace.
+    """
+    # The SDK's protocol cannot be asked by isinstance.
+    if SessionHost not in type(backend).__mro__:
+        raise TypeError(
+            "host takes a Qiskit backend of an AzureQuantumProvider or a target of azure.quantum, "
+            f"not {backend!r}."
+        )
+    theirs, target = upstream.session_host(backend)
+    ours = workspace._workspace if isinstance(workspace, AzureWorkspace) else None
+    if ours is None or _address(theirs) != _address(ours):
+        raise UnsupportedTarget(
+            f"{target} is a target of the workspace {theirs.name!r}, which "
+            "is not the pool's: host takes what comes from the azure.quantum.Workspace that the "
+            "pool was made with."
+        )
+    is_hosted = isinstance(theirs, _HostedWorkspace) and theirs._jobs is jobs
+    hosted = theirs if is_hosted else _hosted(theirs, jobs)
+    return upstream.copy_with_workspace(backend, theirs, hosted)
+
+
+def _address(workspace: Workspace) -> tuple[str, ...]:
+    """What tells workspaces apart: the resource, and the service that has it."""
+    service = urlsplit(upstream.service_config(workspace).endpoint).netloc.lower()
+    # Azure serves a workspace at several addresses: its region's and its own.
+    service = _AZURE if service.endswith(_AZURE) else service
+    resource = workspace.subscription_id, workspace.resource_group, workspace.name
+    return service, *(part.lower() for part in resource)
+
+
+class _HostedWorkspace(Workspace):  # type: ignore[misc]
+    """A copy of a `Workspace` that submits jobs without a session of their own through a pool.
+
+    It shares the client of the original until the SDK wants another user agent; from then on it has
+    its own, and the original is left alone.
+    """
+
+    _jobs: Any
+    # The ids of sessions that were opened and closed by hand.
+    _closed: set[str]
+
+    def submit_job(self, job: AzureJob) -> AzureJob:
+        details, submit = job.details, super().submit_job
+        own_session_id = details.session_id
+        if own_session_id is not None and own_session_id not in self._closed:
+            return submit(job)
+
+        def send(session_id: str) -> Job:
+            details.session_id = session_id
+            try:
+                return self._read(submit(job))
+            except HttpResponseError as error:
+                if not says_session_has_ended(getattr(error.error, "code", ""), str(error)):
+                    raise
+                raise SessionNotAvailable(
+                    f"Session {session_id} has ended: submit the job again.", session_id=session_id
+                ) from error
+
+        try:
+            submitted: AzureJob = self._jobs.submit(details.target, send).handle
+        except BaseException:
+            details.session_id = own_session_id
+            raise
+        return submitted
+
+    def get_job(self, job_id: str) -> AzureJob:
+        return self._seen(super().get_job(job_id))
+
+    def cancel_job(self, job: AzureJob) -> AzureJob:
+        return self._seen(super().cancel_job(job))
+
+    def delete_job(self, job: AzureJob) -> None:
+        super().delete_job(job)
+        # Nobody can wait for it any more.
+        self._jobs.saw(replace(self._read(job), status=JobStatus.CANCELLED))
+
+    def close_session(self, session: AzureSession) -> None:
+        super().close_session(session)
+        # It stays the latest of its backend or target, whose jobs are the pool's again.
+        self._closed.add(session.id)
+
+    def _seen(self, job: AzureJob) -> AzureJob:
+        if job.has_completed():
+            self._jobs.saw(self._read(job))
+        return job
+
+    def _read(self, job: AzureJob) -> Job:
+        return replace(read_job(self, job.details.as_dict()), handle=job)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its class has no name to be found by.
+        return _new, (type(self).__bases__[1],), vars(self)
+
+
+def _hosted(workspace: Workspace, jobs: Any) -> _HostedWorkspace:
+    is_hosted = isinstance(workspace, _HostedWorkspace)
+    hosted = _new(type(workspace).__bases__[1] if is_hosted else type(workspace))
+    hosted.__dict__.update(workspace.__dict__)
+    hosted._jobs, hosted._closed = jobs, set()
+    upstream.separate_user_agent(hosted)
+    return hosted
+
+
+def _new(kind: Any) -> _HostedWorkspace:
+    """A blank workspace that is one of this kind too, for isinstance and its own methods."""
+    hosted_class = _class_for(kind)
+    return hosted_class.__new__(hosted_class)
+
+
+@functools.cache
+def _class_for(kind: Any) -> type[_HostedWorkspace]:
+    return type(kind.__name__, (_HostedWorkspace, kind), {"__doc__": kind.__doc__})
