@@ -14,7 +14,7 @@ import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.program import Step, decomposed, shown
-from cirq_azure_sessions.formats.unitary import do_the_same, matrix_of
+from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
 __all__ = ["ROTATIONS", "Compiler"]
 
@@ -62,7 +62,6 @@ _MAX_REMEMBERED = 1_000
 # Cirq's gatesets let a gate pass that equals one of these, whatever its type; a serializer goes by
 # the type.
 _LOOKALIKES = (cirq.H, cirq.CNOT, cirq.CZ, cirq.SWAP, cirq.CCX)
-
 
 # Cirq's compilers make nothing of a larger operation that they do not make of its parts, and take
 # ten times as long.
@@ -125,7 +124,7 @@ class Compiler:
         return rotations
 
     def _simplified(self, step: Step, target: str) -> Sequence[cirq.Operation]:
-        """The gate in simpler ones that are proved to do the same."""
+        """The gate in simpler ones that are proved equivalent to it."""
         operation = _on_a_line(step.gate)
         if not cirq.has_unitary(step.gate):
             raise UnsupportedProgram(
@@ -133,12 +132,12 @@ class Compiler:
                 "parameter without a value; give every parameter a number."
             )
         for operations in self._ways(operation, target):
-            if operations is not None and do_the_same(operations, operation):
+            if operations is not None and are_equivalent(operations, operation):
                 return operations
         raise UnsupportedProgram(
-            f"{target} cannot run {shown(step.source)}: cirq finds no decomposition that does the "
-            "same; write it in gates on one, two or three qubits, and give every parameter a "
-            "number."
+            f"{target} cannot run {shown(step.source)}: cirq finds no decomposition that is "
+            "equivalent; write it in gates on one, two or three qubits, and give every parameter "
+            "a number."
         )
 
     def _ways(
@@ -149,7 +148,7 @@ class Compiler:
             yield decomposed(operation, target)
         else:
             yield self._compiled(operation)
-        matrix = matrix_of(operation)
+        matrix = unitary_of(operation)
         if matrix is not None:
             yield self._compiled(cirq.quantum_shannon_decomposition([*operation.qubits], matrix))
 
@@ -187,7 +186,7 @@ def _is_decomposable(gate: cirq.Gate) -> bool:
 @functools.cache
 def _is_decomposed_right(kind: type[cirq.Gate]) -> bool:
     operation = _on_a_line(_DECOMPOSABLE[kind])
-    return do_the_same(_decomposed(operation), operation)
+    return are_equivalent(_decomposed(operation), operation)
 
 
 def _decomposed(operation: cirq.Operation) -> Sequence[cirq.Operation]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
-from cirq_azure_sessions.formats.unitary import do_the_same, matrix_of
+from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
 __all__ = ["Condition", "Program", "Step", "decomposed", "flatten", "shown"]
 
@@ -210,8 +210,8 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
         if is_whole and _is_unitary(inner):
             # An operation without a gate. Some only know what they do to a state.
             plain = [part.without_classical_controls() for part in parts or ()]
-            if parts is None or not do_the_same(plain, inner):
-                unitary = matrix_of(inner)
+            if parts is None or not are_equivalent(plain, inner):
+                unitary = unitary_of(inner)
                 parts = None
                 if unitary is not None:
                     whole = cirq.MatrixGate(unitary).on(*inner.qubits)

@@ -14,10 +14,10 @@ import cirq
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_MATRIX_QUBITS", "do_the_same", "matrix_of"]
+__all__ = ["are_equivalent", "unitary_of"]
 
 # Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
-MAX_MATRIX_QUBITS = 7
+_MAX_MATRIX_QUBITS = 7
 
 # Beyond this a state takes longer to simulate than the circuit takes to compile. What is larger is
 # taken apart without proof, but each of its parts is proved as soon as it is small enough.
@@ -29,10 +29,10 @@ _TOLERANCE = 1e-5
 _Amplitudes = npt.NDArray[np.complex128]
 
 
-def do_the_same(operations: Sequence[cirq.Operation], source: cirq.Operation) -> bool:
+def are_equivalent(operations: Sequence[cirq.Operation], source: cirq.Operation) -> bool:
     """Whether the operations have the source's unitary, up to a global phase.
 
-    True without proof for a source on more qubits than can be simulated at once.
+    True without proof for a source on more than 12 qubits.
     """
     qubits = source.qubits
     if not {qubit for operation in operations for qubit in operation.qubits} <= {*qubits}:
@@ -48,10 +48,10 @@ def do_the_same(operations: Sequence[cirq.Operation], source: cirq.Operation) ->
     return bool(np.linalg.norm(wanted - phase * ours) < _TOLERANCE)
 
 
-def matrix_of(operation: cirq.Operation) -> _Amplitudes | None:
+def unitary_of(operation: cirq.Operation) -> _Amplitudes | None:
     """The unitary of an operation; None if it has none or is too large to be synthesized."""
     count = len(operation.qubits)
-    if count > MAX_MATRIX_QUBITS:
+    if count > _MAX_MATRIX_QUBITS:
         return None
     identity = np.eye(2**count, dtype=np.complex128).reshape((2,) * 2 * count)
     simulated = _simulated([operation], operation.qubits, identity)

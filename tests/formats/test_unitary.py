@@ -29,7 +29,7 @@ TARGETS = (IONQ, QUANTINUUM)
 LINE = cirq.LineQubit.range(8)
 
 
-def assert_does_the_same(operation: cirq.Operation, target: str) -> None:
+def assert_equivalent(operation: cirq.Operation, target: str) -> None:
     """The program of an operation takes a random state where `cirq.Simulator` takes it."""
     qubits = sorted(operation.qubits)
     text = payload(target, cirq.Circuit(operation, cirq.measure(*qubits, key="m")))
@@ -99,7 +99,7 @@ def test_cirqs_examples_hold_gates_of_nearly_every_class() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", shipped())
 def test_every_gate_of_cirq_keeps_its_unitary(name: str, target: str) -> None:
-    assert_does_the_same(shipped()[name], target)
+    assert_equivalent(shipped()[name], target)
 
 
 FIXED_EXAMPLES = {
@@ -121,7 +121,7 @@ FIXED_EXAMPLES = {
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("gate", FIXED_EXAMPLES.values(), ids=FIXED_EXAMPLES)
 def test_composite_gate_keeps_its_unitary(gate: cirq.Gate, target: str) -> None:
-    assert_does_the_same(gate.on(*LINE[: cirq.num_qubits(gate)]), target)
+    assert_equivalent(gate.on(*LINE[: cirq.num_qubits(gate)]), target)
 
 
 OF_ONE_NUMBER = [
@@ -168,7 +168,7 @@ def gates(draw: st.DrawFn) -> cirq.Gate:
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(gate=gates())
 def test_any_numbers_and_controls_keep_the_unitary(target: str, gate: cirq.Gate) -> None:
-    assert_does_the_same(gate.on(*LINE[: cirq.num_qubits(gate)]), target)
+    assert_equivalent(gate.on(*LINE[: cirq.num_qubits(gate)]), target)
 
 
 # Cirq is wrong
@@ -204,13 +204,13 @@ class FurtherQubit(Contradictory):
 def test_wrong_decomposition_gives_way_to_synthesis(
     num_qubits: int, kind: type[Contradictory], target: str
 ) -> None:
-    assert_does_the_same(kind(num_qubits).on(*LINE[:num_qubits]), target)
+    assert_equivalent(kind(num_qubits).on(*LINE[:num_qubits]), target)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_wrong_decomposition_too_large_for_synthesis_is_refused(target: str) -> None:
     circuit = cirq.Circuit(Contradictory(8).on(*LINE), cirq.measure(*LINE, key="m"))
-    with pytest.raises(UnsupportedProgram, match="no decomposition that does the same"):
+    with pytest.raises(UnsupportedProgram, match="no decomposition that is equivalent"):
         payload(target, circuit)
 
 
@@ -221,7 +221,7 @@ def test_wrong_decomposition_of_a_simple_gate_is_not_used(monkeypatch: pytest.Mo
     )
     uncached = compile_module._is_decomposed_right.__wrapped__
     monkeypatch.setattr(compile_module, "_is_decomposed_right", uncached)
-    assert_does_the_same(gate.on(LINE[0]), IONQ)
+    assert_equivalent(gate.on(LINE[0]), IONQ)
     # The compiler for OpenQASM knows these gates by their decomposition only.
-    with pytest.raises(UnsupportedProgram, match="no decomposition that does the same"):
+    with pytest.raises(UnsupportedProgram, match="no decomposition that is equivalent"):
         payload(QUANTINUUM, cirq.Circuit(gate.on(LINE[0]), cirq.measure(LINE[0])))
