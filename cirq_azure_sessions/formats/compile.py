@@ -6,13 +6,15 @@ once for its sweep, and gives at every point exactly what the resolved circuit g
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import cirq
 
 from cirq_azure_sessions.errors import UnsupportedProgram
-from cirq_azure_sessions.formats.program import MAX_MATRIX_QUBITS, Step, shown
+from cirq_azure_sessions.formats.program import Step, decomposed, shown
+from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
 __all__ = ["ROTATIONS", "Compiler"]
 
@@ -26,14 +28,18 @@ ROTATIONS = (
     cirq.ZZPowGate,
 )
 
-# Gates whose decomposition is the same whatever their numbers, and no longer than another.
-_DECOMPOSABLE = (
-    cirq.HPowGate,
-    cirq.PhasedXPowGate,
-    cirq.PhasedXZGate,
-    cirq.CXPowGate,
-    cirq.CZPowGate,
-)
+# Gates whose decomposition is the same whatever their numbers, and no longer than another. Each is
+# proved right once, with numbers that no gate is special at; with each gate's own, the proof would
+# take longer than the translation.
+_DECOMPOSABLE: dict[type[cirq.Gate], cirq.Gate] = {
+    cirq.HPowGate: cirq.H**0.3217,
+    cirq.PhasedXPowGate: cirq.PhasedXPowGate(exponent=0.3217, phase_exponent=-0.7431),
+    cirq.PhasedXZGate: cirq.PhasedXZGate(
+        x_exponent=0.3217, z_exponent=-0.7431, axis_phase_exponent=1.1593
+    ),
+    cirq.CXPowGate: cirq.CX**0.3217,
+    cirq.CZPowGate: cirq.CZ**0.3217,
+}
 
 # Gates that are wholly told by their type, exponent and global shift, and so can be remembered;
 # subclasses may be more than that.
@@ -57,6 +63,10 @@ _MAX_REMEMBERED = 1_000
 # the type.
 _LOOKALIKES = (cirq.H, cirq.CNOT, cirq.CZ, cirq.SWAP, cirq.CCX)
 
+# Cirq's compilers make nothing of a larger operation that they do not make of its parts, and take
+# ten times as long.
+_MAX_COMPILED_QUBITS = 3
+
 
 class Compiler:
     """The way to one language's gates.
@@ -71,7 +81,7 @@ class Compiler:
     ) -> None:
         self.takes = takes
         self._gateset = gateset
-        self._rewritten: dict[object, Sequence[cirq.Operation]] = {}
+        self._remembered: dict[object, Sequence[cirq.Operation]] = {}
 
     def parts(self, step: Step, target: str) -> Iterator[Step]:
         """A gate that the language does not take, in simpler gates. Its parameters are resolved.
@@ -81,19 +91,19 @@ class Compiler:
         """
         gate = step.gate
         if _is_decomposable(gate):
-            return _decomposed(step)
+            return (_part(step, operation) for operation in _decomposed(_on_a_line(gate)))
         # Equal gates of other types may differ in the last digit, and a program must not depend on
         # what was compiled before.
         key = None
         if type(gate) in _OF_ONE_NUMBER and isinstance(gate, cirq.EigenGate):
             key = type(gate), type(gate.exponent), gate.exponent, gate.global_shift
-        operations = self._rewritten.get(key)
+        operations = self._remembered.get(key)
         if operations is None:
-            operations = self._rewrite(step, target)
+            operations = self._simplified(step, target)
             if key is not None:
-                if len(self._rewritten) >= _MAX_REMEMBERED:
-                    self._rewritten.clear()
-                self._rewritten[key] = operations
+                if len(self._remembered) >= _MAX_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[key] = operations
         return (_part(step, operation) for operation in operations)
 
     def rotations(self, step: Step, *, decompose: bool) -> Sequence[Step] | None:
@@ -106,35 +116,51 @@ class Compiler:
         if not decompose or not _is_decomposable(step.gate):
             return None
         rotations: list[Step] = []
-        for part in _decomposed(step):
-            those = self.rotations(part, decompose=True)
+        for part in _decomposed(_on_a_line(step.gate)):
+            those = self.rotations(_part(step, part), decompose=True)
             if those is None:
                 return None
             rotations += those
         return rotations
 
-    def _rewrite(self, step: Step, target: str) -> Sequence[cirq.Operation]:
-        """The gate by cirq's compiler, in gates that are taken, or decomposable, by their type."""
-        qubits = cirq.LineQubit.range(len(step.qubits))
+    def _simplified(self, step: Step, target: str) -> Sequence[cirq.Operation]:
+        """The gate in simpler ones that are proved equivalent to it."""
+        operation = _on_a_line(step.gate)
         if not cirq.has_unitary(step.gate):
             raise UnsupportedProgram(
                 f"{target} cannot run {shown(step.source)}, which is not unitary or has a "
                 "parameter without a value; give every parameter a number."
             )
+        for operations in self._ways(operation, target):
+            if operations is not None and are_equivalent(operations, operation):
+                return operations
+        raise UnsupportedProgram(
+            f"{target} cannot run {shown(step.source)}: cirq finds no decomposition that is "
+            "equivalent; write it in gates on one, two or three qubits, and give every parameter "
+            "a number."
+        )
+
+    def _ways(
+        self, operation: cirq.Operation, target: str
+    ) -> Iterator[Sequence[cirq.Operation] | None]:
+        """The ways in which an operation may be simplified, the best first; None for a dead end."""
+        if len(operation.qubits) > _MAX_COMPILED_QUBITS:
+            yield decomposed(operation, target)
+        else:
+            yield self._compiled(operation)
+        matrix = unitary_of(operation)
+        if matrix is not None:
+            yield self._compiled(cirq.quantum_shannon_decomposition([*operation.qubits], matrix))
+
+    def _compiled(self, operations: cirq.OP_TREE) -> Sequence[cirq.Operation] | None:
+        """What cirq compiles the operations to, if that is taken, or decomposable, by its type."""
         try:
-            circuit = self._optimize(step.gate.on(*qubits))
+            circuit = cirq.optimize_for_target_gateset(
+                cirq.Circuit(operations), gateset=self._gateset, ignore_failures=False
+            )
         except (ValueError, TypeError):
-            # What cirq's gatesets cannot do themselves: bare matrices on four qubits or more. Some
-            # gates say that they are unitary while a parameter of theirs is open.
-            is_small = len(qubits) <= MAX_MATRIX_QUBITS
-            matrix = cirq.unitary(step.gate, None) if is_small else None
-            if matrix is None or not cirq.is_unitary(matrix):
-                raise UnsupportedProgram(
-                    f"{target} cannot run {shown(step.source)}: cirq finds no decomposition; write "
-                    "it in gates on one, two or three qubits, and give every parameter a number."
-                ) from None
-            circuit = self._optimize(cirq.quantum_shannon_decomposition([*qubits], matrix))
-        operations = []
+            return None
+        compiled = []
         for operation in circuit.all_operations():
             gate = operation.gate
             if not operation.qubits:  # a global phase
@@ -142,46 +168,45 @@ class Compiler:
             if gate is not None and not self.takes(gate) and not _is_decomposable(gate):
                 gate = next((like for like in _LOOKALIKES if self._is_like(gate, like)), None)
             if gate is None:
-                raise UnsupportedProgram(
-                    f"{target} cannot run {shown(step.source)}: cirq compiles it to "
-                    f"{shown(operation)}, which the target does not take; write it in simpler "
-                    "gates."
-                )
-            operations.append(gate.on(*operation.qubits))
-        return operations
+                return None
+            compiled.append(gate.on(*operation.qubits))
+        return compiled
 
     def _is_like(self, gate: cirq.Gate, lookalike: cirq.Gate) -> bool:
         return self.takes(lookalike) and cirq.equal_up_to_global_phase(gate, lookalike)
-
-    def _optimize(self, operations: cirq.OP_TREE) -> cirq.AbstractCircuit:
-        return cirq.optimize_for_target_gateset(
-            cirq.Circuit(operations), gateset=self._gateset, ignore_failures=False
-        )
 
 
 def _is_decomposable(gate: cirq.Gate) -> bool:
     # Every gateset has its own idea of a whole CZ; it is never in two ways at once.
     is_whole_cz = isinstance(gate, cirq.CZPowGate) and gate.exponent % 2 == 1
-    return isinstance(gate, _DECOMPOSABLE) and not is_whole_cz
+    kind = next((kind for kind in _DECOMPOSABLE if isinstance(gate, kind)), None)
+    return kind is not None and not is_whole_cz and _is_decomposed_right(kind)
 
 
-def _decomposed(step: Step) -> Iterator[Step]:
-    """The step's gate taken apart once."""
-    gate = step.gate
-    operation = gate.on(*cirq.LineQubit.range(len(step.qubits)))
+@functools.cache
+def _is_decomposed_right(kind: type[cirq.Gate]) -> bool:
+    operation = _on_a_line(_DECOMPOSABLE[kind])
+    return are_equivalent(_decomposed(operation), operation)
+
+
+def _decomposed(operation: cirq.Operation) -> Sequence[cirq.Operation]:
+    """A decomposable gate taken apart once; its parameters may be open."""
+    gate = operation.gate
     if isinstance(gate, cirq.CZPowGate):
         # diag(1, 1, 1, w**2) is diag(1, w, w, w**2) times diag(1, 1/w, 1/w, 1): ZZ instead of a
         # matrix's two CNOTs, and no matrix.
         a, b = operation.qubits
         half = gate.exponent / 2
-        parts = [cirq.Z(a) ** half, cirq.Z(b) ** half, cirq.ZZ(a, b) ** -half]
-    else:
-        parts = cirq.decompose_once(operation)
-    return (_part(step, part) for part in parts if part.qubits)
+        return [cirq.Z(a) ** half, cirq.Z(b) ** half, cirq.ZZ(a, b) ** -half]
+    return [part for part in cirq.decompose_once(operation) if part.qubits]
+
+
+def _on_a_line(gate: cirq.Gate) -> cirq.Operation:
+    return gate.on(*cirq.LineQubit.range(cirq.num_qubits(gate)))
 
 
 def _part(step: Step, operation: cirq.Operation) -> Step:
-    """An operation on numbered qubits of its own, as a part of the step."""
+    """An operation on the first qubits of a line, as a part of the step."""
     assert operation.gate is not None
     own: list[cirq.Qid] = [*cirq.LineQubit.range(len(step.qubits))]
     qubits = tuple(step.qubits[own.index(qubit)] for qubit in operation.qubits)

@@ -76,8 +76,10 @@ class _IonQTemplate(Template):
 
     def write(self, step: Step) -> str:
         circuit = cirq.Circuit(step.gate.on(*map(cirq.LineQubit, step.qubits)))
-        operations = _SERIALIZER.serialize_single_circuit(circuit).body["circuit"]
-        return ", ".join(json.dumps(operation) for operation in operations)
+        serialized = _SERIALIZER.serialize_single_circuit(circuit)
+        # The field's name is `input` since cirq-ionq 1.7, and was `body`.
+        document = serialized.input if hasattr(serialized, "input") else serialized.body
+        return ", ".join(json.dumps(operation) for operation in document["circuit"])
 
     def angle(self, half_turns: float) -> str:
         return repr(half_turns * math.pi)

@@ -15,23 +15,13 @@ import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import Measurement
+from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
-__all__ = [
-    "MAX_MATRIX_QUBITS",
-    "Condition",
-    "Program",
-    "Step",
-    "check_num_qubits",
-    "flatten",
-    "shown",
-]
+__all__ = ["Condition", "Program", "Step", "check_num_qubits", "decomposed", "flatten", "shown"]
 
 # A condition on k measured bits is written out as the list of the bit values that fulfil it,
 # which is at most 2**k long.
 _MAX_CONDITION_BITS = 10
-
-# Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
-MAX_MATRIX_QUBITS = 7
 
 # Of simulators alone, whose size is that of their software; that of hardware changes, and the
 # service tells. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
@@ -220,12 +210,16 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
         ]
     else:
         parts = cirq.decompose_once(operation.untagged, default=None)
-    if parts is None and len(inner.qubits) <= MAX_MATRIX_QUBITS and _is_unitary(inner):
-        # An operation without a gate, or one that only knows its matrix.
-        matrix = cirq.unitary(inner, None)
-        if matrix is not None:
-            whole = cirq.MatrixGate(matrix, unitary_check=False).on(*inner.qubits)
-            parts = [whole.with_classical_controls(*operation.classical_controls)]
+        is_whole = not isinstance(inner, cirq.CircuitOperation) and not cirq.is_parameterized(inner)
+        if is_whole and _is_unitary(inner):
+            # An operation without a gate. Some only know what they do to a state.
+            plain = [part.without_classical_controls() for part in parts or ()]
+            if parts is None or not are_equivalent(plain, inner):
+                unitary = unitary_of(inner)
+                parts = None
+                if unitary is not None:
+                    whole = cirq.MatrixGate(unitary).on(*inner.qubits)
+                    parts = [whole.with_classical_controls(*operation.classical_controls)]
     if parts is None:
         raise UnsupportedProgram(
             f"{target} runs unitary gates, measurements and resets, and {shown(operation)} is "
@@ -234,6 +228,14 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
         )
     for part in parts:
         yield from _unrolled(part, target)
+
+
+def decomposed(operation: cirq.Operation, target: str) -> Sequence[cirq.Operation] | None:
+    """A unitary operation taken apart once, into gates; None if Cirq knows no way."""
+    parts = cirq.decompose_once(operation, default=None)
+    if parts is None:
+        return None
+    return [gate for part in parts for gate in _unrolled(part, target) if gate.qubits]
 
 
 def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:

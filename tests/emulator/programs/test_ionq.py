@@ -201,12 +201,17 @@ def test_a_pauli_string_of_cirq_ionq_acts_on_the_qubits_it_names() -> None:
         cirq.PauliStringPhasor(cirq.Z(a) * cirq.Y(b) * cirq.X(c), exponent_neg=0.7),
     )
     circuit = cirq.Circuit(cirq.H.on_each(line), phasors, cirq.X(b))
-    body = cirq_ionq.Serializer().serialize_single_circuit(circuit).body
+    body = serialized(circuit)
     assert_same(unitary(body["circuit"], 3), circuit.unitary(qubit_order=line))
 
 
+def serialized(circuit: cirq.Circuit) -> Any:
+    program = cirq_ionq.Serializer().serialize_single_circuit(circuit)
+    return program.input if hasattr(program, "input") else program.body
+
+
 def from_cirq(circuit: cirq.Circuit, **options: Any) -> dict[int, float]:
-    body = cirq_ionq.Serializer().serialize_single_circuit(circuit).body
+    body = serialized(circuit)
     return run(body["circuit"], qubits=body["qubits"], gateset=body["gateset"], **options)
 
 
