@@ -17,7 +17,6 @@ from cirq_azure_sessions.errors import (
     result_unavailable,
 )
 from cirq_azure_sessions.formats import results_of
-from cirq_azure_sessions.formats.layout import has_layout
 from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
 from cirq_azure_sessions.results.html import job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
@@ -247,9 +246,11 @@ class JobHandle(_Handle[Job]):
             ResultFormatError: If the result is not what the layout promises.
         """
         output = self._run(self._fetch, timeout, not_finished(self.id, timeout or 0.0))
+        # Imported here so that local targets do not load the SDK, nor lists of jobs Cirq.
+        from cirq_azure_sessions.formats.layout import has_layout
+
         if self.azure_job is None or has_layout(self._item.metadata):
             return results_of(self._item, output)
-        # Imported here so that local targets do not load the SDK.
         from cirq_azure_sessions.workspaces.azure.documents import sdk_results
 
         return [sdk_results(self.azure_job, output)]
