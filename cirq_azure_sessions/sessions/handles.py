@@ -246,12 +246,11 @@ class JobHandle(_Handle[Job]):
             ResultFormatError: If the result is not what the layout promises.
         """
         output = self._run(self._fetch, timeout, not_finished(self.id, timeout or 0.0))
-        # Imported here so that handles of jobs do not load Cirq.
+        # Imported here so that local targets do not load the SDK, nor lists of jobs Cirq.
         from cirq_azure_sessions.formats.layout import has_layout
 
         if self.azure_job is None or has_layout(self._item.metadata):
             return results_of(self._item, output)
-        # Imported here so that local targets do not load the SDK.
         from cirq_azure_sessions.workspaces.azure.documents import sdk_results
 
         return [sdk_results(self.azure_job, output)]

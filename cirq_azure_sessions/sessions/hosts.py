@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed, SessionNotAvailable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["HostedJobs"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class HostedJobs:
@@ -40,19 +38,10 @@ class HostedJobs:
 
     # On the user's threads
 
-    def host(self, backend: T) -> T:
-        """A copy of a backend or target of the pool's workspace, whose jobs come here."""
-        self._pool._table.check_open()
-        # Imported here so that local targets do not load the SDK.
-        from cirq_azure_sessions.workspaces.azure.hosting import host
-
-        return host(backend, self._pool._given, self)
-
     def submit(self, target: str, send: Callable[[str], Job]) -> Job:
         """Submits a job in the target's session; once more, in the next, if that has ended.
 
-        `send` submits it in the session with an id, and raises `SessionNotAvailable` if the service
-        refuses it because the session has ended. Every other error ends the submission.
+        `send` submits it in the session with this id; `SessionNotAvailable` if that has ended.
         """
         pool, is_repeated = self._pool, False
         workspace = pool._router.for_target(target)
@@ -101,8 +90,8 @@ class HostedJobs:
     def drain(self) -> None:
         """Has the pool wait for the jobs that the user's program may not ask for any more."""
         self._is_draining = True
-        for job, generation in self._running.values():
-            self._pool._portal.spawn(self._follow(job, generation))
+        for running in self._running.values():
+            self._pool._portal.spawn(self._follow(*running))
 
     async def _follow(self, job: Job, generation: Generation) -> None:
         try:

@@ -182,11 +182,10 @@ class SessionPool:
     def host(self, backend_or_target: T) -> T:
         """A copy of one of the SDK's backends or targets, whose jobs go in the pool's sessions.
 
-        The copy is used as the original is, which stays as it was. Its jobs count as the pool's,
-        which waits for them when it is closed; they are seen to finish when the program asks for
-        them, or then. A session that is opened on the copy by hand takes its jobs until it is
-        closed. A job that the service refuses because its session has ended is submitted once more,
-        in a new session; every other error is the SDK's.
+        The original stays as it was. The copy's jobs are seen to finish when the program asks for
+        them, or when the pool is closed. A session that is opened on it by hand takes its jobs
+        until that is closed. A job that is refused because its session has ended is submitted once
+        more, in a new session; every other error is the SDK's.
 
         Args:
             backend_or_target: A Qiskit backend of the SDK's `AzureQuantumProvider`, a target from
@@ -197,7 +196,11 @@ class SessionPool:
             TypeError: If it is none of these.
             UnsupportedTarget: If it is of another workspace, or the pool has none on Azure.
         """
-        return self._hosts.host(backend_or_target)
+        self._table.check_open()
+        # Imported here so that local targets do not load the SDK.
+        from cirq_azure_sessions.workspaces.azure.hosting import host
+
+        return host(backend_or_target, self._given, self._hosts)
 
     # The workspace's sessions and jobs
 
