@@ -59,15 +59,9 @@ class SystemClock:
     """The machine's own time."""
 
     random = staticmethod(random.random)
-
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    sleep = staticmethod(asyncio.sleep)
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
 
     def __repr__(self) -> str:
         return "SystemClock()"

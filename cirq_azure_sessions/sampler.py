@@ -494,7 +494,8 @@ class AzureSessionSampler(cirq.Sampler):
                         upstream.interrupt_reason(error).add_note(note)
                 raise
             finally:
-                warn_of_lost_shots(self._target, sum(sweep.lost_shots for sweep in sweeps))
+                if lost := sum(sweep.lost_shots for sweep in sweeps):
+                    warn_of_lost_shots(self._target, lost)
         for sweep in sweeps:
             events.report(sweep.event("finished", clock.time()))
 

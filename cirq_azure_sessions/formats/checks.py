@@ -53,16 +53,7 @@ def check_call(
         )
     if not count:
         return program, 0
-    _check_keys(program)
-    formulas = _formulas(program) if cirq.is_parameterized(program) else []
-    for index, resolver in enumerate(resolvers):
-        for formula in formulas:
-            _check_value(formula, resolver, index)
-    return program, count
-
-
-def _check_keys(program: cirq.AbstractCircuit) -> None:
-    """Refuses a key that is measured again in another size: its records would have no shape."""
+    # A key that is measured again in another size: its records would have no shape.
     sizes: dict[cirq.MeasurementKey, int | None] = {}
     for operation in _measurements(program):
         # A channel's records are others, and have no size.
@@ -77,6 +68,11 @@ def _check_keys(program: cirq.AbstractCircuit) -> None:
                     f"The measurement key {key} is used for measurements of different sizes: "
                     "give each size a key of its own."
                 )
+    formulas = _formulas(program) if cirq.is_parameterized(program) else []
+    for index, resolver in enumerate(resolvers):
+        for formula in formulas:
+            _check_value(formula, resolver, index)
+    return program, count
 
 
 def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:

@@ -118,7 +118,14 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
         UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
             loops without a fixed end, no measurement at all; or more qubits than the target.
     """
-    numbers = {qubit: number for number, qubit in enumerate(_qubits(circuit, target))}
+    numbers = {qubit: number for number, qubit in enumerate(sorted(circuit.all_qubits()))}
+    for qid in numbers:
+        if qid.dimension != 2:
+            raise UnsupportedProgram(
+                f"{target} has qubits only, and {qid!r} has {qid.dimension} levels; "
+                "encode it in qubits or run on local.simulator."
+            )
+    check_num_qubits(len(numbers), target, _MAX_QUBITS.get(target))
     steps: list[Step] = []
     measurements: list[Measurement] = []
     records: dict[cirq.MeasurementKey, list[Measurement]] = {}
@@ -164,21 +171,6 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
     return Program(
         tuple(steps), tuple(measurements), len(numbers), num_bits, _samples_at_end(circuit)
     )
-
-
-def _qubits(circuit: cirq.AbstractCircuit, target: str) -> Sequence[cirq.Qid]:
-    """The circuit's qubits in cirq's order, if the target has such qubits and so many."""
-    qubits = sorted(circuit.all_qubits())
-    if not circuit.has_measurements():
-        raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
-    for qubit in qubits:
-        if qubit.dimension != 2:
-            raise UnsupportedProgram(
-                f"{target} has qubits only, and {qubit!r} has {qubit.dimension} levels; "
-                "encode it in qubits or run on local.simulator."
-            )
-    check_num_qubits(len(qubits), target, _MAX_QUBITS.get(target))
-    return qubits
 
 
 def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:

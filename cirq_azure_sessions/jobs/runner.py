@@ -191,8 +191,7 @@ class JobRunner:
         # The session opens while the first input is stored.
         requests = self.throttle.requests
         sessions.prepare(self.target, self._workspace, requests)
-        targets = self.pool._targets
-        targets.prepare(self._workspace, requests)
+        targets = self.pool._targets.list(self._workspace, requests)
         # A service that has not answered the call at all is not waited for.
         policy = retry_for(lambda: RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
 
@@ -205,8 +204,7 @@ class JobRunner:
                 requests.leave()
 
         job.stored = await retry(self._clock, store, policy)
-        status = await targets.find(self._workspace, self.target, requests)
-        if status is not None:
+        if (status := (await targets).get(self.target)) is not None:
             job.sweep.format_.check_target(job.request, status)
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):

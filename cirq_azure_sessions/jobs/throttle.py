@@ -27,7 +27,7 @@ class Gate:
     def waiting(self) -> int:
         return len(self._urgent) + len(self._others)
 
-    async def enter(self, *, is_urgent: bool) -> None:
+    async def enter(self, is_urgent: bool = True) -> None:
         """Returns once there is room; `leave` makes room again."""
         future = asyncio.get_running_loop().create_future()
         queue = self._urgent if is_urgent else self._others
@@ -56,8 +56,7 @@ class Gate:
                 self.inside += 1
                 future.set_result(None)
 
-    async def __aenter__(self) -> None:
-        await self.enter(is_urgent=True)
+    __aenter__ = enter
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.leave()

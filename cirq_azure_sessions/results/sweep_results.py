@@ -165,9 +165,8 @@ def _short(value: Any) -> str:
 
 def warn_of_lost_shots(target: str, lost: int) -> None:
     """Says, once for a call, that results have fewer repetitions than were asked for."""
-    if lost:
-        logger.warning(
-            "%d repetitions on %s were lost: lost_shots of a result says how many it lacks.",
-            lost,
-            target,
-        )
+    logger.warning(
+        "%d repetitions on %s were lost: lost_shots of a result says how many it lacks.",
+        lost,
+        target,
+    )

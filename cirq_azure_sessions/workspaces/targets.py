@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
@@ -34,8 +34,10 @@ class TargetCatalog:
             2, _LIFETIME, timer=clock.monotonic
         )
 
-    def prepare(self, workspace: WorkspacePort, gate: AbstractAsyncContextManager[Any]) -> _Listing:
-        """Asks for the list if it is not remembered, and does not wait; `gate` is held for it."""
+    def list(
+        self, workspace: WorkspacePort, gate: AbstractAsyncContextManager[Any]
+    ) -> Awaitable[Mapping[str, TargetStatus]]:
+        """The list, by id; empty if there is none. `gate` is held while the service is asked."""
 
         async def ask() -> Mapping[str, TargetStatus]:
             # Jobs can be submitted without the list, so that nothing waits for a second attempt.
@@ -48,11 +50,4 @@ class TargetCatalog:
         listing = self._listings.get(workspace)
         if listing is None:
             listing = self._listings[workspace] = self._spawn(ask())
-        return listing
-
-    async def find(
-        self, workspace: WorkspacePort, target: str, gate: AbstractAsyncContextManager[Any]
-    ) -> TargetStatus | None:
-        """The target as its workspace lists it; None if it does not, or gives no list."""
-        listed = await asyncio.shield(self.prepare(workspace, gate))
-        return listed.get(target)
+        return asyncio.shield(listing)

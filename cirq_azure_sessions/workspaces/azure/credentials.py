@@ -40,14 +40,10 @@ class Identity:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # State: whether it has been accepted, so that it is no wrong secret that is refused later;
-        # and since when it has been refused, by the service or at the sign-in.
-        self._was_accepted = False
-        self._refused_since: float | None = None
-
-    def accepted(self) -> None:
-        """Notes that the service accepted it."""
-        self._was_accepted = True
-        self._refused_since = None
+        # and since when it has been refused, by the service or at the sign-in. The first answer
+        # to a request that it signed sets both.
+        self.was_accepted = False
+        self.refused_since: float | None = None
 
     def refused(self, error: ServiceError) -> ServiceError:
         """The error for a refusal. Where it may pass it has no status, and any caller retries.
@@ -55,9 +51,9 @@ class Identity:
         It does not pass where the identity was never accepted, or has been refused for minutes.
         """
         now = self._clock.monotonic()
-        if self._refused_since is None:
-            self._refused_since = now
-        if not self._was_accepted or now - self._refused_since >= _REFUSAL_TIMEOUT:
+        if self.refused_since is None:
+            self.refused_since = now
+        if not self.was_accepted or now - self.refused_since >= _REFUSAL_TIMEOUT:
             return error
         return ServiceError(str(error), code=error.code, retry_after=error.retry_after)
 

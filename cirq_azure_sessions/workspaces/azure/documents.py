@@ -36,7 +36,7 @@ from cirq_azure_sessions.model import (
 from cirq_azure_sessions.redaction import redact
 
 __all__ = [
-    "is_blob_url",
+    "BLOB_URL",
     "job_document",
     "max_output_bytes",
     "read_job",
@@ -57,9 +57,7 @@ T = TypeVar("T")
 
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 # A host, which may be an address of IPv6, with no user name; and a path.
-_BLOB_URL = re.compile(
-    r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I
-)
+BLOB_URL = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I)
 _MAX_MESSAGE_LENGTH = 500
 
 # What a result takes at most: as a whole, a shot, and a bit of a shot. Services write a bit of a
@@ -110,7 +108,7 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
         status=JobStatus(_field(document, "status", str, is_required=True)),
         session_id=_field(document, "sessionId", str),
         output_format=_field(document, "outputDataFormat", str) or "",
-        output_uri=output_uri if is_blob_url(output_uri) else None,
+        output_uri=output_uri if BLOB_URL.fullmatch(output_uri) else None,
         input_params=_field(document, "inputParams", dict) or {},
         metadata=_field(document, "metadata", dict) or {},
         tags=tuple(filter(None, map(str, _field(document, "tags", list) or ()))),
@@ -194,21 +192,18 @@ def read_page(
     return items, query
 
 
-def session_document(request: SessionRequest, provider: str) -> dict[str, Any]:
-    """What to send to open a session."""
+def session_document(request: SessionRequest) -> dict[str, Any]:
+    """What to send to open a session, but for the provider."""
     return {
         "itemType": "Session",
         "name": request.name,
-        "providerId": provider,
         "target": request.target,
         "jobFailurePolicy": request.job_failure_policy.value,
     }
 
 
-def job_document(
-    request: JobRequest, provider: str, *, container_uri: str, input_uri: str
-) -> dict[str, Any]:
-    """What to send to submit a job: the fields that `azure.quantum.JobDetails` would send."""
+def job_document(request: JobRequest, *, container_uri: str, input_uri: str) -> dict[str, Any]:
+    """What to send to submit a job, but for the provider, as `azure.quantum.JobDetails` would."""
     document: dict[str, Any] = {
         "itemType": "Job",
         "name": request.name,
@@ -217,7 +212,6 @@ def job_document(
         "inputDataFormat": request.input_format,
         "outputDataFormat": request.output_format,
         "inputParams": dict(request.input_params),
-        "providerId": provider,
         "target": request.target,
     }
     optional = {
@@ -247,11 +241,6 @@ def without_secrets(text: str) -> str:
     """A message of the service, redacted, without the queries of URLs, cut to a fit length."""
     text = redact(_URL_QUERY.sub(r"\1", text))
     return text if len(text) <= _MAX_MESSAGE_LENGTH else f"{text[:_MAX_MESSAGE_LENGTH]}..."
-
-
-def is_blob_url(url: str) -> bool:
-    """Whether this is the address of something in a storage account."""
-    return _BLOB_URL.fullmatch(url) is not None
 
 
 def _read_cost(document: Mapping[str, Any]) -> Cost | None:

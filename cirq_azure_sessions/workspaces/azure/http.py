@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -43,6 +43,9 @@ __all__ = ["HttpClient"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Scheme and authority of a URL.
+_Origin = tuple[str, str]
 
 # Retries after a fault wait 0.1 to 0.2 s, then twice that, and so on: a short fault costs tenths of
 # a second, a long one is reported after 3 to 6 s.
@@ -285,7 +288,8 @@ class HttpClient:
 
         async def attempt() -> T:
             nonlocal was_sent
-            pace = self._connect().pace(request.address, self._clock)
+            origin = request.address.scheme, request.address.raw_authority
+            pace = self._connect().paces[origin]
             await pace.turn()
             connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
@@ -303,7 +307,8 @@ class HttpClient:
                 if answer.status_code < 300:
                     pace.answered()
                     if request.is_for_service:
-                        self._identity.accepted()
+                        self._identity.was_accepted = True
+                        self._identity.refused_since = None
                     return read(answer)
                 failure = _refused(answer, request.label, self._clock.time())
                 if failure.is_throttled or failure.retry_after is not None:
@@ -345,7 +350,8 @@ class HttpClient:
         Those of another stay as they are: it is over, or the parent's. New ones after a close go on
         at the pace of the old.
         """
-        last, paces = self._connections, {}
+        last = self._connections
+        paces: dict[_Origin, Pace] = defaultdict(partial(Pace, self._clock))
         if last is not None and last.loop is asyncio.get_running_loop():
             if not last.is_closing:
                 return last
@@ -377,7 +383,7 @@ class _Connections:
         credential: Credential | None,
         max_connections: int,
         read_timeout: float,
-        paces: dict[tuple[str, str], Pace],
+        paces: dict[_Origin, Pace],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.session, self.connector = open_session(max_connections, read_timeout, _send_once)
@@ -386,16 +392,9 @@ class _Connections:
         self.paces = paces
         # State: how to reach each origin, and how many requests are in flight. Touched on one event
         # loop, as are the attributes.
-        self._options: dict[tuple[str, str], dict[str, Any]] = {}
+        self._options: dict[_Origin, dict[str, Any]] = {}
         self._in_flight = 0
         self.is_closing = False
-
-    def pace(self, address: URL, clock: Clock) -> Pace:
-        """The pace of the requests to a server."""
-        origin = address.scheme, address.raw_authority
-        if origin not in self.paces:
-            self.paces[origin] = Pace(clock)
-        return self.paces[origin]
 
     async def send(self, request: Request, *, has_token: bool = False) -> Answer:
         """Sends a request once, with a token if the service wants one."""

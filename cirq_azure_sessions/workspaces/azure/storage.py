@@ -22,10 +22,11 @@ from azure.storage.blob import (
     generate_account_sas,
     generate_container_sas,
 )
+from yarl import URL
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.workspaces.azure.documents import is_blob_url, read_time
+from cirq_azure_sessions.workspaces.azure.documents import BLOB_URL, read_time
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
 
 __all__ = ["LinkedStorage", "OwnStorage", "SignedUrl", "Storage", "create_container"]
@@ -35,8 +36,6 @@ _MIN_TIME_LEFT = 300.0
 # How long the SDK's signatures last, and one that only creates a container.
 _LIFETIME = 14 * 24 * 3600.0
 _BRIEF_LIFETIME = 3600.0
-
-_PORTS = {"http": 80, "https": 443}
 
 _EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
 
@@ -59,7 +58,7 @@ class SignedUrl:
     @classmethod
     def parse(cls, text: str) -> SignedUrl:
         """Reads a URL with a SAS. `ValueError` if it is no address of a blob or container."""
-        if not is_blob_url(text):
+        if not BLOB_URL.fullmatch(text):
             raise ValueError("not the address of a blob or container")
         url, _, sas = text.partition("?")
         expiry = _EXPIRY.search(sas)
@@ -74,7 +73,7 @@ class SignedUrl:
         """Whether a blob is in this container: the signature is shown to nobody else."""
         name = urlsplit(self.url).path.rpartition("/")[2]
         is_inside = name in urlsplit(blob_url).path.split("/")[:-1]
-        return is_inside and _origin(self.url) == _origin(blob_url)
+        return is_inside and URL(self.url).origin() == URL(blob_url).origin()
 
 
 class Storage(Protocol):
@@ -111,7 +110,7 @@ class LinkedStorage:
         body = {"containerName": blob.container_name, "blobName": blob.blob_name}
         signed = await self._sign(body=body)
         # A blob of the same name in the linked account would be another job's.
-        if _origin(signed.url) != _origin(url):
+        if URL(signed.url).origin() != URL(url).origin():
             raise _elsewhere(url)
         return signed.sign(signed.url)
 
@@ -157,7 +156,7 @@ class OwnStorage:
         return self._sign_container(name)
 
     async def sign_blob(self, url: str) -> str:
-        if _origin(url) != _origin(self._url):
+        if URL(url).origin() != URL(self._url).origin():
             raise _elsewhere(url)
         return self._sign_container(BlobClient.from_blob_url(url).container_name).sign(url)
 
@@ -173,12 +172,6 @@ class OwnStorage:
 
     def _after(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    """What tells one account's address from another's; the service writes ports out or not."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _elsewhere(url: str) -> ServiceError:

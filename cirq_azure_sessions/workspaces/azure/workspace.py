@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -140,16 +140,9 @@ class AzureWorkspace:
     # Sessions
 
     async def open_session(self, request: SessionRequest) -> Session:
-        async def put(provider: str) -> Session:
-            return await self._client.ask(
-                "PUT",
-                ("sessions", request.id),
-                self._read_session,
-                body=documents.session_document(request, provider),
-            )
-
         try:
-            return await self._with_provider(request.target, put)
+            document = documents.session_document(request)
+            return await self._put(("sessions", request.id), self._read_session, document)
         except ServiceError as error:
             # The id is ours alone, so it is our own earlier request that has arrived.
             if error.status_code != 409:
@@ -206,21 +199,13 @@ class AzureWorkspace:
     async def submit_job(self, request: JobRequest, stored: SignedUrl) -> Job:
         if self._clock.time() >= stored.renewal:
             stored = await self._storage.open_container(f"job-{request.id}")
-        container = stored
-
-        async def put(provider: str) -> Job:
-            document = documents.job_document(
-                request,
-                provider,
-                container_uri=container.sign(container.url),
-                input_uri=f"{container.url}/{_INPUT_BLOB}",
-            )
-            return await self._client.ask(
-                "PUT", ("jobs", request.id), self._read_job, body=document, repeatable=False
-            )
-
+        document = documents.job_document(
+            request,
+            container_uri=stored.sign(stored.url),
+            input_uri=f"{stored.url}/{_INPUT_BLOB}",
+        )
         try:
-            return await self._with_provider(request.target, put)
+            return await self._put(("jobs", request.id), self._read_job, document, repeatable=False)
         except ServiceError as error:
             if documents.says_session_has_ended(error.code, str(error)):
                 raise SessionNotAvailable(
@@ -337,8 +322,15 @@ class AzureWorkspace:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _with_provider(self, target: str, put: Callable[[str], Awaitable[T]]) -> T:
-        """Puts a session or a job, which name their target's provider.
+    async def _put(
+        self,
+        path: tuple[str, ...],
+        read: Callable[[Any], T],
+        document: Mapping[str, Any],
+        *,
+        repeatable: bool = True,
+    ) -> T:
+        """Puts a session or a job, and with it the id of its target's provider.
 
         Ids in the service's list need not be what comes before the first dot of its targets' ids:
         in Azure CLI's tests the provider of `msft.sim.ac1000.physical` is `atom-boulder`. That is
@@ -347,10 +339,12 @@ class AzureWorkspace:
         Raises:
             UnsupportedTarget: If the list lacks the target, and the service refuses it.
         """
+        target = document["target"]
+        put = partial(self._client.ask, "PUT", path, read, repeatable=repeatable)
         guess, dot, _ = target.partition(".")
         provider = self._providers.get(target) or (guess if dot else await self._look_up(target))
         try:
-            return await put(provider)
+            return await put(body={**document, "providerId": provider})
         except ServiceError as error:
             # What the service has refused it does not have, so it may be sent again.
             session_has_ended = documents.says_session_has_ended(error.code, str(error))
@@ -362,7 +356,7 @@ class AzureWorkspace:
                 raise error from None
             if listed.lower() == provider.lower():
                 raise
-        return await put(listed)
+        return await put(body={**document, "providerId": listed})
 
     async def _look_up(self, target: str) -> str:
         """The target's provider in the workspace's list of targets."""
