@@ -168,14 +168,14 @@ def _sweep(sampler: AzureSessionSampler, draw: random.Random) -> tuple[int, Coun
 
 
 def _sizes(pool: SessionPool) -> dict[str, int]:
-    """How much every collection holds that the pool and its parts keep."""
+    """How much every collection holds that the pool and its parts keep, but for its options."""
     kinds = (JobWatcher, Portal, SessionLifecycle, SessionTable)
     parts = [pool, *(part for part in vars(pool).values() if isinstance(part, kinds))]
     return {
         name: len(value)
         for part in parts
         for name, value in vars(part).items()
-        if hasattr(value, "__len__") and not isinstance(value, str)
+        if hasattr(value, "__len__") and not isinstance(value, str) and name != "_options"
     }
 
 

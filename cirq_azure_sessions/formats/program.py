@@ -118,6 +118,8 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
         UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
             loops without a fixed end, no measurement at all; or more qubits than the target.
     """
+    if not circuit.has_measurements():
+        raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
     numbers = {qubit: number for number, qubit in enumerate(sorted(circuit.all_qubits()))}
     for qid in numbers:
         if qid.dimension != 2:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -36,6 +37,9 @@ _MIN_TIME_LEFT = 300.0
 # How long the SDK's signatures last, and one that only creates a container.
 _LIFETIME = 14 * 24 * 3600.0
 _BRIEF_LIFETIME = 3600.0
+
+# What tells one account's address from another's; the service writes ports out or not.
+_origin = attrgetter("scheme", "host", "port")
 
 _EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
 
@@ -73,7 +77,7 @@ class SignedUrl:
         """Whether a blob is in this container: the signature is shown to nobody else."""
         name = urlsplit(self.url).path.rpartition("/")[2]
         is_inside = name in urlsplit(blob_url).path.split("/")[:-1]
-        return is_inside and URL(self.url).origin() == URL(blob_url).origin()
+        return is_inside and _origin(URL(self.url)) == _origin(URL(blob_url))
 
 
 class Storage(Protocol):
@@ -110,7 +114,7 @@ class LinkedStorage:
         body = {"containerName": blob.container_name, "blobName": blob.blob_name}
         signed = await self._sign(body=body)
         # A blob of the same name in the linked account would be another job's.
-        if URL(signed.url).origin() != URL(url).origin():
+        if _origin(URL(signed.url)) != _origin(URL(url)):
             raise _elsewhere(url)
         return signed.sign(signed.url)
 
@@ -156,7 +160,7 @@ class OwnStorage:
         return self._sign_container(name)
 
     async def sign_blob(self, url: str) -> str:
-        if URL(url).origin() != URL(self._url).origin():
+        if _origin(URL(url)) != _origin(URL(self._url)):
             raise _elsewhere(url)
         return self._sign_container(BlobClient.from_blob_url(url).container_name).sign(url)
 
