@@ -86,7 +86,6 @@ class JobRunner:
         """Sets up a runner without jobs: at birth, and in the child of a fork."""
         self.throttle = Throttle(self.max_concurrent_jobs, self._clock)
         self._quotas = QuotaGuard(self.target, self._clock)
-        # What the service says of the target; asked for once.
         if self.budget is not None:
             self.budget.after_fork()
 
