@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.errors import (
         AzureSessionsError,
         CostLimitReached,
+        DroppedOperationWarning,
         JobCancelled,
         JobError,
         JobFailed,
@@ -57,6 +58,7 @@ __all__ = [
     "Cost",
     "CostEstimate",
     "CostLimitReached",
+    "DroppedOperationWarning",
     "JobCancelled",
     "JobError",
     "JobEvent",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AzureSessionsError",
     "CostLimitReached",
+    "DroppedOperationWarning",
     "JobCancelled",
     "JobError",
     "JobFailed",
@@ -206,6 +207,10 @@ class UnsupportedTarget(AzureSessionsError, ValueError):
 
 class UnsupportedProgram(AzureSessionsError, ValueError):
     """The target cannot run this circuit; no job was submitted."""
+
+
+class DroppedOperationWarning(UserWarning):
+    """Something of a circuit was not sent that a machine might notice, such as a wait."""
 
 
 class ResultFormatError(AzureSessionsError, ValueError):

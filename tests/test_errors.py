@@ -35,7 +35,7 @@ from cirq_azure_sessions.model import Job, JobStatus
 KINDS = [
     kind
     for kind in map(errors.__dict__.get, errors.__all__)
-    if isinstance(kind, type) and issubclass(kind, Exception)
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
 ]
 
 

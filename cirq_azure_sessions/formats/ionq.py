@@ -58,7 +58,7 @@ class _IonQTemplate(Template):
     """
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
-        program = _measured_at_end(program, options.target)
+        program = _measured_at_end(program, options)
         gates = [step.gate for step in program.steps]
         self._is_native = bool(gates) and all(isinstance(gate, _NATIVE_GATES) for gate in gates)
         self.compiler = _NATIVE if self._is_native else _QIS
@@ -149,34 +149,40 @@ def _width(operation: Mapping[str, Any]) -> int:
     return len(operation.get("targets", [0])) + ("control" in operation)
 
 
-def _measured_at_end(program: Program, target: str) -> Program:
+def _measured_at_end(program: Program, options: TranslationOptions) -> Program:
     """The program as IonQ runs it: all qubits are measured at its end, each into its own bit.
+
+    What comes after a measurement is left out if no later one can notice it, but not with
+    `compile=False`. Gates on qubits that are never measured are sent: a machine may notice them.
 
     Raises:
         UnsupportedProgram: If a measurement may not be moved there.
     """
-    # Steps that no later measurement can notice are left out.
+    target = options.target
     noticed: set[int] = set()
-    steps: list[Step] = []
+    is_noticed: list[bool] = []
     for step in reversed(program.steps):
-        if step.bit is not None or not noticed.isdisjoint(step.qubits):
+        is_noticed.append(step.bit is not None or not noticed.isdisjoint(step.qubits))
+        if is_noticed[-1]:
             noticed.update(step.qubits)
-            steps.append(step)
     measured: dict[int, Step] = {}
     qubit_of_bit: dict[int, int] = {}
     before: list[Step] = []
-    for step in reversed(steps):
+    for step, matters in zip(program.steps, reversed(is_noticed), strict=True):
         if step.bit is not None:
             measured.setdefault(step.qubits[0], step)
             qubit_of_bit[step.bit] = step.qubits[0]
             continue
-        if step.condition is not None or step.is_reset:
+        used = [measured[qubit] for qubit in step.qubits if qubit in measured]
+        is_dynamic = step.condition is not None or step.is_reset
+        if (is_dynamic or used) and not matters and options.compile:
+            continue
+        if is_dynamic:
             what = "reset a qubit" if step.is_reset else "act on measured results"
             raise UnsupportedProgram(
                 f"{target} measures at the end and cannot {what}: {shown(step.source)}; run it on "
                 "a target that can, such as quantinuum.sim.h2-1e or local.simulator."
             )
-        used = [measured[qubit] for qubit in step.qubits if qubit in measured]
         if used:
             raise UnsupportedProgram(
                 f"{target} measures at the end, and {shown(step.source)} comes after "

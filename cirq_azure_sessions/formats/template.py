@@ -101,7 +101,8 @@ class Template(abc.ABC):
             samples_at_end=program.samples_at_end,
         )
         metadata = {"qubits": str(program.num_qubits), "bits": str(program.num_bits)}
-        self.draft = JobInput(range(0), b"", {}, metadata, layout)
+        has_waits = any(isinstance(step.gate, cirq.WaitGate) for step in program.steps)
+        self.draft = JobInput(range(0), b"", {}, metadata, layout, has_waits)
         self._target = options.target
         self._compile = options.compile
         # For each of a point's parameters an expression, and what becomes of its value in the

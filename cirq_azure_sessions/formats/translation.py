@@ -8,7 +8,9 @@ from __future__ import annotations
 import abc
 import fnmatch
 import functools
+import logging
 import secrets
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import cirq
 
-from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.errors import DroppedOperationWarning, UnsupportedProgram
 from cirq_azure_sessions.formats.checks import check_call
 from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_layout
 from cirq_azure_sessions.formats.program import check_num_qubits, flatten, shown
@@ -35,11 +37,16 @@ __all__ = [
     "translate_call",
 ]
 
+logger = logging.getLogger(__name__)
+
 # The most repetitions of one job. A target without a known limit is not split: a job too large is
 # refused by the service in its own words, and a job split without need is paid for twice. The
 # numbers are `max_shots` of the SDK's Qiskit backends (azure.quantum.qiskit.backends of
 # azure-quantum 3.13), which name none for IonQ's simulator and Quantinuum's emulators.
 _MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigetti.*": 10_000}
+
+# Targets on which time changes nothing; beside them, those that answer with exact probabilities.
+_WITHOUT_TIME = ("quantinuum.sim.*sc", "rigetti.sim.*")
 
 # How providers and their SDKs spell the repetitions, without case and punctuation.
 _REPETITIONS = frozenset({"count", "nshots", "numshots", "numberofshots", "repetitions", "shots"})
@@ -80,6 +87,7 @@ class JobInput:
         input_params: Azure's `inputParams`.
         metadata: The layout as strings, from which `Format.read_layout` makes `layout` again.
         layout: What `Format.decode` needs to read the job's result.
+        has_waits: Whether the circuit waits, which no provider's language here can say.
     """
 
     points: range
@@ -87,6 +95,7 @@ class JobInput:
     input_params: Mapping[str, Any] = field(repr=False)
     metadata: Mapping[str, str] = field(repr=False)
     layout: Any = field(repr=False)
+    has_waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +211,19 @@ class Format(abc.ABC):
             draft = self._point_by_point(program, resolvers, options)
         else:
             draft = template.fill(resolvers)
+        first = draft(0)
+        has_time = not any(fnmatch.fnmatchcase(options.target, each) for each in _WITHOUT_TIME)
+        drops_waits = first.has_waits and has_time and not first.layout.is_exact
+        if drops_waits:
+            # A warning is shown once a place in a program, and a log has every call.
+            logger.warning("%s: the waits of the circuit are left out", options.target)
+            warnings.warn(
+                f"{options.target} has no instruction for a wait, and none is sent: no time passes "
+                "where the circuit has cirq.wait. Pass compile=False to have it refused, or run on "
+                "a local target whose sampler has a noise model.",
+                DroppedOperationWarning,
+                stacklevel=2,
+            )
         limits = [
             limit
             for pattern, limit in _MAX_JOB_REPETITIONS.items()
@@ -210,6 +232,7 @@ class Format(abc.ABC):
         most = min(limits, default=repetitions)
         full, rest = divmod(repetitions, most)
         shares = (most,) * full + ((rest,) if rest else ())
+        dropped = {"dropped": "waits"} if drops_waits else {}
         entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
         def job(point: int, part: int) -> JobInput:
@@ -227,7 +250,7 @@ class Format(abc.ABC):
                 points=range(point, point + 1),
                 payload=common.payload,
                 input_params={**common.input_params, **shots, **options.input_params},
-                metadata={**common.metadata, **write_layout(layout)},
+                metadata={**common.metadata, **dropped, **write_layout(layout)},
                 layout=layout,
             )
 

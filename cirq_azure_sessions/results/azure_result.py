@@ -43,6 +43,7 @@ class AzureResult(cirq.ResultDict):
             inversions are applied, confusion maps are not.
         raw_shots: The shots as the service returned them, where it returned shots that `records`
             does not hold in full; otherwise None.
+        dropped: What of the circuit was not sent to the machine, such as `("waits",)`.
         lost_shots: How many repetitions are missing from `records`: the machine lost a qubit, an
             error stands in their place, or the service returned fewer. `repetitions` is smaller
             than asked for by this number.
@@ -70,6 +71,7 @@ class AzureResult(cirq.ResultDict):
         self.creation_time: float | None = None
         self.begin_time: float | None = None
         self.end_time: float | None = None
+        self.dropped: tuple[str, ...] = ()
         self._azure_job: Any = None
 
     @property
@@ -99,6 +101,7 @@ class AzureResult(cirq.ResultDict):
         self.creation_time = job.creation_time
         self.begin_time = job.begin_time
         self.end_time = job.end_time
+        self.dropped = tuple(filter(None, job.metadata.get("dropped", "").split(",")))
         self._azure_job = job.handle
 
     @classmethod
@@ -133,6 +136,7 @@ class AzureResult(cirq.ResultDict):
             lost_shots=sum(part.lost_shots for part in parts),
         )
         joined.session_id = first.session_id
+        joined.dropped = first.dropped
         joined.creation_time = first.creation_time
         joined.begin_time = first.begin_time
         joined.job_ids = tuple(job_id for part in parts for job_id in part.job_ids)
