@@ -106,6 +106,8 @@ class SessionLifecycle:
         is_new = self._table.find(session.id) is None
         handle = self.handle(session, workspace)
         self._table.attach(handle, workspace, adopted=not is_orphan)
+        # Not before: a pool that was closed meanwhile has nothing to close at exit.
+        self._pool._hold(workspace)
         if is_new:
             self._report("adopted", session)
         return handle

@@ -176,7 +176,6 @@ class SessionPool:
                 session_id=found.id,
             )
         workspace = self._router.for_target(found.target)
-        self._hold(workspace)
         return self._portal.run(self._lifecycle.attach(found, workspace))
 
     def host(self, backend_or_target: T) -> T:
