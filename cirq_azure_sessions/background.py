@@ -244,7 +244,7 @@ class EventLoopThread:
 
     def check_not_current(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
         """Raises `RuntimeError` on the loop's own thread, where waiting for `work` never ends."""
-        if self._serving is not None and threading.current_thread() is self._serving[1]:
+        if self.is_current:
             if work is not None:
                 work.close()
             raise RuntimeError(
@@ -322,7 +322,7 @@ class Portal:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine and waits for its result."""
         loop.check_not_current(work)
-        return loop.run(self.admit(work, set()))
+        return loop.start(self.admit(work, set())).result()
 
     # On the loop's thread
 

@@ -291,7 +291,7 @@ class JobRunner:
                 return None
             raise ServiceError(
                 f"Whether the service has job {job_id} cannot be learned now: {error} "
-                f"Later, get_result({job_id!r}) tells, and fetches its result.",
+                f"get_result({job_id!r}) finds out later, and fetches its result.",
                 status_code=error.status_code,
                 code=error.code,
             ) from error
