@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import (
     RETRY_TIMEOUT,
+    RetryDecision,
     StoppableClock,
     backoff,
     retry,
@@ -78,7 +79,7 @@ class JobRunner:
     def __post_init__(self) -> None:
         pool = self.pool
         self._workspace = pool._router.for_target(self.target)
-        self._clock = StoppableClock(pool._clock, lambda: pool._is_cancelling, PoolClosed)
+        self._clock = StoppableClock(pool._clock, lambda: pool._watcher.is_cancelling, PoolClosed)
         self._after_fork()
         background.register(self)
 
@@ -191,8 +192,7 @@ class JobRunner:
         requests = self.throttle.requests
         sessions.prepare(self.target, self._workspace, requests)
         targets = self.pool._targets.list(self._workspace, requests)
-        # A service that has not answered the call at all is not waited for.
-        policy = retry_for(lambda: RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
+        policy = self._retries(job)
 
         async def store() -> Any:
             # Behind the requests of jobs that are further on.
@@ -303,7 +303,8 @@ class JobRunner:
             async with self.throttle.requests:
                 return await call()
 
-        # A service that has answered nothing yet is waited for only where it may have the job.
-        has_answered = job.sweep.is_answered
-        policy = retry_for(RETRY_TIMEOUT if job.may_exist or has_answered else 0.0)
-        return await retry(self._clock, attempt, policy)
+        return await retry(self._clock, attempt, self._retries(job))
+
+    def _retries(self, job: JobRun) -> RetryDecision:
+        """Retries once the service has answered the call, or where it may have the job."""
+        return retry_for(lambda: RETRY_TIMEOUT if job.may_exist or job.sweep.is_answered else 0.0)

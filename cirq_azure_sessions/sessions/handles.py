@@ -165,7 +165,7 @@ class SessionHandle(_Handle[Session]):
         clock, polls = self._pool._clock, 0
         while self.is_open:
             if polls:
-                await clock.sleep(backoff(polls, longest=_MAX_DELAY))
+                await clock.sleep(backoff(polls, max_delay=_MAX_DELAY))
             polls += 1
             look = partial(self._workspace.get_session, self.id)
             self._item = await retry(clock, look, retry_for(RETRY_TIMEOUT))

@@ -117,14 +117,13 @@ class SessionPool:
         self._targets = TargetCatalog(self._clock, self._portal.spawn)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(self)
-        # State: the samplers' calls that run, and their streams; once closing has begun, the task
-        # that waits for jobs and the one that closes the pool; and whether waits are to be broken
-        # off. Touched on the background loop alone.
+        # State: the samplers' calls that run, and their streams; and once closing has begun, the
+        # task that waits for jobs and the one that closes the pool. Touched on the background loop
+        # alone.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._is_cancelling = asyncio.Event()
 
     # Sessions
 
@@ -381,8 +380,7 @@ class SessionPool:
             self._draining.cancel()
         try:
             if cancel and not self._closing.done():
-                # Whatever waits to submit a job, or to retry, gives up.
-                self._is_cancelling.set()
+                # From here on, whatever waits to submit a job or to retry gives up.
                 await self._watcher.cancel_all()
                 await asyncio.gather(*map(self._lifecycle.cancel_jobs, self._table.generations()))
             await asyncio.shield(self._closing)

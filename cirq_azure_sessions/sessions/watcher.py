@@ -204,10 +204,10 @@ class JobWatcher:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # State: the pollers, by workspace and session; how long the latest jobs of each target
-        # took; and whether every job that is waited for from now on is to be cancelled.
+        # took; and an event, set once every job that is waited for is to be cancelled.
         self._pollers: dict[tuple[WorkspacePort, str | None], _Poller] = {}
         self._durations: dict[str, deque[float]] = {}
-        self._is_cancelling = False
+        self.is_cancelling = asyncio.Event()
 
     async def wait(
         self,
@@ -223,7 +223,7 @@ class JobWatcher:
         requests. `JobError` if the service has not known the job for minutes, and `ServiceError` if
         it cannot be asked for long.
         """
-        if self._is_cancelling and not job.status.is_final:
+        if self.is_cancelling.is_set() and not job.status.is_final:
             # A job that cannot be cancelled runs on, and its result is not lost for that.
             with suppress(ServiceError):
                 job = await workspace.cancel_job(job.id)
@@ -259,7 +259,7 @@ class JobWatcher:
 
     async def cancel_all(self) -> None:
         """Asks the service to cancel every job that is waited for, or will be from now on."""
-        self._is_cancelling = True
+        self.is_cancelling.set()
         cancellations = [
             poller.workspace.cancel_job(job_id)
             for poller in self._pollers.values()
