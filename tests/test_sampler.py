@@ -458,7 +458,7 @@ class _Lossy(Counted):
         return b'{"histogram": {"1": 0.99}}'
 
 
-def test_lost_shots_are_missing_from_the_results_and_told_once(
+def test_lost_shots_are_missing_from_the_results_and_reported_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with AzureSessionSampler(CHARGED, workspace=_Lossy()) as sampler:
