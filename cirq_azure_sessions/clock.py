@@ -198,7 +198,7 @@ def backoff(attempt: int, *, max_delay: float = 60.0) -> float:
 
 
 def jitter(clock: Clock) -> float:
-    """From a half to one, by the clock's `random`: all who met one fault must not retry at once."""
+    """A random factor from 0.5 to 1: callers that met the same fault must not retry together."""
     return 0.5 + 0.5 * float(getattr(clock, "random", random.random)())
 
 

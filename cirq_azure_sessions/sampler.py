@@ -62,7 +62,7 @@ class AzureSessionSampler(cirq.Sampler):
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls without a place for a gap (`run`, `run_async`,
+            or `"return"` None in its place. Calls that cannot return a gap (`run`, `run_async`,
             `sample`, `sample_expectation_values`) raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
@@ -445,13 +445,13 @@ class AzureSessionSampler(cirq.Sampler):
     # One call
 
     def _start(self, sweeps: Sequence[SweepRun]) -> Call[None]:
-        """Starts the jobs of a call; each result goes to its place."""
+        """Starts the jobs of a call on the background loop."""
         run = self._runner.run(sweeps, self._timeout)
         return background.loop.start(self._pool._portal.admit(run, self._pool._calls))
 
     @contextmanager
     def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
-        """Events, progress, and what is due when a call ends early."""
+        """Reports a call's events and progress, and cleans up if it ends early."""
         clock, events, journal = self._pool._clock, self._pool._events, self._runner.journal
         with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
             for sweep in sweeps:
@@ -475,7 +475,7 @@ class AzureSessionSampler(cirq.Sampler):
                     sweep.give_back(journal)
                     kind, reason = "failed", type(error).__name__
                     if is_interrupted:
-                        # A signal may have come before anybody held the call.
+                        # A signal may have come before the call was there to be cancelled.
                         sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
                         kind = "interrupted"
                     elif isinstance(error, SweepError) and not sweep.failures:
@@ -522,7 +522,7 @@ class AzureSessionSampler(cirq.Sampler):
                 await call.acancel()
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
-        # Those of a sweep that sends nothing are there already.
+        # A sweep without jobs has its results already.
         ready = [] if sweep.num_jobs else enumerate(cast(Sequence[AzureResult], sweep.results))
         sweep.stream = stream = ResultStream(self._runner.max_concurrent_jobs, ready)
 

@@ -30,7 +30,7 @@ __all__ = ["JobHandle", "SessionHandle"]
 T = TypeVar("T")
 Item = TypeVar("Item", bound=Session | Job)
 
-# Seconds between two looks at a session that is waited for, at most.
+# Maximum number of seconds between two polls of a session.
 _MAX_DELAY = 30.0
 
 
@@ -167,8 +167,8 @@ class SessionHandle(_Handle[Session]):
             if polls:
                 await clock.sleep(backoff(polls, max_delay=_MAX_DELAY))
             polls += 1
-            look = partial(self._workspace.get_session, self.id)
-            self._item = await retry(clock, look, retry_for(RETRY_TIMEOUT))
+            get = partial(self._workspace.get_session, self.id)
+            self._item = await retry(clock, get, retry_for(RETRY_TIMEOUT))
 
     def _repr_html_(self) -> str:
         return session_card(self._item)

@@ -82,7 +82,7 @@ class SessionLifecycle:
             self._act(step, generation, gate)
 
     async def retire(self, generation: Generation) -> Session:
-        """Replaces a session that has ended, and returns how; the first of many callers asks."""
+        """Retires a session that has ended and returns its last state; the first caller asks."""
         if self._table.retire(generation):
             generation.ending = self._pool._portal.spawn(self._is_open(generation, has_ended=True))
         if generation.ending is not None:
@@ -138,7 +138,7 @@ class SessionLifecycle:
             logger.warning("Jobs of session %s may still run: %s", session_id, error)
 
     async def close(self, generation: Generation) -> str | None:
-        """Closes one session, if that is the pool's business; returns its id if that failed."""
+        """Closes a session that is the pool's to close; returns its id if that failed."""
         session_id, workspace = generation.session_id, generation.workspace
         if generation.is_ours_to_close and await self._close(session_id, workspace) == "failed":
             return session_id

@@ -141,7 +141,7 @@ class SessionPool:
         if generation is None:
             workspace = self._router.for_target(target)
             found = self._portal.run(self._lifecycle.find(target, workspace))
-            # On its way here it may have been idle for longer than a tiny max_idle.
+            # With a tiny max_idle it may be due for a check again by now.
             generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
@@ -372,7 +372,7 @@ class SessionPool:
         return background.loop.start(self._join_closing(cancel, left_by))
 
     async def _join_closing(self, cancel: bool, left_by: type[BaseException] | None) -> None:
-        """Joins the task that closes the pool, and hurries it as asked."""
+        """Waits for the task that closes the pool, and hurries it as asked."""
         if self._draining is None or self._closing is None:
             self._draining = asyncio.ensure_future(self._drain())
             self._closing = asyncio.ensure_future(self._close_all(self._draining))

@@ -24,11 +24,11 @@ __all__ = ["JobWatcher", "next_poll"]
 # Seconds between two polls.
 _MIN_DELAY = 0.05
 _MAX_DELAY = 30.0
-# Where ends are announced, frequent polls only take the processor from the programs.
+# Where ends are announced, frequent polls would only slow the simulators down.
 _MIN_DELAY_ANNOUNCED = 1.0
 # A progress bar is to show how jobs leave the queue.
 _MAX_DELAY_OBSERVED = 5.0
-# So few jobs are looked up one by one; for more, one more page of the list is read.
+# Up to this many jobs are looked up one by one; for more, another page of the list is read.
 _MAX_LOOKUPS = 3
 # Seconds to poll on through errors, since queues take days and a network may be away for hours; and
 # through 404 answers: the service may need a while to show a job that it has accepted, and giving
