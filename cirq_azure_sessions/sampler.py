@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
@@ -417,11 +418,11 @@ class AzureSessionSampler(cirq.Sampler):
         self,
         programs: Sequence[cirq.AbstractCircuit],
         params_list: Sequence[cirq.Sweepable] | None,
-        repetitions: int | Sequence[int],
+        repetitions: Any,
     ) -> list[SweepRun]:
         count = len(programs)
         params_list = [None] * count if params_list is None else params_list
-        counts = [repetitions] * count if isinstance(repetitions, int) else repetitions
+        counts = [repetitions] * count if isinstance(repetitions, Integral) else repetitions
         for name, given in (("params_list", params_list), ("repetitions", counts)):
             if len(given) != count:
                 raise ValueError(

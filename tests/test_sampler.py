@@ -916,3 +916,4 @@ def test_whole_numbers_are_taken_in_every_spelling(number: Any) -> None:
     with SessionPool(Counted()) as pool:
         sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=number)
         assert sampler.run(FLIP, repetitions=number).repetitions == 5
+        assert len(sampler.run_batch([FLIP] * 2, None, number)) == 2
