@@ -689,6 +689,36 @@ def test_a_stream_that_sends_nothing_yields_and_reports_what_a_sweep_does() -> N
     assert kinds == ["started", "finished"] * 2
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sampler: sampler.run(FLIP),
+        lambda sampler: sampler.run_batch([FLIP]),
+        lambda sampler: list(sampler.stream_sweep(FLIP, None)),
+    ],
+    ids=["run", "run_batch", "stream_sweep"],
+)
+def test_call_in_an_event_callback_is_refused_and_reports_nothing(
+    call: Callable[[AzureSessionSampler], Any],
+) -> None:
+    with SessionPool() as pool:
+        sampler = AzureSessionSampler(LOCAL, pool=pool)
+        events: list[str] = []
+        refused: list[str] = []
+
+        def call_again(event: Any) -> None:
+            events.append(event.kind)
+            if event.kind == "submitted":
+                with pytest.raises(RuntimeError, match="not in an event callback"):
+                    call(sampler)
+                refused.append(event.kind)
+
+        pool.subscribe(call_again)
+        sampler.run(FLIP)
+    assert refused == ["submitted"]
+    assert events == ["started", "opened", "submitted", "succeeded", "finished", "closed"]
+
+
 def test_a_stream_that_is_dropped_on_the_background_loop_ends_its_sweep(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
