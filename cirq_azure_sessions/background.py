@@ -244,7 +244,7 @@ class EventLoopThread:
 
     def check_not_current(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
         """Raises `RuntimeError` on the loop's own thread, where waiting for `work` never ends."""
-        if self.is_current:
+        if self._serving is not None and threading.current_thread() is self._serving[1]:
             if work is not None:
                 work.close()
             raise RuntimeError(

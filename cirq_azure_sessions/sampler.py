@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
@@ -144,14 +143,8 @@ class AzureSessionSampler(cirq.Sampler):
         self._options = TranslationOptions(
             target, compile, input_params=dict(params), random_state=random_state
         )
-        self._make_request = partial(
-            JobRequest,
-            target=target,
-            input_format=self._format.input_format,
-            output_format=self._format.output_format,
-            tags=tuple(tags),
-            priority=priority,
-        )
+        self._tags = tuple(tags)
+        self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
         is_recorded = self._workspace.identity is not None
         records = (self._journal or pool._journal) if is_recorded else None
@@ -245,8 +238,9 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        resolver = cirq.ParamResolver(param_resolver)
-        [result] = self._strict().run_sweep(program, resolver, repetitions)
+        [result] = self._strict().run_sweep(
+            program, cirq.ParamResolver(param_resolver), repetitions
+        )
         return result
 
     async def run_async(
@@ -432,12 +426,17 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
         """The request for a job; `number` tells the jobs of a sweep apart."""
-        request = self._make_request(
-            id=str(uuid.uuid4()),
-            name=self._job_name if number is None else f"{self._job_name}-{number}",
-            payload=job_input.payload,
+        request = JobRequest(
+            str(uuid.uuid4()),
+            self._target,
+            self._job_name if number is None else f"{self._job_name}-{number}",
+            job_input.payload,
+            self._format.input_format,
+            self._format.output_format,
             input_params=job_input.input_params,
             metadata=job_input.metadata,
+            tags=self._tags,
+            priority=self._priority,
         )
         if self._runner.journal is None:
             return request

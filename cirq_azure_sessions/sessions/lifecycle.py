@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import RetryDecision, retry
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.journal.rows import JournalSession
@@ -107,7 +108,7 @@ class SessionLifecycle:
         handle = self.handle(session, workspace)
         self._table.attach(handle, workspace, adopted=not is_orphan)
         # Not before: a pool that was closed meanwhile has nothing to close at exit.
-        self._pool._hold(workspace)
+        self._hold(workspace)
         if is_new:
             self._report("adopted", session)
         return handle
@@ -197,7 +198,7 @@ class SessionLifecycle:
 
         if step is Step.OPEN:
             # From here on something may be open, also if nothing refers to the pool any more.
-            self._pool._hold(generation.workspace)
+            self._hold(generation.workspace)
         if step in (Step.OPEN, Step.CHECK):
             generation.ready = self._pool._portal.spawn(settle())
 
@@ -261,6 +262,11 @@ class SessionLifecycle:
         if self._journal is not None and workspace is not None and workspace.identity is not None:
             for session in await self._journal._inherit_sessions(workspace.identity):
                 self._orphans[session.id] = session
+
+    def _hold(self, workspace: WorkspacePort) -> None:
+        """Has the pool closed at exit, if its sessions outlive the process."""
+        if workspace.identity is not None:
+            background.hold(self._pool)
 
     def _report(self, kind: str, session: Session, reason: str = "") -> None:
         if kind not in ("opened", "adopted"):

@@ -448,10 +448,3 @@ class SessionPool:
     def _repr_html_(self) -> str:
         rows = [generation.overview() for generation in self._table.generations()]
         return pool_card(self._name, rows, self.get_stats(), is_closed=self._table.is_closed)
-
-    # For samplers and handles
-
-    def _hold(self, workspace: WorkspacePort) -> None:
-        """Has the pool closed at exit, if its sessions outlive the process."""
-        if workspace.identity is not None:
-            background.hold(self)
