@@ -322,7 +322,7 @@ class Portal:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine and waits for its result."""
         loop.check_not_current(work)
-        return loop.run(self.admit(work, set()))
+        return loop.start(self.admit(work, set())).result()
 
     # On the loop's thread
 

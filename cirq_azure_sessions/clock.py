@@ -191,19 +191,19 @@ async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any,
 RetryDecision = Callable[[AzureSessionsError, int, float], float | None]
 
 
-def backoff(attempt: int, *, longest: float = 60.0) -> float:
+def backoff(attempt: int, *, max_delay: float = 60.0) -> float:
     """Exponential backoff: the seconds to wait after the n-th failure in a row, from one up."""
     # After thousands of failures the power alone would overflow.
-    return min(0.2 * 2.0 ** min(attempt - 1, 60), longest)
+    return min(0.2 * 2.0 ** min(attempt - 1, 60), max_delay)
 
 
 def jitter(clock: Clock) -> float:
-    """From a half to one, by the clock's `random`: all who met one fault must not retry at once."""
+    """A random factor from 0.5 to 1: callers that met the same fault must not retry together."""
     return 0.5 + 0.5 * float(getattr(clock, "random", random.random)())
 
 
 def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
-    """Retries transient errors for so many seconds, or as many as a function says at the time."""
+    """Retries transient errors for a number of seconds, or what a function then says it is."""
 
     def decide(error: AzureSessionsError, attempt: int, elapsed: float) -> float | None:
         limit = seconds() if callable(seconds) else seconds

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
@@ -62,7 +62,7 @@ class AzureSessionSampler(cirq.Sampler):
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls without a place for a gap (`run`, `run_async`,
+            or `"return"` None in its place. Calls that cannot return a gap (`run`, `run_async`,
             `sample`, `sample_expectation_values`) raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
@@ -143,14 +143,8 @@ class AzureSessionSampler(cirq.Sampler):
         self._options = TranslationOptions(
             target, compile, input_params=dict(params), random_state=random_state
         )
-        self._make_request = partial(
-            JobRequest,
-            target=target,
-            input_format=self._format.input_format,
-            output_format=self._format.output_format,
-            tags=tuple(tags),
-            priority=priority,
-        )
+        self._tags = tuple(tags)
+        self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
         is_recorded = self._workspace.identity is not None
         records = (self._journal or pool._journal) if is_recorded else None
@@ -244,8 +238,9 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        resolver = cirq.ParamResolver(param_resolver)
-        [result] = self._strict().run_sweep(program, resolver, repetitions)
+        [result] = self._strict().run_sweep(
+            program, cirq.ParamResolver(param_resolver), repetitions
+        )
         return result
 
     async def run_async(
@@ -417,11 +412,11 @@ class AzureSessionSampler(cirq.Sampler):
         self,
         programs: Sequence[cirq.AbstractCircuit],
         params_list: Sequence[cirq.Sweepable] | None,
-        repetitions: int | Sequence[int],
+        repetitions: Any,
     ) -> list[SweepRun]:
         count = len(programs)
         params_list = [None] * count if params_list is None else params_list
-        counts = [repetitions] * count if isinstance(repetitions, int) else repetitions
+        counts = [repetitions] * count if isinstance(repetitions, Integral) else repetitions
         for name, given in (("params_list", params_list), ("repetitions", counts)):
             if len(given) != count:
                 raise ValueError(
@@ -431,12 +426,17 @@ class AzureSessionSampler(cirq.Sampler):
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
         """The request for a job; `number` tells the jobs of a sweep apart."""
-        request = self._make_request(
-            id=str(uuid.uuid4()),
-            name=self._job_name if number is None else f"{self._job_name}-{number}",
-            payload=job_input.payload,
+        request = JobRequest(
+            str(uuid.uuid4()),
+            self._target,
+            self._job_name if number is None else f"{self._job_name}-{number}",
+            job_input.payload,
+            self._format.input_format,
+            self._format.output_format,
             input_params=job_input.input_params,
             metadata=job_input.metadata,
+            tags=self._tags,
+            priority=self._priority,
         )
         if self._runner.journal is None:
             return request
@@ -445,13 +445,15 @@ class AzureSessionSampler(cirq.Sampler):
     # One call
 
     def _start(self, sweeps: Sequence[SweepRun]) -> Call[None]:
-        """Starts the jobs of a call; each result goes to its place."""
+        """Starts the jobs of a call on the background loop."""
         run = self._runner.run(sweeps, self._timeout)
         return background.loop.start(self._pool._portal.admit(run, self._pool._calls))
 
     @contextmanager
     def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
-        """Events, progress, and what is due when a call ends early."""
+        """Reports a call's events and progress, and cleans up if it ends early."""
+        # In an event callback the call is refused before it reports events, and calls it again.
+        background.loop.check_not_current()
         clock, events, journal = self._pool._clock, self._pool._events, self._runner.journal
         with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
             for sweep in sweeps:
@@ -475,7 +477,7 @@ class AzureSessionSampler(cirq.Sampler):
                     sweep.give_back(journal)
                     kind, reason = "failed", type(error).__name__
                     if is_interrupted:
-                        # A signal may have come before anybody held the call.
+                        # A signal may have come before the call was there to be cancelled.
                         sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
                         kind = "interrupted"
                     elif isinstance(error, SweepError) and not sweep.failures:
@@ -522,7 +524,7 @@ class AzureSessionSampler(cirq.Sampler):
                 await call.acancel()
 
     def _start_stream(self, sweep: SweepRun) -> tuple[ResultStream, Call[None]]:
-        # Those of a sweep that sends nothing are there already.
+        # A sweep without jobs has its results already.
         ready = [] if sweep.num_jobs else enumerate(cast(Sequence[AzureResult], sweep.results))
         sweep.stream = stream = ResultStream(self._runner.max_concurrent_jobs, ready)
 

@@ -458,7 +458,7 @@ class _Lossy(Counted):
         return b'{"histogram": {"1": 0.99}}'
 
 
-def test_lost_shots_are_missing_from_the_results_and_told_once(
+def test_lost_shots_are_missing_from_the_results_and_reported_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with AzureSessionSampler(CHARGED, workspace=_Lossy()) as sampler:
@@ -689,6 +689,36 @@ def test_a_stream_that_sends_nothing_yields_and_reports_what_a_sweep_does() -> N
     assert kinds == ["started", "finished"] * 2
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sampler: sampler.run(FLIP),
+        lambda sampler: sampler.run_batch([FLIP]),
+        lambda sampler: list(sampler.stream_sweep(FLIP, None)),
+    ],
+    ids=["run", "run_batch", "stream_sweep"],
+)
+def test_call_in_an_event_callback_is_refused_and_reports_nothing(
+    call: Callable[[AzureSessionSampler], Any],
+) -> None:
+    with SessionPool() as pool:
+        sampler = AzureSessionSampler(LOCAL, pool=pool)
+        events: list[str] = []
+        refused: list[str] = []
+
+        def call_again(event: Any) -> None:
+            events.append(event.kind)
+            if event.kind == "submitted":
+                with pytest.raises(RuntimeError, match="not in an event callback"):
+                    call(sampler)
+                refused.append(event.kind)
+
+        pool.subscribe(call_again)
+        sampler.run(FLIP)
+    assert refused == ["submitted"]
+    assert events == ["started", "opened", "submitted", "succeeded", "finished", "closed"]
+
+
 def test_a_stream_that_is_dropped_on_the_background_loop_ends_its_sweep(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -916,3 +946,4 @@ def test_whole_numbers_are_taken_in_every_spelling(number: Any) -> None:
     with SessionPool(Counted()) as pool:
         sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=number)
         assert sampler.run(FLIP, repetitions=number).repetitions == 5
+        assert len(sampler.run_batch([FLIP] * 2, None, number)) == 2

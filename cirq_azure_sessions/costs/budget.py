@@ -211,10 +211,9 @@ class QuotaGuard:
     def __init__(self, target: str, clock: Clock) -> None:
         self._target = target
         self._clock = clock
-        # State: the quotas of the target's provider, None while they are not known, and when
-        # they were read or could not be;
-        # what calls consume that are under way, and what those consumed that have ended since; and
-        # the one call that looks.
+        # State: the quotas of the target's provider, None while they are not known; when they were
+        # last asked for; what the calls in flight consume, and what those consumed that have ended
+        # since; and whose turn it is to ask.
         self._quotas: Sequence[Quota] | None = None
         self._read_at = -math.inf
         self._under_way: Counter[str] = Counter()

@@ -6,11 +6,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from cirq_azure_sessions.errors import (
-    AzureSessionsError,
-    ServiceError,
-    result_unavailable,
-)
+from cirq_azure_sessions.errors import AzureSessionsError, ServiceError, result_unavailable
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.rows import JournalEntry
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import (
     RETRY_TIMEOUT,
+    RetryDecision,
     StoppableClock,
     backoff,
     retry,
@@ -47,8 +48,8 @@ T = TypeVar("T")
 
 # Sessions in a row that may end before they take a job; after that something else is wrong.
 _MAX_SESSIONS = 5
-# Submissions of a job whose answers are lost: some seconds of them while the service has not
-# accepted any job of the call, some ten minutes once it has.
+# Submissions of one job whose answers may be lost: with their backoff they take some seconds, as
+# long as the service has accepted no job of the call, and some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
 
@@ -65,7 +66,7 @@ _CALL_ERRORS = (
 
 @dataclass(eq=False, repr=False)
 class JobRunner:
-    """Runs the jobs of one sampler, at most as many at a time as the service allows."""
+    """Runs the jobs of one sampler, with no more in flight than the service allows."""
 
     pool: SessionPool
     target: str
@@ -78,7 +79,7 @@ class JobRunner:
     def __post_init__(self) -> None:
         pool = self.pool
         self._workspace = pool._router.for_target(self.target)
-        self._clock = StoppableClock(pool._clock, lambda: pool._is_cancelling, PoolClosed)
+        self._clock = StoppableClock(pool._clock, lambda: pool._watcher.is_cancelling, PoolClosed)
         self._after_fork()
         background.register(self)
 
@@ -90,7 +91,7 @@ class JobRunner:
             self.budget.after_fork()
 
     async def run(self, sweeps: Sequence[SweepRun], seconds: float | None) -> None:
-        """Runs all jobs of a call; results go to their places, or into the call's stream."""
+        """Runs all jobs of a call; results go into their sweep, or into the call's stream."""
         for sweep in sweeps:
             sweep.call = sweeps
         try:
@@ -167,7 +168,7 @@ class JobRunner:
                 self.budget.settle(job.request.id, bill, may_cost=job.may_exist)
 
     async def _begin(self, job: JobRun) -> None:
-        """Asks whether the call goes on, the journal for the job, and the budget for room."""
+        """Checks that the call goes on, claims the job in the journal, and reserves its cost."""
         budget = self.budget
         point = job.sweep.id, job.points.start
         share = job.estimate, point, job.point_cost
@@ -178,21 +179,20 @@ class JobRunner:
                 await job.claim(self.journal, partial(self._find, job))
         except BaseException:
             if budget is not None:
-                # Others would wait for ever for a job that does not come.
+                # Jobs that wait for room would otherwise wait for this one for ever.
                 budget.pass_over(*share)
             raise
         if budget is not None:
             await budget.reserve(job.request.id, *share, is_paid=job.may_exist)
 
     async def _submit_and_follow(self, job: JobRun) -> None:
-        """Submits the job, in the next session if one has ended, and waits for its end."""
+        """Submits the job, in the next session if one has ended, and waits until it finishes."""
         sessions = self.pool._lifecycle
         # The session opens while the first input is stored.
         requests = self.throttle.requests
         sessions.prepare(self.target, self._workspace, requests)
         targets = self.pool._targets.list(self._workspace, requests)
-        # A service that has not answered the call at all is not waited for.
-        policy = retry_for(lambda: RETRY_TIMEOUT if job.sweep.is_answered else 0.0)
+        policy = self._retries(job)
 
         async def store() -> Any:
             # Behind the requests of jobs that are further on.
@@ -245,7 +245,7 @@ class JobRunner:
                 return False
             except ServiceError as error:
                 job.may_exist = error.is_ambiguous
-                # 2. Too many jobs or requests: wait in line.
+                # 2. Too many jobs or requests: wait for a slot.
                 if error.is_throttled:
                     await slot.refused(error)
                     continue
@@ -291,7 +291,7 @@ class JobRunner:
                 return None
             raise ServiceError(
                 f"Whether the service has job {job_id} cannot be learned now: {error} "
-                f"Later, get_result({job_id!r}) tells, and fetches its result.",
+                f"get_result({job_id!r}) finds out later, and fetches its result.",
                 status_code=error.status_code,
                 code=error.code,
             ) from error
@@ -303,7 +303,8 @@ class JobRunner:
             async with self.throttle.requests:
                 return await call()
 
-        # A service that has answered nothing yet is waited for only where it may have the job.
-        has_answered = job.sweep.is_answered
-        policy = retry_for(RETRY_TIMEOUT if job.may_exist or has_answered else 0.0)
-        return await retry(self._clock, attempt, policy)
+        return await retry(self._clock, attempt, self._retries(job))
+
+    def _retries(self, job: JobRun) -> RetryDecision:
+        """Retries once the service has answered the call, or where it may have the job."""
+        return retry_for(lambda: RETRY_TIMEOUT if job.may_exist or job.sweep.is_answered else 0.0)

@@ -54,7 +54,7 @@ class SweepRun:
         self.id = str(uuid.uuid4())
         self.num_jobs = 0 if self.translation is None else len(self.translation)
         self.progress: SweepProgress | None = None
-        # Where results go instead of their places.
+        # Where results go instead of into `results`.
         self.stream: ResultStream | None = None
         # All sweeps of the same call: this one, or those of a batch.
         self.call: Sequence[SweepRun] = (self,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from operator import attrgetter
@@ -30,7 +31,7 @@ __all__ = ["JobHandle", "SessionHandle"]
 T = TypeVar("T")
 Item = TypeVar("Item", bound=Session | Job)
 
-# Seconds between two looks at a session that is waited for, at most.
+# Maximum number of seconds between two polls of a session.
 _MAX_DELAY = 30.0
 
 
@@ -55,9 +56,13 @@ class _Handle(Generic[Item]):
         self._pool = pool
 
     def _run(
-        self, work: Callable[[], Coroutine[Any, Any, T]], seconds: float | None, late: Exception
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        limit: float | None,
+        late: Callable[[float], Exception],
     ) -> T:
-        """Runs work that ends with the pool; raises `late` if it takes longer than `seconds`."""
+        """Runs work that ends with the pool; raises `late(limit)` after that many seconds."""
+        seconds = None if limit is None or math.isinf(limit) else float(limit)
 
         async def bounded() -> T:
             return await timeout(self._pool._clock, seconds, work())
@@ -65,7 +70,7 @@ class _Handle(Generic[Item]):
         try:
             return self._pool._portal.run(bounded())
         except TimeoutError:
-            raise late from None
+            raise late(seconds or 0.0) from None
 
     def __eq__(self, other: Any) -> bool:
         return self.id == other.id if type(other) is type(self) else NotImplemented
@@ -120,10 +125,13 @@ class SessionHandle(_Handle[Session]):
         Raises:
             PoolTimeout: If it has not ended by then.
         """
-        late = PoolTimeout(
-            f"Session {self.id} on {self.target} has not ended after {timeout or 0.0:g} s: "
-            "close it, or wait longer."
-        )
+
+        def late(seconds: float) -> PoolTimeout:
+            return PoolTimeout(
+                f"Session {self.id} on {self.target} has not ended after {seconds:g} s: "
+                "close it, or wait longer."
+            )
+
         self._run(self._poll, timeout, late)
         return self
 
@@ -165,10 +173,10 @@ class SessionHandle(_Handle[Session]):
         clock, polls = self._pool._clock, 0
         while self.is_open:
             if polls:
-                await clock.sleep(backoff(polls, longest=_MAX_DELAY))
+                await clock.sleep(backoff(polls, max_delay=_MAX_DELAY))
             polls += 1
-            look = partial(self._workspace.get_session, self.id)
-            self._item = await retry(clock, look, retry_for(RETRY_TIMEOUT))
+            get = partial(self._workspace.get_session, self.id)
+            self._item = await retry(clock, get, retry_for(RETRY_TIMEOUT))
 
     def _repr_html_(self) -> str:
         return session_card(self._item)
@@ -221,7 +229,7 @@ class JobHandle(_Handle[Job]):
             JobTimeout: If it has not finished by then; it runs on.
             JobError: If the service does not know the job any more.
         """
-        self._run(self._finish, timeout, not_finished(self.id, timeout or 0.0))
+        self._run(self._finish, timeout, partial(not_finished, self.id))
         return self
 
     def cancel(self) -> JobHandle:
@@ -245,7 +253,7 @@ class JobHandle(_Handle[Job]):
             JobTimeout: If it has not finished by then.
             ResultFormatError: If the result is not what the layout promises.
         """
-        output = self._run(self._fetch, timeout, not_finished(self.id, timeout or 0.0))
+        output = self._run(self._fetch, timeout, partial(not_finished, self.id))
         # Imported here so that local targets do not load the SDK, nor lists of jobs Cirq.
         from cirq_azure_sessions.formats.layout import has_layout
 

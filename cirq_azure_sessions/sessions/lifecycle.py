@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import RetryDecision, retry
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.journal.rows import JournalSession
@@ -82,7 +83,7 @@ class SessionLifecycle:
             self._act(step, generation, gate)
 
     async def retire(self, generation: Generation) -> Session:
-        """Replaces a session that has ended, and returns how; the first of many callers asks."""
+        """Retires a session that has ended and returns its last state; the first caller asks."""
         if self._table.retire(generation):
             generation.ending = self._pool._portal.spawn(self._is_open(generation, has_ended=True))
         if generation.ending is not None:
@@ -106,6 +107,8 @@ class SessionLifecycle:
         is_new = self._table.find(session.id) is None
         handle = self.handle(session, workspace)
         self._table.attach(handle, workspace, adopted=not is_orphan)
+        # Not before: a pool that was closed meanwhile has nothing to close at exit.
+        self._hold(workspace)
         if is_new:
             self._report("adopted", session)
         return handle
@@ -136,7 +139,7 @@ class SessionLifecycle:
             logger.warning("Jobs of session %s may still run: %s", session_id, error)
 
     async def close(self, generation: Generation) -> str | None:
-        """Closes one session, if that is the pool's business; returns its id if that failed."""
+        """Closes a session that is the pool's to close; returns its id if that failed."""
         session_id, workspace = generation.session_id, generation.workspace
         if generation.is_ours_to_close and await self._close(session_id, workspace) == "failed":
             return session_id
@@ -195,7 +198,7 @@ class SessionLifecycle:
 
         if step is Step.OPEN:
             # From here on something may be open, also if nothing refers to the pool any more.
-            self._pool._hold(generation.workspace)
+            self._hold(generation.workspace)
         if step in (Step.OPEN, Step.CHECK):
             generation.ready = self._pool._portal.spawn(settle())
 
@@ -259,6 +262,11 @@ class SessionLifecycle:
         if self._journal is not None and workspace is not None and workspace.identity is not None:
             for session in await self._journal._inherit_sessions(workspace.identity):
                 self._orphans[session.id] = session
+
+    def _hold(self, workspace: WorkspacePort) -> None:
+        """Has the pool closed at exit, if its sessions outlive the process."""
+        if workspace.identity is not None:
+            background.hold(self._pool)
 
     def _report(self, kind: str, session: Session, reason: str = "") -> None:
         if kind not in ("opened", "adopted"):

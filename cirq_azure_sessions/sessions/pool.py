@@ -117,14 +117,13 @@ class SessionPool:
         self._targets = TargetCatalog(self._clock, self._portal.spawn)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(self)
-        # State: the samplers' calls that run, and their streams; once closing has begun, the task
-        # that waits for jobs and the one that closes the pool; and whether waits are to be broken
-        # off. Touched on the background loop alone.
+        # State: the samplers' calls that run, and their streams; and once closing has begun, the
+        # task that waits for jobs and the one that closes the pool. Touched on the background loop
+        # alone.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._is_cancelling = asyncio.Event()
 
     # Sessions
 
@@ -142,7 +141,7 @@ class SessionPool:
         if generation is None:
             workspace = self._router.for_target(target)
             found = self._portal.run(self._lifecycle.find(target, workspace))
-            # On its way here it may have been idle for longer than a tiny max_idle.
+            # With a tiny max_idle it may be due for a check again by now.
             generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
@@ -176,7 +175,6 @@ class SessionPool:
                 session_id=found.id,
             )
         workspace = self._router.for_target(found.target)
-        self._hold(workspace)
         return self._portal.run(self._lifecycle.attach(found, workspace))
 
     def host(self, backend_or_target: T) -> T:
@@ -374,7 +372,7 @@ class SessionPool:
         return background.loop.start(self._join_closing(cancel, left_by))
 
     async def _join_closing(self, cancel: bool, left_by: type[BaseException] | None) -> None:
-        """Joins the task that closes the pool, and hurries it as asked."""
+        """Waits for the task that closes the pool, and hurries it as asked."""
         if self._draining is None or self._closing is None:
             self._draining = asyncio.ensure_future(self._drain())
             self._closing = asyncio.ensure_future(self._close_all(self._draining))
@@ -382,8 +380,7 @@ class SessionPool:
             self._draining.cancel()
         try:
             if cancel and not self._closing.done():
-                # Whatever waits to submit a job, or to retry, gives up.
-                self._is_cancelling.set()
+                # From here on, whatever waits to submit a job or to retry gives up.
                 await self._watcher.cancel_all()
                 await asyncio.gather(*map(self._lifecycle.cancel_jobs, self._table.generations()))
             await asyncio.shield(self._closing)
@@ -451,10 +448,3 @@ class SessionPool:
     def _repr_html_(self) -> str:
         rows = [generation.overview() for generation in self._table.generations()]
         return pool_card(self._name, rows, self.get_stats(), is_closed=self._table.is_closed)
-
-    # For samplers and handles
-
-    def _hold(self, workspace: WorkspacePort) -> None:
-        """Has the pool closed at exit, if its sessions outlive the process."""
-        if workspace.identity is not None:
-            background.hold(self)

@@ -24,11 +24,11 @@ __all__ = ["JobWatcher", "next_poll"]
 # Seconds between two polls.
 _MIN_DELAY = 0.05
 _MAX_DELAY = 30.0
-# Where ends are announced, frequent polls only take the processor from the programs.
+# Where ends are announced, frequent polls would only slow the simulators down.
 _MIN_DELAY_ANNOUNCED = 1.0
 # A progress bar is to show how jobs leave the queue.
 _MAX_DELAY_OBSERVED = 5.0
-# So few jobs are looked up one by one; for more, one more page of the list is read.
+# Up to this many jobs are looked up one by one; for more, another page of the list is read.
 _MAX_LOOKUPS = 3
 # Seconds to poll on through errors, since queues take days and a network may be away for hours; and
 # through 404 answers: the service may need a while to show a job that it has accepted, and giving
@@ -204,10 +204,10 @@ class JobWatcher:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # State: the pollers, by workspace and session; how long the latest jobs of each target
-        # took; and whether every job that is waited for from now on is to be cancelled.
+        # took; and an event, set once every job that is waited for is to be cancelled.
         self._pollers: dict[tuple[WorkspacePort, str | None], _Poller] = {}
         self._durations: dict[str, deque[float]] = {}
-        self._is_cancelling = False
+        self.is_cancelling = asyncio.Event()
 
     async def wait(
         self,
@@ -223,7 +223,7 @@ class JobWatcher:
         requests. `JobError` if the service has not known the job for minutes, and `ServiceError` if
         it cannot be asked for long.
         """
-        if self._is_cancelling and not job.status.is_final:
+        if self.is_cancelling.is_set() and not job.status.is_final:
             # A job that cannot be cancelled runs on, and its result is not lost for that.
             with suppress(ServiceError):
                 job = await workspace.cancel_job(job.id)
@@ -259,7 +259,7 @@ class JobWatcher:
 
     async def cancel_all(self) -> None:
         """Asks the service to cancel every job that is waited for, or will be from now on."""
-        self._is_cancelling = True
+        self.is_cancelling.set()
         cancellations = [
             poller.workspace.cancel_job(job_id)
             for poller in self._pollers.values()

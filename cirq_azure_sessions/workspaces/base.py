@@ -14,14 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Protocol
 
-from cirq_azure_sessions.model import (
-    Job,
-    JobRequest,
-    Quota,
-    Session,
-    SessionRequest,
-    TargetStatus,
-)
+from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, TargetStatus
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 
 __all__ = ["JOBS_PER_PAGE", "WorkspacePort"]

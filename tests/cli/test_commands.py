@@ -52,7 +52,7 @@ def test_the_package_is_a_command_too() -> None:
     assert done.stdout.startswith("cirq-azure-sessions, version ")
 
 
-def test_a_missing_login_is_told_in_one_line() -> None:
+def test_a_missing_login_is_reported_in_one_line() -> None:
     """In a process of its own, since here pytest takes what the SDK would log to stderr."""
     workspace = (
         "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/group"

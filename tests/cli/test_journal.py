@@ -319,7 +319,7 @@ def test_an_orphan_that_is_not_closed_is_named_and_can_be_closed_later(
     assert orphan in close(server, "--orphans", "--journal", path).stdout
 
 
-def test_orphans_of_another_workspace_are_told_and_not_touched(
+def test_orphans_of_another_workspace_are_reported_and_not_touched(
     server: EmulatorServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.journal"

@@ -134,7 +134,7 @@ def test_a_submission_whose_connection_was_cut_makes_one_job(
     assert job.get_results() == HISTOGRAM
 
 
-def test_garbage_is_told_from_an_answer(server: EmulatorServer, target: IonQ) -> None:
+def test_garbage_is_distinguished_from_an_answer(server: EmulatorServer, target: IonQ) -> None:
     job = submit(target)
     server.faults.garble("job")
     with pytest.raises(azure.core.exceptions.DecodeError):

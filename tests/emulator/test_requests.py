@@ -118,7 +118,7 @@ def test_a_server_counts_requests_and_the_connections_they_came_over() -> None:
     assert server.requests.open_connections == 0
 
 
-def test_counts_are_told_over_http_and_do_not_count_themselves() -> None:
+def test_counts_are_reported_over_http_and_do_not_count_themselves() -> None:
     with EmulatorServer() as server, requests.Session() as client:
         client.headers["x-ms-quantum-api-key"] = server.key
         client.get(f"{server.endpoint}{WS}/sessions?api-version=2025-12-01-preview", timeout=10)

@@ -132,7 +132,7 @@ def desk(desks: Any) -> Desk:
 
 
 class TestCosts:
-    def test_a_cost_that_cannot_be_told_fails_the_job(self, desks: Any) -> None:
+    def test_a_cost_that_cannot_be_computed_fails_the_job(self, desks: Any) -> None:
         desk = desks(cost=lambda request, output: 1 / 0)
         job = desk.job(desk.submit())
         assert (job.status, job.error_code) == (JobStatus.FAILED, "RuntimeError")

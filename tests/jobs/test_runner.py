@@ -244,7 +244,7 @@ def test_a_session_that_times_out_is_replaced_and_no_job_runs_twice(
         assert pool.get_stats()["jobs_submitted"] == 30
 
 
-def test_under_abort_the_failure_is_told_apart_from_its_consequences(
+def test_under_abort_the_failure_is_distinguished_from_its_consequences(
     workspace: Service, clock: ManualClock
 ) -> None:
     workspace.failing = {"job-0"}

@@ -78,8 +78,8 @@ Call = Callable[[AzureSessionSampler], None]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a child has to say of its end.
+class Ending:
+    """How a child ended.
 
     Attributes:
         kind: The name of the exception.
@@ -109,12 +109,12 @@ def _child(pipe: Any, call: Call, connect: tuple[str, str, str], options: dict[s
             call(AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=IN_FLIGHT, **options))
     except BaseException as error:
         threads = [thread for thread in threading.enumerate() if "cirq" in thread.name]
-        pipe.send(Told(type(error).__name__, getattr(error, "__notes__", []), len(threads)))
+        pipe.send(Ending(type(error).__name__, getattr(error, "__notes__", []), len(threads)))
 
 
 def _interrupt(
     server: EmulatorServer, call: Call, number: int, *, submissions: int, **options: Any
-) -> Told:
+) -> Ending:
     """Runs a call in a process of its own and sends it a signal once it waits for its jobs."""
     child, pipe = _start(server, call, options)
     while submissions:
@@ -124,7 +124,7 @@ def _interrupt(
     return _end(child, pipe)
 
 
-def _run(server: EmulatorServer, call: Call) -> Told:
+def _run(server: EmulatorServer, call: Call) -> Ending:
     return _end(*_start(server, call, {}))
 
 
@@ -137,9 +137,9 @@ def _start(server: EmulatorServer, call: Call, options: dict[str, Any]) -> tuple
     return child, ours
 
 
-def _end(child: Any, pipe: Any) -> Told:
+def _end(child: Any, pipe: Any) -> Ending:
     message = None
-    while not isinstance(message, Told):
+    while not isinstance(message, Ending):
         assert pipe.poll(60), "the child ends when it is told to"
         message = pipe.recv()
     child.join()
@@ -179,24 +179,24 @@ def test_running_jobs_are_left_and_named_in_a_note(
     server: EmulatorServer, call: str, number: signal.Signals
 ) -> None:
     what, submissions = CALLS[call]
-    told = _interrupt(server, what, number, submissions=submissions)
-    assert told.kind == ("KeyboardInterrupt" if number == signal.SIGINT else "SystemExit")
+    ending = _interrupt(server, what, number, submissions=submissions)
+    assert ending.kind == ("KeyboardInterrupt" if number == signal.SIGINT else "SystemExit")
     listed, sessions = _listed(server)
     assert len(listed) == submissions
-    (note,) = told.notes
+    (note,) = ending.notes
     assert all(job.id in note for job in listed)
     assert "get_result(job_id)" in note
     assert sorted(job.status for job in listed if not job.is_final) == ["Executing"] * IN_FLIGHT
     assert [session.id for session in sessions if _takes_jobs(server, session)] == []
     # The background loop alone.
-    assert told.threads <= 1
+    assert ending.threads <= 1
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_running_jobs_are_cancelled_where_asked(server: EmulatorServer, call: str) -> None:
     what, submissions = CALLS[call]
-    told = _interrupt(server, what, signal.SIGINT, submissions=submissions, on_interrupt="cancel")
-    assert "Cancellation was requested for these jobs" in told.notes[0]
+    ending = _interrupt(server, what, signal.SIGINT, submissions=submissions, on_interrupt="cancel")
+    assert "Cancellation was requested for these jobs" in ending.notes[0]
     listed, sessions = _listed(server)
     statuses = [job.status for job in listed]
     assert statuses.count("Cancelled") == IN_FLIGHT
@@ -208,8 +208,8 @@ def test_a_rerun_with_the_journal_continues_where_it_stopped(
     server: EmulatorServer, tmp_path: Path
 ) -> None:
     journal = tmp_path / "journal.db"
-    told = _interrupt(server, _sweep, signal.SIGINT, submissions=4, journal=journal)
-    (note,) = told.notes
+    ending = _interrupt(server, _sweep, signal.SIGINT, submissions=4, journal=journal)
+    (note,) = ending.notes
     assert f"with the journal {journal}" in note
     submitted, _ = _listed(server)
     counts = re.search(r"(\d+) possibly still running, (\d+) with their results", note)
@@ -226,12 +226,12 @@ def test_a_rerun_with_the_journal_continues_where_it_stopped(
 
 
 def test_the_ids_in_the_note_fetch_the_results(server: EmulatorServer) -> None:
-    told = _interrupt(server, _sweep, signal.SIGINT, submissions=4)
+    ending = _interrupt(server, _sweep, signal.SIGINT, submissions=4)
     server.clock.advance(86400.0)
     listed, _ = _listed(server)
     with AzureSessionSampler(TARGET, workspace=server.workspace()) as sampler:
         for job in listed:
-            assert job.id in told.notes[0]
+            assert job.id in ending.notes[0]
             assert sampler.get_result(job.id).repetitions == 10
 
 
@@ -254,8 +254,8 @@ def _interrupt_the_end(pool: SessionPool) -> None:
 
 
 def test_interrupting_a_close_that_drains_closes_the_sessions(server: EmulatorServer) -> None:
-    told = _run(server, _leave_running)
-    assert told.kind == "KeyboardInterrupt"
+    ending = _run(server, _leave_running)
+    assert ending.kind == "KeyboardInterrupt"
     _, sessions = _listed(server)
     assert [session.id for session in sessions if _takes_jobs(server, session)] == []
 

@@ -81,7 +81,7 @@ def test_a_job_waits_for_one_attempt_at_the_list_of_targets() -> None:
         assert server.requests["providerStatus"] == 1
 
 
-def test_a_machine_of_neutral_atoms_loses_shots_and_the_rest_comes_home() -> None:
+def test_a_machine_of_neutral_atoms_loses_shots_and_keeps_the_other_results() -> None:
     pytest.importorskip("qdk", reason="targets that take QIR need qdk")
     with EmulatorServer(seed=1) as server, SessionPool(server.workspace()) as pool:
         # Its provider's id is in the service's list alone.

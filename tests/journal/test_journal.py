@@ -178,7 +178,9 @@ def test_a_claim_whose_caller_has_gone_is_given_back(path: Path):
         assert claim(journal, "bell", "b").occurrence == 1
 
 
-def test_an_output_that_cannot_be_read_is_kept_told_and_fetched_again_by_the_next_run(path: Path):
+def test_unreadable_output_is_kept_reported_and_fetched_again_by_the_next_run(
+    path: Path,
+):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
         finish(journal, entry, b"\x00")
@@ -261,7 +263,7 @@ def test_a_lost_job_is_handed_to_the_next_run(path: Path):
         assert (again.job_id, again.is_accepted) == ("a", True)
 
 
-def test_a_run_that_was_killed_is_told_from_a_live_one_even_if_its_process_id_is_used_again(
+def test_killed_run_is_distinguished_from_a_live_one_even_with_the_same_process_id(
     path: Path,
 ):
     script = """
@@ -610,7 +612,7 @@ def test_entries_and_exports_tell_all_and_the_summary_counts(path: Path):
     assert [one["job_id"] for one in (first, second, third)] == ["a", "b", "c"]
 
 
-def test_runs_are_told_with_their_ends_also_those_that_were_killed(path: Path):
+def test_runs_are_listed_with_their_ends_also_those_that_were_killed(path: Path):
     script = """
         import os, signal, sys
         from cirq_azure_sessions import Journal

@@ -422,7 +422,7 @@ def test_a_result_that_makes_no_sense_is_fetched_again_and_not_paid_again(
     assert len(jobs_of(server)) == len(POINTS)
 
 
-def test_a_result_that_is_missing_is_told_by_the_journal_and_at_once_by_every_run(
+def test_a_result_that_is_missing_is_reported_by_the_journal_and_at_once_by_every_run(
     server: EmulatorServer, path: Path
 ):
     server.faults.add("download", status=404, times=1)

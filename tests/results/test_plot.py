@@ -181,7 +181,7 @@ def test_a_symbol_turns_a_grid_into_lines(grid: list[cirq.Result]) -> None:
     assert plot_sweep(grid, symbol=THETA).get_ylabel().startswith("fraction with m = ")
 
 
-def test_lines_that_cannot_be_told_apart_are_a_heat_map() -> None:
+def test_lines_that_cannot_be_distinguished_are_a_heat_map() -> None:
     sweep = cirq.Linspace("theta", 0, 1, 2) * cirq.Linspace("phi", 5, 6, 8)
     results = cirq.Simulator(seed=1).run_sweep(PHI, sweep, 10)
     ax = plot_sweep(results, symbol="phi")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import cirq
 import pytest
 from circuits import FLIP
+from services import one
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -169,3 +172,30 @@ class _Shy(LocalWorkspace):
 
     def takes(self, target: str) -> bool:
         return not self.is_shy and super().takes(target)
+
+
+class ClosingLate(LocalWorkspace):
+    """Outlives the process, and has its pool closed between two steps of a call."""
+
+    identity = "a workspace on the service"
+    pool: SessionPool | None = None
+
+    def takes(self, target: str) -> bool:
+        if self.pool is not None:
+            self.pool.close()
+        return super().takes(target)
+
+
+def test_pool_closed_while_a_session_is_attached_is_not_kept_until_exit(
+    clock: ManualClock,
+) -> None:
+    workspace = ClosingLate(backends={TARGET: one}, clock=clock)
+    with SessionPool(workspace, clock=clock) as theirs:
+        session = theirs.session(TARGET)
+        workspace.pool = pool = SessionPool(workspace, clock=clock)
+        with pytest.raises(PoolClosed):
+            pool.attach(session)
+        workspace.pool, dropped = None, weakref.ref(pool)
+        del pool
+        gc.collect()
+        assert dropped() is None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import cirq
+import numpy as np
 import pytest
 from azure.quantum.job import Job
 from circuits import FLIP, SWITCH
@@ -170,3 +173,14 @@ def test_the_sdks_own_job_is_one_attribute_away(pool: SessionPool) -> None:
         assert job.id == result.job_id
         assert job.get_results() == {"histogram": {"1": 1.0}}
     assert run(pool, "local.simulator").azure_job is None
+
+
+@pytest.mark.parametrize("timeout", [Fraction(2), np.float32(2), math.inf])
+def test_timeout_of_a_wait_is_taken_in_every_spelling(timeout: Any) -> None:
+    clock = ManualClock()
+    with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:
+        AzureSessionSampler("local.simulator", pool=pool).run(FLIP)
+        (job,) = pool.list_jobs()
+        assert job.wait(timeout).is_final
+        assert pool.session("local.simulator").close().wait(timeout).status == "Succeeded"
+    assert clock.monotonic() < math.inf

@@ -52,7 +52,7 @@ def test_every_call_has_one_bar_on_one_line(call: str, capfd: pytest.CaptureFixt
     assert f"| {jobs} submitted in 00:0" in last
 
 
-def test_points_that_failed_are_told_at_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+def test_points_that_failed_are_reported_at_the_end(capfd: pytest.CaptureFixture[str]) -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         server.faults.fail_job(code="InvalidInputData")
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, progress=True, on_error="return")

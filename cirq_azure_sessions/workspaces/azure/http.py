@@ -340,7 +340,7 @@ class HttpClient:
             if failures[False] > _MAX_FAULTS:
                 return None
             # 4. Exponential backoff.
-            return backoff(failures[False], longest=_MAX_BACKOFF)
+            return backoff(failures[False], max_delay=_MAX_BACKOFF)
 
         return await retry(self._clock, attempt, decide)
 

@@ -103,6 +103,6 @@ class Pace:
             if self._is_paused and now < self._next_turn:
                 return
             self._pauses += 1
-            seconds = backoff(self._pauses, longest=_MAX_BACKOFF) * jitter(self._clock)
+            seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
         self._is_paused = True
         self.pause(seconds)

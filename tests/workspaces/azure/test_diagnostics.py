@@ -246,7 +246,7 @@ def test_a_wrong_key_is_reported(server: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_refuses_is_told_from_the_service(
+def test_a_proxy_that_refuses_is_distinguished_from_the_service(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     async def story() -> tuple[dict[str, Finding], Finding]:

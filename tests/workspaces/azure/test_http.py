@@ -144,7 +144,7 @@ def fetch(*answers: bytes, description: Mapping[str, Any] | None = None, **optio
     return asyncio.run(play())
 
 
-def test_a_storage_firewall_is_told_from_a_bad_signature() -> None:
+def test_a_storage_firewall_is_distinguished_from_a_bad_signature() -> None:
     async def story() -> None:
         refusal = answer(b"", 403, x_ms_error_code="AuthorizationFailure")
         async with ScriptedServer(refusal) as server:

@@ -366,7 +366,7 @@ def test_proxy_may_lack_a_scheme_and_have_a_login(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_proxy_that_wants_a_login_is_told_from_the_service(
+def test_proxy_that_wants_a_login_is_distinguished_from_the_service(
     no_proxies: None, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     async def story() -> None:

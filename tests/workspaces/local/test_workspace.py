@@ -400,7 +400,7 @@ class TestLimits:
         first = desk.run(desk.workspace.submit_job(request))
         assert desk.run(desk.workspace.submit_job(request)) == first
 
-    def test_are_told_after_the_end_of_the_session(self, desks: Any) -> None:
+    def test_are_reported_after_the_end_of_the_session(self, desks: Any) -> None:
         desk = desks(max_jobs=1, pace=lambda request: JobPace(queue=10))
         session = desk.open()
         desk.submit(session)
