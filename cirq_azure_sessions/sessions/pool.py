@@ -118,8 +118,7 @@ class SessionPool:
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(self)
         # State: the samplers' calls that run, and their streams; and once closing has begun, the
-        # task that waits for jobs and the one that closes the pool. Touched on the background loop
-        # alone.
+        # task that waits for jobs and the one that closes the pool. For the background loop alone.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._draining: asyncio.Task[None] | None = None

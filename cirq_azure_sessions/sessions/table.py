@@ -117,17 +117,14 @@ class SessionTable:
     Args:
         max_idle: Seconds without use after which a session is not trusted to be open.
         clock: Where idle time is measured.
-
-    Attributes:
-        is_closed: Whether the pool is closed, and hands out no more sessions.
     """
 
     def __init__(self, *, max_idle: float, clock: Clock) -> None:
         self._max_idle = max_idle
         self._clock = clock
         # State: for each target the generation that its jobs go to; every generation that has not
-        # ended or still has jobs; whether the pool is closed; how often a session was used again,
-        # and how often that was read. Any thread counts: `next` is atomic, and `+=` is not.
+        # ended or still has jobs; whether no more sessions are handed out; how often one was used
+        # again, and how often that was read. Any thread counts: `next` is atomic, and `+=` is not.
         self._current: dict[str, Generation] = {}
         self._generations: list[Generation] = []
         self.is_closed = False
