@@ -83,13 +83,13 @@ def test_an_hour_without_a_network_costs_no_point_of_a_call_that_goes_well(
 
 
 def test_a_first_contact_fails_in_seconds(server: EmulatorServer, clock: ManualClock) -> None:
-    Outage(server, clock, seconds=math.inf)
-    sampler = AzureSessionSampler(
-        "ionq.simulator", pool=SessionPool(server.workspace(), clock=clock)
-    )
-    with pytest.raises(AzureSessionsError, match="check the network"):
-        sampler.run(TURN, {"angle": 1}, repetitions=10)
-    assert clock.monotonic() < 60
+    outage = Outage(server, clock, seconds=math.inf)
+    with SessionPool(server.workspace(), clock=clock) as pool:
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        with pytest.raises(AzureSessionsError, match="check the network"):
+            sampler.run(TURN, {"angle": 1}, repetitions=10)
+        assert clock.monotonic() < 60
+        outage.end()
 
 
 def test_a_rerun_with_a_journal_and_without_a_network_fails_in_seconds(
