@@ -517,16 +517,17 @@ def _explanation(response: Answer) -> tuple[str, str]:
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """The seconds that the service asks to wait, from either of its headers.
 
-    More than `_MAX_RETRY_AFTER` is a mistake, or comes from a clock that differs from ours.
+    More than `_MAX_RETRY_AFTER` is a mistake, or comes from a clock that differs from ours. No time
+    at all is no answer: a host that cannot serve must not be asked without a pause.
     """
     try:
         if "Retry-After" in headers:
             seconds = _seconds(headers["Retry-After"], now)
         else:
             seconds = float(headers["x-ms-retry-after-ms"]) / 1000
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, OverflowError, OSError):
         return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if math.isfinite(seconds) else None
+    return min(seconds, _MAX_RETRY_AFTER) if 0.0 < seconds < math.inf else None
 
 
 def _seconds(text: str, now: float) -> float:
