@@ -275,6 +275,11 @@ class HttpClient:
             return answer.content
 
         return await self._send(request, read_content, repeatable=True)
+            if answer.headers.get("Content-Type", "").startswith("text/html"):
+                raise ServiceError(
+                    f"The answer to {request.label} is a web page and no blob: check for a proxy, "
+                    "or a login page of the network, on the way."
+                )
 
     async def aclose(self) -> None:
         """Closes the connections when the requests in flight are finished; later ones open new."""
@@ -500,6 +505,12 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
         status_code=status,
         code=code,
         retry_after=_retry_after(response.headers, now),
+    if status < 400:
+        # It has no status, and passes once the network is open again.
+        return ServiceError(
+            f"{what} was answered with HTTP {status}, which the service never does: check for a "
+            "proxy, or a login page of the network, on the way."
+        )
     )
 
 

@@ -306,7 +306,36 @@ def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minu
     assert clock.monotonic() == 300.0
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 422])
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_comes_from_the_network_and_passes(status: int) -> None:
+    redirect = answer(b"", status, Location="http://login.example/?user=me")
+    assert ask(redirect, answer(SESSION)).id == "s"
+    with pytest.raises(ServiceError, match=f"HTTP {status}.*login page") as failure:
+        ask(*[redirect] * 6)
+    assert failure.value.is_ambiguous
+    assert "example" not in str(failure.value)
+
+
+def test_a_web_page_is_not_taken_for_a_result() -> None:
+    page = answer(b"<html>Please sign in", Content_Type="text/html; charset=utf-8")
+
+    async def play(*answers: bytes) -> bytes:
+        async with ScriptedServer(*answers) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=ManualClock())
+            try:
+                return await workspace._client.store(
+                    "GET", f"{server.endpoint}/job-j/rawOutputData"
+                )
+            finally:
+                await workspace.aclose()
+
+    assert asyncio.run(play(page, answer(b"{}"))) == b"{}"
+    with pytest.raises(ServiceError, match="web page and no blob") as failure:
+        asyncio.run(play(*[page] * 6))
+    assert failure.value.is_ambiguous
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 def test_a_refusal_is_not_asked_again(status: int) -> None:
     clock = ManualClock()
     error = {"error": {"code": "Nope", "message": "Because."}}
