@@ -257,6 +257,46 @@ def test_a_list_that_turns_in_a_circle_is_left() -> None:
     asyncio.run(play())
 
 
+def test_a_list_of_targets_that_comes_byte_by_byte_is_given_up() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def write() -> None:
+            if not writer.is_closing():
+                writer.write(b" ")
+                asyncio.get_running_loop().call_later(0.02, write)
+
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
+        write()
+
+    async def play() -> None:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            workspace = AzureWorkspace(sdk_workspace_at(f"http://{host}:{port}"), read_timeout=0.2)
+            with pytest.raises(ServiceError, match="not answered in time"):
+                await workspace.list_targets(retries=False)
+            await workspace.aclose()
+
+    asyncio.run(play())
+
+
+def test_a_list_of_targets_without_an_end_costs_a_job_one_request() -> None:
+    first = {"id": "ionq", "targets": [{"id": "ionq.simulator"}]}
+    pages = [
+        answer({"value": [first], "nextLink": f"http://x.example/providerStatus?skip={skip}"})
+        for skip in range(9)
+    ]
+
+    async def play() -> None:
+        async with ScriptedServer(*pages) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            listed = await workspace.list_targets(retries=False)
+            assert [target.id for target in listed] == ["ionq.simulator"]
+            assert len(server.requests) == 1
+            await workspace.aclose()
+
+    asyncio.run(play())
+
+
 # Waiting
 
 
