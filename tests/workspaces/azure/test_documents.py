@@ -270,7 +270,9 @@ def test_no_odd_field_costs_a_job_or_a_session(workspace: Workspace, fields: Any
     assert read_session(workspace, {**SESSION, **fields}).is_open
 
 
-@pytest.mark.parametrize("number", [10**400, -(10**400), math.nan, math.inf])
+@pytest.mark.parametrize(
+    "number", [10**400, -(10**400), math.nan, math.inf], ids=["huge", "-huge", "nan", "inf"]
+)
 def test_a_number_beyond_all_measure_costs_nothing(workspace: Workspace, number: float) -> None:
     assert read_job(workspace, {**JOB, "costEstimate": {"estimatedTotal": number}}).cost is None
     targets = [{"id": "ionq.simulator", "averageQueueTime": number, "numQubits": number}]
