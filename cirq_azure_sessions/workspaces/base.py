@@ -105,7 +105,7 @@ class WorkspacePort(Protocol):
     async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
         """The targets of the workspace, with availability and queue times.
 
-        Without `retries`, an answer that is lost or a refusal is not asked for again.
+        Without `retries` it is one request: not again if it fails, nor for further pages.
         """
 
     async def list_quotas(self) -> Sequence[Quota]:

@@ -2,8 +2,7 @@
 
 Only what nothing can be done without has to be there: an id and a status. A name, time or cost that
 is odd counts as absent, so that it never costs a result; of a list whatever can be read is read.
-Beyond that a reader raises `ValueError`, `TypeError`, `LookupError` or `AttributeError`, which
-`HttpClient` turns into a `ServiceError`.
+Beyond that a reader raises one of `UNREADABLE`, which `HttpClient` turns into a `ServiceError`.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from cirq_azure_sessions.redaction import redact
 
 __all__ = [
     "BLOB_URL",
+    "UNREADABLE",
     "job_document",
     "max_output_bytes",
     "read_job",
@@ -59,6 +59,16 @@ _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 # A host, which may be an address of IPv6, with no user name; and a path.
 BLOB_URL = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I)
 _MAX_MESSAGE_LENGTH = 500
+
+# What readers raise of a document that is odd where it matters. JSON's integers have no bound.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 # What a result takes at most: as a whole, a shot, and a bit of a shot. Services write a bit of a
 # shot once or twice, with the name of an item and indentation at the worst.
@@ -146,7 +156,7 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
             id=target["id"],
             provider=_field(provider, "id", str, is_required=True),
             availability=_field(target, "currentAvailability", str) or "",
-            average_queue_time=float(_field(target, "averageQueueTime", (int, float)) or 0.0),
+            average_queue_time=_number(target, "averageQueueTime") or 0.0,
             target_profile=_field(target, "targetProfile", str) or "",
             num_qubits=_positive(target.get("numQubits")),
         )
@@ -182,7 +192,7 @@ def read_page(
     for item in document["value"]:
         try:
             items.append(read_item(item))
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except UNREADABLE as error:
             logger.warning("An item of a list cannot be read (%s).", type(error).__name__)
     link = _field(document, "nextLink", str)
     if not link:
@@ -245,15 +255,24 @@ def without_secrets(text: str) -> str:
 
 def _read_cost(document: Mapping[str, Any]) -> Cost | None:
     cost = _field(document, "costEstimate", dict) or {}
-    total = _field(cost, "estimatedTotal", (int, float))
-    if total is None or not math.isfinite(total):
+    total = _number(cost, "estimatedTotal")
+    if total is None:
         return None
     events = _field(cost, "events", list) or ()
     return Cost(
-        total=float(total),
+        total=total,
         currency=_field(cost, "currencyCode", str) or "USD",
         events=tuple(event for event in events if isinstance(event, dict)),
     )
+
+
+def _number(document: Mapping[str, Any], name: str) -> float | None:
+    """A field that is a finite number; None if it is none."""
+    try:
+        number = float(_field(document, name, (int, float), is_required=True))
+    except (TypeError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _positive(value: object) -> int | None:

@@ -30,11 +30,12 @@ from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
-from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+from cirq_azure_sessions.workspaces.azure.documents import UNREADABLE, without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
     CannotConnect,
     connection_options,
     open_session,
+    timeouts,
 )
 from cirq_azure_sessions.workspaces.azure.pace import Pace
 
@@ -59,6 +60,8 @@ _MAX_RETRY_AFTER = 60.0
 
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
+# Nor must one that comes byte by byte be read for ever, which a read's own timeout lets pass.
+_DOCUMENT_TIMEOUT = 120.0
 
 # The ids by which support finds a request: ours is new for each attempt.
 _CLIENT_ID_HEADER = "x-ms-client-request-id"
@@ -98,6 +101,7 @@ class Request:
         label: The method and path, as errors and the log name the request.
         address: Where it goes. A secret, where it is signed.
         max_bytes: The maximum size of the answer's body.
+        timeout: Seconds for the whole of an attempt; None for no limit but that of each read.
         is_for_service: Whether it goes to the service, with the workspace's credential, and not to
             storage, whose URLs carry their own.
     """
@@ -108,6 +112,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
     max_bytes: float
+    timeout: float | None
     is_for_service: bool
 
     @property
@@ -181,18 +186,20 @@ class HttpClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
+        timeout: float = _DOCUMENT_TIMEOUT,
     ) -> T:
         """Sends a request to the service.
 
         Args:
             method: The HTTP method.
             path: The steps of the path below the workspace.
-            read: Makes a value of the answer's JSON, or of None if it has no body. A `ValueError`,
-                `TypeError`, `LookupError` or `AttributeError` of it means that it is garbage.
+            read: Makes a value of the answer's JSON, or of None if it has no body. One of
+                `UNREADABLE` means that it is garbage.
             query: Query parameters beside the API version.
             body: What to send as JSON.
             repeatable: Whether to retry when the request may have taken effect, and when the
                 service throttles.
+            timeout: Seconds for the whole of an attempt.
 
         Raises:
             ServiceError: If there is no answer, or not a good one.
@@ -216,13 +223,14 @@ class HttpClient:
             headers,
             content,
             _MAX_DOCUMENT_BYTES,
+            timeout,
             is_for_service=True,
         )
 
         def read_document(answer: Answer) -> T:
             try:
                 return read(json.loads(answer.content) if answer.content else None)
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            except UNREADABLE as error:
                 reason = type(error).__name__
             raise ServiceError(
                 f"The answer to {request.label} is not the JSON that the service promises "
@@ -256,6 +264,7 @@ class HttpClient:
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
             content,
             max_bytes,
+            None,
             is_for_service=False,
         )
 
@@ -265,6 +274,11 @@ class HttpClient:
             if method == "PUT" and answer.status_code != HTTPStatus.CREATED:
                 raise ServiceError(
                     f"Storage did not confirm {request.label}: check for a proxy on the way."
+                )
+            if answer.headers.get("Content-Type", "").startswith("text/html"):
+                raise ServiceError(
+                    f"The answer to {request.label} is a web page and no blob: check for a proxy, "
+                    "or a login page of the network, on the way."
                 )
             if not answer.is_whole:
                 raise ServiceError(
@@ -388,6 +402,7 @@ class _Connections:
         self.loop = asyncio.get_running_loop()
         self.session, self.connector = open_session(max_connections, read_timeout, _send_once)
         send = partial(self.send, has_token=True)
+        self._read_timeout = read_timeout
         self._tokens = None if credential is None else TokenSender(credential, send)
         self.paces = paces
         # State: how to reach each origin, and how many requests are in flight. Touched on one event
@@ -417,6 +432,7 @@ class _Connections:
                 headers=headers,
                 data=request.content,
                 allow_redirects=False,
+                timeout=timeouts(self._read_timeout, request.timeout),
                 **options,
             ) as response:
                 parts, size = [], 0
@@ -489,6 +505,12 @@ def _lost(error: Exception, what: str) -> ServiceError:
 def _refused(response: Answer, what: str, now: float) -> ServiceError:
     """The error for an answer that says no."""
     status = response.status_code
+    if status < 400:
+        # It has no status, and passes once the network is open again.
+        return ServiceError(
+            f"{what} was answered with HTTP {status}, which the service never does: check for a "
+            "proxy, or a login page of the network, on the way."
+        )
     code, message = _explanation(response)
     advice = _ADVICE.get(status, "try again later" if status >= 500 else "")
     if status == HTTPStatus.FORBIDDEN and code in _FIREWALL_CODES:
@@ -517,16 +539,17 @@ def _explanation(response: Answer) -> tuple[str, str]:
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """The seconds that the service asks to wait, from either of its headers.
 
-    More than `_MAX_RETRY_AFTER` is a mistake, or comes from a clock that differs from ours.
+    More than `_MAX_RETRY_AFTER` is a mistake, or comes from a clock that differs from ours. No time
+    at all is no answer: a host that cannot serve must not be asked without a pause.
     """
     try:
         if "Retry-After" in headers:
             seconds = _seconds(headers["Retry-After"], now)
         else:
             seconds = float(headers["x-ms-retry-after-ms"]) / 1000
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, OverflowError, OSError):
         return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if math.isfinite(seconds) else None
+    return min(seconds, _MAX_RETRY_AFTER) if 0.0 < seconds < math.inf else None
 
 
 def _seconds(text: str, now: float) -> float:

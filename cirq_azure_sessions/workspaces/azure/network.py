@@ -37,6 +37,7 @@ __all__ = [
     "in_thread",
     "open_session",
     "proxy_options",
+    "timeouts",
     "trust",
     "trusted_certificates",
 ]
@@ -68,15 +69,18 @@ def open_session(
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout
-        ),
+        timeout=timeouts(read_timeout),
         # Only a request with a body has a type, and says itself which.
         skip_auto_headers=("Content-Type",),
         middlewares=(middleware,),
     )
     _sessions.add(session)
     return session, connector
+
+
+def timeouts(read_timeout: float, total: float | None = None) -> aiohttp.ClientTimeout:
+    """The timeouts of a request: to connect, without a byte, and for the whole of it."""
+    return aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout)
 
 
 class CannotConnect(ServiceError):

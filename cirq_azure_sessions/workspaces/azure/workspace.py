@@ -110,6 +110,7 @@ class AzureWorkspace:
             max_connections=max_connections,
             read_timeout=read_timeout,
         )
+        self._read_timeout = read_timeout
         self._max_result_bytes = max_result_bytes
         self._storage: Storage = (
             LinkedStorage(self._client)
@@ -310,8 +311,19 @@ class AzureWorkspace:
     # The workspace
 
     async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
-        pages = self._pages(("providerStatus",), documents.read_targets, {}, retries=retries)
-        listed = [target async for page in pages for targets in page for target in targets]
+        if retries:
+            pages = self._pages(("providerStatus",), documents.read_targets, {})
+            listed = [target async for page in pages for targets in page for target in targets]
+        else:
+            # Further pages, which nobody has seen yet, would take further requests.
+            page, _ = await self._client.ask(
+                "GET",
+                ("providerStatus",),
+                partial(documents.read_page, documents.read_targets),
+                repeatable=False,
+                timeout=self._read_timeout,
+            )
+            listed = [target for targets in page for target in targets]
         self._providers = {target.id: target.provider for target in listed}
         return listed
 
@@ -408,16 +420,12 @@ class AzureWorkspace:
         path: tuple[str, ...],
         read_item: Callable[[Any], T],
         query: Mapping[str, str],
-        *,
-        retries: bool = True,
     ) -> AsyncIterator[Sequence[T]]:
         """The pages of a list, as they are consumed."""
         read = partial(documents.read_page, read_item)
         page: Mapping[str, str] | None = query
         while page is not None:
-            items, following = await self._client.ask(
-                "GET", path, read, query=page, repeatable=retries
-            )
+            items, following = await self._client.ask("GET", path, read, query=page)
             yield items
             if following == page:
                 raise ServiceError(

@@ -270,6 +270,18 @@ def test_no_odd_field_costs_a_job_or_a_session(workspace: Workspace, fields: Any
     assert read_session(workspace, {**SESSION, **fields}).is_open
 
 
+@pytest.mark.parametrize(
+    "number", [10**400, -(10**400), math.nan, math.inf], ids=["huge", "-huge", "nan", "inf"]
+)
+def test_a_number_beyond_all_measure_costs_nothing(workspace: Workspace, number: float) -> None:
+    assert read_job(workspace, {**JOB, "costEstimate": {"estimatedTotal": number}}).cost is None
+    targets = [{"id": "ionq.simulator", "averageQueueTime": number, "numQubits": number}]
+    assert read_targets({"id": "ionq", "targets": targets})[0].average_queue_time == 0.0
+    quota = {"dimension": "d", "scope": "s", "providerId": "p", "utilization": 0, "holds": 0}
+    items, _ = read_page(read_quota, {"value": [{**quota, "limit": number}, {**quota, "limit": 1}]})
+    assert items[-1].limit == 1.0
+
+
 def test_consumption_that_is_no_number_is_left_out() -> None:
     events = ({"dimensionId": "a", "amountConsumed": "much"}, {"amountConsumed": 2})
     assert Cost(1.0, events=events).consumed == {"": 2}

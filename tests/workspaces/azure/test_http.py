@@ -257,6 +257,46 @@ def test_a_list_that_turns_in_a_circle_is_left() -> None:
     asyncio.run(play())
 
 
+def test_a_list_of_targets_that_comes_byte_by_byte_is_given_up() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def write() -> None:
+            if not writer.is_closing():
+                writer.write(b" ")
+                asyncio.get_running_loop().call_later(0.02, write)
+
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
+        write()
+
+    async def play() -> None:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            workspace = AzureWorkspace(sdk_workspace_at(f"http://{host}:{port}"), read_timeout=0.2)
+            with pytest.raises(ServiceError, match="not answered in time"):
+                await workspace.list_targets(retries=False)
+            await workspace.aclose()
+
+    asyncio.run(play())
+
+
+def test_a_list_of_targets_without_an_end_costs_a_job_one_request() -> None:
+    first = {"id": "ionq", "targets": [{"id": "ionq.simulator"}]}
+    pages = [
+        answer({"value": [first], "nextLink": f"http://x.example/providerStatus?skip={skip}"})
+        for skip in range(9)
+    ]
+
+    async def play() -> None:
+        async with ScriptedServer(*pages) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
+            listed = await workspace.list_targets(retries=False)
+            assert [target.id for target in listed] == ["ionq.simulator"]
+            assert len(server.requests) == 1
+            await workspace.aclose()
+
+    asyncio.run(play())
+
+
 # Waiting
 
 
@@ -265,7 +305,6 @@ def test_a_list_that_turns_in_a_circle_is_left() -> None:
     [
         ({"Retry_After": "12"}, 12.0),
         ({"Retry_After": "0.5"}, 0.5),
-        ({"Retry_After": "-3"}, 0.0),
         ({"x_ms_retry_after_ms": "1500"}, 1.5),
         ({"Retry_After": format_datetime(datetime.fromtimestamp(1_767_225_640, UTC))}, 40.0),
     ],
@@ -276,7 +315,14 @@ def test_the_service_says_how_long_to_wait(header: dict[str, str], waited: float
     assert clock.monotonic() == waited
 
 
-@pytest.mark.parametrize("value", ["soon", "nan", "inf", "", "Fri, 99 Foo 2026 00:00:00 GMT"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("soon", "nan", "inf", "", "Fri, 99 Foo 2026 00:00:00 GMT"),
+        # A wait that is over: the host would be asked again and again without a pause.
+        *("0", "-3", "Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 -0000"),
+    ],
+)
 def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> None:
     clock = ManualClock()
     ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
@@ -300,7 +346,36 @@ def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minu
     assert clock.monotonic() == 300.0
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 422])
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_comes_from_the_network_and_passes(status: int) -> None:
+    redirect = answer(b"", status, Location="http://login.example/?user=me")
+    assert ask(redirect, answer(SESSION)).id == "s"
+    with pytest.raises(ServiceError, match=f"HTTP {status}.*login page") as failure:
+        ask(*[redirect] * 6)
+    assert failure.value.is_ambiguous
+    assert "example" not in str(failure.value)
+
+
+def test_a_web_page_is_not_taken_for_a_result() -> None:
+    page = answer(b"<html>Please sign in", Content_Type="text/html; charset=utf-8")
+
+    async def play(*answers: bytes) -> bytes:
+        async with ScriptedServer(*answers) as server:
+            workspace = AzureWorkspace(sdk_workspace_at(server.endpoint), clock=ManualClock())
+            try:
+                return await workspace._client.store(
+                    "GET", f"{server.endpoint}/job-j/rawOutputData"
+                )
+            finally:
+                await workspace.aclose()
+
+    assert asyncio.run(play(page, answer(b"{}"))) == b"{}"
+    with pytest.raises(ServiceError, match="web page and no blob") as failure:
+        asyncio.run(play(*[page] * 6))
+    assert failure.value.is_ambiguous
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 def test_a_refusal_is_not_asked_again(status: int) -> None:
     clock = ManualClock()
     error = {"error": {"code": "Nope", "message": "Because."}}
