@@ -203,7 +203,7 @@ class Format(abc.ABC):
         """
         self.check_input_params(options.input_params)
         try:
-            template = self.template(flatten(program, options.target), options)
+            template = self._compiled(program, options)
         except UnsupportedProgram:
             # The parameters may decide the very shape of the circuit: how often a loop runs, say.
             if not cirq.is_parameterized(program):
@@ -262,6 +262,9 @@ class Format(abc.ABC):
         covered = [range(point, point + 1) for point in range(len(resolvers))]
         return Translation(covered, len(shares), job)
 
+    def _compiled(self, program: cirq.AbstractCircuit, options: TranslationOptions) -> Template:
+        return self.template(flatten(program, options.target, compile=options.compile), options)
+
     def _point_by_point(
         self,
         program: cirq.AbstractCircuit,
@@ -277,7 +280,7 @@ class Format(abc.ABC):
                 raise UnsupportedProgram(
                     f"The circuit does not take {shown(resolver)}; give it finite real numbers."
                 ) from error
-            template = self.template(flatten(circuit, options.target), options)
+            template = self._compiled(circuit, options)
             draft = template.fill([cirq.ParamResolver()])(0)
             draft = replace(draft, payload=zlib.compress(draft.payload, 1))
             # Most points share all but their program.
