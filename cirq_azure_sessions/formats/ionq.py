@@ -60,7 +60,8 @@ class _IonQTemplate(Template):
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         program = _measured_at_end(program, options)
-        gates = [step.gate for step in program.steps]
+        # Waits are not sent, so that they do not decide.
+        gates = [step.gate for step in program.steps if not isinstance(step.gate, cirq.WaitGate)]
         kinds = [gate.kind if isinstance(gate, OpenGate) else type(gate) for gate in gates]
         self._is_native = bool(kinds) and all(issubclass(kind, _NATIVE_GATES) for kind in kinds)
         self.compiler = _NATIVE if self._is_native else _QIS

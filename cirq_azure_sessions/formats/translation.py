@@ -87,7 +87,7 @@ class JobInput:
         input_params: Azure's `inputParams`.
         metadata: The layout as strings, from which `Format.read_layout` makes `layout` again.
         layout: What `Format.decode` needs to read the job's result.
-        has_waits: Whether the circuit waits, which no provider's language here can say.
+        has_waits: Whether the circuit waits, which no format here writes.
     """
 
     points: range
@@ -215,10 +215,13 @@ class Format(abc.ABC):
         has_time = not any(fnmatch.fnmatchcase(options.target, each) for each in _WITHOUT_TIME)
         drops_waits = first.has_waits and has_time and not first.layout.is_exact
         if drops_waits:
+            # Two dialects have a wait: `sleep` of Quantinuum's hqslib1_dev.inc, and `nop` among
+            # IonQ's native gates. No recording shows that Azure takes either, and a program that
+            # is refused measures nothing at all.
             # A warning is shown once a place in a program, and a log has every call.
             logger.warning("%s: the waits of the circuit are left out", options.target)
             warnings.warn(
-                f"{options.target} has no instruction for a wait, and none is sent: no time passes "
+                f"{options.target} is not known to take waits, and none is sent: no time passes "
                 "where the circuit has cirq.wait. Pass compile=False to have it refused, or run on "
                 "a local target whose sampler has a noise model.",
                 DroppedOperationWarning,
