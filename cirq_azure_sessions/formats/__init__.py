@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import UnsupportedTarget
+from cirq_azure_sessions.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.formats.translation import Format
@@ -34,6 +35,26 @@ _FORMATS: tuple[tuple[str, str], ...] = (
     (r"(echo|sparse-sim)-(?!output)[\w-]+", "qir:QirFormat"),
 )
 
+# Names to suggest for a misspelled one. What a workspace has, only the service knows.
+_KNOWN_TARGETS = (
+    "local.simulator",
+    "local.density-matrix",
+    "local.clifford",
+    "ionq.simulator",
+    "ionq.qpu.aria-1",
+    "ionq.qpu.forte-1",
+    "ionq.qpu.forte-enterprise-1",
+    "quantinuum.sim.h2-1sc",
+    "quantinuum.sim.h2-1e",
+    "quantinuum.qpu.h2-1",
+    "quantinuum.sim.h2-2sc",
+    "quantinuum.sim.h2-2e",
+    "quantinuum.qpu.h2-2",
+    "rigetti.sim.qvm",
+    "rigetti.qpu.ankaa-3",
+    "rigetti.qpu.cepheus-1-36q",
+)
+
 
 def format_for(target: str) -> Format:
     """The format that the target's programs and results are written in.
@@ -47,7 +68,8 @@ def format_for(target: str) -> Format:
     for pattern, name in _FORMATS:
         if isinstance(target, str) and re.fullmatch(pattern, target):
             return _instance(name)
-    if isinstance(target, str) and target.startswith("pasqal."):
+    written = target if isinstance(target, str) else ""
+    if written.lower().startswith("pasqal."):
         raise UnsupportedTarget(
             f"{target!r} takes pulse sequences (pasqal.pulser.v1) and no circuits: write them with "
             "Pulser and submit them with azure.quantum.target.Pasqal."
@@ -55,6 +77,7 @@ def format_for(target: str) -> Format:
     raise UnsupportedTarget(
         f"{target!r} is no target that takes circuits: check its spelling, list your workspace's "
         "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."
+        f"{did_you_mean(written, _KNOWN_TARGETS)}"
     )
 
 

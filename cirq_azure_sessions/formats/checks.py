@@ -16,6 +16,7 @@ import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
+from cirq_azure_sessions.formats.open_gates import with_open_gates
 
 __all__ = ["as_seconds", "as_seeds", "as_slots", "check_call", "check_options"]
 
@@ -68,6 +69,7 @@ def check_call(
                     f"The measurement key {key} is used for measurements of different sizes: "
                     "give each size a key of its own."
                 )
+    program = with_open_gates(program)
     formulas = _formulas(program) if cirq.is_parameterized(program) else []
     for index, resolver in enumerate(resolvers):
         for formula in formulas:

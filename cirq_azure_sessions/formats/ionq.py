@@ -21,6 +21,7 @@ import numpy.typing as npt
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
 from cirq_azure_sessions.formats.layout import Layout, fractions, read_json, whole_counts
+from cirq_azure_sessions.formats.open_gates import OpenGate
 from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
@@ -59,8 +60,10 @@ class _IonQTemplate(Template):
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         program = _measured_at_end(program, options)
-        gates = [step.gate for step in program.steps]
-        self._is_native = bool(gates) and all(isinstance(gate, _NATIVE_GATES) for gate in gates)
+        # Waits are not sent, so that they do not decide.
+        gates = [step.gate for step in program.steps if not isinstance(step.gate, cirq.WaitGate)]
+        kinds = [gate.kind if isinstance(gate, OpenGate) else type(gate) for gate in gates]
+        self._is_native = bool(kinds) and all(issubclass(kind, _NATIVE_GATES) for kind in kinds)
         self.compiler = _NATIVE if self._is_native else _QIS
         super().__init__(program, options)
         # The ideal simulator answers with a distribution, a noisy one with counts: IonQ's API
@@ -79,7 +82,17 @@ class _IonQTemplate(Template):
         serialized = _SERIALIZER.serialize_single_circuit(circuit)
         # The field's name is `input` since cirq-ionq 1.7, and was `body`.
         document = serialized.input if hasattr(serialized, "input") else serialized.body
-        return ", ".join(json.dumps(operation) for operation in document["circuit"])
+        try:
+            # Native gates keep numbers of any type as they are given.
+            texts = [
+                json.dumps(operation, allow_nan=False, default=float)
+                for operation in document["circuit"]
+            ]
+        except (TypeError, ValueError) as error:
+            raise UnsupportedProgram(
+                f"{shown(step.source)} holds what is no number that is finite and real."
+            ) from error
+        return ", ".join(texts)
 
     def angle(self, half_turns: float) -> str:
         return repr(half_turns * math.pi)

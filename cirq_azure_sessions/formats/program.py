@@ -7,6 +7,7 @@ in a program's text; what the numbers mean stays with the job in its layout.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,9 +20,14 @@ from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
 __all__ = ["Condition", "Program", "Step", "check_num_qubits", "decomposed", "flatten", "shown"]
 
-# A condition on k measured bits is written out as the list of the bit values that fulfil it,
-# which is at most 2**k long.
+# A condition that only Cirq can decide is asked about every value of the bits it reads, and written
+# out as the list of those that fulfil it. Where most of more than a few bits' values do, the gate
+# is done first, and undone for the others: a key of k bits is zero in one way, and is not in
+# 2**k - 1.
 _MAX_CONDITION_BITS = 10
+_MAX_LISTED_BITS = 3
+# Of conditions of that kind on one gate, every subset becomes a statement.
+_MAX_EXCEPTIONS = 4
 
 # Of simulators alone, whose size is that of their software; that of hardware changes, and the
 # service tells. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
@@ -107,12 +113,17 @@ def shown(operation: object) -> str:
     return text if len(text) <= 200 else f"{text[:140]} ... {text[-50:]}"
 
 
-def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
+def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True) -> Program:
     """The circuit as a flat list of steps.
 
     Subcircuits are unrolled, Pauli measurements become basis changes and measurements, and every
     condition becomes one on measured bits. Parameters may stay open, except in what decides the
     shape of the circuit.
+
+    Args:
+        circuit: The circuit.
+        target: The target's id.
+        compile: Whether a conditional gate may become others that do the same.
 
     Raises:
         UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
@@ -153,11 +164,14 @@ def flatten(circuit: cirq.AbstractCircuit, target: str) -> Program:
             elif isinstance(gate, cirq.ResetChannel) and qubits[0] not in touched:
                 pass  # the qubit is in |0> as it is
             elif gate is not None and not isinstance(gate, cirq.GlobalPhaseGate):
-                controlled = bool(operation.classical_controls)
-                condition = _condition(operation, records, target) if controlled else None
-                if condition is None or condition.values:
-                    gate = _RESET if isinstance(gate, cirq.ResetChannel) else gate
-                    steps.append(Step(gate, qubits, condition=condition, source=operation))
+                exponent = gate.exponent if isinstance(gate, cirq.EigenGate) else 0
+                if not cirq.is_parameterized(exponent) and not math.isfinite(exponent):
+                    raise UnsupportedProgram(
+                        f"{shown(operation)} has the exponent {exponent}; give it a finite number."
+                    )
+                gate = _RESET if isinstance(gate, cirq.ResetChannel) else gate
+                for done, condition in _conditional(gate, operation, records, target, compile):
+                    steps.append(Step(done, qubits, condition=condition, source=operation))
             touched.update(qubits)
     for key, instances in records.items():
         if len({len(instance.bits) for instance in instances}) > 1:
@@ -248,17 +262,21 @@ def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
 _Records = Mapping[cirq.MeasurementKey, Sequence[Measurement]]
 
 
-def _condition(operation: cirq.Operation, records: _Records, target: str) -> Condition | None:
-    """When a classically controlled operation is done; None for always.
-
-    Cirq's own conditions are asked about every value of the bits they read.
+def _conditional(
+    gate: cirq.Gate, operation: cirq.Operation, records: _Records, target: str, compile: bool
+) -> Sequence[tuple[cirq.Gate, Condition | None]]:
+    """What a gate under classical controls is done as: gates, each with the condition it is under.
 
     Args:
+        gate: The gate.
         operation: The operation, with its controls.
         records: What has been measured by then.
         target: The target's id, for messages.
+        compile: Whether it may be done and undone again.
     """
     controls = sorted(operation.classical_controls, key=str)
+    if not controls:
+        return [(gate, None)]
     read: set[int] = set()
     for control in controls:
         for key in control.keys:
@@ -282,19 +300,89 @@ def _condition(operation: cirq.Operation, records: _Records, target: str) -> Con
                 )
             read.update(instance.bits)
     bits = sorted(read)
+    inverse = cirq.inverse(gate, None) if compile and gate is not _RESET else None
     if len(bits) > _MAX_CONDITION_BITS:
-        raise UnsupportedProgram(
-            f"A condition on {len(bits)} measured bits is too much for one operation; "
-            f"use at most {_MAX_CONDITION_BITS}."
-        )
+        terms = _terms(controls, records)
+        steps = [(gate if is_done else inverse, where) for is_done, where in terms or ()]
+        if terms is None or any(done is None for done, _ in steps):
+            raise UnsupportedProgram(
+                f"{shown(operation)} depends on {len(bits)} measured bits in a way that takes "
+                f"{target} too long a program; use at most {_MAX_CONDITION_BITS} bits, or compare "
+                "whole keys with numbers (cirq.BitMaskKeyCondition)."
+            )
+        return [(done, where) for done, where in steps if done is not None]
     measured = {key: records[key] for control in controls for key in control.keys}
-    values = []
+    lists: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     for value in itertools.product((0, 1), repeat=len(bits)):
         store = _store(measured, dict(zip(bits, value, strict=True)))
-        if all(control.resolve(store) for control in controls):
-            values.append(value)
-    condition = _without_idle_bits(Condition(tuple(bits), tuple(values)))
-    return condition if condition.bits or not condition.values else None
+        lists[all(control.resolve(store) for control in controls)].append(value)
+    unfulfilling, fulfilling = (
+        _without_idle_bits(Condition(tuple(bits), tuple(values))) for values in lists
+    )
+    if not fulfilling.values:
+        return []
+    if not fulfilling.bits:
+        return [(gate, None)]
+    is_long = len(fulfilling.values) > len(unfulfilling.values) + 1
+    if is_long and len(fulfilling.bits) > _MAX_LISTED_BITS and inverse is not None:
+        return [(gate, None), (inverse, unfulfilling)]
+    return [(gate, fulfilling)]
+
+
+def _terms(
+    controls: Sequence[cirq.Condition], records: _Records
+) -> Sequence[tuple[bool, Condition | None]] | None:
+    """The controls as conditions of one value each, under which the gate is done or undone.
+
+    None if the controls are not all comparisons of a key with a number, or too many of them are
+    fulfilled by more values than they are not.
+    """
+    required: dict[int, int] = {}
+    exceptions: list[dict[int, int]] = []
+    for control in controls:
+        if isinstance(control, cirq.KeyCondition):
+            wanted, mask, is_equal = 0, None, False
+        elif isinstance(control, cirq.BitMaskKeyCondition):
+            wanted, mask = control.target_value, control.bitmask
+            is_equal = control.equal_target
+        else:
+            return None
+        instance = records[control.key][control.index]
+        width = len(instance.bits)
+        mask = (1 << width) - 1 if mask is None else mask & ((1 << width) - 1)
+        if wanted & ~mask:  # no value of the key is equal
+            if is_equal:
+                return []
+            continue
+        value = {
+            bit: (wanted >> width - 1 - k & 1) ^ (k in instance.inverted)
+            for k, bit in enumerate(instance.bits)
+            if mask >> width - 1 - k & 1
+        }
+        if not is_equal and len(value) == 1:
+            value, is_equal = {bit: 1 - digit for bit, digit in value.items()}, True
+        if not is_equal:
+            exceptions.append(value)
+        elif any(required.get(bit, digit) != digit for bit, digit in value.items()):
+            return []
+        else:
+            required |= value
+    if len(exceptions) > _MAX_EXCEPTIONS:
+        return None
+    terms: list[tuple[bool, Condition | None]] = []
+    # Inclusion and exclusion: what holds in none of several cases.
+    for size in range(len(exceptions) + 1):
+        for some in itertools.combinations(exceptions, size):
+            merged = dict(required)
+            for value in some:
+                if any(merged.get(bit, digit) != digit for bit, digit in value.items()):
+                    break
+                merged |= value
+            else:
+                ordered = tuple(sorted(merged))
+                values = (tuple(merged[bit] for bit in ordered),)
+                terms.append((size % 2 == 0, Condition(ordered, values) if ordered else None))
+    return terms
 
 
 def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:

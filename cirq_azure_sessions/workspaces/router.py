@@ -16,9 +16,11 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
 from cirq_azure_sessions.workspaces.local import LocalWorkspace
+from cirq_azure_sessions.workspaces.local.samplers import BUILT_IN_TARGETS
 
 __all__ = ["WorkspaceRouter"]
 
@@ -62,6 +64,7 @@ class WorkspaceRouter:
         raise UnsupportedTarget(
             f"No workspace here has the target {target!r}: check its spelling, "
             "or list the targets of your workspace with `cirq-azure-sessions targets`."
+            f"{did_you_mean(str(target), BUILT_IN_TARGETS)}"
         )
 
     async def get_session(self, session_id: str) -> Located[Session]:

@@ -6,6 +6,7 @@ import json
 import warnings
 
 import cirq
+import cirq_ionq
 import pytest
 import sympy
 from formats_lab import IONQ, payload, translation
@@ -38,7 +39,7 @@ WITHOUT_TIME = [IONQ, "quantinuum.sim.h2-1sc", "rigetti.sim.qvm"]
 def test_a_wait_on_a_target_with_time_is_left_out_with_a_warning(
     circuit: cirq.Circuit, target: str
 ) -> None:
-    with pytest.warns(DroppedOperationWarning, match=f"{target} has no instruction for a wait"):
+    with pytest.warns(DroppedOperationWarning, match=f"{target} is not known to take waits"):
         translation(target, circuit, [{"t": 5.0}])
 
 
@@ -96,3 +97,13 @@ def test_gates_after_a_measurement_are_refused_where_nothing_is_compiled() -> No
         format_for(IONQ).translate(
             circuit, [cirq.ParamResolver()], 10, TranslationOptions(IONQ, compile=False)
         )
+
+
+def test_native_gates_stay_native_beside_a_wait() -> None:
+    gate = cirq_ionq.GPIGate(phi=0.25).on(A)
+    with pytest.warns(DroppedOperationWarning):
+        sent = payload(
+            "ionq.qpu.aria-1", cirq.Circuit(gate, cirq.wait(A, nanos=1), cirq.measure(A))
+        )
+    assert json.loads(sent)["gateset"] == "native"
+    assert [operation["gate"] for operation in json.loads(sent)["circuit"]] == ["gpi"]

@@ -21,6 +21,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure import documents
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
 from cirq_azure_sessions.workspaces.azure.storage import (
@@ -377,7 +378,7 @@ class AzureWorkspace:
         if target not in self._providers:
             raise UnsupportedTarget(
                 f"This workspace has no target {target!r}: `cirq-azure-sessions targets` lists "
-                "those it has."
+                f"those it has.{did_you_mean(target, self._providers)}"
             )
         return self._providers[target]
 

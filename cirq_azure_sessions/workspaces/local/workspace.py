@@ -23,6 +23,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
@@ -292,7 +293,7 @@ class LocalWorkspace:
         if target not in self._machines:
             raise UnsupportedTarget(
                 f"This workspace has no target {target!r}: use one of "
-                f"{', '.join(sorted(self._machines))}."
+                f"{', '.join(sorted(self._machines))}.{did_you_mean(target, self._machines)}"
             )
         if target in self._uninstalled:
             check_installed(target)
