@@ -104,8 +104,8 @@ def open_session(
 ) -> None:
     """Open a session, and print its id.
 
-    One of its name that is open already is taken. It takes the jobs of `jobs submit`, and of every pool of that name, until it is closed or no
-    job was submitted for ten minutes.
+    One of its name that is open already is taken. It takes the jobs of `jobs submit`, and of every
+    pool of that name, until it is closed or no job was submitted for ten minutes.
 
     \b
       cirq-azure-sessions sessions open --target ionq.simulator --name calibration
