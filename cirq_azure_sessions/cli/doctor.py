@@ -13,6 +13,7 @@ from cirq_azure_sessions.cli.options import (
     YES,
     Command,
     WorkspaceOptions,
+    is_free,
     is_interactive,
     printable,
     show_json,
@@ -138,18 +139,11 @@ def _findings(
             background.loop.run(port.aclose())
 
 
-def _is_free(target: str) -> bool:
-    from cirq_azure_sessions.costs import known_rates
-
-    rates = known_rates(target)
-    return rates is not None and rates.is_free
-
-
 def _free_target(targets: Sequence[TargetStatus]) -> str:
     """A target of a workspace on which jobs cost nothing."""
     # Those of the test provider, which have no dot in their names, run no circuits.
     open_ids = [each.id for each in targets if each.availability == "Available"]
-    free = [target for target in open_ids if "." in target and _is_free(target)]
+    free = [target for target in open_ids if "." in target and is_free(target)]
     if not free:
         raise AzureSessionsError(
             "No free simulator is available in this workspace: name another target by --target."
@@ -165,7 +159,7 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
     from cirq_azure_sessions.sampler import AzureSessionSampler
     from cirq_azure_sessions.sessions.pool import SessionPool
 
-    if not yes and not _is_free(target):
+    if not yes and not is_free(target):
         question = f"A job of {_REPETITIONS} shots on {target} may cost money. Run it?"
         if not is_interactive():
             text = f"not run, as it may cost money: add --yes to run it on {target}"

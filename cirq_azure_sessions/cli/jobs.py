@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -18,12 +19,14 @@ from cirq_azure_sessions.cli.options import (
     Group,
     WorkspaceOptions,
     confirm,
+    confirm_cost,
     find_id,
     show,
     show_details,
     show_items,
     show_json,
     takes_filters,
+    takes_pool_name,
     takes_workspace,
 )
 
@@ -38,10 +41,127 @@ _JOB = click.argument("job_id", metavar="ID")
 
 @click.group(cls=Group)
 def jobs() -> None:
-    """List, show and cancel jobs, and fetch their results.
+    """Submit, list and cancel jobs, and fetch results.
 
     For the ID of a job its first six or more characters will do.
     """
+
+
+def _read_params(
+    ctx: click.Context, param: click.Parameter, given: Sequence[str]
+) -> Mapping[str, Any]:
+    """Parameters from `name=value`, of which a value that is JSON is read as JSON."""
+    params: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{each!r} is not of the form name=value.")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return params
+
+
+@jobs.command("submit")
+@click.argument("file", type=FilePath())
+@click.option("--target", "-t", metavar="TARGET", required=True, help="Where to run it.")
+@click.option("--shots", metavar="N", type=click.IntRange(min=1), help="The number of shots.")
+@click.option("--entry", metavar="CALL", default="Main()", show_default=True, help="What Q# runs.")
+@click.option("--input-format", metavar="FORMAT", help="Its format, if the content does not tell.")
+@click.option("--output-format", metavar="FORMAT", help="The format of the result.")
+@click.option(
+    "--param",
+    "params",
+    metavar="K=V",
+    multiple=True,
+    callback=_read_params,
+    help="A parameter for the provider; may be given again.",
+)
+@click.option("--name", metavar="NAME", help="The name of the job; by default that of the file.")
+@takes_pool_name("--session-name")
+@YES
+@AS_JSON
+@takes_workspace
+def submit_job(
+    workspace: WorkspaceOptions,
+    file: Path,
+    target: str,
+    shots: int | None,
+    entry: str,
+    input_format: str | None,
+    output_format: str | None,
+    params: Mapping[str, Any],
+    name: str | None,
+    session_name: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Submit a program, and print the job's id.
+
+    It goes in a session that is kept open for the next one.
+
+    A file .qs is Q#. Of the others the content tells: OpenQASM 2 and 3 and QIR bitcode; all else is
+    sent as it is, in the target's own format: Quil on Rigetti, JSON on IonQ.
+
+    \b
+      cirq-azure-sessions jobs submit bell.quil --target rigetti.sim.qvm
+      cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
+          --target ionq.simulator
+    """
+    from cirq_azure_sessions.workspaces.azure import programs
+
+    with workspace.lasting_pool(session_name) as (pool, connected):
+        host = pool.host(programs.find_target(connected, target))
+        try:
+            program = programs.prepare(host, file, entry=entry, input_format=input_format)
+        except OSError as error:
+            raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
+        confirm_cost(target, yes=yes)
+        job_id = programs.submit(
+            host,
+            program,
+            name=name or file.name,
+            shots=shots,
+            input_params=params,
+            output_data_format=output_format,
+        )
+        job = pool.get_job(job_id) if as_json else None
+    if job is None:
+        click.echo(job_id)
+    else:
+        show_items([job], as_json, "jobs")
+
+
+@jobs.command("wait")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="The longest to wait."
+)
+@AS_JSON
+@takes_workspace
+def wait_for_jobs(
+    workspace: WorkspaceOptions, job_ids: Sequence[str], timeout: float | None, as_json: bool
+) -> None:
+    """Return when jobs have finished, and show them.
+
+    The exit code is 1 if one did not succeed. Ctrl-C ends the waiting, not the jobs.
+
+    \b
+      cirq-azure-sessions jobs wait 9ab2f1 04c7aa && echo all done
+    """
+    from cirq_azure_sessions.clock import SystemClock
+
+    clock = SystemClock()
+    began = clock.monotonic()
+    with workspace.pool() as pool:
+        found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
+        for job in found:
+            left = None if timeout is None else max(0.0, timeout - (clock.monotonic() - began))
+            job.wait(left)
+    show_items(found, as_json, "jobs")
+    if any(job.status != "Succeeded" for job in found):
+        raise click.exceptions.Exit(1)
 
 
 @jobs.command("list")

@@ -40,7 +40,9 @@ __all__ = [
     "Group",
     "WorkspaceOptions",
     "confirm",
+    "confirm_cost",
     "find_id",
+    "is_free",
     "is_interactive",
     "limited",
     "printable",
@@ -49,6 +51,7 @@ __all__ = [
     "show_items",
     "show_json",
     "takes_filters",
+    "takes_pool_name",
     "takes_workspace",
 ]
 
@@ -159,6 +162,23 @@ def confirm(verb: str, items: Sequence[SessionHandle | JobHandle], *, yes: bool)
         words = (item.id, item.target, item.name, item.status)
         click.echo(printable("  ".join(map(str, words))), err=True)
     click.confirm(f"Do you want to {verb} {_these(len(items))}?", abort=True, err=True)
+
+
+def is_free(target: str) -> bool:
+    """Whether it is known that jobs on a target cost nothing."""
+    from cirq_azure_sessions.costs import known_rates
+
+    rates = known_rates(target)
+    return rates is not None and rates.is_free
+
+
+def confirm_cost(target: str, *, yes: bool) -> None:
+    """Asks before a job is submitted that may cost money; errors are those of `confirm`."""
+    if yes or is_free(target):
+        return
+    if not is_interactive():
+        raise click.UsageError(f"A job on {target} may cost money: add --yes to submit it.")
+    click.confirm(f"A job on {target} may cost money. Submit it?", abort=True, err=True)
 
 
 def _these(count: int) -> str:
@@ -378,10 +398,46 @@ class WorkspaceOptions:
 
         return SessionPool(self.connect())
 
+    @contextmanager
+    def lasting_pool(self, name: str, **options: Any) -> Iterator[tuple[SessionPool, Any]]:
+        """A named pool and the SDK's workspace; its sessions stay open for later commands."""
+        from cirq_azure_sessions import background
+        from cirq_azure_sessions.sessions.pool import SessionPool
+        from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+
+        workspace = self.connect()
+        port = AzureWorkspace(workspace)
+        pool = SessionPool(port, name=name, **options)
+        try:
+            yield pool, workspace
+        finally:
+            # Closing it would wait for the job and end the session.
+            background.let_go(pool)
+            background.loop.run(port.aclose())
+
 
 def _with_scheme(url: str | None) -> str | None:
     """The address of an emulator in full: people type it as they do in a browser."""
     return url if url is None or "://" in url else f"http://{url}"
+
+
+def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the option for the name of a lasting pool; the command gets it as `session_name`."""
+
+    def check(ctx: click.Context, param: click.Parameter, name: str) -> str:
+        if not name:
+            raise click.BadParameter("The name is empty.")
+        return name
+
+    return click.option(
+        flag,
+        "session_name",
+        metavar="NAME",
+        default="cirq-azure-sessions",
+        show_default=True,
+        callback=check,
+        help="The session: the latest open one of this name, or a new one.",
+    )
 
 
 def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:

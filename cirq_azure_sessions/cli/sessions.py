@@ -24,6 +24,7 @@ from cirq_azure_sessions.cli.options import (
     show_details,
     show_items,
     takes_filters,
+    takes_pool_name,
     takes_workspace,
 )
 
@@ -53,7 +54,7 @@ _INTERVAL = click.option(
 
 @click.group(cls=Group)
 def sessions() -> None:
-    """List, show, watch, wait for and close sessions.
+    """Open, list, watch, wait for and close sessions.
 
     For the ID of a session its first six or more characters will do.
     """
@@ -84,6 +85,39 @@ def show_session(workspace: WorkspaceOptions, session_id: str, as_json: bool) ->
     with workspace.pool() as pool:
         session = _find(pool, session_id)
         show_details(_values(session, _count_jobs(session)), as_json)
+
+
+@sessions.command("open")
+@click.option("--target", "-t", metavar="TARGET", required=True, help="The target of its jobs.")
+@takes_pool_name("--name")
+@click.option(
+    "--policy",
+    type=click.Choice(["Continue", "Abort"], case_sensitive=False),
+    default="Continue",
+    show_default=True,
+    help="What a failed job does to it.",
+)
+@AS_JSON
+@takes_workspace
+def open_session(
+    workspace: WorkspaceOptions, target: str, session_name: str, policy: str, as_json: bool
+) -> None:
+    """Open a session, and print its id.
+
+    One of its name that is open already is taken. It takes the jobs of `jobs submit`, and of every
+    pool of that name, until it is closed or no job was submitted for ten minutes.
+
+    \b
+      cirq-azure-sessions sessions open --target ionq.simulator --name calibration
+    """
+    with workspace.lasting_pool(session_name, job_failure_policy=policy) as (pool, _):
+        session = pool.session(target)
+        if session.job_failure_policy != policy:
+            click.echo(f"It is open already, with policy {session.job_failure_policy}.", err=True)
+    if as_json:
+        show_details(_values(session, {}), as_json)
+    else:
+        click.echo(session.id)
 
 
 @sessions.command("watch")

@@ -1,0 +1,124 @@
+"""Programs in any language, as the SDK's own targets submit them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azure.core.exceptions import AzureError
+from azure.quantum import Workspace
+
+from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.workspaces.azure.documents import without_secrets
+
+__all__ = ["find_target", "prepare", "submit"]
+
+_QIR = "qir.v1"
+_BITCODE = b"BC\xc0\xde"
+# What compilers call the entry point of bitcode that does not come with another name.
+_ENTRY_POINT = "ENTRYPOINT__main"
+_OPENQASM = re.compile(r"\s*(?://[^\n]*\s*|/\*.*?\*/\s*)*OPENQASM\s+(\d)", re.DOTALL)
+
+
+def find_target(workspace: Workspace, name: str) -> Any:
+    """The SDK's target of this id.
+
+    Raises:
+        UnsupportedTarget: If the workspace has none.
+        ServiceError: If the service does not say.
+    """
+    try:
+        found = workspace.get_targets(name)
+    except AzureError as error:
+        raise _translated(error) from None
+    # Of a target that it does not know, the SDK returns an empty list.
+    if isinstance(found, list):
+        raise UnsupportedTarget(
+            f"This workspace has no target {name!r}: `cirq-azure-sessions targets` lists its own."
+        )
+    return found
+
+
+def prepare(
+    target: Any, path: Path, *, entry: str = "Main()", input_format: str | None = None
+) -> dict[str, Any]:
+    """The arguments for the target's `submit` that send the program in a file.
+
+    Q# is compiled to QIR; so is OpenQASM 3, and OpenQASM 2 for a target that takes another
+    language. Everything else, and all that has an `input_format`, is sent as it is.
+
+    Args:
+        target: The SDK's target.
+        path: The file. One of Q# ends in `.qs`; every other is known by its content.
+        entry: The expression of Q# that is run.
+        input_format: The service's name for the program's format.
+
+    Raises:
+        OSError: If the file cannot be read.
+        UnsupportedProgram: If the program cannot be compiled, or the file is empty.
+    """
+    content = path.read_bytes()
+    if not content.strip():
+        raise UnsupportedProgram(f"{path.name} is empty: there is no program in it.")
+    if input_format == _QIR or (input_format is None and content.startswith(_BITCODE)):
+        return {
+            "input_data": content,
+            "input_data_format": _QIR,
+            "output_data_format": "microsoft.quantum-results.v2",
+            "content_type": _QIR,
+            "input_params": {
+                "entryPoint": _ENTRY_POINT,
+                "arguments": [],
+                "target_profile": target.target_profile,
+            },
+        }
+    if input_format is not None:
+        return {"input_data": content, "input_data_format": input_format}
+    text = content.decode(errors="replace")
+    version = _OPENQASM.match(text)
+    takes_openqasm = "openqasm" in target.input_data_format
+    if path.suffix == ".qs" or (version and (version[1] != "2" or not takes_openqasm)):
+        return {"input_data": _compile(text, None if version else entry, target.target_profile)}
+    return {"input_data": content}
+
+
+def _compile(text: str, entry: str | None, profile: str) -> Any:
+    """The QIR of a program in OpenQASM, or of an expression of Q# after its source."""
+    try:
+        from qdk import openqasm, qsharp
+    except ImportError as error:
+        raise UnsupportedProgram(
+            "Q# and OpenQASM 3 need qdk, which compiles them: install cirq-azure-sessions[qir]."
+        ) from error
+    try:
+        qsharp.init(target_profile=qsharp.TargetProfile.from_str(profile))
+        if entry is None:
+            return openqasm.compile(text)
+        qsharp.eval(text)
+        return qsharp.compile(entry)
+    except (qsharp.QSharpError, openqasm.QasmError) as error:
+        raise UnsupportedProgram(f"qdk does not compile the program: {error}") from error
+
+
+def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
+    """Submits a prepared program, with the SDK's own options; returns the id of the job.
+
+    Raises:
+        ServiceError: If the service does not accept it.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    params = {**program.get("input_params", {}), **given.pop("input_params", {})}
+    try:
+        job = target.submit(**{**program, **given, "input_params": params})
+    except AzureError as error:
+        raise _translated(error) from None
+    job_id: str = job.id
+    return job_id
+
+
+def _translated(error: AzureError) -> ServiceError:
+    return ServiceError(
+        without_secrets(error.message), status_code=getattr(error, "status_code", None)
+    )

@@ -1,0 +1,157 @@
+"""The commands that submit programs, open sessions and wait for jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from command_line import call_on
+
+from cirq_azure_sessions.emulator import EmulatorServer
+
+QUIL = "DECLARE ro BIT[1]\nX 0\nMEASURE 0 ro[0]\n"
+QASM_2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[1];\ncreg c[1];\nx q[0];\nmeasure q -> c;\n'
+QASM_3 = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit q;\nbit c;\nx q;\nc = measure q;\n'
+QSHARP = "operation Flip(n : Int) : Result { use q = Qubit(); if n > 0 { X(q); } MResetZ(q) }\n"
+
+
+@pytest.fixture
+def server() -> Iterator[EmulatorServer]:
+    with EmulatorServer() as server:
+        yield server
+
+
+def write(folder: Path, name: str, program: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(program if isinstance(program, bytes) else program.encode())
+    return path
+
+
+def submit(server: EmulatorServer, path: Path, target: str, *options: str) -> str:
+    shown = call_on(server, "jobs", "submit", path, "--target", target, *options)
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout.strip()
+
+
+def result_of(server: EmulatorServer, job_id: str) -> Any:
+    waited = call_on(server, "jobs", "wait", job_id[:8], "--json")
+    assert waited.exit_code == 0, waited.output
+    return json.loads(call_on(server, "jobs", "result", job_id).stdout)
+
+
+def test_quil_runs_on_rigetti(server: EmulatorServer, tmp_path: Path) -> None:
+    path = write(tmp_path, "flip.quil", QUIL)
+    job_id = submit(server, path, "rigetti.sim.qvm", "--shots", "2")
+    assert result_of(server, job_id) == {"ro": [[1], [1]]}
+
+
+def test_openqasm_2_is_sent_as_it_is_where_it_is_the_language(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "flip.qasm", QASM_2)
+    job_id = submit(server, path, "quantinuum.sim.h2-1sc", "--yes")
+    job = server.workspace().get_job(job_id)
+    assert job.details.input_data_format == "honeywell.openqasm.v1"
+    assert job.details.name == "flip.qasm"
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "options"),
+    [
+        ("flip2.qasm", QASM_2, []),
+        ("flip3.qasm", QASM_3, []),
+        ("flip.qs", QSHARP, ["--entry", "Flip(1)"]),
+    ],
+)
+def test_other_languages_are_compiled_to_qir(
+    server: EmulatorServer, tmp_path: Path, name: str, program: str, options: list[str]
+) -> None:
+    pytest.importorskip("qdk")
+    path = write(tmp_path, name, program)
+    job_id = submit(server, path, "ionq.simulator", "--shots", "10", *options)
+    assert server.workspace().get_job(job_id).details.input_data_format == "qir.v1"
+    (fraction,) = result_of(server, job_id).values()
+    assert fraction == 1.0
+
+
+def test_bitcode_and_parameters_are_sent_as_given(server: EmulatorServer, tmp_path: Path) -> None:
+    path = write(tmp_path, "program.bc", b"BC\xc0\xde and more")
+    params = ["--param", "entryPoint=flip", "--param", "arguments=[1]"]
+    job_id = submit(server, path, "ionq.simulator", *params, "--name", "mine")
+    details = server.workspace().get_job(job_id).details
+    assert (details.name, details.input_data_format) == ("mine", "qir.v1")
+    assert details.input_params["entryPoint"] == "flip"
+    assert details.input_params["arguments"] == [1]
+
+
+def test_formats_that_are_named_are_sent(server: EmulatorServer, tmp_path: Path) -> None:
+    path = write(tmp_path, "flip.txt", QUIL)
+    formats = ["--input-format", "my.program.v1", "--output-format", "my.results.v1"]
+    details = server.workspace().get_job(submit(server, path, "rigetti.sim.qvm", *formats)).details
+    assert (details.input_data_format, details.output_data_format) == (
+        "my.program.v1",
+        "my.results.v1",
+    )
+
+
+def test_commands_share_one_session_until_it_times_out(tmp_path: Path) -> None:
+    path = write(tmp_path, "flip.quil", QUIL)
+    with EmulatorServer() as server:
+        opened = call_on(server, "sessions", "open", "--target", "rigetti.sim.qvm").stdout.strip()
+
+        def session_of_next_job() -> str:
+            job_id = submit(server, path, "rigetti.sim.qvm")
+            session_id: str = server.workspace().get_job(job_id).details.session_id
+            return session_id
+
+        assert [session_of_next_job(), session_of_next_job()] == [opened, opened]
+        server.clock.advance(601)
+        assert session_of_next_job() != opened
+
+
+def test_a_session_is_opened_by_name_and_policy(server: EmulatorServer) -> None:
+    options = ["--target", "ionq.simulator", "--name", "mine", "--policy", "abort"]
+    shown = json.loads(call_on(server, "sessions", "open", *options, "--json").stdout)
+    assert (shown["name"], shown["status"]) == ("mine", "Waiting")
+    assert shown["job_failure_policy"] == "Abort"
+    again = call_on(server, "sessions", "open", *options[:4])
+    assert again.stdout.strip() == shown["id"]
+    assert again.stderr == "It is open already, with policy Abort.\n"
+
+
+def test_waiting_for_a_failed_job_exits_with_1(server: EmulatorServer, tmp_path: Path) -> None:
+    job_id = submit(server, write(tmp_path, "flip.quil", "garbage"), "rigetti.sim.qvm")
+    waited = call_on(server, "jobs", "wait", job_id)
+    assert waited.exit_code == 1
+    assert "Failed" in waited.stdout
+
+
+def refused(server: EmulatorServer, *arguments: object) -> Result:
+    """A wrong command, after which nothing was opened or submitted."""
+    shown = call_on(server, "jobs", "submit", *arguments)
+    assert shown.exit_code == 2, shown.output
+    assert list(server.workspace().list_sessions()) == []
+    return shown
+
+
+def test_what_may_cost_money_needs_yes(server: EmulatorServer, tmp_path: Path) -> None:
+    path = write(tmp_path, "flip.quil", QUIL)
+    shown = refused(server, path, "--target", "rigetti.qpu.ankaa-3")
+    assert "A job on rigetti.qpu.ankaa-3 may cost money: add --yes" in shown.stderr
+
+
+def test_wrong_programs_and_targets_are_refused_before_a_session_is_opened(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("qdk")
+    on_ionq = ("--target", "ionq.simulator")
+    assert "is empty" in refused(server, write(tmp_path, "a.quil", ""), *on_ionq).stderr
+    assert "cannot be read" in refused(server, tmp_path / "none.quil", *on_ionq).stderr
+    odd = write(tmp_path, "odd.qs", "operation {")
+    assert "does not compile" in refused(server, odd, *on_ionq).stderr
+    assert "has no target" in refused(server, odd, "--target", "ionq.none").stderr
+    assert "name=value" in refused(server, odd, *on_ionq, "--param", "shots").stderr
