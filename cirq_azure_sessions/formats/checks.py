@@ -69,7 +69,13 @@ def check_call(
                     f"The measurement key {key} is used for measurements of different sizes: "
                     "give each size a key of its own."
                 )
-    program = with_open_gates(program)
+    # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
+    if any(
+        isinstance(operation.untagged, cirq.CircuitOperation)
+        or type(operation.without_classical_controls().gate).__module__.startswith("cirq_ionq")
+        for operation in program.all_operations()
+    ):
+        program = with_open_gates(program)
     formulas = _formulas(program) if cirq.is_parameterized(program) else []
     for index, resolver in enumerate(resolvers):
         for formula in formulas:

@@ -170,7 +170,10 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
                         f"{shown(operation)} has the exponent {exponent}; give it a finite number."
                     )
                 gate = _RESET if isinstance(gate, cirq.ResetChannel) else gate
-                for done, condition in _conditional(gate, operation, records, target, compile):
+                parts: Sequence[tuple[cirq.Gate, Condition | None]] = [(gate, None)]
+                if operation.classical_controls:
+                    parts = _conditional(gate, operation, records, target, compile)
+                for done, condition in parts:
                     steps.append(Step(done, qubits, condition=condition, source=operation))
             touched.update(qubits)
     for key, instances in records.items():
@@ -275,8 +278,6 @@ def _conditional(
         compile: Whether it may be done and undone again.
     """
     controls = sorted(operation.classical_controls, key=str)
-    if not controls:
-        return [(gate, None)]
     read: set[int] = set()
     for control in controls:
         for key in control.keys:

@@ -203,7 +203,8 @@ class Format(abc.ABC):
         """
         self.check_input_params(options.input_params)
         try:
-            template = self._compiled(program, options)
+            flat = flatten(program, options.target, compile=options.compile)
+            template = self.template(flat, options)
         except UnsupportedProgram:
             # The parameters may decide the very shape of the circuit: how often a loop runs, say.
             if not cirq.is_parameterized(program):
@@ -265,9 +266,6 @@ class Format(abc.ABC):
         covered = [range(point, point + 1) for point in range(len(resolvers))]
         return Translation(covered, len(shares), job)
 
-    def _compiled(self, program: cirq.AbstractCircuit, options: TranslationOptions) -> Template:
-        return self.template(flatten(program, options.target, compile=options.compile), options)
-
     def _point_by_point(
         self,
         program: cirq.AbstractCircuit,
@@ -283,7 +281,8 @@ class Format(abc.ABC):
                 raise UnsupportedProgram(
                     f"The circuit does not take {shown(resolver)}; give it finite real numbers."
                 ) from error
-            template = self._compiled(circuit, options)
+            flat = flatten(circuit, options.target, compile=options.compile)
+            template = self.template(flat, options)
             draft = template.fill([cirq.ParamResolver()])(0)
             draft = replace(draft, payload=zlib.compress(draft.payload, 1))
             # Most points share all but their program.

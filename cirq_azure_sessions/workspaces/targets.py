@@ -37,14 +37,21 @@ class TargetCatalog:
     def list(
         self, workspace: WorkspacePort, gate: AbstractAsyncContextManager[Any]
     ) -> Awaitable[Mapping[str, TargetStatus]]:
-        """The list, by id; empty if there is none. `gate` is held while the service is asked."""
+        """The targets of which the list says what they take, by id; none if there is no list.
+
+        The gate is held while the service is asked.
+        """
 
         async def ask() -> Mapping[str, TargetStatus]:
             # Jobs can be submitted without the list, so that nothing waits for a second attempt.
             with suppress(ServiceError):
                 async with gate:
                     listed = await workspace.list_targets(retries=False)
-                return {target.id: target for target in listed}
+                return {
+                    target.id: target
+                    for target in listed
+                    if target.num_qubits is not None or target.target_profile
+                }
             return {}
 
         listing = self._listings.get(workspace)

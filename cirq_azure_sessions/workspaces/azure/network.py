@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import os
 import socket
 import ssl
@@ -78,6 +79,7 @@ def open_session(
     return session, connector
 
 
+@functools.cache
 def timeouts(read_timeout: float, total: float | None = None) -> aiohttp.ClientTimeout:
     """The timeouts of a request: to connect, without a byte, and for the whole of it."""
     return aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout)
