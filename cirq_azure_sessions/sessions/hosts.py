@@ -46,7 +46,7 @@ class HostedJobs:
         pool, is_repeated = self._pool, False
         workspace = pool._router.for_target(target)
         while True:
-            taken: list[Generation] = []
+            taken: list[Any] = []
             job: Job | None = None
             try:
                 pool._portal.run(self._take(target, workspace, taken))
@@ -61,8 +61,7 @@ class HostedJobs:
             finally:
                 # Also where Ctrl-C strikes. What a pool that is closed by then counts is moot.
                 with suppress(PoolClosed):
-                    for generation in taken:
-                        pool._portal.run(self._settle(generation, job))
+                    pool._portal.run(self._settle(taken, job))
 
     def saw(self, job: Job) -> None:
         """Notes what the user's program has learned of a job, whether it is one of these or not."""
@@ -73,12 +72,20 @@ class HostedJobs:
 
     # On the background loop
 
-    async def _take(self, target: str, workspace: WorkspacePort, taken: list[Generation]) -> None:
+    async def _take(self, target: str, workspace: WorkspacePort, taken: list[Any]) -> None:
         # Whatever interrupts the caller, a generation with one more job is in the list.
-        taken.append(await self._pool._lifecycle.find(target, workspace, for_job=True))
+        generation = await self._pool._lifecycle.find(target, workspace, for_job=True)
+        if taken:
+            # The caller was interrupted, and has settled without it.
+            self._pool._table.release(generation)
+        taken.append(generation)
 
-    async def _settle(self, generation: Generation, job: Job | None) -> None:
+    async def _settle(self, taken: list[Any], job: Job | None) -> None:
         """Notes that the job was accepted, or that the generation is without it."""
+        if not taken:
+            taken.append(None)
+            return
+        generation: Generation = taken[0]
         if job is None:
             self._pool._table.release(generation)
             return

@@ -689,3 +689,13 @@ def test_pool_without_an_azure_workspace_hosts_nothing(
 def test_anything_but_a_backend_or_target_is_refused(nothing: object, pool: SessionPool) -> None:
     with pytest.raises(TypeError, match="a Qiskit backend of an AzureQuantumProvider or a target"):
         pool.host(nothing)
+
+
+def test_a_submission_that_was_interrupted_before_it_had_a_session_takes_none(
+    pool: SessionPool,
+) -> None:
+    hosts, taken = pool._hosts, []
+    workspace = pool._router.for_target("ionq.simulator")
+    pool._portal.run(hosts._settle(taken, None))
+    pool._portal.run(hosts._take("ionq.simulator", workspace, taken))
+    assert pool.get_stats()["jobs_running"] == 0
