@@ -425,14 +425,18 @@ class AzureWorkspace:
         """The pages of a list, as they are consumed."""
         read = partial(documents.read_page, read_item)
         page: Mapping[str, str] | None = query
+        last: Sequence[T] = ()
         while page is not None:
             items, following = await self._client.ask("GET", path, read, query=page)
-            yield items
-            if following == page:
+            # A service may also count its links up and pay no attention to them.
+            is_repeated = bool(items) and items == last
+            if not is_repeated:
+                yield items
+            if is_repeated or following == page:
                 raise ServiceError(
                     f"GET {'/'.join(path)} returned the same page twice; please report this."
                 )
-            page = following
+            page, last = following, items
 
 
 def _filter_expression(where: ItemFilter) -> str:

@@ -239,6 +239,21 @@ def test_transport_error_becomes_service_error(
     assert type(failure.value) is ServiceError
 
 
+def test_a_list_whose_links_lead_nowhere_is_left() -> None:
+    def page(number: int) -> bytes:
+        link = f"http://elsewhere.example/sessions?skip={100 * number}&top=100"
+        return answer({"value": [SESSION], "nextLink": link})
+
+    async def play() -> None:
+        async with ScriptedServer(*map(page, range(1, 9))) as server:
+            listing = AzureWorkspace(sdk_workspace_at(server.endpoint)).list_sessions()
+            assert (await anext(listing)).id == "s"
+            with pytest.raises(ServiceError, match="same page"):
+                await anext(listing)
+
+    asyncio.run(play())
+
+
 def test_a_list_that_turns_in_a_circle_is_left() -> None:
     link = "http://elsewhere.example/sessions?skip=0&top=100&orderby=CreationTime%20desc"
     page = answer({"value": [SESSION], "nextLink": link})
