@@ -6,7 +6,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
-from inspect import iscoroutinefunction
 from typing import Any
 
 from azure.core.pipeline import PipelineContext, PipelineRequest, PipelineResponse
@@ -17,7 +16,7 @@ from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
-from cirq_azure_sessions.workspaces.azure.network import in_thread
+from cirq_azure_sessions.workspaces.azure.network import call_either
 
 __all__ = ["Credential", "Identity", "TokenSender"]
 
@@ -80,9 +79,8 @@ class Credential:
         self._has_given = False
 
     async def _ask(self, get_token: Callable[..., Any], *scopes: str, **options: Any) -> Any:
-        call = partial(get_token, *scopes, **options)
         try:
-            token = await (call() if iscoroutinefunction(get_token) else in_thread(call))
+            token = await call_either(get_token, *scopes, **options)
         except Exception as error:
             failure = self._failure(error)
         else:

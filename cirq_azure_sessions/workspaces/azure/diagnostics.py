@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from inspect import iscoroutinefunction
 
 import aiohttp
 from azure.identity import (
@@ -26,8 +25,8 @@ from cirq_azure_sessions.installation import Finding, unexpected
 from cirq_azure_sessions.workspaces.azure.connect import connect
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
+    call_either,
     connection_options,
-    in_thread,
     open_session,
     proxy_options,
     trust,
@@ -122,10 +121,7 @@ async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
         return [Finding("credential", "a key, with which the service is asked below")]
     kind = type(credential).__name__
     try:
-        if iscoroutinefunction(credential.get_token):
-            await credential.get_token(*scopes)
-        else:
-            await in_thread(lambda: credential.get_token(*scopes))
+        await call_either(credential.get_token, *scopes)
     except Exception as error:
         tried = _ATTEMPTS.findall(str(error))
         advice = (

@@ -22,6 +22,7 @@ import urllib.request
 import weakref
 from collections.abc import Callable
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 import aiohttp
@@ -34,6 +35,7 @@ from cirq_azure_sessions.executor import DaemonExecutor
 
 __all__ = [
     "CannotConnect",
+    "call_either",
     "connection_options",
     "in_thread",
     "open_session",
@@ -168,6 +170,13 @@ async def in_thread(call: Callable[[], T]) -> T:
     """Runs a blocking call on a daemon thread; at interpreter exit, without threads, in place."""
     result: T = await asyncio.wrap_future(_blocking_calls.submit(call))
     return result
+
+
+async def call_either(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Calls a function of either kind: one that blocks on a daemon thread."""
+    if iscoroutinefunction(call):
+        return await call(*args, **options)
+    return await in_thread(partial(call, *args, **options))
 
 
 class _Resolver(AbstractResolver):
