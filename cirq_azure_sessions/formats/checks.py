@@ -16,7 +16,7 @@ import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
-from cirq_azure_sessions.formats.open_gates import with_open_gates
+from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 
 __all__ = ["as_seconds", "as_seeds", "as_slots", "check_call", "check_options"]
 
@@ -72,7 +72,7 @@ def check_call(
     # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
     if any(
         isinstance(operation.untagged, cirq.CircuitOperation)
-        or type(operation.without_classical_controls().gate).__module__.startswith("cirq_ionq")
+        or type(operation.without_classical_controls().gate).__module__.startswith(PACKAGE)
         for operation in program.all_operations()
     ):
         program = with_open_gates(program)

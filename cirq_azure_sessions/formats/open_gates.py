@@ -13,9 +13,10 @@ from typing import Any
 import cirq
 import sympy
 
-__all__ = ["OpenGate", "opened", "with_open_gates"]
+__all__ = ["PACKAGE", "OpenGate", "opened", "with_open_gates"]
 
-_PACKAGE = "cirq_ionq"
+# Whose gates these are.
+PACKAGE = "cirq_ionq"
 
 
 @cirq.value_equality
@@ -57,7 +58,7 @@ def opened(gate: cirq.Gate) -> cirq.Gate:
 
     Numbers of sympy's become floats.
     """
-    if type(gate).__module__.partition(".")[0] != _PACKAGE or cirq.is_parameterized(gate):
+    if type(gate).__module__.partition(".")[0] != PACKAGE or cirq.is_parameterized(gate):
         return gate
     # What a gate is made of again when it is read from JSON.
     numbers = {k: v for k, v in gate._json_dict_().items() if k != "cirq_type"}
@@ -70,7 +71,7 @@ def opened(gate: cirq.Gate) -> cirq.Gate:
 
 def with_open_gates(circuit: cirq.AbstractCircuit) -> cirq.AbstractCircuit:
     """The circuit, with its symbols where Cirq finds them."""
-    if _PACKAGE not in sys.modules:
+    if PACKAGE not in sys.modules:
         return circuit
     return cirq.map_operations(circuit, lambda operation, _: _opened(operation), deep=True)
 
