@@ -125,8 +125,8 @@ def _findings(
         service = background.loop.run(diagnostics.check_service(port, clock))
         yield service
         if live and service.status == "ok":
-            targets = background.loop.run(port.list_targets())
-            yield from _live(workspace, target or _free_target(targets), yes=yes)
+            target = target or _free_target(background.loop.run(port.list_targets()))
+            yield from _live(workspace, target, yes=yes)
         elif live:
             yield Finding("live job", "not run: the service comes first", "skipped")
     except click.Abort:
