@@ -9,22 +9,14 @@ import sys
 from pathlib import Path
 
 import cirq
+import command_line
 import pytest
 import sympy
 
 from cirq_azure_sessions import read_circuit
 from cirq_azure_sessions.cli.circuit_file import parse_circuit
 
-BELL = """
-// A comment before the version.
-OPENQASM 2.0;
-include "qelib1.inc";
-qreg q[2];
-creg c[2];
-h q[0];
-cx q[0], q[1];
-measure q -> c;
-"""
+BELL = f"\n// A comment before the version.{command_line.BELL}"
 
 
 def circuit() -> cirq.Circuit:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from azure_suite import without_proxies
 from click.testing import CliRunner, Result
 from command_line import call_on
 from services import FLIP
@@ -37,9 +38,7 @@ CLOSED = "http://127.0.0.1:1"
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_proxies(monkeypatch)
     # No test leaves this machine.
     monkeypatch.setattr(diagnostics, "_ANY_ENDPOINT", "https://127.0.0.1:1")
     for name in ("AZURE_QUANTUM_CONNECTION_STRING", "AZURE_QUANTUM_WORKSPACE_NAME"):

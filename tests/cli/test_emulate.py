@@ -16,20 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from click.testing import CliRunner, Result
+from command_line import BELL
 
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.cli.circuit_file import read_circuit
 from cirq_azure_sessions.emulator import EmulatorServer
-
-BELL = """
-OPENQASM 2.0;
-include "qelib1.inc";
-qreg q[2];
-creg c[2];
-h q[0];
-cx q[0], q[1];
-measure q -> c;
-"""
 
 
 def call(*arguments: object) -> Result:

@@ -15,22 +15,12 @@ import cirq
 import pytest
 import sympy
 from click.testing import CliRunner, Result
-from command_line import connection
+from command_line import BELL, connection
 from services import wait_until
 
 from cirq_azure_sessions import SessionPool
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
-
-BELL = """
-OPENQASM 2.0;
-include "qelib1.inc";
-qreg q[2];
-creg c[2];
-h q[0];
-cx q[0], q[1];
-measure q -> c;
-"""
 
 
 def call(*arguments: object) -> Result:

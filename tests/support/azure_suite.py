@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.quantum import Workspace
 
@@ -161,3 +162,10 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     name = run(["openssl", "x509", "-hash", "-noout", "-in", str(certificate)]).stdout.strip()
     (folder / f"{name}.0").write_bytes(certificate.read_bytes())
     return key, certificate
+
+
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the proxies of the environment from a test."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)

@@ -11,7 +11,17 @@ from click.testing import CliRunner, Result
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
 
-__all__ = ["Scene", "call_on", "connection"]
+__all__ = ["BELL", "Scene", "call_on", "connection"]
+
+BELL = """
+OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[2];
+creg c[2];
+h q[0];
+cx q[0], q[1];
+measure q -> c;
+"""
 
 
 def connection(server: EmulatorServer) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import ChainedTokenCredential, CredentialUnavailableError
-from azure_suite import ScriptedServer, answer, sdk_workspace_at, self_signed
+from azure_suite import ScriptedServer, answer, sdk_workspace_at, self_signed, without_proxies
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import ManualClock
@@ -32,9 +32,7 @@ SECRET = "a-very-secret-secret"
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_proxies(monkeypatch)
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
 

@@ -30,6 +30,7 @@ from azure_suite import (
     self_signed,
     session_request,
     tell,
+    without_proxies,
 )
 
 from cirq_azure_sessions import background
@@ -332,9 +333,7 @@ def test_the_proxy_of_the_environment_is_used(
 
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_proxies(monkeypatch)
 
 
 def ask_through(proxy_answer: bytes, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> bytes:
