@@ -47,7 +47,7 @@ _HEADER_SIZE = 100
 #     for it; null once that run is over, and then it is free for the next one.
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
-#     that is not known. places.used: the last run that held it.
+#     that is not known. places.uses: how many runs it was handed to since there were two lines.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
@@ -125,6 +125,17 @@ _VERSIONS = (
 no_fork = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
+    (
+        "DROP INDEX places_free",
+        "DROP INDEX places_used",
+        "ALTER TABLE places DROP COLUMN used",
+        "ALTER TABLE places ADD COLUMN uses INTEGER NOT NULL DEFAULT 0",
+        """
+        CREATE INDEX places_free ON places (fingerprint, uses, line, occurrence)
+        WHERE run IS NULL
+        """,
+        "CREATE INDEX places_line ON places (fingerprint, line)",
+    ),
         before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release
     )
 
