@@ -114,7 +114,8 @@ class Journal:
     ) -> None:
         if not os.fspath(path):
             raise JournalError("The path of the journal is empty: give the path of a file.")
-        self._path = Path(path).absolute()
+        # Whatever name it is given by: SQLite's files and the locks of runs stand beside the file.
+        self._path = Path(os.path.realpath(path))
         self._resubmit_lost = resubmit_lost
         self._clock: Clock = clock or SystemClock()
         self._jobs = JobTable(self._clock)

@@ -739,6 +739,29 @@ def _make_log_database(path: Path) -> None:
     file.close()
 
 
+def _make_database_in_its_log(path: Path) -> None:
+    script = """
+        import os, signal, sqlite3, sys
+        file = sqlite3.connect(sys.argv[1], isolation_level=None)
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("CREATE TABLE theirs (x)")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_python(script, str(path))
+    assert path.stat().st_size == 4096
+
+
+def _make_database_without_tables(path: Path) -> None:
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA user_version = 1")
+    file.close()
+
+
+def _make_journal_with_two_names(path: Path) -> None:
+    Journal(path).close()
+    path.with_name("copy").hardlink_to(path)
+
+
 def _make_later_journal(path: Path) -> None:
     Journal(path).close()
     with sqlite3.connect(path) as file:
@@ -751,25 +774,68 @@ def _make_later_journal(path: Path) -> None:
     [
         _make_database,
         _make_log_database,
+        _make_database_in_its_log,
+        _make_database_without_tables,
+        _make_journal_with_two_names,
         _make_later_journal,
         lambda path: path.write_text("Dear diary, " * 100),
         lambda path: path.write_text("short"),
         lambda path: path.mkdir(),
         lambda path: os.mkfifo(path),
     ],
-    ids=["database", "write-ahead log", "later version", "text", "short", "folder", "pipe"],
+    ids=[
+        "database",
+        "write-ahead log",
+        "all in the log",
+        "no tables",
+        "two names",
+        "later version",
+        "text",
+        "short",
+        "folder",
+        "pipe",
+    ],
 )
 def test_refused_path_is_as_it_was(path: Path, make: Callable[[Path], object]):
     make(path)
     path.chmod(0o755)
     before = path.stat()
     content = path.read_bytes() if path.is_file() else b""
+    beside = sorted(path.parent.iterdir())
     with pytest.raises(JournalError, match="cannot be used"):
         Journal(path)
     after = path.stat()
     assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
     assert (path.read_bytes() if path.is_file() else b"") == content
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == beside
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm", "-run-1"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_file_of_somebody_else_beside_a_journal_is_left_as_it_is(
+    path: Path, suffix: str, is_there: bool
+):
+    mine = path.with_name(f"{path.name}{suffix}")
+    mine.write_text("my notes")
+    mine.chmod(0o644)
+    before = mine.stat()
+    if is_there:
+        path.touch()
+    with pytest.raises(JournalError, match=f"{mine.name} beside it is not its own"):
+        claim(Journal(path), "bell", "a")
+    after = mine.stat()
+    assert mine.read_text() == "my notes"
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+def test_journal_under_another_name_is_the_same_journal(path: Path):
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with Journal(path) as journal, Journal(link) as same:
+        assert claim(journal, "bell", "a").is_new
+        assert claim(same, "bell", "b").is_new
+    link.unlink()
+    assert sorted(path.parent.iterdir()) == [path]
 
 
 def test_journal_whose_first_commits_are_in_its_log_only_is_a_journal(path: Path):
