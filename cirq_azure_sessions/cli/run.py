@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cirq_azure_sessions.cli.files import FilePath
 from cirq_azure_sessions.cli.options import (
     Command,
-    FilePath,
     WorkspaceOptions,
     printable,
     show,
@@ -57,7 +57,7 @@ class _Range:
 class ProgramOptions:
     """A circuit's file, and what to do with the circuit."""
 
-    path: str
+    path: Path
     target: str
     repetitions: int
     ranges: Sequence[_Range]
@@ -71,7 +71,7 @@ class ProgramOptions:
         from cirq_azure_sessions.cli.circuit_file import is_openqasm, parse_circuit, read_text
 
         try:
-            text = read_text(Path(self.path))
+            text = read_text(self.path)
             circuit = parse_circuit(text)
             if is_openqasm(text) and not circuit.has_measurements():
                 raise ValueError("The program has no `measure` statement that can be reached.")
@@ -83,7 +83,7 @@ class ProgramOptions:
 def takes_program(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of a circuit; the command gets them as `program`."""
 
-    @click.argument("circuit", type=click.Path(exists=True, dir_okay=False))
+    @click.argument("circuit", type=FilePath(exists=True))
     @click.option(
         "--target",
         metavar="TARGET",
@@ -112,7 +112,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_program(
         *args: Any,
-        circuit: str,
+        circuit: Path,
         target: str,
         repetitions: int,
         ranges: Sequence[_Range],

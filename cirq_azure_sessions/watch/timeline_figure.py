@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.watch.timeline_bars import SessionBar, dates_of
 
-__all__ = ["plot_timeline", "save_timeline"]
+__all__ = ["is_timeline", "plot_timeline", "save_timeline"]
 
 # In inches: what a row takes, and what is above and below all rows.
 _ROW = 0.34
@@ -40,8 +40,13 @@ _SIGNS: Mapping[str, Any] = {
     "failed": "X",
     "lost": "X",
 }
-# Without the date of writing the same timeline gives the same file.
-_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+# What made a file is said in it. Without the date of writing the same timeline gives the same file.
+_CREATOR = "cirq-azure-sessions timeline"
+_METADATA = {
+    ".png": {"Software": _CREATOR},
+    ".svg": {"Creator": _CREATOR, "Date": None},
+    ".pdf": {"Creator": _CREATOR, "CreationDate": None},
+}
 
 
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
@@ -70,7 +75,8 @@ def save_timeline(bars: Sequence[SessionBar], path: str | os.PathLike[str]) -> N
         ValueError: If the name ends in anything else.
         OSError: If the file cannot be written.
     """
-    if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
+    metadata = _METADATA.get(Path(path).suffix.lower())
+    if metadata is None:
         raise ValueError(
             f"A picture is written as .png, .svg or .pdf, not as {Path(path).name}: "
             "choose one of these endings."
@@ -79,7 +85,12 @@ def save_timeline(bars: Sequence[SessionBar], path: str | os.PathLike[str]) -> N
     plot_timeline(bars, figure.add_subplot())
     # Letters stay letters in SVG, and the same timeline gives the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "timeline"}):
-        figure.savefig(path, dpi=150, metadata=_UNDATED.get(Path(path).suffix.lower()))
+        figure.savefig(path, dpi=150, metadata=metadata)
+
+
+def is_timeline(path: Path) -> bool:
+    """Whether a file was written by `save_timeline`."""
+    return _CREATOR.encode() in path.read_bytes()
 
 
 def _size(bars: Sequence[SessionBar]) -> tuple[float, float]:
