@@ -12,14 +12,14 @@ from typing import Any
 
 import click
 
-__all__ = ["FilePath", "check_not_printed_to", "replacing"]
+__all__ = ["FilePath", "check_not_printed_to", "check_replaceable", "replacing"]
 
 
 class FilePath(click.Path):
     """The path of a file; an empty one, such as of an unset shell variable, is refused."""
 
-    def __init__(self, *, exists: bool = False) -> None:
-        super().__init__(exists=exists, dir_okay=False, path_type=Path)
+    def __init__(self, *, exists: bool = False, allow_dash: bool = False) -> None:
+        super().__init__(exists=exists, dir_okay=False, allow_dash=allow_dash, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -52,6 +52,20 @@ def _is_stream(number: int, path: Path) -> bool:
     return False
 
 
+def check_replaceable(output: Path, is_own: Callable[[Path], bool], kind: str) -> None:
+    """Refuses a file that the command did not write; the arguments are those of `replacing`.
+
+    Raises:
+        click.UsageError: If there is such a file.
+        OSError: If it cannot be read.
+    """
+    if output.is_file() and output.stat().st_size and not is_own(output):
+        raise click.UsageError(
+            f"{output} is there already and is no {kind}: choose another file for --output, or "
+            "remove that one."
+        )
+
+
 @contextmanager
 def replacing(output: Path, is_own: Callable[[Path], bool], kind: str) -> Iterator[Path]:
     """A new file to write, which takes the place of `output` once the block has ended well.
@@ -71,11 +85,7 @@ def replacing(output: Path, is_own: Callable[[Path], bool], kind: str) -> Iterat
         if output.exists() and not output.is_file():
             yield output
             return
-        if real.exists() and real.stat().st_size and not is_own(real):
-            raise click.UsageError(
-                f"{output} is there already and is no {kind}: choose another file for --output, or "
-                "remove that one."
-            )
+        check_replaceable(output, is_own, kind)
         # Nobody has a file of this name: it is made anew, or the command ends with an error.
         part = real.with_name(f".{secrets.token_hex(16)}{real.suffix}")
         part.touch(exist_ok=False)

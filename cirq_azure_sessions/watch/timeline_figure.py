@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cirq_azure_sessions.results import palette
+from cirq_azure_sessions.results.picture import is_picture, save_picture
 from cirq_azure_sessions.watch.timeline_bars import SessionBar, dates_of
 
 __all__ = ["is_timeline", "plot_timeline", "save_timeline"]
@@ -40,13 +40,7 @@ _SIGNS: Mapping[str, Any] = {
     "failed": "X",
     "lost": "X",
 }
-# What made a file is said in it. Without the date of writing the same timeline gives the same file.
-_CREATOR = "cirq-azure-sessions timeline"
-_METADATA = {
-    ".png": {"Software": _CREATOR},
-    ".svg": {"Creator": _CREATOR, "Date": None},
-    ".pdf": {"Creator": _CREATOR, "CreationDate": None},
-}
+_MAKER = "cirq-azure-sessions timeline"
 
 
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
@@ -75,22 +69,12 @@ def save_timeline(bars: Sequence[SessionBar], path: str | os.PathLike[str]) -> N
         ValueError: If the name ends in anything else.
         OSError: If the file cannot be written.
     """
-    metadata = _METADATA.get(Path(path).suffix.lower())
-    if metadata is None:
-        raise ValueError(
-            f"A picture is written as .png, .svg or .pdf, not as {Path(path).name}: "
-            "choose one of these endings."
-        )
-    figure = Figure(figsize=_size(bars), layout="constrained")
-    plot_timeline(bars, figure.add_subplot())
-    # Letters stay letters in SVG, and the same timeline gives the same file.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "timeline"}):
-        figure.savefig(path, dpi=150, metadata=metadata)
+    save_picture(path, _MAKER, partial(plot_timeline, bars), _size(bars))
 
 
 def is_timeline(path: Path) -> bool:
     """Whether a file was written by `save_timeline`."""
-    return _CREATOR.encode() in path.read_bytes()
+    return is_picture(path, _MAKER)
 
 
 def _size(bars: Sequence[SessionBar]) -> tuple[float, float]:
