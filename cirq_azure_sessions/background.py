@@ -101,7 +101,7 @@ class Call(Generic[T]):
         # The loop notes the end first and then looks for those who wait. On Windows Ctrl-C does not
         # interrupt a wait for a lock, and takes effect between two.
         rest = math.inf if timeout < 0 else timeout
-        while not self.is_done and rest > 0:
+        while not (self.is_done or self._is_lost) and rest > 0:
             step = min(rest, _MAX_UNINTERRUPTED)
             if waiter.acquire(timeout=step):
                 break
