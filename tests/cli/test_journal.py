@@ -19,8 +19,8 @@ from cirq_azure_sessions import (
     AzureSessionSampler,
     AzureWorkspace,
     Journal,
+    ResultFormatError,
     SessionPool,
-    SweepError,
 )
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -156,7 +156,7 @@ def test_an_output_that_makes_no_sense_is_exported_as_it_is(tmp_path: Path) -> N
         AzureSessionSampler(TARGET, workspace=server.workspace(), journal=path) as sampler,
     ):
         server.faults.garble("download", "no histogram")
-        with pytest.raises(SweepError):
+        with pytest.raises(ResultFormatError):
             sampler.run(CIRCUIT, {"a": 1}, repetitions=10)
     (job,) = read("journal", "export", path, "--json")
     assert (job["state"], job["code"]) == ("unavailable", "ResultFormatError")
