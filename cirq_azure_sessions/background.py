@@ -231,8 +231,7 @@ class EventLoopThread:
 
     def _reset(self) -> None:
         """Forgets loop and thread: at birth, and in the child of a fork, which has neither."""
-        # State: what is running, if anything. One value, so that a signal that strikes in between
-        # leaves both loop and thread or neither.
+        # State: the loop that runs and its thread, if any: one value, which no signal splits.
         self._serving: _Serving | None = None
         # Guards the above while it is set.
         self._lock = threading.Lock()
@@ -254,7 +253,6 @@ class EventLoopThread:
 
     def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
-        # A loop that serves already is found without the lock.
         return Call(self, self._serving or self._begin_to_serve(), work)
 
     def _begin_to_serve(self) -> _Serving:

@@ -14,7 +14,6 @@ from cirq_azure_sessions.errors import AzureSessionsError, SessionNotAvailable
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.sessions.table import Generation
-from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.pool import SessionPool
@@ -23,18 +22,14 @@ __all__ = ["HostedJobs"]
 
 logger = logging.getLogger(__name__)
 
-# How many jobs the SDK submits at a time.
-_MAX_THREADS = 64
-
 
 class HostedJobs:
     """The jobs that the SDK submits, and asks for, in the user's program."""
 
     def __init__(self, pool: SessionPool) -> None:
         self._pool = pool
-        # No signal strikes these threads. On the user's, Ctrl-C could come when the service has
-        # accepted a job and nobody knows yet.
-        self._threads = DaemonExecutor(_MAX_THREADS, name="hosted-jobs")
+        # No signal strikes these threads: Ctrl-C leaves no accepted job that nobody knows of.
+        self._threads = DaemonExecutor(64, name="hosted-jobs")
         self._after_fork()
         background.register(self)
 
@@ -44,17 +39,14 @@ class HostedJobs:
         self._running: dict[str, tuple[Job, Generation]] = {}
         self._is_draining = False
 
-    # On the user's threads
-
     def submit(self, target: str, send: Callable[[str], Job]) -> Job:
         """Submits a job in the target's session; once more, in the next, if that has ended.
 
         `send` submits it in the session with this id; `SessionNotAvailable` if that has ended.
         Whatever interrupts the caller, a job that is being sent is sent, and counted.
         """
-        workspace = self._pool._router.for_target(target)
         context = copy_context()
-        work = self._submit(target, workspace, lambda session_id: context.run(send, session_id))
+        work = self._submit(target, lambda session_id: context.run(send, session_id))
         return self._pool._portal.run(work)
 
     def saw(self, job: Job) -> None:
@@ -66,9 +58,8 @@ class HostedJobs:
 
     # On the background loop
 
-    async def _submit(
-        self, target: str, workspace: WorkspacePort, send: Callable[[str], Job]
-    ) -> Job:
+    async def _submit(self, target: str, send: Callable[[str], Job]) -> Job:
+        workspace = self._pool._router.for_target(target)
         lifecycle, is_repeated = self._pool._lifecycle, False
         while True:
             generation = await lifecycle.find(target, workspace, for_job=True)
