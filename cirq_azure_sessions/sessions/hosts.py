@@ -81,7 +81,9 @@ class HostedJobs:
             raise
         self._pool._events.report_job(job, self._pool._clock.time(), is_new=True)
         self._running[job.id] = job, generation
-        if self._is_draining:
+        if job.is_final:
+            await self.note_end(job)
+        elif self._is_draining:
             self._pool._portal.spawn(self._follow(job, generation))
         return job
 

@@ -21,6 +21,7 @@ import cirq
 import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.policies import RetryPolicy
 from azure.quantum import Job, Workspace
 from azure.quantum.cirq import AzureQuantumService
 from azure.quantum.target import IonQ
@@ -340,6 +341,40 @@ def test_errors_of_a_submission_are_the_sdks(
     assert caught.value.status_code == 403
     counts = pool.get_stats()
     assert (counts["jobs_submitted"], counts["jobs_running"]) == (0, 0)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the SDK try again without delay."""
+    monkeypatch.setattr(RetryPolicy, "sleep", lambda *args, **options: None)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("is_answered", [True, False], ids=["500", "no answer"])
+def test_job_that_arrived_although_its_submission_failed_is_not_lost(
+    target: Any, pool: SessionPool, server: EmulatorServer, is_answered: bool
+) -> None:
+    # Also each time that the SDK tries again.
+    if is_answered:
+        server.faults.add("submit", status=500, after=True, times=50)
+    else:
+        server.faults.reset("submit", after=True, times=50)
+    job = target.submit(PROGRAM)
+    assert job.get_results() == {"histogram": {"1": 1.0}}
+    assert job.details.session_id == pool.session(TARGET).id
+    counts = pool.get_stats()
+    assert (counts["jobs_submitted"], counts["jobs_succeeded"]) == (1, 1)
+    assert len(pool.list_jobs()) == 1
+
+
+@pytest.mark.usefixtures("at_once")
+def test_job_that_did_not_arrive_fails_with_the_sdks_error(
+    target: Any, pool: SessionPool, server: EmulatorServer
+) -> None:
+    server.faults.add("submit", status=500, times=50)
+    with pytest.raises(HttpResponseError, match="InternalServerError"):
+        target.submit(PROGRAM)
+    assert stats(pool) == {"sessions_opened": 1, "sessions_open": 1}
 
 
 def test_job_whose_submission_failed_is_still_without_a_session(

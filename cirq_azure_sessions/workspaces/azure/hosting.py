@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseError
 from azure.quantum import Workspace
 from azure.quantum.job import Job as AzureJob
 from azure.quantum.job import JobDetails
@@ -126,11 +127,23 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
         try:
             return self._read(submit(AzureJob(self, details)))
         except HttpResponseError as error:
-            if not _says_session_has_ended(error):
+            if _says_session_has_ended(error):
+                raise SessionNotAvailable(
+                    f"Session {session_id} has ended: submit the job again.", session_id=session_id
+                ) from error
+            if (error.status_code or 500) < 500 or not (accepted := self._find(job.id)):
                 raise
-            raise SessionNotAvailable(
-                f"Session {session_id} has ended: submit the job again.", session_id=session_id
-            ) from error
+            return accepted
+        except ServiceResponseError:
+            if not (accepted := self._find(job.id)):
+                raise
+            return accepted
+
+    def _find(self, job_id: str) -> Job | None:
+        """A job whose submission had no answer, or none that can be trusted, if it arrived."""
+        with suppress(AzureError):
+            return self._read(super().get_job(job_id))
+        return None
 
     def _was_closed(self, session_id: str) -> bool:
         """Whether a session that has ended was closed by hand, perhaps through the original."""
