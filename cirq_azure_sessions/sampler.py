@@ -181,8 +181,7 @@ class AzureSessionSampler(cirq.Sampler):
             point failed.
 
         Raises:
-            UnsupportedProgram: If a point cannot be run on the target; no job was sent then.
-            UnsupportedTarget: If the workspace has no such target; no job was sent then.
+            UnsupportedProgram, UnsupportedTarget: If the target cannot run it; no job was sent.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every other result.
             SweepTimeout: If `timeout` ran out, likewise.
@@ -244,9 +243,10 @@ class AzureSessionSampler(cirq.Sampler):
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
         resolver = cirq.ParamResolver(param_resolver)
         try:
-            return self._strict().run_sweep(program, resolver, repetitions)[0]
+            [result] = self._strict().run_sweep(program, resolver, repetitions)
         except SweepError as error:
             raise error.failures[0] from error.failures[0].__cause__
+        return result
 
     async def run_async(
         self,
@@ -257,9 +257,10 @@ class AzureSessionSampler(cirq.Sampler):
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
         try:
-            return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+            [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
         except SweepError as error:
             raise error.failures[0] from error.failures[0].__cause__
+        return result
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
@@ -476,8 +477,9 @@ class AzureSessionSampler(cirq.Sampler):
                 if errors:
                     first = errors[min(errors)]
                     if is_batch and isinstance(first, SweepError):
-                        results = [sweep.results for sweep in sweeps]
-                        first = type(first).of("circuits", errors, results)
+                        first = type(first).of(
+                            "circuits", errors, [each.results for each in sweeps]
+                        )
                     raise first
             except BaseException as error:
                 is_interrupted = not isinstance(error, AzureSessionsError)
