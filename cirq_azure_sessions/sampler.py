@@ -66,8 +66,7 @@ class AzureSessionSampler(cirq.Sampler):
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls that cannot return a gap (`run`, `run_async`,
-            `sample`, `sample_expectation_values`) raise in any case.
+            or `"return"` None in its place. Calls that cannot return a gap raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
         progress: Whether to show a progress bar on stderr, or as a widget in a notebook.
@@ -477,9 +476,8 @@ class AzureSessionSampler(cirq.Sampler):
                 if errors:
                     first = errors[min(errors)]
                     if is_batch and isinstance(first, SweepError):
-                        first = type(first).of(
-                            "circuits", errors, [each.results for each in sweeps]
-                        )
+                        results = [sweep.results for sweep in sweeps]
+                        first = type(first).of("circuits", errors, results)
                     raise first
             except BaseException as error:
                 is_interrupted = not isinstance(error, AzureSessionsError)
