@@ -163,7 +163,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
                 records.setdefault(gate.mkey, []).append(measurements[-1])
             elif isinstance(gate, cirq.ResetChannel) and qubits[0] not in touched:
                 pass  # the qubit is in |0> as it is
-            elif gate is not None and not isinstance(gate, cirq.GlobalPhaseGate):
+            elif gate is not None and qubits:  # one on no qubits is a global phase
                 exponent = gate.exponent if isinstance(gate, cirq.EigenGate) else 0
                 if not cirq.is_parameterized(exponent) and not math.isfinite(exponent):
                     raise UnsupportedProgram(
