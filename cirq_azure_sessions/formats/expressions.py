@@ -67,7 +67,11 @@ def values_at(
             number.
     """
     symbols = {symbol for expression in expressions for symbol in expression.free_symbols}
-    columns = {symbol: _values_of_symbol(symbol, resolvers) for symbol in symbols}
+    columns = {}
+    for symbol in symbols:
+        # A formula may make a real number of one that is not.
+        with contextlib.suppress(UnsupportedProgram):
+            columns[symbol] = _values_of_symbol(symbol, resolvers)
     return [_values(expression, columns, resolvers) for expression in expressions]
 
 
@@ -84,6 +88,8 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
         if not isinstance(value, numbers.Real):
             raise LookupError(f"{expression} is left to cirq")
         return float(value)
+    if isinstance(expression, sympy.Symbol):
+        raise LookupError(f"{expression} is left to cirq")
     parts = [evaluate(part, columns) for part in expression.args]
     # These three as in cirq.ParamResolver.value_of.
     if isinstance(expression, sympy.Add):
