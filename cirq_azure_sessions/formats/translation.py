@@ -48,8 +48,13 @@ _MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigett
 # Targets on which time changes nothing; beside them, those that answer with exact probabilities.
 _WITHOUT_TIME = ("quantinuum.sim.*sc", "rigetti.sim.*")
 
-# How providers and their SDKs spell the repetitions, without case and punctuation.
-_REPETITIONS = frozenset({"count", "nshots", "numshots", "numberofshots", "repetitions", "shots"})
+# How providers and their SDKs spell the repetitions, without case and punctuation, beside all names
+# with shots in them, as n_shots, nbShots and shotCount. No option of another kind has such a name.
+_REPETITIONS = frozenset(
+    f"{prefix}{word}"
+    for prefix in ("", "n", "num", "numberof")
+    for word in ("count", "repetitions", "reps", "samples", "trials")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,8 @@ class Format(abc.ABC):
             ValueError: If one is a number of repetitions, or something that the package fills in.
         """
         for name in input_params:
-            if "".join(filter(str.isalpha, str(name))).lower() in _REPETITIONS:
+            word = "".join(filter(str.isalpha, str(name))).lower()
+            if "shot" in word or word in _REPETITIONS:
                 raise ValueError(
                     f"input_params must not hold {name!r}: the number of shots is the argument "
                     "`repetitions` of each call."
@@ -198,6 +204,7 @@ class Format(abc.ABC):
 
         Raises:
             ValueError: If the provider options contradict the call.
+            TypeError: If a point has no whole number for how often a subcircuit repeats.
             UnsupportedProgram: If any point cannot be run as it stands; the message names the
                 operation and what to do.
         """
@@ -277,7 +284,10 @@ class Format(abc.ABC):
         for resolver in resolvers:
             try:
                 circuit = cirq.resolve_parameters(program, resolver)
-            except (ValueError, TypeError, ArithmeticError) as error:
+            except TypeError:
+                # As Cirq refuses a number of repetitions that is not whole.
+                raise
+            except (ValueError, ArithmeticError) as error:
                 raise UnsupportedProgram(
                     f"The circuit does not take {shown(resolver)}; give it finite real numbers."
                 ) from error
