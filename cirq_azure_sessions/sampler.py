@@ -55,7 +55,8 @@ class AzureSessionSampler(cirq.Sampler):
             package's workspaces.
         max_concurrent_jobs: The maximum number of jobs in flight.
         timeout: Seconds that one call may take; None for no limit, since queues may be long.
-        seed: The seed of samples that the client draws: on `ionq.simulator` and local targets.
+        seed: The seed of samples that the client draws: on `ionq.simulator`, and on local targets
+            with and without an executor alike.
         compile: Whether circuits are compiled to the gates that the target takes.
         job_name: The jobs' name on the service.
         input_params: Provider options, passed on as Azure's `inputParams`.
@@ -121,7 +122,8 @@ class AzureSessionSampler(cirq.Sampler):
         check_options(job_name, tags, params, priority, on_error, on_interrupt)
         slots = as_slots(max_concurrent_jobs)
         self._timeout = None if timeout is None else as_seconds("timeout", timeout)
-        random_state, self._seeds = as_seeds(seed)
+        self._seeds = as_seeds(seed)
+        self._is_seeded = seed is not None
         self._target = target
         self._job_name = job_name or "cirq-azure-sessions"
         self._on_error = on_error
@@ -140,9 +142,7 @@ class AzureSessionSampler(cirq.Sampler):
         except BaseException:
             self.close()
             raise
-        self._options = TranslationOptions(
-            target, compile, input_params=dict(params), random_state=random_state
-        )
+        self._options = TranslationOptions(target, compile, input_params=dict(params))
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
@@ -404,7 +404,7 @@ class AzureSessionSampler(cirq.Sampler):
             SweepResults(results),
             self._format,
             self._pricing,
-            self._options.random_state is not None,
+            self._is_seeded,
             self._job_request,
         )
 
