@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from cirq_azure_sessions.background import register
+from cirq_azure_sessions.process import register
 
 __all__ = ["DaemonExecutor"]
 

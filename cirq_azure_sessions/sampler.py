@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +27,7 @@ from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.results.sweep_results import SweepResults, warn_of_lost_shots
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["AzureSessionSampler"]
 
 
-class AzureSessionSampler(cirq.Sampler):
+class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     """Samples circuits on one target, in a session that the pool keeps for it.
 
     The same calls serve threads, asyncio and duet: `run_sweep`, or
@@ -384,9 +385,22 @@ class AzureSessionSampler(cirq.Sampler):
         """This sampler, for calls that cannot return a gap."""
         if self._on_error == "raise":
             return self
-        sampler = copy.copy(self)
+        sampler = type(self).__new__(type(self))
+        vars(sampler).update(vars(self))
         sampler._on_error = "raise"
         return sampler
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not as one object in a process: what a seed gives must not depend on who else draws there.
+        if self._runner.budget is not None:
+            raise TypeError(
+                "A sampler with max_cost cannot be pickled, since each copy could spend as much: "
+                "make one in each process, with its share."
+            )
+        args, options = self._made_with
+        options = {**options, "pool": self._pool, "journal": self._journal}
+        options = {name: options[name] for name in options.keys() - {"workspace", "executor"}}
+        return partial(type(self), *args, **options), ()
 
     # From circuits to jobs
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import background, process
 from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed, SessionNotAvailable
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.sessions.table import Generation
@@ -28,7 +28,7 @@ class HostedJobs:
     def __init__(self, pool: SessionPool) -> None:
         self._pool = pool
         self._after_fork()
-        background.register(self)
+        process.register(self)
 
     def _after_fork(self) -> None:
         # State: the jobs that have not been seen to finish, by id, with their generations; and

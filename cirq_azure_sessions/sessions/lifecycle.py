@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import process
 from cirq_azure_sessions.clock import RetryDecision, retry
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.journal.rows import JournalSession
@@ -266,7 +266,7 @@ class SessionLifecycle:
     def _hold(self, workspace: WorkspacePort) -> None:
         """Has the pool closed at exit, if its sessions outlive the process."""
         if workspace.identity is not None:
-            background.hold(self._pool)
+            process.hold(self._pool)
 
     def _report(self, kind: str, session: Session, reason: str = "") -> None:
         if kind not in ("opened", "adopted"):
