@@ -25,6 +25,7 @@ from cirq_azure_sessions import (
     LocalWorkspace,
     ManualClock,
     SessionPool,
+    SweepError,
     SystemClock,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -274,6 +275,18 @@ def test_the_child_of_a_worker_is_ended_by_sigterm_and_leaves_the_worker(
         worker.join(HANG_TIMEOUT)
         assert worker.exitcode == 0
     assert (server.requests["open"], server.requests["close"]) == (1, 1)
+
+
+@posix_only
+def test_a_local_sweep_whose_worker_is_killed_fails_in_words() -> None:
+    with ProcessPoolExecutor(2) as executor:
+        spread = AzureSessionSampler(LOCAL, executor=executor)
+        victim = executor.submit(os.getpid).result()
+        call = in_background(spread.run_sweep, ROTATION, angles(400), 100)
+        os.kill(victim, signal.SIGKILL)
+        error = call.exception(4 * HANG_TIMEOUT)
+    assert isinstance(error, SweepError)
+    assert "terminated abruptly" in str(error)
 
 
 # Pools of one name that open at the same instant
