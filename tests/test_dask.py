@@ -35,22 +35,6 @@ def client() -> Iterator[Any]:
         yield client
 
 
-def test_tasks_share_a_session_by_name_and_one_a_worker_without(
-    client: Any, server: EmulatorServer
-) -> None:
-    azure = server.workspace()
-    for name, most in (("shared", 1), (None, 2)):
-        with SessionPool(azure, name=name) as pool:
-            sampler = AzureSessionSampler(REMOTE, pool=pool)
-            # Dask would take calls with equal arguments for one.
-            results = client.gather(client.map(sampler.run, [FLIP] * 20, pure=False))
-            assert [result.histogram(key="m") for result in results] == [{1: 1}] * 20
-            assert 1 <= len({result.session_id for result in results}) <= most
-    client.restart()
-    # Workers that end have closed what they opened.
-    wait_until(lambda: server.requests["open"] == server.requests["close"])
-
-
 def test_a_local_sweep_gives_the_same_samples_on_a_cluster(client: Any) -> None:
     sampler = AzureSessionSampler(LOCAL, seed=7)
     here = sampler.run_sweep(ROTATION, angles(40), 100)
@@ -88,3 +72,19 @@ def test_a_local_sweep_outlives_a_worker_that_is_killed(client: Any) -> None:
     victim = min(client.run(os.getpid).values())
     os.kill(victim, signal.SIGKILL)
     assert call.result(4 * HANG_TIMEOUT) == here
+
+
+def test_tasks_share_a_session_by_name_and_one_a_worker_without(
+    client: Any, server: EmulatorServer
+) -> None:
+    azure = server.workspace()
+    for name, most in (("shared", 1), (None, 2)):
+        with SessionPool(azure, name=name) as pool:
+            sampler = AzureSessionSampler(REMOTE, pool=pool)
+            # Dask would take calls with equal arguments for one.
+            results = client.gather(client.map(sampler.run, [FLIP] * 20, pure=False))
+            assert [result.histogram(key="m") for result in results] == [{1: 1}] * 20
+            assert 1 <= len({result.session_id for result in results}) <= most
+    client.restart()
+    # Workers that end have closed what they opened.
+    wait_until(lambda: server.requests["open"] == server.requests["close"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import operator
 import os
 import pickle
 import signal
@@ -175,24 +176,21 @@ def test_a_pickle_holds_no_secret_that_the_sdk_does_not_put_in_its_own(
 # Workers
 
 
-def sessions_of(results: Any) -> set[str]:
-    return {result.session_id for result in results}
+Calls = list[tuple[Callable[[cirq.Circuit], Any], cirq.Circuit]]
 
 
-def check_workers(server: EmulatorServer, run_in_workers: Callable[..., Any]) -> None:
-    """Has workers sample with and without a name; they must have ended when that returns."""
+def check_workers(server: EmulatorServer, run_in_workers: Callable[[Calls], Any]) -> None:
+    """Has two workers sample with and without a name; they have ended when that returns."""
     azure = server.workspace()
-    for name in ("shared", None):
-        opened, closed = server.requests["open"], server.requests["close"]
-        with SessionPool(azure, name=name) as pool:
-            sampler = AzureSessionSampler(REMOTE, pool=pool)
-            results = run_in_workers(sampler.run, [FLIP] * 8)
-            assert [result.histogram(key="m") for result in results] == [{1: 1}] * 8
-            assert 1 <= len(sessions_of(results)) <= (2 if name is None else 1)
-            # The parent has nothing open: the workers had, and have closed it.
-            assert pool.sessions() == []
-        opened = server.requests["open"] - opened
-        assert opened == server.requests["close"] - closed <= 2
+    with SessionPool(azure, name="shared") as shared, SessionPool(azure) as nameless:
+        samplers = [AzureSessionSampler(REMOTE, pool=pool) for pool in (shared, nameless)]
+        results = list(run_in_workers([(each.run, FLIP) for each in samplers] * 6))
+        assert [result.histogram(key="m") for result in results] == [{1: 1}] * 12
+        assert len({result.session_id for result in results[::2]}) == 1
+        assert 1 <= len({result.session_id for result in results[1::2]}) <= 2
+        # The parent has nothing open: the workers had, and have closed it.
+        assert [*shared.sessions(), *nameless.sessions()] == []
+    assert server.requests["open"] == server.requests["close"] <= 4
 
 
 @posix_only
@@ -200,18 +198,18 @@ def check_workers(server: EmulatorServer, run_in_workers: Callable[..., Any]) ->
 def test_workers_of_multiprocessing_share_a_session_and_close_it(
     server: EmulatorServer, method: str
 ) -> None:
-    def run(function: Any, circuits: Any) -> Any:
+    def run(calls: Calls) -> Any:
         # Leaving the block ends the workers by SIGTERM.
         with multiprocessing.get_context(method).Pool(2) as workers:
-            return workers.map(function, circuits, chunksize=1)
+            return workers.starmap(operator.call, calls, chunksize=1)
 
     check_workers(server, run)
 
 
 def test_workers_of_an_executor_share_a_session_and_close_it(server: EmulatorServer) -> None:
-    def run(function: Any, circuits: Any) -> Any:
+    def run(calls: Calls) -> Any:
         with ProcessPoolExecutor(2) as executor:
-            return list(executor.map(function, circuits))
+            return list(executor.map(operator.call, *zip(*calls, strict=True)))
 
     check_workers(server, run)
 
@@ -220,9 +218,11 @@ def test_workers_of_joblib_share_a_session_and_close_it(server: EmulatorServer) 
     joblib = pytest.importorskip("joblib")
     from joblib.externals.loky import get_reusable_executor
 
-    def run(function: Any, circuits: Any) -> Any:
+    def run(calls: Calls) -> Any:
         try:
-            return joblib.Parallel(n_jobs=2)(joblib.delayed(function)(each) for each in circuits)
+            return joblib.Parallel(n_jobs=2)(
+                joblib.delayed(function)(circuit) for function, circuit in calls
+            )
         finally:
             get_reusable_executor().shutdown(wait=True)
 
