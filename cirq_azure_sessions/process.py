@@ -128,9 +128,10 @@ def _after_fork() -> None:
     _held.clear()
     if _is_prepared:
         # The thread that waits is the parent's.
-        _is_prepared = False
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _block_sigterm(False)
+        _is_prepared = False
     for owner in list(_registered):
         owner._after_fork()
     util = sys.modules.get("multiprocessing.util")
@@ -140,4 +141,15 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+
+    def _block_sigterm(is_blocked: bool) -> None:
+        """Keeps a signal to the child, which would reach the parent's thread, until it is ready."""
+        how = signal.SIG_BLOCK if is_blocked else signal.SIG_UNBLOCK
+        if _is_prepared:
+            signal.pthread_sigmask(how, {signal.SIGTERM})
+
+    os.register_at_fork(
+        before=lambda: _block_sigterm(True),
+        after_in_parent=lambda: _block_sigterm(False),
+        after_in_child=_after_fork,
+    )
