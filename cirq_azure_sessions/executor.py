@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from cirq_azure_sessions.background import Call, loop, register
+from cirq_azure_sessions.background import Call, loop
+from cirq_azure_sessions.process import register
 
 __all__ = ["DaemonExecutor"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +28,7 @@ from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.results.sweep_results import SweepResults, warn_of_lost_shots
@@ -44,7 +45,7 @@ __all__ = ["AzureSessionSampler"]
 _translator = DaemonExecutor(name="cirq-azure-sessions-translation")
 
 
-class AzureSessionSampler(cirq.Sampler):
+class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     """Samples circuits on one target, in a session that the pool keeps for it.
 
     The same calls serve threads, asyncio and duet: `run_sweep`, or
@@ -59,7 +60,8 @@ class AzureSessionSampler(cirq.Sampler):
             package's workspaces.
         max_concurrent_jobs: The maximum number of jobs in flight.
         timeout: Seconds that one call may take; None for no limit, since queues may be long.
-        seed: The seed of samples that the client draws: on `ionq.simulator` and local targets.
+        seed: The seed of samples that the client draws: on `ionq.simulator`, and on local targets
+            with and without an executor alike.
         compile: Whether circuits are compiled to the gates that the target takes.
         job_name: The jobs' name on the service.
         input_params: Provider options, passed on as Azure's `inputParams`.
@@ -124,7 +126,8 @@ class AzureSessionSampler(cirq.Sampler):
         check_options(job_name, tags, params, priority, on_error, on_interrupt)
         slots = as_slots(max_concurrent_jobs)
         self._timeout = None if timeout is None else as_seconds("timeout", timeout)
-        random_state, self._seeds = as_seeds(seed)
+        self._seeds = as_seeds(seed)
+        self._is_seeded = seed is not None
         self._target = target
         self._job_name = job_name or "cirq-azure-sessions"
         self._on_error = on_error
@@ -143,9 +146,7 @@ class AzureSessionSampler(cirq.Sampler):
         except BaseException:
             self.close()
             raise
-        self._options = TranslationOptions(
-            target, compile, input_params=dict(params), random_state=random_state
-        )
+        self._options = TranslationOptions(target, compile, input_params=dict(params))
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
@@ -392,9 +393,22 @@ class AzureSessionSampler(cirq.Sampler):
         """This sampler, for calls that cannot return a gap."""
         if self._on_error == "raise":
             return self
-        sampler = copy.copy(self)
+        sampler = type(self).__new__(type(self))
+        vars(sampler).update(vars(self))
         sampler._on_error = "raise"
         return sampler
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not as one object in a process: what a seed gives must not depend on who else draws there.
+        if self._runner.budget is not None:
+            raise TypeError(
+                "A sampler with max_cost cannot be pickled, since each copy could spend as much: "
+                "make one in each process, with its share."
+            )
+        args, options = self._made_with
+        options = {**options, "pool": self._pool, "journal": self._journal}
+        options = {name: options[name] for name in options.keys() - {"workspace", "executor"}}
+        return partial(type(self), *args, **options), ()
 
     # From circuits to jobs
 
@@ -412,7 +426,7 @@ class AzureSessionSampler(cirq.Sampler):
             SweepResults(results),
             self._format,
             self._pricing,
-            self._options.random_state is not None,
+            self._is_seeded,
             self._job_request,
         )
 

@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"upstream"},
     {"installation"},
+    {"pickling", "process"},
     {"clock"},
     {"background"},
     {"executor"},
@@ -152,7 +153,8 @@ UNDOCUMENTED = ("duet.impl",)
 
 def is_private(name: str) -> bool:
     """Whether a name is one that a package keeps to itself; `_json_dict_` is a protocol's."""
-    return name.startswith("_") and not name.endswith("_") and name != "_"
+    # `os._exit` is in the documentation of os.
+    return name.startswith("_") and not name.endswith("_") and name not in ("_", "_exit")
 
 
 def own_names(tree: ast.AST) -> set[str]:

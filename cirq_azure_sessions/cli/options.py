@@ -74,7 +74,7 @@ class Command(click.Command):
     """A command whose errors are one sentence on stderr, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from cirq_azure_sessions.background import exit_on_sigterm
+        from cirq_azure_sessions.process import exit_on_sigterm
 
         exit_on_sigterm()
         try:
@@ -384,7 +384,7 @@ class WorkspaceOptions:
     @contextmanager
     def lasting_pool(self, name: str, **options: Any) -> Iterator[tuple[SessionPool, Any]]:
         """A named pool and the SDK's workspace; its sessions stay open for later commands."""
-        from cirq_azure_sessions import background
+        from cirq_azure_sessions import background, process
         from cirq_azure_sessions.sessions.pool import SessionPool
         from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 
@@ -395,7 +395,7 @@ class WorkspaceOptions:
             yield pool, workspace
         finally:
             # Closing it would wait for the job and end the session.
-            background.let_go(pool)
+            process.let_go(pool)
             background.loop.run(port.aclose())
 
 

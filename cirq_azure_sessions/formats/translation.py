@@ -65,19 +65,17 @@ class TranslationOptions:
         target: The target's id, such as `ionq.simulator`.
         compile: Whether to compile to the gates that the target takes; if not, a circuit that is
             not in them already is refused.
-        seed: Where the client draws samples, the entropy they come from: a tuple of non-negative
-            integers that is this call's alone. Point `i` of the sweep draws from
-            `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, whatever order results
+        seed: Where the client draws samples, or runs the program, the entropy they come from: a
+            tuple of non-negative integers that is this call's alone. Point `i` of the sweep draws
+            from `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, whatever order results
             arrive in. None draws fresh entropy once, so that a point is still reproducible.
         input_params: Provider options to pass on in Azure's `inputParams`, over the format's own.
-        random_state: For local targets: the generator that the simulator draws from, or None.
     """
 
     target: str
     compile: bool = True
     seed: tuple[int, ...] | None = None
     input_params: Mapping[str, Any] = field(default_factory=dict)
-    random_state: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import process
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
@@ -45,6 +45,7 @@ from cirq_azure_sessions.journal.rows import (
     columns_of,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
+from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
 __all__ = ["Journal", "open_journal"]
@@ -65,7 +66,7 @@ class _Run:
     lock: RunLock
 
 
-class Journal:
+class Journal(PickledAsRecipe):
     """A file that remembers jobs and sessions across runs.
 
     A *run* is one `Journal`, from its first write until it is closed or its process ends. Two live
@@ -125,7 +126,7 @@ class Journal:
         self._run: _Run | None = None
         self._is_closed = False
         self._commits = self._new_commits()
-        background.register(self)
+        process.register(self)
 
     @property
     def path(self) -> Path:
@@ -426,9 +427,18 @@ class Journal:
     def _hold_while(self, is_waiting: bool) -> None:
         """At exit what waits is written; an idle journal is nobody's concern then."""
         if is_waiting:
-            background.hold(self)
+            process.hold(self)
         else:
-            background.let_go(self)
+            process.let_go(self)
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._is_closed
+
+    def _recipe(self) -> Arguments:
+        # The other process may be in another folder.
+        _, options = super()._recipe()
+        return (), {**options, "path": self._path}
 
     def __enter__(self) -> Journal:
         return self

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import background, process
 from cirq_azure_sessions.errors import AzureSessionsError, SessionNotAvailable
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import Job
@@ -31,7 +31,7 @@ class HostedJobs:
         # No signal strikes these threads: Ctrl-C leaves no accepted job that nobody knows of.
         self._threads = DaemonExecutor(64, name="hosted-jobs")
         self._after_fork()
-        background.register(self)
+        process.register(self)
 
     def _after_fork(self) -> None:
         # State: the jobs that have not been seen to finish, by id, with their generations; and
