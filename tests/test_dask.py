@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cirq
@@ -24,14 +25,22 @@ def clock() -> SystemClock:
     return SystemClock()
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
+@contextmanager
+def started() -> Iterator[Any]:
+    """The client of a new cluster, which ends with the block."""
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """A cluster that the tests share which leave its workers as they are."""
+    with started() as client:
         yield client
 
 
@@ -64,27 +73,26 @@ def test_a_local_sweep_takes_what_only_this_process_can_import(client: Any) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
-def test_a_local_sweep_outlives_a_worker_that_is_killed(client: Any) -> None:
+def test_a_local_sweep_outlives_a_worker_that_is_killed() -> None:
     sampler = AzureSessionSampler(LOCAL, seed=7)
     here = sampler.run_sweep(ROTATION, angles(200), 100)
-    spread = AzureSessionSampler(LOCAL, seed=7, executor=client.get_executor())
-    call = in_background(spread.run_sweep, ROTATION, angles(200), 100)
-    victim = min(client.run(os.getpid).values())
-    os.kill(victim, signal.SIGKILL)
-    assert call.result(4 * HANG_TIMEOUT) == here
+    with started() as client:
+        spread = AzureSessionSampler(LOCAL, seed=7, executor=client.get_executor())
+        call = in_background(spread.run_sweep, ROTATION, angles(200), 100)
+        victim = min(client.run(os.getpid).values())
+        os.kill(victim, signal.SIGKILL)
+        assert call.result(4 * HANG_TIMEOUT) == here
 
 
-def test_tasks_share_a_session_by_name_and_one_a_worker_without(
-    client: Any, server: EmulatorServer
-) -> None:
+def test_tasks_share_a_session_by_name_and_one_a_worker_without(server: EmulatorServer) -> None:
     azure = server.workspace()
-    for name, most in (("shared", 1), (None, 2)):
-        with SessionPool(azure, name=name) as pool:
-            sampler = AzureSessionSampler(REMOTE, pool=pool)
-            # Dask would take calls with equal arguments for one.
-            results = client.gather(client.map(sampler.run, [FLIP] * 20, pure=False))
-            assert [result.histogram(key="m") for result in results] == [{1: 1}] * 20
-            assert 1 <= len({result.session_id for result in results}) <= most
-    client.restart()
+    with started() as client:
+        for name, most in (("shared", 1), (None, 2)):
+            with SessionPool(azure, name=name) as pool:
+                sampler = AzureSessionSampler(REMOTE, pool=pool)
+                # Dask would take calls with equal arguments for one.
+                results = client.gather(client.map(sampler.run, [FLIP] * 20, pure=False))
+                assert [result.histogram(key="m") for result in results] == [{1: 1}] * 20
+                assert 1 <= len({result.session_id for result in results}) <= most
     # Workers that end have closed what they opened.
     wait_until(lambda: server.requests["open"] == server.requests["close"])
