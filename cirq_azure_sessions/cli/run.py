@@ -20,12 +20,12 @@ from cirq_azure_sessions.cli.options import (
     Command,
     FilePath,
     WorkspaceOptions,
-    printable,
     show,
     show_json,
     takes_workspace,
 )
 from cirq_azure_sessions.errors import SweepError
+from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
     import cirq

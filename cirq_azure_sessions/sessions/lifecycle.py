@@ -211,10 +211,15 @@ class SessionLifecycle:
         if name is not None:
             async for session in workspace.list_sessions(ItemFilter(target, OPEN, name)):
                 # The filter is a prefix, and the list may lag behind the service, which has timed
-                # the session out.
+                # the session out or deleted it; one that cannot be read is nobody's to wait for.
                 if session.name != name:
                     continue
-                session = await workspace.get_session(session.id)
+                try:
+                    session = await workspace.get_session(session.id)
+                except ServiceError as error:
+                    if error.may_pass:
+                        raise
+                    continue
                 if session.is_open:
                     # What a dead run of this journal left open is this pool's to close.
                     generation.adopted = self._orphans.pop(session.id, None) is None
