@@ -21,6 +21,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure import documents
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
@@ -90,6 +91,7 @@ class AzureWorkspace:
 
     announces_ends = False
 
+    @checked()
     def __init__(
         self,
         workspace: Workspace,

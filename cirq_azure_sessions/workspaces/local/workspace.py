@@ -23,6 +23,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
@@ -90,6 +91,7 @@ class LocalWorkspace:
             target; more are refused with status 429.
     """
 
+    @checked()
     def __init__(
         self,
         samplers: Mapping[str, cirq.Sampler | SamplerFactory] | None = None,
