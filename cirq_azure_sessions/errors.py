@@ -289,8 +289,7 @@ def not_finished(job_id: str, seconds: float) -> JobTimeout:
 def result_unavailable(job: Job, error: ServiceError) -> ResultNotAvailable:
     """The error for an accepted job whose result the service does not hand out."""
     if error.is_missing:
-        end = "succeeded" if job.status.has_result else f"ended as {job.status}"
-        state = f"{end}, but its result is missing; inspect the job in the Azure portal"
+        state = f"ended ({job.status}), but its result is missing; inspect it in the Azure portal"
     else:
         state = f"was accepted; get_result({job.id!r}) fetches its result later"
     failure = ResultNotAvailable(

@@ -20,6 +20,7 @@ from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seeds
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["AzureSessionSampler"]
+
+# Translates for calls that are awaited, whose event loop goes on. In their order: seeds follow it.
+_translator = DaemonExecutor(name="cirq-azure-sessions-translation")
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -146,8 +150,7 @@ class AzureSessionSampler(cirq.Sampler):
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
-        is_recorded = self._workspace.identity is not None
-        records = (self._journal or pool._journal) if is_recorded else None
+        records = None if self._workspace.identity is None else self._journal or pool._journal
         cancels = on_interrupt == "cancel"
         self._runner = JobRunner(pool, target, max_concurrent_jobs, records, budget, cancels)
 
@@ -195,7 +198,7 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """`run_sweep` for asyncio and duet."""
-        sweep = self._translate(program, params, repetitions)
+        sweep = await _translator.call(self._translate, program, params, repetitions)
         with self._one_call([sweep]):
             await self._start([sweep])
         return cast(Sequence[cirq.Result], sweep.results)
@@ -227,7 +230,7 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """`run_batch` for asyncio and duet."""
-        sweeps = self._translate_batch(programs, params_list, repetitions)
+        sweeps = await _translator.call(self._translate_batch, programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             await self._start(sweeps)
         return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
@@ -238,11 +241,12 @@ class AzureSessionSampler(cirq.Sampler):
         param_resolver: cirq.ParamResolverOrSimilarType = None,
         repetitions: int = 1,
     ) -> cirq.Result:
-        """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        [result] = self._strict().run_sweep(
-            program, cirq.ParamResolver(param_resolver), repetitions
-        )
-        return result
+        """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
+        resolver = cirq.ParamResolver(param_resolver)
+        try:
+            return self._strict().run_sweep(program, resolver, repetitions)[0]
+        except SweepError as error:
+            raise error.failures[0] from error.failures[0].__cause__
 
     async def run_async(
         self,
@@ -252,8 +256,10 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
-        [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
-        return result
+        try:
+            return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+        except SweepError as error:
+            raise error.failures[0] from error.failures[0].__cause__
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
@@ -304,7 +310,8 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> AsyncIterator[tuple[int, cirq.Result]]:
         """`stream_sweep` for asyncio and duet: `async for index, result in ...`."""
-        return self._stream_async(self._translate(program, params, repetitions))
+        begun = _translator.call(self._translate, program, params, repetitions)
+        return self._stream_async(begun)
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -513,7 +520,8 @@ class AzureSessionSampler(cirq.Sampler):
             finally:
                 call.cancel()
 
-    async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
+    async def _stream_async(self, begun: Call[SweepRun]) -> AsyncIterator[tuple[int, cirq.Result]]:
+        sweep = await begun
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:

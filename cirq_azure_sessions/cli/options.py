@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,6 @@ __all__ = [
     "AS_JSON",
     "YES",
     "Command",
-    "FilePath",
     "Group",
     "WorkspaceOptions",
     "confirm",
@@ -253,21 +251,6 @@ def show_details(values: Mapping[str, Any], as_json: bool) -> None:
         show_json(values)
     else:
         show(detail_table(values))
-
-
-# Files
-
-
-class FilePath(click.Path):
-    """The path of a file; an empty one, such as of an unset shell variable, is refused."""
-
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("The path is empty.", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 # Filters

@@ -126,9 +126,8 @@ class SessionHandle(_Handle[Session]):
         Raises:
             PoolTimeout: If it has not ended by then.
         """
-        words = f"Session {self.id} on {self.target} has not ended after"
-        advice = "close it, or wait longer."
-        self._run(self._poll, timeout, lambda late: PoolTimeout(f"{words} {late:g} s: {advice}"))
+        words = f"Session {self.id} on {self.target} is open: close it, or wait for more than"
+        self._run(self._poll, timeout, lambda late: PoolTimeout(f"{words} {late:g} s."))
         return self
 
     def close(self) -> SessionHandle:
