@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 import random
 import threading
 import time
@@ -18,6 +19,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.errors import AzureSessionsError
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 
 __all__ = [
@@ -91,6 +93,7 @@ class ManualClock(PickledAsRecipe):
     random: Callable[[], float] = staticmethod(lambda: 1.0)
     is_manual = True
 
+    @checked()
     def __init__(self, start: float = 1_767_225_600.0, *, auto_advance: bool = True) -> None:
         self._start = start
         self._auto_advance = auto_advance
@@ -171,12 +174,12 @@ class StoppableClock:
 
 
 async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits `work` for at most `seconds` on `clock`; None sets no limit.
+    """Awaits `work` for at most `seconds` on `clock`; None and infinity set no limit.
 
     Raises:
         TimeoutError: If the time ran out; the work has then been cancelled and has cleaned up.
     """
-    if seconds is None:
+    if seconds is None or math.isinf(seconds):
         return await work
     task = asyncio.ensure_future(work)
     alarm = asyncio.ensure_future(clock.sleep(seconds))

@@ -225,9 +225,10 @@ class ServiceError(AzureSessionsError):
         code: The service's error code, such as `InvalidJobDefinition`; empty if it gave none.
         request_id: The service's id of the request, for which its support asks; where no answer
             came, the id that was sent with it. Empty where no request was sent.
-        is_ambiguous: Whether the request may have taken effect: no answer, 408 or 5xx.
+        is_ambiguous: Whether the request may have taken effect: no answer, 2xx, 408 or 5xx.
         is_throttled: Whether the service asks for fewer requests or fewer jobs: 429.
         is_missing: Whether the service does not know the session, job or blob: 404.
+        is_unreadable: Whether the request succeeded, and the answer lacks what is needed: 2xx.
     """
 
     def __init__(
@@ -244,10 +245,11 @@ class ServiceError(AzureSessionsError):
         self.code = code
         self.retry_after = retry_after
         self.request_id = request_id
-        self.is_ambiguous = status_code in (None, 408) or status_code >= 500
+        self.is_unreadable = status_code is not None and status_code < 300
+        self.is_ambiguous = status_code in (None, 408) or not 300 <= status_code < 500
         self.is_throttled = status_code == 429
         self.is_missing = status_code == 404
-        self.may_pass = self.is_ambiguous or self.is_throttled
+        self.may_pass = (self.is_ambiguous and not self.is_unreadable) or self.is_throttled
 
 
 class JournalError(AzureSessionsError):
@@ -257,7 +259,7 @@ class JournalError(AzureSessionsError):
 def check_succeeded(job: Job) -> None:
     """Raises `JobFailed` or `JobCancelled` unless a finished job has a result.
 
-    The error that a local target raised is the cause.
+    The error that a local target raised is the cause. With an unknown status there may be one.
     """
     if job.status is JobStatus.FAILED:
         reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
@@ -266,7 +268,7 @@ def check_succeeded(job: Job) -> None:
         raise JobFailed(
             f"Job {job.id} on {job.target} failed ({reason}).", job_id=job.id, code=job.error_code
         ) from job.exception
-    if not job.status.has_result:
+    if job.status is JobStatus.CANCELLED:
         raise JobCancelled(
             f"Job {job.id} on {job.target} was cancelled; run the point again to get its result.",
             job_id=job.id,
@@ -287,7 +289,7 @@ def not_finished(job_id: str, seconds: float) -> JobTimeout:
 def result_unavailable(job: Job, error: ServiceError) -> ResultNotAvailable:
     """The error for an accepted job whose result the service does not hand out."""
     if error.is_missing:
-        state = "succeeded, but its result is missing; inspect the job in the Azure portal"
+        state = f"ended ({job.status}), but its result is missing; inspect it in the Azure portal"
     else:
         state = f"was accepted; get_result({job.id!r}) fetches its result later"
     failure = ResultNotAvailable(

@@ -84,14 +84,15 @@ class JobStatus(_Status):
         return self in (self.COMPLETED, self.SUCCEEDED, self.FAILED, self.CANCELLED)
 
     @property
-    def is_queued(self) -> bool:
-        """Whether the job waits for its turn."""
-        return self in (self.QUEUED, self.WAITING)
-
-    @property
     def has_result(self) -> bool:
         """Whether there is a result to fetch."""
         return self in (self.COMPLETED, self.SUCCEEDED)
+
+
+def _has_ended(item: Session | Job) -> bool:
+    """Whether the status is final; with an unknown one the time of the end tells."""
+    is_known = item.status in list(type(item.status))
+    return item.status.is_final if is_known else item.end_time is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether the session still took jobs when the service described it."""
-        return not self.status.is_final
+        return not _has_ended(self)
 
     @property
     def failed_under_abort(self) -> bool:
@@ -227,7 +228,7 @@ class Job:
     @property
     def is_final(self) -> bool:
         """Whether the job has finished, well or not."""
-        return self.status.is_final
+        return _has_ended(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""Redaction of secrets in whatever is written down or shown."""
+"""What is written down or shown: without secrets, and as one line of text."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["redact", "redact_bytes"]
+__all__ = ["drawable", "printable", "redact", "redact_bytes"]
 
 # A secret may be quoted in a URL, in a URL within a URL, or in JSON or JSON within JSON, whose
 # writers may escape "&", "=", "+" and "/". No match ends within an escape, so that JSON stays JSON.
@@ -27,3 +27,21 @@ def redact(text: str) -> str:
 def redact_bytes(data: bytes) -> bytes:
     """The same for bytes of any encoding; all other bytes stay as they are."""
     return redact(data.decode("latin-1")).encode("latin-1")
+
+
+def printable(text: str) -> str:
+    """Text with escapes in place of control characters.
+
+    Anybody in a workspace may choose the name of a session; it must neither move the cursor, turn
+    the direction of writing, nor look like another line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
+def drawable(text: str) -> str:
+    """Text for a picture: matplotlib takes what stands between dollar signs for mathematics."""
+    return printable(text).replace("$", r"\$")

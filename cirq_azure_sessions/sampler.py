@@ -22,12 +22,13 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
+from cirq_azure_sessions.formats.checks import as_seeds
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
@@ -90,6 +91,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         JournalError: If the journal cannot be opened.
     """
 
+    @checked()
     def __init__(
         self,
         target: str,
@@ -123,9 +125,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                 "pass a workspace as workspace=, or make a SessionPool(workspace)."
             )
         params = input_params or {}
-        check_options(job_name, tags, params, priority, on_error, on_interrupt)
-        slots = as_slots(max_concurrent_jobs)
-        self._timeout = None if timeout is None else as_seconds("timeout", timeout)
+        self._timeout = None if timeout is None else float(timeout)
         self._seeds = as_seeds(seed)
         self._is_seeded = seed is not None
         self._target = target
@@ -150,9 +150,9 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
-        is_recorded = self._workspace.identity is not None
-        records = (self._journal or pool._journal) if is_recorded else None
-        self._runner = JobRunner(pool, target, slots, records, budget, on_interrupt == "cancel")
+        records = None if self._workspace.identity is None else self._journal or pool._journal
+        cancels = on_interrupt == "cancel"
+        self._runner = JobRunner(pool, target, max_concurrent_jobs, records, budget, cancels)
 
     @property
     def target(self) -> str:

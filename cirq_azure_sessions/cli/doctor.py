@@ -15,7 +15,6 @@ from cirq_azure_sessions.cli.options import (
     WorkspaceOptions,
     is_free,
     is_interactive,
-    printable,
     show_json,
     takes_workspace,
 )
@@ -27,6 +26,7 @@ from cirq_azure_sessions.installation import (
     known_secrets,
     unexpected,
 )
+from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.model import TargetStatus

@@ -22,6 +22,7 @@ from cirq_azure_sessions.errors import (
     UnsupportedProgram,
     UnsupportedTarget,
 )
+from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,7 +44,6 @@ __all__ = [
     "is_free",
     "is_interactive",
     "limited",
-    "printable",
     "show",
     "show_details",
     "show_items",
@@ -251,17 +251,6 @@ def show_details(values: Mapping[str, Any], as_json: bool) -> None:
         show_json(values)
     else:
         show(detail_table(values))
-
-
-def printable(text: str) -> str:
-    """Text with escapes in place of control characters.
-
-    Anybody in a workspace may choose the name of a session; it must neither move the cursor nor
-    look like another line.
-    """
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
 
 
 # Filters

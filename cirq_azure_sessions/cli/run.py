@@ -23,12 +23,12 @@ from cirq_azure_sessions.cli.files import FilePath, check_replaceable, replacing
 from cirq_azure_sessions.cli.options import (
     Command,
     WorkspaceOptions,
-    printable,
     show,
     show_json,
     takes_workspace,
 )
 from cirq_azure_sessions.errors import SweepError
+from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
     import cirq

@@ -20,13 +20,13 @@ from cirq_azure_sessions.cli.options import (
     WorkspaceOptions,
     confirm,
     find_id,
-    printable,
     show_details,
     show_items,
     takes_filters,
     takes_pool_name,
     takes_workspace,
 )
+from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.clock import Clock

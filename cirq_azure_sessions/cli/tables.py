@@ -12,8 +12,8 @@ from rich.bar import Bar
 from rich.console import Group
 from rich.table import Table
 
-from cirq_azure_sessions.cli.options import printable
 from cirq_azure_sessions.model import Cost, Quota, Session, TargetStatus
+from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
     import cirq

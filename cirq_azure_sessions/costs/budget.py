@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from numbers import Real
 from typing import Any
 
 from cirq_azure_sessions.clock import Clock
@@ -17,6 +16,7 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import CostLimitReached, QuotaExceeded, ServiceError
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import Cost, Quota
+from cirq_azure_sessions.options import check_option
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["Budget", "QuotaGuard"]
@@ -70,8 +70,7 @@ class Budget:
         """
         if max_cost is None:
             return None
-        if isinstance(max_cost, bool) or not isinstance(max_cost, Real) or not float(max_cost) >= 0:
-            raise ValueError(f"max_cost must be an amount of 0 or more, or None, not {max_cost!r}.")
+        check_option("max_cost", max_cost)
         rates = pricing.rates
         if rates is None or not rates.is_complete:
             reason = how_to_know(pricing.target, rates)

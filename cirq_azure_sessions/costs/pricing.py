@@ -42,6 +42,8 @@ class Pricing:
         rates: Rates | None = None,
         input_params: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(rates, Rates | None):
+            raise ValueError(f"rates must be Rates or None, not a {type(rates).__name__}.")
         self.target = target
         self.rates: Rates | None = rates if rates is not None else known_rates(target, input_params)
         self.is_charging = (

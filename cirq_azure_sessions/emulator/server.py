@@ -33,6 +33,7 @@ from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Cost, JobRequest
+from cirq_azure_sessions.options import LIMITS, WHOLE, checked
 from cirq_azure_sessions.upstream import endpoint_argument
 from cirq_azure_sessions.workspaces.local import JobPace
 
@@ -101,6 +102,7 @@ class EmulatorServer:
         requests: Counts of requests and connections.
     """
 
+    @checked(max_concurrent_jobs=LIMITS, seed=WHOLE)
     def __init__(
         self,
         *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import operator
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 
-__all__ = ["as_seconds", "as_seeds", "as_slots", "check_call", "check_options"]
+__all__ = ["as_seeds", "check_call"]
 
 
 def check_call(
@@ -150,31 +149,10 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
     raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq takes.")
 
 
-def as_slots(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise ValueError(f"max_concurrent_jobs must be an integer of 1 or more, not {value!r}.")
-    return int(value)
-
-
-def as_seconds(name: str, value: Any) -> float | None:
-    """Seconds as a float, in whatever spelling of Python's numeric tower; None for no limit."""
-    try:
-        seconds = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
-    except OverflowError:
-        seconds = math.inf
-    if not seconds > 0:
-        raise ValueError(f"{name} must be a positive number of seconds or None, not {value!r}.")
-    return None if math.isinf(seconds) else seconds
-
-
 def as_seeds(seed: Any) -> Iterator[tuple[int, ...] | None]:
     """What each call of a sampler with this seed draws from, as `TranslationOptions.seed`."""
     if seed is None:
         return itertools.repeat(None)
-    if not (isinstance(seed, Integral) or hasattr(seed, "randint")):
-        raise ValueError(
-            f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}."
-        )
     # Cirq takes no integers but Python's own.
     seed = int(seed) if isinstance(seed, Integral) else seed
     random_state = cirq.value.parse_random_state(seed)
@@ -183,31 +161,3 @@ def as_seeds(seed: Any) -> Iterator[tuple[int, ...] | None]:
     if isinstance(seed, int):
         draws = itertools.repeat(seed)
     return zip(draws, itertools.count(), strict=False)
-
-
-def check_options(
-    job_name: Any, tags: Any, input_params: Any, priority: Any, on_error: Any, on_interrupt: Any
-) -> None:
-    """Refuses what the service does not take with a job, and words that no option has."""
-    if job_name is not None and not (isinstance(job_name, str) and job_name):
-        raise ValueError(f"job_name must be a non-empty string, not {job_name!r}.")
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f"tags must be a list of strings, not {tags!r}.")
-    try:
-        json.dumps(dict(input_params), allow_nan=False)
-    except (TypeError, ValueError):
-        # Their values may be secrets and are not repeated.
-        raise ValueError(
-            "input_params must be a mapping of names to what JSON can hold: strings, finite "
-            "numbers, booleans, None, lists and mappings."
-        ) from None
-    _check_choice("on_error", on_error, "raise", "return")
-    _check_choice("on_interrupt", on_interrupt, "leave", "cancel")
-    if priority is not None:
-        _check_choice("priority", priority, "Standard", "High")
-
-
-def _check_choice(name: str, value: Any, *choices: str) -> None:
-    if value not in choices:
-        words = " or ".join(map(repr, choices))
-        raise ValueError(f"{name} must be {words}, not {value!r}.")

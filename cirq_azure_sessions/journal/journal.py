@@ -45,6 +45,7 @@ from cirq_azure_sessions.journal.rows import (
     columns_of,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
@@ -106,6 +107,7 @@ class Journal(PickledAsRecipe):
         JournalError: If the file cannot be opened, or is not a journal.
     """
 
+    @checked()
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -569,6 +571,10 @@ def open_journal(
     """
     if isinstance(journal, str | os.PathLike):
         return Journal(journal, clock=clock), True
+    if not isinstance(journal, Journal | None):
+        raise ValueError(
+            f"journal must be a Journal, the path of one or None, not a {type(journal).__name__}."
+        )
     return journal, False
 
 

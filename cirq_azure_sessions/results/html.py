@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.redaction import printable
 
 __all__ = ["Bar", "job_card", "moment", "pool_card", "session_card", "table"]
 
@@ -36,12 +37,12 @@ def table(
         rows: The cells. Numbers are aligned right, and None is an empty cell.
         below: The line below, in small letters.
     """
-    head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in header)
+    head = "".join(f'<th style="text-align:left">{_escape(name)}</th>' for name in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
-        f"<div><strong>{html.escape(caption)}</strong>"
+        f"<div><strong>{_escape(caption)}</strong>"
         f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
-        f"{f'<small>{html.escape(below)}</small>' if below else ''}</div>"
+        f"{f'<small>{_escape(below)}</small>' if below else ''}</div>"
     )
 
 
@@ -103,11 +104,16 @@ def pool_card(
     )
 
 
+def _escape(text: str) -> str:
+    """Text as HTML that shows it as it is, control characters as escapes."""
+    return html.escape(printable(text))
+
+
 def _cell(value: object) -> str:
     if isinstance(value, Bar):
         width = 8 * min(max(value.fraction, 0.0), 1.0)
         return f'<td style="min-width:8em"><div style="width:{width:.2f}em;{_BAR}"></div></td>'
     if isinstance(value, numbers.Real):
         return f'<td style="text-align:right">{float(value):.6g}</td>'
-    text = "" if value is None else html.escape(str(value))
+    text = "" if value is None else _escape(str(value))
     return f'<td style="text-align:left">{text}</td>'

@@ -10,6 +10,7 @@ import cirq
 import numpy as np
 import sympy
 
+from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.histogram import Histogram, count_outcomes
 
@@ -79,7 +80,7 @@ def plot_sweep(
         _plot_line(ax, completed, x, numbers, _STYLES[0] | plot_kwargs)
     else:
         _plot_outcomes(ax, completed, x, plot_kwargs)
-    ax.set_xlabel(x)
+    ax.set_xlabel(drawable(x))
     ax.grid(color=palette.PALE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
@@ -206,7 +207,7 @@ def _plot_family(
         chosen = [index for index, each in enumerate(settings) if each == setting]
         style = style | {"label": f"{setting:.6g}"} | plot_kwargs
         _plot_line(ax, [results[index] for index in chosen], x, [numbers[i] for i in chosen], style)
-    ax.set_ylabel(label)
+    ax.set_ylabel(drawable(label))
     _add_legend(ax, y)
 
 
@@ -225,9 +226,9 @@ def _plot_heat_map(
     cells = np.full((len(rows), len(columns)), np.nan)
     cells[ys, xs] = [number for number, _ in numbers]
     mesh = ax.pcolormesh(columns, rows, cells, **{"shading": "nearest"} | plot_kwargs)
-    ax.figure.colorbar(mesh, ax=ax, label=label)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.figure.colorbar(mesh, ax=ax, label=drawable(label))
+    ax.set_xlabel(drawable(x))
+    ax.set_ylabel(drawable(y))
     return ax
 
 
@@ -245,7 +246,7 @@ def _plot_line(
 
 
 def _add_legend(ax: Axes, title: str) -> None:
-    legend = ax.legend(title=title, frameon=False)
+    legend = ax.legend(title=drawable(title), frameon=False)
     if len(ax.containers) > _MAX_LINES_INSIDE:
         legend.set_loc("upper left")
         legend.set_bbox_to_anchor((1, 1), ax.transAxes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 import cirq
 import sympy
 
+from cirq_azure_sessions.redaction import printable
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.histogram import count_outcomes, sorted_keys
 from cirq_azure_sessions.results.html import Bar, table
@@ -154,7 +155,7 @@ def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
     for name in names[:_MAX_PARAMS]:
         first, last = (_params(point).get(name) for point in (points[0], points[-1]))
         values = [_short(value) for value in ([first] if first == last else [first, last])]
-        yield f"{name}={'..'.join(values)}"
+        yield printable(f"{name}={'..'.join(values)}")
     if (hidden := len(names) - _MAX_PARAMS) > 0:
         yield f"{hidden} more parameters"
 

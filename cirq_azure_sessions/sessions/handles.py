@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from operator import attrgetter
@@ -19,6 +18,7 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
+from cirq_azure_sessions.options import AMOUNT, check_option
 from cirq_azure_sessions.results.html import job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
@@ -62,7 +62,8 @@ class _Handle(Generic[Item]):
         late: Callable[[float], Exception],
     ) -> T:
         """Runs work that ends with the pool; raises `late(limit)` after that many seconds."""
-        seconds = None if limit is None or math.isinf(limit) else float(limit)
+        check_option("timeout", limit, or_none=True, kind=AMOUNT)
+        seconds = None if limit is None else float(limit)
 
         async def bounded() -> T:
             return await timeout(self._pool._clock, seconds, work())
@@ -125,14 +126,8 @@ class SessionHandle(_Handle[Session]):
         Raises:
             PoolTimeout: If it has not ended by then.
         """
-
-        def late(seconds: float) -> PoolTimeout:
-            return PoolTimeout(
-                f"Session {self.id} on {self.target} has not ended after {seconds:g} s: "
-                "close it, or wait longer."
-            )
-
-        self._run(self._poll, timeout, late)
+        words = f"Session {self.id} on {self.target} is open: close it, or wait for more than"
+        self._run(self._poll, timeout, lambda late: PoolTimeout(f"{words} {late:g} s."))
         return self
 
     def close(self) -> SessionHandle:

@@ -251,8 +251,14 @@ class SessionLifecycle:
         if before is not None:
             ids = ids[: ids.index(before) : -1] if before in ids else []
         for session_id in ids:
-            # The list may lag behind the service, which has timed the session out.
-            session = await workspace.get_session(session_id)
+            # The list may lag behind the service, which has timed it out or deleted it; one
+            # that cannot be read is nobody's to wait for.
+            try:
+                session = await workspace.get_session(session_id)
+            except ServiceError as error:
+                if error.may_pass:
+                    raise
+                continue
             if session.is_open:
                 # What a dead run of this journal left open is this pool's to close.
                 generation.adopted = self._orphans.pop(session.id, None) is None

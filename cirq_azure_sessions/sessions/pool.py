@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cirq_azure_sessions import background, process
@@ -18,6 +17,7 @@ from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.results.html import pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
@@ -74,6 +74,7 @@ class SessionPool(PickledAsRecipe):
         JournalError: If the journal cannot be opened.
     """
 
+    @checked()
     def __init__(
         self,
         workspace: Any = None,
@@ -86,13 +87,6 @@ class SessionPool(PickledAsRecipe):
         clock: Clock | None = None,
         close_on_sigterm: bool = False,
     ) -> None:
-        if isinstance(max_idle, bool) or not (isinstance(max_idle, Real) and float(max_idle) > 0):
-            raise ValueError(f"max_idle must be a positive number of seconds, not {max_idle!r}.")
-        if job_failure_policy not in list(JobFailurePolicy):
-            words = " or ".join(repr(policy.value) for policy in JobFailurePolicy)
-            raise ValueError(f"job_failure_policy must be {words}, not {job_failure_policy!r}.")
-        if name is not None and not (isinstance(name, str) and name):
-            raise ValueError(f"name must be a non-empty string or None, not {name!r}.")
         self._clock: Clock = clock or SystemClock()
         self._name: str | None = name
         self._max_idle: float = float(max_idle)

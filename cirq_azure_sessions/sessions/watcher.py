@@ -83,7 +83,7 @@ class _Watched:
     since: float
     outcome: asyncio.Future[Job]
     waiters: list[tuple[_Observer | None, _Gate]] = field(default_factory=list)
-    # Since when the service does not know it.
+    # Since when the service does not show it.
     missing_since: float | None = None
 
 
@@ -154,7 +154,7 @@ class _Poller:
             try:
                 self._note(await self.workspace.get_job(job_id, wait=delay))
             except ServiceError as error:
-                if not error.is_missing:
+                if not (error.is_missing or error.is_unreadable):
                     raise
                 self._note_missing(job_id)
             delay = 0.0
@@ -165,7 +165,7 @@ class _Poller:
         if watched is None:
             return
         watched.missing_since = None
-        if not job.status.is_final:
+        if not job.is_final:
             for observer, _ in watched.waiters:
                 if observer is not None:
                     observer(job)
@@ -182,7 +182,7 @@ class _Poller:
         self.jobs.pop(job.id).outcome.set_result(job)
 
     def _note_missing(self, job_id: str) -> None:
-        """Gives up on a job that the service has not known for minutes; one in memory, at once."""
+        """Gives up on a job that the service does not show for minutes; one in memory, at once."""
         watched, now = self.jobs.get(job_id), self.clock.monotonic()
         if watched is None:
             return
@@ -190,7 +190,7 @@ class _Poller:
             watched.missing_since = now
         if now - watched.missing_since >= _MISSING_TIMEOUT or self.workspace.announces_ends:
             message = (
-                f"The service accepted job {job_id} and does not know it any more: look for it in "
+                f"The service accepted job {job_id} and does not show it any more: look for it in "
                 f"the Azure portal, or try get_result({job_id!r}) later; submitting the point "
                 "again may pay for it twice."
             )
@@ -223,11 +223,11 @@ class JobWatcher:
         requests. `JobError` if the service has not known the job for minutes, and `ServiceError` if
         it cannot be asked for long.
         """
-        if self.is_cancelling.is_set() and not job.status.is_final:
+        if self.is_cancelling.is_set() and not job.is_final:
             # A job that cannot be cancelled runs on, and its result is not lost for that.
             with suppress(ServiceError):
                 job = await workspace.cancel_job(job.id)
-        if job.status.is_final:
+        if job.is_final:
             return job
         key, now = (workspace, job.session_id), self._clock.monotonic()
         poller = self._pollers.get(key)

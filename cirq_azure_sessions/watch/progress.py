@@ -9,11 +9,13 @@ from types import TracebackType
 
 from tqdm.auto import tqdm
 
-from cirq_azure_sessions.model import Job
+from cirq_azure_sessions.model import Job, JobStatus
+from cirq_azure_sessions.redaction import printable
 
 __all__ = ["SweepProgress"]
 
 _SHORT_ID = 8
+_QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
 _STATES = ("queued", "running", "failed")
 # Templates of tqdm's, and the shortest text that it puts into them.
 _TIME_LEFT = "<{remaining}"
@@ -58,7 +60,7 @@ class SweepProgress:
 
     def job_seen(self, job: Job) -> None:
         """Shows the state of a job in flight, as the service last described it."""
-        state = "queued" if job.status.is_queued else "running"
+        state = "queued" if job.status in _QUEUED else "running"
         with self._lock:
             before = self._states.get(job.id)
             if before is None:
@@ -93,9 +95,10 @@ class SweepProgress:
         counts = self._counts
         submitted = [f"{counts['submitted']} submitted"] if counts["submitted"] else []
         states = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
-        named = f"{self._target} {self._session_id[:_SHORT_ID]}".rstrip()
+        target = _literal(self._target)
+        named = f"{target} {_literal(self._session_id[:_SHORT_ID])}".rstrip()
         # The number submitted is the sum of the others, and the first to be left out.
-        for name, words in ((named, submitted + states), (named, states), (self._target, states)):
+        for name, words in ((named, submitted + states), (named, states), (target, states)):
             texts = [f"{name} {self._finished}/{self._expected}", "|{bar}|", ", ".join(words), time]
             line = " ".join(filter(None, texts))
             if columns is None or len(line.format(**_MIN_TEXTS)) <= columns:
@@ -125,6 +128,11 @@ class SweepProgress:
                     self._bar.write(last, file=self._bar.fp)
 
 
+def _literal(text: str) -> str:
+    """Text that stands in a template as it is."""
+    return printable(text).replace("{", "{{").replace("}", "}}")
+
+
 class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
     """tqdm's bar, set up for jobs."""
 
@@ -134,7 +142,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
     def __init__(self, target: str, jobs: int) -> None:
         # Jobs finish in bursts, so the mean rate estimates the time left better than the latest.
         super().__init__(
-            desc=target,
+            desc=printable(target),
             total=jobs,
             bar_format=f"{{desc}} {{n_fmt}}/{{total_fmt}} |{{bar}}| {_TIME_LEFT}",
             leave=False,

@@ -15,6 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.lines import Line2D
 
+from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.picture import is_picture, save_picture
 from cirq_azure_sessions.watch.timeline_bars import SessionBar, dates_of
@@ -141,7 +142,7 @@ def _sign(ending: str) -> dict[str, Any]:
 
 
 def _label(bars: Sequence[SessionBar], ax: Axes) -> None:
-    labels = [bar.label for bar in bars]
+    labels = [drawable(bar.label) for bar in bars]
     ax.set_yticks(range(len(labels)), labels, family="monospace", size=8)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)

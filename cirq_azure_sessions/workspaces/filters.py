@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from numbers import Integral
 from typing import TypeVar
 
 from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
+from cirq_azure_sessions.options import AMOUNT, STRING, WHOLE, check_option
 
 __all__ = ["ANY", "OPEN", "ItemFilter"]
 
@@ -52,17 +52,17 @@ class ItemFilter:
             ValueError: If the status is unknown, or the age or the limit no number from 0 up.
         """
         words = {word.lower(): word.value for word in [*JobStatus, *SessionStatus]}
-        if status is not None and str(status).lower() not in words:
+        for text, value in (("target", target), ("status", status), ("name", name)):
+            check_option(text, value, or_none=True, kind=STRING)
+        check_option("max_age", max_age, or_none=True, kind=AMOUNT)
+        check_option("limit", limit, or_none=True, kind=WHOLE)
+        if status is not None and status.lower() not in words:
             raise ValueError(
                 f"There is no status {status!r}: use one of {', '.join(words.values())}."
             )
-        if max_age is not None and not max_age >= 0:
-            raise ValueError(f"max_age must be a number of seconds from 0 up, not {max_age!r}.")
-        if limit is not None and not (isinstance(limit, Integral) and int(limit) >= 0):
-            raise ValueError(f"limit must be an integer of 0 or more, or None, not {limit!r}.")
         return cls(
             target,
-            frozenset() if status is None else frozenset([words[str(status).lower()]]),
+            frozenset() if status is None else frozenset([words[status.lower()]]),
             name,
             None if max_age is None else now - max_age,
             limit,

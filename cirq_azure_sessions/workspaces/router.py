@@ -16,6 +16,7 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.options import shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
@@ -56,15 +57,16 @@ class WorkspaceRouter:
         for workspace in reversed(self._workspaces):
             if isinstance(target, str) and workspace.takes(target):
                 return workspace
-        if self.given is None and not str(target).startswith("local."):
+        name = target if isinstance(target, str) else ""
+        if self.given is None and not name.startswith("local."):
             raise UnsupportedTarget(
-                f"{target!r} is not a local target: pass workspace= (an azure.quantum.Workspace) "
-                "or use a local.* target such as 'local.simulator'."
+                f"{shown(target)} is not a local target: pass workspace= (an "
+                "azure.quantum.Workspace) or use a local.* target such as 'local.simulator'."
             )
         raise UnsupportedTarget(
-            f"No workspace here has the target {target!r}: check its spelling, "
+            f"No workspace here has the target {shown(target)}: check its spelling, "
             "or list the targets of your workspace with `cirq-azure-sessions targets`."
-            f"{did_you_mean(str(target), BUILT_IN_TARGETS)}"
+            f"{did_you_mean(name, BUILT_IN_TARGETS)}"
         )
 
     async def get_session(self, session_id: str) -> Located[Session]:

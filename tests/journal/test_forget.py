@@ -68,7 +68,7 @@ def run(server: EmulatorServer, clock: ManualClock, journal: Any) -> cirq.Result
 
 def lose(server: EmulatorServer, clock: ManualClock, journal: Any) -> str:
     """A run that waits in vain; the id of its job."""
-    with pytest.raises(SweepError, match="does not know it any more") as failure:
+    with pytest.raises(SweepError, match="does not show it any more") as failure:
         run(server, clock, journal)
     (error,) = failure.value.failures.values()
     assert isinstance(error, JobError)

@@ -166,7 +166,7 @@ def test_waiting_in_vain_is_a_timeout() -> None:
     clock = ManualClock(auto_advance=False)
     with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:
         session = pool.session("local.simulator")
-        with pytest.raises(PoolTimeout, match="has not ended after 0 s: close it"):
+        with pytest.raises(PoolTimeout, match="is open: close it, or wait for more than 0 s"):
             session.wait(timeout=0.0)
 
 

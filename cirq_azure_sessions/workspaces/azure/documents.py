@@ -1,12 +1,14 @@
 """The service's JSON documents, read into values and written from them.
 
-Only what nothing can be done without has to be there: an id and a status. A name, time or cost that
-is odd counts as absent, so that it never costs a result; of a list whatever can be read is read.
-Beyond that a reader raises one of `UNREADABLE`, which `HttpClient` turns into a `ServiceError`.
+Only what nothing can be done without has to be there: a status, and in lists an id. A name, time or
+cost that is odd counts as absent, so that it never costs a result; of a list whatever can be read
+is read. Beyond that a reader raises one of `UNREADABLE`, which `HttpClient` turns into a
+`ServiceError`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -32,13 +34,14 @@ from cirq_azure_sessions.model import (
     SessionStatus,
     TargetStatus,
 )
-from cirq_azure_sessions.redaction import redact
+from cirq_azure_sessions.redaction import printable, redact
 
 __all__ = [
     "BLOB_URL",
     "UNREADABLE",
     "job_document",
     "max_output_bytes",
+    "parse",
     "read_job",
     "read_page",
     "read_quota",
@@ -60,6 +63,14 @@ _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 BLOB_URL = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I)
 _MAX_MESSAGE_LENGTH = 500
 
+# JSON's strings and brackets; what Python's reader takes of nesting, and of digits of an integer.
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_MAX_DEPTH = 100
+_MAX_DIGITS = 4_000
+
+# The end of the year 9999 in UTC, the last that Python can show.
+_MAX_TIME = datetime.max.replace(tzinfo=UTC).timestamp()
+
 # What readers raise of a document that is odd where it matters. JSON's integers have no bound.
 UNREADABLE = (
     ValueError,
@@ -77,6 +88,35 @@ _SHOT_BYTES = 2_048
 _BIT_BYTES = 128
 
 
+def parse(content: bytes) -> Any:
+    """An answer's JSON; `ValueError` if it is none.
+
+    In one document of a list there may be nesting, an integer or a character that Python does not
+    read. It then counts as null, infinity or a question mark, so that all others are read.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        text = content.decode(json.detect_encoding(content), errors="replace")
+    kept, depth, start = [], 0, 0
+    for token in _TOKENS.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth == _MAX_DEPTH:
+                kept += [text[start : token.start()], "null"]
+        elif token[0] in "]}":
+            if depth == _MAX_DEPTH:
+                start = token.end()
+            depth -= 1
+    if depth:
+        raise ValueError("brackets that are not closed")
+    kept.append(text[start:])
+    return json.loads(
+        "".join(kept),
+        parse_int=lambda digits: int(digits) if len(digits) < _MAX_DIGITS else math.inf,
+    )
+
+
 def sdk_results(job: AzureJob, output: bytes) -> Any:
     """What the SDK's `get_results` makes of the output of a job that succeeded."""
     fetched = AzureJob(job.workspace, job.details)
@@ -92,18 +132,18 @@ def says_session_has_ended(code: str, message: str) -> bool:
 
 def read_session(workspace: Workspace, document: Mapping[str, Any]) -> Session:
     """A session, with the SDK's own object for it as `handle`."""
-    policy = str(document.get("jobFailurePolicy")).lower()
-    continues = policy == JobFailurePolicy.CONTINUE.lower()
+    policy = _field(document, "jobFailurePolicy", str) or ""
+    continues = policy.lower() == JobFailurePolicy.CONTINUE.lower()
     return Session(
-        id=_field(document, "id", str, is_required=True),
-        target=_field(document, "target", str) or "",
+        id=_word(document, "id", is_required=True),
+        target=_word(document, "target") or "",
         name=_field(document, "name", str) or "",
-        status=SessionStatus(_field(document, "status", str, is_required=True)),
+        status=SessionStatus(_word(document, "status", is_required=True)),
         job_failure_policy=JobFailurePolicy.CONTINUE if continues else JobFailurePolicy.ABORT,
         creation_time=read_time(document.get("creationTime")),
         end_time=read_time(document.get("endExecutionTime")),
         cost=_read_cost(document),
-        handle=AzureSession(workspace, details=SessionDetails(document)),
+        handle=_session_handle(workspace, document),
     )
 
 
@@ -112,21 +152,25 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
     error = _field(document, "errorData", dict) or {}
     output_uri = (_field(document, "outputDataUri", str) or "").partition("?")[0]
     return Job(
-        id=_field(document, "id", str, is_required=True),
-        target=_field(document, "target", str) or "",
+        id=_word(document, "id", is_required=True),
+        target=_word(document, "target") or "",
         name=_field(document, "name", str) or "",
-        status=JobStatus(_field(document, "status", str, is_required=True)),
-        session_id=_field(document, "sessionId", str),
-        output_format=_field(document, "outputDataFormat", str) or "",
+        status=JobStatus(_word(document, "status", is_required=True)),
+        session_id=_word(document, "sessionId"),
+        output_format=_word(document, "outputDataFormat") or "",
         output_uri=output_uri if BLOB_URL.fullmatch(output_uri) else None,
         input_params=_field(document, "inputParams", dict) or {},
-        metadata=_field(document, "metadata", dict) or {},
-        tags=tuple(filter(None, map(str, _field(document, "tags", list) or ()))),
+        metadata={
+            name: value
+            for name, value in (_field(document, "metadata", dict) or {}).items()
+            if isinstance(value, str)
+        },
+        tags=tuple(tag for tag in _field(document, "tags", list) or () if tag and type(tag) is str),
         creation_time=read_time(document.get("creationTime")),
         begin_time=read_time(document.get("beginExecutionTime")),
         end_time=read_time(document.get("endExecutionTime")),
-        error_code=without_secrets(str(error["code"])) if error.get("code") else "",
-        error_message=without_secrets(str(error["message"])) if error.get("message") else "",
+        error_code=without_secrets(_field(error, "code", str) or ""),
+        error_message=without_secrets(_field(error, "message", str) or ""),
         cost=_read_cost(document),
         handle=_JobHandle(workspace, document),
     )
@@ -168,13 +212,16 @@ def read_targets(provider: Mapping[str, Any]) -> Sequence[TargetStatus]:
 def read_quota(document: Mapping[str, Any]) -> Quota:
     """One quota."""
     period = _field(document, "period", str)
+    used, held, limit = (_number(document, name) for name in ("utilization", "holds", "limit"))
+    if used is None or held is None or limit is None:
+        raise TypeError("an amount is no number")
     return Quota(
         dimension=_field(document, "dimension", str, is_required=True),
         scope=_field(document, "scope", str, is_required=True),
         provider=_field(document, "providerId", str, is_required=True),
-        utilization=float(document["utilization"]),
-        holds=float(document["holds"]),
-        limit=float(document["limit"]),
+        utilization=used,
+        holds=held,
+        limit=limit,
         # The service has a word for none.
         period=None if period == "None" else period,
     )
@@ -236,20 +283,22 @@ def job_document(request: JobRequest, *, container_uri: str, input_uri: str) -> 
 def read_time(text: object) -> float | None:
     """Seconds since the Unix epoch of a time as the service writes it, or None if it is none.
 
-    With `Z` or an offset, or neither, which means UTC; with 0 to 7 digits after the second.
+    With `Z` or an offset, or neither, which means UTC; with 0 to 7 digits after the second. Years
+    before 1970 are .NET's way to say none, and those that UTC does not reach cannot be shown.
     """
     if not isinstance(text, str):
         return None
     try:
         time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if 0.0 <= seconds < _MAX_TIME else None
 
 
 def without_secrets(text: str) -> str:
-    """A message of the service, redacted, without the queries of URLs, cut to a fit length."""
-    text = redact(_URL_QUERY.sub(r"\1", text))
+    """A message of the service in one line, redacted, without URLs' queries, of a fit length."""
+    text = printable(redact(_URL_QUERY.sub(r"\1", " ".join(text.split()))))
     return text if len(text) <= _MAX_MESSAGE_LENGTH else f"{text[:_MAX_MESSAGE_LENGTH]}..."
 
 
@@ -261,8 +310,12 @@ def _read_cost(document: Mapping[str, Any]) -> Cost | None:
     events = _field(cost, "events", list) or ()
     return Cost(
         total=total,
-        currency=_field(cost, "currencyCode", str) or "USD",
-        events=tuple(event for event in events if isinstance(event, dict)),
+        currency=_word(cost, "currencyCode") or "USD",
+        events=tuple(
+            {name: value for name, value in event.items() if _is_plain(value)}
+            for event in events
+            if isinstance(event, dict)
+        ),
     )
 
 
@@ -275,6 +328,14 @@ def _number(document: Mapping[str, Any], name: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _is_plain(value: object) -> bool:
+    """Whether a value is text, a finite number, a bool or null."""
+    try:
+        return isinstance(value, str | None) or math.isfinite(value)  # type: ignore[arg-type]
+    except (TypeError, OverflowError):
+        return False
+
+
 def _positive(value: object) -> int | None:
     return value if type(value) is int and value > 0 else None
 
@@ -283,10 +344,26 @@ def _field(document: Mapping[str, Any], name: str, kind: Any, *, is_required: bo
     """A field of the document; None if it is absent or of another kind, unless it is required."""
     value = document.get(name)
     if isinstance(value, kind):
-        return value
+        # Half of a pair of surrogates is JSON, and can be neither printed nor stored.
+        return value.encode(errors="replace").decode() if kind is str else value
     if is_required:
         raise TypeError(f"{name} is {type(value).__name__}")
     return None
+
+
+def _word(document: Mapping[str, Any], name: str, *, is_required: bool = False) -> Any:
+    """A field that is an id or a word of the service's, which stands in messages and logs."""
+    word = _field(document, name, str, is_required=is_required)
+    return word and printable(word)
+
+
+def _session_handle(workspace: Workspace, document: Mapping[str, Any]) -> AzureSession:
+    """The SDK's own session; of a document that it does not read, with what words there are."""
+    try:
+        return AzureSession(workspace, SessionDetails(document))
+    except UNREADABLE:
+        words = {name: _word(document, name) for name in ("id", "name", "status", "target")}
+        return AzureSession(workspace, SessionDetails(words))
 
 
 class _JobHandle:

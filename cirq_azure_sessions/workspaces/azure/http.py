@@ -31,7 +31,7 @@ from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
-from cirq_azure_sessions.workspaces.azure.documents import UNREADABLE, without_secrets
+from cirq_azure_sessions.workspaces.azure.documents import UNREADABLE, parse, without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
     CannotConnect,
     connection_options,
@@ -229,13 +229,18 @@ class HttpClient:
         )
 
         def read_document(answer: Answer) -> T:
+            # What is no JSON comes from something in between, and passes. JSON is the service's.
+            status_code = None
             try:
-                return read(json.loads(answer.content) if answer.content else None)
+                document = parse(answer.content) if answer.content else None
+                status_code = answer.status_code
+                return read(document)
             except UNREADABLE as error:
                 reason = type(error).__name__
             raise ServiceError(
                 f"The answer to {request.label} is not the JSON that the service promises "
-                f"({reason}): try again later."
+                f"({reason}): try again later.",
+                status_code=status_code,
             )
 
         return await self._send(request, read_document, repeatable)
@@ -344,7 +349,8 @@ class HttpClient:
 
         def decide(error: AzureSessionsError, number: int, elapsed: float) -> float | None:
             # 1. Another attempt would not help, or might do twice what is to be done once.
-            if not error.may_pass or (was_sent and not repeatable):
+            is_fault = error.may_pass or (isinstance(error, ServiceError) and error.is_unreadable)
+            if not is_fault or (was_sent and not repeatable):
                 return None
             # 2. The budget for errors of this kind is spent.
             is_throttled = isinstance(error, ServiceError) and error.is_throttled
@@ -549,9 +555,9 @@ def _explanation(response: Answer) -> tuple[str, str]:
     # Storage explains itself in XML, and may quote the string it signed; its code is enough.
     code = response.headers.get("x-ms-error-code") or ""
     try:
-        error = json.loads(response.content)["error"]
+        error = parse(response.content)["error"]
         return without_secrets(str(error["code"])), without_secrets(str(error["message"]))
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except UNREADABLE:
         return without_secrets(code), ""
 
 

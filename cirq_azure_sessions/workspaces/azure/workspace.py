@@ -21,6 +21,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure import documents
@@ -91,6 +92,7 @@ class AzureWorkspace(PickledAsRecipe):
 
     announces_ends = False
 
+    @checked()
     def __init__(
         self,
         workspace: Workspace,
@@ -148,19 +150,21 @@ class AzureWorkspace(PickledAsRecipe):
             return await self._put(("sessions", request.id), self._read_session, document)
         except ServiceError as error:
             # The id is ours alone, so it is our own earlier request that has arrived.
-            if error.status_code != 409:
+            if error.status_code != 409 and not error.is_unreadable:
                 raise
         return await self.get_session(request.id)
 
     async def get_session(self, session_id: str) -> Session:
-        return await self._client.ask("GET", ("sessions", session_id), self._read_session)
+        read = _read_as(self._read_session, id=session_id)
+        return await self._client.ask("GET", ("sessions", session_id), read)
 
     async def close_session(self, session_id: str) -> Session:
         try:
             path = ("sessions", f"{session_id}:close")
-            return await self._client.ask("POST", path, self._read_session)
+            read = _read_as(self._read_session, id=session_id)
+            return await self._client.ask("POST", path, read)
         except ServiceError as error:
-            if error.status_code not in _TOO_LATE:
+            if error.status_code not in _TOO_LATE and not error.is_unreadable:
                 raise
             session = await self.get_session(session_id)
             if session.is_open:
@@ -216,13 +220,13 @@ class AzureWorkspace(PickledAsRecipe):
                     session_id=request.session_id,
                 ) from None
             # The id is ours alone, so it is our own earlier request that has arrived.
-            if error.status_code != 409:
+            if error.status_code != 409 and not error.is_unreadable:
                 raise
         try:
             return await self.get_job(request.id)
         except ServiceError as error:
             # The service may take a while to show what it has accepted.
-            if not error.is_missing:
+            if not (error.is_missing or error.is_unreadable):
                 raise
         return Job(
             request.id,
@@ -238,7 +242,8 @@ class AzureWorkspace(PickledAsRecipe):
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
         if wait > 0:
             await self._clock.sleep(wait)
-        return await self._client.ask("GET", ("jobs", job_id), self._read_job)
+        read = _read_as(self._read_job, id=job_id)
+        return await self._client.ask("GET", ("jobs", job_id), read)
 
     async def list_session_jobs(
         self,
@@ -260,7 +265,8 @@ class AzureWorkspace(PickledAsRecipe):
             )
             return jobs
         except ServiceError as error:
-            if error.status_code not in _LIST_REFUSED or not until:
+            is_useless = error.status_code in _LIST_REFUSED or error.is_unreadable
+            if not (is_useless and until):
                 raise
         # What is waited for can be asked for by its id.
         found = []
@@ -268,7 +274,7 @@ class AzureWorkspace(PickledAsRecipe):
             try:
                 found.append(await self.get_job(job_id))
             except ServiceError as error:
-                if not error.is_missing:
+                if not (error.is_missing or error.is_unreadable):
                     raise
         return found
 
@@ -291,6 +297,9 @@ class AzureWorkspace(PickledAsRecipe):
         return await self.get_job(job_id)
 
     async def fetch_output(self, job: Job, stored: SignedUrl | None = None) -> bytes:
+        if job.output_uri is None:
+            # A list may be odd where the job's own document is not.
+            job = await self.get_job(job.id)
         if job.output_uri is None:
             raise ServiceError(
                 f"Job {job.id} has no output URI; inspect it in the Azure portal.",
@@ -354,6 +363,7 @@ class AzureWorkspace(PickledAsRecipe):
             UnsupportedTarget: If the list lacks the target, and the service refuses it.
         """
         target = document["target"]
+        read = _read_as(read, id=path[1], target=target)
         put = partial(self._client.ask, "PUT", path, read, repeatable=repeatable)
         guess, dot, _ = target.partition(".")
         provider = self._providers.get(target) or (guess if dot else await self._look_up(target))
@@ -463,6 +473,11 @@ def _filter_expression(where: ItemFilter) -> str:
 def _quoted(text: str) -> str:
     """A string of the filter language, where a quote is written twice."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _read_as(read: Callable[[Any], T], **known: str) -> Callable[[Any], T]:
+    """A reader of one item, of which some fields are known whatever the answer says."""
+    return lambda document: read({**document, **known})
 
 
 def _ignore(document: Any) -> None:

@@ -165,6 +165,11 @@ def _sample(
     """
     import cirq
 
+    keys = cirq.measurement_key_names(circuit)
+    # A channel's key, or one whose measurement is conditional, need not be there.
+    gates = cirq.MeasurementGate | cirq.PauliMeasurementGate
+    measurements = [op for op in circuit.all_operations() if isinstance(op.gate, gates)]
+    needed = {key for op in measurements for key in cirq.measurement_key_names(op)}
     name = type(sampler).__name__
     results = sampler.run_sweep(circuit, list(params), repetitions)
     # Some samplers return a generator.
@@ -176,6 +181,30 @@ def _sample(
             raise TypeError(
                 f"{name}.run_sweep returned a list with {type(result).__name__}, not cirq.Result."
             )
+        try:
+            records = result.records
+        except Exception as error:
+            raise TypeError(
+                f"{name}.run_sweep returned a result without records: {error}"
+            ) from error
+        if not needed <= set(records) <= keys:
+            raise ValueError(
+                f"{name}.run_sweep returned the keys {sorted(records)} for a circuit that measures "
+                f"{sorted(keys)}."
+            )
+        for key, record in records.items():
+            kind = getattr(record, "dtype", None)
+            shape: tuple[int, ...] = getattr(record, "shape", ())
+            if getattr(kind, "kind", "") not in ("b", "i", "u") or len(shape) != 3:
+                raise TypeError(
+                    f"{name}.run_sweep returned an array of {kind} in {len(shape)} dimensions for "
+                    f"the key {key!r}, not of integers in three."
+                )
+            if shape[0] != repetitions:
+                raise ValueError(
+                    f"{name}.run_sweep returned {shape[0]} repetitions of the key {key!r}, not "
+                    f"{repetitions}."
+                )
     if len(results) != len(params):
         raise ValueError(
             f"{name}.run_sweep returned {len(results)} results for {len(params)} points."

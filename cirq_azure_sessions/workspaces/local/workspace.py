@@ -23,6 +23,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
@@ -91,6 +92,7 @@ class LocalWorkspace(PickledAsRecipe):
             target; more are refused with status 429.
     """
 
+    @checked()
     def __init__(
         self,
         samplers: Mapping[str, cirq.Sampler | SamplerFactory] | None = None,

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import pickle
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ import cirq
 import numpy as np
 import pytest
 import sympy
-from services import HANG_TIMEOUT, in_background
+from services import FLIP, HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SweepError
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
@@ -364,3 +364,50 @@ def test_a_nested_call_of_another_target_or_workspace_runs() -> None:
     # What a call leaves behind concerns no other.
     machine.inner = cirq.Simulator()
     assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+
+
+def of_one(measurements: Any) -> Callable[[Any, int], Any]:
+    """What `run_sweep` returns: for every point these measurements, a function of repetitions."""
+    return lambda params, repetitions: [
+        cirq.ResultDict(params=cirq.ParamResolver(each), measurements=measurements(repetitions))
+        for each in params
+    ]
+
+
+WRONG_RESULTS: dict[str, tuple[Callable[[Any, int], Any], str]] = {
+    "nothing": (lambda params, repetitions: None, "NoneType, not a list"),
+    "a number": (lambda params, repetitions: 5, "int, not a list"),
+    "no results": (lambda params, repetitions: [], "0 results for 3 points"),
+    "no result each": (lambda params, repetitions: [None] * 3, "list with NoneType"),
+    "dictionaries": (lambda params, repetitions: [{"m": 1}] * 3, "list with dict"),
+    "fewer repetitions": (of_one(lambda n: {"m": np.ones((n - 1, 1), int)}), "3 repetitions"),
+    "more repetitions": (of_one(lambda n: {"m": np.ones((n + 1, 1), int)}), "5 repetitions"),
+    "no repetitions": (of_one(lambda n: {"m": np.ones((0, 1), int)}), "0 repetitions"),
+    "another key": (of_one(lambda n: {"z": np.ones((n, 1), int)}), "keys .'z'."),
+    "no keys": (of_one(lambda n: {}), "keys .. for a circuit that measures .'m'."),
+    "one key too many": (
+        of_one(lambda n: {"m": np.ones((n, 1), int), "z": np.ones((n, 1), int)}),
+        "keys .'m', 'z'.",
+    ),
+    "floats": (of_one(lambda n: {"m": np.full((n, 1), 0.5)}), "array of float64"),
+    "words": (of_one(lambda n: {"m": np.full((n, 1), "a")}), "array of <U1"),
+    "objects": (of_one(lambda n: {"m": np.full((n, 1), None)}), "array of object"),
+    "lists": (of_one(lambda n: {"m": [[1]] * n}), "a result without records"),
+    "flat arrays": (of_one(lambda n: {"m": np.ones(n, int)}), "a result without records"),
+    "deep arrays": (of_one(lambda n: {"m": np.ones((n, 1, 1), int)}), "4 dimensions"),
+}
+
+
+@pytest.mark.parametrize(("returned", "words"), WRONG_RESULTS.values(), ids=WRONG_RESULTS)
+def test_a_sampler_that_returns_something_else_fails_its_points_in_words(
+    returned: Callable[[Any, int], Any], words: str
+) -> None:
+    class Wrong(cirq.Sampler):
+        def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+            return returned(params, repetitions)
+
+    workspace = LocalWorkspace({"local.wrong": Wrong()})
+    sampler = AzureSessionSampler("local.wrong", workspace=workspace)
+    with pytest.raises(SweepError, match=f"Wrong.run_sweep returned .*{words}") as failure:
+        sampler.run_sweep(FLIP, [{"x": 0}, {"x": 1}, {"x": 2}], 4)
+    assert len(failure.value.failures) == 3

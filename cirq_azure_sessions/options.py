@@ -1,0 +1,202 @@
+"""The types of options: one of another is refused, in a sentence that names it.
+
+An option of the same name takes the same wherever it is given.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["AMOUNT", "LIMITS", "STRING", "WHOLE", "check_option", "checked", "shown"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What an option must be, in words, and what tells whether a value is that.
+_Kind = tuple[str, Callable[[Any], bool]]
+
+_MAX_SHOWN = 60
+# Options whose values may be secrets, or say nothing: only the type is named.
+_NOT_SHOWN = {"input_params", "key", "clock", "executor", "samplers", "quotas", "pace", "backends"}
+
+
+def _is_amount(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0
+    except OverflowError:
+        return False
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return isinstance(value, Mapping) and bool(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _words(*choices: str) -> _Kind:
+    return " or ".join(map(repr, choices)), lambda value: _is_text(value) and value in choices
+
+
+AMOUNT: _Kind = "a number of seconds from 0 up", _is_amount
+STRING: _Kind = "a string", lambda value: isinstance(value, str)
+WHOLE: _Kind = "an integer of 0 or more", _is_count
+_SECONDS = "a positive number of seconds", lambda value: _is_amount(value) and value > 0
+_COUNT = "an integer of 1 or more", lambda value: _is_count(value) and value >= 1
+_TEXT = "a non-empty string", _is_text
+# numpy's booleans are none of Python's.
+_SWITCH = "True or False", lambda value: type(value).__name__ in ("bool", "bool_")
+LIMITS: _Kind = (
+    "an integer of 1 or more, or a mapping of targets to such",
+    lambda value: all(map(_COUNT[1], value.values() if isinstance(value, Mapping) else [value])),
+)
+
+_KINDS: dict[str, _Kind] = {
+    "auto_advance": _SWITCH,
+    "backends": ("a mapping of targets to functions", lambda value: isinstance(value, Mapping)),
+    "clock": (
+        "a Clock, such as a ManualClock",
+        lambda value: all(hasattr(value, name) for name in ("time", "monotonic", "sleep")),
+    ),
+    "close_on_sigterm": _SWITCH,
+    "compile": _SWITCH,
+    "executor": (
+        "a concurrent.futures.Executor",
+        lambda value: isinstance(value, Executor) or callable(getattr(value, "submit", None)),
+    ),
+    "host": _TEXT,
+    "input_params": (
+        "a mapping of names to what JSON can hold: strings, finite numbers, booleans, None, lists "
+        "and mappings",
+        _is_json,
+    ),
+    "job_failure_policy": _words("Abort", "Continue"),
+    "job_name": _TEXT,
+    "job_time": (
+        "a number of seconds from 0 up, or a function of a job's request",
+        lambda value: callable(value) or (_is_amount(value) and value < math.inf),
+    ),
+    "key": _TEXT,
+    "latency": (
+        "a finite number of seconds from 0 up",
+        lambda value: _is_amount(value) and value < math.inf,
+    ),
+    "max_concurrent_jobs": _COUNT,
+    "max_connections": _COUNT,
+    "max_cost": ("an amount of 0 or more, or None", _is_amount),
+    "max_idle": _SECONDS,
+    "max_jobs": LIMITS,
+    "max_result_bytes": ("a number of bytes from 0 up", _is_amount),
+    "max_stored_jobs": WHOLE,
+    "name": _TEXT,
+    "noise": ("a NoiseModel", lambda value: hasattr(value, "readout")),
+    "on_error": _words("raise", "return"),
+    "on_interrupt": _words("leave", "cancel"),
+    "pace": ("a function of a job's request", callable),
+    "path": ("the path of a file", lambda value: isinstance(value, str | os.PathLike)),
+    "port": ("a port from 0 to 65535", lambda value: _is_count(value) and value < 2**16),
+    "priority": _words("Standard", "High"),
+    "progress": _SWITCH,
+    "quotas": (
+        "a mapping of dimensions to amounts from 0 up",
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(map(_is_text, value))
+            and all(map(_is_amount, value.values()))
+        ),
+    ),
+    "read_timeout": _SECONDS,
+    "realistic": _SWITCH,
+    "resubmit_lost": _SWITCH,
+    "samplers": (
+        "a mapping of local.* targets to samplers, or to functions that make them",
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(map(_is_text, value))
+            and all(callable(each) or hasattr(each, "run_sweep") for each in value.values())
+        ),
+    ),
+    "seed": (
+        "an integer from 0 to 2**32 - 1, or a numpy.random.RandomState",
+        lambda value: (_is_count(value) and value < 2**32) or hasattr(value, "randint"),
+    ),
+    "session_timeout": _SECONDS,
+    "slots": LIMITS,
+    "start": (
+        "a time in seconds since the Unix epoch",
+        lambda value: _is_amount(value) and value < math.inf,
+    ),
+    "store": ("a path or a connection string", lambda value: isinstance(value, str | os.PathLike)),
+    "tags": (
+        "a list of strings",
+        lambda value: (
+            isinstance(value, list | tuple | set | frozenset)
+            and all(isinstance(tag, str) for tag in value)
+        ),
+    ),
+    "timeout": _SECONDS,
+}
+
+
+def check_option(
+    name: str, value: Any, *, or_none: bool = False, kind: _Kind | None = None
+) -> None:
+    """Refuses an option of the wrong type.
+
+    Raises:
+        ValueError: Naming the option and what it takes.
+    """
+    words, fits = kind or _KINDS[name]
+    if (or_none and value is None) or fits(value):
+        return
+    found = f"a {type(value).__name__}" if name in _NOT_SHOWN else shown(value)
+    raise ValueError(f"{name} must be {words}{' or None' if or_none else ''}, not {found}.")
+
+
+def shown(value: Any) -> str:
+    """A value of any type as a sentence shows it."""
+    try:
+        text = repr(value)
+    except Exception:
+        # An integer may have too many digits.
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def checked(**kinds: _Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Checks the options of a function when it is called; `kinds` are those of its own.
+
+    What is None by default may be None.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        parameters = inspect.signature(function).parameters
+        known = {**_KINDS, **kinds}
+        or_none = {name for name, each in parameters.items() if each.default is None}
+
+        @functools.wraps(function)
+        def check_and_call(*args: P.args, **options: P.kwargs) -> T:
+            for name, value in [*zip(parameters, args, strict=False), *options.items()]:
+                if name in known and name in parameters:
+                    check_option(name, value, or_none=name in or_none, kind=known[name])
+            return function(*args, **options)
+
+        return check_and_call
+
+    return decorate
