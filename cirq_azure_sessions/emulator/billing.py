@@ -17,6 +17,7 @@ from typing import Any
 from cirq_azure_sessions.costs import Rates, Workload, known_rates
 from cirq_azure_sessions.emulator.programs import ionq, openqasm, quantinuum
 from cirq_azure_sessions.emulator.programs.instructions import Instruction, Reset
+from cirq_azure_sessions.emulator.programs.parameters import read_shots
 from cirq_azure_sessions.model import Cost
 
 __all__ = ["estimate_cost"]
@@ -52,7 +53,7 @@ def estimate_cost(
     provider = target.partition(".")[0]
     rates = known_rates(target, params) or Rates()
     census = _Census() if rates.is_free else _take_census(target, input_format, payload)
-    shots = _shots(params, 500)
+    shots = read_shots(params, provider)
     if provider == "ionq":
         return _cost_ionq(rates, census, shots)
     if provider == "quantinuum":
@@ -104,11 +105,6 @@ def _event(
         "amountConsumed": amount,
         "unitPrice": price,
     }
-
-
-def _shots(params: Mapping[str, Any], default: int) -> int:
-    shots = params.get("shots", params.get("count"))
-    return shots if isinstance(shots, int) else default
 
 
 def _take_census(target: str, input_format: str, payload: bytes) -> _Census:

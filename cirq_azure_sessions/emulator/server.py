@@ -124,7 +124,7 @@ class EmulatorServer:
         self.clock: MovableClock = clock or ShiftedClock()
         self.faults: Faults = Faults(latency)
         self.requests: Requests = Requests()
-        self._catalog = Catalog()
+        self._catalog = Catalog(is_realistic=realistic)
         self._quotas = Quotas(quotas)
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # A listening socket exists from the start, so that the endpoint is known before `start`.

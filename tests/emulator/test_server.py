@@ -586,6 +586,28 @@ def test_realistic_jobs_take_the_recorded_times(
     assert client.job(submitted)["status"] == "Succeeded"
 
 
+def test_only_a_realistic_server_lists_queue_times(serve: Callable[..., Client]) -> None:
+    def queue_times(client: Client) -> set[int]:
+        providers = client.get("/providerStatus")["value"]
+        return {target["averageQueueTime"] for each in providers for target in each["targets"]}
+
+    assert queue_times(serve()) == {0}
+    assert 199773 in queue_times(serve(realistic=True))
+
+
+def test_the_answer_to_a_submission_never_counts_the_programs(
+    serve: Callable[..., Client],
+) -> None:
+    client = serve()
+    submitted = client.submit()
+    assert submitted.json()["quantumComputingData"] is None
+    assert client.job(submitted)["quantumComputingData"] == {"count": 1}
+    # Nor does it when it is asked again and the job has long run.
+    document = {**submitted.json(), "containerUri": submitted.json()["containerUri"]}
+    again = client.send("PUT", f"/jobs/{document['id']}", document)
+    assert again.json()["quantumComputingData"] is None
+
+
 def test_a_function_may_give_each_job_its_times(
     serve: Callable[..., Client], clock: ManualClock
 ) -> None:

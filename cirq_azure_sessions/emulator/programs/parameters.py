@@ -15,9 +15,9 @@ MAX_SHOTS = 200_000
 # Bits of all shots together.
 _MAX_RESULT = 50_000_000
 
-# What the providers document where a job does not say: 500 shots, but one on Rigetti's targets. A
-# QIR job without shots on the test provider is recorded to run once.
-_DEFAULT_SHOTS = {"ionq": 500, "quantinuum": 500}
+# Where a job does not say: IonQ documents 500. One is recorded on Quantinuum's targets, in OpenQASM
+# and in QIR, and on the test provider's in QIR, and documented by Rigetti.
+_DEFAULT_SHOTS = {"ionq": 500}
 
 
 def read_shots(params: Mapping[str, Any], provider: str) -> int:

@@ -371,7 +371,7 @@ def test_shots_come_in_no_order() -> None:
 
 @pytest.mark.parametrize(
     ("params", "shots"),
-    [({}, 500), ({"count": 7}, 7), ({"shots": 8}, 8), ({"shots": 9, "count": 7}, 9)],
+    [({}, 1), ({"count": 7}, 7), ({"shots": 8}, 8), ({"shots": 9, "count": 7}, 9)],
 )
 def test_the_number_of_shots_has_two_names_and_a_default(
     params: dict[str, int], shots: int
