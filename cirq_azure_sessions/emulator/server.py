@@ -23,7 +23,6 @@ from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.gate import gate_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
-from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.retention import Retention
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     import azure.quantum
+    import cirq
 
 __all__ = ["EmulatorServer"]
 
@@ -91,7 +91,8 @@ class EmulatorServer:
             storage account, Azurite's or Azure's. None keeps them in memory.
         max_stored_jobs: The number of finished jobs whose programs and results are kept; those of
             the oldest are dropped. None keeps all.
-        noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own.
+        noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own. Any
+            model of Cirq's, but QIR with branches takes a `programs.MachineNoise` only.
         seed: Makes results and times of jobs reproducible.
 
     Attributes:
@@ -117,7 +118,7 @@ class EmulatorServer:
         session_timeout: float = 600.0,
         store: str | Path | None = None,
         max_stored_jobs: int | None = None,
-        noise: NoiseModel | None = None,
+        noise: cirq.NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self.key: str = key or secrets.token_urlsafe(32)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from cirq_azure_sessions.emulator.programs.failure import invalid_input
+from cirq_azure_sessions.emulator.programs.limits import invalid_input
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
 
 __all__ = ["Expression", "evaluate", "read_expression"]
