@@ -54,7 +54,7 @@ class ProgramRunner:
             ProgramError: If the program is at fault, or a failure was asked for.
         """
         program: StoredProgram = request.payload
-        if program.fault is not None and program.fault.end == "fail":
+        if program.fault is not None and program.fault.job == "fail":
             raise ProgramError(program.fault.code, program.fault.message)
         output = programs.run(
             target=request.target,

@@ -18,8 +18,7 @@ from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
-from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
-from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
 from cirq_azure_sessions.emulator.gate import gate_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
@@ -123,7 +122,7 @@ class EmulatorServer:
     ) -> None:
         self.key: str = key or secrets.token_urlsafe(32)
         self.clock: MovableClock = clock or ShiftedClock()
-        self.faults: Faults = Faults(latency)
+        self.faults: Faults = Faults(latency, self.clock)
         self.requests: Requests = Requests()
         self._catalog = Catalog(is_realistic=realistic)
         self._quotas = Quotas(quotas)
