@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
@@ -166,11 +167,26 @@ class EmulatorServer:
 
     @property
     def connection_string(self) -> str:
-        """What `Workspace.from_connection_string` would take if the SDK took such an address."""
+        """What `Workspace.from_connection_string` takes, in the `environment` of this server.
+
+        It names an address of Azure's, because the SDK takes no other.
+        """
         return (
             f"SubscriptionId={_SUBSCRIPTION};ResourceGroupName={_RESOURCE_GROUP};"
-            f"WorkspaceName={_WORKSPACE};ApiKey={self.key};QuantumEndpoint={self.endpoint}/;"
+            f"WorkspaceName={_WORKSPACE};ApiKey={self.key};"
+            f"QuantumEndpoint=https://{_LOCATION}.quantum.azure.com/;"
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a Python program's workspaces are this server, unmodified."""
+        others = os.environ.get("PYTHONPATH")
+        paths = [str(Path(__file__).with_name("preload")), *([others] if others else [])]
+        return {
+            "AZURE_QUANTUM_EMULATOR": self.endpoint,
+            "AZURE_QUANTUM_CONNECTION_STRING": self.connection_string,
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
 
     def workspace(self, **options: Any) -> azure.quantum.Workspace:
         """A new, unmodified `azure.quantum.Workspace` that is connected to this server.
