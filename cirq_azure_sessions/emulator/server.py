@@ -149,6 +149,7 @@ class EmulatorServer:
             slots=slots,
         )
         self._retention = Retention(self._workspace, self._storage, max_stored_jobs)
+        self._process = os.getpid()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
@@ -224,7 +225,13 @@ class EmulatorServer:
         self._loop.run(self._start())
 
     def stop(self) -> None:
-        """Ends serving and forgets everything; harmless if it has not started."""
+        """Ends serving and forgets everything; harmless if it has not started.
+
+        In the child of a fork, which has the server and not its thread, it lets go of the port.
+        """
+        if os.getpid() != self._process:
+            self._socket.close()
+            return
         self._loop.run(self._stop())
         self._loop.stop()
         self._socket.close()

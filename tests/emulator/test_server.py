@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import struct
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -248,6 +252,27 @@ def test_a_delayed_request_does_not_hold_up_the_end_of_the_server() -> None:
         server.stop()
         with pytest.raises(requests.ConnectionError):
             waiting.result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_the_child_of_a_fork_leaves_the_server_and_the_parent_goes_on() -> None:
+    program = """
+        import os, sys, urllib.error, urllib.request
+        from cirq_azure_sessions.emulator import EmulatorServer
+        with EmulatorServer() as server:
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+                try:
+                    urllib.request.urlopen(server.endpoint + "/emulator/clock", timeout=9)
+                except urllib.error.HTTPError as error:
+                    print(error.code)
+        sys.stdout.flush()
+        os._exit(0)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "401\n", done.stderr
 
 
 def test_a_request_names_its_api_version(serve: Callable[..., Client]) -> None:

@@ -29,14 +29,21 @@ __all__ = ["probabilities", "sample"]
 # 64 MB for one state vector, and as much again to work in.
 MAX_QUBITS = 22
 
+# Samples on more qubits are drawn from amplitudes of single precision: several vectors wait at a
+# time, and the job has to stay within its memory.
+_MAX_PRECISE = 18
+
 # Amplitudes held in one batch, 16 MB, unless two state vectors need more.
 _BATCH_SIZE = 1 << 20
 
-# What calling Cirq costs besides, and what a bit of a condition costs, in the budget's units.
+# What calling Cirq costs besides, what a bit of a condition costs, and for each amplitude a choice
+# between operators, in the budget's units.
 _OVERHEAD = 2_000
+_CHOICE = 2
 _COMPARISON = 50
 
-# The bytes of an outcome in a histogram, as a number and as text.
+# The bytes of a bit in a list of a result, and as text; those of an outcome in a histogram.
+_BIT_SIZE = 12
 _OUTCOME_SIZE = 256
 
 # Results are cut off here: smaller probabilities are rounding errors.
@@ -70,7 +77,7 @@ def sample(
     Raises:
         ProgramError: If that takes more memory or work than one job may.
     """
-    budget.hold(shots * len(keys))
+    budget.hold(_BIT_SIZE * shots * len(keys))
     bits = np.zeros((shots, len(keys)), dtype=np.uint8)
     columns = {key: column for column, key in enumerate(keys)}
     for component in _components(_with_noise(statements, noise)):
@@ -215,7 +222,9 @@ class _Batch:
         self._budget = budget
         # State: of each row the state vector, axis 0 being the row and one axis a qubit; the
         # classical bits; and how many shots it stands for.
-        self._states = np.zeros((1, *[2] * len(qubits)), dtype=np.complex128)
+        is_large = shots > 1 and len(qubits) > _MAX_PRECISE
+        dtype = np.complex64 if is_large else np.complex128
+        self._states = np.zeros((1, *[2] * len(qubits)), dtype=dtype)
         self._states.flat[0] = 1
         self._bits = np.zeros((1, len(keys)), dtype=np.uint8)
         self._shots = np.array([shots])
@@ -282,10 +291,11 @@ class _Batch:
 
     def _choose(self, operators: Sequence[Any], axes: Sequence[int]) -> NDArray[np.uint8]:
         """Lets one of some Kraus operators happen, and gives the number of that of each row."""
+        self._budget.spend(_CHOICE * len(operators) * self._states.size)
         made = np.stack(
             [cirq.targeted_left_multiply(each, self._states, axes) for each in operators], axis=1
         )
-        weights = (np.abs(made) ** 2).reshape(*made.shape[:2], -1).sum(axis=2)
+        weights = (np.abs(made) ** 2).reshape(*made.shape[:2], -1).sum(axis=2, dtype=np.float64)
         self._shots, rows, event = _part(
             self._rng.multinomial(self._shots, weights / weights.sum(axis=1, keepdims=True))
         )
@@ -369,7 +379,9 @@ class _Batch:
 
     def _weights(self) -> NDArray[np.float64]:
         """The probability of each basis state, in each row."""
-        weights: NDArray[np.float64] = np.abs(self._states.reshape(len(self._shots), -1)) ** 2
+        states = self._states.reshape(len(self._shots), -1)
+        # Chances have to add up to one more precisely than single precision does.
+        weights: NDArray[np.float64] = np.abs(states).astype(np.float64) ** 2
         weights /= weights.sum(axis=1, keepdims=True)
         return weights
 
