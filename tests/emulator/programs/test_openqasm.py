@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHARED
 
+from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
 from cirq_azure_sessions.emulator.programs.engine import probabilities
 from cirq_azure_sessions.emulator.programs.limits import Budget
-from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CIRCUITS = SHARED / "circuits"

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from shared import SHARED
 
+from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
 from cirq_azure_sessions.emulator.programs.engine import sample
 from cirq_azure_sessions.emulator.programs.limits import Budget
-from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CIRCUITS = SHARED / "circuits"
