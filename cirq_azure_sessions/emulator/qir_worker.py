@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -75,6 +76,7 @@ class Context(SpawnContext):
 def start() -> None:
     """Prepares a new process: Ctrl-C is its parent's, and so is the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # What runs on the emulator stays on this machine.
     os.environ["QDK_PYTHON_TELEMETRY"] = "none"
     # Once, and not in the time of the first program.
@@ -89,6 +91,14 @@ def start() -> None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, hard))
+
+
+def _end_with_parent() -> None:
+    """Ends the process when its parent has ended, however that came."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:

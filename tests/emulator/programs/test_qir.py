@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from services import wait_until
 from shared import SHARED
 
 from cirq_azure_sessions.emulator import programs, qir_worker
@@ -490,6 +496,27 @@ def test_a_process_that_died_in_the_meantime_is_replaced() -> None:
     os.kill(pid, signal.SIGTERM)
     assert pool.run(qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
     assert pool.run(os.getpid) != pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system in the way of Linux")
+def test_no_process_outlives_an_emulator_that_is_killed() -> None:
+    program = """
+        import os, signal
+        from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
+        print(QirPool().run(os.getpid), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    worker = int(done.stdout)
+
+    def is_running() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            # Ended, and kept by the system until somebody asks.
+            return "Z" not in Path(f"/proc/{worker}/stat").read_text().split()[2:3]
+        return False
+
+    wait_until(lambda: not is_running())
 
 
 def test_programs_run_side_by_side() -> None:
