@@ -33,6 +33,9 @@ MAX_QUBITS = 22
 # time, and the job has to stay within its memory.
 _MAX_PRECISE = 18
 
+# Up to so many amplitudes a gate's matrix is faster than Cirq's ways around it.
+_SMALL = 1 << 10
+
 # Amplitudes held in one batch, 16 MB, unless two state vectors need more.
 _BATCH_SIZE = 1 << 20
 
@@ -269,13 +272,17 @@ class _Batch:
         if isinstance(gate, cirq.MeasurementGate):
             self._measure(gate, axes)
             return
+        if self._states.size <= _SMALL and (tensor := _unitary(gate)) is not None:
+            self._states = cirq.targeted_left_multiply(tensor, self._states, axes)
+            return
+        if (mixture := _mixture(gate)) is not None:
+            self._mix(*mixture, axes)
+            return
         buffer = np.empty_like(self._states)
         arguments = cirq.ApplyUnitaryArgs(self._states, buffer, axes)
         states = cirq.apply_unitary(operation, arguments, default=None)
         if states is not None:
             self._states = states
-        elif (mixture := _mixture(gate)) is not None:
-            self._mix(*mixture, axes)
         else:
             self._choose(_tensors(cirq.kraus(operation)), axes)
 
@@ -396,10 +403,17 @@ def _part(counts: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np.uint8]]:
     return counts[rows, events], rows, events.astype(np.uint8)
 
 
-@functools.lru_cache(maxsize=256)
-def _mixture(gate: cirq.Gate) -> tuple[Sequence[float], Sequence[Any]] | None:
+@functools.lru_cache(maxsize=1024)
+def _unitary(gate: cirq.Gate | None) -> Any:
+    """The tensor of a gate; None if it has none."""
+    matrix = cirq.unitary(gate, default=None)
+    return None if matrix is None else _tensors([matrix])[0]
+
+
+@functools.lru_cache(maxsize=1024)
+def _mixture(gate: cirq.Gate | None) -> tuple[Sequence[float], Sequence[Any]] | None:
     """The weights of a mixture and its unitaries, None for one that changes nothing."""
-    pairs = cirq.mixture(gate, default=None)
+    pairs = None if cirq.has_unitary(gate) else cirq.mixture(gate, default=None)
     if pairs is None:
         return None
     weights, unitaries = zip(*pairs, strict=True)
