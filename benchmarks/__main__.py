@@ -26,7 +26,7 @@ _WIDTH = 140
 @click.command()
 @click.option("--quick", is_flag=True, help="Less work, in a minute or two; no pictures.")
 @click.option("--only", help="Only the measurements whose name holds this text.")
-@click.option("--plots/--no-plots", default=None, help="Draw the pictures of the README.")
+@click.option("--plots/--no-plots", default=None, help="Draw the pictures of the documentation.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=_RESULTS, help="Where files are written."
 )

@@ -343,6 +343,29 @@ def local(effort: Effort) -> Iterator[Figure]:
     yield Figure("speed of two processes, to one", speedup, "times", at_least=1.7, decides=False)
 
 
+def cluster(effort: Effort) -> Iterator[Figure]:
+    """Forty points of ten qubits on two workers of a Dask cluster; it takes long to start."""
+    if effort.is_quick:
+        return
+    from distributed import Client, LocalCluster
+
+    circuit, points, simulator = ansatz(), sweep(40), cirq.Simulator()
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as workers,
+        Client(workers) as client,
+        AzureSessionSampler("local.simulator", executor=client.get_executor()) as sampler,
+    ):
+        sampler.run_sweep(circuit, points, repetitions=100)
+        speedup = statistics.median(
+            seconds(lambda: simulator.run_sweep(circuit, points, repetitions=100))
+            / seconds(lambda: sampler.run_sweep(circuit, points, repetitions=100))
+            for _ in range(9)
+        )
+    yield Figure(
+        "speed of two Dask workers, to none", speedup, "times", at_least=1.5, decides=False
+    )
+
+
 def _more(
     ours: Callable[[], object], plain: Callable[[], object], pairs: int
 ) -> tuple[float, float]:
@@ -435,6 +458,7 @@ MEASUREMENTS: tuple[Callable[[Effort], Iterator[Figure]], ...] = (
     translation,
     throttled,
     local,
+    cluster,
     imports,
     pool_session,
 )

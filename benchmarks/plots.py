@@ -1,4 +1,4 @@
-"""The pictures of the README: wall against points and against latency.
+"""The pictures of docs/concepts/performance.md: wall against points and against latency.
 
 The SDK's curves have steps: it polls once a second, so whether a job has finished at the first poll
 makes a difference of a second per point.

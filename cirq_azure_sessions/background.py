@@ -1,4 +1,4 @@
-"""The process's background event loop, and what exit and fork do to it.
+"""The process's background event loop.
 
 All state of jobs, limits and watchers lives on the one background loop. A `Portal` is the door into
 it from other threads; a `Call` is work behind that door, as its caller sees it.
@@ -7,32 +7,23 @@ it from other threads; a `Call` is work behind that door, as its caller sees it.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import math
-import os
-import signal
-import sys
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from duet.futuretools import AwaitableFuture
 
 from cirq_azure_sessions.errors import PoolClosed
+from cirq_azure_sessions.process import register
 
 __all__ = [
     "Call",
     "EventLoopThread",
     "Portal",
-    "exit_on_sigterm",
-    "hold",
-    "let_go",
     "loop",
-    "register",
 ]
 
 T = TypeVar("T")
@@ -101,7 +92,7 @@ class Call(Generic[T]):
         # The loop notes the end first and then looks for those who wait. On Windows Ctrl-C does not
         # interrupt a wait for a lock, and takes effect between two.
         rest = math.inf if timeout < 0 else timeout
-        while not self.is_done and rest > 0:
+        while not (self.is_done or self._is_lost) and rest > 0:
             step = min(rest, _MAX_UNINTERRUPTED)
             if waiter.acquire(timeout=step):
                 break
@@ -227,14 +218,14 @@ class EventLoopThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._reset()
+        self._after_fork()
+        register(self)
 
-    def _reset(self) -> None:
+    def _after_fork(self) -> None:
         """Forgets loop and thread: at birth, and in the child of a fork, which has neither."""
-        # State: what is running, if anything. One value, so that a signal that strikes in between
-        # leaves both loop and thread or neither.
+        # State: the loop that runs and its thread, if any: one value, which no signal splits.
         self._serving: _Serving | None = None
-        # Guards the above, and the order of what the loop is given.
+        # Guards the above while it is set.
         self._lock = threading.Lock()
 
     @property
@@ -254,7 +245,9 @@ class EventLoopThread:
 
     def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
-        # What is given to the loop before it is stopped is cancelled, not lost.
+        return Call(self, self._serving or self._begin_to_serve(), work)
+
+    def _begin_to_serve(self) -> _Serving:
         with self._lock:
             if self._serving is None:
                 loop = asyncio.new_event_loop()
@@ -266,7 +259,7 @@ class EventLoopThread:
                     # A signal may have come before the thread, or just after it.
                     if self._serving is None:
                         loop.call_soon_threadsafe(loop.stop)
-            return Call(self, self._serving, work)
+            return self._serving
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result."""
@@ -274,7 +267,7 @@ class EventLoopThread:
         return self.start(work).result()
 
     def stop(self) -> None:
-        """Cancels what still runs, stops the loop and waits for the thread to end."""
+        """Cancels what still runs and waits for the thread to end; nothing may start meanwhile."""
         with self._lock:
             if self._serving is None:
                 return
@@ -361,70 +354,3 @@ class Portal:
         finally:
             self._tasks.discard(task)
             group.discard(task)
-
-
-# Exit, SIGTERM and fork
-
-
-_registered: weakref.WeakSet[Any] = weakref.WeakSet()
-# Strong references: what is open must be closed, also if nobody else refers to its owner.
-_held: set[Any] = set()
-# Whether this process, being a child of `multiprocessing`, closes what is held when it ends.
-_closes_as_child = False
-
-
-def register(owner: Any) -> None:
-    """Has `owner._after_fork()` called in the child of a fork."""
-    _registered.add(owner)
-
-
-def hold(owner: Any) -> None:
-    """Has `owner._close_at_exit()` called at interpreter exit, unless it is let go before."""
-    global _closes_as_child
-    _held.add(owner)
-    # Children of multiprocessing end by `os._exit`, which skips atexit but not its own finalizers.
-    process = sys.modules.get("multiprocessing.process")
-    if not _closes_as_child and process is not None and process.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        _closes_as_child = True
-        Finalize(None, _close_held, exitpriority=0)
-
-
-def let_go(owner: Any) -> None:
-    """Says that `owner` has nothing open any more."""
-    _held.discard(owner)
-
-
-def exit_on_sigterm() -> None:
-    """Turns SIGTERM into an ordinary exit, so that sessions are closed.
-
-    A handler that the program has installed stays; only the main thread can install one.
-    """
-
-    def exit_now(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, exit_now)
-
-
-@atexit.register
-def _close_held() -> None:
-    # Closing one may have another written to: a pool's last notes go into a journal.
-    while _held:
-        _held.pop()._close_at_exit()
-
-
-def _after_fork() -> None:
-    global _closes_as_child
-    _closes_as_child = False
-    _held.clear()
-    loop._reset()
-    for owner in list(_registered):
-        owner._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.errors import AzureSessionsError
+from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 
 __all__ = [
     "RETRY_TIMEOUT",
@@ -67,7 +68,7 @@ class SystemClock:
         return "SystemClock()"
 
 
-class ManualClock:
+class ManualClock(PickledAsRecipe):
     """A clock that moves only when it is advanced.
 
     By default a sleeper advances it: `sleep(30)` puts the clock 30 s on and returns, so that code
@@ -136,6 +137,10 @@ class ManualClock:
             # A loop that was closed meanwhile has no sleepers left.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(is_due.set)
+
+    def _recipe(self) -> Arguments:
+        # In another process it starts at the time it shows here, and ages there on its own.
+        return (self.time(),), {"auto_advance": self._auto_advance}
 
     def __repr__(self) -> str:
         return f"ManualClock(elapsed={self._elapsed:g} s)"

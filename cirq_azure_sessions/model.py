@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import cirq
-    import numpy as np
 
 __all__ = [
     "Cost",
@@ -185,13 +184,13 @@ class JobRequest:
 class LocalProgram:
     """The payload of a job on a local target: a sweep, as `cirq.Sampler.run_sweep` takes it.
 
-    Samples are drawn from the random state, or with None from fresh entropy.
+    Samples are drawn from `seed` as `TranslationOptions` says, or with None from fresh entropy.
     """
 
     circuit: cirq.AbstractCircuit = field(repr=False)
     params: tuple[cirq.ParamResolver, ...] = field(repr=False)
     repetitions: int
-    random_state: np.random.RandomState | None = field(default=None, repr=False, compare=False)
+    seed: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

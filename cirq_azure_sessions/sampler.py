@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,7 @@ from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
@@ -27,6 +28,7 @@ from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.results.sweep_results import SweepResults, warn_of_lost_shots
@@ -39,8 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureSessionSampler"]
 
+# Translates for calls that are awaited, whose event loop goes on. In their order: seeds follow it.
+_translator = DaemonExecutor(name="cirq-azure-sessions-translation")
 
-class AzureSessionSampler(cirq.Sampler):
+
+class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     """Samples circuits on one target, in a session that the pool keeps for it.
 
     The same calls serve threads, asyncio and duet: `run_sweep`, or
@@ -55,15 +60,15 @@ class AzureSessionSampler(cirq.Sampler):
             package's workspaces.
         max_concurrent_jobs: The maximum number of jobs in flight.
         timeout: Seconds that one call may take; None for no limit, since queues may be long.
-        seed: The seed of samples that the client draws: on `ionq.simulator` and local targets.
+        seed: The seed of samples that the client draws: on `ionq.simulator`, and on local targets
+            with and without an executor alike.
         compile: Whether circuits are compiled to the gates that the target takes.
         job_name: The jobs' name on the service.
         input_params: Provider options, passed on as Azure's `inputParams`.
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls that cannot return a gap (`run`, `run_async`,
-            `sample`, `sample_expectation_values`) raise in any case.
+            or `"return"` None in its place. Calls that cannot return a gap raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
         progress: Whether to show a progress bar on stderr, or as a widget in a notebook.
@@ -121,7 +126,8 @@ class AzureSessionSampler(cirq.Sampler):
         check_options(job_name, tags, params, priority, on_error, on_interrupt)
         slots = as_slots(max_concurrent_jobs)
         self._timeout = None if timeout is None else as_seconds("timeout", timeout)
-        random_state, self._seeds = as_seeds(seed)
+        self._seeds = as_seeds(seed)
+        self._is_seeded = seed is not None
         self._target = target
         self._job_name = job_name or "cirq-azure-sessions"
         self._on_error = on_error
@@ -140,9 +146,7 @@ class AzureSessionSampler(cirq.Sampler):
         except BaseException:
             self.close()
             raise
-        self._options = TranslationOptions(
-            target, compile, input_params=dict(params), random_state=random_state
-        )
+        self._options = TranslationOptions(target, compile, input_params=dict(params))
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
@@ -177,8 +181,7 @@ class AzureSessionSampler(cirq.Sampler):
             point failed.
 
         Raises:
-            UnsupportedProgram: If a point cannot be run on the target; no job was sent then.
-            UnsupportedTarget: If the workspace has no such target; no job was sent then.
+            UnsupportedProgram, UnsupportedTarget: If the target cannot run it; no job was sent.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every other result.
             SweepTimeout: If `timeout` ran out, likewise.
@@ -194,7 +197,7 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """`run_sweep` for asyncio and duet."""
-        sweep = self._translate(program, params, repetitions)
+        sweep = await _translator.call(self._translate, program, params, repetitions)
         with self._one_call([sweep]):
             await self._start([sweep])
         return cast(Sequence[cirq.Result], sweep.results)
@@ -226,7 +229,7 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """`run_batch` for asyncio and duet."""
-        sweeps = self._translate_batch(programs, params_list, repetitions)
+        sweeps = await _translator.call(self._translate_batch, programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             await self._start(sweeps)
         return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
@@ -237,10 +240,12 @@ class AzureSessionSampler(cirq.Sampler):
         param_resolver: cirq.ParamResolverOrSimilarType = None,
         repetitions: int = 1,
     ) -> cirq.Result:
-        """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        [result] = self._strict().run_sweep(
-            program, cirq.ParamResolver(param_resolver), repetitions
-        )
+        """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
+        resolver = cirq.ParamResolver(param_resolver)
+        try:
+            [result] = self._strict().run_sweep(program, resolver, repetitions)
+        except SweepError as error:
+            raise error.failures[0] from error.failures[0].__cause__
         return result
 
     async def run_async(
@@ -251,7 +256,10 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
-        [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
+        try:
+            [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
+        except SweepError as error:
+            raise error.failures[0] from error.failures[0].__cause__
         return result
 
     def sample(
@@ -303,7 +311,8 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> AsyncIterator[tuple[int, cirq.Result]]:
         """`stream_sweep` for asyncio and duet: `async for index, result in ...`."""
-        return self._stream_async(self._translate(program, params, repetitions))
+        begun = _translator.call(self._translate, program, params, repetitions)
+        return self._stream_async(begun)
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -384,9 +393,22 @@ class AzureSessionSampler(cirq.Sampler):
         """This sampler, for calls that cannot return a gap."""
         if self._on_error == "raise":
             return self
-        sampler = copy.copy(self)
+        sampler = type(self).__new__(type(self))
+        vars(sampler).update(vars(self))
         sampler._on_error = "raise"
         return sampler
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not as one object in a process: what a seed gives must not depend on who else draws there.
+        if self._runner.budget is not None:
+            raise TypeError(
+                "A sampler with max_cost cannot be pickled, since each copy could spend as much: "
+                "make one in each process, with its share."
+            )
+        args, options = self._made_with
+        options = {**options, "pool": self._pool, "journal": self._journal}
+        options = {name: options[name] for name in options.keys() - {"workspace", "executor"}}
+        return partial(type(self), *args, **options), ()
 
     # From circuits to jobs
 
@@ -404,7 +426,7 @@ class AzureSessionSampler(cirq.Sampler):
             SweepResults(results),
             self._format,
             self._pricing,
-            self._options.random_state is not None,
+            self._is_seeded,
             self._job_request,
         )
 
@@ -512,7 +534,8 @@ class AzureSessionSampler(cirq.Sampler):
             finally:
                 call.cancel()
 
-    async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
+    async def _stream_async(self, begun: Call[SweepRun]) -> AsyncIterator[tuple[int, cirq.Result]]:
+        sweep = await begun
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:

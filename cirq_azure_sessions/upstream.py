@@ -28,6 +28,7 @@ __all__ = [
     "interrupt_class",
     "interrupt_reason",
     "is_tested",
+    "num_workers",
     "separate_user_agent",
     "service_config",
     "session_host",
@@ -152,6 +153,19 @@ def separate_user_agent(workspace: Any) -> None:
     parameters = copy.copy(_read(workspace, "_connection_params", *where))
     parameters.on_new_client_request = _read(workspace, "_on_new_client_request", *where)
     workspace._connection_params = parameters
+
+
+def num_workers(executor: Any) -> int | None:
+    """How many workers an executor has; None if it does not say.
+
+    The interface of executors has no name for it. Those of the standard library and of joblib have
+    the first, that of MPI the second, and Dask's has a client that asks the cluster.
+    """
+    for name in ("_max_workers", "num_workers"):
+        if isinstance(found := getattr(executor, name, None), int):
+            return found
+    nthreads = getattr(getattr(executor, "_client", None), "nthreads", None)
+    return None if nthreads is None else sum(nthreads().values())
 
 
 def answering_credential(chain: Any) -> str:

@@ -1,4 +1,4 @@
-"""Draws the pictures of the README, on an emulated workspace: `python docs/make_images.py`.
+"""Draws the pictures of the documentation, on an emulated workspace: `python docs/make_images.py`.
 
 It takes seconds, because time moves only where the clock is advanced or slept on.
 """
@@ -21,7 +21,7 @@ ROTATION = cirq.Circuit(cirq.rx(sympy.Symbol("theta"))(QUBIT), cirq.measure(QUBI
 
 
 def draw_sweep(path: Path) -> None:
-    """The README's sweep."""
+    """The sweep of the page on sweeps."""
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, seed=1)
         sweep = cirq.Linspace("theta", 0, 6.28, 50)

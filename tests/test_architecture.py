@@ -20,10 +20,11 @@ SOURCE = Path(cirq_azure_sessions.__file__).parent
 # A room is a module of the package, or a folder taken as one. It may import what is in a lower
 # layer, at the top of a file, inside a function or for type checking alike. From the bottom up.
 LAYERS: list[set[str]] = [
-    {"model", "redaction", "spelling"},
+    {"encodings", "model", "redaction", "spelling"},
     {"errors"},
     {"upstream"},
     {"installation"},
+    {"pickling", "process"},
     {"clock"},
     {"background"},
     {"executor"},
@@ -152,7 +153,8 @@ UNDOCUMENTED = ("duet.impl",)
 
 def is_private(name: str) -> bool:
     """Whether a name is one that a package keeps to itself; `_json_dict_` is a protocol's."""
-    return name.startswith("_") and not name.endswith("_") and name != "_"
+    # `os._exit` is in the documentation of os.
+    return name.startswith("_") and not name.endswith("_") and name not in ("_", "_exit")
 
 
 def own_names(tree: ast.AST) -> set[str]:

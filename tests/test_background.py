@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from types import FrameType
-from typing import Any
 
 import pytest
 from services import HANG_TIMEOUT, in_background
@@ -174,7 +173,7 @@ class TestCall:
     ) -> None:
         call, serving = loop.start(_Forever().wait()), loop._serving
         # As after a fork, which has neither the loop nor its thread.
-        loop._reset()
+        loop._after_fork()
         assert not in_background(call.wait).result(HANG_TIMEOUT)
         assert loop.run(_answer()) == 42
         loop.stop()
@@ -295,25 +294,3 @@ class TestPortal:
         portal.run(need())
         background.loop.run(portal.close())
         assert forever.has_cleaned_up
-
-
-# Exit
-
-
-class _Owner:
-    closed = 0
-
-    def _close_at_exit(self) -> None:
-        self.closed += 1
-
-
-def test_what_is_held_is_closed_at_exit_and_what_was_let_go_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(background, "_held", set[Any]())
-    held, let_go = _Owner(), _Owner()
-    background.hold(held)
-    background.hold(let_go)
-    background.let_go(let_go)
-    background._close_held()
-    assert (held.closed, let_go.closed) == (1, 0)

@@ -89,7 +89,7 @@ def test_a_repr_has_no_payload_parameters_or_address() -> None:
         metadata={"note": secret},
         handle=secret,
     )
-    program = LocalProgram(circuit=secret, params=(secret,), repetitions=1, random_state=secret)
+    program = LocalProgram(circuit=secret, params=(secret,), repetitions=1)
 
     assert all("SECRET" not in repr(value) for value in (request, job, program))
 

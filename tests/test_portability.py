@@ -27,7 +27,7 @@ NAMES = {
     "os": {"fork", "forkpty", "getpgid", "getuid", "kill", "killpg", "mkfifo", "register_at_fork"}
     | {"setsid", "sched_getaffinity", "wait", "O_CLOEXEC", "O_NOFOLLOW", "startfile", "fchmod"},
     "signal": {"SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "pthread_kill"}
-    | {"pthread_sigmask", "set_wakeup_fd", "setitimer", "sigwait", "CTRL_C_EVENT"},
+    | {"pthread_sigmask", "setitimer", "sigwait", "CTRL_C_EVENT"},
     "socket": {"AF_UNIX", "SO_REUSEPORT", "socketpair", "recv_fds", "send_fds"},
     "select": {"epoll", "kqueue", "poll"},
     "time": {"tzset", "clock_gettime", "pthread_getcpuclockid"},

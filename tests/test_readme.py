@@ -16,6 +16,7 @@ from pages import ROOT, Page, call, emulated_azure
 from cirq_azure_sessions.cli import main
 
 README = Page.read(ROOT / "README.md")
+REHEARSAL = Page.read(ROOT / "docs" / "how-to" / "rehearsal.md")
 
 BELL = """OPENQASM 2.0;
 include "qelib1.inc";
@@ -31,10 +32,10 @@ measure q -> c;
 def test_code_prints_what_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names: dict[str, object] = {}
     with emulated_azure(monkeypatch):
         for block in README.in_language("python"):
-            README.run_python(block, names)
+            # A reader may paste any of them alone into a fresh interpreter.
+            README.run_python(block, {})
 
 
 def test_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +53,7 @@ def test_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_demonstration_prints_what_is_shown() -> None:
     """Except for what differs each time: samples, and the ids of sessions."""
-    shown = next(block.text for block in README.blocks if "quantinuum" in block.text)
+    shown = next(block.text for block in REHEARSAL.blocks if "QAOA" in block.text)
     printed = CliRunner().invoke(main, ["demo"], catch_exceptions=False).stdout
     assert [_without_chance(line) for line in shown.splitlines()] == [
         _without_chance(line) for line in printed.splitlines()

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ __all__ = [
     "AS_JSON",
     "YES",
     "Command",
-    "FilePath",
     "Group",
     "WorkspaceOptions",
     "confirm",
@@ -76,7 +74,7 @@ class Command(click.Command):
     """A command whose errors are one sentence on stderr, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from cirq_azure_sessions.background import exit_on_sigterm
+        from cirq_azure_sessions.process import exit_on_sigterm
 
         exit_on_sigterm()
         try:
@@ -266,21 +264,6 @@ def printable(text: str) -> str:
     )
 
 
-# Files
-
-
-class FilePath(click.Path):
-    """The path of a file; an empty one, such as of an unset shell variable, is refused."""
-
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("The path is empty.", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 # Filters
 
 _FILTERS_IN_WORDS = {
@@ -401,7 +384,7 @@ class WorkspaceOptions:
     @contextmanager
     def lasting_pool(self, name: str, **options: Any) -> Iterator[tuple[SessionPool, Any]]:
         """A named pool and the SDK's workspace; its sessions stay open for later commands."""
-        from cirq_azure_sessions import background
+        from cirq_azure_sessions import background, process
         from cirq_azure_sessions.sessions.pool import SessionPool
         from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 
@@ -412,7 +395,7 @@ class WorkspaceOptions:
             yield pool, workspace
         finally:
             # Closing it would wait for the job and end the session.
-            background.let_go(pool)
+            process.let_go(pool)
             background.loop.run(port.aclose())
 
 

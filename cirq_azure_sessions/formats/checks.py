@@ -167,15 +167,10 @@ def as_seconds(name: str, value: Any) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-def as_seeds(seed: Any) -> tuple[Any, Iterator[tuple[int, ...] | None]]:
-    """What a sampler with this seed draws samples from.
-
-    Returns:
-        The generator that local simulators draw from, None for one of their own; and the entropy
-        of each call where the client draws, as `TranslationOptions.seed` takes it.
-    """
+def as_seeds(seed: Any) -> Iterator[tuple[int, ...] | None]:
+    """What each call of a sampler with this seed draws from, as `TranslationOptions.seed`."""
     if seed is None:
-        return None, itertools.repeat(None)
+        return itertools.repeat(None)
     if not (isinstance(seed, Integral) or hasattr(seed, "randint")):
         raise ValueError(
             f"seed must be an integer, a numpy.random.RandomState or None, not {seed!r}."
@@ -187,7 +182,7 @@ def as_seeds(seed: Any) -> tuple[Any, Iterator[tuple[int, ...] | None]]:
     draws: Iterator[int] = iter(lambda: int(random_state.randint(2**31)), None)
     if isinstance(seed, int):
         draws = itertools.repeat(seed)
-    return random_state, zip(draws, itertools.count(), strict=False)
+    return zip(draws, itertools.count(), strict=False)
 
 
 def check_options(

@@ -63,7 +63,7 @@ class LocalFormat(Format):
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
         self.check_input_params(options.input_params)
         layout = LocalLayout(options.target, len(resolvers))
-        payload = LocalProgram(program, tuple(resolvers), repetitions, options.random_state)
+        payload = LocalProgram(program, tuple(resolvers), repetitions, options.seed)
         job = JobInput(
             points=range(len(resolvers)),
             payload=payload,

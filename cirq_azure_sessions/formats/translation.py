@@ -48,8 +48,13 @@ _MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigett
 # Targets on which time changes nothing; beside them, those that answer with exact probabilities.
 _WITHOUT_TIME = ("quantinuum.sim.*sc", "rigetti.sim.*")
 
-# How providers and their SDKs spell the repetitions, without case and punctuation.
-_REPETITIONS = frozenset({"count", "nshots", "numshots", "numberofshots", "repetitions", "shots"})
+# How providers and their SDKs spell the repetitions, without case and punctuation, beside all names
+# with shots in them, as n_shots, nbShots and shotCount. No option of another kind has such a name.
+_REPETITIONS = frozenset(
+    f"{prefix}{word}"
+    for prefix in ("", "n", "num", "numberof")
+    for word in ("count", "repetitions", "reps", "samples", "trials")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,17 @@ class TranslationOptions:
         target: The target's id, such as `ionq.simulator`.
         compile: Whether to compile to the gates that the target takes; if not, a circuit that is
             not in them already is refused.
-        seed: Where the client draws samples, the entropy they come from: a tuple of non-negative
-            integers that is this call's alone. Point `i` of the sweep draws from
-            `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, whatever order results
+        seed: Where the client draws samples, or runs the program, the entropy they come from: a
+            tuple of non-negative integers that is this call's alone. Point `i` of the sweep draws
+            from `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, whatever order results
             arrive in. None draws fresh entropy once, so that a point is still reproducible.
         input_params: Provider options to pass on in Azure's `inputParams`, over the format's own.
-        random_state: For local targets: the generator that the simulator draws from, or None.
     """
 
     target: str
     compile: bool = True
     seed: tuple[int, ...] | None = None
     input_params: Mapping[str, Any] = field(default_factory=dict)
-    random_state: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,8 @@ class Format(abc.ABC):
             ValueError: If one is a number of repetitions, or something that the package fills in.
         """
         for name in input_params:
-            if "".join(filter(str.isalpha, str(name))).lower() in _REPETITIONS:
+            word = "".join(filter(str.isalpha, str(name))).lower()
+            if "shot" in word or word in _REPETITIONS:
                 raise ValueError(
                     f"input_params must not hold {name!r}: the number of shots is the argument "
                     "`repetitions` of each call."
@@ -198,6 +202,7 @@ class Format(abc.ABC):
 
         Raises:
             ValueError: If the provider options contradict the call.
+            TypeError: If a point has no whole number for how often a subcircuit repeats.
             UnsupportedProgram: If any point cannot be run as it stands; the message names the
                 operation and what to do.
         """
@@ -277,7 +282,10 @@ class Format(abc.ABC):
         for resolver in resolvers:
             try:
                 circuit = cirq.resolve_parameters(program, resolver)
-            except (ValueError, TypeError, ArithmeticError) as error:
+            except TypeError:
+                # As Cirq refuses a number of repetitions that is not whole.
+                raise
+            except (ValueError, ArithmeticError) as error:
                 raise UnsupportedProgram(
                     f"The circuit does not take {shown(resolver)}; give it finite real numbers."
                 ) from error

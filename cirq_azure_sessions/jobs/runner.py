@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import (
     RETRY_TIMEOUT,
     RetryDecision,
@@ -40,6 +39,7 @@ from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.model import Job
+from cirq_azure_sessions.process import register
 from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = ["JobRunner"]
@@ -81,7 +81,7 @@ class JobRunner:
         self._workspace = pool._router.for_target(self.target)
         self._clock = StoppableClock(pool._clock, lambda: pool._watcher.is_cancelling, PoolClosed)
         self._after_fork()
-        background.register(self)
+        register(self)
 
     def _after_fork(self) -> None:
         """Sets up a runner without jobs: at birth, and in the child of a fork."""

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import process
 from cirq_azure_sessions.clock import RetryDecision, retry
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.journal.rows import JournalSession
@@ -203,27 +203,16 @@ class SessionLifecycle:
             generation.ready = self._pool._portal.spawn(settle())
 
     async def _open(self, generation: Generation) -> None:
-        """Adopts the latest open session of the pool's name, or opens a new one."""
+        """Adopts an open session of the pool's name, or opens a new one."""
         target, workspace, name = generation.target, generation.workspace, self._pool._name
         await self._find_orphans()
         # Those that are not adopted.
         self._pool._portal.spawn(self.close_orphans(but=name))
-        if name is not None:
-            async for session in workspace.list_sessions(ItemFilter(target, OPEN, name)):
-                # The filter is a prefix, and the list may lag behind the service, which has timed
-                # the session out.
-                if session.name != name:
-                    continue
-                session = await workspace.get_session(session.id)
-                if session.is_open:
-                    # What a dead run of this journal left open is this pool's to close.
-                    generation.adopted = self._orphans.pop(session.id, None) is None
-                    generation.session = self.handle(session, workspace)
-                    self._report("adopted", session)
-                    return
+        if name is not None and await self._adopt(generation, name):
+            return
         session_id = str(uuid.uuid4())
-        name = name or f"session-{session_id}"
-        request = SessionRequest(session_id, target, name, self._pool._policy)
+        label = name or f"session-{session_id}"
+        request = SessionRequest(session_id, target, label, self._pool._policy)
         if self._journal is not None and workspace.identity is not None:
             await self._journal._opening(request, workspace.identity)
         try:
@@ -231,10 +220,46 @@ class SessionLifecycle:
         except ServiceError as error:
             if error.is_ambiguous:
                 # It may be open all the same.
-                self._orphans[session_id] = JournalSession(session_id, target, name)
+                self._orphans[session_id] = JournalSession(session_id, target, label)
             raise
         generation.session = self.handle(session, workspace)
         self._report("opened", session)
+        if name is not None:
+            await self._yield_to_older(generation, name)
+
+    async def _yield_to_older(self, generation: Generation, name: str) -> None:
+        """Adopts an older session of the pool's name, and closes the one just opened.
+
+        Pools that open one at the same instant have all found none. So each looks again when its
+        own is open, and the oldest is everybody's: of two pools at least the later sees both.
+        """
+        own = generation.opened_session
+        try:
+            is_late = await self._adopt(generation, name, before=own.id)
+        except ServiceError as error:
+            logger.warning("Session %s may not be the only one of its name: %s", own.id, error)
+            return
+        if is_late and await self._close(own.id, generation.workspace) == "failed":
+            self._orphans[own.id] = JournalSession(own.id, own.target, name)
+
+    async def _adopt(self, generation: Generation, name: str, *, before: str | None = None) -> bool:
+        """Adopts the latest open session of the name, or the oldest that is older than another."""
+        target, workspace = generation.target, generation.workspace
+        found = workspace.list_sessions(ItemFilter(target, OPEN, name))
+        # The filter is a prefix.
+        ids = [session.id async for session in found if session.name == name]
+        if before is not None:
+            ids = ids[: ids.index(before) : -1] if before in ids else []
+        for session_id in ids:
+            # The list may lag behind the service, which has timed the session out.
+            session = await workspace.get_session(session_id)
+            if session.is_open:
+                # What a dead run of this journal left open is this pool's to close.
+                generation.adopted = self._orphans.pop(session.id, None) is None
+                generation.session = self.handle(session, workspace)
+                self._report("adopted", session)
+                return True
+        return False
 
     async def _is_open(self, generation: Generation, *, has_ended: bool = False) -> bool:
         """Asks the service about a session and reports its end; returns whether it is open."""
@@ -266,7 +291,7 @@ class SessionLifecycle:
     def _hold(self, workspace: WorkspacePort) -> None:
         """Has the pool closed at exit, if its sessions outlive the process."""
         if workspace.identity is not None:
-            background.hold(self._pool)
+            process.hold(self._pool)
 
     def _report(self, kind: str, session: Session, reason: str = "") -> None:
         if kind not in ("opened", "adopted"):

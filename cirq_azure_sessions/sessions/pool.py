@@ -9,16 +9,16 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cirq_azure_sessions import background
+from cirq_azure_sessions import background, process
 from cirq_azure_sessions.background import Call, Portal
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
+from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.results.html import pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.hosts import HostedJobs
@@ -46,7 +46,7 @@ T = TypeVar("T")
 _EXIT_TIMEOUT = 30.0
 
 
-class SessionPool:
+class SessionPool(PickledAsRecipe):
     """Sessions keyed by target: opened when needed, reused while open, replaced when they end.
 
     Thread-safe; costs no thread and no descriptor of its own. Leaving the `with` or `async with`
@@ -86,7 +86,6 @@ class SessionPool:
         clock: Clock | None = None,
         close_on_sigterm: bool = False,
     ) -> None:
-        self._options = {name: value for name, value in locals().items() if name != "self"}
         if isinstance(max_idle, bool) or not (isinstance(max_idle, Real) and float(max_idle) > 0):
             raise ValueError(f"max_idle must be a positive number of seconds, not {max_idle!r}.")
         if job_failure_policy not in list(JobFailurePolicy):
@@ -105,9 +104,11 @@ class SessionPool:
         self._journal, self._owns_journal = open_journal(journal, self._clock)
         self._after_fork()
         self._hosts: HostedJobs = HostedJobs(self)
-        background.register(self)
+        process.register(self)
         if close_on_sigterm:
-            background.exit_on_sigterm()
+            process.exit_on_sigterm()
+        if self._given is not None and self._given.identity is not None:
+            process.close_in_workers()
 
     def _after_fork(self) -> None:
         """Sets up the state of a pool without sessions: at birth, and in the child of a fork."""
@@ -420,7 +421,7 @@ class SessionPool:
             if self._journal is not None:
                 # What became of the sessions is on the disk when the pool is closed.
                 (self._journal.close if self._owns_journal else self._journal.flush)()
-            background.let_go(self)
+            process.let_go(self)
         if isinstance(orphans, JournalError):
             logger.warning("%s", orphans)
         for outcome in closed:
@@ -433,9 +434,16 @@ class SessionPool:
                 session_id=not_closed[0],
             )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # In another process it is a pool with the same options, and no sessions yet.
-        return partial(SessionPool, **self._options), ()
+    # Pickling
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._table.is_closed
+
+    def _recipe(self) -> Arguments:
+        # A journal knows its path in full, from whatever folder.
+        args, options = super()._recipe()
+        return args, {**options, "journal": self._journal}
 
     # Display
 

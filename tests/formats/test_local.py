@@ -18,8 +18,7 @@ POINTS = [cirq.ParamResolver({"t": t}) for t in (0, 0.5, 1)]
 
 
 def test_the_whole_sweep_is_one_job() -> None:
-    state = np.random.RandomState(1)
-    options = TranslationOptions(LOCAL, random_state=state)
+    options = TranslationOptions(LOCAL, seed=(1, 0))
     sweep = format_for(LOCAL).translate(CIRCUIT, POINTS, 10, options)
     assert len(sweep) == 1
     job = sweep.job(0)
@@ -27,7 +26,7 @@ def test_the_whole_sweep_is_one_job() -> None:
     assert job.payload.circuit is CIRCUIT
     assert job.payload.params == tuple(POINTS)
     assert job.payload.repetitions == 10
-    assert job.payload.random_state is state
+    assert job.payload.seed == (1, 0)
     with pytest.raises(IndexError):
         sweep.job(1)
 

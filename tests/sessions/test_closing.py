@@ -36,6 +36,7 @@ from cirq_azure_sessions import (
     SessionNotAvailable,
     SessionPool,
     background,
+    process,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import Job, JobRequest, Session
@@ -336,7 +337,7 @@ def test_a_session_that_cannot_be_closed_keeps_no_other_open() -> None:
         pool.close()
     assert open_sessions(workspace) == [first.id]
     assert workspace.is_let_go
-    assert pool not in background._held
+    assert pool not in process._held
 
 
 # At the end of a process

@@ -88,7 +88,9 @@ def emulated_azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
 
 
 def _emulated_workspace(server: EmulatorServer) -> type[azure.quantum.Workspace]:
-    class Workspace(azure.quantum.Workspace):
+    original = azure.quantum.Workspace
+
+    class Workspace(original):
         def __init__(self, *args: object, **options: Any) -> None:
             if ... in (*args, *options.values()):
                 options = {
@@ -98,5 +100,9 @@ def _emulated_workspace(server: EmulatorServer) -> type[azure.quantum.Workspace]
                     "_quantum_endpoint": server.endpoint,
                 }
             super().__init__(**options)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Other processes have the SDK's own class.
+            return object.__new__, (original,), vars(self)
 
     return Workspace

@@ -333,7 +333,7 @@ class _Reader:
     def _application(self) -> list[cirq.Operation]:
         place = self._tokens.place
         gate = self._gate()
-        params = [evaluate(param, {}) for param in self._parameters(gate, set())]
+        params = self._parameters(gate, set())
         operands = [self._operand()]
         while self._tokens.expect(",", ";") == ",":
             operands.append(self._operand())
@@ -343,10 +343,14 @@ class _Reader:
         count = sizes.pop() if sizes else 1
         self._budget.spend(count * (_OPERATION * gate.size + _WORD * (gate.work + len(operands))))
         operations: list[cirq.Operation] = []
-        for index in range(count):
-            qubits = [operand[index % len(operand)] for operand in operands]
-            self._check_operands(gate, qubits, place)
-            operations += _expand(gate, params, qubits)
+        try:
+            values = [evaluate(param, {}) for param in params]
+            for index in range(count):
+                qubits = [operand[index % len(operand)] for operand in operands]
+                self._check_operands(gate, qubits, place)
+                operations += _expand(gate, values, qubits)
+        except ValueError as error:
+            raise self._tokens.fail(str(error), place) from error
         return operations
 
     def _operand(self) -> list[cirq.Qid]:

@@ -21,6 +21,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure import documents
 from cirq_azure_sessions.workspaces.azure.http import HttpClient
@@ -62,7 +63,7 @@ _LIST_REFUSED = (400, 403)
 _BAD_SIGNATURE = (401, 403)
 
 
-class AzureWorkspace:
+class AzureWorkspace(PickledAsRecipe):
     """An Azure Quantum workspace as a `WorkspacePort`.
 
     It sends its requests itself, over connections of its own, and leaves the SDK's `Workspace` as

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar, overload
 
-from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock, SystemClock, timeout
 from cirq_azure_sessions.model import JobStatus
+from cirq_azure_sessions.process import register
 from cirq_azure_sessions.workspaces.local.schedule import Schedule
 from cirq_azure_sessions.workspaces.local.state import JobRecord, Ledger, SessionRecord
 
@@ -45,7 +45,7 @@ class LiveSchedule:
         self._schedule = schedule
         # Guards it. Never held while a program is cancelled or somebody is woken.
         self._after_fork()
-        background.register(self)
+        register(self)
         self._clock = clock
         self.epoch = clock.time() - clock.monotonic()
         # A clock that stands still does so while programs run, too.

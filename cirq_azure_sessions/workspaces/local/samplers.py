@@ -6,15 +6,19 @@ The payload of their jobs is a `LocalProgram`: a whole sweep, for one call of a 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import math
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from cirq_azure_sessions import upstream
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import JobRequest, LocalProgram
@@ -26,8 +30,8 @@ __all__ = ["BUILT_IN_TARGETS", "Machine", "SamplerFactory", "check_installed", "
 
 # Starts a job of some target; the future brings its output.
 Machine = Callable[[JobRequest], "Future[Any]"]
-# Makes a sampler that draws from `seed`, a `numpy.random.RandomState` or None. It is called with
-# the keyword, so that the class of a simulator will do.
+# Makes a sampler that draws from `seed`, a `numpy.random.RandomState`. It is called with that
+# keyword, so that the class of a simulator will do.
 SamplerFactory = Callable[..., "cirq.Sampler"]
 
 # The package to install for a target, the module in it, and the sampler's class in that.
@@ -38,14 +42,15 @@ BUILT_IN_TARGETS = {
     "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
     "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
 }
-# Samplers that take no seed; their sweeps stay whole.
+# Samplers that take no seed, and draw from entropy of their own; their sweeps stay whole.
 _UNSEEDED = {"local.stim"}
 
-# A sweep is cut into so many chunks, or more of them if they would have more points than this:
-# enough to keep many workers busy to the end, few enough that sending the circuit along with each
-# costs little.
-_CHUNKS = 64
+# A sweep is cut into so many chunks for each worker, or more of them if they would have more points
+# than this: enough to keep all workers busy to the end, few enough that small work is not all mail.
+_CHUNKS_PER_WORKER = 4
 _MAX_POINTS_PER_CHUNK = 64
+# How many workers an executor is taken to have that does not say.
+_MANY_WORKERS = 16
 # How many jobs may be out at an executor at once; for each, a thread waits.
 _MAX_JOBS_AT_EXECUTOR = 128
 
@@ -58,19 +63,19 @@ def local_machines(
     A sampler that is given as an object runs its sweeps here and whole, even with an executor: it
     has a generator of its own, and copies of it in several processes would all draw the same.
     """
+    machines = {target: _in_order(partial(_run_unseeded, target)) for target in _UNSEEDED}
     factories: dict[str, SamplerFactory] = {
-        target: partial(_make_built_in, target) for target in BUILT_IN_TARGETS
+        target: partial(_make_built_in, target) for target in BUILT_IN_TARGETS.keys() - _UNSEEDED
     }
-    machines: dict[str, Machine] = {}
     for target, sampler in samplers.items():
         if callable(sampler):
             factories[target] = sampler
         else:
             factories.pop(target, None)
-            machines[target] = _in_order(lambda seed, sampler=sampler: sampler)
+            machines[target] = _in_order(partial(_run_whole, sampler))
     for target, make in factories.items():
-        if executor is None or target in _UNSEEDED:
-            machines[target] = _in_order(make)
+        if executor is None:
+            machines[target] = _in_order(partial(_run_program, make))
         else:
             machines[target] = _split(make, executor)
     return machines
@@ -85,21 +90,15 @@ def check_installed(target: str) -> None:
         )
 
 
-def _make_built_in(target: str, seed: Any) -> cirq.Sampler:
+def _make_built_in(target: str, **seed: Any) -> cirq.Sampler:
     _, module, name = BUILT_IN_TARGETS[target]
-    make = getattr(importlib.import_module(module), name)
-    if target not in _UNSEEDED:
-        return cast("cirq.Sampler", make(seed=seed))
-    if seed is not None:
-        raise UnsupportedProgram(f"{target!r} draws from entropy of its own: leave out the seed.")
-    return cast("cirq.Sampler", make())
+    return cast("cirq.Sampler", getattr(importlib.import_module(module), name)(**seed))
 
 
-def _in_order(make: SamplerFactory) -> Machine:
+def _in_order(run: Callable[[LocalProgram], list[cirq.Result]]) -> Machine:
     """A machine that runs one job at a time, in the order of submission.
 
-    Jobs that share a random state thereby draw from it in that order, and no sampler, of which none
-    promises to be thread-safe, meets two threads at once.
+    No sampler promises to be thread-safe, and this way none meets two threads at once.
     """
     worker = DaemonExecutor(name="local-sampler")
 
@@ -110,7 +109,7 @@ def _in_order(make: SamplerFactory) -> Machine:
                 f"The sampler of {request.target!r} runs one job at a time and was called from its "
                 "own run_sweep, which would wait for ever: call another target there."
             )
-        return worker.submit(_run_whole, make, request, callers | {worker})
+        return worker.submit(_run_called, run, request.payload, callers | {worker})
 
     return start
 
@@ -120,16 +119,37 @@ def _in_order(make: SamplerFactory) -> Machine:
 _callers: ContextVar[frozenset[DaemonExecutor]] = ContextVar("callers", default=frozenset())
 
 
-def _run_whole(
-    make: SamplerFactory, request: JobRequest, callers: frozenset[DaemonExecutor]
+def _run_called(
+    run: Callable[[LocalProgram], list[cirq.Result]],
+    program: LocalProgram,
+    callers: frozenset[DaemonExecutor],
 ) -> list[cirq.Result]:
-    program: LocalProgram = request.payload
     token = _callers.set(callers)
     try:
-        sampler = make(seed=program.random_state)
-        return _sample(sampler, program.circuit, list(program.params), program.repetitions)
+        return run(program)
     finally:
         _callers.reset(token)
+
+
+def _run_program(make: SamplerFactory, program: LocalProgram) -> list[cirq.Result]:
+    """Runs a sweep with samplers that it makes: with a seed, one for each point."""
+    import numpy as np
+
+    if program.seed is not None:
+        return _run_points(_Shared(make, program, program.seed), program.params, 0)
+    # Not numpy's global generator, which draws the same in every child of a fork.
+    return _run_whole(make(seed=np.random.RandomState()), program)
+
+
+def _run_unseeded(target: str, program: LocalProgram) -> list[cirq.Result]:
+    """Runs a sweep with a built-in sampler that takes no seed."""
+    if program.seed is not None:
+        raise UnsupportedProgram(f"{target!r} draws from entropy of its own: leave out the seed.")
+    return _run_whole(_make_built_in(target), program)
+
+
+def _run_whole(sampler: cirq.Sampler, program: LocalProgram) -> list[cirq.Result]:
+    return _sample(sampler, program.circuit, program.params, program.repetitions)
 
 
 def _sample(
@@ -167,17 +187,13 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
     """A machine that cuts each sweep into chunks of points for the executor's workers.
 
     The samples depend neither on the cut nor on the workers: each point draws from a generator of
-    its own, seeded with its index and with entropy from the program's random state.
+    its own.
     """
     threads = DaemonExecutor(_MAX_JOBS_AT_EXECUTOR, name="local-executor")
 
     def start(request: JobRequest) -> Future[Any]:
-        # Drawn now and not on the thread: jobs start in the order of their submission.
-        entropy = _draw_entropy(request.payload)
         work = _SplitWork()
-        return threads.submit(
-            _run_split, make, executor, request.payload, entropy, work.chunks, future=work
-        )
+        return threads.submit(_run_split, make, executor, request.payload, work.chunks, future=work)
 
     return start
 
@@ -195,27 +211,16 @@ class _SplitWork(Future[Any]):
         return super().cancel()
 
 
-def _draw_entropy(program: LocalProgram) -> Sequence[int] | None:
-    if program.random_state is None:
-        return None
-    return [int(word) for word in program.random_state.randint(2**32, size=4, dtype="uint32")]
-
-
 def _run_split(
-    make: SamplerFactory,
-    executor: Executor,
-    program: LocalProgram,
-    entropy: Sequence[int] | None,
-    chunks: list[Future[Any]],
+    make: SamplerFactory, executor: Executor, program: LocalProgram, chunks: list[Future[Any]]
 ) -> list[cirq.Result]:
     import numpy as np
 
     # Fresh entropy is drawn once for all: a chunk knows nothing of the others.
-    root = np.random.SeedSequence(entropy).entropy
-    circuit, params, repetitions = program.circuit, program.params, program.repetitions
-    for cut in _cuts(len(params)):
-        work = executor.submit(_run_points, make, circuit, params[cut], repetitions, root, cut)
-        chunks.append(work)
+    shared = _Shared(make, program, np.random.SeedSequence(program.seed).entropy)
+    workers = upstream.num_workers(executor) or _MANY_WORKERS
+    for cut in _cuts(len(program.params), workers):
+        chunks.append(executor.submit(_run_points, shared, program.params[cut], cut.start))
     try:
         return [result for chunk in chunks for result in chunk.result()]
     finally:
@@ -224,26 +229,54 @@ def _run_split(
             chunk.cancel()
 
 
-def _cuts(count: int) -> Iterator[slice]:
-    size = min(math.ceil(count / _CHUNKS), _MAX_POINTS_PER_CHUNK) or 1
+def _cuts(count: int, workers: int) -> Iterator[slice]:
+    size = min(math.ceil(count / (_CHUNKS_PER_WORKER * workers)), _MAX_POINTS_PER_CHUNK) or 1
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
 
+class _Shared:
+    """What all chunks of a sweep need: pickled once, and read once by each worker process."""
+
+    def __init__(self, make: SamplerFactory, program: LocalProgram, entropy: Any) -> None:
+        self.make = make
+        self.program = replace(program, params=())
+        self.entropy = entropy
+
+    @functools.cached_property
+    def _pickled(self) -> bytes:
+        return _dumps((self.make, self.program, self.entropy))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read_shared, (self._pickled,)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_shared(pickled: bytes) -> _Shared:
+    return _Shared(*pickle.loads(pickled))
+
+
+def _dumps(value: object) -> bytes:
+    """Pickles what a notebook defines too, if cloudpickle is installed, as it is with Dask."""
+    try:
+        import cloudpickle as pickler
+    except ImportError:
+        pickler = pickle
+    return cast(bytes, pickler.dumps(value))
+
+
 def _run_points(
-    make: SamplerFactory,
-    circuit: cirq.AbstractCircuit,
-    params: Sequence[cirq.ParamResolver],
-    repetitions: int,
-    entropy: Any,
-    cut: slice,
+    shared: _Shared, params: Sequence[cirq.ParamResolver], first: int
 ) -> list[cirq.Result]:
-    """Runs the points of one chunk of a sweep, in any process."""
+    """Runs some points of a sweep, in any process; `first` is the index of the first of them.
+
+    Each draws from a generator of its own, seeded with its index and the entropy of the sweep.
+    """
     import numpy as np
 
     results: list[cirq.Result] = []
-    for index, resolver in enumerate(params, cut.start):
-        seeds = np.random.SeedSequence(entropy, spawn_key=(index,))
-        sampler = make(seed=np.random.RandomState(np.random.MT19937(seeds)))
-        results += _sample(sampler, circuit, [resolver], repetitions)
+    for index, resolver in enumerate(params, first):
+        seeds = np.random.SeedSequence(shared.entropy, spawn_key=(index,))
+        sampler = shared.make(seed=np.random.RandomState(np.random.MT19937(seeds)))
+        results += _sample(sampler, shared.program.circuit, [resolver], shared.program.repetitions)
     return results

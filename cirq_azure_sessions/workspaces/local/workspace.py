@@ -23,6 +23,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
+from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
@@ -54,7 +55,7 @@ V = TypeVar("V", Session, Job)
 Backend = Callable[[JobRequest], Any]
 
 
-class LocalWorkspace:
+class LocalWorkspace(PickledAsRecipe):
     """A workspace in memory, with the states and timeouts of the service.
 
     Sessions and jobs follow the rules recorded from the traffic of Azure Quantum. Where the

@@ -1,0 +1,155 @@
+"""What exit, SIGTERM and fork do to what a process has open."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import weakref
+from types import FrameType
+from typing import Any
+
+__all__ = ["close_in_workers", "exit_on_sigterm", "hold", "let_go", "register"]
+
+_registered: weakref.WeakSet[Any] = weakref.WeakSet()
+# Strong references: what is open must be closed, also if nobody else refers to its owner.
+_held: set[Any] = set()
+# Held while these are closed.
+_closing = threading.Lock()
+# Whether this process, being a worker of `multiprocessing`, closes what is held when it ends.
+_closes_as_worker = False
+# Whether workers do so on SIGTERM as well, and whether this one is prepared.
+_closes_on_sigterm_in_workers = False
+_is_prepared = False
+
+
+def register(owner: Any) -> None:
+    """Has `owner._after_fork()` called in the child of a fork."""
+    _registered.add(owner)
+
+
+def hold(owner: Any) -> None:
+    """Has `owner._close_at_exit()` called at interpreter exit, unless it is let go before."""
+    global _closes_as_worker
+    _held.add(owner)
+    # Workers of multiprocessing end by `os._exit`, which skips atexit but not its own finalizers.
+    if not _closes_as_worker and _is_worker():
+        from multiprocessing.util import Finalize
+
+        _closes_as_worker = True
+        Finalize(None, _close_held, exitpriority=0)
+
+
+def let_go(owner: Any) -> None:
+    """Says that `owner` has nothing open any more."""
+    _held.discard(owner)
+
+
+def exit_on_sigterm() -> None:
+    """Turns SIGTERM into an ordinary exit, so that sessions are closed.
+
+    A handler that the program has installed stays; only the main thread can install one.
+    """
+
+    def exit_now(number: int, frame: FrameType | None) -> None:
+        # An exit that has begun must not lose the sessions that it is closing.
+        if not _closing.locked():
+            raise SystemExit(128 + number)
+
+    if _may_handle_sigterm():
+        signal.signal(signal.SIGTERM, exit_now)
+
+
+def close_in_workers() -> None:
+    """Has SIGTERM, by which `multiprocessing` ends its workers, close what is held before.
+
+    In this process, if it is a worker, and in those that are forked from it from now on.
+    """
+    global _closes_on_sigterm_in_workers
+    _closes_on_sigterm_in_workers = True
+    if _is_worker() and sys.platform != "win32" and _may_handle_sigterm():
+        _close_on_sigterm()
+
+
+def _close_on_sigterm() -> None:
+    """Has a thread do it, and the process end as it would have.
+
+    An exception in the main thread, as at an ordinary exit, may be lost there: a worker that waits
+    for work may miss the signal, or get it in a destructor, and its pool would wait for ever.
+    """
+    global _is_prepared
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    if former != -1:
+        # Somebody else looks after signals here.
+        signal.set_wakeup_fd(former)
+        os.close(reader)
+        os.close(writer)
+        return
+    _is_prepared = True
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+
+    def wait() -> None:
+        while signal.SIGTERM not in os.read(reader, 1):
+            pass
+        try:
+            _close_held()
+        finally:
+            os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, name="cirq-azure-sessions-sigterm", daemon=True).start()
+
+
+def _may_handle_sigterm() -> bool:
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _is_worker() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+@atexit.register
+def _close_held() -> None:
+    with _closing:
+        # Closing one may have another written to: a pool's last notes go into a journal.
+        while _held:
+            _held.pop()._close_at_exit()
+
+
+def _after_fork() -> None:
+    global _closing, _closes_as_worker, _is_prepared
+    _closing = threading.Lock()
+    _closes_as_worker = False
+    _held.clear()
+    if _is_prepared:
+        # The thread that waits is the parent's.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _block_sigterm(False)
+        _is_prepared = False
+    for owner in list(_registered):
+        owner._after_fork()
+    util = sys.modules.get("multiprocessing.util")
+    if _closes_on_sigterm_in_workers and util is not None:
+        # Whether the child is a worker is known only when multiprocessing runs its own hooks.
+        util.register_after_fork(close_in_workers, lambda close: close())
+
+
+if hasattr(os, "register_at_fork"):
+
+    def _block_sigterm(is_blocked: bool) -> None:
+        """Keeps a signal to the child, which would reach the parent's thread, until it is ready."""
+        how = signal.SIG_BLOCK if is_blocked else signal.SIG_UNBLOCK
+        if _is_prepared:
+            signal.pthread_sigmask(how, {signal.SIGTERM})
+
+    os.register_at_fork(
+        before=lambda: _block_sigterm(True),
+        after_in_parent=lambda: _block_sigterm(False),
+        after_in_child=_after_fork,
+    )
