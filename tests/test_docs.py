@@ -26,7 +26,7 @@ PAGES = {
 # What pages tell the reader to type that is not this package's.
 FOREIGN = ("az login", "export ", "pip install ")
 # What the reference shows beside the public names of the package, and what it need not show.
-BESIDE_THE_PACKAGE = {"EmulatorServer", "Faults", "Requests", "instrument"}
+BESIDE_THE_PACKAGE = {"EmulatorServer", "Fault", "Faults", "Requests", "instrument"}
 ALIASES = {"PooledJob", "PooledSession"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import cirq
 
+from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
-from cirq_azure_sessions.emulator.programs.failure import ProgramError
-from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
+from cirq_azure_sessions.emulator.programs.limits import ProgramError
 from cirq_azure_sessions.encodings import in_utf8
 
 __all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Mapping, Sequence
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Event
 from typing import Any
@@ -17,8 +20,18 @@ __all__ = ["emulate"]
 _IS_UP = """\
 An emulated Azure Quantum workspace listens at {endpoint}.
 It runs every job for real, on this machine, and bills nothing.
+{pace}
+A program of the SDK runs on it unmodified in a shell with these variables set:
 
-With the SDK:
+{bash}
+
+or, in PowerShell:
+
+{powershell}
+
+or at once, with `cirq-azure-sessions emulate -- python my_program.py`.
+
+With the SDK, where you can say the address:
 
     from azure.core.credentials import AzureKeyCredential
     from azure.quantum import Workspace
@@ -46,6 +59,10 @@ To put its clock ten minutes on, so that idle sessions time out:
 
 Stop it with Ctrl-C.
 """
+
+_REALISTIC = (
+    "A job here takes as long as recorded ones did: seconds to minutes, on hardware longer.\n"
+)
 
 _SECONDS = click.FloatRange(min=0)
 _COUNT = click.IntRange(min=1)
@@ -119,13 +136,26 @@ def _parse_quotas(
     "--max-stored-jobs", metavar="N", type=_COUNT, help="Keep only those of the last N jobs."
 )
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Repeat results and times.")
-def emulate(host: str, port: int, key: str | None, noiseless: bool, **options: Any) -> None:
-    """Serve an emulated Azure Quantum workspace until Ctrl-C.
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def emulate(
+    context: click.Context,
+    /,
+    command: Sequence[str],
+    host: str,
+    port: int,
+    key: str | None,
+    noiseless: bool,
+    **options: Any,
+) -> None:
+    """Serve an emulated Azure Quantum workspace until Ctrl-C, or as long as COMMAND runs.
 
-    It prints how to connect to it, from Python and from a shell.
+    It prints how to connect to it, from Python and from a shell. COMMAND, after two hyphens, runs
+    with the variables set that connect it, and its exit code is this command's.
 
     \b
       cirq-azure-sessions emulate --port 8080
+      cirq-azure-sessions emulate -- python my_program.py
       cirq-azure-sessions emulate --realistic --slots 4 --max-concurrent-jobs 50
       cirq-azure-sessions emulate --quota ehqc=100 --store ~/emulated --seed 1
     """
@@ -141,9 +171,39 @@ def emulate(host: str, port: int, key: str | None, noiseless: bool, **options: A
         raise click.ClickException(message) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    pace = _REALISTIC if options["realistic"] else ""
     with emulator as server:
-        words = {"endpoint": server.endpoint, "resource_id": server.resource_id, "key": key}
-        click.echo(_IS_UP.format(**words), nl=False)
+        if command:
+            click.echo(pace, nl=False, err=True)
+            context.exit(_run(command, server.environment))
+        click.echo(
+            _IS_UP.format(
+                endpoint=server.endpoint,
+                resource_id=server.resource_id,
+                key=key,
+                pace=pace,
+                bash=_lines(server.environment, "export {}={}", shlex.quote),
+                powershell=_lines(server.environment, "$env:{} = {}", "'{}'".format),
+            ),
+            nl=False,
+        )
         with suppress(KeyboardInterrupt):
             Event().wait()
     click.echo("The emulator has stopped.")
+
+
+def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Runs a command to its end, and gives its exit code."""
+    try:
+        process = subprocess.Popen(command, env={**os.environ, **variables})
+    except OSError as error:
+        message = f"{command[0]} cannot be run: {error.strerror}."
+        raise click.ClickException(message) from error
+    while True:
+        # Ctrl-C reaches the command as well, which may want to finish something.
+        with suppress(KeyboardInterrupt):
+            return process.wait()
+
+
+def _lines(variables: Mapping[str, str], form: str, quote: Callable[[str], str]) -> str:
+    return "\n".join(f"    {form.format(name, quote(text))}" for name, text in variables.items())

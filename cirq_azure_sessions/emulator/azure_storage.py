@@ -33,7 +33,7 @@ _CLOCK_SKEW = timedelta(minutes=15)
 
 
 class AzureStorage:
-    """A `Storage` in a storage account.
+    """A storage account, with the methods of `LocalStorage`.
 
     Args:
         connection_string: The account's, with its key.
@@ -94,9 +94,6 @@ class AzureStorage:
     async def create_container(self, container: str) -> None:
         with suppress(ResourceExistsError):
             await self._service.create_container(container)
-
-    async def exists(self, container: str, blob: str) -> bool:
-        return await self._blob(container, blob).exists()
 
     async def read(self, container: str, blob: str) -> bytes:
         with _refusals():

@@ -94,9 +94,15 @@ _STATUS_PAGES: dict[str, str | None] = {
 
 
 class Catalog:
-    """Which targets there are, and the availability of each."""
+    """Which targets there are, and the availability of each.
 
-    def __init__(self) -> None:
+    Args:
+        is_realistic: Whether jobs queue as they did when recorded. Where they run at once, no
+            target lists a queue time.
+    """
+
+    def __init__(self, *, is_realistic: bool = False) -> None:
+        self._is_realistic = is_realistic
         # State: the availability of every target. Read and written on the server's loop, or from
         # any thread: each is one operation on a dict.
         self._availability = {
@@ -163,7 +169,7 @@ class Catalog:
         return {
             "id": target,
             "currentAvailability": self._availability[target],
-            "averageQueueTime": queue_time,
+            "averageQueueTime": queue_time if self._is_realistic else 0,
             "statusPage": page.format(machine=machine) if page else page,
             **_CAPABILITIES.get(target, {}),
         }

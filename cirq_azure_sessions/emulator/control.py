@@ -19,7 +19,6 @@ from typing import Any
 from aiohttp import web
 
 from cirq_azure_sessions.emulator.api_error import ApiError
-from cirq_azure_sessions.emulator.fault_documents import add_document
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.shifted_clock import MovableClock
@@ -69,7 +68,7 @@ class Control:
     async def _add_fault(self, request: web.Request) -> web.Response:
         document = await _json_object(request)
         try:
-            add_document(self._faults, document)
+            self._faults.add(**document)
         except ValueError as error:
             raise _invalid(str(error)) from None
         return await self._list_faults(request)

@@ -1,12 +1,13 @@
-"""Faults to inject: what the emulator does wrong next, and how often.
+"""Faults to inject: what the emulator does wrong next, how often, and for how long.
 
     with EmulatorServer() as server:
         faults = server.faults
         faults.add("submit", status=429, retry_after=1, times=3)  # three refusals, then all is well
-        faults.add("sasUri", status=503)                          # one 503; so with 500
         faults.add("poll", delay=30)                              # half a minute late, on the clock
+        faults.add("job", status=404, duration=60)                # for a minute from the first on
         faults.reset("upload")                                    # cut off before it took effect
         faults.reset("upload", after=True)                        # ... after the blob was stored
+        faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
         faults.garble("job")                                      # 200, and no JSON
         faults.add("*/jobs/*", verb="PUT", status=500)            # any path, by a glob
         faults.latency = 0.05                                     # every request, for good
@@ -22,73 +23,226 @@
         print(faults)       # what is still to come
         faults.clear()
 
-A fault happens to the next `times` requests, jobs, submissions or signatures that it matches. If
-several match a request, the oldest one happens. `route` is one of the names in `route_names`, or a
-glob on the path.
-
-Over HTTP, with the server's key: POST the same arguments as JSON to `/emulator/faults`, such as
-`{"route": "submit", "status": 429, "retry_after": 1, "times": 3}`; see `fault_documents`.
+Each of these is a `Fault`, and its attributes are the members of the JSON that does the same over
+HTTP: with the server's key, POST `{"route": "submit", "status": 429, "retry_after": 1, "times": 3}`
+to `/emulator/faults`. If several faults match a request, the oldest one happens.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from http import HTTPStatus
+from typing import Any
 
-from cirq_azure_sessions.emulator.fault_kinds import (
-    JobFault,
-    RequestFault,
-    SasFault,
-    SessionFault,
-    check,
-    is_duration,
-    is_whole,
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.emulator.api_error import error_document
+from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.route_names import (
+    CONTROL,
+    STORAGE_ROUTES,
+    RoutePattern,
+    route_name,
 )
-from cirq_azure_sessions.emulator.route_names import RoutePattern
 from cirq_azure_sessions.emulator.sas import Lifetime
-from cirq_azure_sessions.model import SessionStatus
+from cirq_azure_sessions.emulator.storage_error import error_xml
 
-__all__ = ["Faults"]
+__all__ = ["Fault", "Faults", "fault_middleware"]
 
 _GARBAGE = "<html><body>This is not the answer.</body></html>"
 
-Fault = TypeVar("Fault")
+# What Azure's services say with these statuses; storage calls both of the last two ServerBusy.
+_CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
+_STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
+
+_JOB_ENDS = {"fail": "fails", "hang": "hangs", "cancel": "is cancelled"}
+_SESSION_ENDS = ("TimedOut", "Failed")
+
+# The members that each kind of fault has beside those of all.
+_KINDS = {
+    "route": (
+        *("verb", "status", "retry_after", "delay", "reset", "garbage", "after"),
+        *("code", "message", "trigger", "skip"),
+    ),
+    "job": ("target", "code", "message"),
+    "session": ("target",),
+    "sas": ("after", "announced"),
+}
 
 
-@dataclass(slots=True)
-class _Pending(Generic[Fault]):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What goes wrong: with a request, a job, a session or a signature, by the first that is given.
+
+    Attributes:
+        route: The requests it happens to: a name of `route_names`, or a glob on the path.
+        job: How a job ends that is accepted: `fail`, `hang` or `cancel`.
+        session: How the session of a submission is found: `TimedOut` or `Failed`.
+        sas: The signatures that expire early: a glob on `container` or `container/blob`.
+        times: How often it happens; None for always, which a duration makes the default.
+        duration: Seconds on the clock that it lasts, from the first time on; None for no end.
+        target: A glob on the target of the job or session.
+        verb: An HTTP verb, or None for any.
+        status: An HTTP status from 400 to 599 that is answered instead.
+        retry_after: The seconds in `Retry-After`, or None for no such header.
+        delay: Seconds on the clock before anything else happens.
+        reset: Whether the connection is cut instead of an answer.
+        garbage: The body answered with 200 instead, or None.
+        after: Whether the request takes effect before its answer is spoiled; of a signature, the
+            seconds until it is refused, whatever its `se` says.
+        announced: Seconds until a signature expires as its `se` says.
+        code, message: Of the body, or of the `errorData` of a job; by default what goes with it.
+        trigger: The route that it begins with, in place of `route`.
+        skip: How many requests on that route go well before.
+    """
+
+    route: str | None = None
+    job: str | None = None
+    session: str | None = None
+    sas: str | None = None
+    times: int | None = 1
+    duration: float | None = None
+    target: str = "*"
+    verb: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+    delay: float = 0.0
+    reset: bool = False
+    garbage: str | None = None
+    after: float | bool | None = None
+    announced: float | None = None
+    code: str = ""
+    message: str = ""
+    trigger: str | None = None
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        given = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        kinds = [kind for kind in _KINDS if kind in given]
+        _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
+        others = given.keys() - {*kinds, "times", "duration", *_KINDS[kinds[0]]}
+        _check(not others, f"a {kinds[0]} fault", "only the members that it has")
+        texts = ("route", "job", "session", "sas", "target", "verb", "garbage", "code", "message")
+        for name in (*texts, "trigger"):
+            _check(isinstance(given.get(name, ""), str), name, "a text")
+        for name in ("duration", "retry_after", "delay", "announced"):
+            _check(_is_duration(given.get(name, 0)), name, "seconds, 0 or more")
+        _check(
+            self.times is None or _is_whole(self.times, 1, 10**9), "times", "a whole number from 1"
+        )
+        _check(_is_whole(self.skip, 0, 10**9), "skip", "a number from 0")
+        _check(self.job in (None, *_JOB_ENDS), "job", ", ".join(_JOB_ENDS))
+        is_told = self.job in (None, "fail") or not (self.code or self.message)
+        _check(is_told, "code and message", "to a job that fails")
+        _check(self.session in (None, *_SESSION_ENDS), "session", " or ".join(_SESSION_ENDS))
+        if self.sas is not None:
+            _check(self.after is None or _is_duration(self.after), "after", "seconds, 0 or more")
+        if self.route is not None:
+            self._check_request()
+
+    def _check_request(self) -> None:
+        for pattern in (self.route, self.trigger):
+            if pattern is not None:
+                RoutePattern(pattern, self.verb)
+        _check(self.status is None or _is_whole(self.status, 400, 599), "status", "400 to 599")
+        _check(isinstance(self.reset, bool), "reset", "true or false")
+        _check(self.after in (None, True, False), "after", "true or false")
+        _check(self.retry_after is None or self.status is not None, "retry_after", "with a status")
+        spoils = (self.status is not None) + self.reset + (self.garbage is not None)
+        _check(spoils <= 1, "a fault", "one of a status, a reset and garbage")
+        _check(spoils or self.delay > 0, "a fault", "a status, a reset, garbage or a delay")
+        _check(spoils or not self.after, "after", "with a status, a reset or garbage")
+
+    @property
+    def is_only_late(self) -> bool:
+        """Whether a request is served as ever once the delay is over."""
+        return self.status is None and not self.reset and self.garbage is None
+
+    @property
+    def keeps_running(self) -> bool:
+        """Whether a job never ends of itself: it hangs, or the service is to cancel it."""
+        return self.job in ("hang", "cancel")
+
+    @property
+    def lifetime(self) -> Lifetime:
+        """How long a signature holds."""
+        after = 0.0 if self.after is None and self.announced is None else self.after
+        usual = Lifetime()
+        return Lifetime(usual.announced if self.announced is None else self.announced, after)
+
+    def __str__(self) -> str:
+        if self.job is not None:
+            what = f" with {self.code}" if self.job == "fail" else ""
+            return f"job on {self.target}: {_JOB_ENDS[self.job]}{what}"
+        if self.session is not None:
+            return f"session on {self.target}: {self.session}"
+        if self.sas is not None:
+            return f"SAS on {self.sas}: expires after {self.lifetime.shortest:g} s"
+        parts = {
+            f"{self.delay:g} s late": self.delay,
+            str(self.status): self.status,
+            f"retry after {self.retry_after or 0:g} s": self.retry_after is not None,
+            "reset": self.reset,
+            "garbage": self.garbage is not None,
+            "after it took effect": self.after,
+        }
+        route = self.route if self.verb is None else f"{self.verb} {self.route}"
+        return f"{route}: {', '.join(part for part, is_so in parts.items() if is_so)}"
+
+
+@dataclasses.dataclass(slots=True)
+class _Pending:
     """A fault and how often it is still to happen; infinitely often until it is cleared."""
 
     fault: Fault
     times: float
+    skip: int
+    end: float | None = None
+
+    def matches(self, verb: str, path: str) -> bool:
+        """Whether a request is meant, which may be one that goes well before."""
+        fault = self.fault
+        has_begun = self.end is not None
+        route = fault.route if has_begun or fault.trigger is None else fault.trigger
+        if not RoutePattern(route or "*", fault.verb).matches(verb, path):
+            return False
+        if not has_begun and self.skip:
+            self.skip -= 1
+            return False
+        return True
 
     def __str__(self) -> str:
+        if self.fault.duration is not None:
+            return f"{self.fault}, for {self.fault.duration:g} s"
         if self.times == math.inf:
             return f"{self.fault}, until cleared"
         return f"{self.fault}{'' if self.times == 1 else f', {self.times:g} times'}"
 
 
 class Faults:
-    """The faults that are still to happen.
-
-    Thread-safe. `times=None` means until `clear()`.
+    """The faults that are still to happen. Thread-safe.
 
     Args:
         latency: Seconds that every request waits first, on the server's clock.
+        clock: The server's clock.
     """
 
-    def __init__(self, latency: float = 0.0) -> None:
-        # State: the faults to come, oldest first of each kind, and the latency of every request.
-        self._requests: list[_Pending[RequestFault]] = []
-        self._jobs: list[_Pending[JobFault]] = []
-        self._sessions: list[_Pending[SessionFault]] = []
-        self._signatures: list[_Pending[SasFault]] = []
+    def __init__(self, latency: float = 0.0, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        # State: the faults to come, oldest first, and the latency of every request.
+        self._pending: list[_Pending] = []
         self._latency = 0.0
-        # Guards all of the above.
+        # Guards both.
         self._lock = threading.Lock()
         self.latency = latency
 
@@ -99,181 +253,173 @@ class Faults:
 
     @latency.setter
     def latency(self, seconds: float) -> None:
-        check(is_duration(seconds), "latency", "seconds, 0 or more")
-        with self._lock:
-            self._latency = float(seconds)
+        _check(_is_duration(seconds), "latency", "seconds, 0 or more")
+        self._latency = float(seconds)
 
-    def add(
-        self,
-        route: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        delay: float = 0.0,
-        after: bool = False,
-        verb: str | None = None,
-        code: str = "",
-        message: str = "This fault was asked for.",
-        times: int | None = 1,
-    ) -> None:
-        """The next requests on `route` are answered with `status`, or are late, or both.
-
-        Args:
-            route: A name of `route_names`, or a glob on the path.
-            status: An HTTP status from 400 to 599.
-            retry_after: Seconds for the `Retry-After` header; None for no header.
-            delay: Seconds on the server's clock before the request is looked at.
-            after: Whether the request takes effect and only its answer is replaced.
-            verb: An HTTP verb, or None for any.
-            code: The code in the body; by default what Azure says with that status.
-            message: The sentence in the body.
-            times: How many requests; None for all.
+    def add(self, route: str | None = None, /, **members: Any) -> None:
+        """Lets something go wrong; `members` are attributes of `Fault`.
 
         Raises:
-            ValueError: If an argument makes no sense; the message says what would.
+            ValueError: If they make no sense; the message says what would.
         """
-        pattern = RoutePattern(route, verb)
-        self._append(
-            self._requests,
-            RequestFault(
-                pattern,
-                status=status,
-                retry_after=retry_after,
-                delay=delay,
-                after=after,
-                code=code,
-                message=message,
-            ),
-            times,
-        )
+        if route is not None:
+            members["route"] = route
+        if members.get("duration") is not None:
+            members.setdefault("times", None)
+        try:
+            fault = Fault(**members)
+        except TypeError:
+            raise ValueError("Give a fault only the members that there are.") from None
+        times = math.inf if fault.times is None else fault.times
+        with self._lock:
+            self._pending.append(_Pending(fault, times, fault.skip))
 
-    def reset(
-        self,
-        route: str,
-        *,
-        after: bool = False,
-        delay: float = 0.0,
-        verb: str | None = None,
-        times: int | None = 1,
-    ) -> None:
+    def reset(self, route: str, **members: Any) -> None:
         """The next requests on `route` lose their connection, before or after they took effect."""
-        pattern = RoutePattern(route, verb)
-        self._append(
-            self._requests, RequestFault(pattern, is_reset=True, after=after, delay=delay), times
-        )
+        self.add(route, reset=True, **members)
 
-    def garble(
-        self,
-        route: str,
-        garbage: str = _GARBAGE,
-        *,
-        after: bool = False,
-        delay: float = 0.0,
-        verb: str | None = None,
-        times: int | None = 1,
-    ) -> None:
+    def garble(self, route: str, garbage: str = _GARBAGE, **members: Any) -> None:
         """The next requests on `route` are answered with 200 and `garbage` for a body."""
-        pattern = RoutePattern(route, verb)
-        self._append(
-            self._requests, RequestFault(pattern, garbage=garbage, after=after, delay=delay), times
-        )
+        self.add(route, garbage=garbage, **members)
 
     def fail_job(
         self,
         code: str = "InternalError",
         message: str = "The job failed, as was asked for.",
-        *,
-        target: str = "*",
-        times: int | None = 1,
+        **members: Any,
     ) -> None:
-        """The next jobs are accepted and fail, with this `errorData`; `target` is a glob."""
-        self._append(self._jobs, JobFault("fail", target, code, message), times)
+        """The next jobs are accepted and fail, with this `errorData`."""
+        self.add(job="fail", code=code, message=message, **members)
 
-    def hang_job(self, *, target: str = "*", times: int | None = 1) -> None:
+    def hang_job(self, **members: Any) -> None:
         """The next jobs are accepted and execute until they are cancelled."""
-        self._append(self._jobs, JobFault("hang", target), times)
+        self.add(job="hang", **members)
 
-    def cancel_job(self, *, target: str = "*", times: int | None = 1) -> None:
+    def cancel_job(self, **members: Any) -> None:
         """The next jobs are accepted and then cancelled by the service."""
-        self._append(self._jobs, JobFault("cancel", target), times)
+        self.add(job="cancel", **members)
 
-    def time_out_session(self, *, target: str = "*", times: int | None = 1) -> None:
+    def time_out_session(self, **members: Any) -> None:
         """The next submission in a session finds that the session has timed out."""
-        self._append(self._sessions, SessionFault(SessionStatus.TIMED_OUT, target), times)
+        self.add(session="TimedOut", **members)
 
-    def fail_session(self, *, target: str = "*", times: int | None = 1) -> None:
+    def fail_session(self, **members: Any) -> None:
         """The next submission in a session finds that the session has failed."""
-        self._append(self._sessions, SessionFault(SessionStatus.FAILED, target), times)
+        self.add(session="Failed", **members)
 
-    def expire_sas(
-        self,
-        resource: str = "*",
-        *,
-        after: float | None = None,
-        announced: float | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """The next SAS that is signed for `resource` expires early.
-
-        Args:
-            resource: A glob on `container` or `container/blob`, such as `*/rawOutputData`.
-            after: Seconds until it is refused, whatever its `se` says; with neither this nor
-                `announced`, it is refused at once.
-            announced: Seconds until it expires as its `se` says.
-            times: How many signatures; None for all.
-        """
-        if after is None and announced is None:
-            after = 0.0
-        usual = Lifetime().announced
-        lifetime = Lifetime(usual if announced is None else announced, after)
-        self._append(self._signatures, SasFault(resource, lifetime), times)
+    def expire_sas(self, resource: str = "*", **members: Any) -> None:
+        """The next SAS signed for `resource` expires early: at once, if neither `after` nor
+        `announced` says when."""
+        self.add(sas=resource, **members)
 
     def clear(self) -> None:
         """Forgets every fault to come; `latency` stays."""
         with self._lock:
-            for queue in (self._requests, self._jobs, self._sessions, self._signatures):
-                queue.clear()
+            self._pending.clear()
 
     def pending(self) -> list[str]:
-        """What is to come, one phrase a fault, oldest first of each kind."""
+        """What is to come, one phrase a fault, oldest first."""
         with self._lock:
-            queues = (self._requests, self._jobs, self._sessions, self._signatures)
-            return [str(pending) for queue in queues for pending in queue]
+            return [str(pending) for pending in self._pending]
 
-    def take_request(self, verb: str, path: str) -> RequestFault | None:
+    def take_request(self, verb: str, path: str) -> Fault | None:
         """What happens to this request; it counts as having happened."""
-        return self._take(self._requests, lambda fault: fault.pattern.matches(verb, path))
+        return self._take("route", lambda pending: pending.matches(verb, path))
 
-    def take_job(self, target: str) -> JobFault | None:
+    def take_job(self, target: str) -> Fault | None:
         """What becomes of a job on `target` that is accepted now."""
-        return self._take(self._jobs, lambda fault: fnmatch.fnmatchcase(target, fault.target))
+        return self._take("job", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
 
-    def take_session(self, target: str) -> SessionFault | None:
+    def take_session(self, target: str) -> Fault | None:
         """How the session of a submission on `target` has ended, if it has."""
-        return self._take(self._sessions, lambda fault: fnmatch.fnmatchcase(target, fault.target))
+        return self._take("session", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
 
     def sas_lifetime(self, resource: str) -> Lifetime:
         """How long the SAS that is signed now for `container` or `container/blob` holds."""
-        fault = self._take(
-            self._signatures, lambda fault: fnmatch.fnmatchcase(resource, fault.resource)
-        )
+        fault = self._take("sas", lambda each: fnmatch.fnmatchcase(resource, each.fault.sas or ""))
         return Lifetime() if fault is None else fault.lifetime
 
-    def _append(self, queue: list[_Pending[Fault]], fault: Fault, times: int | None) -> None:
-        check(times is None or is_whole(times, 1, 10**9), "times", "a whole number from 1 on")
+    def _take(self, kind: str, matches: Callable[[_Pending], bool]) -> Fault | None:
+        if not self._pending:
+            return None
         with self._lock:
-            queue.append(_Pending(fault, math.inf if times is None else times))
-
-    def _take(self, queue: list[_Pending[Fault]], matches: Callable[[Fault], bool]) -> Fault | None:
-        with self._lock:
-            pending = next((pending for pending in queue if matches(pending.fault)), None)
-            if pending is None:
-                return None
-            pending.times -= 1
-            if pending.times == 0:
-                queue.remove(pending)
-            return pending.fault
+            now = self._clock.monotonic()
+            self._pending = [each for each in self._pending if each.end is None or now < each.end]
+            for pending in self._pending:
+                fault = pending.fault
+                if getattr(fault, kind) is None or not matches(pending):
+                    continue
+                if pending.end is None:
+                    pending.end = math.inf if fault.duration is None else now + fault.duration
+                pending.times -= 1
+                if pending.times == 0:
+                    self._pending.remove(pending)
+                return fault
+            return None
 
     def __repr__(self) -> str:
         waiting = f"latency {self.latency:g} s; " if self.latency else ""
         return f"Faults({waiting}{'; '.join(self.pending()) or 'nothing to come'})"
+
+
+def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middleware:
+    """The outermost middleware of the server.
+
+    Every request but those to the emulator's own controls is counted, waits the latency, and meets
+    at most one fault.
+    """
+
+    @web.middleware
+    async def disturb(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = route_name(request.method, request.path)
+        if name == CONTROL:
+            return await handler(request)
+        requests.count(name)
+        fault = faults.take_request(request.method, request.path)
+        delay = faults.latency + (fault.delay if fault else 0.0)
+        if delay > 0:
+            await clock.sleep(delay)
+        if fault is None or fault.is_only_late:
+            return await handler(request)
+        if fault.after:
+            await handler(request)
+        if fault.reset and request.transport is not None:
+            # What is still to be read or written is lost.
+            request.transport.abort()
+        return _answer(fault, is_storage=name in STORAGE_ROUTES)
+
+    return disturb
+
+
+def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
+    if fault.status is None:
+        return web.Response(text=fault.garbage or "", content_type="application/json")
+    headers = {}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = f"{fault.retry_after:g}"
+    codes = _STORAGE_CODES if is_storage else _CODES
+    code = fault.code or codes.get(fault.status) or HTTPStatus(fault.status).name
+    message = fault.message or "This fault was asked for."
+    if not is_storage:
+        document = error_document(code, message)
+        return web.json_response(document, status=fault.status, headers=headers)
+    headers["x-ms-error-code"] = code
+    return web.Response(
+        status=fault.status,
+        text=error_xml(code, message),
+        content_type="application/xml",
+        headers=headers,
+    )
+
+
+def _check(is_right: object, name: str, wanted: str) -> None:
+    if not is_right:
+        raise ValueError(f"Give {name}: {wanted}.")
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_duration(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]

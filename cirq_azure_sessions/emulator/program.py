@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cirq_azure_sessions.emulator.fault_kinds import JobFault
+from cirq_azure_sessions.emulator.faults import Fault
 
 __all__ = ["StoredProgram", "result_blob"]
 
@@ -29,12 +29,12 @@ class StoredProgram:
     blob: str | None
     container_uri: str = field(repr=False)
     input_uri: str = field(repr=False)
-    fault: JobFault | None = None
+    fault: Fault | None = None
 
     @property
     def is_to_be_cancelled(self) -> bool:
         """Whether the service is to cancel the job."""
-        return self.fault is not None and self.fault.end == "cancel"
+        return self.fault is not None and self.fault.job == "cancel"
 
 
 def result_blob(output_format: str) -> str:

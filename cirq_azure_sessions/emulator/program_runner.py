@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import estimate_cost
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
-from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
 from cirq_azure_sessions.model import Cost, JobRequest
@@ -38,7 +38,7 @@ class ProgramRunner:
         storage: Storage,
         catalog: Catalog,
         run: Callable[[Coroutine[Any, Any, Any]], Any],
-        noise: NoiseModel | None = None,
+        noise: cirq.NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self._storage = storage
@@ -54,21 +54,20 @@ class ProgramRunner:
             ProgramError: If the program is at fault, or a failure was asked for.
         """
         program: StoredProgram = request.payload
-        if program.fault is not None and program.fault.end == "fail":
+        if program.fault is not None and program.fault.job == "fail":
             raise ProgramError(program.fault.code, program.fault.message)
-        payload = self._read(program)
         output = programs.run(
             target=request.target,
             provider=self._catalog.provider(request.target),
             input_format=request.input_format,
             output_format=request.output_format,
-            payload=payload,
+            payload=self._read(program),
             input_params=request.input_params,
             rng=self._generator(request),
             noise=self._noise,
         )
-        self._write(program, request.output_format, output)
-        return estimate_cost(request.target, request.input_format, payload, request.input_params)
+        self._write(program, request.output_format, output.content)
+        return estimate_cost(request.target, request.input_params, output.census)
 
     def _read(self, program: StoredProgram) -> bytes:
         if program.container is None or program.blob is None:

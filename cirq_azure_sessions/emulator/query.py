@@ -168,7 +168,7 @@ def parse_filter(text: str) -> Predicate:
     """
     parser = _FilterParser(text)
     predicate = parser.any_of()
-    parser.expect_end()
+    parser.take("end")
     return predicate
 
 
@@ -176,105 +176,72 @@ class _FilterParser:
     """Recursive descent, one method a rule of the grammar."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._tokens = _tokenize(text)
+        self._tokens = [*_tokenize(text), ("end", "")]
         self._position = 0
         self._depth = 0
 
     def any_of(self) -> Predicate:
         choices = [self._all_of()]
-        while self._skip_word("or"):
+        while self._skip("or"):
             choices.append(self._all_of())
         return choices[0] if len(choices) == 1 else lambda read: any(c(read) for c in choices)
 
-    def expect_end(self) -> None:
-        if self._position < len(self._tokens):
-            raise self._error()
-
     def _all_of(self) -> Predicate:
         parts = [self._one()]
-        while self._skip_word("and"):
+        while self._skip("and"):
             parts.append(self._one())
         return parts[0] if len(parts) == 1 else lambda read: all(p(read) for p in parts)
 
     def _one(self) -> Predicate:
-        if self._skip_mark("("):
+        if self._skip("("):
             self._depth += 1
-            if self._depth > _DEEPEST:
-                raise self._error()
-            inner = self.any_of()
+            inner = self.any_of() if self._depth <= _DEEPEST else self.take("depth")
             self._depth -= 1
-            self._take_mark(")")
+            self.take("mark", ")")
             return inner
-        if self._skip_word("startswith"):
-            return self._starts_with()
-        return self._comparison()
-
-    def _starts_with(self) -> Predicate:
-        self._take_mark("(")
+        if not self._skip("startswith"):
+            return self._comparison()
+        self.take("mark", "(")
         field = self._field()
-        self._take_mark(",")
-        prefix = self._value(field)
-        self._take_mark(")")
-        if not isinstance(prefix, str):
-            raise self._error()
+        # A time has no beginning.
+        self.take("mark", "," if field != "CreationTime" else "none")
+        prefix = self.take("string")
+        self.take("mark", ")")
         return lambda read: str(read(field)).startswith(prefix)
 
     def _comparison(self) -> Predicate:
         field = self._field()
-        compare = _OPERATORS.get(self._take("word").lower())
-        if compare is None:
-            raise self._error()
-        value = self._value(field)
-        if field in ("Name", "CreationTime"):
+        compare = _OPERATORS[self.take("word", *_OPERATORS).lower()]
+        if field == "CreationTime":
+            time = _parse_time(self.take("string" if self._is_next("string") else "date"))
+            return lambda read: compare(read(field), time)
+        value = self.take("string")
+        if field == "Name":
             return lambda read: compare(read(field), value)
         # The rest are the service's own words, whose case varies between its versions.
         fold = _letters if field == "State" else str.lower
-        wanted = fold(str(value))
+        wanted = fold(value)
         return lambda read: compare(fold(read(field)), wanted)
 
     def _field(self) -> str:
-        field = _FIELD_NAMES.get(self._take("word").lower())
-        if field is None:
-            raise self._error()
-        return field
+        return _FIELD_NAMES[self.take("word", *_FIELD_NAMES).lower()]
 
-    def _value(self, field: str) -> str | float:
-        if field == "CreationTime":
-            kind, text = self._take_any()
-            return _parse_time(text[1:-1] if kind == "string" else text)
-        return self._take("string")[1:-1].replace("''", "'")
-
-    def _take(self, kind: str) -> str:
-        found, text = self._take_any()
-        if found != kind:
-            raise self._error()
-        return text
-
-    def _take_any(self) -> tuple[str, str]:
-        if self._position >= len(self._tokens):
-            raise self._error()
+    def take(self, kind: str, *texts: str) -> Any:
+        """The text of the next token, which has to be of this kind and one of these, if any."""
+        if not self._is_next(kind, *texts):
+            raise QueryError(f"The filter is not understood from its part {self._position + 1} on.")
         self._position += 1
-        return self._tokens[self._position - 1]
+        return self._tokens[self._position - 1][1]
 
-    def _take_mark(self, mark: str) -> None:
-        if not self._skip_mark(mark):
-            raise self._error()
+    def _is_next(self, kind: str, *texts: str) -> bool:
+        found, text = self._tokens[self._position]
+        return found == kind and (not texts or text.lower() in texts)
 
-    def _skip_mark(self, mark: str) -> bool:
-        return self._skip(("mark", mark))
-
-    def _skip_word(self, word: str) -> bool:
-        return self._skip(("word", word))
-
-    def _skip(self, wanted: tuple[str, str]) -> bool:
-        here = self._tokens[self._position : self._position + 1]
-        found = [(kind, text.lower()) for kind, text in here] == [wanted]
-        self._position += found
-        return found
-
-    def _error(self) -> QueryError:
-        return QueryError(f"The filter is not understood from its part {self._position + 1} on.")
+    def _skip(self, text: str) -> bool:
+        kind, found = self._tokens[self._position]
+        is_it = kind != "string" and found.lower() == text
+        self._position += is_it
+        return is_it
 
 
 @lru_cache(maxsize=64)
@@ -287,16 +254,16 @@ def _letters(state: str) -> str:
     return re.sub("[^a-z]", "", state.rpartition(".")[2].lower())
 
 
-def _tokenize(text: str) -> list[tuple[str, str]]:
-    tokens = []
+def _tokenize(text: str) -> Iterator[tuple[str, str]]:
+    """The kind and the text of each token, that of a string without its quotes."""
     position, end = 0, len(text.rstrip())
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
             raise QueryError(f"The filter has an unexpected character at {position + 1}.")
-        tokens.append((str(match.lastgroup), match.group(str(match.lastgroup))))
-        position = match.end()
-    return tokens
+        kind, position = str(match.lastgroup), match.end()
+        token = match[kind]
+        yield kind, token[1:-1].replace("''", "'") if kind == "string" else token
 
 
 def _parse_orderby(text: str) -> tuple[str, bool]:

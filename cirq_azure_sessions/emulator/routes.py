@@ -33,7 +33,7 @@ from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
-from cirq_azure_sessions.model import Job, JobRequest, Session
+from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 
 __all__ = ["WorkspaceRoutes"]
 
@@ -232,9 +232,10 @@ class WorkspaceRoutes:
     async def _disturb(self, request: JobRequest) -> JobRequest:
         """Lets happen to the job and to its session what was asked for."""
         if request.session_id is not None:
-            session_fault = self._faults.take_session(request.target)
-            if session_fault is not None:
-                await self._workspace.break_off_session(request.session_id, session_fault.status)
+            found = self._faults.take_session(request.target)
+            if found is not None and found.session is not None:
+                end = SessionStatus(found.session)
+                await self._workspace.break_off_session(request.session_id, end)
         fault = self._faults.take_job(request.target)
         return replace(request, payload=replace(request.payload, fault=fault))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,12 +19,10 @@ from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
-from cirq_azure_sessions.emulator.fault_middleware import fault_middleware
-from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
 from cirq_azure_sessions.emulator.gate import gate_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
-from cirq_azure_sessions.emulator.programs import NoiseModel
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.retention import Retention
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     import azure.quantum
+    import cirq
 
 __all__ = ["EmulatorServer"]
 
@@ -92,7 +92,8 @@ class EmulatorServer:
             storage account, Azurite's or Azure's. None keeps them in memory.
         max_stored_jobs: The number of finished jobs whose programs and results are kept; those of
             the oldest are dropped. None keeps all.
-        noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own.
+        noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own. Any
+            model of Cirq's, but QIR with branches takes a `programs.MachineNoise` only.
         seed: Makes results and times of jobs reproducible.
 
     Attributes:
@@ -119,14 +120,14 @@ class EmulatorServer:
         session_timeout: float = 600.0,
         store: str | Path | None = None,
         max_stored_jobs: int | None = None,
-        noise: NoiseModel | None = None,
+        noise: cirq.NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self.key: str = key or secrets.token_urlsafe(32)
         self.clock: MovableClock = clock or ShiftedClock()
-        self.faults: Faults = Faults(latency)
+        self.faults: Faults = Faults(latency, self.clock)
         self.requests: Requests = Requests()
-        self._catalog = Catalog()
+        self._catalog = Catalog(is_realistic=realistic)
         self._quotas = Quotas(quotas)
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # A listening socket exists from the start, so that the endpoint is known before `start`.
@@ -150,6 +151,7 @@ class EmulatorServer:
             slots=slots,
         )
         self._retention = Retention(self._workspace, self._storage, max_stored_jobs)
+        self._process = os.getpid()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
@@ -168,11 +170,26 @@ class EmulatorServer:
 
     @property
     def connection_string(self) -> str:
-        """What `Workspace.from_connection_string` would take if the SDK took such an address."""
+        """What `Workspace.from_connection_string` takes, in the `environment` of this server.
+
+        It names an address of Azure's, because the SDK takes no other.
+        """
         return (
             f"SubscriptionId={_SUBSCRIPTION};ResourceGroupName={_RESOURCE_GROUP};"
-            f"WorkspaceName={_WORKSPACE};ApiKey={self.key};QuantumEndpoint={self.endpoint}/;"
+            f"WorkspaceName={_WORKSPACE};ApiKey={self.key};"
+            f"QuantumEndpoint=https://{_LOCATION}.quantum.azure.com/;"
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a Python program's workspaces are this server, unmodified."""
+        others = os.environ.get("PYTHONPATH")
+        paths = [str(Path(__file__).with_name("preload")), *([others] if others else [])]
+        return {
+            "AZURE_QUANTUM_EMULATOR": self.endpoint,
+            "AZURE_QUANTUM_CONNECTION_STRING": self.connection_string,
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
 
     def workspace(self, **options: Any) -> azure.quantum.Workspace:
         """A new, unmodified `azure.quantum.Workspace` that is connected to this server.
@@ -210,7 +227,13 @@ class EmulatorServer:
         self._loop.run(self._start())
 
     def stop(self) -> None:
-        """Ends serving and forgets everything; harmless if it has not started."""
+        """Ends serving and forgets everything; harmless if it has not started.
+
+        In the child of a fork, which has the server and not its thread, it lets go of the port.
+        """
+        if os.getpid() != self._process:
+            self._socket.close()
+            return
         self._loop.run(self._stop())
         self._loop.stop()
         self._socket.close()

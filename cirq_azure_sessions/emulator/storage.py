@@ -1,8 +1,8 @@
-"""Where the emulated workspace keeps programs and results: the port, and a store of its own.
+"""Where the emulated workspace keeps programs and results.
 
-`Storage` is what the server asks of a storage account. `LocalStorage` is the emulator's own, in
-memory or on disk, served by `blob_service`; `azure_storage.AzureStorage` is a real account, or
-Azurite; `open_storage` chooses.
+`LocalStorage` is the emulator's own account, in memory or on disk, served by `blob_service`.
+`azure_storage.AzureStorage` is a real one, or Azurite, with the same methods. `open_storage`
+chooses. URIs with a SAS are secrets: keep them out of logs and messages.
 
 The addresses of `LocalStorage`, at `http://127.0.0.1:PORT`:
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias, Union
 from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import web
@@ -29,80 +29,12 @@ from cirq_azure_sessions.emulator.blob_service import ACCOUNT, BlobService
 from cirq_azure_sessions.emulator.blob_store import BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes, SasSigner
 
+if TYPE_CHECKING:
+    from cirq_azure_sessions.emulator.azure_storage import AzureStorage
+
 __all__ = ["LocalStorage", "Storage", "open_storage"]
 
-
-class Storage(Protocol):
-    """A storage account, as the emulated workspace uses it.
-
-    URIs with a SAS are secrets: keep them out of logs and messages.
-    """
-
-    def container_uri(self, container: str) -> str:
-        """The container's address, bare."""
-
-    def blob_uri(self, container: str, blob: str) -> str:
-        """The blob's address, bare, in the form that the SDK can take apart again."""
-
-    def container_sas_uri(
-        self,
-        container: str,
-        permissions: str | None = None,
-    ) -> str:
-        """The container's address with a SAS.
-
-        Args:
-            container: The container's name.
-            permissions: Letters of a SAS on this container, such as `rl`; None for the account SAS
-                that `sasUri` gives, which creates the container, lists, reads and writes.
-        """
-
-    def blob_sas_uri(
-        self,
-        container: str,
-        blob: str,
-        permissions: str = "r",
-        filename: str | None = None,
-    ) -> str:
-        """The blob's address with a SAS; `filename` is what a browser saves it as."""
-
-    def locate(self, uri: str) -> tuple[str, str] | None:
-        """The container and the blob (empty for a container) of a URI, or None if not from here."""
-
-    async def create_container(self, container: str) -> None:
-        """Makes the container, if it is not there."""
-
-    async def exists(self, container: str, blob: str) -> bool:
-        """Whether there is such a blob."""
-
-    async def read(self, container: str, blob: str) -> bytes:
-        """The blob's content.
-
-        Raises:
-            StorageError: With `BlobNotFound` or `ContainerNotFound`.
-        """
-
-    async def write(
-        self,
-        container: str,
-        blob: str,
-        content: bytes,
-        content_type: str = "application/octet-stream",
-    ) -> None:
-        """Writes a block blob, over an earlier one if need be.
-
-        Raises:
-            StorageError: With `ContainerNotFound`.
-        """
-
-    def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Adds the routes that serve the account, last of all, if the emulator serves it."""
-
-    async def drop(self, container: str) -> None:
-        """Forgets the container and all that is in it. Harmless if there is none."""
-
-    async def aclose(self) -> None:
-        """Lets go of connections and files."""
+Storage: TypeAlias = Union["LocalStorage", "AzureStorage"]
 
 
 class LocalStorage:
@@ -135,16 +67,19 @@ class LocalStorage:
         return self._endpoint()
 
     def container_uri(self, container: str) -> str:
+        """The container's address, bare."""
         return f"{self.endpoint}/{container}"
 
     def blob_uri(self, container: str, blob: str) -> str:
+        """The blob's address, bare, in the form that the SDK can take apart again."""
         return f"{self.endpoint}/{ACCOUNT}/{container}/{quote(blob)}"
 
-    def container_sas_uri(
-        self,
-        container: str,
-        permissions: str | None = None,
-    ) -> str:
+    def container_sas_uri(self, container: str, permissions: str | None = None) -> str:
+        """The container's address with a SAS of these letters.
+
+        Without letters it is the account SAS that `sasUri` gives, which creates the container,
+        lists, reads and writes.
+        """
         if permissions is None:
             sas = self._signer.sign_account(container)
         else:
@@ -152,16 +87,14 @@ class LocalStorage:
         return f"{self.container_uri(container)}?{sas}"
 
     def blob_sas_uri(
-        self,
-        container: str,
-        blob: str,
-        permissions: str = "r",
-        filename: str | None = None,
+        self, container: str, blob: str, permissions: str = "r", filename: str | None = None
     ) -> str:
+        """The blob's address with a SAS; `filename` is what a browser saves it as."""
         sas = self._signer.sign_blob(container, blob, permissions, filename)
         return f"{self.blob_uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
+        """The container and the blob (empty for a container) of a URI, or None if not from here."""
         if not uri.startswith(f"{self.endpoint}/"):
             return None
         path = unquote(urlsplit(uri).path).removeprefix(f"/{ACCOUNT}/").lstrip("/")
@@ -169,12 +102,11 @@ class LocalStorage:
         return (container, blob) if container else None
 
     async def create_container(self, container: str) -> None:
+        """Makes the container, if it is not there."""
         self._store.create_container(container)
 
-    async def exists(self, container: str, blob: str) -> bool:
-        return self._store.exists(container, blob)
-
     async def read(self, container: str, blob: str) -> bytes:
+        """The blob's content. `StorageError` with `BlobNotFound` or `ContainerNotFound`."""
         return self._store.read(container, blob)
 
     async def write(
@@ -184,15 +116,19 @@ class LocalStorage:
         content: bytes,
         content_type: str = "application/octet-stream",
     ) -> None:
+        """Writes a block blob, over an earlier one. `StorageError` with `ContainerNotFound`."""
         self._store.put(container, blob, content, content_type=content_type)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds the routes that serve the account, last of all."""
         BlobService(self._store, self._signer, self._clock).add_routes(router)
 
     async def drop(self, container: str) -> None:
+        """Forgets the container and all that is in it. Harmless if there is none."""
         self._store.delete_container(container)
 
     async def aclose(self) -> None:
+        """Lets go of the file."""
         self._store.close()
 
     def __repr__(self) -> str:

@@ -117,7 +117,7 @@ def job_document(
         "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
         "cancellationTime": format_time(details.cancellation_time, zone),
         **_modification(details.last_modified_time, zone, version),
-        "quantumComputingData": _quantum_computing_data(details),
+        "quantumComputingData": _quantum_computing_data(details, view),
         "errorData": _error_document(job),
         "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
         "tags": list(job.tags),
@@ -236,9 +236,12 @@ def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]
     return document
 
 
-def _quantum_computing_data(details: JobDetails) -> dict[str, int] | None:
-    """How many programs a job holds, once it was handed to the provider: its `items`, or one."""
-    if not details.was_handed_over:
+def _quantum_computing_data(details: JobDetails, view: JobView) -> dict[str, int] | None:
+    """How many programs a job holds, once it was handed to the provider: its `items`, or one.
+
+    The answer to PUT never says, in any recording.
+    """
+    if view is JobView.PUT or not details.was_handed_over:
         return None
     items = details.request.input_params.get("items")
     return {"count": len(items) if isinstance(items, list) and items else 1}

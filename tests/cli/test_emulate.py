@@ -46,6 +46,10 @@ def test_emulate_prints_code_that_connects_and_stops_at_ctrl_c(bell: Path) -> No
         assert process.stdout is not None
         printed = "".join(iter(process.stdout.readline, "Stop it with Ctrl-C.\n"))
         code = [line for line in printed.splitlines() if line.startswith("    ")]
+        exports, powershell = code[:3], code[3:6]
+        assert [line.split()[0] for line in exports] == ["export"] * 3
+        assert all(line.startswith("    $env:") for line in powershell)
+        code = code[6:]
         python = [line for line in code if "--" not in line]
         names: dict[str, Any] = {}
         exec(textwrap.dedent("\n".join(python)), names)
@@ -107,3 +111,55 @@ def test_the_emulator_is_made_as_the_options_say(
 @pytest.mark.parametrize("quota", ["ehqc", "ehqc=much", "gold=1"])
 def test_a_quota_that_is_none_is_a_wrong_command(quota: str) -> None:
     assert call("emulate", "--quota", quota).exit_code == 2
+
+
+# As it stands in Azure's pages: with a connection string, with the variables alone, and with an id
+# of a workspace and nothing to sign in with.
+SDK_PROGRAM = """
+import os
+from azure.quantum import Workspace
+from azure.quantum.target import IonQ
+if {connection_string}:
+    workspace = Workspace.from_connection_string(os.environ["AZURE_QUANTUM_CONNECTION_STRING"])
+else:
+    workspace = Workspace({arguments})
+target = IonQ(workspace=workspace, name="ionq.simulator")
+circuit = {{"qubits": 1, "circuit": [{{"gate": "x", "target": 0}}]}}
+print(target.submit(circuit, name="flip", shots=10).get_results())
+raise SystemExit(7)
+"""
+AN_ID = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/g/providers/"
+
+
+@pytest.mark.parametrize(
+    ("connection_string", "arguments"),
+    [
+        (True, ""),
+        (False, ""),
+        (False, f"resource_id='{AN_ID}Microsoft.Quantum/Workspaces/mine', location='westus'"),
+    ],
+    ids=["connection string", "variables", "resource id"],
+)
+def test_a_program_of_the_sdk_runs_under_it_unmodified(
+    connection_string: bool, arguments: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SDK_PROGRAM.format(connection_string=connection_string, arguments=arguments))
+    command = ["-m", "cirq_azure_sessions", "emulate", "--", sys.executable, str(program)]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert "{'histogram': {'1': 1.0}}" in done.stdout, done.stderr
+    assert done.returncode == 7
+
+
+def test_a_command_that_does_not_exist_is_named() -> None:
+    shown = call("emulate", "--", "no-such-program")
+    assert shown.exit_code == 1
+    assert "no-such-program cannot be run: No such file or directory." in shown.stderr
+
+
+def test_a_realistic_emulator_says_so() -> None:
+    shown = call("emulate", "--realistic", "--", sys.executable, "-c", "pass")
+    assert shown.exit_code == 0
+    assert "A job here takes as long as recorded ones did" in shown.stderr

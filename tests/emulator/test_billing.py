@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+import pyqir
 import pytest
 
+from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import estimate_cost
+from cirq_azure_sessions.model import Cost
 
 BELL = json.dumps(
     {
@@ -20,21 +24,54 @@ OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2];
 h q[0]; cx q[0],q[1]; measure q -> c;
 """
 BELL_QIR = b"""
-  call void @__quantum__qis__h__body(%Qubit* inttoptr (i64 0 to %Qubit*))
+%Result = type opaque
+%Qubit = type opaque
+define void @main() #0 {
+  call void @__quantum__qis__h__body(%Qubit* null)
   call void @__quantum__qis__cx__body(%Qubit* null, %Qubit* inttoptr (i64 1 to %Qubit*))
   call void @__quantum__qis__mz__body(%Qubit* null, %Result* null)
   call void @__quantum__qis__mz__body(%Qubit* inttoptr (i64 1 to %Qubit*), %Result* null)
+  call void @__quantum__rt__array_record_output(i64 1, i8* null)
+  call void @__quantum__rt__result_record_output(%Result* null, i8* null)
+  ret void
+}
+declare void @__quantum__qis__h__body(%Qubit*)
+declare void @__quantum__qis__cx__body(%Qubit*, %Qubit*)
+declare void @__quantum__qis__mz__body(%Qubit*, %Result*)
+declare void @__quantum__rt__array_record_output(i64, i8*)
+declare void @__quantum__rt__result_record_output(%Result*, i8*)
+attributes #0 = { "entry_point" "qir_profiles"="base_profile" "required_num_qubits"="2" \
+"required_num_results"="1" }
 """
+RESULTS = {
+    "ionq.circuit.v1": "ionq.quantum-results.v1",
+    "honeywell.openqasm.v1": "honeywell.quantum-results.v1",
+    "qir.v1": "microsoft.quantum-results.v2",
+}
+
+
+def bill(target: str, input_format: str, payload: bytes, params: Any) -> Cost | None:
+    """What a program costs that is run with these parameters."""
+    output = programs.run(
+        target=target,
+        provider="microsoft.test.firstparty" if "echo" in target else target.split(".")[0],
+        input_format=input_format,
+        output_format=RESULTS[input_format],
+        payload=payload,
+        input_params=params,
+        rng=np.random.default_rng(1),
+    )
+    return estimate_cost(target, params, output.census)
 
 
 def amounts(target: str, input_format: str, payload: bytes, **params: Any) -> dict[str, float]:
-    cost = estimate_cost(target, input_format, payload, params)
+    cost = bill(target, input_format, payload, params)
     assert cost is not None
     return {event["dimensionId"]: event["amountConsumed"] for event in cost.events}
 
 
 def test_the_test_provider_bills_nothing() -> None:
-    assert estimate_cost("echo-quantinuum", "qir.v1", BELL_QIR, {}) is None
+    assert bill("echo-quantinuum", "qir.v1", BELL_QIR, {}) is None
 
 
 def test_simulators_of_ionq_and_rigetti_are_free() -> None:
@@ -44,18 +81,18 @@ def test_simulators_of_ionq_and_rigetti_are_free() -> None:
 
 def test_ionq_hardware_bills_gate_shots_and_a_minimum() -> None:
     target = "ionq.qpu.aria-1"
-    few = estimate_cost(target, "ionq.circuit.v1", BELL, {"shots": 100})
-    many = estimate_cost(target, "ionq.circuit.v1", BELL, {"shots": 1_000_000})
+    few = bill(target, "ionq.circuit.v1", BELL, {"shots": 100})
+    many = bill(target, "ionq.circuit.v1", BELL, {"shots": 200_000})
     assert few is not None
     assert many is not None
     assert few.total == 97.50
-    assert many.total == pytest.approx(1_000_000 * (0.000220 + 0.000975))
+    assert many.total == pytest.approx(200_000 * (0.000220 + 0.000975))
 
 
 def test_ionq_without_error_mitigation_has_a_lower_minimum() -> None:
     off = {"error-mitigation": {"debias": False}}
     for target, least in [("ionq.qpu.aria-1", 12.4166), ("ionq.qpu.forte-1", 25.7899)]:
-        cost = estimate_cost(target, "ionq.circuit.v1", BELL, {"shots": 100, **off})
+        cost = bill(target, "ionq.circuit.v1", BELL, {"shots": 100, **off})
         assert cost is not None
         assert cost.total == least
 
@@ -69,7 +106,12 @@ def test_a_reset_counts_as_a_preparation() -> None:
 
 @pytest.mark.parametrize(
     ("input_format", "program"),
-    [("honeywell.openqasm.v1", BELL_QASM), ("qir.v1", BELL_QIR)],
+    [
+        ("honeywell.openqasm.v1", BELL_QASM),
+        ("qir.v1", BELL_QIR),
+        ("qir.v1", pyqir.Module.from_ir(pyqir.Context(), BELL_QIR.decode()).bitcode),
+    ],
+    ids=["OpenQASM", "QIR", "bitcode"],
 )
 def test_quantinuum_credits_are_the_same_in_every_language(
     input_format: str, program: bytes

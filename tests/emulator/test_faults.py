@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.emulator.fault_documents import add_document
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.server import EmulatorServer
 
@@ -110,7 +109,7 @@ def test_a_fault_is_ordered_alike_from_python_and_as_json(
     faults = Faults()
     order(faults)
     assert faults.pending() == [text]
-    add_document(faults, json.loads(json.dumps(document)))
+    faults.add(**json.loads(json.dumps(document)))
     assert faults.pending() == [text, text]
 
 
@@ -145,7 +144,7 @@ def test_a_fault_is_ordered_alike_from_python_and_as_json(
 def test_a_document_that_orders_nothing_is_refused_in_a_sentence(document: dict[str, Any]) -> None:
     faults = Faults()
     with pytest.raises(ValueError, match=r"^(Give|Name) .*\.$"):
-        add_document(faults, document)
+        faults.add(**document)
     assert faults.pending() == []
 
 
@@ -161,7 +160,7 @@ MEMBERS = st.sampled_from(sorted({member for _, document, _ in ORDERS for member
 def test_any_document_is_a_fault_or_a_value_error(document: dict[str, Any]) -> None:
     faults = Faults()
     with contextlib.suppress(ValueError):
-        add_document(faults, document)
+        faults.add(**document)
         assert len(faults.pending()) == 1
 
 
@@ -174,13 +173,33 @@ def test_faults_go_off_one_a_request_and_oldest_first() -> None:
     assert [fault and fault.status for fault in taken] == [500, 503, None]
 
 
+def test_a_fault_lasts_for_its_duration_from_the_first_time_on() -> None:
+    clock = ManualClock()
+    faults = Faults(clock=clock)
+    faults.reset("*", trigger="upload", skip=1, duration=60)
+    assert faults.pending() == ["*: reset, for 60 s"]
+
+    def is_met(verb: str, path: str) -> bool:
+        return faults.take_request(verb, path) is not None
+
+    clock.advance(1000)
+    assert not is_met("GET", "/job-1/outputData")
+    assert [is_met("PUT", "/job-1/inputData") for _ in range(2)] == [False, True]
+    assert is_met("GET", "/job-1/outputData")
+    clock.advance(59)
+    assert is_met("GET", "/job-1/outputData")
+    clock.advance(1)
+    assert not is_met("PUT", "/job-1/inputData")
+    assert faults.pending() == []
+
+
 def test_a_fault_of_a_job_waits_for_its_target() -> None:
     faults = Faults()
     faults.hang_job(target="quantinuum.*")
     assert faults.take_job("ionq.simulator") is None
     fault = faults.take_job("quantinuum.sim.h2-1e")
     assert fault is not None
-    assert fault.end == "hang"
+    assert fault.job == "hang"
 
 
 class Client:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import struct
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -248,6 +252,27 @@ def test_a_delayed_request_does_not_hold_up_the_end_of_the_server() -> None:
         server.stop()
         with pytest.raises(requests.ConnectionError):
             waiting.result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_the_child_of_a_fork_leaves_the_server_and_the_parent_goes_on() -> None:
+    program = """
+        import os, sys, urllib.error, urllib.request
+        from cirq_azure_sessions.emulator import EmulatorServer
+        with EmulatorServer() as server:
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+                try:
+                    urllib.request.urlopen(server.endpoint + "/emulator/clock", timeout=9)
+                except urllib.error.HTTPError as error:
+                    print(error.code)
+        sys.stdout.flush()
+        os._exit(0)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "401\n", done.stderr
 
 
 def test_a_request_names_its_api_version(serve: Callable[..., Client]) -> None:
@@ -584,6 +609,28 @@ def test_realistic_jobs_take_the_recorded_times(
     assert client.job(submitted)["status"] == "Waiting"
     clock.advance(285)
     assert client.job(submitted)["status"] == "Succeeded"
+
+
+def test_only_a_realistic_server_lists_queue_times(serve: Callable[..., Client]) -> None:
+    def queue_times(client: Client) -> set[int]:
+        providers = client.get("/providerStatus")["value"]
+        return {target["averageQueueTime"] for each in providers for target in each["targets"]}
+
+    assert queue_times(serve()) == {0}
+    assert 199773 in queue_times(serve(realistic=True))
+
+
+def test_the_answer_to_a_submission_never_counts_the_programs(
+    serve: Callable[..., Client],
+) -> None:
+    client = serve()
+    submitted = client.submit()
+    assert submitted.json()["quantumComputingData"] is None
+    assert client.job(submitted)["quantumComputingData"] == {"count": 1}
+    # Nor does it when it is asked again and the job has long run.
+    document = {**submitted.json(), "containerUri": submitted.json()["containerUri"]}
+    again = client.send("PUT", f"/jobs/{document['id']}", document)
+    assert again.json()["quantumComputingData"] is None
 
 
 def test_a_function_may_give_each_job_its_times(

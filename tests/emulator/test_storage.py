@@ -111,7 +111,8 @@ def test_a_sas_that_deletes_deletes(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     run(storage.write("job-1", "inputData", b"{}"))
     BlobClient.from_blob_url(storage.blob_sas_uri("job-1", "inputData", "d")).delete_blob()
-    assert not run(storage.exists("job-1", "inputData"))
+    with pytest.raises(StorageError, match="BlobNotFound"):
+        run(storage.read("job-1", "inputData"))
 
 
 def test_a_sas_holds_until_the_clock_says_otherwise(

@@ -16,8 +16,8 @@ import pytest
 import sympy
 from formats_lab import IONQ, QIR, REMOTE, decode, emulate, exact_distribution, translation
 
+from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
-from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 from cirq_azure_sessions.formats.translation import JobInput
 
 # What a gate takes beside symbols, by the names that Cirq's constructors have for it.

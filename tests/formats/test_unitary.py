@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions import read_circuit
 from cirq_azure_sessions.emulator.programs import ionq
+from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import compile as compile_module
 
@@ -35,12 +36,7 @@ def assert_equivalent(operation: cirq.Operation, target: str) -> None:
     text = payload(target, cirq.Circuit(operation, cirq.measure(*qubits, key="m")))
     line = cirq.LineQubit.range(len(qubits))
     if target == IONQ:
-        program = cirq.Circuit(
-            cirq.MatrixGate(gate.matrix)
-            .on(*(line[k] for k in gate.targets))
-            .controlled_by(*(line[k] for k in gate.controls))
-            for gate in ionq.read(text.encode(), len(line)).gates
-        )
+        program = cirq.Circuit(ionq.read(text.encode(), len(line), Budget())[1])
     else:
         program = cirq.Circuit(
             operation.with_qubits(*(line[int(str(q).partition("_")[2])] for q in operation.qubits))

@@ -6,12 +6,14 @@ from typing import Any
 
 import cirq
 import formats_lab as lab
+import numpy as np
 import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.emulator.billing import estimate_cost as bill
+from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator.billing import estimate_cost
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import Workload
 
@@ -27,7 +29,16 @@ def workload(target: str, circuit: cirq.AbstractCircuit, **options: Any) -> Work
 def consumed(target: str, circuit: cirq.AbstractCircuit, repetitions: int) -> dict[str, float]:
     """What the emulator, which counts with code of its own, writes into the bill."""
     job = lab.job(target, circuit, repetitions=repetitions)
-    cost = bill(target, format_for(target).input_format, job.payload, job.input_params)
+    output = programs.run(
+        target=target,
+        provider=target.partition(".")[0],
+        input_format=format_for(target).input_format,
+        output_format=format_for(target).output_format,
+        payload=job.payload,
+        input_params=job.input_params,
+        rng=np.random.default_rng(1),
+    )
+    cost = estimate_cost(target, job.input_params, output.census)
     assert cost is not None
     return {event["dimensionId"]: event["amountConsumed"] for event in cost.events}
 

@@ -21,32 +21,9 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.fault_kinds import RequestFault
-from cirq_azure_sessions.emulator.route_names import RoutePattern, route_name
 from cirq_azure_sessions.errors import JobError
 
 TARGET = "ionq.simulator"
-
-
-class Hidden:
-    """Has a server answer 404 to every question about a job.
-
-    Attributes:
-        until: When it shows its jobs again, on the clock.
-        is_conflict: Whether it answers 409 to a submission that it accepts.
-    """
-
-    def __init__(self, server: EmulatorServer, clock: ManualClock) -> None:
-        self.until = float("inf")
-        self.is_conflict = False
-        self._clock = clock
-        server.faults.take_request = self._take  # type: ignore[method-assign]
-
-    def _take(self, verb: str, path: str) -> RequestFault | None:
-        if self.is_conflict and route_name(verb, path) == "submit":
-            return RequestFault(RoutePattern("*"), status=409, after=True)
-        is_hidden = self._clock.monotonic() < self.until and route_name(verb, path) == "job"
-        return RequestFault(RoutePattern("*"), status=404) if is_hidden else None
 
 
 @pytest.fixture
@@ -55,8 +32,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hidden(server: EmulatorServer, clock: ManualClock) -> Hidden:
-    return Hidden(server, clock)
+def hidden(server: EmulatorServer) -> None:
+    """The server answers 404 to every question about a job, until its faults are cleared."""
+    server.faults.add("job", status=404, times=None)
 
 
 def run(server: EmulatorServer, clock: ManualClock, journal: Any) -> cirq.Result:
@@ -80,7 +58,7 @@ def call(*arguments: object) -> Result:
 
 
 def test_no_run_submits_a_job_again_that_the_service_accepted(
-    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: None
 ) -> None:
     job_id = lose(server, clock, path)
     for _ in range(2):
@@ -94,11 +72,12 @@ def test_the_next_run_says_for_what_it_waits_and_gets_the_result(
     server: EmulatorServer,
     clock: ManualClock,
     path: Path,
-    hidden: Hidden,
+    hidden: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     job_id = lose(server, clock, path)
-    hidden.until = clock.monotonic() + 100
+    server.faults.clear()
+    server.faults.add("job", status=404, duration=100)
     with caplog.at_level(logging.WARNING, "cirq_azure_sessions"):
         result = run(server, clock, path)
     assert f"journal forget {path} {job_id}" in caplog.text
@@ -107,13 +86,13 @@ def test_the_next_run_says_for_what_it_waits_and_gets_the_result(
 
 
 def test_a_forgotten_job_is_submitted_again_by_the_next_run_and_only_once(
-    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: None
 ) -> None:
     job_id = lose(server, clock, path)
     done = call("journal", "forget", path, job_id)
     assert done.stdout == f"The next run submits job {job_id} again.\n"
     assert call("journal", "forget", path, job_id).exit_code == 0
-    hidden.until = 0.0
+    server.faults.clear()
     first, second = run(server, clock, path), run(server, clock, path)
     assert first == second
     assert server.requests["submit"] == 2
@@ -122,7 +101,7 @@ def test_a_forgotten_job_is_submitted_again_by_the_next_run_and_only_once(
 
 
 def test_a_journal_may_say_that_lost_jobs_are_submitted_again(
-    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+    server: EmulatorServer, clock: ManualClock, path: Path, hidden: None
 ) -> None:
     with Journal(path, resubmit_lost=True) as journal:
         job_id = lose(server, clock, journal)
@@ -130,7 +109,7 @@ def test_a_journal_may_say_that_lost_jobs_are_submitted_again(
         # It is asked for once more before another one is paid for.
         assert lose(server, clock, journal) != job_id
         assert server.requests["submit"] == 2
-        hidden.until = 0.0
+        server.faults.clear()
         run(server, clock, journal)
     assert server.requests["submit"] == 2
 
@@ -150,10 +129,10 @@ def test_what_cannot_be_forgotten_is_refused_with_a_reason(
 
 
 def test_a_submission_that_arrived_before_and_is_not_shown_is_waited_for(
-    server: EmulatorServer, clock: ManualClock, path: Path, hidden: Hidden
+    server: EmulatorServer, clock: ManualClock, path: Path
 ) -> None:
-    hidden.until = 100.0
-    hidden.is_conflict = True
+    server.faults.add("job", status=404, duration=100)
+    server.faults.add("submit", status=409, after=True, times=None)
     run(server, clock, path)
     assert clock.monotonic() >= 100
     assert server.requests["submit"] == 1

@@ -19,8 +19,7 @@ import scipy.stats
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum
-from cirq_azure_sessions.emulator.programs.noise import NOISELESS
+from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -84,14 +83,17 @@ def payload(target: str, circuit: cirq.AbstractCircuit, **options: Any) -> str:
 
 def emulate(target: str, job: JobInput, seed: int = 1) -> bytes:
     """The bytes that a noiseless service answers."""
-    rng = np.random.default_rng(seed)
-    provider = target.split(".")[0]
-    if provider == "ionq":
-        return ionq.run(target, job.payload, job.input_params, NOISELESS, rng)
-    if provider == "quantinuum":
-        return quantinuum.run(target, job.payload, job.input_params, NOISELESS, rng)
-    wanted = format_for(target).output_format
-    return qir.run(target, provider, job.payload, job.input_params, wanted, NOISELESS, rng)
+    output = programs.run(
+        target=target,
+        provider=target.split(".")[0],
+        input_format=format_for(target).input_format,
+        output_format=format_for(target).output_format,
+        payload=job.payload,
+        input_params=job.input_params,
+        rng=np.random.default_rng(seed),
+        noise=programs.NOISELESS,
+    )
+    return output.content
 
 
 def decode(target: str, job: JobInput, output: bytes) -> AzureResult:

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum, quil
-from cirq_azure_sessions.emulator.programs.failure import invalid_input, untranslatable
-from cirq_azure_sessions.emulator.programs.noise import NOISELESS, NoiseModel, target_noise
+from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, untranslatable
+from cirq_azure_sessions.emulator.programs.noise import NOISELESS, MachineNoise, target_noise
+from cirq_azure_sessions.emulator.programs.program import Output
 
-__all__ = ["NOISELESS", "NoiseModel", "run"]
+__all__ = ["NOISELESS", "MachineNoise", "run"]
 
 _Language: TypeAlias = Callable[
-    [str, bytes, Mapping[str, Any], NoiseModel, np.random.Generator], bytes
+    [str, bytes, Mapping[str, Any], cirq.NoiseModel, np.random.Generator, Budget], Output
 ]
 
 # What a provider's own input format is called, what its results are, and what runs it.
@@ -46,8 +48,8 @@ def run(
     payload: bytes,
     input_params: Mapping[str, Any],
     rng: np.random.Generator,
-    noise: NoiseModel | None = None,
-) -> bytes:
+    noise: cirq.NoiseModel | None = None,
+) -> Output:
     """Runs a job's program.
 
     Args:
@@ -62,7 +64,7 @@ def run(
             the table in `noise`. A job's own parameters for noise go over it.
 
     Returns:
-        The content of the job's output blob.
+        The content of the job's output blob, and what to bill.
 
     Raises:
         ProgramError: If the program cannot be read or run, or the result not be brought into the
@@ -72,14 +74,15 @@ def run(
     if len(payload) > _MAX_PAYLOAD:
         raise invalid_input(f"The input is larger than {_MAX_PAYLOAD} bytes.")
     if target == "echo-output":
-        return payload
+        return Output(payload)
+    budget = Budget()
     noise = target_noise(target) if noise is None else noise
     if input_format == "qir.v1" and provider in _QIR_PROVIDERS:
-        return qir.run(target, provider, payload, input_params, output_format, noise, rng)
+        return qir.run(target, provider, payload, input_params, output_format, noise, rng, budget)
     owner, own_output_format, language = _LANGUAGES.get(input_format, ("", "", None))
     if language is None or provider not in (owner, _TEST_PROVIDER):
         raise invalid_input(f"The target {target} does not take input of this format.")
-    output = language(target, payload, input_params, noise, rng)
+    output = language(target, payload, input_params, noise, rng, budget)
     # The service runs a program before it looks at what to make of the result.
     if output_format != own_output_format:
         raise untranslatable(provider)

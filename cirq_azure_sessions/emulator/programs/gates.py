@@ -1,95 +1,219 @@
-"""The matrices that the programs' gates are made of.
+"""The gates of the emulated languages, as gates of Cirq.
 
-A matrix on several qubits takes the first of them as the most significant bit of its index, as
-Cirq does. Global phases matter, because every gate may be controlled.
+`qelib1.inc` as Qiskit has it today, and `hqslib1.inc` of Quantinuum's machines, as pytket writes
+it; Quil and QIR give the same gates other names. Phases count, because any gate may be controlled.
 """
 
 from __future__ import annotations
 
 import cmath
-import functools
 import math
-from typing import TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import cirq
 import numpy as np
+from cirq.circuits.qasm_output import QasmUGate
 from numpy.typing import NDArray
 
-__all__ = [
-    "ISWAP",
-    "PAULIS",
-    "SWAP",
-    "H",
-    "Matrix",
-    "S",
-    "T",
-    "V",
-    "X",
-    "Y",
-    "Z",
-    "inverse",
-    "pauli_product",
-    "pauli_rotation",
-    "phase",
-    "u",
-]
-
-Matrix: TypeAlias = NDArray[np.complex128]
+__all__ = ["BUILT_IN", "LIBRARIES", "QIR", "QUIL", "LibraryGate"]
 
 
-def _matrix(*rows: tuple[complex, ...]) -> Matrix:
-    matrix = np.array(rows, dtype=np.complex128)
-    matrix.setflags(write=False)
-    return matrix
+@dataclass(frozen=True, slots=True)
+class LibraryGate:
+    """A gate that a program can name.
 
-
-IDENTITY = _matrix((1, 0), (0, 1))
-X = _matrix((0, 1), (1, 0))
-Y = _matrix((0, -1j), (1j, 0))
-Z = _matrix((1, 0), (0, -1))
-PAULIS = {"I": IDENTITY, "X": X, "Y": Y, "Z": Z}
-
-H = _matrix((math.sqrt(0.5), math.sqrt(0.5)), (math.sqrt(0.5), -math.sqrt(0.5)))
-S = _matrix((1, 0), (0, 1j))
-T = _matrix((1, 0), (0, cmath.exp(0.25j * math.pi)))
-# The square root of X whose own phase makes its controlled form the square root of CX.
-V = _matrix((0.5 + 0.5j, 0.5 - 0.5j), (0.5 - 0.5j, 0.5 + 0.5j))
-SWAP = _matrix((1, 0, 0, 0), (0, 0, 1, 0), (0, 1, 0, 0), (0, 0, 0, 1))
-ISWAP = _matrix((1, 0, 0, 0), (0, 0, 1j, 0), (0, 1j, 0, 0), (0, 0, 0, 1))
-
-
-def inverse(matrix: Matrix) -> Matrix:
-    """The inverse of a unitary."""
-    return matrix.conj().T
-
-
-def phase(angle: float) -> Matrix:
-    """diag(1, exp(i angle))."""
-    return _matrix((1, 0), (0, cmath.exp(1j * angle)))
-
-
-def u(theta: float, phi: float, lambda_: float) -> Matrix:
-    """The general one-qubit gate, with the phase that makes its upper left element real.
-
-    It is the U of OpenQASM 3, and of OpenQASM 2 up to a global phase.
+    Attributes:
+        num_params: How many angles `make` takes.
+        make: The gate of these angles, controls included; they come first.
     """
-    cos, sin = math.cos(theta / 2), math.sin(theta / 2)
-    return _matrix(
-        (cos, -cmath.exp(1j * lambda_) * sin),
-        (cmath.exp(1j * phi) * sin, cmath.exp(1j * (phi + lambda_)) * cos),
+
+    num_params: int
+    num_qubits: int
+    make: Callable[..., cirq.Gate]
+
+    # What applying it counts for when a program's size and work are limited.
+    size = 1
+    work = 1
+    depth = 0
+
+
+def _fixed(gate: cirq.Gate, num_controls: int = 0) -> LibraryGate:
+    gate = gate.controlled(num_controls) if num_controls else gate
+    return LibraryGate(0, gate.num_qubits(), lambda: gate)
+
+
+def _turning(num_params: int, make: Callable[..., cirq.Gate], num_controls: int = 0) -> LibraryGate:
+    num_qubits = make(*[0.0] * num_params).num_qubits() + num_controls
+    if not num_controls:
+        return LibraryGate(num_params, num_qubits, make)
+    return LibraryGate(
+        num_params, num_qubits, lambda *angles: make(*angles).controlled(num_controls)
     )
 
 
-@functools.lru_cache(maxsize=256)
-def pauli_product(paulis: str) -> Matrix:
-    """The tensor product of Paulis written like `XIZ`, the first for the first qubit."""
-    product = np.eye(1, dtype=np.complex128)
-    for pauli in paulis:
-        product = np.kron(product, PAULIS[pauli]).astype(np.complex128, copy=False)
-    product.setflags(write=False)
-    return product
+def _u(theta: float, phi: float, lambda_: float) -> cirq.Gate:
+    return QasmUGate(theta / math.pi, phi / math.pi, lambda_ / math.pi)
 
 
-def pauli_rotation(paulis: str, angle: float) -> Matrix:
-    """exp(-i angle/2 P) for a product P of Paulis: `Z` gives Rz, `XX` the Ising gate."""
-    identity = np.eye(1 << len(paulis), dtype=np.complex128)
-    return math.cos(angle / 2) * identity - 1j * math.sin(angle / 2) * pauli_product(paulis)
+def _u_with_phase(theta: float, phi: float, lambda_: float, gamma: float = 0.0) -> cirq.Gate:
+    """U with a real upper left element, times exp(i gamma): Cirq's has another phase."""
+    cos, sin = math.cos(theta / 2), math.sin(theta / 2)
+    matrix = np.array(
+        [
+            [cos, -cmath.exp(1j * lambda_) * sin],
+            [cmath.exp(1j * phi) * sin, cmath.exp(1j * (phi + lambda_)) * cos],
+        ]
+    )
+    return cirq.MatrixGate(cmath.exp(1j * gamma) * matrix)
+
+
+def _phase(angle: float) -> cirq.Gate:
+    return cirq.ZPowGate(exponent=angle / math.pi)
+
+
+def _u1q(theta: float, phi: float) -> cirq.Gate:
+    """Quantinuum's one-qubit gate, a rotation about cos(phi) X + sin(phi) Y."""
+    return cirq.PhasedXPowGate(
+        exponent=theta / math.pi, phase_exponent=phi / math.pi, global_shift=-0.5
+    )
+
+
+def _ising(kind: Callable[..., cirq.Gate]) -> Callable[[float], cirq.Gate]:
+    """exp(-i angle/2 P) for a product P of two Paulis."""
+    return lambda angle: kind(exponent=angle / math.pi, global_shift=-0.5)
+
+
+_RXX, _RYY, _RZZ = map(_ising, (cirq.XXPowGate, cirq.YYPowGate, cirq.ZZPowGate))
+
+
+def _rxxyyzz(alpha: float, beta: float, gamma: float) -> cirq.Gate:
+    """exp(-i/2 (alpha XX + beta YY + gamma ZZ)); the three commute."""
+    factors = (_RXX(alpha), _RYY(beta), _RZZ(gamma))
+    return cirq.MatrixGate(np.linalg.multi_dot([*map(cirq.unitary, factors)]))
+
+
+def _xy(angle: float) -> cirq.Gate:
+    """exp(i angle/4 (XX + YY)), which turns |01> into |10>."""
+    return cirq.ISwapPowGate(exponent=angle / math.pi)
+
+
+def _relative_toffoli(num_controls: int, factor: complex) -> cirq.Gate:
+    """The Toffoli gates right up to phases that qelib1 has: Y where all controls are 1.
+
+    Where only the last of them is 0 it is Z, and both have a factor. From multiplying out the
+    definitions in the file, which are Margolus' (https://arxiv.org/abs/1508.03273).
+    """
+    matrix: NDArray[np.complex128] = np.eye(2 << num_controls, dtype=np.complex128)
+    matrix[-4:-2, -4:-2] = factor * cirq.unitary(cirq.Z)
+    matrix[-2:, -2:] = factor * cirq.unitary(cirq.Y)
+    return cirq.MatrixGate(matrix)
+
+
+_U, _PHASE, _CX = _turning(3, _u), _turning(1, _phase), _fixed(cirq.X, 1)
+_CPHASE = _turning(1, _phase, 1)
+
+# The two gates of the language itself.
+BUILT_IN = {"U": _U, "CX": _CX}
+
+_QELIB1 = {
+    "u3": _U,
+    "u2": _turning(2, lambda phi, lambda_: _u(math.pi / 2, phi, lambda_)),
+    "u1": _PHASE,
+    "u0": _turning(1, lambda gamma: cirq.I),
+    "u": _U,
+    "p": _PHASE,
+    "id": _fixed(cirq.I),
+    "x": _fixed(cirq.X),
+    "y": _fixed(cirq.Y),
+    "z": _fixed(cirq.Z),
+    "h": _fixed(cirq.H),
+    "s": _fixed(cirq.S),
+    "sdg": _fixed(cirq.S**-1),
+    "t": _fixed(cirq.T),
+    "tdg": _fixed(cirq.T**-1),
+    "sx": _fixed(cirq.X**0.5),
+    "sxdg": _fixed(cirq.X**-0.5),
+    "rx": _turning(1, cirq.rx),
+    "ry": _turning(1, cirq.ry),
+    "rz": _turning(1, cirq.rz),
+    "cx": _CX,
+    "cy": _fixed(cirq.Y, 1),
+    "cz": _fixed(cirq.Z, 1),
+    "ch": _fixed(cirq.H, 1),
+    "csx": _fixed(cirq.X**0.5, 1),
+    "crx": _turning(1, cirq.rx, 1),
+    "cry": _turning(1, cirq.ry, 1),
+    "crz": _turning(1, cirq.rz, 1),
+    "cu1": _CPHASE,
+    "cp": _CPHASE,
+    "cu3": _turning(3, _u_with_phase, 1),
+    "cu": _turning(4, _u_with_phase, 1),
+    "swap": _fixed(cirq.SWAP),
+    "cswap": _fixed(cirq.SWAP, 1),
+    "rxx": _turning(1, _RXX),
+    "rzz": _turning(1, _RZZ),
+    "ccx": _fixed(cirq.X, 2),
+    "c3x": _fixed(cirq.X, 3),
+    "c4x": _fixed(cirq.X, 4),
+    "c3sqrtx": _fixed(cirq.X**0.5, 3),
+    "rccx": _fixed(_relative_toffoli(2, 1)),
+    "rc3x": _fixed(_relative_toffoli(3, 1j)),
+}
+
+# Quantinuum's native gates, and under it the standard ones.
+_HQSLIB1 = _QELIB1 | {
+    "U1q": _turning(2, _u1q),
+    "Rz": _turning(1, cirq.rz),
+    "ZZ": _fixed(cirq.ZZPowGate(exponent=0.5, global_shift=-0.5)),
+    "RZZ": _turning(1, _RZZ),
+    "Rxxyyzz": _turning(3, _rxxyyzz),
+    "ryy": _turning(1, _RYY),
+}
+
+LIBRARIES = {"qelib1.inc": _QELIB1, "hqslib1.inc": _HQSLIB1}
+
+# What has the same name everywhere.
+_COMMON = ("x", "y", "z", "h", "s", "t", "rx", "ry", "rz", "cz", "swap")
+
+# Gates of https://github.com/quil-lang/quil.
+QUIL = {
+    **{name.upper(): _QELIB1[name] for name in (*_COMMON, "cswap")},
+    "I": _QELIB1["id"],
+    "PHASE": _PHASE,
+    "CNOT": _CX,
+    "CCNOT": _QELIB1["ccx"],
+    "CPHASE": _CPHASE,
+    "ISWAP": _fixed(cirq.ISWAP),
+    "XY": _turning(1, _xy),
+}
+
+# The operations of QIR that are gates, by what their names have after `__quantum__qis__`.
+QIR = {
+    **{
+        f"{name}__body": _HQSLIB1[name]
+        for name in [
+            "h",
+            "x",
+            "y",
+            "z",
+            "s",
+            "t",
+            "sx",
+            "rx",
+            "ry",
+            "rz",
+            "cx",
+            "cy",
+            "cz",
+            "rxx",
+            "ryy",
+            "rzz",
+            "ccx",
+            "swap",
+        ]
+    },
+    "cnot__body": _CX,
+    "s__adj": _QELIB1["sdg"],
+    "t__adj": _QELIB1["tdg"],
+}

@@ -6,24 +6,20 @@ and of what the SDK's Qiskit backend and cirq-ionq send.
 
 from __future__ import annotations
 
-import cmath
 import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import cirq
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs import gates
-from cirq_azure_sessions.emulator.programs.failure import invalid_input
-from cirq_azure_sessions.emulator.programs.gates import Matrix
-from cirq_azure_sessions.emulator.programs.instructions import Gate, Measurement
-from cirq_azure_sessions.emulator.programs.noise import NoiseModel, ionq_noise
-from cirq_azure_sessions.emulator.programs.parameters import read_shots
-from cirq_azure_sessions.emulator.programs.simulation import probabilities, sample
+from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
+from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, read_shots
+from cirq_azure_sessions.emulator.programs.noise import ionq_noise, is_silent
+from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
 
 __all__ = ["histogram", "machine_size", "run"]
 
@@ -31,31 +27,34 @@ __all__ = ["histogram", "machine_size", "run"]
 _SIZES = {"ionq.simulator": 29, "ionq.qpu.aria-1": 25, "ionq.qpu.aria-2": 25}
 _LARGEST = 36
 
-# IonQ's documented limits.
+# IonQ's documented limit.
 _MAX_CONTROLS = 7
-_MAX_GATES = 100_000
 
-# The terms of one pauliexp; and, where they do not commute, its qubits: the exponential is a
-# matrix then.
-_MAX_TERMS = 1_000
+# The qubits of a pauliexp whose terms do not commute: the exponential is a matrix then.
 _MAX_DENSE_QUBITS = 5
+
+# What reading a gate costs, in the budget's units, and what a pair of terms of a pauliexp.
+_GATE = 5_000
+_TERM = 300
 
 
 def run(
     target: str,
     payload: bytes,
     params: Mapping[str, Any],
-    noise: NoiseModel,
+    noise: cirq.NoiseModel,
     rng: np.random.Generator,
-) -> bytes:
+    budget: Budget,
+) -> Output:
     """Runs a circuit, into the bytes of the service's histogram.
 
     The keys are integers in which bit q is qubit q. A hardware target, or a simulator asked for
     noise, samples: its values are counts divided by shots. The ideal simulator's are exact.
     """
-    circuit = read(payload, machine_size(target))
-    shares = histogram(circuit.gates, circuit.num_qubits, target, params, noise, rng)
-    return json.dumps({"histogram": {str(key): share for key, share in shares.items()}}).encode()
+    num_qubits, operations = read(payload, machine_size(target), budget)
+    shares = histogram(operations, num_qubits, target, params, noise, rng, budget)
+    named = {str(key): share for key, share in shares.items()}
+    return Output(json.dumps({"histogram": named}).encode(), take_census(operations))
 
 
 def machine_size(target: str) -> int:
@@ -64,36 +63,30 @@ def machine_size(target: str) -> int:
 
 
 def histogram(
-    operations: Sequence[Gate],
+    operations: Sequence[cirq.Operation],
     num_qubits: int,
     target: str,
     params: Mapping[str, Any],
-    noise: NoiseModel,
+    noise: cirq.NoiseModel,
     rng: np.random.Generator,
+    budget: Budget,
 ) -> dict[int, float]:
-    """The share of each outcome when all qubits are measured after these gates."""
+    """The share of each outcome when all of these line qubits are measured after these gates."""
     shots = read_shots(params, "ionq")
     if asked := ionq_noise(params):
         noise, seed = asked
         rng = rng if seed is None else np.random.default_rng(seed)
-    if noise.is_silent and not target.startswith("ionq.qpu"):
-        return probabilities(operations)
-    measurements = [Measurement(qubit, qubit) for qubit in range(num_qubits)]
-    bits = sample([*operations, *measurements], num_qubits, shots, noise, rng)
+    if is_silent(noise) and not target.startswith("ionq.qpu"):
+        return probabilities(operations, budget)
+    keys = [str(number) for number in range(num_qubits)]
+    measurements = [cirq.measure(cirq.LineQubit(int(key)), key=key) for key in keys]
+    bits = sample([Statement([*operations, *measurements])], keys, shots, noise, rng, budget)
     outcomes = bits.astype(np.int64) @ (1 << np.arange(num_qubits))
     return {key: count / shots for key, count in sorted(Counter(outcomes.tolist()).items())}
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """A circuit as IonQ's JSON describes it."""
-
-    num_qubits: int
-    gates: list[Gate]
-
-
-def read(payload: bytes, size: int) -> Circuit:
-    """Reads a circuit for a machine of this size.
+def read(payload: bytes, size: int, budget: Budget) -> tuple[int, list[cirq.Operation]]:
+    """The number of qubits of a circuit for a machine of this size, and its gates.
 
     Raises:
         ProgramError: If it is not one.
@@ -111,15 +104,12 @@ def read(payload: bytes, size: int) -> Circuit:
     gateset = body.get("gateset", "qis")
     if gateset not in ("qis", "native"):
         raise invalid_input("The gateset has to be qis or native.")
-    steps = (
-        gate
-        for index, fields in enumerate(body["circuit"])
-        for gate in _read_gate(_Fields(fields, index, num_qubits), _GATESETS[gateset])
-    )
-    found = list(itertools.islice(steps, _MAX_GATES + 1))
-    if len(found) > _MAX_GATES:
-        raise invalid_input(f"The circuit has more than {_MAX_GATES} gates.")
-    return Circuit(num_qubits, found)
+    operations: list[cirq.Operation] = []
+    for index, fields in enumerate(body["circuit"]):
+        for operation in _read_gate(_Fields(fields, index, num_qubits), _GATESETS[gateset], budget):
+            budget.spend(_GATE)
+            operations.append(operation)
+    return num_qubits, operations
 
 
 class _Fields:
@@ -159,7 +149,7 @@ class _Fields:
             raise self.fail(f"{name} has to be a list of strings.")
         return values
 
-    def qubits(self, singular: str, plural: str) -> tuple[int, ...]:
+    def qubits(self, singular: str, plural: str) -> list[cirq.LineQubit]:
         """Different qubits of the circuit, from either of two fields; none if both are absent."""
         if not self.has(plural):
             values = [self._fields[singular]] if self.has(singular) else []
@@ -169,7 +159,7 @@ class _Fields:
             raise self.fail(f"{plural} have to be qubits from 0 to {self._num_qubits - 1}.")
         if len(set(values)) < len(values):
             raise self.fail(f"{plural} have to be different qubits.")
-        return tuple(values)
+        return [*map(cirq.LineQubit, values)]
 
     def _list(self, name: str) -> list[Any]:
         values = self._fields.get(name)
@@ -184,79 +174,66 @@ class _Fields:
         return float(value)
 
 
-def _power(matrix: Matrix) -> Callable[[_Fields], Matrix]:
+def _power(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
     """A Pauli gate, or its power if there is a `rotation`: the SDK sends Qiskit's P as such a z."""
-
-    def build(fields: _Fields) -> Matrix:
-        if not fields.has("rotation"):
-            return matrix
-        # I and the Pauli commute, so the power of the Pauli's eigenvalues 1 and -1 is this.
-        share = (1 - cmath.exp(1j * fields.number("rotation"))) / 2
-        return (1 - share) * gates.PAULIS["I"] + share * matrix
-
-    return build
+    return lambda fields: kind(exponent=fields.number("rotation", math.pi) / math.pi)
 
 
-def _constant(matrix: Matrix) -> Callable[[_Fields], Matrix]:
-    return lambda fields: matrix
+def _constant(gate: cirq.Gate) -> Callable[[_Fields], cirq.Gate]:
+    return lambda fields: gate
 
 
-def _rotation(paulis: str) -> Callable[[_Fields], Matrix]:
-    return lambda fields: gates.pauli_rotation(paulis, fields.number("rotation"))
+def _rotation(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
+    """exp(-i rotation/2 P) for a product P of Paulis."""
+    return lambda fields: kind(exponent=fields.number("rotation") / math.pi, global_shift=-0.5)
 
 
-_QIS: dict[str, Callable[[_Fields], Matrix]] = {
-    "x": _power(gates.X),
-    "y": _power(gates.Y),
-    "z": _power(gates.Z),
-    "not": _constant(gates.X),
-    "cnot": _constant(gates.X),
-    "h": _constant(gates.H),
-    "s": _constant(gates.S),
-    "si": _constant(gates.inverse(gates.S)),
-    "t": _constant(gates.T),
-    "ti": _constant(gates.inverse(gates.T)),
-    "v": _constant(gates.V),
-    "vi": _constant(gates.inverse(gates.V)),
-    "swap": _constant(gates.SWAP),
-    "rx": _rotation("X"),
-    "ry": _rotation("Y"),
-    "rz": _rotation("Z"),
-    "xx": _rotation("XX"),
-    "yy": _rotation("YY"),
-    "zz": _rotation("ZZ"),
+_QIS: dict[str, Callable[[_Fields], cirq.Gate]] = {
+    "x": _power(cirq.XPowGate),
+    "y": _power(cirq.YPowGate),
+    "z": _power(cirq.ZPowGate),
+    "not": _constant(cirq.X),
+    "cnot": _constant(cirq.X),
+    "h": _constant(cirq.H),
+    "s": _constant(cirq.S),
+    "si": _constant(cirq.S**-1),
+    "t": _constant(cirq.T),
+    "ti": _constant(cirq.T**-1),
+    "v": _constant(cirq.X**0.5),
+    "vi": _constant(cirq.X**-0.5),
+    "swap": _constant(cirq.SWAP),
+    "rx": _rotation(cirq.XPowGate),
+    "ry": _rotation(cirq.YPowGate),
+    "rz": _rotation(cirq.ZPowGate),
+    "xx": _rotation(cirq.XXPowGate),
+    "yy": _rotation(cirq.YYPowGate),
+    "zz": _rotation(cirq.ZZPowGate),
 }
 
 
-def _equatorial(turns: float) -> Matrix:
-    """The Pauli between X and Y at this angle: cos X + sin Y."""
-    angle = 2 * math.pi * turns
-    return math.cos(angle) * gates.X + math.sin(angle) * gates.Y
+def _gpi(turns: float, exponent: float = 1.0) -> cirq.Gate:
+    """The Pauli between X and Y at this angle, or a power of it."""
+    return cirq.PhasedXPowGate(exponent=exponent, phase_exponent=2 * turns)
 
 
-def _half_rotation(axis: Matrix, turns: float) -> Matrix:
-    """exp(-i pi turns P) for a product of Paulis: a rotation by as many turns."""
-    identity = np.eye(len(axis), dtype=np.complex128)
-    return math.cos(math.pi * turns) * identity - 1j * math.sin(math.pi * turns) * axis
-
-
-def _ms(fields: _Fields) -> Matrix:
+def _ms(fields: _Fields) -> cirq.Gate:
     phases = fields.numbers("phases")
     if len(phases) != 2:
         raise fields.fail("phases has to hold two numbers.")
-    axis = np.kron(_equatorial(phases[0]), _equatorial(phases[1])).astype(np.complex128)
-    return _half_rotation(axis, fields.number("angle", 0.25))
+    angle = math.pi * fields.number("angle", 0.25)
+    axis = cirq.kron(*(cirq.unitary(_gpi(turns)) for turns in phases))
+    return cirq.MatrixGate(math.cos(angle) * np.eye(4) - 1j * math.sin(angle) * axis)
 
 
-def _zz(fields: _Fields) -> Matrix:
+def _zz(fields: _Fields) -> cirq.Gate:
     # cirq-ionq writes the angle of this gate as its phase.
     name = "phase" if fields.has("phase") else "angle"
-    return _half_rotation(gates.pauli_product("ZZ"), fields.number(name, 0.25))
+    return cirq.ZZPowGate(exponent=2 * fields.number(name, 0.25))
 
 
-_NATIVE: dict[str, Callable[[_Fields], Matrix]] = {
-    "gpi": lambda fields: _equatorial(fields.number("phase")),
-    "gpi2": lambda fields: _half_rotation(_equatorial(fields.number("phase")), 0.25),
+_NATIVE: dict[str, Callable[[_Fields], cirq.Gate]] = {
+    "gpi": lambda fields: _gpi(fields.number("phase")),
+    "gpi2": lambda fields: _gpi(fields.number("phase"), 0.5),
     "ms": _ms,
     "zz": _zz,
 }
@@ -264,12 +241,15 @@ _NATIVE: dict[str, Callable[[_Fields], Matrix]] = {
 _GATESETS = {"qis": _QIS, "native": _NATIVE}
 
 
-def _read_gate(fields: _Fields, gateset: Mapping[str, Callable[[_Fields], Matrix]]) -> list[Gate]:
+def _read_gate(
+    fields: _Fields, gateset: Mapping[str, Callable[[_Fields], cirq.Gate]], budget: Budget
+) -> Iterator[cirq.Operation]:
     if fields.name == "pauliexp" and gateset is _QIS:
-        return list(_pauli_exponential(fields))
+        yield from _pauli_exponential(fields, budget)
+        return
     if fields.name not in gateset:
         raise fields.fail("the gateset has no such gate.")
-    matrix = gateset[fields.name](fields)
+    gate = gateset[fields.name](fields)
     targets = fields.qubits("target", "targets")
     controls = fields.qubits("control", "controls")
     if controls and gateset is _NATIVE:
@@ -280,14 +260,16 @@ def _read_gate(fields: _Fields, gateset: Mapping[str, Callable[[_Fields], Matrix
         raise fields.fail(f"it has more than {_MAX_CONTROLS} controls.")
     if not set(controls).isdisjoint(targets):
         raise fields.fail("a qubit cannot control itself.")
-    if len(matrix) == 2 and targets:
-        return [Gate(matrix, (target,), controls) for target in targets]
-    if len(matrix) != 1 << len(targets):
+    size = gate.num_qubits()
+    if not targets or (size > 1 and len(targets) != size):
         raise fields.fail("it has too few or too many targets.")
-    return [Gate(matrix, targets, controls)]
+    if controls:
+        gate = gate.controlled(len(controls))
+    for group in [targets] if size > 1 else [[target] for target in targets]:
+        yield gate.on(*controls, *group)
 
 
-def _pauli_exponential(fields: _Fields) -> Iterator[Gate]:
+def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operation]:
     """exp(-i time sum(coefficient * term)), the last letter of a term being for the first target.
 
     The order of the letters is IonQ's, as cirq-ionq's serializer explains.
@@ -300,22 +282,38 @@ def _pauli_exponential(fields: _Fields) -> Iterator[Gate]:
         raise fields.fail("it needs a time of 0 or more, and a coefficient for each term.")
     if not targets or any(len(term) != len(targets) or set(term) - set("IXYZ") for term in terms):
         raise fields.fail("a term needs one of I, X, Y and Z for each target.")
-    if len(terms) > _MAX_TERMS:
-        raise fields.fail(f"it has more than {_MAX_TERMS} terms.")
+    budget.spend(_TERM * len(terms) ** 2)
     if _commute(terms):
         for term, coefficient in zip(terms, coefficients, strict=True):
             yield from _string_rotation(term, targets, 2 * time * coefficient)
     elif len(targets) <= _MAX_DENSE_QUBITS:
         generator = sum(
-            coefficient * gates.pauli_product(term)
+            coefficient * cirq.unitary(cirq.DensePauliString(term))
             for term, coefficient in zip(terms, coefficients, strict=True)
         )
         energies, states = np.linalg.eigh(generator)
-        yield Gate((states * np.exp(-1j * time * energies)) @ states.conj().T, targets)
+        matrix = (states * np.exp(-1j * time * energies)) @ states.conj().T
+        yield cirq.MatrixGate(matrix).on(*targets)
     else:
         raise fields.fail(
             f"terms that do not commute are limited to {_MAX_DENSE_QUBITS} qubits here."
         )
+
+
+def _string_rotation(
+    term: str, targets: Sequence[cirq.Qid], angle: float
+) -> Iterator[cirq.Operation]:
+    """exp(-i angle/2 P) for a product P of any length, in gates on one and two qubits."""
+    support = [(qubit, pauli) for qubit, pauli in zip(targets, term, strict=True) if pauli != "I"]
+    if not support:
+        return
+    # Each of these takes its Pauli to Z, and its inverse takes it back.
+    basis = {"X": cirq.H, "Y": cirq.X**0.5}
+    turns = [basis[pauli].on(qubit) for qubit, pauli in support if pauli != "Z"]
+    qubits = [qubit for qubit, _ in support]
+    ladder = [cirq.CX(*pair) for pair in itertools.pairwise(qubits)]
+    yield from (*turns, *ladder, cirq.rz(angle).on(qubits[-1]))
+    yield from (*reversed(ladder), *map(cirq.inverse, turns))
 
 
 def _commute(terms: Sequence[str]) -> bool:
@@ -325,20 +323,3 @@ def _commute(terms: Sequence[str]) -> bool:
     # Two commute if they differ, without an I, on an even number of qubits.
     product = has_x @ has_z.T
     return not ((product + product.T) % 2).any()
-
-
-def _string_rotation(term: str, targets: Sequence[int], angle: float) -> Iterator[Gate]:
-    """exp(-i angle/2 P) for a product P of any length, in gates on one and two qubits."""
-    support = [(qubit, pauli) for qubit, pauli in zip(targets, term, strict=True) if pauli != "I"]
-    if not support:
-        return
-    # Each of these takes its Pauli to Z, and its inverse takes it back.
-    basis = {"X": gates.H, "Y": gates.V, "Z": gates.PAULIS["I"]}
-    qubits = [qubit for qubit, _ in support]
-    turns = [(qubit, basis[pauli]) for qubit, pauli in support if pauli != "Z"]
-    ladder = [Gate(gates.X, (after,), (qubit,)) for qubit, after in itertools.pairwise(qubits)]
-    yield from (Gate(matrix, (qubit,)) for qubit, matrix in turns)
-    yield from ladder
-    yield Gate(gates.pauli_rotation("Z", angle), (qubits[-1],))
-    yield from reversed(ladder)
-    yield from (Gate(gates.inverse(matrix), (qubit,)) for qubit, matrix in turns)

@@ -10,18 +10,29 @@ is found to be lost. Idling, leakage, crosstalk and coherent errors are not mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cirq_azure_sessions.emulator.programs.failure import invalid_input
+import cirq
+import numpy as np
 
-__all__ = ["NOISELESS", "NoiseModel", "ionq_noise", "quantinuum_noise", "target_noise"]
+from cirq_azure_sessions.emulator.programs.limits import invalid_input
+
+__all__ = [
+    "NOISELESS",
+    "MachineNoise",
+    "ionq_noise",
+    "is_silent",
+    "quantinuum_noise",
+    "target_noise",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class NoiseModel:
+@dataclass(frozen=True)
+class MachineNoise(cirq.NoiseModel):
     """The probabilities of errors.
 
     Attributes:
@@ -37,22 +48,39 @@ class NoiseModel:
     readout: tuple[float, float] = (0.0, 0.0)
     loss: float = 0.0
 
-    def gate_error(self, num_qubits: int) -> float:
-        """The probability of an error after a gate on so many qubits."""
-        return self.one_qubit if num_qubits == 1 else self.two_qubit
+    def noisy_operation(self, operation: cirq.Operation) -> Iterator[cirq.Operation]:
+        gate, qubits = operation.gate, operation.qubits
+        if isinstance(gate, cirq.MeasurementGate) and any(self.readout):
+            zero, one = self.readout
+            confusion = np.array([[1 - zero, zero], [one, 1 - one]])
+            yield cirq.MeasurementGate(1, gate.key, confusion_map={(0,): confusion}).on(*qubits)
+            return
+        yield operation
+        if isinstance(gate, cirq.MeasurementGate | cirq.ResetChannel):
+            return
+        rate = self.one_qubit if len(qubits) == 1 else self.two_qubit
+        if rate and len(qubits) <= 2:
+            yield _depolarize(rate, len(qubits)).on(*qubits)
+        elif rate:
+            yield from _depolarize(rate, 1).on_each(*qubits)
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing ever goes wrong."""
-        return self == NOISELESS
+
+@functools.lru_cache(maxsize=64)
+def _depolarize(rate: float, size: int) -> cirq.DepolarizingChannel:
+    return cirq.depolarize(rate, n_qubits=size)
 
 
-NOISELESS = NoiseModel()
+NOISELESS = MachineNoise()
 
 
-def _ionq(one_qubit: float, two_qubit: float, readout: float = 0.0) -> NoiseModel:
+def is_silent(noise: cirq.NoiseModel) -> bool:
+    """Whether nothing ever goes wrong."""
+    return noise in (NOISELESS, cirq.NO_NOISE)
+
+
+def _ionq(one_qubit: float, two_qubit: float, readout: float = 0.0) -> MachineNoise:
     """IonQ's rates `r` mix with the identity too: 1/4 of it, or 1/16, is no error at all."""
-    return NoiseModel(one_qubit * 3 / 4, two_qubit * 15 / 16, (readout, readout))
+    return MachineNoise(one_qubit * 3 / 4, two_qubit * 15 / 16, (readout, readout))
 
 
 # docs.ionq.com, "Simulation with noise models"; that page has no rates for harmony's own formula
@@ -66,13 +94,13 @@ _IONQ_MODELS = {
 }
 
 
-def _infidelities(one_qubit: float, two_qubit: float, readout: float) -> NoiseModel:
+def _infidelities(one_qubit: float, two_qubit: float, readout: float) -> MachineNoise:
     """The rates that leave gates with these average infidelities.
 
     An error of probability p, depolarizing in dimension d, costs p d / (d + 1) of the average
     fidelity (Nielsen, Phys. Lett. A 303, 249).
     """
-    return NoiseModel(one_qubit * 3 / 2, two_qubit * 5 / 4, (readout, readout))
+    return MachineNoise(one_qubit * 3 / 2, two_qubit * 5 / 4, (readout, readout))
 
 
 # No machine publishes how it reads out here: a stand-in of the size that transmons show.
@@ -90,13 +118,13 @@ _TRANSMON_READOUT = 3e-2
 # of the 36 qubits that became Cepheus-1 (July 2025). One-qubit gates are a stand-in, as is readout.
 # QCI: nothing is published for these targets; all of it is a stand-in.
 # Neutral atoms: a stand-in too; what matters is that shots lose qubits.
-_TARGETS: tuple[tuple[str, NoiseModel], ...] = (
+_TARGETS: tuple[tuple[str, MachineNoise], ...] = (
     ("ionq.qpu.aria-2*", _ionq(0.000657, 0.01856, 0.0039)),
     ("ionq.qpu.aria*", _ionq(0.0005, 0.0133, 0.0039)),
     ("ionq.qpu*", _ionq(0.000267, 0.00495, 0.0044)),
     ("quantinuum.*.*sc", NOISELESS),
     ("quantinuum.*.*sc-preview", NOISELESS),
-    ("quantinuum.*.h1-*", NoiseModel(4e-5, 3e-3, (3e-3, 3e-3))),
+    ("quantinuum.*.h1-*", MachineNoise(4e-5, 3e-3, (3e-3, 3e-3))),
     ("quantinuum.*.h2-*", _infidelities(2.5e-5, 1.57e-3, 1.6e-3)),
     ("rigetti.qpu.cepheus*", _infidelities(1e-3, 5e-3, _TRANSMON_READOUT)),
     ("rigetti.qpu.*", _infidelities(1e-3, 1e-2, _TRANSMON_READOUT)),
@@ -106,12 +134,12 @@ _TARGETS: tuple[tuple[str, NoiseModel], ...] = (
 )
 
 
-def target_noise(target: str) -> NoiseModel:
+def target_noise(target: str) -> MachineNoise:
     """The noise of a target's hardware, or of its own simulator of it."""
     return next((model for pattern, model in _TARGETS if fnmatchcase(target, pattern)), NOISELESS)
 
 
-def ionq_noise(params: Mapping[str, Any]) -> tuple[NoiseModel, int | None] | None:
+def ionq_noise(params: Mapping[str, Any]) -> tuple[MachineNoise, int | None] | None:
     """What IonQ's parameter `noise` asks for: `{"model": "aria-1", "seed": 7}`.
 
     Returns:
@@ -129,7 +157,7 @@ def ionq_noise(params: Mapping[str, Any]) -> tuple[NoiseModel, int | None] | Non
     return _IONQ_MODELS[model], seed
 
 
-def quantinuum_noise(params: Mapping[str, Any], model: NoiseModel) -> NoiseModel:
+def quantinuum_noise(params: Mapping[str, Any], model: cirq.NoiseModel) -> cirq.NoiseModel:
     """`model` as changed by the parameters of Quantinuum's emulators.
 
     `error-model: false` switches the noise off. `error-params` overrides single rates: `p1`, `p2`
@@ -142,14 +170,15 @@ def quantinuum_noise(params: Mapping[str, Any], model: NoiseModel) -> NoiseModel
         return model
     if not isinstance(given, Mapping):
         raise invalid_input("error-params has to be an object of error rates.")
-    readout = given.get("p_meas", model.readout)
+    rates = model if isinstance(model, MachineNoise) else NOISELESS
+    readout = given.get("p_meas", rates.readout)
     zero, one = (
         readout if isinstance(readout, list | tuple) and len(readout) == 2 else [readout] * 2
     )
     return replace(
-        model,
-        one_qubit=_rate(given.get("p1", model.one_qubit)),
-        two_qubit=_rate(given.get("p2", model.two_qubit)),
+        rates,
+        one_qubit=_rate(given.get("p1", rates.one_qubit)),
+        two_qubit=_rate(given.get("p2", rates.two_qubit)),
         readout=(_rate(zero), _rate(one)),
     )
 

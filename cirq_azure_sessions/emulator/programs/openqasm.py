@@ -9,30 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol
+
+import cirq
 
 from cirq_azure_sessions.emulator.programs.expressions import (
     Expression,
     evaluate,
     read_expression,
 )
-from cirq_azure_sessions.emulator.programs.failure import invalid_input
-from cirq_azure_sessions.emulator.programs.instructions import Measurement, Reset
-from cirq_azure_sessions.emulator.programs.qasm_gates import BUILT_IN, LIBRARIES, LibraryGate
+from cirq_azure_sessions.emulator.programs.gates import BUILT_IN, LIBRARIES, LibraryGate
+from cirq_azure_sessions.emulator.programs.limits import Budget
+from cirq_azure_sessions.emulator.programs.program import Condition, Statement
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
 
-__all__ = ["Application", "Condition", "Operation", "Program", "Statement", "read"]
+__all__ = ["Program", "read"]
 
-# Gates, measurements and resets after all definitions and broadcasts are written out.
-_MAX_SIZE = 100_000
-
-# Words and qubits in the definitions that are written out for these, a second's work.
-_MAX_WORK = 2_000_000
-
-# Bits in all conditions: each costs some bytes in every operation that depends on it.
-_MAX_COMPARED = 200_000
-
-_MAX_LENGTH = 8_000_000
+# What reading a word, writing out an operation, and a bit of a condition cost, in the budget's
+# units.
+_WORD = 300
+_OPERATION = 3_000
+_COMPARED_BIT = 50
 
 # How far gates may be defined by gates that are defined by gates.
 _MAX_DEPTH = 100
@@ -44,66 +41,27 @@ _MAX_QUBITS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """What a statement depends on: a register compared with a number.
-
-    Attributes:
-        bits: The register, its first bit least significant.
-        comparison: `==`, `!=`, `<`, `<=`, `>` or `>=`.
-    """
-
-    bits: range
-    comparison: str
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """A gate of a library on some qubits."""
-
-    gate: LibraryGate
-    params: Sequence[float]
-    qubits: Sequence[int]
-
-
-Operation: TypeAlias = Application | Measurement | Reset
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """Operations written as one, with the condition of all of them."""
-
-    condition: Condition | None
-    operations: Sequence[Operation]
-
-
-@dataclass(frozen=True, slots=True)
 class Program:
-    """A program's statements in its own order, and its registers.
+    """A program's statements in its own order, and its bits.
+
+    The qubit `q[0]` is `cirq.NamedQubit("q_0")`, and the bit `c[2]` the key `c_2`.
 
     Attributes:
-        qubits: Which of the program's qubits, numbered from 0, each register holds.
-        bits: The same of the classical bits.
+        bits: The keys of each classical register.
     """
 
     statements: list[Statement]
-    qubits: dict[str, range]
-    bits: dict[str, range]
-
-    @property
-    def num_bits(self) -> int:
-        return sum(map(len, self.bits.values()))
+    bits: dict[str, tuple[str, ...]]
 
 
-def read(text: str) -> Program:
+def read(text: str, budget: Budget | None = None) -> Program:
     """Reads a program.
 
     Raises:
         ProgramError: If it is not one, or too large; the message names the line and the column.
     """
-    if len(text) > _MAX_LENGTH:
-        raise invalid_input(f"The program has more than {_MAX_LENGTH} characters.")
-    return _Reader(Tokens(text)).read()
+    budget = budget or Budget()
+    return _Reader(Tokens(text, budget), budget).read()
 
 
 class _GateDefinition(Protocol):
@@ -155,11 +113,11 @@ class _DefinedGate:
 
 
 def _expand(
-    gate: _GateDefinition, params: Sequence[float], qubits: Sequence[int]
-) -> Iterator[Application]:
+    gate: _GateDefinition, params: Sequence[float], qubits: Sequence[cirq.Qid]
+) -> Iterator[cirq.Operation]:
     """What a gate comes to, in gates of the libraries."""
     if isinstance(gate, LibraryGate):
-        yield Application(gate, params, qubits)
+        yield gate.make(*params).on(*qubits)
     elif isinstance(gate, _DefinedGate):
         values = dict(zip(gate.params, params, strict=True))
         for call in gate.body:
@@ -170,15 +128,15 @@ def _expand(
 class _Reader:
     """Reads one program. Each method reads one kind of phrase, and says so in its name."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, budget: Budget) -> None:
         self._tokens = tokens
-        # State: what is declared so far, and the program so far with its size.
+        self._budget = budget
+        # State: what is declared so far, with the elements of each register, and the program.
         self._gates: dict[str, _GateDefinition] = dict(BUILT_IN)
         self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
-        self._bits: dict[str, range] = {}
+        self._bits: dict[str, tuple[str, ...]] = {}
         self._statements: list[Statement] = []
-        self._size = self._work = self._num_compared = 0
 
     def read(self) -> Program:
         self._tokens.expect("OPENQASM")
@@ -187,16 +145,16 @@ class _Reader:
         self._tokens.expect(";")
         while not self._tokens.is_at_end:
             self._statement()
-        return Program(self._statements, self._qubits, self._bits)
+        return Program(self._statements, self._bits)
 
     def _statement(self) -> None:
         match self._tokens.accept("include", "qreg", "creg", "gate", "opaque", "barrier", "if"):
             case "include":
                 self._include()
             case "qreg":
-                self._declare(self._qubits, _MAX_QUBITS)
+                self._declare("qubits", self._qubits, _MAX_QUBITS)
             case "creg":
-                self._declare(self._bits, _MAX_BITS)
+                self._declare("bits", self._bits, _MAX_BITS)
             case "gate":
                 self._definition()
             case "opaque":
@@ -206,7 +164,7 @@ class _Reader:
             case "if":
                 self._conditional()
             case _:
-                self._statements.append(Statement(None, self._operation()))
+                self._statements.append(Statement(self._operation()))
 
     def _include(self) -> None:
         file = self._tokens.text()
@@ -215,7 +173,7 @@ class _Reader:
         self._tokens.expect(";")
         self._gates |= LIBRARIES[file]
 
-    def _declare(self, registers: dict[str, range], most: int) -> None:
+    def _declare(self, kind: str, registers: dict[str, Any], most: int) -> None:
         place = self._tokens.place
         name = self._tokens.name()
         self._tokens.expect("[")
@@ -228,11 +186,10 @@ class _Reader:
         if name in registers and size == len(registers[name]):
             return
         self._check_new(name, place)
-        start = next(reversed(registers.values())).stop if registers else 0
-        if start + size > most:
-            kind = "qubits" if registers is self._qubits else "bits"
+        if sum(map(len, registers.values())) + size > most:
             raise self._tokens.fail(f"there are more than {most} {kind}.", place)
-        registers[name] = range(start, start + size)
+        is_bits = kind == "bits"
+        registers[name] = tuple(_element(name, i) for i in range(size)) if is_bits else range(size)
 
     def _new_name(self) -> str:
         place = self._tokens.place
@@ -328,7 +285,7 @@ class _Reader:
             raise self._tokens.fail(f"the gate takes {gate.num_params} parameters.")
         return params
 
-    def _check_operands(self, gate: _GateDefinition, qubits: list[int], place: int) -> None:
+    def _check_operands(self, gate: _GateDefinition, qubits: Sequence[Any], place: int) -> None:
         if len(qubits) != gate.num_qubits:
             raise self._tokens.fail(f"the gate takes {gate.num_qubits} qubits.", place)
         if len(set(qubits)) < len(qubits):
@@ -336,59 +293,56 @@ class _Reader:
 
     def _barrier(self) -> None:
         # Nothing is reordered here, so a barrier changes nothing.
-        self._operand(self._qubits)
+        self._operand()
         while self._tokens.expect(",", ";") == ",":
-            self._operand(self._qubits)
+            self._operand()
 
     def _conditional(self) -> None:
         self._tokens.expect("(")
-        bits = self._operand(self._bits)
+        keys = self._keys()
         comparison = self._tokens.expect("==", "!=", "<=", ">=", "<", ">")
         value = self._tokens.integer()
         self._tokens.expect(")")
-        self._num_compared += len(bits)
-        if self._num_compared > _MAX_COMPARED:
-            raise self._tokens.fail(f"the conditions compare more than {_MAX_COMPARED} bits.")
-        condition = Condition(bits, comparison, value)
-        self._statements.append(Statement(condition, self._operation()))
+        self._budget.spend(_COMPARED_BIT * len(keys))
+        self._statements.append(Statement(self._operation(), Condition(keys, comparison, value)))
 
-    def _operation(self) -> list[Operation]:
+    def _operation(self) -> list[cirq.Operation]:
         """One quantum operation, written out for each element of the registers it is given."""
         match self._tokens.accept("measure", "reset"):
             case "measure":
                 return self._measurement()
             case "reset":
-                qubits = self._operand(self._qubits)
+                qubits = self._operand()
                 self._tokens.expect(";")
-                self._grow(len(qubits))
-                return [Reset(qubit) for qubit in qubits]
+                self._budget.spend(_OPERATION * len(qubits))
+                return [cirq.reset(qubit) for qubit in qubits]
             case _:
                 return self._application()
 
-    def _measurement(self) -> list[Operation]:
+    def _measurement(self) -> list[cirq.Operation]:
         place = self._tokens.place
-        qubits = self._operand(self._qubits)
+        qubits = self._operand()
         self._tokens.expect("->")
-        bits = self._operand(self._bits)
+        keys = self._keys()
         self._tokens.expect(";")
-        if len(qubits) != len(bits):
+        if len(qubits) != len(keys):
             raise self._tokens.fail("a measurement needs as many bits as qubits.", place)
-        self._grow(len(qubits))
-        return [*map(Measurement, qubits, bits)]
+        self._budget.spend(_OPERATION * len(qubits))
+        return [cirq.measure(qubit, key=key) for qubit, key in zip(qubits, keys, strict=True)]
 
-    def _application(self) -> list[Operation]:
+    def _application(self) -> list[cirq.Operation]:
         place = self._tokens.place
         gate = self._gate()
         params = self._parameters(gate, set())
-        operands = [self._operand(self._qubits)]
+        operands = [self._operand()]
         while self._tokens.expect(",", ";") == ",":
-            operands.append(self._operand(self._qubits))
+            operands.append(self._operand())
         sizes = {len(operand) for operand in operands} - {1}
         if len(sizes) > 1:
             raise self._tokens.fail("registers given to a gate have to be of the same size.", place)
         count = sizes.pop() if sizes else 1
-        self._grow(count * gate.size, count * (gate.work + len(operands)))
-        operations: list[Operation] = []
+        self._budget.spend(count * (_OPERATION * gate.size + _WORD * (gate.work + len(operands))))
+        operations: list[cirq.Operation] = []
         try:
             values = [evaluate(param, {}) for param in params]
             for index in range(count):
@@ -399,25 +353,30 @@ class _Reader:
             raise self._tokens.fail(str(error), place) from error
         return operations
 
-    def _operand(self, registers: Mapping[str, range]) -> range:
-        """A register, or with an index one element of it."""
+    def _operand(self) -> list[cirq.Qid]:
+        """The qubits of a register, or with an index one of them."""
+        name, elements = self._elements(self._qubits)
+        self._budget.spend(_WORD * len(elements))
+        return [cirq.NamedQubit(_element(name, index)) for index in elements]
+
+    def _keys(self) -> tuple[str, ...]:
+        """The bits of a register, or with an index one of them."""
+        keys: tuple[str, ...] = self._elements(self._bits)[1]
+        return keys
+
+    def _elements(self, registers: Mapping[str, Any]) -> tuple[str, Any]:
         name = self._tokens.name()
         if name not in registers:
             raise self._tokens.fail(f"there is no such register as {name[:20]}.")
         register = registers[name]
         if not self._tokens.accept("["):
-            return register
+            return name, register
         index = self._tokens.integer()
         self._tokens.expect("]")
         if index >= len(register):
             raise self._tokens.fail(f"the register {name[:20]} has no element {index}.")
-        return register[index : index + 1]
+        return name, register[index : index + 1]
 
-    def _grow(self, size: int, work: int = 0) -> None:
-        """Counts what is about to be written out."""
-        self._size += size
-        self._work += work
-        if self._size > _MAX_SIZE:
-            raise self._tokens.fail(f"the program comes to more than {_MAX_SIZE} operations.")
-        if self._work > _MAX_WORK:
-            raise self._tokens.fail("its gates take too much work to be written out.")
+
+def _element(register: str, index: int) -> str:
+    return f"{register}_{index}"

@@ -1,31 +1,58 @@
-"""QIR programs (`qir.v1`), text or bitcode, into Azure's generic results."""
+"""QIR programs (`qir.v1`), text or bitcode, into Azure's generic results.
+
+Those that are circuits, as a compiler writes every program of the base profile, are run as those of
+other languages are: qdk would simulate each shot anew. All others are qdk's. A recorded value is
+JSON: a result is 0 or 1, an array a list, and a tuple {"Item1": ...}.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import cirq
 import numpy as np
 
+from cirq_azure_sessions.emulator import qir_worker
 from cirq_azure_sessions.emulator.programs import ionq
-from cirq_azure_sessions.emulator.programs.failure import invalid_input, untranslatable
-from cirq_azure_sessions.emulator.programs.instructions import Measurement
-from cirq_azure_sessions.emulator.programs.noise import NoiseModel, quantinuum_noise
-from cirq_azure_sessions.emulator.programs.parameters import check_result_size, read_shots
-from cirq_azure_sessions.emulator.programs.qir_circuit import QirCircuit
-from cirq_azure_sessions.emulator.programs.qir_process import QirProcesses
-from cirq_azure_sessions.emulator.programs.qir_results import DOCUMENTS, map_leaves
+from cirq_azure_sessions.emulator.programs.engine import sample
+from cirq_azure_sessions.emulator.programs.gates import QIR
+from cirq_azure_sessions.emulator.programs.limits import (
+    Budget,
+    invalid_input,
+    read_shots,
+    untranslatable,
+)
+from cirq_azure_sessions.emulator.programs.noise import (
+    MachineNoise,
+    is_silent,
+    quantinuum_noise,
+)
+from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
+from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker
-from cirq_azure_sessions.emulator.programs.simulation import sample
 
 __all__ = ["run"]
 
 # The SDK makes batches of up to so many items.
 _MAX_ITEMS = 1_000
 
-_PROCESSES = QirProcesses()
+# What a call costs, in the budget's units, and the bytes of a recorded result.
+_CALL = 3_000
+_RESULT_SIZE = 10
+
+# How deep arrays and tuples may be nested.
+_MAX_DEPTH = 50
+
+_PREFIX = "__quantum__qis__"
+_MEASUREMENTS = ("m__body", "mz__body", "mresetz__body")
+_WITHOUT_EFFECT = ("__quantum__rt__initialize", "__quantum__rt__read_result")
+
+_POOL = QirPool()
 
 
 def run(
@@ -34,16 +61,17 @@ def run(
     payload: bytes,
     params: Mapping[str, Any],
     output_format: str,
-    noise: NoiseModel,
+    noise: cirq.NoiseModel,
     rng: np.random.Generator,
-) -> bytes:
+    budget: Budget,
+) -> Output:
     """Runs a program, or each of the `items` of a batch, into the bytes of the result.
 
     Args:
         output_format: `microsoft.quantum-results.v2` has one entry an item; the others hold the
             result of one program only.
     """
-    if output_format not in DOCUMENTS:
+    if output_format not in _DOCUMENTS:
         raise untranslatable(provider)
     entry_points = _entry_points(params)
     if len(entry_points) > 1 and output_format != "microsoft.quantum-results.v2":
@@ -51,22 +79,27 @@ def run(
     shots = read_shots(params, provider)
     if provider == "quantinuum":
         noise = quantinuum_noise(params, noise)
-    results = []
+    results, operations = [], []
     for entry_point in entry_points:
-        circuit = QirCircuit(_PROCESSES.ask("read", payload, entry_point))
-        check_result_size(shots, circuit.num_results)
+        program = _Program(_POOL.run(qir_worker.read, payload, entry_point), budget)
+        budget.hold(_RESULT_SIZE * shots * program.num_results)
+        operations += program.operations + program.measurements
         if provider == "ionq":
-            values = _run_on_ionq(target, circuit, params, shots, noise, rng)
-        elif circuit.obstacle is None:
-            values = _run_circuit(circuit, shots, noise, rng)
+            values = _run_on_ionq(target, program, params, shots, noise, rng, budget)
+        elif program.obstacle is None:
+            values = _run_circuit(program, shots, noise, rng, budget)
         else:
-            values = _run_with_qdk(payload, entry_point, shots, noise, rng)
-        if noise.loss:
-            values = _with_losses(values, noise.loss, rng)
+            rates = None if is_silent(noise) else _rates(noise)
+            seed = int(rng.integers(1 << 32))
+            values = _POOL.run(qir_worker.run, payload, entry_point, shots, seed, rates)
+        if isinstance(noise, MachineNoise) and noise.loss:
+            # The mark of a lost qubit in place of some results, as in the SDK's tests.
+            values = [*map(_lossy(noise.loss, rng), values)]
         if is_syntax_checker(target):
-            values = [map_leaves(lambda leaf: type(leaf)(0), value) for value in values]
+            values = [_map(lambda leaf: type(leaf)(0), value) for value in values]
         results.append(values)
-    return json.dumps(DOCUMENTS[output_format](results), separators=(",", ":")).encode()
+    document = json.dumps(_DOCUMENTS[output_format](results), separators=(",", ":"))
+    return Output(document.encode(), take_census(operations))
 
 
 def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
@@ -88,68 +121,63 @@ def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
     return entry_points
 
 
-def _run_with_qdk(
-    payload: bytes,
-    entry_point: str | None,
-    shots: int,
-    noise: NoiseModel,
-    rng: np.random.Generator,
-) -> list[Any]:
-    """The shots of any program, such as one of the adaptive profile."""
-    values: list[Any] = _PROCESSES.ask(
-        "run",
-        payload,
-        entry_point,
-        shots=shots,
-        seed=int(rng.integers(1 << 32)),
-        noise=None if noise.is_silent else asdict(noise),
-    )
-    return values
+def _rates(noise: cirq.NoiseModel) -> Mapping[str, Any]:
+    if not isinstance(noise, MachineNoise):
+        raise invalid_input("QIR with branches runs with a MachineNoise only, or with none.")
+    return {
+        "one_qubit": noise.one_qubit,
+        "two_qubit": noise.two_qubit,
+        "readout": [*noise.readout],
+    }
+
+
+def _lossy(loss: float, rng: np.random.Generator) -> Callable[[Any], Any]:
+    return lambda value: _map(lambda bit: "-" if rng.random() < loss else bit, value)
 
 
 def _run_circuit(
-    circuit: QirCircuit, shots: int, noise: NoiseModel, rng: np.random.Generator
+    program: _Program,
+    shots: int,
+    noise: cirq.NoiseModel,
+    rng: np.random.Generator,
+    budget: Budget,
 ) -> list[Any]:
-    """The shots of a circuit."""
-    qubits = circuit.measured
-    measurements = [Measurement(qubit, bit) for bit, qubit in enumerate(qubits)]
-    rows = sample([*circuit.gates, *measurements], len(qubits), shots, noise, rng)
+    measured = sorted({each.qubits[0] for each in program.measurements})
+    keys = [f"{qubit}" for qubit in measured]
+    statements = [Statement([*program.operations, *program.measurements])]
+    rows = sample(statements, keys, shots, noise, rng, budget)
     # Few different rows, each of which would be made into the same value again and again.
     values: dict[bytes, Any] = {}
     for row in rows:
         if row.tobytes() not in values:
-            values[row.tobytes()] = circuit.value(dict(zip(qubits, row.tolist(), strict=True)))
+            values[row.tobytes()] = program.value(dict(zip(measured, row.tolist(), strict=True)))
     return [values[row.tobytes()] for row in rows]
-
-
-def _with_losses(values: Sequence[Any], loss: float, rng: np.random.Generator) -> list[Any]:
-    """The shots with the mark of a lost qubit in place of some results, as in the SDK's tests."""
-    return [map_leaves(lambda bit: "-" if rng.random() < loss else bit, value) for value in values]
 
 
 def _run_on_ionq(
     target: str,
-    circuit: QirCircuit,
+    program: _Program,
     params: Mapping[str, Any],
     shots: int,
-    noise: NoiseModel,
+    noise: cirq.NoiseModel,
     rng: np.random.Generator,
+    budget: Budget,
 ) -> list[Any]:
     """The shots that follow from IonQ's histogram of all qubits, outcome after outcome.
 
     A recorded job of 500 shots whose qubits had four outcomes of probability 1/4 has exactly 125
     shots of each, in the order of the histogram.
     """
-    if circuit.obstacle is not None:
-        raise invalid_input(f"The target does not run {circuit.obstacle}.")
-    used = {*circuit.measured, *(qubit for gate in circuit.gates for qubit in gate.qubits)}
-    num_qubits = max(used, default=0) + 1
+    if program.obstacle is not None:
+        raise invalid_input(f"The target does not run {program.obstacle}.")
+    # Compilers count from 0, and declare no qubits that they do not use.
+    num_qubits = program.num_qubits
     if num_qubits > ionq.machine_size(target):
         raise invalid_input(f"The target has {ionq.machine_size(target)} qubits.")
-    shares = ionq.histogram(circuit.gates, num_qubits, target, params, noise, rng)
+    shares = ionq.histogram(program.operations, num_qubits, target, params, noise, rng, budget)
     counts = _apportion(shots, list(shares.values()))
     values = (
-        circuit.value({qubit: outcome >> qubit & 1 for qubit in circuit.measured})
+        program.value({q: outcome >> q.x & 1 for q in cirq.LineQubit.range(num_qubits)})
         for outcome in shares
     )
     return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
@@ -163,3 +191,167 @@ def _apportion(shots: int, shares: Sequence[float]) -> list[int]:
     counts[up] += 1
     whole: list[int] = counts.tolist()
     return whole
+
+
+class _Program:
+    """A program, as a circuit if it is one: gates, then measurements, then what is recorded.
+
+    Args:
+        program: What `qir_worker.read` says of it.
+
+    Attributes:
+        num_qubits, num_results: How many the program says it needs.
+        obstacle: What in it no circuit has, such as a branch, or None. If there is something, the
+            other attributes are good for counting only.
+        operations: The gates.
+        measurements: The measurements, each with its qubit as the key.
+    """
+
+    def __init__(self, program: Mapping[str, Any], budget: Budget) -> None:
+        self.num_qubits: int = program["qubits"]
+        self.num_results: int = program["results"]
+        self.obstacle: str | None = None if program["is_list"] else "branches"
+        self.operations: list[cirq.Operation] = []
+        self.measurements: list[cirq.Operation] = []
+        self._measured: set[cirq.LineQubit] = set()
+        self._qubit_of: dict[int, cirq.LineQubit] = {}
+        records: list[tuple[str, Any]] = []
+        budget.spend(_CALL * len(program["calls"]))
+        for name, *args in program["calls"]:
+            if name.startswith(_PREFIX):
+                self._add(name.removeprefix(_PREFIX), args)
+            elif name.endswith("_record_output"):
+                kind = name.removeprefix("__quantum__rt__").removesuffix("_record_output")
+                records.append((kind, args[0]))
+            elif name not in _WITHOUT_EFFECT:
+                self._meet(f"calls of {name[:30]}")
+        # What is recorded, with the qubit in place of each result.
+        self._template: Any = {}
+        if records and self.obstacle is None:
+            self._template = self._read_record(iter(records))
+
+    def value(self, bits: Mapping[Any, int]) -> Any:
+        """What the program records when the qubits measured are read as these bits."""
+        return _map(bits.__getitem__, self._template)
+
+    def _meet(self, obstacle: str) -> None:
+        self.obstacle = self.obstacle or obstacle
+
+    def _add(self, name: str, args: Sequence[Any]) -> None:
+        if name in _MEASUREMENTS:
+            qubit = self._qubit(args[0])
+            self._measured.add(qubit)
+            self.measurements.append(cirq.measure(qubit, key=str(qubit)))
+            self._qubit_of[_index(args[1], self.num_results)] = qubit
+        elif name in QIR:
+            self._add_gate(name, args)
+        elif name != "barrier__body":
+            self._meet(f"the operation {name[:30]}")
+
+    def _add_gate(self, name: str, args: Sequence[Any]) -> None:
+        kind = QIR[name]
+        params = args[: kind.num_params]
+        qubits = [self._qubit(arg) for arg in args[kind.num_params :]]
+        if not all(isinstance(param, float) and math.isfinite(param) for param in params):
+            raise invalid_input("The parameters of a gate have to be finite numbers.")
+        if len(qubits) != kind.num_qubits or len(set(qubits)) < len(qubits):
+            raise invalid_input("A gate needs the right number of qubits, all different.")
+        if not set(qubits).isdisjoint(self._measured):
+            self._meet("gates on qubits that were measured")
+        self.operations.append(kind.make(*params).on(*qubits))
+
+    def _qubit(self, number: Any) -> cirq.LineQubit:
+        return cirq.LineQubit(_index(number, self.num_qubits))
+
+    def _read_record(self, records: Iterator[tuple[str, Any]], depth: int = 0) -> Any:
+        kind, number = next(records, ("nothing", None))
+        if kind == "result" and number in self._qubit_of:
+            return self._qubit_of[number]
+        if kind not in ("array", "tuple"):
+            self._meet(f"the record of {kind[:30]}")
+            return None
+        if depth > _MAX_DEPTH:
+            raise invalid_input("The program records arrays that are nested too deeply.")
+        size = _index(number, self.num_results + 1)
+        items = [self._read_record(records, depth + 1) for _ in range(size)]
+        if kind == "array":
+            return items
+        return {f"Item{place}": item for place, item in enumerate(items, start=1)}
+
+
+def _index(value: Any, size: int) -> int:
+    if type(value) is not int or not 0 <= value < size:
+        raise invalid_input("The program has a qubit, a result or an array that is out of range.")
+    return value
+
+
+def _map(function: Callable[[Any], Any], value: Any) -> Any:
+    """A value of the same form, with the function applied to all that is no array or tuple."""
+    if isinstance(value, list):
+        return [_map(function, item) for item in value]
+    if isinstance(value, dict):
+        return {name: _map(function, item) for name, item in value.items()}
+    return function(value)
+
+
+def _as_python(value: Any) -> Any:
+    """A value that Python displays as the service does: `[0, 1]`, or `(0, 1)` for a tuple."""
+    if isinstance(value, list):
+        return [_as_python(item) for item in value]
+    if isinstance(value, dict):
+        return tuple(_as_python(item) for item in value.values())
+    return value
+
+
+def _group(values: Sequence[Any]) -> list[tuple[Any, str, int]]:
+    """The different values with their displays and counts, sorted by their displays."""
+    displays = [str(_as_python(value)) for value in values]
+    counts, samples = Counter(displays), dict(zip(displays, values, strict=True))
+    return [(samples[display], display, counts[display]) for display in sorted(counts)]
+
+
+def _results_v1(results: Sequence[Sequence[Any]]) -> Any:
+    """A flat list of displays and shares (the SDK's reading of it; none is recorded)."""
+    (values,) = results
+    pairs = [(display, count / len(values)) for _, display, count in _group(values)]
+    return {"Histogram": list(itertools.chain.from_iterable(pairs))}
+
+
+def _results_v2(results: Sequence[Sequence[Any]]) -> Any:
+    return {
+        "DataFormat": "microsoft.quantum-results.v2",
+        "Results": [
+            {
+                "Histogram": [
+                    {"Outcome": value, "Display": display, "Count": count}
+                    for value, display, count in _group(values)
+                ],
+                "Shots": values,
+            }
+            for values in results
+        ],
+    }
+
+
+def _registers(results: Sequence[Sequence[Any]]) -> Any:
+    """Quantinuum's own form, with all that is recorded in one register, the last bit first.
+
+    Jobs that ask for it are recorded, but not what is in their results.
+    """
+    (values,) = results
+    return {"c": ["".join(map(str, reversed(_leaves(value)))) for value in values]}
+
+
+def _leaves(value: Any) -> list[Any]:
+    found: list[Any] = []
+    _map(lambda leaf: found.append(int(leaf) if leaf in (0, 1) else leaf), value)
+    return found
+
+
+# How to write the values of all shots of each program, by `outputDataFormat`. Only the second has
+# room for more than one program.
+_DOCUMENTS: dict[str, Callable[[Sequence[Sequence[Any]]], Any]] = {
+    "microsoft.quantum-results.v1": _results_v1,
+    "microsoft.quantum-results.v2": _results_v2,
+    "honeywell.qir.v1": _registers,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from cirq_azure_sessions.emulator.programs.failure import ProgramError, invalid_input
+from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError, invalid_input
 
 __all__ = ["Tokens"]
 
@@ -22,6 +22,9 @@ _WORD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
+# What finding a word costs, in the budget's units.
+_WORK = 300
+
 # Longer numbers are no sensible register sizes; those that conditions compare with may be.
 _MAX_DIGITS = 1_300
 
@@ -34,11 +37,13 @@ class Tokens:
 
     Args:
         text: The text.
+        budget: What reading it is taken off.
         line: The number of its first line.
     """
 
-    def __init__(self, text: str, line: int = 1) -> None:
+    def __init__(self, text: str, budget: Budget, line: int = 1) -> None:
         self._text = text
+        self._budget = budget
         self._line = line
         # State: the next word with its kind and place, and the place of the word before it.
         self._kind = self._word = ""
@@ -110,6 +115,7 @@ class Tokens:
         """Reads the next word, whatever it is, and finds the one after it."""
         word, self._last = self._word, self._start
         self._num_read += 1
+        self._budget.spend(_WORK)
         blank = _BLANK.match(self._text, self._end)
         assert blank is not None
         self._start = blank.end()

@@ -21,7 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cirq_azure_sessions.emulator import programs
-from cirq_azure_sessions.emulator.programs import NOISELESS, ionq, simulation
+from cirq_azure_sessions.emulator.programs import NOISELESS, ionq
+from cirq_azure_sessions.emulator.programs.engine import probabilities
+from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 SIMULATOR, ARIA = "ionq.simulator", "ionq.qpu.aria-1"
@@ -48,20 +50,15 @@ def run(
         rng=np.random.default_rng(seed),
         **options,
     )
-    return {int(key): share for key, share in json.loads(output)["histogram"].items()}
+    return {int(key): share for key, share in json.loads(output.content)["histogram"].items()}
 
 
 def unitary(circuit: Any, qubits: int, gateset: str = "qis") -> np.ndarray[Any, Any]:
     """What the emulator makes of a circuit, qubit 0 being the most significant bit."""
     body = {"gateset": gateset, "qubits": qubits, "circuit": circuit}
     line = cirq.LineQubit.range(qubits)
-    made = cirq.Circuit(cirq.I.on_each(line))
-    for gate in ionq.read(json.dumps(body).encode(), 29).gates:
-        targets, controls = (
-            [line[index] for index in group] for group in (gate.targets, gate.controls)
-        )
-        made.append(cirq.MatrixGate(gate.matrix).on(*targets).controlled_by(*controls))
-    return made.unitary(qubit_order=line)
+    _, operations = ionq.read(json.dumps(body).encode(), 29, Budget())
+    return cirq.Circuit(operations).unitary(line, line)
 
 
 def assert_same(actual: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> None:
@@ -354,7 +351,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("payload", UNREADABLE.values(), ids=UNREADABLE)
 def test_garbage_fails_as_invalid_input(payload: bytes) -> None:
     with pytest.raises(ProgramError) as caught:
-        ionq.read(payload, 29)
+        ionq.read(payload, 29, Budget())
     assert caught.value.code == "InvalidInputData"
 
 
@@ -412,21 +409,47 @@ def test_more_qubits_than_the_machine_has_fail() -> None:
 
 
 def test_more_qubits_than_can_be_simulated_fail_before_any_memory_is_taken() -> None:
-    with pytest.raises(ProgramError, match="up to 22 qubits"):
-        run([{"gate": "h", "targets": list(range(29))}], qubits=29)
+    chain = [{"gate": "cnot", "control": qubit, "target": qubit + 1} for qubit in range(28)]
+    with pytest.raises(ProgramError, match="up to 22 qubits that depend on each other"):
+        run(chain, qubits=29)
 
 
-def test_a_body_of_too_many_gates_fails() -> None:
-    body = [{"gate": "x", "targets": list(range(20))}] * 6_000
-    with pytest.raises(ProgramError, match="more than 100000 gates"):
-        run(body, qubits=20)
-
-
-def test_too_much_work_ends_as_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "_MAX_WORK", 50_000)
+def test_too_many_gates_and_too_much_work_end_as_a_timeout() -> None:
+    body = [{"gate": "x", "targets": list(range(20))}] * 20_000
     with pytest.raises(ProgramError) as caught:
-        run([{"gate": "h", "target": 0}] * 60)
+        run(body, qubits=20)
     assert caught.value.code == "ProviderTimeout"
+    with pytest.raises(ProgramError) as caught:
+        probabilities([cirq.H(cirq.LineQubit(0))] * 60, Budget(work=50_000))
+    assert caught.value.code == "ProviderTimeout"
+
+
+def test_a_histogram_of_too_many_outcomes_is_refused() -> None:
+    blocks = [{"gate": "h", "targets": list(range(28))}]
+    with pytest.raises(ProgramError, match="more memory"):
+        run(blocks, qubits=28)
+
+
+@pytest.mark.parametrize("target", [SIMULATOR, ARIA])
+def test_small_blocks_fill_a_machine(target: str) -> None:
+    """The joint distribution of twelve Bell pairs is the product of theirs."""
+    pairs = [(2 * block, 2 * block + 1) for block in range(12)]
+    circuit = [
+        step
+        for first, second in pairs
+        for step in (
+            {"gate": "h", "target": first},
+            {"gate": "cnot", "control": first, "target": second},
+        )
+    ]
+    shares = run(circuit, qubits=24, target=target, noise=NOISELESS, params={"shots": 4_000})
+    assert sum(shares.values()) == pytest.approx(1)
+    for first, second in pairs:
+        assert all(key >> first & 1 == key >> second & 1 for key in shares)
+        # Of 4,000 shots, six standard deviations: one false alarm in 5e8.
+        assert abs(sum(shares[key] for key in shares if key >> first & 1) - 0.5) < 6 * 0.0079
+    if target == SIMULATOR:
+        assert all(share == pytest.approx(2**-12) for share in shares.values())
 
 
 def test_another_output_format_cannot_be_translated() -> None:
@@ -475,7 +498,7 @@ def test_whatever_is_sent_either_runs_or_fails_as_the_programs_fault(
 @given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_arbitrary_bytes_are_refused(payload: bytes) -> None:
     with pytest.raises(ProgramError):
-        ionq.read(payload, 29)
+        ionq.read(payload, 29, Budget())
 
 
 def test_every_pair_of_controls_and_targets_may_be_given_in_singular_or_plural() -> None:

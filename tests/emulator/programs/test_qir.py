@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from services import wait_until
 from shared import SHARED
 
-from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator import programs, qir_worker
 from cirq_azure_sessions.emulator.programs import NOISELESS
-from cirq_azure_sessions.emulator.programs.qir_process import QirProcesses
+from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 pyqir = pytest.importorskip("pyqir", reason="the extra `qir` is not installed")
@@ -46,7 +54,7 @@ def run(
         rng=np.random.default_rng(seed),
         **options,
     )
-    return json.loads(output)
+    return json.loads(output.content)
 
 
 def shots(qir: str | bytes, **options: Any) -> list[Any]:
@@ -188,7 +196,7 @@ def test_the_same_random_numbers_give_the_same_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "number"), [(QVM, 1), (ECHO, 1), (IONQ, 500), ("quantinuum.sim.h2-1e", 500)]
+    ("target", "number"), [(QVM, 1), (ECHO, 1), (IONQ, 500), ("quantinuum.sim.h2-1e", 1)]
 )
 def test_without_shots_a_provider_has_its_own_number_of_them(target: str, number: int) -> None:
     assert len(shots(ORDERED, target=target, params={})) == number
@@ -440,33 +448,75 @@ def test_bitcode_with_any_byte_changed_runs_or_fails_and_the_next_job_runs() -> 
     assert shots(bitcode) == [[1, 0, 0]] * 20
 
 
-# qdk ends an endless program by itself, after so many steps. On twenty qubits they take hours.
-LOOP = module(
-    "br label %again", "again:", gate("x", 0), "br label %again", profile="adaptive"
-).replace('num_qubits"="3"', 'num_qubits"="20"')
+# qdk ends an endless program by itself after a second or so, and invents what it recorded; on
+# twenty qubits that second is hours.
+ENDLESS = {
+    "no way out": ("br label %again", "again:", gate("x", 0), "br label %again"),
+    "a coin that never falls": (
+        *("br label %again", "again:", measure(0, 0)),
+        "%one = call i1 @__quantum__rt__read_result(%Result* null)",
+        *("br i1 %one, label %end, label %again", "end:"),
+        *(record("array", 1), record("result", 0), RETURN),
+    ),
+}
 
 
-def test_a_program_that_never_ends_is_ended_and_the_next_one_runs() -> None:
-    processes = QirProcesses(time_limit=1.0)
-    request = {"shots": 1, "seed": 1, "noise": None}
+@pytest.mark.parametrize("body", ENDLESS.values(), ids=ENDLESS)
+def test_a_program_that_never_ends_fails(body: Sequence[str]) -> None:
+    endless = module(*body, profile="adaptive")
     with pytest.raises(ProgramError) as caught:
-        processes.ask("run", LOOP.encode(), None, **request)
+        run(endless, params={"shots": 1})
     assert caught.value.code == "ProviderTimeout"
-    assert processes.ask("run", ORDERED.encode(), None, **request) == [[1, 0, 0]]
-    processes.close()
+
+
+def test_a_loop_that_ends_gives_what_it_recorded() -> None:
+    fair = module(
+        *("br label %again", "again:", gate("h", 0), measure(0, 0)),
+        "%one = call i1 @__quantum__rt__read_result(%Result* null)",
+        *("br i1 %one, label %end, label %again", "end:"),
+        *(record("array", 1), record("result", 0), RETURN),
+        profile="adaptive",
+    )
+    assert shots(fair) == [[1]] * 20
+
+
+def test_a_program_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
+    pool = QirPool(time_limit=1.0)
+    body = ENDLESS["a coin that never falls"]
+    wide = module(*body, profile="adaptive").replace('num_qubits"="3"', 'num_qubits"="20"')
+    with pytest.raises(ProgramError) as caught:
+        pool.run(qir_worker.run, wide.encode(), None, 1, 1, None)
+    assert caught.value.code == "ProviderTimeout"
+    assert pool.run(qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
 
 
 def test_a_process_that_died_in_the_meantime_is_replaced() -> None:
-    processes = QirProcesses()
-    request = {"shots": 1, "seed": 1, "noise": None}
-    processes.ask("run", ORDERED.encode(), None, **request)
-    process = processes._take()
-    assert process is not None
-    process.kill()
-    process.wait()
-    processes._idle.put(process)
-    assert processes.ask("run", ORDERED.encode(), None, **request) == [[1, 0, 0]]
-    processes.close()
+    pool = QirPool()
+    pid = pool.run(os.getpid)
+    os.kill(pid, signal.SIGTERM)
+    assert pool.run(qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
+    assert pool.run(os.getpid) != pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system in the way of Linux")
+def test_no_process_outlives_an_emulator_that_is_killed() -> None:
+    program = """
+        import os, signal
+        from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
+        print(QirPool().run(os.getpid), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    worker = int(done.stdout)
+
+    def is_running() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            # Ended, and kept by the system until somebody asks.
+            return "Z" not in Path(f"/proc/{worker}/stat").read_text().split()[2:3]
+        return False
+
+    wait_until(lambda: not is_running())
 
 
 def test_programs_run_side_by_side() -> None:

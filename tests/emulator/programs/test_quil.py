@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import quil
+from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 
@@ -29,7 +30,7 @@ def run(text: str, params: Mapping[str, Any] | None = None) -> dict[str, list[li
         input_params=params or {},
         rng=np.random.default_rng(1),
     )
-    registers: dict[str, list[list[int]]] = json.loads(output)
+    registers: dict[str, list[list[int]]] = json.loads(output.content)
     return registers
 
 
@@ -62,15 +63,10 @@ def test_without_a_count_a_program_runs_once_and_element_0_comes_first() -> None
     ],
 )
 def test_a_gate_is_cirqs(call: str, wanted: cirq.Gate) -> None:
-    program = quil._Program({})
+    program = quil._Program({}, Budget())
     program.read(call)
     line = cirq.LineQubit.range(wanted.num_qubits())
-    made = cirq.Circuit(
-        cirq.MatrixGate(gate.matrix)
-        .on(*(line[index] for index in gate.targets))
-        .controlled_by(*(line[index] for index in gate.controls))
-        for gate in program.instructions
-    )
+    made = cirq.Circuit(program.operations)
     actual = made.unitary(qubit_order=line, qubits_that_should_be_present=line)
     assert cirq.allclose_up_to_global_phase(actual, cirq.unitary(wanted), atol=1e-7)
 
@@ -124,7 +120,7 @@ def test_a_word_that_the_qvm_does_not_know_fails_as_recorded() -> None:
         "H $",
         "DEFGATE A:\n    1, 0\n    0, 1",
         "JUMP @a",
-        "; ".join(f"H {qubit}" for qubit in range(30)),
+        "; ".join(f"CNOT 0 {qubit}" for qubit in range(1, 30)),
     ],
 )
 def test_a_bad_program_fails_as_invalid_input(text: str) -> None:

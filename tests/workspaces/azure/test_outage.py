@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import cirq
@@ -19,8 +18,6 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.fault_kinds import RequestFault
-from cirq_azure_sessions.emulator.route_names import RoutePattern, route_name
 
 TURN = cirq.Circuit(
     cirq.rx(sympy.Symbol("angle"))(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0), key="m")
@@ -29,51 +26,13 @@ POINTS = cirq.Linspace("angle", 0.1, 3.0, 6)
 HOUR = 3600.0
 
 
-class Outage:
-    """Cuts all connections for so many seconds of the clock.
-
-    Args:
-        route: It begins with a request on this route, `*` for any.
-        after: So many requests on the route are answered before.
-    """
-
-    def __init__(
-        self,
-        server: EmulatorServer,
-        clock: ManualClock,
-        *,
-        route: str = "*",
-        after: int = 0,
-        seconds: float = HOUR,
-    ) -> None:
-        self._clock = clock
-        self._route = route
-        self._after = after
-        self._seconds = seconds
-        self._since: float | None = None
-        server.faults.take_request = self._take  # type: ignore[method-assign]
-
-    def _take(self, verb: str, path: str) -> RequestFault | None:
-        now = self._clock.monotonic()
-        if self._since is None and self._route in ("*", route_name(verb, path)):
-            self._after -= 1
-            if self._after < 0:
-                self._since = now
-        if self._since is None or now >= self._since + self._seconds:
-            return None
-        return RequestFault(RoutePattern("*"), is_reset=True)
-
-    def end(self) -> None:
-        self._seconds = 0.0
-
-
 @pytest.mark.parametrize(
     ("route", "after"), [("upload", 4), ("submit", 1), ("job", 0), ("download", 0)]
 )
 def test_an_hour_without_a_network_costs_no_point_of_a_call_that_goes_well(
     server: EmulatorServer, clock: ManualClock, route: str, after: int
 ) -> None:
-    Outage(server, clock, route=route, after=after)
+    server.faults.reset("*", trigger=route, skip=after, duration=HOUR)
     with SessionPool(server.workspace(), clock=clock) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, max_concurrent_jobs=2)
         results = sampler.run_sweep(TURN, POINTS, repetitions=10)
@@ -83,13 +42,13 @@ def test_an_hour_without_a_network_costs_no_point_of_a_call_that_goes_well(
 
 
 def test_a_first_contact_fails_in_seconds(server: EmulatorServer, clock: ManualClock) -> None:
-    outage = Outage(server, clock, seconds=math.inf)
+    server.faults.reset("*", times=None)
     with SessionPool(server.workspace(), clock=clock) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool)
         with pytest.raises(AzureSessionsError, match="check the network"):
             sampler.run(TURN, {"angle": 1}, repetitions=10)
         assert clock.monotonic() < 60
-        outage.end()
+        server.faults.clear()
 
 
 def test_a_rerun_with_a_journal_and_without_a_network_fails_in_seconds(
@@ -103,7 +62,7 @@ def test_a_rerun_with_a_journal_and_without_a_network_fails_in_seconds(
             sampler.run(TURN, {"angle": 1}, repetitions=10)
         (job,) = pool.list_jobs()
     began = clock.monotonic()
-    Outage(server, clock, seconds=math.inf)
+    server.faults.reset("*", times=None)
     with SessionPool(server.workspace(), clock=clock, journal=journal) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool)
         with pytest.raises(AzureSessionsError, match=f"Whether the service has job {job.id}"):
@@ -115,12 +74,12 @@ def test_the_timeout_of_a_call_ends_it_also_without_a_network() -> None:
     clock = ManualClock(auto_advance=False)
     with EmulatorServer(clock=clock) as server:
         pool = SessionPool(server.workspace(), clock=clock)
-        outage = Outage(server, clock, route="job", seconds=math.inf)
+        server.faults.reset("*", trigger="job", times=None)
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, timeout=HOUR)
         call = in_background(sampler.run_sweep, TURN, [{"angle": 1}], repetitions=10)
         drive(clock, call)
         assert isinstance(call.exception(), PoolTimeout)
         assert isinstance(call.exception(), SweepError)
         assert HOUR <= clock.monotonic() < 2 * HOUR
-        outage.end()
+        server.faults.clear()
         drive(clock, in_background(pool.close, cancel=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 import cirq
 import pytest
@@ -14,8 +13,7 @@ from azure_suite import job_request, sdk_workspace_at, tell
 from cirq_azure_sessions import AzureSessionSampler, JobError, ServiceError, SessionPool, SweepError
 from cirq_azure_sessions.clock import Clock, ManualClock, SystemClock
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.fault_kinds import RequestFault
-from cirq_azure_sessions.emulator.route_names import RoutePattern
+from cirq_azure_sessions.emulator.faults import Fault
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 from cirq_azure_sessions.workspaces.azure.pace import Pace
 
@@ -133,10 +131,10 @@ def test_a_sweep_on_a_slow_host_gets_more_answers_than_refusals(
     clock = SystemClock()
     rate = RateLimit(clock, 5, period=0.2)
 
-    def take(verb: str, path: str) -> RequestFault | None:
+    def take(verb: str, path: str) -> Fault | None:
         if rate.takes_one_more():
             return None
-        return RequestFault(RoutePattern("*"), status=status, retry_after=retry_after)
+        return Fault(route="*", status=status, retry_after=retry_after)
 
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         server.faults.take_request = take  # type: ignore[method-assign]
@@ -178,28 +176,10 @@ def test_a_refused_submission_pauses_the_others_only_as_the_service_says(
 # An identity that is refused
 
 
-class Refusal:
-    """Has a server refuse everybody's key for so many seconds from the first poll on."""
-
-    def __init__(self, server: EmulatorServer, clock: ManualClock, seconds: float) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._since: float | None = None
-        server.faults.take_request = self._take  # type: ignore[method-assign]
-
-    def _take(self, verb: str, path: str) -> RequestFault | None:
-        now = self._clock.monotonic()
-        if self._since is None and verb == "GET" and "/jobs" in path:
-            self._since = now
-        if self._since is None or now >= self._since + self.seconds:
-            return None
-        return RequestFault(RoutePattern("*"), status=401)
-
-
 def test_a_key_that_is_refused_for_ten_minutes_costs_no_result(
     server: EmulatorServer, clock: ManualClock
 ) -> None:
-    Refusal(server, clock, 600.0)
+    server.faults.add("*", trigger="poll", status=401, duration=600)
     with SessionPool(server.workspace(), clock=clock) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool)
         results = sampler.run_sweep(TURN, cirq.Linspace("angle", 0.1, 3.0, 8), repetitions=10)
@@ -211,13 +191,13 @@ def test_a_key_that_is_refused_for_ten_minutes_costs_no_result(
 def test_a_key_that_is_refused_for_longer_ends_the_call(
     server: EmulatorServer, clock: ManualClock
 ) -> None:
-    refusal = Refusal(server, clock, math.inf)
+    server.faults.add("*", trigger="poll", status=401, times=None)
     with SessionPool(server.workspace(), clock=clock) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool)
         with pytest.raises(SweepError, match="HTTP 401") as failure:
             sampler.run_sweep(TURN, [{"angle": 1.0}], repetitions=10)
         assert 900 <= clock.monotonic() < 2000
-        refusal.seconds = 0.0
+        server.faults.clear()
         # The error keeps the job's id.
         (error,) = failure.value.failures.values()
         assert isinstance(error, JobError)

@@ -237,8 +237,9 @@ def test_what_the_service_refuses_on_a_target_that_is_there_is_said_in_its_words
         server.set_availability("qci.machine1", "Available")
 
 
-def test_targets_have_providers_and_queue_times(server: EmulatorServer) -> None:
-    targets = tell(lambda workspace: workspace.list_targets(), server.workspace())
+def test_targets_have_providers_and_queue_times() -> None:
+    with EmulatorServer(realistic=True) as server:
+        targets = tell(lambda workspace: workspace.list_targets(), server.workspace())
     by_id = {target.id: target for target in targets}
     assert by_id["ionq.simulator"].provider == "ionq"
     assert by_id["ionq.simulator"].average_queue_time == 3.0

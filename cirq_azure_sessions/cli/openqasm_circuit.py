@@ -7,14 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import cirq
 import sympy
 
-from cirq_azure_sessions.emulator.programs.failure import invalid_input
-from cirq_azure_sessions.emulator.programs.instructions import Measurement, Reset
-from cirq_azure_sessions.emulator.programs.openqasm import (
-    Application,
-    Condition,
-    Program,
-    Statement,
-)
+from cirq_azure_sessions.emulator.programs.limits import invalid_input
+from cirq_azure_sessions.emulator.programs.openqasm import Program
+from cirq_azure_sessions.emulator.programs.program import Condition, Statement
 
 __all__ = ["to_circuit"]
 
@@ -27,9 +22,8 @@ _RELATIONS = {"!=": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">="
 def to_circuit(program: Program) -> cirq.Circuit:
     """The circuit of a program.
 
-    The qubit `q[0]` is `cirq.NamedQubit("q_0")`, and the classical bit `c[2]` is the measurement
-    key `c_2`. A bit that is measured several times has one record for each time. A measurement
-    under a condition is made on a qubit of its own, because Cirq has none: it measures anew what
+    A bit that is measured several times has one record for each time. A measurement under a
+    condition is made on a qubit of its own, because Cirq has none: it measures anew what
     the bit was before, where the condition does not hold.
     """
     return cirq.Circuit(_moments(_Writer(program).operations()))
@@ -63,12 +57,10 @@ class _Writer:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._qubits = _names(program.qubits)
-        self._bits = _names(program.bits)
         # State: the bits that were measured, and the qubits that measured under a condition.
-        self._measured: set[int] = set()
+        self._measured: set[str] = set()
         self._helpers: set[cirq.Qid] = set()
-        self._bit_conditions: dict[tuple[int, int], cirq.Condition] = {}
+        self._bit_conditions: dict[tuple[str, int], cirq.Condition] = {}
 
     def operations(self) -> Iterator[cirq.Operation]:
         for statement in self._program.statements:
@@ -82,71 +74,52 @@ class _Writer:
             return
         measurements: list[cirq.Operation] = []
         for operation in statement.operations:
-            if isinstance(operation, Measurement):
-                if conditions:
-                    yield from self._prepare(operation, conditions)
-                    qubit = self._helper(operation)
-                else:
-                    qubit = self._qubit(operation.qubit)
-                measurements.append(cirq.measure(qubit, key=self._bits[operation.bit]))
-            elif isinstance(operation, Reset):
-                reset = cirq.reset(self._qubit(operation.qubit))
-                yield reset.with_classical_controls(*conditions)
+            if not isinstance(operation.gate, cirq.MeasurementGate):
+                yield operation.with_classical_controls(*conditions)
+            elif conditions:
+                yield from self._prepare(operation, conditions)
+                key = operation.gate.key
+                measurements.append(cirq.measure(_helper(key), key=key))
             else:
-                yield self._apply(operation).with_classical_controls(*conditions)
+                measurements.append(operation)
         # The last to be written, because they may change what their own condition reads.
         yield from measurements
-        self._measured |= {
-            operation.bit
-            for operation in statement.operations
-            if isinstance(operation, Measurement)
-        }
-
-    def _apply(self, operation: Application) -> cirq.Operation:
-        gate = operation.gate.in_cirq(operation.params)
-        return gate.on(*map(self._qubit, operation.qubits))
+        self._measured |= {cirq.measurement_key_name(each) for each in measurements}
 
     def _prepare(
-        self, operation: Measurement, conditions: Sequence[cirq.Condition]
+        self, operation: cirq.Operation, conditions: Sequence[cirq.Condition]
     ) -> Iterator[cirq.Operation]:
         """Brings a helper into what the bit will be: what it was, or where they hold, the qubit."""
-        helper = self._helper(operation)
+        key = cirq.measurement_key_name(operation)
+        helper = _helper(key)
         if helper in self._helpers:
             yield cirq.reset(helper)
         self._helpers.add(helper)
-        if operation.bit in self._measured:
-            yield cirq.X(helper).with_classical_controls(self._bits[operation.bit])
+        if key in self._measured:
+            yield cirq.X(helper).with_classical_controls(key)
             yield cirq.reset(helper).with_classical_controls(*conditions)
-        copy = cirq.CNOT(self._qubit(operation.qubit), helper)
-        yield copy.with_classical_controls(*conditions)
-
-    def _helper(self, operation: Measurement) -> cirq.Qid:
-        # No register of a program can have a name with a blank.
-        return cirq.NamedQubit(f"if {self._bits[operation.bit]}")
-
-    def _qubit(self, index: int) -> cirq.Qid:
-        return cirq.NamedQubit(self._qubits[index])
+        yield cirq.CNOT(operation.qubits[0], helper).with_classical_controls(*conditions)
 
     def _conditions(self, condition: Condition) -> Sequence[cirq.Condition] | None:
         """What has to hold, which may be nothing, or None for what cannot.
 
         Bits that nothing was measured into are zero.
         """
-        size = len(condition.bits)
-        places = [i for i, bit in enumerate(condition.bits) if bit in self._measured]
+        size = len(condition.keys)
+        places = [i for i, bit in enumerate(condition.keys) if bit in self._measured]
         if condition.comparison != "==":
             return self._inequality(condition, places)
         if condition.value >> size or condition.value & ~sum(1 << place for place in places):
             return None
         return [
-            self._bit_is(condition.bits[place], condition.value >> place & 1) for place in places
+            self._bit_is(condition.keys[place], condition.value >> place & 1) for place in places
         ]
 
-    def _bit_is(self, bit: int, value: int) -> cirq.Condition:
+    def _bit_is(self, bit: str, value: int) -> cirq.Condition:
         """One object each, because programs may have thousands of conditions on a bit."""
         if (bit, value) not in self._bit_conditions:
             self._bit_conditions[bit, value] = cirq.BitMaskKeyCondition(
-                self._bits[bit], target_value=value, equal_target=True
+                bit, target_value=value, equal_target=True
             )
         return self._bit_conditions[bit, value]
 
@@ -157,7 +130,7 @@ class _Writer:
             raise invalid_input(
                 f"A condition other than == on more than {_MAX_INEQUALITY} bits has no circuit."
             )
-        terms = [sympy.Symbol(self._bits[condition.bits[i]]) * (1 << i) for i in places]
+        terms = [sympy.Symbol(condition.keys[i]) * (1 << i) for i in places]
         number = sympy.Add(*terms)
         holds = _RELATIONS[condition.comparison](number, condition.value)
         if holds in (sympy.true, sympy.false):
@@ -165,8 +138,6 @@ class _Writer:
         return [cirq.SympyCondition(holds)]
 
 
-def _names(registers: dict[str, range]) -> Sequence[str]:
-    """The name in Cirq of each element of all registers."""
-    return [
-        f"{name}_{index}" for name, register in registers.items() for index in range(len(register))
-    ]
+def _helper(key: str) -> cirq.Qid:
+    # No register of a program can have a name with a blank.
+    return cirq.NamedQubit(f"if {key}")

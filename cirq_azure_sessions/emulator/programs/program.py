@@ -1,0 +1,72 @@
+"""A program as every language's reader makes it: operations of Cirq, and conditions on bits.
+
+Cirq has no measurement under a condition, so conditions stand beside the operations. A classical
+bit is the key of the measurements into it, and 0 before the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cirq
+
+__all__ = ["Census", "Condition", "Output", "Statement", "take_census"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A register compared with a number.
+
+    Attributes:
+        keys: The bits of the register, the first least significant.
+        comparison: `==`, `!=`, `<`, `<=`, `>` or `>=`.
+    """
+
+    keys: Sequence[str]
+    comparison: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Operations written as one; their condition is looked at once, before the first of them.
+
+    A measurement is of one qubit, and a reset too.
+    """
+
+    operations: Sequence[cirq.Operation]
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """The number of operations of each kind in a program, for its bill."""
+
+    one_qubit: int = 0
+    two_qubit: int = 0
+    measurements: int = 0
+    qubits: int = 0
+
+
+class Output(NamedTuple):
+    """The content of a job's output blob, and what was in its program."""
+
+    content: bytes
+    census: Census = Census()
+
+
+def take_census(operations: Iterable[cirq.Operation]) -> Census:
+    """Counts operations; a reset prepares a qubit as a measurement reads one."""
+    one_qubit = two_qubit = measurements = 0
+    qubits: set[cirq.Qid] = set()
+    for operation in operations:
+        qubits.update(operation.qubits)
+        if isinstance(operation.gate, cirq.MeasurementGate | cirq.ResetChannel):
+            measurements += 1
+        elif len(operation.qubits) == 1:
+            one_qubit += 1
+        else:
+            two_qubit += 1
+    return Census(one_qubit, two_qubit, measurements, len(qubits))

@@ -1,0 +1,89 @@
+"""The processes in which QIR is read and run; see `qir_worker`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from cirq_azure_sessions.emulator import qir_worker
+from cirq_azure_sessions.emulator.programs.limits import ProgramError, invalid_input
+
+__all__ = ["QirPool"]
+
+# Seconds of the machine's own time, whatever clock the emulator runs on.
+_TIME_LIMIT = 10.0
+
+# Seconds after which a process that was given up ends of itself.
+_GRACE = 1.0
+
+
+class QirPool:
+    """Runs QIR, in as many processes as the machine has processors. Thread-safe.
+
+    Each process is an executor of its own: one that crashes, or is given up, takes no other's
+    program with it. They are kept for the next program, and end with the interpreter.
+    """
+
+    def __init__(self, time_limit: float = _TIME_LIMIT) -> None:
+        self._time_limit = time_limit
+        self._forget()
+        if hasattr(os, "register_at_fork"):
+            # The child of a fork has the executors, and none of their threads.
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._places = threading.BoundedSemaphore(os.cpu_count() or 1)
+        # State: the executors that nobody uses now; one belongs to whoever took it out.
+        self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+
+    def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function of `qir_worker` returns.
+
+        Raises:
+            ProgramError: If the program is at fault, or takes too long.
+        """
+        if importlib.util.find_spec("qdk") is None:
+            raise invalid_input("QIR needs qdk: pip install 'cirq-azure-sessions[emulator]'.")
+        with self._places:
+            try:
+                return self._exchange(work, *arguments)
+            except BrokenProcessPool:
+                # The process may have died while it was idle.
+                try:
+                    return self._exchange(work, *arguments)
+                except BrokenProcessPool:
+                    raise invalid_input(
+                        "The QIR program cannot be run: the simulator crashed."
+                    ) from None
+
+    def _exchange(self, *work: Any) -> Any:
+        try:
+            executor = self._idle.get_nowait()
+        except queue.Empty:
+            executor = ProcessPoolExecutor(1, qir_worker.Context(), qir_worker.start)
+            # The time that it takes to start is not the program's.
+            executor.submit(int).result()
+        is_usable = False
+        try:
+            future = executor.submit(qir_worker.guard, self._time_limit + _GRACE, *work)
+            value = future.result(self._time_limit)
+            is_usable = True
+            return value
+        except TimeoutError:
+            raise ProgramError(
+                "ProviderTimeout", "The QIR program takes more time than one job may."
+            ) from None
+        except ValueError as error:
+            is_usable = True
+            raise invalid_input(f"The QIR program cannot be run: {error}") from None
+        finally:
+            if is_usable:
+                self._idle.put(executor)
+            else:
+                executor.shutdown(wait=False)

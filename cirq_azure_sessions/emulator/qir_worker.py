@@ -1,0 +1,319 @@
+"""Reads and runs QIR, in a process of its own: LLVM is not made for hostile bitcode.
+
+`programs.qir_pool` keeps the processes. The module lies outside of `programs` because that imports
+Cirq, which would take longer than most programs run.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any
+
+__all__ = ["Context", "guard", "read", "run", "start"]
+
+# Beyond the first the state vector becomes slow, and the stabilizer simulator takes over, which
+# has no such limit for Clifford gates and few others.
+_MAX_STATE_VECTOR = 20
+_MAX_QUBITS = 1_000
+_MAX_RESULTS = 10_000
+
+# Bytes of address space, most of which the simulator's threads reserve and do not use.
+_MEMORY = 4 << 30
+
+# The names of gates in qdk's noise tables.
+_ONE_QUBIT_GATES = [
+    "h",
+    "x",
+    "y",
+    "z",
+    "s",
+    "s_adj",
+    "t",
+    "t_adj",
+    "sx",
+    "sx_adj",
+    "rx",
+    "ry",
+    "rz",
+]
+_TWO_QUBIT_GATES = ("cx", "cy", "cz", "swap", "rxx", "ryy", "rzz")
+
+_MEASUREMENTS = [f"__quantum__qis__{name}__body" for name in ("m", "mz", "mresetz")]
+_RECORDS = "_record_output"
+
+# Guards the name of the main module while a process is started.
+_STARTING = threading.Lock()
+
+
+class _Process(SpawnProcess):
+    """A process that does not import the user's program, which may have no guard against it."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802
+        with _STARTING:
+            main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process)
+            finally:
+                sys.modules["__main__"] = main
+
+
+class Context(SpawnContext):
+    """Starts the processes that run QIR."""
+
+    Process = _Process
+
+
+def start() -> None:
+    """Prepares a new process: Ctrl-C is its parent's, and so is the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What runs on the emulator stays on this machine.
+    os.environ["QDK_PYTHON_TELEMETRY"] = "none"
+    # Once, and not in the time of the first program.
+    importlib.import_module("qdk.simulation")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        import resource
+    except ImportError:
+        # Unix alone has limits.
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, hard))
+
+
+def _end_with_parent() -> None:
+    """Ends the process when its parent has ended, however that came."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)
+
+
+def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Does some work, and ends the process if that takes too long.
+
+    Raises:
+        ValueError: If the program is at fault.
+        TimeoutError: If it never ends.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        return work(*arguments)
+    except TimeoutError:
+        raise
+    except ValueError as error:
+        # LLVM goes on with the line of the program.
+        raise ValueError(str(error).partition("\n")[0][:200]) from None
+    # What a panic in the simulator becomes is not an Exception, and cannot be sent.
+    except BaseException as error:
+        raise ValueError(f"The simulator gave up: {type(error).__name__}.") from None
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def read(qir: bytes, entry_point: str | None) -> dict[str, Any]:
+    """The program's size, its calls, and whether it is nothing but the list of them.
+
+    An argument is a number, that of a qubit or result too, or None for a label or a variable.
+    """
+    import pyqir
+
+    def argument(value: Any) -> int | float | None:
+        if isinstance(value, pyqir.IntConstant | pyqir.FloatConstant):
+            return value.value
+        # Compilers give labels as global strings: asking pyqir for the number of one is a crash.
+        return None if isinstance(value, pyqir.GlobalVariable) else pyqir.ptr_id(value)
+
+    _, function = _load(qir, entry_point)
+    blocks = function.basic_blocks
+    instructions = [instruction for block in blocks for instruction in block.instructions]
+    following = [[next.name for next in block.terminator.successors] for block in blocks]
+    ends = (pyqir.Opcode.BR, pyqir.Opcode.RET)
+    return {
+        "qubits": pyqir.required_num_qubits(function),
+        "results": pyqir.required_num_results(function),
+        "calls": [
+            [each.callee.name, *map(argument, each.args)]
+            for each in instructions
+            if isinstance(each, pyqir.Call)
+        ],
+        "is_list": following == [*([block.name] for block in blocks[1:]), []]
+        and all(isinstance(each, pyqir.Call) or each.opcode in ends for each in instructions),
+    }
+
+
+def run(
+    qir: bytes,
+    entry_point: str | None,
+    shots: int,
+    seed: int,
+    noise: Mapping[str, Any] | None,
+) -> list[Any]:
+    """What each shot records: a result is 0 or 1 or "-", an array a list, a tuple {"Item1": ...}.
+
+    Raises:
+        TimeoutError: If a shot never ends: qdk gives up after some steps, and says nothing.
+    """
+    import pyqir
+    from qdk.simulation import run_qir
+
+    module, function = _load(qir, entry_point)
+    is_small = (pyqir.required_num_qubits(function) or 0) <= _MAX_STATE_VECTOR
+    if noise is not None:
+        _add_readout_noise(module, noise["readout"])
+    is_marked = _mark_end(module, function)
+    try:
+        values = run_qir(
+            module.bitcode,
+            shots=shots,
+            noise=noise and _noise_config(noise),
+            seed=seed,
+            type="cpu" if is_small else "clifford",
+        )
+    except IndexError:
+        # It records less than the program would that comes to its end.
+        raise TimeoutError from None
+    if not is_marked:
+        return [*map(_plain, values)]
+    # A program that records nothing has its mark alone.
+    return [_plain(value[0]) if len(value) > 1 else {} for value in values]
+
+
+def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
+    """The module, in text or bitcode, with its entry point and no other.
+
+    Raises:
+        ValueError: If it is no valid module, there is no such entry point, or it says nothing of
+            its size, or too much.
+    """
+    import pyqir
+
+    context = pyqir.Context()
+    if qir[:4] in (b"BC\xc0\xde", b"\xde\xc0\x17\x0b"):
+        module = pyqir.Module.from_bitcode(context, qir)
+    else:
+        module = pyqir.Module.from_ir(context, qir.decode())
+    if problem := module.verify():
+        raise ValueError(problem)
+    entry_points = [function for function in module.functions if pyqir.is_entry_point(function)]
+    chosen = next((f for f in entry_points if entry_point in (None, f.name)), None)
+    if chosen is None:
+        raise ValueError("The program has no such entry point.")
+    for function in entry_points:
+        if function.name != chosen.name:
+            function.delete()
+    limits = {
+        "qubits": (pyqir.required_num_qubits(chosen), _MAX_QUBITS),
+        "results": (pyqir.required_num_results(chosen), _MAX_RESULTS),
+    }
+    for name, (required, limit) in limits.items():
+        if required is None or not 0 <= required <= limit:
+            raise ValueError(f"The program has to say how many {name} it needs, up to {limit}.")
+    return module, next(filter(pyqir.is_entry_point, module.functions))
+
+
+def _mark_end(module: Any, function: Any) -> bool:
+    """Lets an adaptive program record, beside its value, that it came to its end.
+
+    Returns:
+        Whether it does. Other profiles have no loops, and of several ends compilers make one.
+
+    Raises:
+        TimeoutError: If it has no end.
+    """
+    import pyqir
+
+    profile = function.attributes.func["qir_profiles"]
+    if profile is None or not profile.string_value.startswith("adaptive"):
+        return False
+    instructions = [each for block in function.basic_blocks for each in block.instructions]
+    ends = [each for each in instructions if each.opcode == pyqir.Opcode.RET]
+    if not ends:
+        raise TimeoutError
+    if len(ends) > 1:
+        return False
+    records = [each for each in instructions if isinstance(each, pyqir.Call)]
+    records = [each for each in records if each.callee.name.endswith(_RECORDS)]
+    number = pyqir.IntType(module.context, 64)
+    builder = pyqir.Builder(module.context)
+
+    def record(kind: str, value: int) -> None:
+        name = f"__quantum__rt__{kind}{_RECORDS}"
+        recorder = next((each for each in module.functions if each.name == name), None)
+        if recorder is None:
+            label = pyqir.PointerType(pyqir.IntType(module.context, 8))
+            kinds = pyqir.FunctionType(pyqir.Type.void(module.context), [number, label])
+            recorder = pyqir.Function(kinds, pyqir.Linkage.EXTERNAL, name, module)
+        null = pyqir.Constant.null(recorder.params[1].type)
+        builder.call(recorder, [pyqir.const(number, value), null])
+
+    builder.insert_before((records or ends)[0])
+    record("array", 2 if records else 1)
+    builder.insert_before(ends[0])
+    record("int", 1)
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """A recorded value as JSON."""
+    from qdk import Result
+
+    if isinstance(value, Result):
+        return {Result.Zero: 0, Result.One: 1, Result.Loss: "-"}[value]
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return {f"Item{place}": _plain(item) for place, item in enumerate(value, start=1)}
+    return value
+
+
+def _noise_config(noise: Mapping[str, Any]) -> Any:
+    """Depolarizing noise after every gate."""
+    from qdk.simulation import NoiseConfig
+
+    config = NoiseConfig()
+    for gate in _ONE_QUBIT_GATES:
+        getattr(config, gate).set_depolarizing(noise["one_qubit"])
+    for gate in _TWO_QUBIT_GATES:
+        getattr(config, gate).set_depolarizing(noise["two_qubit"])
+    return config
+
+
+def _add_readout_noise(module: Any, rates: list[float]) -> None:
+    """Puts a readout error after every measurement, by qdk's own instruction for it."""
+    import pyqir
+
+    number = pyqir.Type.double(module.context)
+    measurements = [
+        each
+        for function in module.functions
+        for block in function.basic_blocks
+        for each in block.instructions
+        if isinstance(each, pyqir.Call) and each.callee.name in _MEASUREMENTS
+    ]
+    if not measurements:
+        return
+    error = pyqir.Function(
+        pyqir.FunctionType(
+            pyqir.Type.void(module.context), [number, number, measurements[0].args[1].type]
+        ),
+        pyqir.Linkage.EXTERNAL,
+        "__quantum__rt__readout_noise",
+        module,
+    )
+    builder = pyqir.Builder(module.context)
+    for measurement in measurements:
+        builder.insert_after(measurement)
+        builder.call(error, [*(pyqir.const(number, rate) for rate in rates), measurement.args[1]])

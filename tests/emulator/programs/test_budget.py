@@ -1,0 +1,108 @@
+"""Programs that want too much: finished or refused, whatever language they are written in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.workspaces.local import ProgramError
+
+HEADER = 'OPENQASM 2.0; include "qelib1.inc"; '
+WIDE = HEADER + "qreg q[4096]; creg c[4096]; measure q -> c; "
+CHAIN = [{"gate": "cnot", "control": qubit, "target": qubit + 1} for qubit in range(21)]
+FORMATS = {
+    "quantinuum.sim.h2-1e": ("honeywell.openqasm.v1", "honeywell.quantum-results.v1"),
+    "rigetti.sim.qvm": ("rigetti.quil.v1", "rigetti.quil-results.v1"),
+    "ionq.qpu.aria-1": ("ionq.circuit.v1", "ionq.quantum-results.v1"),
+    "ionq.simulator": ("ionq.circuit.v1", "ionq.quantum-results.v1"),
+}
+
+
+def gates(*gates: Any, qubits: int = 22) -> str:
+    return json.dumps({"qubits": qubits, "circuit": gates})
+
+
+ATTACKS: dict[str, tuple[str, str, int]] = {
+    "conditions on every bit": ("quantinuum.sim.h2-1e", WIDE + "if(c==1) x q[0]; " * 50_000, 10),
+    "definitions that double": (
+        "quantinuum.sim.h2-1e",
+        HEADER
+        + "gate g0 a { x a; } "
+        + "".join(f"gate g{n} a {{ g{n - 1} a; g{n - 1} a; }} " for n in range(1, 60))
+        + "qreg q[1]; g59 q[0];",
+        10,
+    ),
+    "formulas in definitions": (
+        "quantinuum.sim.h2-1e",
+        f"{HEADER}gate g(t) a {{ rx({'+'.join(['t'] * 100_000)}) a; }} qreg q[1];{'g(1) q;' * 60}",
+        10,
+    ),
+    "huge registers": ("rigetti.sim.qvm", "DECLARE ro BIT[4096]\nMEASURE 0 ro[4095]", 200_000),
+    "registers without end": (
+        "rigetti.sim.qvm",
+        "".join(f"DECLARE r{number} REAL[4096]\n" for number in range(3_000)),
+        1,
+    ),
+    "many outcomes": (
+        "ionq.simulator",
+        gates({"gate": "h", "targets": [*range(22)]}),
+        100,
+    ),
+    "much noise": ("ionq.qpu.aria-1", gates(*CHAIN * 24), 1_000),
+    "terms without end": (
+        "ionq.simulator",
+        gates(
+            {
+                "gate": "pauliexp",
+                "targets": [0, 1],
+                "terms": ["XX"] * 20_000,
+                "coefficients": [0.1] * 20_000,
+                "time": 1,
+            }
+        ),
+        1,
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts memory in kilobytes")
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_program_takes_more_than_one_job_may(name: str) -> None:
+    """In a process of its own, whose peak of memory is the program's and the package's."""
+    command = [sys.executable, __file__, name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, done.stderr
+    outcome, kilobytes = done.stdout.split()
+    assert outcome in ("ProviderTimeout", "InvalidInputData")
+    assert int(kilobytes) < 1_000_000
+
+
+def attack(name: str) -> None:
+    import resource
+
+    target, payload, shots = ATTACKS[name]
+    input_format, output_format = FORMATS[target]
+    try:
+        programs.run(
+            target=target,
+            provider=target.partition(".")[0],
+            input_format=input_format,
+            output_format=output_format,
+            payload=payload.encode(),
+            input_params={"shots": shots},
+            rng=np.random.default_rng(1),
+        )
+        outcome = "finished"
+    except ProgramError as error:
+        outcome = error.code
+    sys.stdout.write(f"{outcome} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+
+
+if __name__ == "__main__":
+    attack(sys.argv[1])

@@ -1,0 +1,227 @@
+"""The engine under the emulated programs: shots that part, batches that are cut up, components.
+
+What programs compute is tested with the languages that they are written in.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import cirq
+import numpy as np
+import pytest
+
+from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator.programs import NOISELESS, MachineNoise, engine
+from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
+from cirq_azure_sessions.emulator.programs.limits import Budget
+from cirq_azure_sessions.emulator.programs.program import Condition, Statement
+from cirq_azure_sessions.workspaces.local import ProgramError
+
+SHOTS = 20_000
+NOISE = MachineNoise(one_qubit=0.05, two_qubit=0.1, readout=(0.02, 0.05))
+
+A, B, C = cirq.LineQubit.range(3)
+ONE = Condition(("a",), "==", 1)
+KEYS = ("a", "b", "c", "d")
+
+PROGRAM = [
+    Statement([cirq.H(A), cirq.CX(A, B), cirq.measure(A, key="a")]),
+    Statement([cirq.H(C), cirq.X(B)], ONE),
+    Statement([cirq.reset(A), cirq.XX(A, C) ** 0.25]),
+    *(Statement([cirq.measure(q, key=key)]) for q, key in ((A, "b"), (B, "c"), (C, "d"))),
+]
+
+
+def draw(
+    statements: list[Statement],
+    keys: tuple[str, ...],
+    shots: int,
+    noise: cirq.NoiseModel = NOISELESS,
+    *,
+    seed: int = 1,
+    budget: Budget | None = None,
+) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return sample(statements, keys, shots, noise, rng, budget or Budget())
+
+
+def frequencies(noise: cirq.NoiseModel, seed: int, budget: Budget | None = None) -> Counter[bytes]:
+    bits = draw(PROGRAM, KEYS, SHOTS, noise, seed=seed, budget=budget)
+    assert bits.shape == (SHOTS, 4)
+    return Counter(row.tobytes() for row in bits)
+
+
+def assert_alike(one: Counter[bytes], other: Counter[bytes]) -> None:
+    """Two samples of as many shots agree to 6 standard deviations; the seeds are fixed."""
+    for outcome in one | other:
+        difference = one[outcome] - other[outcome]
+        assert abs(difference) < 6 * np.sqrt(one[outcome] + other[outcome])
+
+
+@pytest.mark.parametrize("noise", [NOISELESS, NOISE], ids=["ideal", "noisy"])
+def test_cutting_batches_up_does_not_change_the_distribution(
+    noise: cirq.NoiseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = frequencies(noise, 1)
+    monkeypatch.setattr(engine, "_BATCH_SIZE", 32)
+    assert_alike(whole, frequencies(noise, 2))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        cirq.NoiseModel.from_noise_model_like(cirq.amplitude_damp(0.2)),
+        MachineNoise(one_qubit=0.05, two_qubit=0.1),
+    ],
+    ids=["damping", "depolarizing"],
+)
+def test_any_noise_of_cirq_gives_what_its_density_matrix_simulator_gives(
+    noise: cirq.NoiseModel,
+) -> None:
+    """Each frequency within 6 standard deviations."""
+    gates = [cirq.H(A), cirq.CX(A, B), cirq.ry(0.4)(B), cirq.CX(B, A), cirq.H(A)]
+    measurements = [cirq.measure(A, key="a"), cirq.measure(B, key="b")]
+    found = draw([Statement([*gates, *measurements])], ("a", "b"), SHOTS, noise)
+    noisy = cirq.Circuit(
+        cirq.Moment(each)
+        for gate in gates
+        for each in cirq.flatten_to_ops(noise.noisy_operation(gate))
+    )
+    density = cirq.DensityMatrixSimulator().simulate(noisy).final_density_matrix
+    for outcome, probability in enumerate(np.diag(density).real):
+        share = (found @ [2, 1] == outcome).mean()
+        assert abs(share - probability) < 6 * np.sqrt(probability * (1 - probability) / SHOTS)
+
+
+def test_shots_without_chance_amid_the_program_cost_one_state_vector() -> None:
+    measurements = [cirq.measure(A, key="a"), cirq.measure(B, key="b")]
+    program = [Statement([cirq.H(A), cirq.CX(A, B), *measurements])]
+    # Two gates and the measurement at the end, of one state vector.
+    budget = Budget(work=3 * (engine._OVERHEAD + 5))
+    assert len(draw(program, ("a", "b"), 100_000, budget=budget)) == 100_000
+
+
+def test_work_is_counted_over_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_BATCH_SIZE", 32)
+    with pytest.raises(ProgramError) as caught:
+        frequencies(NOISE, 1, Budget(work=100_000))
+    assert caught.value.code == "ProviderTimeout"
+
+
+def test_too_many_qubits_are_refused_before_memory_is_taken() -> None:
+    qubits = cirq.LineQubit.range(23)
+    with pytest.raises(ProgramError, match="up to 22 qubits"):
+        probabilities([cirq.CX(*pair) for pair in itertools.pairwise(qubits)], Budget())
+
+
+def test_what_shares_nothing_is_run_apart_with_noise_too() -> None:
+    pairs = [cirq.LineQubit.range(2 * n, 2 * n + 2) for n in range(10)]
+    steps = [Statement([cirq.H(a), cirq.CX(a, b)]) for a, b in pairs]
+    keys = tuple(str(qubit.x) for pair in pairs for qubit in pair)
+    steps += [Statement([cirq.measure(q, key=str(q.x)) for pair in pairs for q in pair])]
+    bits = draw(steps, keys, SHOTS, MachineNoise(two_qubit=0.1))
+    for first in range(0, 20, 2):
+        # An error on both qubits leaves the pair equal in 7 of 15 cases; six standard deviations.
+        unequal = (bits[:, first] != bits[:, first + 1]).mean()
+        assert abs(unequal - 0.1 * 8 / 15) < 6 * 0.0016
+    # And no pair knows of another.
+    assert abs((bits[:, 0] == bits[:, 2]).mean() - 0.5) < 6 * 0.0036
+
+
+def test_a_condition_ties_together_what_it_reads_and_what_it_changes() -> None:
+    steps = [
+        Statement([cirq.H(A), cirq.measure(A, key="a")]),
+        Statement([cirq.X(B)], ONE),
+        Statement([cirq.measure(B, key="b")]),
+    ]
+    bits = draw(steps, ("a", "b"), 200)
+    assert (bits[:, 0] == bits[:, 1]).all()
+    assert 0 < bits[:, 0].sum() < 200
+
+
+def test_tiny_probabilities_are_rounding_errors() -> None:
+    assert probabilities([cirq.rx(2 * np.pi / 1000)(A)] * 1000, Budget()) == {0: 1.0}
+
+
+def test_the_bits_of_each_shot_belong_together() -> None:
+    steps = [cirq.H(A), cirq.measure(A, key="a"), cirq.X(A), cirq.measure(A, key="b")]
+    bits = draw([Statement(steps)], ("a", "b"), 1000)
+    assert (bits[:, 0] != bits[:, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("target", "is_silent"),
+    [
+        ("ionq.simulator", True),
+        ("ionq.qpu.forte-enterprise-1", False),
+        ("quantinuum.sim.h2-1sc", True),
+        ("quantinuum.sim.h1-1sc-preview", True),
+        ("quantinuum.sim.h1-1e-preview", False),
+        ("quantinuum.qpu.h2-2", False),
+        ("rigetti.sim.qvm", True),
+        ("rigetti.qpu.cepheus-1-36q", False),
+        ("echo-quantinuum", True),
+    ],
+)
+def test_hardware_and_its_emulators_are_noisy_and_simulators_are_not(
+    target: str, is_silent: bool
+) -> None:
+    assert programs.noise.is_silent(programs.noise.target_noise(target)) == is_silent
+
+
+@pytest.mark.parametrize(
+    ("target", "published"),
+    [("quantinuum.qpu.h2-1", (2.5e-5, 1.57e-3)), ("rigetti.qpu.cepheus-1-36q", (1e-3, 5e-3))],
+)
+def test_the_noise_of_hardware_leaves_gates_with_the_published_infidelities(
+    target: str, published: tuple[float, float]
+) -> None:
+    model = programs.noise.target_noise(target)
+    for size, infidelity in enumerate(published, start=1):
+        channel = cirq.depolarize((model.one_qubit, model.two_qubit)[size - 1], n_qubits=size)
+        dimension = 2**size
+        fidelity = (dimension * cirq.entanglement_fidelity(channel) + 1) / (dimension + 1)
+        assert 1 - fidelity == pytest.approx(infidelity)
+
+
+def echo(payload: bytes, **fields: str) -> bytes:
+    output = programs.run(
+        **{
+            "target": "echo-output",
+            "provider": "Microsoft.Test.FirstParty",
+            "input_format": "microsoft.quantum-log.v1",
+            "output_format": "microsoft.quantum-log.v1",
+            **fields,
+        },
+        payload=payload,
+        input_params={},
+        rng=np.random.default_rng(1),
+    )
+    return output.content
+
+
+def test_the_echo_target_returns_what_it_is_sent() -> None:
+    assert echo(b"{ input: 'data' }") == b"{ input: 'data' }"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"target": "ionq.simulator", "provider": "ionq", "input_format": "honeywell.openqasm.v1"},
+        {"target": "ionq.simulator", "provider": "ionq", "input_format": "nonsense"},
+        {"target": "microsoft.estimator", "provider": "microsoft-qc", "input_format": "qir.v1"},
+        {"target": "pasqal.sim.emu-tn", "provider": "pasqal", "input_format": "pasqal.pulser.v1"},
+    ],
+    ids=lambda fields: f"{fields['target']} {fields['input_format']}",
+)
+def test_a_target_fails_on_input_that_it_does_not_take(fields: dict[str, str]) -> None:
+    with pytest.raises(ProgramError, match="does not take") as caught:
+        echo(b"", **fields)
+    assert caught.value.code == "InvalidInputData"
+
+
+def test_a_payload_has_a_limit() -> None:
+    with pytest.raises(ProgramError, match="larger than"):
+        echo(b" " * (5 << 20))
