@@ -111,6 +111,9 @@ class JobRunner:
                 self.budget.release({sweep.id for sweep in sweeps})
 
     async def _run_all(self, sweeps: Sequence[SweepRun]) -> None:
+        if self.journal is not None:
+            for sweep in sweeps:
+                await sweep.reuse(self.journal, partial(self._find, None))
         source = (job for sweep in sweeps for job in sweep.jobs())
 
         async def work() -> None:
@@ -170,7 +173,7 @@ class JobRunner:
     async def _begin(self, job: JobRun) -> None:
         """Checks that the call goes on, claims the job in the journal, and reserves its cost."""
         budget = self.budget
-        point = job.sweep.id, job.points.start
+        point = job.sweep.id, job.points[0]
         share = job.estimate, point, job.point_cost
         try:
             is_budgeted = budget is not None and budget.holds(point)
@@ -282,8 +285,8 @@ class JobRunner:
         job.job = await watcher.wait(job.job, self._workspace, observer=observer, gate=gate)
         self.pool._events.report_job(job.job, self._clock.time(), sweep_id=job.sweep.id)
 
-    async def _find(self, job: JobRun, job_id: str) -> Job | None:
-        """The job that the service may have for `job`; None if it has not."""
+    async def _find(self, job: JobRun | None, job_id: str) -> Job | None:
+        """The job that the service may have, for `job` or from an earlier run; None if not."""
         try:
             return await self._request(job, partial(self._workspace.get_job, job_id))
         except ServiceError as error:
@@ -296,7 +299,7 @@ class JobRunner:
                 code=error.code,
             ) from error
 
-    async def _request(self, job: JobRun, call: Callable[[], Awaitable[T]]) -> T:
+    async def _request(self, job: JobRun | None, call: Callable[[], Awaitable[T]]) -> T:
         """Makes a request that is harmless to repeat; giving up would lose what is paid for."""
 
         async def attempt() -> T:
@@ -305,6 +308,10 @@ class JobRunner:
 
         return await retry(self._clock, attempt, self._retries(job))
 
-    def _retries(self, job: JobRun) -> RetryDecision:
+    def _retries(self, job: JobRun | None) -> RetryDecision:
         """Retries once the service has answered the call, or where it may have the job."""
-        return retry_for(lambda: RETRY_TIMEOUT if job.may_exist or job.sweep.is_answered else 0.0)
+
+        def seconds() -> float:
+            return RETRY_TIMEOUT if not job or job.may_exist or job.sweep.is_answered else 0.0
+
+        return retry_for(seconds)

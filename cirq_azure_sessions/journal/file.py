@@ -48,6 +48,7 @@ _HEADER_SIZE = 100
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
 #     that is not known. places.used: the last run that held it.
+# places.block: the number of the point that the request is for, among those of the job.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
@@ -115,6 +116,10 @@ _VERSIONS = (
         "CREATE INDEX places_free ON places (fingerprint, line, occurrence) WHERE run IS NULL",
         "CREATE INDEX places_used ON places (line, used) WHERE run IS NULL",
         "CREATE INDEX places_held ON places (fingerprint, line, run) WHERE run IS NOT NULL",
+    ),
+    (
+        "ALTER TABLE places ADD COLUMN block INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX places_packed ON places (job) WHERE block > 0",
     ),
 )
 

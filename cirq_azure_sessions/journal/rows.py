@@ -6,8 +6,8 @@ import enum
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cirq_azure_sessions.clock import Clock
@@ -24,7 +24,7 @@ __all__ = [
     "fingerprint",
 ]
 
-# The n-th request with a fingerprint.
+# The n-th request with a fingerprint: that of a job, or of one of its points.
 Place = tuple[str, int]
 
 
@@ -49,7 +49,8 @@ class EntryState(enum.StrEnum):
     """How far a job is, as far as its journal knows.
 
     A lost job was accepted, and the service did not know it when a run waited for it; the next run
-    waits again. A forgotten one is submitted again, because the user said so.
+    waits again. A forgotten one is submitted again: the user said so, or it never arrived and its
+    points are now in other jobs.
     """
 
     INTENDED = "intended"
@@ -83,6 +84,8 @@ class JournalEntry:
             its result could not be had.
         output: The result's bytes, once it is finished.
         written, changed: When its row was made and last changed.
+        places: The requests that it answers in this run.
+        blocks: The number of the point that each of these is for, among those of the job.
         is_new: Whether the claim that returned it has just made it; the service then cannot know
             the job.
     """
@@ -108,11 +111,13 @@ class JournalEntry:
     begin_time: float | None = None
     end_time: float | None = None
     output: bytes | None = field(default=None, repr=False)
+    places: tuple[Place, ...] = ()
+    blocks: tuple[int, ...] = (0,)
     is_new: bool = False
 
     @classmethod
     def read(cls, row: sqlite3.Row) -> JournalEntry:
-        """The entry in a row that has a column for each attribute but `is_new`."""
+        """The entry in a row that has a column for each attribute of a job."""
         values = dict(row)
         values["state"] = EntryState(values["state"])
         values["input_params"] = json.loads(values["input_params"])
@@ -131,11 +136,6 @@ class JournalEntry:
     def is_finished(self) -> bool:
         """Whether the output is here."""
         return self.state is EntryState.FINISHED
-
-    @property
-    def place(self) -> Place:
-        """Which request it answers: the fingerprint, and the occurrence."""
-        return self.fingerprint, self.occurrence
 
     @property
     def job(self) -> Job:
@@ -230,18 +230,34 @@ class JobTable:
         self._latest_line: int | None = None
 
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
-        """The job that answers a request: that of the next free place of its line, or a new one."""
+        """The job that answers a request: that of the next free place of its line, or a new one.
+
+        For several points, whose earlier jobs were taken one by one, it is a new one.
+        """
         assert request.fingerprint is not None, "only such requests are journalled"
-        place = self._next_of_line(file, request.fingerprint) or self._first_of_other_line(
-            file, request.fingerprint, run
+        entry = None
+        if not request.places:
+            entry = self.take(file, request.fingerprint, run)
+        if entry is None:
+            return self.insert(file, request, run)
+        if entry.state.is_without_result:
+            return self.insert(file, request, run, entry.places)
+        if entry.is_finished:
+            return replace(entry, output=self.output(file, entry))
+        return entry
+
+    def take(self, file: sqlite3.Connection, fingerprint: str, run: int) -> JournalEntry | None:
+        """The job at the next free place of a line, which this run then holds; without output."""
+        place = self._next_of_line(file, fingerprint) or self._first_of_other_line(
+            file, fingerprint, run
         )
         if place is None:
-            return self.insert(file, request, run)
-        number, line = place
-        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", (number,)).fetchone()
-        entry = JournalEntry.read(row)
-        if entry.state.is_without_result:
-            return self.insert(file, request, run, entry.occurrence)
+            return None
+        number, occurrence, block, line = place
+        row = file.execute(f"{_SELECT_BARE} WHERE number = ?", (number,)).fetchone()
+        entry = replace(
+            JournalEntry.read(row), places=((fingerprint, occurrence),), blocks=(block,)
+        )
         self._hold(file, entry, run, line)
         return entry
 
@@ -250,17 +266,19 @@ class JobTable:
         file: sqlite3.Connection,
         request: JobRequest,
         run: int,
-        occurrence: int | None = None,
+        places: Sequence[Place] = (),
     ) -> JournalEntry:
-        """Writes down a new job, for this place or else for a new one of its fingerprint."""
+        """Writes down a new job, for these places or else for new ones of its fingerprints."""
         assert request.fingerprint is not None, "only such requests are journalled"
         now = self._clock.time()
+        asked = places or request.places or ((request.fingerprint, 0),)
         number, nth = file.execute(
             _INSERT_JOB,
             {
                 "id": request.id,
                 "fingerprint": request.fingerprint,
-                "occurrence": occurrence,
+                "point": asked[0][0],
+                "occurrence": asked[0][1] or None,
                 "target": request.target,
                 "name": request.name,
                 "output_format": request.output_format,
@@ -284,25 +302,42 @@ class JobTable:
             changed=now,
             is_new=True,
         )
-        self._hold(file, entry, run, self._line_of_new(file, request.fingerprint, run))
-        return entry
+        held: list[Place] = []
+        for block, (fingerprint, occurrence) in enumerate(asked):
+            if not block:
+                occurrence = nth
+            elif not occurrence:
+                (occurrence,) = file.execute(_SELECT_NEW_OCCURRENCE, (fingerprint,)).fetchone()
+            held.append((fingerprint, occurrence))
+            one = replace(entry, places=(held[-1],), blocks=(block,))
+            self._hold(file, one, run, self._line_of_new(file, fingerprint, run))
+        return replace(entry, places=tuple(held), blocks=tuple(range(len(held))))
 
-    def _next_of_line(self, file: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:
+    def _next_of_line(
+        self, file: sqlite3.Connection, fingerprint: str
+    ) -> tuple[int, int, int, int] | None:
+        """The job, the occurrence, the block and the line of the place."""
         line = self._lines.get(fingerprint)
         if line is None:
             return None
-        found: tuple[int, int] | None = file.execute(
+        found: tuple[int, int, int, int] | None = file.execute(
             _SELECT_NEXT_OF_LINE, (fingerprint, line)
         ).fetchone()
         return found
 
     def _first_of_other_line(
         self, file: sqlite3.Connection, fingerprint: str, run: int
-    ) -> tuple[int, int] | None:
+    ) -> tuple[int, int, int, int] | None:
+        """Likewise."""
         found = file.execute(
             _SELECT_LINE, {"fingerprint": fingerprint, "run": run, "latest": self._latest_line}
         ).fetchone()
-        return None if found is None else (found["job"], found["line"])
+        if found is None:
+            return None
+        place: tuple[int, int, int, int] = file.execute(
+            _SELECT_NEXT_OF_LINE, (fingerprint, found["line"])
+        ).fetchone()
+        return place
 
     def _line_of_new(self, file: sqlite3.Connection, fingerprint: str, run: int) -> int:
         """The line that a run goes on with, unless another live run goes on with it as well."""
@@ -318,8 +353,9 @@ class JobTable:
 
     def _hold(self, file: sqlite3.Connection, entry: JournalEntry, run: int, line: int) -> None:
         # A place that exists keeps its line.
-        (line,) = file.execute(_HOLD, (*entry.place, entry.number, run, line, run)).fetchone()
-        self._lines[entry.fingerprint] = self._latest_line = line
+        [place], [block] = entry.places, entry.blocks
+        (line,) = file.execute(_HOLD, (*place, entry.number, run, line, run, block)).fetchone()
+        self._lines[place[0]] = self._latest_line = line
 
     def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
         """Changes columns of a job's row."""
@@ -333,6 +369,12 @@ class JobTable:
         """Keeps what a job brought."""
         file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
 
+    def output(self, file: sqlite3.Connection, entry: JournalEntry) -> bytes:
+        """What a finished job brought."""
+        query = "SELECT payload FROM outputs WHERE job = ?"
+        (payload,) = file.execute(query, (entry.number,)).fetchone()
+        return bytes(payload)
+
     def find(self, file: sqlite3.Connection, job_id: str) -> JournalEntry | None:
         """The job with an id, without its output; None if there is none."""
         row = file.execute(f"{_SELECT_BARE} WHERE jobs.id = ?", (job_id,)).fetchone()
@@ -340,8 +382,8 @@ class JobTable:
 
     def is_held(self, file: sqlite3.Connection, entry: JournalEntry) -> bool:
         """Whether a live run has asked for the job."""
-        held = "SELECT 1 FROM places WHERE fingerprint = ? AND occurrence = ? AND run IS NOT NULL"
-        return file.execute(held, entry.place).fetchone() is not None
+        held = "SELECT 1 FROM places WHERE job = ? AND run IS NOT NULL"
+        return file.execute(held, (entry.number,)).fetchone() is not None
 
     def all(self, file: sqlite3.Connection) -> Iterator[JournalEntry]:
         """All jobs with their outputs, in the order of submission."""
@@ -368,18 +410,13 @@ _SELECT_JOBS = f"""
     SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
 """
 _SELECT_NEXT_OF_LINE = """
-    SELECT job, line FROM places INDEXED BY places_free
+    SELECT job, occurrence, block, line FROM places INDEXED BY places_free
     WHERE run IS NULL AND fingerprint = ? AND line = ? ORDER BY occurrence LIMIT 1
 """
 # The order of the terms is that of `Journal`'s docstring. A run asks for this once a line, so
 # that the number of places does not matter.
 _SELECT_LINE = """
-    SELECT (
-        SELECT job FROM places INDEXED BY places_free
-        WHERE run IS NULL AND fingerprint = :fingerprint AND line = free.line
-        ORDER BY occurrence LIMIT 1
-    ) AS job, line
-    FROM (
+    SELECT line FROM (
         SELECT line, min(used) AS used, min(occurrence) AS first
         FROM places INDEXED BY places_free
         WHERE run IS NULL AND fingerprint = :fingerprint GROUP BY line
@@ -397,17 +434,21 @@ _SELECT_LINE = """
     LIMIT 1
 """
 _HOLD = """
-    INSERT INTO places (fingerprint, occurrence, job, run, line, used) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (fingerprint, occurrence)
-    DO UPDATE SET job = excluded.job, run = excluded.run, used = excluded.used
+    INSERT INTO places (fingerprint, occurrence, job, run, line, used, block)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (fingerprint, occurrence) DO UPDATE
+    SET job = excluded.job, run = excluded.run, used = excluded.used, block = excluded.block
     RETURNING line
+"""
+_SELECT_NEW_OCCURRENCE = """
+    SELECT coalesce(1 + max(occurrence), 1) FROM places WHERE fingerprint = ?
 """
 _INSERT_JOB = """
     INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, input_params,
         metadata, state, written, changed)
     VALUES (:id, :fingerprint,
         coalesce(:occurrence,
-            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :fingerprint), 1),
+            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :point), 1),
         :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
     RETURNING number, occurrence
 """
