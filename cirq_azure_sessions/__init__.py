@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from cirq_azure_sessions.cli.circuit_file import read_circuit
     from cirq_azure_sessions.clock import ManualClock, SystemClock
     from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost, known_rates
@@ -133,6 +135,10 @@ _ALIASES = {"PooledJob": "JobHandle", "PooledSession": "SessionHandle"}
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("cirq-azure-sessions")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         home = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")

@@ -224,7 +224,7 @@ class AzureSessionSampler(cirq.Sampler):
         sweeps = self._translate(programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             self._start(sweeps).result()
-        return cast(Any, by_circuit((each.results, each.circuits) for each in sweeps))
+        return by_circuit((each.results, each.circuits) for each in sweeps)
 
     async def run_batch_async(
         self,
@@ -236,7 +236,7 @@ class AzureSessionSampler(cirq.Sampler):
         sweeps = self._translate(programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             await self._start(sweeps)
-        return cast(Any, by_circuit((each.results, each.circuits) for each in sweeps))
+        return by_circuit((each.results, each.circuits) for each in sweeps)
 
     def run(
         self,
@@ -244,11 +244,12 @@ class AzureSessionSampler(cirq.Sampler):
         param_resolver: cirq.ParamResolverOrSimilarType = None,
         repetitions: int = 1,
     ) -> cirq.Result:
-        """Samples the circuit once; raises what `run_sweep` does, whatever `on_error` says."""
-        [result] = self._strict().run_sweep(
-            program, cirq.ParamResolver(param_resolver), repetitions
-        )
-        return result
+        """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
+        resolver = cirq.ParamResolver(param_resolver)
+        try:
+            return self._strict().run_sweep(program, resolver, repetitions)[0]
+        except SweepError as error:
+            raise error.failures[0] from error.failures[0].__cause__
 
     async def run_async(
         self,
@@ -258,8 +259,10 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
-        [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
-        return result
+        try:
+            return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+        except SweepError as error:
+            raise error.failures[0] from error.failures[0].__cause__
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None

@@ -337,12 +337,11 @@ def test_a_failed_run_is_raised_with_its_job(on_error: str) -> None:
     workspace = LocalWorkspace({"local.failing": _Failing()})
     with (
         AzureSessionSampler("local.failing", workspace=workspace, on_error=on_error) as sampler,
-        pytest.raises(SweepError, match=r"1 of 1 points failed.*The ion got away") as caught,
+        pytest.raises(JobFailed, match=r"^Job .* failed .*The ion got away") as caught,
     ):
         sampler.run(RABI, {"theta": 1.0}, 10)
-    assert caught.value.results == [None]
-    assert isinstance(caught.value.failures[0], JobFailed)
-    assert caught.value.failures[0].job_id
+    assert caught.value.job_id
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_a_failed_batch_has_one_list_of_results_and_one_error_a_circuit() -> None:
@@ -382,7 +381,7 @@ def test_a_call_that_runs_out_of_time_raises_sweep_timeout() -> None:
     with SessionPool(workspace, clock=clock) as pool:
         sampler = AzureSessionSampler("local.simulator", pool=pool, timeout=60.0)
         with pytest.raises(SweepTimeout, match="get_result") as caught:
-            sampler.run(RABI, {"theta": 1.0}, 10)
+            sampler.run_sweep(RABI, {"theta": 1.0}, 10)
         assert isinstance(caught.value, PoolTimeout | TimeoutError)
         with pytest.raises(SweepTimeout, match="get_result"):
             list(sampler.stream_sweep(RABI, {"theta": 1.0}, 10))
@@ -394,7 +393,7 @@ def test_a_result_that_takes_too_long_raises_job_timeout() -> None:
     workspace = LocalWorkspace(clock=clock, pace=lambda request: _pace(3600.0))
     with SessionPool(workspace, clock=clock) as pool:
         sampler = AzureSessionSampler("local.simulator", pool=pool, timeout=60.0)
-        with pytest.raises(SweepTimeout):
+        with pytest.raises(JobTimeout):
             sampler.run(RABI, {"theta": 1.0}, 10)
         (job,) = jobs(workspace)
         with pytest.raises(JobTimeout, match="did not finish within 60 s") as caught:
@@ -487,10 +486,10 @@ def test_a_timeout_during_the_fetch_names_the_job() -> None:
     with SessionPool(_SlowToTell(clock), clock=clock) as pool:
         jobs = []
         pool.subscribe(lambda event: jobs.append(event) if event.kind == "succeeded" else None)
-        with pytest.raises(SweepTimeout) as caught:
+        with pytest.raises(JobTimeout) as caught:
             AzureSessionSampler("local.simulator", pool=pool, timeout=60).run(RABI, {"theta": 1})
     (succeeded,) = jobs
-    assert caught.value.failures[0].job_id == succeeded.job_id
+    assert caught.value.job_id == succeeded.job_id
 
 
 def _pace(seconds: float) -> JobPace:

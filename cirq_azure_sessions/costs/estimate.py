@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
 
 __all__ = ["CostEstimate", "JobCost", "how_to_know"]
+
+# Seconds. Rates that are older may have changed.
+_YEAR = 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class CostEstimate:
 
     @property
     def is_free(self) -> bool:
-        """Whether the target runs jobs free of charge."""
+        """Whether jobs on the target cost nothing."""
         return self.rates is not None and self.rates.is_free
 
     @property
@@ -98,7 +103,7 @@ class CostEstimate:
             return f"The cost of {what} is not known: {how_to_know(self.target, self.rates)}"
         assert self.rates is not None, "there is no amount without rates"
         if self.is_free:
-            return f"0 {self.unit} for {what}: free of charge, says {_said(self.rates)}."
+            return f"0 {self.unit} for {what}: the target is free, by {_said(self.rates)}."
         at_least = sum(job.is_minimum for job in self.jobs)
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""
@@ -125,4 +130,9 @@ def how_to_know(target: str, rates: Rates | None) -> str:
 
 
 def _said(rates: Rates) -> str:
-    return f"{rates.source} of {rates.date}" if rates.date else rates.source
+    """Where rates come from, and of what date they are."""
+    if not rates.date:
+        return rates.source
+    age = SystemClock().time() - datetime.fromisoformat(f"{rates.date}T00:00:00+00:00").timestamp()
+    note = ", more than a year old" if age > _YEAR else ""
+    return f"{rates.source} of {rates.date}{note}"

@@ -230,14 +230,12 @@ class JobTable:
         self._latest_line: int | None = None
 
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
-        """The job that answers a request: that of the next free place of its line, or a new one.
+        """The job that answers a request: one of an earlier run, or a new one.
 
-        For several points, whose earlier jobs were taken one by one, it is a new one.
+        For points that share a job it is a new one: earlier jobs are taken point by point.
         """
         assert request.fingerprint is not None, "only such requests are journalled"
-        entry = None
-        if not request.places:
-            entry = self.take(file, request.fingerprint, run)
+        entry = None if request.places else self.take(file, request.fingerprint, run)
         if entry is None:
             return self.insert(file, request, run)
         if entry.state.is_without_result:
@@ -247,19 +245,23 @@ class JobTable:
         return entry
 
     def take(self, file: sqlite3.Connection, fingerprint: str, run: int) -> JournalEntry | None:
-        """The job at the next free place of a line, which this run then holds; without output."""
-        place = self._next_of_line(file, fingerprint) or self._first_of_other_line(
-            file, fingerprint, run
-        )
-        if place is None:
+        """The job of an earlier run for a fingerprint, which this one then holds; no output."""
+        asked = {
+            "fingerprint": fingerprint,
+            "run": run,
+            "line": self._lines.get(fingerprint, self._latest_line),
+        }
+        # The first needs no more than a look into an index; the second reads all free places.
+        for select in (_SELECT_NEXT_OF_LINE, _SELECT_NEXT):
+            if (place := file.execute(select, asked).fetchone()) is not None:
+                break
+        else:
             return None
-        number, occurrence, block, line = place
+        number, occurrence, block = place
         row = file.execute(f"{_SELECT_BARE} WHERE number = ?", (number,)).fetchone()
-        entry = replace(
-            JournalEntry.read(row), places=((fingerprint, occurrence),), blocks=(block,)
-        )
-        self._hold(file, entry, run, line)
-        return entry
+        held = fingerprint, occurrence
+        self._hold(file, number, run, held, block)
+        return replace(JournalEntry.read(row), places=(held,), blocks=(block,))
 
     def insert(
         self,
@@ -304,58 +306,33 @@ class JobTable:
         )
         held: list[Place] = []
         for block, (fingerprint, occurrence) in enumerate(asked):
-            if not block:
-                occurrence = nth
-            elif not occurrence:
+            # The first one's was worked out with the job.
+            occurrence = occurrence or nth
+            if block and not asked[block][1]:
                 (occurrence,) = file.execute(_SELECT_NEW_OCCURRENCE, (fingerprint,)).fetchone()
             held.append((fingerprint, occurrence))
-            one = replace(entry, places=(held[-1],), blocks=(block,))
-            self._hold(file, one, run, self._line_of_new(file, fingerprint, run))
+            self._hold(file, number, run, held[-1], block)
         return replace(entry, places=tuple(held), blocks=tuple(range(len(held))))
 
-    def _next_of_line(
-        self, file: sqlite3.Connection, fingerprint: str
-    ) -> tuple[int, int, int, int] | None:
-        """The job, the occurrence, the block and the line of the place."""
-        line = self._lines.get(fingerprint)
-        if line is None:
-            return None
-        found: tuple[int, int, int, int] | None = file.execute(
-            _SELECT_NEXT_OF_LINE, (fingerprint, line)
-        ).fetchone()
-        return found
-
-    def _first_of_other_line(
-        self, file: sqlite3.Connection, fingerprint: str, run: int
-    ) -> tuple[int, int, int, int] | None:
-        """Likewise."""
-        found = file.execute(
-            _SELECT_LINE, {"fingerprint": fingerprint, "run": run, "latest": self._latest_line}
-        ).fetchone()
+    def _hold(
+        self, file: sqlite3.Connection, number: int, run: int, place: Place, block: int
+    ) -> None:
+        fingerprint, occurrence = place
+        held = {
+            "fingerprint": fingerprint,
+            "occurrence": occurrence,
+            "job": number,
+            "run": run,
+            "block": block,
+        }
+        found = file.execute(_HOLD, held).fetchone()
         if found is None:
-            return None
-        place: tuple[int, int, int, int] = file.execute(
-            _SELECT_NEXT_OF_LINE, (fingerprint, found["line"])
-        ).fetchone()
-        return place
-
-    def _line_of_new(self, file: sqlite3.Connection, fingerprint: str, run: int) -> int:
-        """The line that a run goes on with, unless another live run goes on with it as well."""
-        line = self._lines.get(fingerprint, self._latest_line)
-        if line is None:
-            return run
-        is_shared = file.execute(
-            "SELECT 1 FROM places INDEXED BY places_held "
-            "WHERE run IS NOT NULL AND fingerprint = ? AND line = ? AND run != ?",
-            (fingerprint, line, run),
-        ).fetchone()
-        return run if is_shared else line
-
-    def _hold(self, file: sqlite3.Connection, entry: JournalEntry, run: int, line: int) -> None:
-        # A place that exists keeps its line.
-        [place], [block] = entry.places, entry.blocks
-        (line,) = file.execute(_HOLD, (*place, entry.number, run, line, run, block)).fetchone()
-        self._lines[place[0]] = self._latest_line = line
+            # A run goes on with its line, unless another live run is on it as well.
+            line = self._lines.get(fingerprint)
+            if line is None and occurrence == 1:
+                line = self._latest_line
+            found = file.execute(_INSERT_PLACE, held | {"line": line}).fetchone()
+        self._lines[fingerprint] = self._latest_line = found["line"]
 
     def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
         """Changes columns of a job's row."""
@@ -409,35 +386,51 @@ _SELECT_BARE = f"SELECT {_JOB} FROM jobs"
 _SELECT_JOBS = f"""
     SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
 """
-_SELECT_NEXT_OF_LINE = """
-    SELECT job, occurrence, block, line FROM places INDEXED BY places_free
-    WHERE run IS NULL AND fingerprint = ? AND line = ? ORDER BY occurrence LIMIT 1
+# The order of the terms is that of `Journal`'s docstring.
+_LEAST_USED = """
+    SELECT min(uses) FROM places INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint
 """
-# The order of the terms is that of `Journal`'s docstring. A run asks for this once a line, so
-# that the number of places does not matter.
-_SELECT_LINE = """
-    SELECT line FROM (
-        SELECT line, min(used) AS used, min(occurrence) AS first
-        FROM places INDEXED BY places_free
-        WHERE run IS NULL AND fingerprint = :fingerprint GROUP BY line
-    ) AS free
-    ORDER BY
-        EXISTS (
-            SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
-            AND fingerprint = :fingerprint AND line = free.line AND run != :run
-        ),
-        line IS NOT :latest,
-        used,
-        (SELECT min(used) FROM places INDEXED BY places_used
-         WHERE run IS NULL AND line = free.line),
-        first
+_SELECT_NEXT_OF_LINE = f"""
+    SELECT job, occurrence, block FROM places INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED}) AND line = :line
+    ORDER BY occurrence LIMIT 1
+"""
+# Whether another live run is on a line. The run's own places, of which there may be many, are not
+# looked at.
+_IS_FOLLOWED = """
+    EXISTS (
+        SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
+        AND fingerprint = :fingerprint AND line = {line} AND run > :run
+    ) OR EXISTS (
+        SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
+        AND fingerprint = :fingerprint AND line = {line} AND run < :run
+    )
+"""
+_SELECT_NEXT = f"""
+    SELECT job, occurrence, block FROM places AS free INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED})
+    ORDER BY {_IS_FOLLOWED.format(line="free.line")}, occurrence
     LIMIT 1
 """
+# Uses are counted from when there are two lines, so that before that the order is that of requests.
 _HOLD = """
-    INSERT INTO places (fingerprint, occurrence, job, run, line, used, block)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (fingerprint, occurrence) DO UPDATE
-    SET job = excluded.job, run = excluded.run, used = excluded.used, block = excluded.block
+    UPDATE places SET job = :job, run = :run, block = :block, uses = uses + (
+        run IS NULL AND (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
+        < (SELECT max(line) FROM places WHERE fingerprint = :fingerprint)
+    )
+    WHERE fingerprint = :fingerprint AND occurrence = :occurrence
+    RETURNING line
+"""
+# A new place counts as used as often as the one before it: it is no reason to leave others unused.
+_INSERT_PLACE = f"""
+    INSERT INTO places (fingerprint, occurrence, job, run, block, line, uses)
+    VALUES (
+        :fingerprint, :occurrence, :job, :run, :block,
+        CASE WHEN :line IS NULL OR {_IS_FOLLOWED.format(line=":line")} THEN :run ELSE :line END,
+        coalesce((SELECT uses FROM places WHERE fingerprint = :fingerprint
+                  ORDER BY occurrence DESC LIMIT 1), 0)
+    )
     RETURNING line
 """
 _SELECT_NEW_OCCURRENCE = """

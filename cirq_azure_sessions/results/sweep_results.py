@@ -144,7 +144,7 @@ class SweepResults(list[AzureResult | None]):
         yield Bar(histogram.fraction(outcome))
 
 
-def by_circuit(parts: Iterable[tuple[SweepResults, Mapping[int, range]]]) -> list[SweepResults]:
+def by_circuit(parts: Iterable[tuple[SweepResults, Mapping[int, range]]]) -> list[Any]:
     """The results of a batch, one list a circuit in their order.
 
     Args:

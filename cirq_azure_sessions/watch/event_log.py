@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from cirq_azure_sessions.model import Job, JobStatus, Session
-from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent
+from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent, SweepEvent
 
 __all__ = ["EventLog"]
 
@@ -53,6 +53,8 @@ class EventLog:
         self._costs: dict[str, float] = defaultdict(float)
         self._consumed: dict[str, float] = defaultdict(float)
         self._ended: set[str] = set()
+        # When each sweep that is running was started, and what its jobs have cost by currency.
+        self._sweeps: dict[str, tuple[float, dict[str, float]]] = {}
         self._session_events: deque[SessionEvent] = deque(maxlen=_MAX_SESSION_EVENTS)
         self._job_events: deque[JobEvent] = deque(maxlen=_MAX_JOB_EVENTS)
         # Guards all of the above; never held while a callback runs. Reentrant: garbage collection
@@ -78,13 +80,24 @@ class EventLog:
 
     def report(self, event: AnyEvent) -> None:
         """Counts an event, logs it and notifies the subscribers."""
+        words = str(event)
         with self._lock:
             self._counts[f"{event.subject}s_{event.kind}"] += 1
             if event.cost is not None:
                 self._costs[event.currency] += event.cost
             for dimension, amount in event.consumed:
                 self._consumed[dimension] += amount
-            if isinstance(event, JobEvent):
+            if isinstance(event, SweepEvent):
+                words += f": {event.jobs} job{'s' if event.jobs != 1 else ''}"
+                if event.kind == "started":
+                    self._sweeps[event.id] = event.time, defaultdict(float)
+                elif (begun := self._sweeps.pop(event.id, None)) is not None:
+                    started, costs = begun
+                    words += f" in {event.time - started:.1f} s"
+                    words += "".join(f", {cost:g} {unit}" for unit, cost in costs.items() if cost)
+            elif isinstance(event, JobEvent):
+                if event.cost is not None and event.sweep_id in self._sweeps:
+                    self._sweeps[event.sweep_id][1][event.currency] += event.cost
                 self._job_events.append(event)
             elif isinstance(event, SessionEvent):
                 self._session_events.append(event)
@@ -93,11 +106,10 @@ class EventLog:
                 elif event.is_start_of_session and event.target in self._ended:
                     self._counts["sessions_reopened"] += 1
             callbacks = list(self._callbacks.values())
-        # People follow sessions, and jobs that fail.
-        is_routine = event.subject == "sweep" or event.kind in ("submitted", "succeeded")
-        level = logging.DEBUG if is_routine else logging.INFO
+        # People follow sessions and sweeps, and jobs that fail.
+        level = logging.DEBUG if event.kind in ("submitted", "succeeded") else logging.INFO
         if logger.isEnabledFor(level):
-            logger.log(level, "%s", event, extra=asdict(event))
+            logger.log(level, "%s", words, extra=asdict(event))
         for callback in callbacks:
             _notify(callback, event)
 

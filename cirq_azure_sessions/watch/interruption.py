@@ -8,6 +8,9 @@ from shlex import quote
 
 __all__ = ["interruption_note"]
 
+# As many ids as fit into a line or two of a traceback.
+_MAX_NAMED = 5
+
 
 def interruption_note(
     target: str,
@@ -19,7 +22,7 @@ def interruption_note(
 ) -> str:
     """How to get back to the jobs of an interrupted call; empty if none was submitted.
 
-    With a journal, which has the ids of all jobs, they are counted; without one they are listed.
+    With a journal, which has the ids of all jobs, they are counted; without one they are named.
 
     Args:
         target: The target.
@@ -39,12 +42,17 @@ def interruption_note(
         )
     parts = []
     if running and cancelled:
-        parts.append(
-            f"Cancellation was requested for these jobs on {target}: {', '.join(running)}."
-        )
+        parts.append(f"Cancellation was requested for these jobs on {target}: {_named(running)}.")
     elif running:
-        parts.append(f"These jobs on {target} may still be running: {', '.join(running)}.")
+        parts.append(f"These jobs on {target} may still be running: {_named(running)}.")
     if fetched:
-        parts.append(f"The results of these jobs were fetched: {', '.join(fetched)}.")
+        parts.append(f"The results of these jobs were fetched: {_named(fetched)}.")
+    if max(len(running), len(fetched)) > _MAX_NAMED:
+        parts.append(f"`cirq-azure-sessions jobs list --target {quote(target)}` lists all.")
     parts.append("get_result(job_id) of a sampler for this target fetches each result.")
     return " ".join(parts)
+
+
+def _named(job_ids: Sequence[str]) -> str:
+    rest = len(job_ids) - _MAX_NAMED
+    return ", ".join(job_ids[:_MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -9,7 +9,7 @@ import pytest
 from command_line import Scene
 from services import FLIP
 
-from cirq_azure_sessions import AzureSessionSampler, SessionPool, SweepError
+from cirq_azure_sessions import AzureSessionSampler, JobFailed, SessionPool
 from cirq_azure_sessions.emulator import EmulatorServer
 
 
@@ -23,9 +23,9 @@ def scene() -> Iterator[Scene]:
         with SessionPool(server.workspace(), name="today") as pool:
             server.faults.fail_job(code="InvalidInputData", message="The program is odd.")
             sampler = AzureSessionSampler("quantinuum.sim.h2-1e", pool=pool, tags=["a", "b"])
-            with pytest.raises(SweepError) as caught:
+            with pytest.raises(JobFailed) as caught:
                 sampler.run(FLIP)
-            failed = caught.value.failures[0].job_id
+            failed = caught.value.job_id
             session = pool.session("quantinuum.sim.h2-1e").id
             yield Scene(server, done.session_id, session, done.job_id, failed)
 

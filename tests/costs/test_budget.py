@@ -172,7 +172,7 @@ def test_calls_share_the_cap() -> None:
     with capped(service, max_cost=30.0) as sampler:
         sampler.run_sweep(ROTATION, cirq.Points("theta", [0.1, 0.2]), 100)
         sampler.run(ROTATION, {"theta": 0.3}, 100)
-        with pytest.raises(SweepCostLimit, match=r"30\.00 of max_cost=30 USD are spent"):
+        with pytest.raises(CostLimitReached, match=r"30\.00 of max_cost=30 USD are spent"):
             sampler.run(ROTATION, {"theta": 0.4}, 100)
     assert service.submitted == 3
 
@@ -213,7 +213,7 @@ def test_a_bill_above_its_estimate_counts_in_full() -> None:
     with capped(service, max_cost=40.0) as sampler:
         sampler.run(ROTATION, {"theta": 0.1}, 100)
         sampler.run(ROTATION, {"theta": 0.2}, 100)
-        with pytest.raises(SweepCostLimit, match=r"50\.00 of max_cost=40 USD are spent"):
+        with pytest.raises(CostLimitReached, match=r"50\.00 of max_cost=40 USD are spent"):
             sampler.run(ROTATION, {"theta": 0.3}, 100)
 
 
@@ -276,7 +276,7 @@ def test_a_job_that_timed_out_counts_with_its_estimate() -> None:
         assert jobs.get(timeout=60) != jobs.get(timeout=60)
         service.clock.advance(101)
         thread.join(60)
-        with pytest.raises(SweepCostLimit, match=r"20\.00 of max_cost=25 USD are spent"):
+        with pytest.raises(CostLimitReached, match=r"20\.00 of max_cost=25 USD are spent"):
             sampler.run(ROTATION, {"theta": 0.3}, 100)
         service.clock.advance(1e6)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -19,6 +20,7 @@ from cirq_azure_sessions import (
     AzureSessionSampler,
     Rates,
     SessionPool,
+    SystemClock,
     UnsupportedProgram,
     UnsupportedTarget,
     estimate_cost,
@@ -138,19 +140,30 @@ def test_points_may_differ() -> None:
 def test_simulators_are_free_and_say_so(target: str) -> None:
     estimate = estimate_cost(target, RABI, SWEEP, 500)
     assert (estimate.amount, estimate.is_free) == (0.0, True)
-    assert "free of charge" in str(estimate)
+    assert "the target is free" in str(estimate)
+
+
+TODAY = datetime.fromtimestamp(SystemClock().time(), UTC).date()
 
 
 def test_an_estimate_reads_as_a_sentence() -> None:
-    estimate = estimate_cost(ARIA, RABI, SWEEP, 500)
+    rates = dataclasses.replace(known_rates(ARIA), date=TODAY.isoformat())
+    estimate = estimate_cost(ARIA, RABI, SWEEP, 500, rates=rates)
     amount, jobs = estimate.amount, len(estimate.jobs)
     assert repr(estimate) == (
         f"CostEstimate(target={ARIA!r}, amount={amount}, unit='USD', jobs={jobs})"
     )
     assert str(estimate) == (
         "585.00 USD for 6 jobs on ionq.qpu.aria-1, 6 at the minimum of 97.5, "
-        "by https://learn.microsoft.com/azure/quantum/pricing of 2025-09-17."
+        f"by https://learn.microsoft.com/azure/quantum/pricing of {TODAY}."
     )
+
+
+@pytest.mark.parametrize(("days", "note"), [(364, ""), (367, ", more than a year old")])
+def test_rates_of_more_than_a_year_ago_say_so(days: int, note: str) -> None:
+    date = TODAY - timedelta(days=days)
+    rates = dataclasses.replace(known_rates(ARIA), date=date.isoformat())
+    assert str(estimate_cost(ARIA, RABI, SWEEP, 500, rates=rates)).endswith(f"of {date}{note}.")
 
 
 @pytest.mark.parametrize(("target", "missing"), [("qci.machine1", "per_job="), (MACHINE, "")])

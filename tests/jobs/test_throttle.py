@@ -31,9 +31,9 @@ from cirq_azure_sessions import (
     AzureSessionSampler,
     LocalWorkspace,
     ManualClock,
+    PoolTimeout,
     ServiceError,
     SessionPool,
-    SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.jobs.throttle import Gate, Slot, Throttle
@@ -93,7 +93,7 @@ def test_waiters_are_admitted_after_a_refused_job_times_out(
     workspace.refuse()
     settle(pool)
     clock.advance(2.0)
-    assert isinstance(refused.exception(HANG_TIMEOUT), SweepTimeout)
+    assert isinstance(refused.exception(HANG_TIMEOUT), PoolTimeout)
     clock.advance(3.5)
     assert waiting.result(HANG_TIMEOUT).repetitions == 3
 

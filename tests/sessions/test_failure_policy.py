@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from services import FLIP, HANG_TIMEOUT, REMOTE, ROTATION, angles, in_background, one, open_sessions
 
-from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, SweepError
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    JobFailed,
+    LocalWorkspace,
+    SessionPool,
+    SweepError,
+)
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CALLS: dict[str, Callable[[AzureSessionSampler], Any]] = {
@@ -46,7 +52,7 @@ def test_the_call_after_a_failure_opens_a_fresh_session(call: str, next_call: st
 def test_the_call_of_another_sampler_after_a_failure_opens_a_fresh_session() -> None:
     workspace = LocalWorkspace(backends={REMOTE: _failing_once()})
     with SessionPool(workspace, job_failure_policy="Abort") as pool:
-        with pytest.raises(SweepError):
+        with pytest.raises(JobFailed):
             AzureSessionSampler(REMOTE, pool=pool).run(FLIP)
         assert AzureSessionSampler(REMOTE, pool=pool).run(FLIP).repetitions == 1
         assert pool.get_stats()["sessions_opened"] == 2

@@ -23,7 +23,6 @@ from cirq_azure_sessions import (
     ResultFormatError,
     ResultNotAvailable,
     SessionPool,
-    SweepError,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 
@@ -142,7 +141,7 @@ def test_a_job_that_timed_out_can_be_cancelled() -> None:
 
 def test_a_failed_job_shows_its_error_code(pool: SessionPool, server: EmulatorServer) -> None:
     server.faults.fail_job(code="InvalidInputData")
-    with pytest.raises(SweepError):
+    with pytest.raises(JobFailed):
         run(pool)
     (job,) = pool.list_jobs(status="Failed")
     assert job.error_code == "InvalidInputData"

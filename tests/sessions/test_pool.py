@@ -20,14 +20,14 @@ from services import REMOTE, ROTATION, angles
 from cirq_azure_sessions import (
     AzureSessionSampler,
     JobCancelled,
+    JobFailed,
+    JobTimeout,
     LocalWorkspace,
     ManualClock,
     PoolClosed,
     ServiceError,
     SessionNotAvailable,
     SessionPool,
-    SweepError,
-    SweepTimeout,
     UnsupportedTarget,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -236,7 +236,7 @@ def test_under_abort_the_call_after_a_failure_opens_a_fresh_session(
     workspace = LocalWorkspace({"local.broken": broken}, clock=clock)
     with SessionPool(workspace, clock=clock, job_failure_policy="Abort") as pool:
         sampler = AzureSessionSampler("local.broken", pool=pool)
-        with pytest.raises(SweepError, match="The ion got away"):
+        with pytest.raises(JobFailed, match="The ion got away"):
             sampler.run(BELL, repetitions=10)
         assert _statuses(workspace) == ["Failed"]
         broken.mended = True
@@ -362,7 +362,7 @@ def _days(request: JobRequest) -> JobPace:
 def test_closing_with_cancel_cancels_jobs_nobody_waits_for(clock: ManualClock) -> None:
     workspace = LocalWorkspace(clock=clock, pace=_days)
     with SessionPool(workspace, clock=clock) as pool:
-        with pytest.raises(SweepTimeout):
+        with pytest.raises(JobTimeout):
             AzureSessionSampler(TARGET, pool=pool, timeout=5.0).run(BELL)
         pool.close(cancel=True)
     assert [job.status for job in jobs(workspace)] == ["Cancelled"]
@@ -374,7 +374,7 @@ def test_closing_with_cancel_leaves_the_jobs_in_an_adopted_session(
 ) -> None:
     workspace = LocalWorkspace(clock=clock, pace=_days)
     with SessionPool(workspace, clock=clock, name="vqe") as first:
-        with pytest.raises(SweepTimeout):
+        with pytest.raises(JobTimeout):
             AzureSessionSampler(TARGET, pool=first, timeout=5.0).run(BELL)
         with SessionPool(workspace, clock=clock, name="vqe") as second:
             assert second.session(TARGET).id == first.session(TARGET).id
@@ -390,9 +390,9 @@ def test_closing_with_cancel_cancels_a_job_that_is_being_submitted() -> None:
     failures = []
 
     def call(sampler: AzureSessionSampler) -> None:
-        with pytest.raises(SweepError) as caught:
+        with pytest.raises(JobCancelled) as caught:
             sampler.run(BELL)
-        failures.extend(caught.value.failures.values())
+        failures.append(caught.value)
 
     with SessionPool(workspace, clock=clock) as pool:
         thread = threading.Thread(target=call, args=(AzureSessionSampler(TARGET, pool=pool),))

@@ -179,7 +179,7 @@ def test_recent_keeps_the_latest_events_only(monkeypatch: pytest.MonkeyPatch) ->
         (SUBMITTED, logging.DEBUG),
         (replace(SUBMITTED, kind="succeeded"), logging.DEBUG),
         (replace(SUBMITTED, kind="failed"), logging.INFO),
-        (STARTED, logging.DEBUG),
+        (STARTED, logging.INFO),
     ],
 )
 def test_each_event_is_a_line_of_the_log(
@@ -188,8 +188,26 @@ def test_each_event_is_a_line_of_the_log(
     caplog.set_level(logging.DEBUG, "cirq_azure_sessions")
     log.report(event)
     (record,) = caplog.records
-    assert (record.levelno, record.message) == (level, str(event))
+    assert record.levelno == level
+    assert record.message.startswith(str(event))
     assert vars(record).items() >= asdict(event).items()
+
+
+def test_the_line_of_a_sweeps_end_has_its_jobs_its_time_and_its_cost(
+    log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cirq_azure_sessions")
+    sweep = replace(STARTED, jobs=2)
+    log.report(sweep)
+    for cost in (0.25, 1.5):
+        log.report(
+            replace(SUBMITTED, kind="succeeded", cost=cost, currency="USD", sweep_id=sweep.id)
+        )
+    log.report(replace(sweep, kind="finished", time=sweep.time + 12.34))
+    assert [record.message for record in caplog.records] == [
+        "ionq.simulator: sweep w-1 started: 2 jobs",
+        "ionq.simulator: sweep w-1 finished: 2 jobs in 12.3 s, 1.75 USD",
+    ]
 
 
 def test_an_event_reads_as_a_line_and_as_fields() -> None:

@@ -39,6 +39,12 @@ def test_the_note_says_that_cancellation_was_requested() -> None:
     )
 
 
+def test_the_note_names_five_jobs_and_says_how_to_list_the_rest() -> None:
+    note = _note([f"j{number}" for number in range(20)], [])
+    assert f"These jobs on {TARGET} may still be running: j0, j1, j2, j3, j4 and 15 more. " in note
+    assert f"`cirq-azure-sessions jobs list --target {TARGET}` lists all." in note
+
+
 def test_the_note_with_a_journal_counts_jobs_and_quotes_its_path() -> None:
     note = _note(["j1", "j3"], ["j2"], cancelled=True, journal=Path("my runs.db"))
     assert "2 asked to be cancelled, 1 with their results fetched" in note

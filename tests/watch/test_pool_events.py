@@ -11,6 +11,7 @@ import pytest
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
+    JobFailed,
     LocalWorkspace,
     ManualClock,
     SessionPool,
@@ -53,7 +54,7 @@ def test_a_call_reports_where_it_begins_and_where_it_ends(workspace: LocalWorksp
     with SessionPool(workspace) as pool:
         unsubscribe = pool.subscribe(events.append)
         AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
-        with pytest.raises(SweepError):
+        with pytest.raises(JobFailed):
             AzureSessionSampler("local.broken", pool=pool).run(CIRCUIT)
         stream = AzureSessionSampler(TARGET, pool=pool).stream_sweep(CIRCUIT, None, 10)
         next(stream)
@@ -126,7 +127,7 @@ def test_sessions_and_failed_jobs_are_logged_as_info(
     caplog.set_level(logging.DEBUG, PACKAGE)
     with SessionPool(workspace) as pool:
         AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
-        with pytest.raises(SweepError):
+        with pytest.raises(JobFailed):
             AzureSessionSampler("local.broken", pool=pool).run(CIRCUIT)
         (session, _) = pool.sessions()
     informed = [each.message for each in caplog.records if each.levelno == logging.INFO]

@@ -14,10 +14,10 @@ from telemetry_backend import Backend, attributes
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
+    JobFailed,
+    JobTimeout,
     ManualClock,
     SessionPool,
-    SweepError,
-    SweepTimeout,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 
@@ -106,7 +106,7 @@ def test_a_failure_is_an_error_of_its_spans(
     pool: SessionPool, server: EmulatorServer, backend: Backend
 ) -> None:
     server.faults.fail_job(code="InvalidInputData")
-    with pytest.raises(SweepError):
+    with pytest.raises(JobFailed):
         AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT, {"theta": 0})
     (sweep,), (job,) = backend.spans("sweep"), backend.spans("job")
     assert {sweep.status.status_code, job.status.status_code} == {StatusCode.ERROR}
@@ -124,7 +124,7 @@ def test_jobs_that_nobody_waits_for_any_more_end_with_their_sweep(backend: Backe
     ):
         backend.instrument(pool)
         pool.subscribe(lambda event: clock.advance(61) if event.kind == "submitted" else None)
-        with pytest.raises(SweepTimeout):
+        with pytest.raises(JobTimeout):
             AzureSessionSampler(TARGET, pool=pool, timeout=60).run(CIRCUIT, {"theta": 0})
     (sweep,), (job,) = backend.spans("sweep"), backend.spans("job")
     assert attributes(job)["azure_quantum.outcome"] == "left"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -311,7 +312,8 @@ class HttpClient:
                 answer = await connections.send(request)
             except _TRANSPORT_ERRORS as error:
                 was_sent = not isinstance(error, _NOT_SENT)
-                failure = _lost(error, request.label)
+                is_first = not self._identity.was_accepted and request.address.scheme == "http"
+                failure = _lost(error, request.label, may_be_emulator=is_first)
             else:
                 was_sent = True
                 request_id = answer.headers.get(_SERVICE_ID_HEADER) or request_id
@@ -474,9 +476,13 @@ async def _send_once(
     raise lost
 
 
-def _lost(error: Exception, what: str) -> ServiceError:
+def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError:
     """The error for a request without an answer."""
     name = type(error).__name__
+    if may_be_emulator and (place := _refused_here(error)):
+        return CannotConnect(
+            f"Nothing listens on {place}: is `cirq-azure-sessions emulate` running?"
+        )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or name
         return CannotConnect(
@@ -500,6 +506,19 @@ def _lost(error: Exception, what: str) -> ServiceError:
         words = without_secrets(str(error))
         return ServiceError(f"The credential cannot be used for {what}: {words}", status_code=401)
     return ServiceError(f"The answer to {what} was lost ({name}): check the network.")
+
+
+def _refused_here(error: Exception) -> str | None:
+    """The host and port at which this machine itself refused a connection; None if none did."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return None
+    if not isinstance(error.os_error, ConnectionRefusedError):
+        return None
+    try:
+        is_here = error.host == "localhost" or ip_address(error.host).is_loopback
+    except ValueError:
+        return None
+    return f"{error.host}:{error.port}" if is_here else None
 
 
 def _refused(response: Answer, what: str, now: float) -> ServiceError:

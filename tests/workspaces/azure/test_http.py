@@ -479,7 +479,7 @@ def test_even_a_submission_is_repeated_when_it_was_not_sent() -> None:
 
         job = tell(
             lambda workspace: workspace.submit_job(request, stored),
-            sdk_workspace_at(f"http://127.0.0.1:{port}"),
+            sdk_workspace_at(f"http://0.0.0.0:{port}"),
             clock=RepairClock(start),
         )
         assert job.id == request.id
@@ -491,11 +491,24 @@ def test_a_service_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(ServiceError, match="check the network and the endpoint") as failure:
         tell(
             lambda workspace: workspace.get_session("s"),
-            sdk_workspace_at(f"http://127.0.0.1:{free_port()}"),
+            # An address that is this machine's, and that no emulator is known to have.
+            sdk_workspace_at(f"http://0.0.0.0:{free_port()}"),
             clock=clock,
         )
     assert failure.value.status_code is None
     assert 3.0 < clock.monotonic() < 6.5
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_an_emulator_that_does_not_run_is_reported_at_once(host: str) -> None:
+    clock = ManualClock()
+    with pytest.raises(ServiceError, match="is `cirq-azure-sessions emulate` running"):
+        tell(
+            lambda workspace: workspace.get_session("s"),
+            sdk_workspace_at(f"http://{host}:{free_port()}"),
+            clock=clock,
+        )
+    assert clock.monotonic() == 0.0
 
 
 # Secrets

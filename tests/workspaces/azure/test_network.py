@@ -440,7 +440,7 @@ def test_names_are_resolved_again_when_a_connection_fails(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(network._Resolver, "resolve", count)
     with pytest.raises(ServiceError, match="No connection"):
-        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at("http://localhost:1"))
+        tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at("https://localhost:1"))
     assert asked == ["localhost"] * 6
 
 
