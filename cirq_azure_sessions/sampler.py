@@ -76,9 +76,8 @@ class AzureSessionSampler(cirq.Sampler):
         rates: What jobs cost, instead of the published `known_rates(target)`.
         pack: How many points share a job, side by side on qubits of their own, so that its minimum
             price is paid once: a number; `"auto"`, as many as fit the published number of qubits;
-            or for each point of a job the list of the qubits that it takes. By default each point
-            has its own job. Results are the same, but neighbours on a machine may disturb each
-            other, and fail together.
+            or the list of the qubits for each point of a job. Results are as without it, but
+            neighbours on a machine may disturb each other, and fail together.
         executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
             sweeps on local targets are split.
 
@@ -143,7 +142,7 @@ class AzureSessionSampler(cirq.Sampler):
             self._format.check_input_params(params)
             self._pricing = Pricing(target, self._format, rates, input_params)
             budget = Budget.of(max_cost, self._pricing)
-            packs = None if pack is None else as_pack(pack, self._format, target)
+            packs = as_pack(pack, self._format, target)
         except BaseException:
             self.close()
             raise

@@ -110,7 +110,9 @@ class PackedTranslation(Translation):
 
         # What is left of a point's repetitions is priced job by job.
         each = 1 if earlier else self.jobs_each
-        return replace(rest, _jobs=[*jobs, *rest._jobs], jobs_each=each, _make_job=make)
+        return PackedTranslation(
+            [*jobs, *rest._jobs], each, make, rest.pack, rest.alone, rest.without
+        )
 
     def places(
         self, make_request: Callable[[JobInput, int | None], JobRequest]
@@ -263,9 +265,7 @@ class _Packer:
                 "What the points of a job measure takes more room than there is in its metadata: "
                 "take fewer points a job, or give measurements shorter keys."
             )
-        return PackedTranslation(
-            jobs, len(parts), self.pack, pack=self.pack, alone=self.alone, without=self.without
-        )
+        return PackedTranslation(jobs, len(parts), self.pack, self.pack, self.alone, self.without)
 
     def _spread(self, points: Sequence[int]) -> list[tuple[int, ...]]:
         """The points of each job: few jobs, and neighbours in different ones."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError, result_unavailable
 from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.journal.journal import FindJob
-from cirq_azure_sessions.journal.rows import EntryState, JournalEntry
+from cirq_azure_sessions.journal.rows import JournalEntry
 from cirq_azure_sessions.model import Job, JobRequest
 
 if TYPE_CHECKING:
@@ -52,23 +52,10 @@ class JobRun:
         `find` asks the service for the job with an id. Every error means that nothing may be sent.
         """
         self._journal = journal
-        entry = self.entry = self.entry or await journal._claim(self.request)
-        if entry.is_new:
-            return
-        state, job = await journal._look_up(entry, find)
-        # 1. There will be no result, or the job never arrived and was for other points too.
-        is_other = entry.fingerprint != self.request.fingerprint
-        if state.is_without_result or (state is EntryState.INTENDED and is_other):
-            self.entry = await journal._renew(entry, self.request, job)
-            return
-        self.request = dataclasses.replace(
-            self.request, id=entry.job_id, name=entry.name, metadata=entry.metadata
-        )
-        # 2. The result has been fetched.
-        if entry.is_finished:
-            self.job, self.output = job, entry.output or await journal._output(entry)
+        self.entry, self.request, job = await journal._answer(self.request, self.entry, find)
+        if self.entry.is_finished:
+            self.job, self.output = job, self.entry.output
             self.may_exist = self.is_fetched = True
-        # 3. Still there, or it never arrived: then it is submitted again under the same id.
         elif job is not None:
             self.accepted(job)
 

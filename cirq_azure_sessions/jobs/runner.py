@@ -113,7 +113,7 @@ class JobRunner:
     async def _run_all(self, sweeps: Sequence[SweepRun]) -> None:
         if self.journal is not None:
             for sweep in sweeps:
-                await sweep.reuse(self.journal, partial(self._find, None))
+                await sweep.reuse(self.journal, self._workspace, self.throttle.requests)
         source = (job for sweep in sweeps for job in sweep.jobs())
 
         async def work() -> None:
@@ -285,8 +285,8 @@ class JobRunner:
         job.job = await watcher.wait(job.job, self._workspace, observer=observer, gate=gate)
         self.pool._events.report_job(job.job, self._clock.time(), sweep_id=job.sweep.id)
 
-    async def _find(self, job: JobRun | None, job_id: str) -> Job | None:
-        """The job that the service may have, for `job` or from an earlier run; None if not."""
+    async def _find(self, job: JobRun, job_id: str) -> Job | None:
+        """The job that the service may have for `job`; None if it has not."""
         try:
             return await self._request(job, partial(self._workspace.get_job, job_id))
         except ServiceError as error:
@@ -299,7 +299,7 @@ class JobRunner:
                 code=error.code,
             ) from error
 
-    async def _request(self, job: JobRun | None, call: Callable[[], Awaitable[T]]) -> T:
+    async def _request(self, job: JobRun, call: Callable[[], Awaitable[T]]) -> T:
         """Makes a request that is harmless to repeat; giving up would lose what is paid for."""
 
         async def attempt() -> T:
@@ -308,10 +308,6 @@ class JobRunner:
 
         return await retry(self._clock, attempt, self._retries(job))
 
-    def _retries(self, job: JobRun | None) -> RetryDecision:
+    def _retries(self, job: JobRun) -> RetryDecision:
         """Retries once the service has answered the call, or where it may have the job."""
-
-        def seconds() -> float:
-            return RETRY_TIMEOUT if not job or job.may_exist or job.sweep.is_answered else 0.0
-
-        return retry_for(seconds)
+        return retry_for(lambda: RETRY_TIMEOUT if job.may_exist or job.sweep.is_answered else 0.0)

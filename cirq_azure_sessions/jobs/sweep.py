@@ -7,6 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
@@ -17,12 +18,10 @@ from cirq_azure_sessions.errors import (
     SweepTimeout,
     not_finished,
 )
-from cirq_azure_sessions.formats.layout import layout_as_submitted
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
-from cirq_azure_sessions.journal.journal import FindJob
-from cirq_azure_sessions.journal.reuse import reuse_jobs
+from cirq_azure_sessions.journal.reuse import layout_of, reuse_jobs
 from cirq_azure_sessions.journal.rows import Place
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -84,10 +83,10 @@ class SweepRun:
 
     # Jobs
 
-    async def reuse(self, journal: Journal, find: FindJob) -> None:
+    async def reuse(self, journal: Journal, *service: Any) -> None:
         """Has the jobs of earlier runs answer what points they can, where points share jobs."""
-        if self.translation is not None and self.translation.is_packed:
-            self.translation = await reuse_jobs(journal, self.translation, self.make_request, find)
+        if (packed := self.translation) is not None and packed.is_packed:
+            self.translation = await reuse_jobs(journal, packed, self.make_request, *service)
             if self.progress is not None:
                 self.progress.add_jobs(len(self.translation) - self.num_jobs)
             self.num_jobs = len(self.translation)
@@ -151,11 +150,8 @@ class SweepRun:
         if job.error is None:
             try:
                 layout = job.layout
-                if job.entry is not None and not job.entry.is_new:
-                    # What it meant to the run that submitted it.
-                    earlier = self.format_.read_layout(job.entry.metadata)
-                    blocks = job.entry.blocks
-                    layout = layout_as_submitted(layout, earlier, blocks, is_seeded=self.is_seeded)
+                if job.entry is not None:
+                    layout = layout_of(job.entry, layout, self.format_, self.is_seeded)
                 results = self.format_.decode(job.output, layout)
             except Exception as error:
                 # Whatever an output is, it fails its own points and no others.

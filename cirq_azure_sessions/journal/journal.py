@@ -163,6 +163,37 @@ class Journal:
             self._give_back(claimed)
             raise
 
+    async def _answer(
+        self, request: JobRequest, entry: JournalEntry | None, find: FindJob
+    ) -> tuple[JournalEntry, JobRequest, Job | None]:
+        """The job that answers a request, as it is to be sent if the service has none.
+
+        Args:
+            request: What to send if nobody has asked for it before.
+            entry: The job of an earlier run that was taken for it, if it was.
+            find: Asks the service for the job with an id.
+
+        Returns:
+            The job's entry, with the output if it is here; the request, under the id that it has
+            had; and the job, if the service has it. Every error means that nothing may be sent.
+        """
+        entry = entry or await self._claim(request)
+        if entry.is_new:
+            return entry, request, None
+        state, job = await self._look_up(entry, find)
+        # 1. There will be no result, or the job never arrived and was for other points too.
+        is_other = entry.fingerprint != request.fingerprint
+        if state.is_without_result or (state is EntryState.INTENDED and is_other):
+            return await self._renew(entry, request, job), request, None
+        # 2. The result has been fetched.
+        if entry.is_finished and entry.output is None:
+            finished = entry
+            output = await self._commits.write(lambda file: self._jobs.output(file, finished))
+            entry = replace(entry, output=output)
+        # 3. Still there, or it never arrived: then it is submitted again under the same id.
+        request = replace(request, id=entry.job_id, name=entry.name, metadata=entry.metadata)
+        return entry, request, job
+
     async def _take(self, fingerprints: Sequence[str]) -> list[JournalEntry | None]:
         """For each request the job that an earlier run has for it, if any; without its output.
 
@@ -171,10 +202,6 @@ class Journal:
         return await self._commits.write(
             lambda file: [self._jobs.take(file, each, self._run_id) for each in fingerprints]
         )
-
-    async def _output(self, entry: JournalEntry) -> bytes:
-        """What a finished job brought."""
-        return await self._commits.write(lambda file: self._jobs.output(file, entry))
 
     async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
         """How far the job of an earlier run is by now, and the job itself, if there is one.

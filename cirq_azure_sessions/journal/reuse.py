@@ -6,16 +6,20 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.executor import DaemonExecutor
-from cirq_azure_sessions.formats.translation import JobInput, Translation
-from cirq_azure_sessions.journal.journal import FindJob, Journal
+from cirq_azure_sessions.formats.layout import layout_as_submitted
+from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.journal.journal import Journal
 from cirq_azure_sessions.journal.rows import EntryState, JournalEntry
-from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.model import Job, JobRequest
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
-__all__ = ["reuse_jobs"]
+__all__ = ["layout_of", "reuse_jobs"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +32,8 @@ async def reuse_jobs(
     journal: Journal,
     packed: Translation,
     make_request: Callable[[JobInput, int | None], JobRequest],
-    find: FindJob,
+    workspace: WorkspacePort,
+    gate: AbstractAsyncContextManager[Any],
 ) -> Translation:
     """The jobs of a call whose points share jobs: those of earlier runs, and new ones for the rest.
 
@@ -38,7 +43,8 @@ async def reuse_jobs(
         journal: Has the jobs of earlier runs.
         packed: The jobs of the call, a `PackedTranslation`.
         make_request: Makes the request for a job, with its fingerprint.
-        find: Asks the service for the job with an id.
+        workspace: Where the jobs of earlier runs may be.
+        gate: Held while the service is asked for one.
     """
     translation: Any = packed
     # Makes the program of every point; the loop has other calls to serve meanwhile.
@@ -51,6 +57,15 @@ async def reuse_jobs(
             [places[key]], [block] = entry.places, entry.blocks
             shared[entry.number].append((block, key, entry))
     earlier: list[tuple[list[Key], JournalEntry]] = []
+
+    async def find(job_id: str) -> Job | None:
+        try:
+            async with gate:
+                return await workspace.get_job(job_id)
+        except ServiceError as error:
+            if error.is_missing:
+                return None
+            raise
 
     async def look_up(those: list[tuple[int, Key, JournalEntry]]) -> None:
         those.sort(key=lambda each: each[0])
@@ -83,3 +98,18 @@ async def reuse_jobs(
         len(resumed) - len(earlier),
     )
     return resumed
+
+
+def layout_of(entry: JournalEntry, layout: Any, job_format: Format, is_seeded: bool) -> Any:
+    """How to read the output of a job, which an earlier run may have submitted.
+
+    Args:
+        entry: The job.
+        layout: What its output means to this run.
+        job_format: The format of its target.
+        is_seeded: Whether samples that the client draws follow from a seed.
+    """
+    if entry.is_new:
+        return layout
+    earlier = job_format.read_layout(entry.metadata)
+    return layout_as_submitted(layout, earlier, entry.blocks, is_seeded=is_seeded)

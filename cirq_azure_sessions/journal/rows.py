@@ -111,8 +111,8 @@ class JournalEntry:
     begin_time: float | None = None
     end_time: float | None = None
     output: bytes | None = field(default=None, repr=False)
-    places: tuple[Place, ...] = ()
-    blocks: tuple[int, ...] = (0,)
+    places: tuple[Place, ...] = field(default=(), compare=False)
+    blocks: tuple[int, ...] = field(default=(0,), compare=False)
     is_new: bool = False
 
     @classmethod
