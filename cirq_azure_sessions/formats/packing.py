@@ -325,9 +325,11 @@ class _Packer:
 
     def _places(self, programs: Sequence[Program]) -> list[Sequence[int]]:
         """The numbers of each program's qubits, in the order that they have alone."""
-        if isinstance(self._options.pack, tuple):
-            slots = zip(programs, self._options.pack, strict=False)
-            return [slot[: program.num_qubits] for program, slot in slots]
+        slots = self._options.pack
+        # An earlier run may have had more points in a job than there are slots now.
+        if isinstance(slots, tuple) and len(programs) <= len(slots):
+            pairs = zip(programs, slots, strict=False)
+            return [slot[: program.num_qubits] for program, slot in pairs]
         ends = itertools.accumulate(program.num_qubits for program in programs)
         return [
             range(end - program.num_qubits, end)
