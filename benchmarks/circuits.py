@@ -1,11 +1,12 @@
 """How many circuits of a folder run on each target, and agree with Cirq's simulator.
 
-    python -m benchmarks.circuits FOLDER
+    python -m benchmarks.circuits FOLDER [--output OUTCOMES.json]
 
 Each OpenQASM file is sampled on the emulated targets by `AzureSessionSampler`, and in the same run
 by the SDK's own `AzureQuantumService.run`. An answer agrees if it has the measurement keys of
 `cirq.Simulator`, and if a chi-square test, which rejects one in a million correct
-answers, does not tell their samples apart.
+answers, does not tell their samples apart. Runs beside different versions of Cirq that write to the
+same file share one table.
 """
 
 from __future__ import annotations
@@ -115,17 +116,28 @@ def _truth(file: Path) -> tuple[cirq.Circuit, cirq.Result]:
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Write every outcome as JSON.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Keep every outcome in this JSON file, beside those of other versions of Cirq.",
+)
 def main(folder: Path, output: Path | None) -> None:
     """Compare targets and the SDK on the OpenQASM files of FOLDER."""
     logging.disable(logging.ERROR)
     found = compare(folder)
-    table = Table("target", "", "circuits", "agree", "differ", "refused")
+    by_version = {cirq.__version__: found}
+    if output is not None:
+        earlier = json.loads(output.read_text()) if output.exists() else {}
+        by_version = dict(sorted({**earlier, **by_version}.items()))
+        output.write_text(json.dumps(by_version, indent=2) + "\n")
+    table = Table("target", "", "Cirq", "circuits", "agree", "differ", "refused")
     for target, ways in found.items():
-        for way, rows in ways.items():
-            kinds = Counter(row.split(":")[0] for row in rows.values())
-            numbers = [len(rows), kinds["agrees"], kinds["differs"], kinds["refused"]]
-            table.add_row(target, way, *map(str, numbers))
+        for way in ways:
+            for version, outcomes in by_version.items():
+                rows = outcomes[target][way]
+                kinds = Counter(row.split(":")[0] for row in rows.values())
+                numbers = [len(rows), kinds["agrees"], kinds["differs"], kinds["refused"]]
+                table.add_row(target, way, version, *map(str, numbers))
     console = Console()
     console.print(table)
     circuits = next(iter(next(iter(found.values())).values()))
@@ -136,8 +148,6 @@ def main(folder: Path, output: Path | None) -> None:
         odd = {k: v for k, v in ways["cirq-azure-sessions"].items() if v != "agrees"}
         if odd:
             console.print(f"{target}:", ", ".join(f"{k} {v}" for k, v in odd.items()))
-    if output is not None:
-        output.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

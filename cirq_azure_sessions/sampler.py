@@ -19,6 +19,7 @@ from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
 from cirq_azure_sessions.formats.packing import as_pack
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["AzureSessionSampler"]
+
+# Translates for calls that are awaited, whose event loop goes on. In their order: seeds follow it.
+_translator = DaemonExecutor(name="cirq-azure-sessions-translation")
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -62,8 +66,7 @@ class AzureSessionSampler(cirq.Sampler):
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls that cannot return a gap (`run`, `run_async`,
-            `sample`, `sample_expectation_values`) raise in any case.
+            or `"return"` None in its place. Calls that cannot return a gap raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
         progress: Whether to show a progress bar on stderr, or as a widget in a notebook.
@@ -183,8 +186,7 @@ class AzureSessionSampler(cirq.Sampler):
             point failed.
 
         Raises:
-            UnsupportedProgram: If a point cannot be run on the target; no job was sent then.
-            UnsupportedTarget: If the workspace has no such target; no job was sent then.
+            UnsupportedProgram, UnsupportedTarget: If the target cannot run it; no job was sent.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every other result.
             SweepTimeout: If `timeout` ran out, likewise.
@@ -200,7 +202,7 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """`run_sweep` for asyncio and duet."""
-        [sweep] = self._translate([program], [params], [repetitions])
+        [sweep] = await _translator.call(self._translate, [program], [params], [repetitions])
         with self._one_call([sweep]):
             await self._start([sweep])
         return cast(Sequence[cirq.Result], sweep.results)
@@ -232,7 +234,7 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """`run_batch` for asyncio and duet."""
-        sweeps = self._translate(programs, params_list, repetitions)
+        sweeps = await _translator.call(self._translate, programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             await self._start(sweeps)
         return by_circuit((each.results, each.circuits) for each in sweeps)
@@ -246,9 +248,10 @@ class AzureSessionSampler(cirq.Sampler):
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
         resolver = cirq.ParamResolver(param_resolver)
         try:
-            return self._strict().run_sweep(program, resolver, repetitions)[0]
+            [result] = self._strict().run_sweep(program, resolver, repetitions)
         except SweepError as error:
             raise error.failures[0] from error.failures[0].__cause__
+        return result
 
     async def run_async(
         self,
@@ -259,9 +262,10 @@ class AzureSessionSampler(cirq.Sampler):
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
         try:
-            return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+            [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
         except SweepError as error:
             raise error.failures[0] from error.failures[0].__cause__
+        return result
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
@@ -312,7 +316,8 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> AsyncIterator[tuple[int, cirq.Result]]:
         """`stream_sweep` for asyncio and duet: `async for index, result in ...`."""
-        return self._stream_async(*self._translate([program], [params], [repetitions]))
+        begun = _translator.call(self._translate, [program], [params], [repetitions])
+        return self._stream_async(begun)
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -515,7 +520,8 @@ class AzureSessionSampler(cirq.Sampler):
             finally:
                 call.cancel()
 
-    async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
+    async def _stream_async(self, begun: Call[Any]) -> AsyncIterator[tuple[int, cirq.Result]]:
+        [sweep] = await begun
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:

@@ -20,7 +20,7 @@ SOURCE = Path(cirq_azure_sessions.__file__).parent
 # A room is a module of the package, or a folder taken as one. It may import what is in a lower
 # layer, at the top of a file, inside a function or for type checking alike. From the bottom up.
 LAYERS: list[set[str]] = [
-    {"model", "redaction", "spelling"},
+    {"encodings", "model", "redaction", "spelling"},
     {"errors"},
     {"upstream"},
     {"installation"},

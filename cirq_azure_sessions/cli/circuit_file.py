@@ -6,12 +6,8 @@ mistake made in both would cancel out.
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import io
 import os
 import re
-import zlib
 from pathlib import Path
 
 import cirq
@@ -19,6 +15,7 @@ import cirq
 from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.failure import ProgramError
 from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
+from cirq_azure_sessions.encodings import in_utf8
 
 __all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]
 
@@ -27,21 +24,13 @@ _UNREADABLE = (
     "begin it with 'OPENQASM 2.0;'."
 )
 
-# What a text in one of these begins with. UTF-32 first, whose mark begins as that of UTF-16 does.
-_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
-}
+_OPENQASM_3 = (
+    "This is OpenQASM 3, which has no circuit in Cirq: send it to a target that takes QIR with "
+    "`cirq-azure-sessions jobs submit FILE --target TARGET`, or write it in OpenQASM 2."
+)
 
-_GZIP = b"\x1f\x8b"
-
-# A few kilobytes of gzip may hold gigabytes.
-_MAX_SIZE = 256 << 20
-
-_VERSION = re.compile(r"\s*(?://[^\n]*\s*)*OPENQASM\s*\d")
+# OpenQASM 3 has comments of several lines too.
+_VERSION = re.compile(r"\s*(?://[^\n]*\s*|/\*.*?\*/\s*)*OPENQASM\s*(\d)", re.DOTALL)
 
 
 def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
@@ -73,11 +62,13 @@ def decode_text(content: bytes) -> str:
     Raises:
         ValueError: If it holds no text; the message says why.
     """
-    return _plain(_decode(_unpack(content)))
+    return _plain(_decode(in_utf8(content)))
 
 
 def _plain(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    # Old editors of DOS end a file with Ctrl-Z.
+    plain = text.removeprefix("\ufeff").removesuffix("\x1a")
+    return plain.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_openqasm(text: str) -> bool:
@@ -93,7 +84,9 @@ def parse_circuit(text: str) -> cirq.Circuit:
     """
     if text.lstrip().startswith(("{", "[")):
         return _from_json(text)
-    if is_openqasm(text):
+    if version := _VERSION.match(text):
+        if version[1] == "3":
+            raise ValueError(_OPENQASM_3)
         return _from_openqasm(text)
     raise ValueError(_UNREADABLE)
 
@@ -110,32 +103,10 @@ def _is_text(path_or_text: str) -> bool:
     return looks_like_text and not os.path.exists(path_or_text)
 
 
-def _unpack(content: bytes) -> bytes:
-    if not content.startswith(_GZIP):
-        return content
-    try:
-        with gzip.open(io.BytesIO(content)) as file:
-            unpacked = file.read(_MAX_SIZE + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"The gzip file is damaged: {_in_one_line(error)}.") from error
-    if len(unpacked) > _MAX_SIZE:
-        raise ValueError(f"The gzip file holds more than {_MAX_SIZE >> 20} MB.")
-    return unpacked
-
-
 def _decode(content: bytes) -> str:
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
-    if encoding is None:
-        # UTF-16 without a mark has every second byte zero where it is ASCII.
-        zeros = (content[:1] == b"\0", content[1:2] == b"\0")
-        encoding = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get(zeros, "utf-8")
     try:
-        return content.decode(encoding)
+        return content.decode()
     except UnicodeDecodeError as error:
-        if encoding != "utf-8":
-            raise ValueError(
-                f"The file begins like {encoding.upper()} and then is not: save it as UTF-8."
-            ) from error
         # All of OpenQASM is ASCII but its comments, and these are passed over.
         text = content.decode("latin-1")
         if is_openqasm(text.replace("\r", "\n")):

@@ -5,8 +5,9 @@ and powers are worked out here on arrays instead, by the same operations in the 
 the last digit is the same too; everything else is left to cirq.
 
 As JSON, a point travels with its job. Numbers come back as integers, floats or complex numbers, and
-sums, products and powers of symbols and numbers as equal expressions. Any other expression is
-written as the number that it stands for: another process gets the same point in other words.
+sums, products, powers and sympy's functions of symbols and numbers as equal expressions. Any other
+expression is written as the number that it stands for: another process gets the same point in other
+words.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import cirq
 import numpy as np
 import numpy.typing as npt
 import sympy
+from sympy.core.function import Application
+from sympy.functions.elementary.piecewise import ExprCondPair
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 
@@ -31,9 +34,27 @@ __all__ = ["Floats", "evaluate", "value_from_json", "value_to_json", "values_at"
 
 Floats = npt.NDArray[np.float64]
 
-_CONSTANTS = {"pi": sympy.pi, "I": sympy.I}
-_OPERATIONS = {"Add": sympy.Add, "Mul": sympy.Mul, "Pow": sympy.Pow}
-_NAMES = {value: name for name, value in (*_CONSTANTS.items(), *_OPERATIONS.items())}
+_CONSTANTS = {
+    str(constant): constant for constant in (sympy.pi, sympy.I, sympy.E, sympy.true, sympy.false)
+}
+_OPERATIONS = {
+    "Add": sympy.Add,
+    "Mul": sympy.Mul,
+    "Pow": sympy.Pow,
+    # A case of a sympy.Piecewise.
+    "ExprCondPair": lambda value, condition, evaluate: ExprCondPair(value, condition),
+    # Functions, comparisons and connectives.
+    **{
+        name: kind
+        for name, kind in vars(sympy).items()
+        if isinstance(kind, type)
+        and issubclass(kind, Application | sympy.Rel)
+        and kind is not sympy.Function
+    },
+}
+_NAMES = {value: name for name, value in (*_CONSTANTS.items(), *_OPERATIONS.items())} | {
+    ExprCondPair: "ExprCondPair"
+}
 
 
 def values_at(
@@ -46,7 +67,11 @@ def values_at(
             number.
     """
     symbols = {symbol for expression in expressions for symbol in expression.free_symbols}
-    columns = {symbol: _values_of_symbol(symbol, resolvers) for symbol in symbols}
+    columns = {}
+    for symbol in symbols:
+        # A formula may make a real number of one that is not.
+        with contextlib.suppress(UnsupportedProgram):
+            columns[symbol] = _values_of_symbol(symbol, resolvers)
     return [_values(expression, columns, resolvers) for expression in expressions]
 
 
@@ -63,6 +88,8 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
         if not isinstance(value, numbers.Real):
             raise LookupError(f"{expression} is left to cirq")
         return float(value)
+    if isinstance(expression, sympy.Symbol):
+        raise LookupError(f"{expression} is left to cirq")
     parts = [evaluate(part, columns) for part in expression.args]
     # These three as in cirq.ParamResolver.value_of.
     if isinstance(expression, sympy.Add):
@@ -125,8 +152,11 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
     """
     value = params.param_dict[key]
     if isinstance(value, sympy.Basic):
-        with contextlib.suppress(KeyError):
-            return [_expression_to_json(value)]
+        # A function of some other version's may not be what its name and arguments say.
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            parts = _expression_to_json(value)
+            if _expression_from_json(parts) == value:
+                return [parts]
     number = params.value_of(key)
     if not isinstance(number, numbers.Complex) or not cmath.isfinite(complex(number)):
         return []
@@ -152,7 +182,7 @@ def _expression_to_json(expression: sympy.Basic) -> list[Any]:
     """The expression as nested lists.
 
     Raises:
-        KeyError: If it holds something other than sums, products and powers.
+        KeyError: If it holds something that has no name here.
     """
     if isinstance(expression, sympy.Symbol) and expression == sympy.Symbol(expression.name):
         return ["Symbol", expression.name]

@@ -63,8 +63,13 @@ Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, .
 # How many points share a job, or "auto", or for each point of a job the numbers of its qubits.
 Pack = int | str | tuple[tuple[int, ...], ...]
 
-# How providers and their SDKs spell the repetitions, without case and punctuation.
-_REPETITIONS = frozenset({"count", "nshots", "numshots", "numberofshots", "repetitions", "shots"})
+# How providers and their SDKs spell the repetitions, without case and punctuation, beside all names
+# with shots in them, as n_shots, nbShots and shotCount. No option of another kind has such a name.
+_REPETITIONS = frozenset(
+    f"{prefix}{word}"
+    for prefix in ("", "n", "num", "numberof")
+    for word in ("count", "repetitions", "reps", "samples", "trials")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +193,8 @@ class Format(abc.ABC):
             ValueError: If one is a number of repetitions, or something that the package fills in.
         """
         for name in input_params:
-            if "".join(filter(str.isalpha, str(name))).lower() in _REPETITIONS:
+            word = "".join(filter(str.isalpha, str(name))).lower()
+            if "shot" in word or word in _REPETITIONS:
                 raise ValueError(
                     f"input_params must not hold {name!r}: the number of shots is the argument "
                     "`repetitions` of each call."
@@ -240,6 +246,7 @@ class Format(abc.ABC):
 
         Raises:
             ValueError: If the provider options contradict the call.
+            TypeError: If a point has no whole number for how often a subcircuit repeats.
             UnsupportedProgram: If any point cannot be run as it stands; the message names the
                 operation and what to do.
         """
@@ -324,7 +331,10 @@ class Format(abc.ABC):
         for resolver in resolvers:
             try:
                 circuit = cirq.resolve_parameters(program, resolver)
-            except (ValueError, TypeError, ArithmeticError) as error:
+            except TypeError:
+                # As Cirq refuses a number of repetitions that is not whole.
+                raise
+            except (ValueError, ArithmeticError) as error:
                 raise UnsupportedProgram(
                     f"The circuit does not take {shown(resolver)}; give it finite real numbers."
                 ) from error

@@ -56,7 +56,9 @@ def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
             "OPENQASM 2.0; qreg q[1]; milk q;",
             "cannot be read. Line 1, column 26: there is no gate milk",
         ),
-        ("OPENQASM 3.0; qubit q;", "this is OpenQASM 3, and the version has to be 2.0"),
+        ("OPENQASM 3.0; qubit q;", "OpenQASM 3, .*`cirq-azure-sessions jobs submit FILE"),
+        ("/* of\nlines */ OPENQASM 3;", "OpenQASM 3, .*`cirq-azure-sessions jobs submit FILE"),
+        ("OPENQASM 4.0;", "this is OpenQASM 4, and the version has to be 2.0"),
     ],
 )
 def test_what_is_no_circuit_is_refused_with_what_to_do(text: str, reason: str) -> None:
@@ -91,6 +93,12 @@ def test_files_are_read_in_the_encodings_of_windows(
     path = tmp_path / "circuit"
     path.write_bytes(gzip.compress(content) if packed else content)
     assert read_circuit(path) == read_circuit(str(path)) == parse_circuit(text)
+
+
+def test_the_mark_at_the_end_of_a_dos_file_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "bell.qasm"
+    path.write_bytes(BELL.encode() + b"\x1a")
+    assert read_circuit(path) == parse_circuit(BELL)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp850", "cp932"])

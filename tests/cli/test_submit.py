@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,23 @@ def test_quil_runs_on_rigetti(server: EmulatorServer, tmp_path: Path) -> None:
     path = write(tmp_path, "flip.quil", QUIL)
     job_id = submit(server, path, "rigetti.sim.qvm", "--shots", "2")
     assert result_of(server, job_id) == {"ro": [[1], [1]]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_windows_is_known_by_its_content(
+    server: EmulatorServer, tmp_path: Path, encoding: str
+) -> None:
+    path = write(tmp_path, "flip.qasm", QASM_2.replace("\n", "\r\n").encode(encoding))
+    job_id = submit(server, path, "quantinuum.sim.h2-1sc", "--yes")
+    job = server.workspace().get_job(job_id)
+    assert job.download_data(job.details.input_data_uri).startswith(b"OPENQASM 2.0;")
+
+
+def test_a_damaged_file_is_refused(server: EmulatorServer, tmp_path: Path) -> None:
+    path = write(tmp_path, "flip.qasm.gz", gzip.compress(QASM_2.encode())[:-9])
+    shown = call_on(server, "jobs", "submit", path, "--target", "quantinuum.sim.h2-1sc", "--yes")
+    assert shown.exit_code == 2
+    assert "gzip file is damaged" in shown.stderr
 
 
 def test_openqasm_2_is_sent_as_it_is_where_it_is_the_language(

@@ -13,11 +13,15 @@ from cirq_azure_sessions.formats import format_for
 TARGETS = [IONQ, IONQ_HARDWARE, QUANTINUUM, QIR, "newcomer.qpu", "local.simulator"]
 CIRCUIT = cirq.Circuit(cirq.X(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0), key="m"))
 
+REPETITIONS = [
+    *("shots", "Shots", "n-shots", "nShots", "nbShots", "num_shots", "numShots", "number_of_shots"),
+    *("count", "shotCount", "shot_count", "shotsCount", "repetitions", "numRepetitions", "reps"),
+    *("samples", "num_samples", "numTrials", "shots_per_circuit"),
+]
+
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(
-    "name", ["shots", "count", "repetitions", "num_shots", "numShots", "Shots", "n-shots"]
-)
+@pytest.mark.parametrize("name", REPETITIONS)
 @pytest.mark.parametrize("value", [5, 30, 50, "30", None])
 def test_repetitions_are_said_by_the_call_alone(target: str, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"input_params must not hold '{name}'.*`repetitions`"):
@@ -43,6 +47,13 @@ def test_all_that_a_job_carries_beside_options_is_refused_as_an_option(target: s
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_other_options_are_passed_on(target: str) -> None:
-    options = {"noise": {"model": "ideal"}, "error-params": {"p1": 0.1}, "target_profile": "Base"}
+    options = {
+        "noise": {"model": "ideal"},
+        "error-params": {"p1": 0.1},
+        "target_profile": "Base",
+        "sampler_seed": 1,
+        "skipQuilc": True,
+        "discount": 1,
+    }
     sent = job(target, CIRCUIT, repetitions=30, input_params=options)
     assert sent.input_params.items() >= {"shots": 30, **options}.items()

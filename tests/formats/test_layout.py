@@ -153,10 +153,30 @@ def test_expressions_come_back_as_they_went(expression: sympy.Expr) -> None:
     assert _come_back(params) == cirq.ParamResolver(params)
 
 
+U, V = sympy.symbols("u v")
+FORMULAS = [
+    2 * sympy.sin(U) + sympy.exp(U) / sympy.log(V),
+    *(function(U) for function in (sympy.cos, sympy.tan, sympy.asin, sympy.acos, sympy.atan)),
+    *(function(U) for function in (sympy.sinh, sympy.tanh, sympy.floor, sympy.ceiling, sympy.sign)),
+    *(function(U) for function in (abs, sympy.sqrt, sympy.erf, sympy.gamma, sympy.re, sympy.sinc)),
+    *(sympy.atan2(U, V), sympy.Max(U, V, 0.1), sympy.Min(U, V), sympy.Mod(U, 2), U % V),
+    *(sympy.Heaviside(U), sympy.E**U, sympy.besselj(0, U), sympy.Max(sympy.sin(U), V) ** 2),
+    sympy.Piecewise((U, U > V), (sympy.cos(V), sympy.And(U >= 0, sympy.Ne(V, 1))), (0, True)),
+]
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=str)
+def test_functions_of_sympy_come_back_as_they_went(formula: sympy.Expr) -> None:
+    params = {"t": formula, "u": 0.5, "v": 0.25}
+    read = _come_back(params)
+    assert read == cirq.ParamResolver(params)
+    assert read.value_of("t") == cirq.ParamResolver(params).value_of("t")
+
+
 def test_other_expressions_come_back_as_numbers() -> None:
-    u = sympy.Symbol("u")
-    read = _come_back({"t": sympy.cos(u) + 1, "u": 0.0, "nothing": sympy.cos(sympy.Symbol("x"))})
-    assert read == cirq.ParamResolver({"t": 2.0, "u": 0.0})
+    integral = sympy.Integral(V, (V, 0, 2 * U))
+    read = _come_back({"t": integral + 1, "u": 1.0, "nothing": sympy.Function("f")(V)})
+    assert read == cirq.ParamResolver({"t": 3.0, "u": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -169,6 +189,9 @@ def test_other_expressions_come_back_as_numbers() -> None:
         ["Float", "1"],
         ["exec", ["Symbol", "x"]],
         [["pi"]],
+        ["sin"],
+        ["Function", ["Symbol", "x"]],
+        ["Piecewise", ["pi"]],
         ["Add", "pi", 1],
     ],
     ids=str,
@@ -184,6 +207,9 @@ def test_an_expression_of_a_stranger_is_not_worked_out() -> None:
     document = json.loads(write_layout(PLAIN)["cirq_azure_sessions_0"])
     ten = ["Rational", 10, 1]
     document["p"] = [{}, [[0, "t", ["Pow", ten, ["Pow", ten, ["Pow", ten, ten]]]]]]
+    assert "t" in read_layout({"cirq_azure_sessions_0": json.dumps(document)}).params.param_dict
+    million = ["Rational", 10**6, 1]
+    document["p"] = [{}, [[0, "t", ["factorial", ["factorial", million]]]]]
     assert "t" in read_layout({"cirq_azure_sessions_0": json.dumps(document)}).params.param_dict
 
 

@@ -89,6 +89,8 @@ OPERATIONS = {
     "controlled by zero": WithMatrix(A).controlled_by(B, control_values=[0]),
     "in a subcircuit": cirq.CircuitOperation(cirq.FrozenCircuit(WithMatrix(A)), repetitions=2),
     "a string of Paulis": -cirq.X(A) * cirq.Y(C),
+    "a string of no Paulis": cirq.PauliString(),
+    "a matrix on no qubits": cirq.MatrixGate(np.array([[1j]]), qid_shape=()).on(),
     "a phasor": cirq.PauliStringPhasor(cirq.X(A) * cirq.Z(B), exponent_neg=0.3),
     "a global phase": cirq.global_phase_operation(1j).controlled_by(A),
 }

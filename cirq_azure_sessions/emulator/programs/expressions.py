@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from cirq_azure_sessions.emulator.programs.failure import invalid_input
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
 
 __all__ = ["Expression", "evaluate", "read_expression"]
@@ -33,14 +32,14 @@ def evaluate(expression: Expression, values: Mapping[str, float]) -> float:
     """The value of an expression.
 
     Raises:
-        ProgramError: If it has none, or not a finite one.
+        ValueError: If it has none, or not a finite one.
     """
     try:
         value = expression(values)
     except (ArithmeticError, ValueError) as error:
-        raise invalid_input("A parameter cannot be computed.") from error
+        raise ValueError("a parameter cannot be computed.") from error
     if not math.isfinite(value):
-        raise invalid_input("A parameter is not finite.")
+        raise ValueError("a parameter is not finite.")
     return value
 
 

@@ -379,7 +379,7 @@ class _Reader:
     def _application(self) -> list[Operation]:
         place = self._tokens.place
         gate = self._gate()
-        params = [evaluate(param, {}) for param in self._parameters(gate, set())]
+        params = self._parameters(gate, set())
         operands = [self._operand(self._qubits)]
         while self._tokens.expect(",", ";") == ",":
             operands.append(self._operand(self._qubits))
@@ -389,10 +389,14 @@ class _Reader:
         count = sizes.pop() if sizes else 1
         self._grow(count * gate.size, count * (gate.work + len(operands)))
         operations: list[Operation] = []
-        for index in range(count):
-            qubits = [operand[index % len(operand)] for operand in operands]
-            self._check_operands(gate, qubits, place)
-            operations += _expand(gate, params, qubits)
+        try:
+            values = [evaluate(param, {}) for param in params]
+            for index in range(count):
+                qubits = [operand[index % len(operand)] for operand in operands]
+                self._check_operands(gate, qubits, place)
+                operations += _expand(gate, values, qubits)
+        except ValueError as error:
+            raise self._tokens.fail(str(error), place) from error
         return operations
 
     def _operand(self, registers: Mapping[str, range]) -> range:

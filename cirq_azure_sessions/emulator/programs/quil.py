@@ -208,10 +208,13 @@ class _Program:
     def _params(self, tokens: Tokens) -> list[float]:
         if not tokens.accept("("):
             return []
-        params = [evaluate(read_expression(tokens, _read_name), self._values)]
+        params = [read_expression(tokens, _read_name)]
         while tokens.expect(",", ")") == ",":
-            params.append(evaluate(read_expression(tokens, _read_name), self._values))
-        return params
+            params.append(read_expression(tokens, _read_name))
+        try:
+            return [evaluate(param, self._values) for param in params]
+        except ValueError as error:
+            raise tokens.fail(str(error)) from error
 
 
 def _index(tokens: Tokens, default: int) -> int:

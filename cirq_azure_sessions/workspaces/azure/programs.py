@@ -10,6 +10,7 @@ from typing import Any
 from azure.core.exceptions import AzureError
 from azure.quantum import Workspace
 
+from cirq_azure_sessions.encodings import in_utf8
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
@@ -57,9 +58,14 @@ def prepare(
 
     Raises:
         OSError: If the file cannot be read.
-        UnsupportedProgram: If the program cannot be compiled, or the file is empty.
+        UnsupportedProgram: If the program cannot be compiled, or the file is empty or damaged.
     """
     content = path.read_bytes()
+    if input_format is None:
+        try:
+            content = in_utf8(content)
+        except ValueError as error:
+            raise UnsupportedProgram(f"{path.name}: {error}") from error
     if not content.strip():
         raise UnsupportedProgram(f"{path.name} is empty: there is no program in it.")
     if input_format == _QIR or (input_format is None and content.startswith(_BITCODE)):

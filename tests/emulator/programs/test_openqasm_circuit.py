@@ -215,6 +215,13 @@ def test_a_condition_sees_the_latest_value() -> None:
         ("x q[0]", "Line 5, column 7: there should be ',' or ';' instead of the end."),
         ("if (c == 1) if (c == 1) x q;", "Line 5, column 13: there is no gate if."),
         ("x q[0]; é", "Line 5, column 9: there is a character that the language does not have."),
+        ("rx(ln(0)) q[0];", "Line 5, column 1: a parameter cannot be computed."),
+        ("x q;\n  u3(0, 1/0, 0) q[0];", "Line 6, column 3: a parameter cannot be computed."),
+        (
+            "gate g(t) a { rx(1/t) a; }\ng(0) q[0];",
+            "Line 6, column 1: a parameter cannot be computed.",
+        ),
+        ("rx(exp(9)^exp(9)) q[0];", "Line 5, column 1: a parameter cannot be computed."),
         ("cx q[0],q[0];", "Line 5, column 1: a gate has to have different qubits."),
     ],
 )

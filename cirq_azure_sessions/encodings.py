@@ -1,0 +1,59 @@
+"""Files as editors write them: gzipped or not, with a mark of their encoding or without."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+
+__all__ = ["in_utf8"]
+
+# What a text in one of these begins with. UTF-32 first, whose mark begins as that of UTF-16 does.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+
+_GZIP = b"\x1f\x8b"
+
+# A few kilobytes of gzip may hold gigabytes.
+_MAX_SIZE = 256 << 20
+
+
+def in_utf8(content: bytes) -> bytes:
+    """A file's content in UTF-8 and without a mark, if its encoding tells itself; or as it is.
+
+    Raises:
+        ValueError: If the content is damaged; the message says how.
+    """
+    content = _unpack(content)
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    if encoding is None:
+        # UTF-16 without a mark has every second byte zero where it is ASCII.
+        zeros = (content[:1] == b"\0", content[1:2] == b"\0")
+        encoding = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get(zeros)
+    if encoding is None:
+        return content
+    try:
+        return content.decode(encoding).encode()
+    except UnicodeError as error:
+        raise ValueError(
+            f"The file begins like {encoding.upper()} and then is not: save it as UTF-8."
+        ) from error
+
+
+def _unpack(content: bytes) -> bytes:
+    if not content.startswith(_GZIP):
+        return content
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            unpacked = file.read(_MAX_SIZE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"The gzip file is damaged: {error}.") from error
+    if len(unpacked) > _MAX_SIZE:
+        raise ValueError(f"The gzip file holds more than {_MAX_SIZE >> 20} MB.")
+    return unpacked
