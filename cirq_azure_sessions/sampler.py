@@ -9,7 +9,6 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
@@ -23,7 +22,8 @@ from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, Sw
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seeds
-from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
+from cirq_azure_sessions.formats.packing import as_pack
+from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_calls
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
@@ -32,7 +32,7 @@ from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
-from cirq_azure_sessions.results.sweep_results import SweepResults, warn_of_lost_shots
+from cirq_azure_sessions.results.sweep_results import SweepResults, by_circuit, warn_of_lost_shots
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -80,14 +80,18 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             exceed it: the call then ends with a `SweepCostLimit`, whatever `on_error` says. Jobs,
             those of the journal too, count with what the service reports, or else as estimated.
         rates: What jobs cost, instead of the published `known_rates(target)`.
+        pack: How many points share a job, side by side on qubits of their own, so that its minimum
+            price is paid once: a number; `"auto"`, as many as fit the published number of qubits;
+            or the list of the qubits for each point of a job. Results are as without it, but
+            neighbours on a machine may disturb each other, and fail together.
         executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
             sweeps on local targets are split.
 
     Raises:
         UnsupportedTarget: If no workspace at hand has the target.
         TypeError: If `pool` is no `SessionPool`.
-        ValueError: If an option is not what it must be, options contradict each other, or
-            `max_cost` is given where it is not known what jobs cost.
+        ValueError: If an option is not what it must be, options contradict each other, `max_cost`
+            is given where it is not known what jobs cost, or `pack` where points share no job.
         JournalError: If the journal cannot be opened.
     """
 
@@ -112,6 +116,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         journal: Journal | str | os.PathLike[str] | None = None,
         max_cost: float | None = None,
         rates: Rates | None = None,
+        pack: int | str | Sequence[Sequence[int]] | None = None,
         executor: Executor | None = None,
     ) -> None:
         if pool is not None and (workspace is not None or executor is not None):
@@ -143,10 +148,11 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             self._format.check_input_params(params)
             self._pricing = Pricing(target, self._format, rates, input_params)
             budget = Budget.of(max_cost, self._pricing)
+            packs = as_pack(pack, self._format, target)
         except BaseException:
             self.close()
             raise
-        self._options = TranslationOptions(target, compile, input_params=dict(params))
+        self._options = TranslationOptions(target, compile, input_params=dict(params), pack=packs)
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
@@ -188,7 +194,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             SweepCostLimit: If `max_cost` was reached, likewise.
             QuotaExceeded: If a quota has no room for the sweep; nothing was submitted then.
         """
-        sweep = self._translate(program, params, repetitions)
+        [sweep] = self._translate([program], [params], [repetitions])
         with self._one_call([sweep]):
             self._start([sweep]).result()
         return cast(Sequence[cirq.Result], sweep.results)
@@ -197,7 +203,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """`run_sweep` for asyncio and duet."""
-        sweep = await _translator.call(self._translate, program, params, repetitions)
+        [sweep] = await _translator.call(self._translate, [program], [params], [repetitions])
         with self._one_call([sweep]):
             await self._start([sweep])
         return cast(Sequence[cirq.Result], sweep.results)
@@ -217,10 +223,10 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             SweepError: If points failed: its `results` has one list for each circuit, and its
                 `failures` the error of each circuit that failed, by the circuit's index.
         """
-        sweeps = self._translate_batch(programs, params_list, repetitions)
+        sweeps = self._translate(programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             self._start(sweeps).result()
-        return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
+        return by_circuit((each.results, each.circuits) for each in sweeps)
 
     async def run_batch_async(
         self,
@@ -229,10 +235,10 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """`run_batch` for asyncio and duet."""
-        sweeps = await _translator.call(self._translate_batch, programs, params_list, repetitions)
+        sweeps = await _translator.call(self._translate, programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             await self._start(sweeps)
-        return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
+        return by_circuit((each.results, each.circuits) for each in sweeps)
 
     def run(
         self,
@@ -305,13 +311,13 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                 others were yielded.
             SweepTimeout: If `timeout` ran out, likewise.
         """
-        return self._stream(self._translate(program, params, repetitions))
+        return self._stream(*self._translate([program], [params], [repetitions]))
 
     def stream_sweep_async(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> AsyncIterator[tuple[int, cirq.Result]]:
         """`stream_sweep` for asyncio and duet: `async for index, result in ...`."""
-        begun = _translator.call(self._translate, program, params, repetitions)
+        begun = _translator.call(self._translate, [program], [params], [repetitions])
         return self._stream_async(begun)
 
     def get_result(self, job_id: str) -> cirq.Result:
@@ -359,8 +365,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             UnsupportedProgram: If a point cannot be run on the target.
         """
         pricing = self._pricing if rates is None else Pricing(self._target, self._format, rates)
-        translation, _ = translate_call(self._format, program, params, repetitions, self._options)
-        return pricing.estimate(translation)
+        return pricing.estimate_call(program, params, repetitions, self._options)
 
     def close(self) -> None:
         """Closes the pool if the sampler made it; sessions of a shared pool are left open."""
@@ -413,38 +418,33 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     # From circuits to jobs
 
     def _translate(
-        self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int
-    ) -> SweepRun:
-        """Checks and translates everything; fails before any request."""
-        self._pool._table.check_open()
-        translation, results = translate_call(
-            self._format, program, params, repetitions, self._options, self._seeds
-        )
-        return SweepRun(
-            self._target,
-            translation,
-            SweepResults(results),
-            self._format,
-            self._pricing,
-            self._is_seeded,
-            self._job_request,
-        )
-
-    def _translate_batch(
         self,
         programs: Sequence[cirq.AbstractCircuit],
         params_list: Sequence[cirq.Sweepable] | None,
         repetitions: Any,
     ) -> list[SweepRun]:
-        count = len(programs)
-        params_list = [None] * count if params_list is None else params_list
-        counts = [repetitions] * count if isinstance(repetitions, Integral) else repetitions
-        for name, given in (("params_list", params_list), ("repetitions", counts)):
-            if len(given) != count:
-                raise ValueError(
-                    f"{name} has {len(given)} entries for {count} programs: give one for each."
-                )
-        return [self._translate(*each) for each in zip(programs, params_list, counts, strict=True)]
+        """Checks and translates everything; fails before any request."""
+        self._pool._table.check_open()
+        options, journal = self._options, self._runner.journal
+        if options.pack is None and journal is not None and journal._has_packs():
+            # Its jobs may have several of the points, and so each looks for its own in all of them.
+            options = replace(options, pack=1)
+        translated = translate_calls(
+            self._format, programs, params_list, repetitions, options, self._seeds
+        )
+        return [
+            SweepRun(
+                self._target,
+                translation,
+                SweepResults(results),
+                self._format,
+                self._pricing,
+                self._is_seeded,
+                self._job_request,
+                circuits,
+            )
+            for translation, results, circuits in translated
+        ]
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
         """The request for a job; `number` tells the jobs of a sweep apart."""
@@ -459,6 +459,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             metadata=job_input.metadata,
             tags=self._tags,
             priority=self._priority,
+            places=job_input.places,
         )
         if self._runner.journal is None:
             return request
@@ -485,12 +486,11 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                     sweep.progress = progress
             try:
                 yield
-                found = ((index, each.error(self._on_error)) for index, each in enumerate(sweeps))
-                errors = {index: error for index, error in found if error is not None}
+                errors = dict(each for sweep in sweeps for each in sweep.errors(self._on_error))
                 if errors:
                     first = errors[min(errors)]
                     if is_batch and isinstance(first, SweepError):
-                        results = [sweep.results for sweep in sweeps]
+                        results = by_circuit((each.results, each.circuits) for each in sweeps)
                         first = type(first).of("circuits", errors, results)
                     raise first
             except BaseException as error:
@@ -534,8 +534,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             finally:
                 call.cancel()
 
-    async def _stream_async(self, begun: Call[SweepRun]) -> AsyncIterator[tuple[int, cirq.Result]]:
-        sweep = await begun
+    async def _stream_async(self, begun: Call[Any]) -> AsyncIterator[tuple[int, cirq.Result]]:
+        [sweep] = await begun
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:

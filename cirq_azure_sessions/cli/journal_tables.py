@@ -121,7 +121,8 @@ def _meaning(job: JournalEntry) -> dict[str, Any]:
 
 def _values(item: object) -> dict[str, Any]:
     values = as_values(item)
-    values.pop("is_new", None)
+    for name in ("places", "blocks", "is_new"):
+        values.pop(name, None)
     return values
 
 

@@ -62,6 +62,7 @@ class ProgramOptions:
     target: str
     repetitions: int
     ranges: Sequence[_Range]
+    pack: int | str | None = None
 
     def read(self) -> tuple[cirq.Circuit, cirq.Sweep]:
         """The circuit and its sweep.
@@ -118,6 +119,13 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         "theta=0:2*pi:50 and theta=0,pi/4,1e-3. Repeat it for further parameters: all combinations "
         "are sampled.",
     )
+    @click.option(
+        "--pack",
+        metavar="N|auto",
+        callback=_parse_pack,
+        help="Put that many points side by side in one job, or as many as fit, so that its minimum "
+        "price is paid once.",
+    )
     @functools.wraps(command)
     def with_program(
         *args: Any,
@@ -125,9 +133,11 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         target: str,
         repetitions: int,
         ranges: Sequence[_Range],
+        pack: int | str | None,
         **options: Any,
     ) -> None:
-        command(*args, program=ProgramOptions(circuit, target, repetitions, ranges), **options)
+        program = ProgramOptions(circuit, target, repetitions, ranges, pack)
+        command(*args, program=program, **options)
 
     return with_program
 
@@ -136,6 +146,14 @@ def _parse_ranges(
     ctx: click.Context, param: click.Parameter, texts: Sequence[str]
 ) -> Sequence[_Range]:
     return [_parse_range(text) for text in texts]
+
+
+def _parse_pack(ctx: click.Context, param: click.Parameter, text: str | None) -> int | str | None:
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal() or not int(text):
+        raise click.BadParameter("give a number of points, or auto.")
+    return int(text)
 
 
 def _parse_range(text: str) -> _Range:
@@ -337,6 +355,7 @@ def run(
                 seed=seed,
                 max_cost=max_cost,
                 timeout=timeout,
+                pack=program.pack,
                 on_interrupt=on_interrupt,
                 progress=sys.stderr.isatty(),
             )
@@ -444,7 +463,12 @@ def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> No
 
     circuit, sweep = program.read()
     own = _own_rates(program.target, rates) if rates else None
-    estimate = estimate_cost(program.target, circuit, sweep, program.repetitions, rates=own)
+    try:
+        estimate = estimate_cost(
+            program.target, circuit, sweep, program.repetitions, rates=own, pack=program.pack
+        )
+    except ValueError as error:
+        raise click.UsageError(printable(str(error))) from error
     if estimate.amount is None:
         raise click.UsageError(
             f"What {program.target} charges is not known: give it with --rate, "
@@ -499,6 +523,7 @@ def _as_values(estimate: CostEstimate) -> dict[str, Any]:
         "amount": estimate.amount,
         "unit": estimate.unit,
         "jobs": len(estimate.jobs),
+        "amount_unpacked": estimate.amount_unpacked,
         "minimum_applied": estimate.minimum_applied,
         "points": list(estimate.points.values()),
         "usage": dict(estimate.usage),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,7 +28,7 @@ class JobCost:
         is_minimum: Whether that is the minimum of the rates.
     """
 
-    points: range
+    points: Sequence[int]
     workload: Workload
     amount: float | None
     is_minimum: bool = False
@@ -42,18 +42,24 @@ class CostEstimate:
         target: The target's id.
         rates: The rates, with their source and date; None if none are known.
         jobs: The cost of each job, in the order of submission.
+        jobs_unpacked: Where points share jobs, the cost of those that there would be otherwise.
     """
 
     target: str
     rates: Rates | None
     jobs: tuple[JobCost, ...]
+    jobs_unpacked: tuple[JobCost, ...] = ()
 
     @property
     def amount(self) -> float | None:
         """The cost of all jobs, in `unit`; None if it is not known: `str(estimate)` says why."""
-        amounts = [job.amount for job in self.jobs if job.amount is not None]
-        is_known = self.rates is not None and len(amounts) == len(self.jobs)
-        return round(sum(amounts), 9) if is_known else None
+        return None if self.rates is None else _total(self.jobs)
+
+    @property
+    def amount_unpacked(self) -> float | None:
+        """The cost if each point had its own jobs, where points share some; otherwise None."""
+        has_both = self.rates is not None and self.jobs_unpacked
+        return _total(self.jobs_unpacked) if has_both else None
 
     @property
     def unit(self) -> str:
@@ -100,7 +106,16 @@ class CostEstimate:
             return f"0 {self.unit} for {what}: the target is free, by {_said(self.rates)}."
         at_least = sum(job.is_minimum for job in self.jobs)
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
-        return f"{self.amount:,.2f} {self.unit} for {what}{least}, by {_said(self.rates)}."
+        instead = ""
+        if self.amount_unpacked is not None:
+            instead = f" instead of {self.amount_unpacked:,.2f} for {len(self.jobs_unpacked)} jobs"
+        total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
+        return f"{total}, by {_said(self.rates)}."
+
+
+def _total(jobs: Sequence[JobCost]) -> float | None:
+    amounts = [job.amount for job in jobs if job.amount is not None]
+    return round(sum(amounts), 9) if len(amounts) == len(jobs) else None
 
 
 def how_to_know(target: str, rates: Rates | None) -> str:

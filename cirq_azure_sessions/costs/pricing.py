@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cirq
@@ -10,12 +10,13 @@ import cirq
 from cirq_azure_sessions.costs.estimate import CostEstimate, JobCost
 from cirq_azure_sessions.costs.rates import Rates, known_rates
 from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.packing import as_pack
 from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
     Translation,
     TranslationOptions,
-    translate_call,
+    translate_calls,
 )
 
 __all__ = ["Pricing", "estimate_cost"]
@@ -64,9 +65,26 @@ class Pricing:
             return 0.0
         return self.rates.amount(self._format.workload(job))
 
+    def estimate_call(
+        self,
+        program: cirq.AbstractCircuit,
+        params: cirq.Sweepable,
+        repetitions: int,
+        options: TranslationOptions,
+    ) -> CostEstimate:
+        """The cost of what a sampler is called with."""
+        call = [program], [params], [repetitions]
+        [(translation, *_)] = translate_calls(self._format, *call, options)
+        return self.estimate(translation)
+
     def estimate(self, translation: Translation | None) -> CostEstimate:
         """The cost of all jobs of a sweep; None stands for a sweep without jobs."""
-        return CostEstimate(self.target, self.rates, tuple(map(self.of_job, _jobs(translation))))
+        jobs = tuple(map(self.of_job, _jobs(translation)))
+        alone: tuple[JobCost, ...] = ()
+        if translation is not None and translation.is_packed:
+            packed: Any = translation
+            alone = tuple(self.of_job(job) for _, job in packed.alone_jobs())
+        return CostEstimate(self.target, self.rates, jobs, alone)
 
     def usage(self, translation: Translation | None) -> Mapping[str, float]:
         """What all jobs of a sweep consume, by the `dimensionId` of bills and quotas."""
@@ -84,6 +102,7 @@ def estimate_cost(
     rates: Rates | None = None,
     compile: bool = True,
     input_params: Mapping[str, Any] | None = None,
+    pack: int | str | Sequence[Sequence[int]] | None = None,
 ) -> CostEstimate:
     """Estimates what a sweep is going to cost. Sends nothing, and needs no workspace.
 
@@ -95,16 +114,23 @@ def estimate_cost(
         rates: The rates to use instead of the published ones.
         compile: Whether to compile to the gates that the target takes.
         input_params: Provider options; IonQ's error mitigation has a price.
+        pack: How many points share a job, as for `AzureSessionSampler`. The estimate then has the
+            price without it too.
 
     Raises:
         UnsupportedTarget: If the target takes no circuits.
         UnsupportedProgram: If a point cannot be run on it.
+        ValueError: If `pack` is not what it must be, or points share no job on the target.
     """
     job_format = format_for(target)
     pricing = Pricing(target, job_format, rates, input_params)
-    options = TranslationOptions(target, compile=compile, input_params=input_params or {})
-    translation, _ = translate_call(job_format, program, params, repetitions, options)
-    return pricing.estimate(translation)
+    options = TranslationOptions(
+        target,
+        compile=compile,
+        input_params=input_params or {},
+        pack=as_pack(pack, job_format, target),
+    )
+    return pricing.estimate_call(program, params, repetitions, options)
 
 
 def _jobs(translation: Translation | None) -> Iterator[JobInput]:

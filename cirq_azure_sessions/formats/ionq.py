@@ -20,19 +20,28 @@ import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
-from cirq_azure_sessions.formats.layout import Layout, fractions, read_json, whole_counts
+from cirq_azure_sessions.formats.layout import (
+    fractions,
+    read_json,
+    settled_fractions,
+    whole_counts,
+)
 from cirq_azure_sessions.formats.open_gates import OpenGate
 from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
+    Pack,
     TranslationOptions,
     Workload,
 )
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["IonQFormat"]
+
+# From how many shots on IonQ debiases by default (docs.ionq.com, "Using debiasing with Qiskit").
+_MIN_DEBIASED_SHOTS = 500
 
 _NATIVE_GATES = (cirq_ionq.GPIGate, cirq_ionq.GPI2Gate, cirq_ionq.MSGate, cirq_ionq.ZZGate)
 _FIXED_GATES = (cirq.HPowGate, cirq.CXPowGate, cirq.SwapPowGate)
@@ -58,13 +67,16 @@ class _IonQTemplate(Template):
     In `native` gates if the circuit is in nothing else, in `qis` otherwise.
     """
 
+    has_bit_per_qubit = True
+
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         program = _measured_at_end(program, options)
         # Waits are not sent, so that they do not decide.
         gates = [step.gate for step in program.steps if not isinstance(step.gate, cirq.WaitGate)]
         kinds = [gate.kind if isinstance(gate, OpenGate) else type(gate) for gate in gates]
-        self._is_native = bool(kinds) and all(issubclass(kind, _NATIVE_GATES) for kind in kinds)
-        self.compiler = _NATIVE if self._is_native else _QIS
+        is_native = bool(kinds) and all(issubclass(kind, _NATIVE_GATES) for kind in kinds)
+        self.dialect = "native" if is_native else "qis"
+        self.compiler = _NATIVE if is_native else _QIS
         super().__init__(program, options)
         # The ideal simulator answers with a distribution, a noisy one with counts: IonQ's API
         # reference says of `shots` that they are run "on a QPU or a non-ideal simulator".
@@ -98,9 +110,8 @@ class _IonQTemplate(Template):
         return repr(half_turns * math.pi)
 
     def payload(self, operations: Sequence[str]) -> bytes:
-        gateset = "native" if self._is_native else "qis"
-        qubits, circuit = self.program.num_qubits, ", ".join(operations)
-        return f'{{"gateset": "{gateset}", "qubits": {qubits}, "circuit": [{circuit}]}}'.encode()
+        names = f'"gateset": "{self.dialect}", "qubits": {self.program.num_qubits}'
+        return f'{{{names}, "circuit": [{", ".join(operations)}]}}'.encode()
 
 
 class IonQFormat(Format):
@@ -110,7 +121,28 @@ class IonQFormat(Format):
     output_format = "ionq.quantum-results.v1"
     template = _IonQTemplate
 
-    def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
+    def check_pack(self, pack: Pack, target: str) -> None:
+        """Refuses the simulator too: it answers with a distribution, and charges nothing."""
+        super().check_pack(pack, target)
+        if target == "ionq.simulator":
+            raise ValueError(
+                f"{target} charges nothing and answers with exact probabilities, of which a job "
+                "of several points has the product of all: leave out pack=."
+            )
+
+    def pack_caution(self, shots: int, options: TranslationOptions) -> str:
+        """Warns of IonQ's debiasing, whose sharpening votes on the outcomes of whole jobs."""
+        mitigation = options.input_params.get("error-mitigation")
+        debias = mitigation.get("debias") if isinstance(mitigation, Mapping) else None
+        if debias is False or shots < _MIN_DEBIASED_SHOTS:
+            return ""
+        return (
+            f"{options.target} debiases jobs of {_MIN_DEBIASED_SHOTS} shots or more, and where it "
+            "sharpens, it takes the plurality of whole outcomes, in which the points of a job are "
+            'one: pass input_params={"error-mitigation": {"debias": False}} with pack=.'
+        )
+
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
         """Samples the exact probabilities of a simulator; takes the counts of a machine as counts.
 
         Raises:
@@ -128,6 +160,10 @@ class IonQFormat(Format):
         order = sorted(range(len(outcomes)), key=outcomes.__getitem__)
         bits = _bits([outcomes[k] for k in order], layout.num_bits)
         found = found[order]
+        if layout.is_pack:
+            found = settled_fractions(found, layout.blocks[0].repetitions)
+            marginals = (_marginal(bits[:, columns], found) for columns in layout.columns)
+            return self.decode_each(({"histogram": each} for each in marginals), layout)
         probabilities = found / found.sum()
         generator = layout.generator()
         if layout.is_exact:
@@ -248,6 +284,14 @@ def _outcomes(keys: Sequence[str], num_bits: int) -> list[int]:
         f"The histogram's keys are not all outcomes of {num_bits} qubits; "
         "fetch the job's output to see it."
     )
+
+
+def _marginal(bits: npt.NDArray[np.uint8], found: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The histogram of some of the qubits: their bits in each outcome, and its fraction."""
+    rows, places = np.unique(bits, axis=0, return_inverse=True)
+    sums = np.bincount(places.reshape(-1), weights=found)
+    keys = (str(sum(1 << k for k, bit in enumerate(row) if bit)) for row in rows.tolist())
+    return dict(zip(keys, sums.tolist(), strict=True))
 
 
 def _bits(integers: Sequence[int], num_bits: int) -> npt.NDArray[np.uint8]:

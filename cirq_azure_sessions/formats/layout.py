@@ -14,7 +14,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import cirq
 import numpy as np
@@ -29,10 +29,13 @@ __all__ = [
     "MAX_REPETITIONS",
     "Layout",
     "Measurement",
+    "PackLayout",
     "fractions",
     "has_layout",
+    "layout_as_submitted",
     "read_json",
     "read_layout",
+    "settled_fractions",
     "whole_counts",
     "write_layout",
 ]
@@ -40,8 +43,9 @@ __all__ = [
 Bits = npt.NDArray[np.uint8]
 Matrix = tuple[tuple[float, ...], ...]
 
-# The version of what `write_layout` writes. A reader refuses a later one.
+# The versions of what `write_layout` writes, of one point and of a pack. A reader refuses others.
 _VERSION = 1
+_PACK_VERSION = 2
 
 # Azure documents no limit on the length of a metadata value. IonQ's own API documents 400
 # characters, and cirq-ionq keeps to 40; 250 is a guess on the safe side.
@@ -139,6 +143,16 @@ class Layout:
     samples_at_end: bool = True
     is_exact: bool = False
 
+    is_pack: ClassVar[bool] = False
+
+    @property
+    def blocks(self) -> tuple[Layout, ...]:
+        return (self,)
+
+    @property
+    def columns(self) -> tuple[Sequence[int], ...]:
+        return (range(self.num_bits),)
+
     def generator(self) -> np.random.Generator:
         """The source of this job's draws: its own, and the same in every run of a seed."""
         key = (self.point, self.part) if self.part else (self.point,)
@@ -216,6 +230,55 @@ class Layout:
         return confused ^ flips
 
 
+@dataclass(frozen=True, slots=True)
+class PackLayout:
+    """What the answer to a job of several points means: which of its bits are whose.
+
+    Attributes:
+        blocks: The layout that each point has in a job of its own.
+        columns: For each point, the numbers that its bits have in the answer, in their order.
+        num_bits: How many bits the answer has.
+    """
+
+    blocks: tuple[Layout, ...]
+    columns: tuple[Sequence[int], ...]
+    num_bits: int
+
+    is_pack: ClassVar[bool] = True
+
+    @classmethod
+    def of(
+        cls, blocks: Sequence[Layout], columns: Sequence[Sequence[int]], num_bits: int
+    ) -> Layout | PackLayout:
+        """The layout of these points; a plain one if there is one, and no bit but its own."""
+        if len(blocks) == 1 and [*columns[0]] == [*range(num_bits)]:
+            return blocks[0]
+        return cls(tuple(blocks), tuple(map(tuple, columns)), num_bits)
+
+
+def layout_as_submitted(
+    layout: Layout | PackLayout,
+    earlier: Layout | PackLayout,
+    numbers: Sequence[int],
+    *,
+    is_seeded: bool,
+) -> Layout | PackLayout:
+    """How to read the output of a job that an earlier run submitted, for points of this one.
+
+    Args:
+        layout: What the points measure.
+        earlier: The layout of the job, which may have other points too.
+        numbers: For each of the points, its number among those of the job.
+        is_seeded: As for `Layout.with_draws_of`.
+    """
+    blocks = [
+        block.with_draws_of(earlier.blocks[number], is_seeded=is_seeded)
+        for block, number in zip(layout.blocks, numbers, strict=True)
+    ]
+    columns = [earlier.columns[number] for number in numbers]
+    return PackLayout.of(blocks, columns, earlier.num_bits)
+
+
 def _confused(
     bits: Bits, indices: Sequence[int], matrix: Matrix, generator: np.random.Generator
 ) -> Bits:
@@ -229,36 +292,43 @@ def _confused(
     return confused
 
 
-def write_layout(layout: Layout) -> dict[str, str]:
+def write_layout(layout: Layout | PackLayout) -> dict[str, str]:
     """The layout as metadata: a few ASCII strings of at most 250 characters each."""
-    measurements: list[list[Any]] = []
-    for measurement in layout.measurements:
-        parts: list[Any] = [measurement.key, measurement.bits]
-        if measurement.inverted or measurement.confusion:
-            parts.append(measurement.inverted)
-        if measurement.confusion:
-            parts.append(measurement.confusion)
-        measurements.append(parts)
-    # Plain numbers go by their names; each other value goes as a list that tells whether its key is
-    # a symbol, the key's name, and the parts of the value.
-    numbers: dict[str, Any] = {}
-    others: list[list[Any]] = []
-    for key, value in layout.params.param_dict.items():
-        if type(key) is str and type(value) in (float, int) and math.isfinite(value):
-            numbers[key] = value
-        elif value_parts := value_to_json(layout.params, key):
-            others.append([int(not isinstance(key, str)), str(key), *value_parts])
-    document = {
-        "v": _VERSION,
-        "t": layout.target,
-        "r": layout.repetitions,
-        "n": layout.num_bits,
-        "m": measurements,
-        "p": [numbers, others],
-        "i": [layout.point, layout.part],
-        "s": [str(integer) for integer in layout.entropy],
-        "f": [int(layout.samples_at_end), int(layout.is_exact)],
-    }
+    documents: list[dict[str, Any]] = []
+    blocks: Sequence[Any] = layout.blocks if layout.is_pack else [layout]
+    for block in blocks:
+        measurements: list[list[Any]] = []
+        for measurement in block.measurements:
+            parts: list[Any] = [measurement.key, measurement.bits]
+            if measurement.inverted or measurement.confusion:
+                parts.append(measurement.inverted)
+            if measurement.confusion:
+                parts.append(measurement.confusion)
+            measurements.append(parts)
+        # Plain numbers go by their names; each other value goes as a list that tells whether its
+        # key is a symbol, the key's name, and the parts of the value.
+        numbers: dict[str, Any] = {}
+        others: list[list[Any]] = []
+        for key, value in block.params.param_dict.items():
+            if type(key) is str and type(value) in (float, int) and math.isfinite(value):
+                numbers[key] = value
+            elif value_parts := value_to_json(block.params, key):
+                others.append([int(not isinstance(key, str)), str(key), *value_parts])
+        document = {
+            "v": _VERSION,
+            "t": block.target,
+            "r": block.repetitions,
+            "n": block.num_bits,
+            "m": measurements,
+            "p": [numbers, others],
+            "i": [block.point, block.part],
+            "s": [str(integer) for integer in block.entropy],
+            "f": [int(block.samples_at_end), int(block.is_exact)],
+        }
+        documents.append(document)
+    if layout.is_pack:
+        columns = [[*bits] for bits in layout.columns]
+        document = {"v": _PACK_VERSION, "n": layout.num_bits, "c": columns, "b": documents}
     text = json.dumps(document, separators=(",", ":"))
     if len(text) > _LONG:
         text = base64.b64encode(zlib.compress(text.encode(), 6)).decode()
@@ -271,7 +341,7 @@ def has_layout(metadata: Mapping[str, str]) -> bool:
     return f"{_PREFIX}0" in metadata
 
 
-def read_layout(metadata: Mapping[str, str]) -> Layout:
+def read_layout(metadata: Mapping[str, str]) -> Layout | PackLayout:
     """The layout that `write_layout` wrote.
 
     Raises:
@@ -280,6 +350,8 @@ def read_layout(metadata: Mapping[str, str]) -> Layout:
     try:
         document = json.loads(_joined(metadata))
         version = document["v"]
+        if version == _PACK_VERSION:
+            return _pack_from_json(document)
         if version != _VERSION:
             raise ResultFormatError(
                 f"The job was submitted by a later cirq-azure-sessions (layout {version!r}); "
@@ -318,6 +390,15 @@ def _joined(metadata: Mapping[str, str]) -> str:
     if not unzip.eof:
         raise ValueError("truncated, or too long")
     return data.decode()
+
+
+def _pack_from_json(document: Mapping[str, Any]) -> PackLayout:
+    num_bits = _integer(document["n"], _MAX_BITS)
+    blocks = tuple(_from_json(block) for block in document["b"])
+    columns = tuple(tuple(_integer(bit, num_bits - 1) for bit in bits) for bits in document["c"])
+    if [len(bits) for bits in columns] != [block.num_bits for block in blocks]:
+        raise ValueError("not the bits of the points")
+    return PackLayout(blocks, columns, num_bits)
 
 
 def _from_json(document: Mapping[str, Any]) -> Layout:
@@ -438,6 +519,16 @@ def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
             "fetch the job's output to see it."
         )
     return np.maximum(found, 0.0)
+
+
+def settled_fractions(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.float64]:
+    """The fractions without their rounding, where they are counts of `shots` but for that.
+
+    They may then be added up, however many there are.
+    """
+    counts = whole_counts(found, shots)
+    are_counts = np.all(np.abs(found * shots - counts) <= _COUNT_TOLERANCE)
+    return counts / shots if are_counts else found
 
 
 def whole_counts(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:

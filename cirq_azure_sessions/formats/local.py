@@ -12,6 +12,7 @@ from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
+    Pack,
     Translation,
     TranslationOptions,
     Workload,
@@ -47,6 +48,10 @@ class LocalFormat(Format):
     def check_target(self, request: JobRequest, status: TargetStatus) -> None:
         """Refuses nothing."""
 
+    def check_pack(self, pack: Pack, target: str) -> None:
+        """Refuses it: a sweep is one job as it is."""
+        raise ValueError(f"{target} runs a sweep in one job, free of charge: leave out pack=.")
+
     def translate(
         self,
         program: cirq.AbstractCircuit,
@@ -71,7 +76,7 @@ class LocalFormat(Format):
             metadata={_TARGET: layout.target, _POINTS: str(layout.points)},
             layout=layout,
         )
-        return Translation([job.points], 1, lambda group, part: job)
+        return Translation([(job.points, 0)], 1, lambda points, part: job)
 
     def decode(self, payload: Any, layout: LocalLayout) -> Sequence[AzureResult]:
         """The sampler's results, as they are.

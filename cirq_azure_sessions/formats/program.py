@@ -65,6 +65,7 @@ class Step:
         bit: The number of the bit that a measurement writes; None for every other step.
         condition: When the step is done; None for always.
         source: The operation of the circuit that it comes from, for messages.
+        block: Which point of a pack it belongs to; 0 in a program of its own.
     """
 
     gate: cirq.Gate
@@ -72,6 +73,7 @@ class Step:
     bit: int | None = None
     condition: Condition | None = None
     source: cirq.Operation | None = field(default=None, compare=False)
+    block: int = 0
 
     @property
     def is_reset(self) -> bool:

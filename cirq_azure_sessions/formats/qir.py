@@ -25,7 +25,11 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.formats import openqasm
-from cirq_azure_sessions.formats.layout import Layout, fractions, read_json, whole_counts
+from cirq_azure_sessions.formats.layout import (
+    fractions,
+    read_json,
+    whole_counts,
+)
 from cirq_azure_sessions.formats.program import Program, Step, check_num_qubits, shown
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
@@ -92,12 +96,12 @@ class _QirTemplate(Template):
     angle = staticmethod(openqasm.angle)
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
-        self._profile = _profile(program, options)
+        self.dialect = _profile(program, options)
         super().__init__(program, options)
         params = {
             "entryPoint": "ENTRYPOINT__main",
             "arguments": [],
-            "target_profile": self._profile,
+            "target_profile": self.dialect,
         }
         self.draft = replace(self.draft, input_params=params)
 
@@ -128,7 +132,7 @@ class _QirTemplate(Template):
             *operations,
         ]
         source = "\n".join(lines)
-        pieces = _compiled(_ANGLE.sub(_HOLE, source), self._profile)
+        pieces = _compiled(_ANGLE.sub(_HOLE, source), self.dialect)
         angles = [*_ANGLE.findall(source), ""]
         return "".join(p + angle for p, angle in zip(pieces, angles, strict=True)).encode()
 
@@ -166,7 +170,7 @@ class QirFormat(Format):
                 f"{_WITH_BRANCHES if _BRANCH.search(request.payload) else advice}."
             )
 
-    def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
         """Reads shots, or a histogram where there are none.
 
         Shots that lost a qubit, that are errors, or that hold something else than bits are left
@@ -176,13 +180,17 @@ class QirFormat(Format):
             ResultFormatError: If the payload is no result of these formats, or has more shots than
                 repetitions, or none that can be read though the service does not call them lost.
         """
-        generator = layout.generator()
-        shots = _shots(read_json(payload), layout.repetitions, generator)
-        if len(shots) > layout.repetitions:
+        alone = layout.blocks[0] if layout.is_pack else layout
+        generator = alone.generator()
+        shots = _shots(read_json(payload), alone.repetitions, generator)
+        if len(shots) > alone.repetitions:
             raise ResultFormatError(
-                f"The result has {len(shots)} shots of {layout.repetitions}; "
+                f"The result has {len(shots)} shots of {alone.repetitions}; "
                 "fetch the job's output to see it."
             )
+        if layout.is_pack:
+            taken = (_of_columns(shots, layout.num_bits, bits) for bits in layout.columns)
+            return self.decode_each(({"Results": [{"Shots": each}]} for each in taken), layout)
         bits = _bits(shots, layout.num_bits)
         lost = layout.repetitions - len(bits)
         return [
@@ -339,11 +347,37 @@ def _bits(shots: Sequence[Any], num_bits: int) -> npt.NDArray[np.uint8]:
     return np.array(rows, dtype=np.uint8).reshape(len(rows), num_bits)
 
 
-def _row(shot: Any, num_bits: int) -> list[int]:
-    """The bits of a shot."""
+def _of_columns(shots: Sequence[Any], num_bits: int, columns: Sequence[int]) -> list[Any]:
+    """Some of the bits of each shot, lost ones included: the others may be another point's.
+
+    Raises:
+        ResultFormatError: If there is no shot that can be read, or was lost as a whole.
+    """
+    taken: list[Any] = []
+    unreadable: ResultFormatError | None = None
+    for shot in shots:
+        try:
+            row = _results(shot, num_bits)
+            taken.append([row[column] for column in columns])
+        except (_ShotLost, ResultFormatError) as error:
+            unreadable = error if isinstance(error, ResultFormatError) else unreadable
+            taken.append({_ERROR: shot})
+    if unreadable is not None and not any(isinstance(each, list) for each in taken):
+        raise unreadable
+    return taken
+
+
+def _results(shot: Any, num_bits: int) -> list[Any]:
+    """What a shot holds for each bit: its value in some spelling, or that it was lost."""
     leaves = [*itertools.islice(_leaves(shot), num_bits + 1)]
     if len(leaves) != num_bits:
         raise ResultFormatError(f"A shot of the result does not hold {num_bits} bits.")
+    return leaves
+
+
+def _row(shot: Any, num_bits: int) -> list[int]:
+    """The bits of a shot that lost none."""
+    leaves = _results(shot, num_bits)
     if any(leaf in _LOST for leaf in leaves):
         raise _ShotLost
     return [int(leaf in _ONES) for leaf in leaves]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.formats import openqasm
-from cirq_azure_sessions.formats.layout import Layout, read_json
+from cirq_azure_sessions.formats.layout import read_json
 from cirq_azure_sessions.formats.program import Program, Step
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
@@ -109,7 +109,7 @@ class QuantinuumFormat(Format):
     # Recorded jobs say `count`, the SDK of 2026 says `shots`.
     shots_names = ("count", "shots")
 
-    def decode(self, payload: Any, layout: Layout) -> Sequence[AzureResult]:
+    def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
         """Reads the registers of the measured bits.
 
         Shots that are missing from all registers are counted as lost.
@@ -123,6 +123,10 @@ class QuantinuumFormat(Format):
             raise ResultFormatError(
                 "The result has no registers; fetch the job's output to see it."
             )
+        if layout.is_pack:
+            own = [dict(enumerate(f"m{bit}" for bit in bits)) for bits in layout.columns]
+            answers = ({f"m{bit}": document.get(old) for bit, old in each.items()} for each in own)
+            return self.decode_each(answers, layout)
         registers = [_register(document, f"m{bit}") for bit in range(layout.num_bits)]
         lengths = sorted({len(register) for register in registers})
         if len(lengths) > 1 or lengths[0] > layout.repetitions:

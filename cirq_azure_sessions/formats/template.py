@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
+import operator
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import cirq
 import numpy as np
@@ -81,15 +84,19 @@ class Template(abc.ABC):
         options: The caller's wishes.
 
     Attributes:
+        has_bit_per_qubit: Whether the result has a bit for each qubit, in the order of the qubits.
         compiler: The way to the language's gates.
         program: The flat circuit.
+        dialect: What all circuits of one program must have in common, such as a gateset.
         draft: A job of any point, without its program; its layout leaves the point open.
 
     Raises:
         UnsupportedProgram: If a step without parameters cannot be compiled.
     """
 
+    has_bit_per_qubit: ClassVar[bool] = False
     compiler: Compiler
+    dialect: str = ""
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         self.program = program
@@ -105,9 +112,10 @@ class Template(abc.ABC):
         self.draft = JobInput(range(0), b"", {}, metadata, layout, has_waits)
         self._target = options.target
         self._compile = options.compile
-        # For each of a point's parameters an expression, and what becomes of its value in the
-        # gate; for each of its exponents an expression of some of those parameters.
-        self._parameters: dict[tuple[sympy.Basic, _Keeping], int] = {}
+        # For each parameter of a job the block whose point gives it a value, an expression, and
+        # what becomes of its value in the gate, blocks in their order; for each exponent an
+        # expression of some of those parameters.
+        self._parameters: dict[tuple[int, sympy.Basic, _Keeping], int] = {}
         self._exponents: list[tuple[sympy.Basic, dict[sympy.Basic, int]]] = []
         self._open: list[_OpenStep] = []
         texts: list[str] = []
@@ -131,8 +139,11 @@ class Template(abc.ABC):
     def payload(self, operations: Sequence[str]) -> bytes:
         """The whole program, given the texts of its operations."""
 
-    def fill(self, resolvers: Sequence[cirq.ParamResolver]) -> Callable[[int], JobInput]:
-        """The draft with the program of each point of a sweep, by the point's index.
+    def fill(self, jobs: Sequence[Sequence[cirq.ParamResolver]]) -> Callable[[int], JobInput]:
+        """The draft with the program of each job, by the job's index.
+
+        Args:
+            jobs: The parameters of each job: of the one point of a sweep, or of each of a pack.
 
         Raises:
             UnsupportedProgram: If a parameter has no value at a point, or none that is a finite
@@ -141,29 +152,33 @@ class Template(abc.ABC):
         if not self._open:
             payload = self.payload([text for text in self._after if text])
             draft = replace(self.draft, payload=payload)
-            return lambda point: draft
-        values = values_at([expression for expression, _ in self._parameters], resolvers)
-        columns = [kept(column) for (_, kept), column in zip(self._parameters, values, strict=True)]
-        parameters = _table(columns, len(resolvers))
+            return lambda job: draft
+        columns: list[Floats] = []
+        for block, group in itertools.groupby(self._parameters, operator.itemgetter(0)):
+            _, expressions, keepings = zip(*group, strict=True)
+            values = values_at(expressions, [resolvers[block] for resolvers in jobs])
+            columns += [kept(column) for kept, column in zip(keepings, values, strict=True)]
+        parameters = _table(columns, len(jobs))
         exponents = _table(
             [
                 evaluate(expression, {symbol: columns[k] for symbol, k in names.items()})
                 for expression, names in self._exponents
             ],
-            len(resolvers),
+            len(jobs),
         )
 
-        # The jobs of a point, which are asked for one after the other, share its program.
+        # Jobs that share the repetitions of a point are asked for one after the other, and share
+        # its program.
         @functools.lru_cache(maxsize=1)
-        def filled(point: int) -> JobInput:
-            is_special = _is_round(parameters[point])
-            is_round = _is_round(exponents[point])
-            turns = exponents[point].tolist()
+        def filled(job: int) -> JobInput:
+            is_special = _is_round(parameters[job])
+            is_round = _is_round(exponents[job])
+            turns = exponents[job].tolist()
             texts: list[str] = []
             for step in self._open:
                 texts += step.before
                 if step.holes is None or any(is_special[column] for column in step.columns):
-                    texts += self._resolved(step.step, resolvers[point])
+                    texts += self._resolved(step.step, jobs[job][step.step.block])
                     continue
                 for hole in step.holes:
                     turn = turns[hole.column]
@@ -179,10 +194,10 @@ class Template(abc.ABC):
         filled(0)  # what can still go wrong with the program as a whole, goes wrong now
         if all(step.holes is not None for step in self._open):
             return filled
-        # What is compiled at a point may turn out not to be possible, so all points are filled now.
-        stored = [zlib.compress(filled(point).payload, 1) for point in range(len(resolvers))]
+        # What is compiled at a point may turn out not to be possible, so all jobs are filled now.
+        stored = [zlib.compress(filled(job).payload, 1) for job in range(len(jobs))]
         return functools.lru_cache(maxsize=1)(
-            lambda point: replace(self.draft, payload=zlib.decompress(stored[point]))
+            lambda job: replace(self.draft, payload=zlib.decompress(stored[job]))
         )
 
     def _written(self, step: Step) -> Iterator[str]:
@@ -226,7 +241,7 @@ class Template(abc.ABC):
             return _OpenStep(before, step)
         names = {
             symbol: self._parameters.setdefault(
-                (expression, _keeping(gate, symbol)), len(self._parameters)
+                (step.block, expression, _keeping(gate, symbol)), len(self._parameters)
             )
             for expression, symbol in meanings.items()
         }

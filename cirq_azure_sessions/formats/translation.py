@@ -8,12 +8,15 @@ from __future__ import annotations
 import abc
 import fnmatch
 import functools
+import itertools
+import json
 import logging
 import secrets
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cirq
@@ -29,12 +32,14 @@ if TYPE_CHECKING:
     from cirq_azure_sessions.formats.template import Template
 
 __all__ = [
+    "Circuit",
     "Format",
     "JobInput",
+    "Pack",
     "Translation",
     "TranslationOptions",
     "Workload",
-    "translate_call",
+    "translate_calls",
 ]
 
 logger = logging.getLogger(__name__)
@@ -47,6 +52,16 @@ _MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigett
 
 # Targets on which time changes nothing; beside them, those that answer with exact probabilities.
 _WITHOUT_TIME = ("quantinuum.sim.*sc", "rigetti.sim.*")
+
+# Where points may share a job though nobody has said on which qubits: among ions, of which none is
+# special, and on simulators. Elsewhere neighbours and couplers decide what a place is worth.
+_PACKABLE = ("ionq.*", "quantinuum.*", "*.sim.*", "*.simulator*", "echo-*", "sparse-sim-*")
+
+# A circuit with its sweep, and where the samples that the client draws come from.
+Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, ...] | None]
+
+# How many points share a job, or "auto", or for each point of a job the numbers of its qubits.
+Pack = int | str | tuple[tuple[int, ...], ...]
 
 # How providers and their SDKs spell the repetitions, without case and punctuation, beside all names
 # with shots in them, as n_shots, nbShots and shotCount. No option of another kind has such a name.
@@ -70,12 +85,14 @@ class TranslationOptions:
             from `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, whatever order results
             arrive in. None draws fresh entropy once, so that a point is still reproducible.
         input_params: Provider options to pass on in Azure's `inputParams`, over the format's own.
+        pack: How several points share a job, as `packing.as_pack` returns it; None if they do not.
     """
 
     target: str
     compile: bool = True
     seed: tuple[int, ...] | None = None
     input_params: Mapping[str, Any] = field(default_factory=dict)
+    pack: Pack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +108,18 @@ class JobInput:
         metadata: The layout as strings, from which `Format.read_layout` makes `layout` again.
         layout: What `Format.decode` needs to read the job's result.
         has_waits: Whether the circuit waits, which no format here writes.
+        places: As for `JobRequest`.
+        entry: Where an earlier run has submitted the job, what its journal has of it.
     """
 
-    points: range
+    points: Sequence[int]
     payload: Any = field(repr=False)
     input_params: Mapping[str, Any] = field(repr=False)
     metadata: Mapping[str, str] = field(repr=False)
     layout: Any = field(repr=False)
     has_waits: bool = False
+    places: tuple[tuple[str, int], ...] = ()
+    entry: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +148,23 @@ class Translation:
     thousand points need not be held in memory.
     """
 
-    _covered: Sequence[range]  # the points of a job, or of several that split their repetitions
-    _jobs_each: int
-    _make_job: Callable[[int, int], JobInput]
+    _jobs: Sequence[tuple[Sequence[int], int]]  # the points of each job, and which part it is
+    jobs_each: int  # how many parts the repetitions of a point are split into
+    _make_job: Callable[[Sequence[int], int], JobInput]
+
+    is_packed: ClassVar[bool] = False
 
     def __len__(self) -> int:
         """The number of jobs."""
-        return len(self._covered) * self._jobs_each
+        return len(self._jobs)
 
-    def points(self, index: int) -> range:
+    def points(self, index: int) -> Sequence[int]:
         """The points that the job with this index covers; its program is not made for that."""
-        return self._covered[index // self._jobs_each]
+        return self._jobs[index][0]
 
     def job(self, index: int) -> JobInput:
         """The job with this index, the same at each call."""
-        return self._make_job(*divmod(range(len(self))[index], self._jobs_each))
+        return self._make_job(*self._jobs[index])
 
 
 class Format(abc.ABC):
@@ -180,6 +203,24 @@ class Format(abc.ABC):
                     "of each call."
                 )
 
+    def check_pack(self, pack: Pack, target: str) -> None:
+        """Refuses that several points share a job where that cannot help, or does harm.
+
+        Raises:
+            ValueError: If it is so.
+        """
+        is_packable = any(fnmatch.fnmatchcase(target, each) for each in _PACKABLE)
+        if not is_packable and not isinstance(pack, tuple):
+            raise ValueError(
+                f"On {target} it depends on the qubits whether points disturb each other: pass the "
+                "numbers of the qubits for each point of a job, such as pack=[[0, 1], [4, 5]], or "
+                "leave out pack=."
+            )
+
+    def pack_caution(self, shots: int, options: TranslationOptions) -> str:
+        """A warning of what the provider does that is meant for jobs of one point; often none."""
+        return ""
+
     def check_target(self, request: JobRequest, status: TargetStatus) -> None:
         """Refuses a job that its target cannot run, by what the service says of it.
 
@@ -196,9 +237,10 @@ class Format(abc.ABC):
         repetitions: int,
         options: TranslationOptions,
     ) -> Translation:
-        """Translates a sweep, at least one point and one repetition: one circuit a job.
+        """Translates a sweep, at least one point and one repetition.
 
-        The jobs of the first point come first, then those of the second, and so on.
+        A job has one point, unless the options say that several share it. The jobs of the first
+        point come first, then those of the second, and so on.
 
         Raises:
             ValueError: If the provider options contradict the call.
@@ -206,6 +248,10 @@ class Format(abc.ABC):
             UnsupportedProgram: If any point cannot be run as it stands; the message names the
                 operation and what to do.
         """
+        if options.pack is not None:
+            from cirq_azure_sessions.formats.packing import translate_pack
+
+            return translate_pack(self, [(program, resolvers, options.seed)], repetitions, options)
         self.check_input_params(options.input_params)
         try:
             flat = flatten(program, options.target, compile=options.compile)
@@ -216,7 +262,7 @@ class Format(abc.ABC):
                 raise
             draft = self._point_by_point(program, resolvers, options)
         else:
-            draft = template.fill(resolvers)
+            draft = template.fill([[resolver] for resolver in resolvers])
         first = draft(0)
         has_time = not any(fnmatch.fnmatchcase(options.target, each) for each in _WITHOUT_TIME)
         drops_waits = first.has_waits and has_time and not first.layout.is_exact
@@ -244,7 +290,8 @@ class Format(abc.ABC):
         dropped = {"dropped": "waits"} if drops_waits else {}
         entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
-        def job(point: int, part: int) -> JobInput:
+        def job(points: Sequence[int], part: int) -> JobInput:
+            (point,) = points
             common = draft(point)
             layout = replace(
                 common.layout,
@@ -256,20 +303,20 @@ class Format(abc.ABC):
             )
             shots = dict.fromkeys(self.shots_names, shares[part])
             return JobInput(
-                points=range(point, point + 1),
+                points=points,
                 payload=common.payload,
                 input_params={**common.input_params, **shots, **options.input_params},
                 metadata={**common.metadata, **dropped, **write_layout(layout)},
                 layout=layout,
             )
 
-        if len(write_layout(job(0, 0).layout)) > MAX_CHUNKS:
+        points = [range(point, point + 1) for point in range(len(resolvers))]
+        if len(write_layout(job(points[0], 0).layout)) > MAX_CHUNKS:
             raise UnsupportedProgram(
                 "What the circuit measures takes more room than there is in a job's metadata: "
                 "give measurements shorter keys or fewer qubits, and no confusion maps."
             )
-        covered = [range(point, point + 1) for point in range(len(resolvers))]
-        return Translation(covered, len(shares), job)
+        return Translation([*itertools.product(points, range(len(shares)))], len(shares), job)
 
     def _point_by_point(
         self,
@@ -291,7 +338,7 @@ class Format(abc.ABC):
                 ) from error
             flat = flatten(circuit, options.target, compile=options.compile)
             template = self.template(flat, options)
-            draft = template.fill([cirq.ParamResolver()])(0)
+            draft = template.fill([[cirq.ParamResolver()]])(0)
             draft = replace(draft, payload=zlib.compress(draft.payload, 1))
             # Most points share all but their program.
             if drafts and replace(draft, payload=drafts[-1].payload) == drafts[-1]:
@@ -309,6 +356,14 @@ class Format(abc.ABC):
             ResultFormatError: If the payload is not what the layout promises.
         """
 
+    def decode_each(self, answers: Iterable[Any], layout: Any) -> Sequence[AzureResult]:
+        """The results of a pack, from the answers that jobs of one point each would have had."""
+        return [
+            result
+            for answer, block in zip(answers, layout.blocks, strict=True)
+            for result in self.decode(json.dumps(answer), block)
+        ]
+
     @abc.abstractmethod
     def workload(self, job: JobInput) -> Workload:
         """What a job of this format asks of the machine, counted in its payload."""
@@ -322,36 +377,65 @@ class Format(abc.ABC):
         return read_layout(metadata)
 
 
-def translate_call(
+def translate_calls(
     job_format: Format,
-    program: Any,
-    params: cirq.Sweepable,
+    programs: Sequence[Any],
+    params_list: Sequence[cirq.Sweepable] | None,
     repetitions: Any,
     options: TranslationOptions,
     seeds: Iterator[tuple[int, ...] | None] | None = None,
-) -> tuple[Translation | None, Sequence[AzureResult | None]]:
-    """Checks and translates what a sampler was called with.
+) -> Iterator[tuple[Translation | None, Sequence[AzureResult | None], Mapping[int, range]]]:
+    """Checks and translates what a sampler was called with: one circuit, or those of a batch.
 
     Args:
         job_format: The format of the target.
-        program: The circuit.
-        params: The sweep.
-        repetitions: How often to sample each point.
+        programs: The circuits.
+        params_list: The sweep of each; None if they have none.
+        repetitions: How often to sample each point, or those of each.
         options: What else the caller wants.
-        seeds: Has the seed of this call instead; a call that needs no job takes none.
+        seeds: Has the seed of each circuit instead; one that needs no job takes none.
 
-    Returns:
-        The jobs, None if none is needed; and one result a point, None if a job is to bring it.
+    Yields:
+        For each circuit, or for all that may share jobs, the jobs, None if none is needed; one
+        result a point, None if a job is to bring it; and by the index of a circuit, which of these
+        points are its own.
 
     Raises:
         TypeError, ValueError, UnsupportedProgram: As `check_call` and `Format.translate` do.
     """
-    resolvers = list(cirq.to_resolvers(params))
-    program, repetitions = check_call(program, resolvers, repetitions)
-    if resolvers and repetitions:
-        options = options if seeds is None else replace(options, seed=next(seeds))
-        translation = job_format.translate(program, resolvers, repetitions, options)
-        return translation, [None] * len(resolvers)
-    # Cirq knows the shapes of results without repetitions.
-    empty = cirq.Simulator().run_sweep(program, resolvers, repetitions)
-    return None, [AzureResult.from_result(result) for result in empty]
+    each = len(programs)
+    params_list = [None] * each if params_list is None else params_list
+    repetitions = [repetitions] * each if isinstance(repetitions, Integral) else repetitions
+    for name, given in (("params_list", params_list), ("repetitions", repetitions)):
+        if len(given) != each:
+            raise ValueError(
+                f"{name} has {len(given)} entries for {each} programs: give one for each."
+            )
+    # All points of a job have its repetitions.
+    sharing: dict[int, dict[int, Circuit]] = {}
+    for index, (program, params, count) in enumerate(
+        zip(programs, params_list, repetitions, strict=True)
+    ):
+        resolvers = list(cirq.to_resolvers(params))
+        circuit, shots = check_call(program, resolvers, count)
+        own_points = {index: range(len(resolvers))}
+        if not resolvers or not shots:
+            # Cirq knows the shapes of results without repetitions.
+            empty = cirq.Simulator().run_sweep(circuit, resolvers, shots)
+            yield None, [AzureResult.from_result(result) for result in empty], own_points
+            continue
+        own = options if seeds is None else replace(options, seed=next(seeds))
+        if options.pack is None:
+            translation = job_format.translate(circuit, resolvers, shots, own)
+            yield translation, [None] * len(resolvers), own_points
+        else:
+            sharing.setdefault(shots, {})[index] = circuit, resolvers, own.seed
+    for shots, circuits in sharing.items():
+        from cirq_azure_sessions.formats.packing import translate_pack
+
+        packed = translate_pack(job_format, [*circuits.values()], shots, options)
+        points, end = {}, 0
+        for index, (_, sweep, _) in circuits.items():
+            points[index] = range(end, end + len(sweep))
+            end += len(sweep)
+        yield packed, [None] * end, points

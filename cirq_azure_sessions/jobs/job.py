@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError, result_unavailable
 from cirq_azure_sessions.journal import Journal
+from cirq_azure_sessions.journal.journal import FindJob
 from cirq_azure_sessions.journal.rows import JournalEntry
-from cirq_azure_sessions.model import Job, JobRequest, JobStatus
+from cirq_azure_sessions.model import Job, JobRequest
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.jobs.sweep import SweepRun
@@ -23,7 +24,7 @@ class JobRun:
 
     sweep: SweepRun
     index: int
-    points: range
+    points: Sequence[int]
     # What the output means.
     layout: Any
     # What to submit; if an earlier run submitted the same, with the id and the metadata of then.
@@ -41,41 +42,21 @@ class JobRun:
     output: Any = None
     is_fetched: bool = False
     error: Exception | None = None
-    # What the journal says of it, if there is one.
+    # What the journal says of it, if there is one; of an earlier run's job, before it is claimed.
     entry: JournalEntry | None = None
     _journal: Journal | None = None
 
-    async def claim(self, journal: Journal, find: Callable[[str], Awaitable[Job | None]]) -> None:
+    async def claim(self, journal: Journal, find: FindJob) -> None:
         """Learns what earlier runs left, or writes the request down before anything is sent.
 
         `find` asks the service for the job with an id. Every error means that nothing may be sent.
         """
         self._journal = journal
-        entry = self.entry = await journal._claim(self.request)
-        # 1. Nobody has asked for this before.
-        if entry.is_new:
-            return
-        # 2. The result has been fetched.
-        if entry.is_finished:
-            self.job, self.output = entry.job, entry.output
+        self.entry, self.request, job = await journal._answer(self.request, self.entry, find)
+        if self.entry.is_finished:
+            self.job, self.output = job, self.entry.output
             self.may_exist = self.is_fetched = True
-            return
-        # 3. A run ended while it was submitting or waiting: the service knows how far it came.
-        job = await find(entry.job_id)
-        if job is None and entry.is_accepted:
-            job = journal._missing(entry)
-            if job is None:
-                self.entry = await journal._renew(entry, self.request, None)
-                return
-        # 4. Cancelled along with that run, most likely, and in any case without a result.
-        if job is not None and job.status is JobStatus.CANCELLED:
-            self.entry = await journal._renew(entry, self.request, job)
-            return
-        # 5. Still there, or it never arrived: then it is submitted again under the same id.
-        self.request = dataclasses.replace(
-            self.request, id=entry.job_id, name=entry.name, metadata=entry.metadata
-        )
-        if job is not None:
+        elif job is not None:
             self.accepted(job)
 
     def accepted(self, job: Job) -> None:
@@ -105,4 +86,4 @@ class JobRun:
     def give_back(self) -> None:
         """Has the journal offer the job to the next same request: no call waits for it now."""
         if self._journal and self.entry:
-            self._journal._give_back([self.entry.place])
+            self._journal._give_back(self.entry.places)

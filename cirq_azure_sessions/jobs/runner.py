@@ -111,6 +111,9 @@ class JobRunner:
                 self.budget.release({sweep.id for sweep in sweeps})
 
     async def _run_all(self, sweeps: Sequence[SweepRun]) -> None:
+        if self.journal is not None:
+            for sweep in sweeps:
+                await sweep.reuse(self.journal, self._workspace, self.throttle.requests)
         source = (job for sweep in sweeps for job in sweep.jobs())
 
         async def work() -> None:
@@ -170,7 +173,7 @@ class JobRunner:
     async def _begin(self, job: JobRun) -> None:
         """Checks that the call goes on, claims the job in the journal, and reserves its cost."""
         budget = self.budget
-        point = job.sweep.id, job.points.start
+        point = job.sweep.id, job.points[0]
         share = job.estimate, point, job.point_cost
         try:
             is_budgeted = budget is not None and budget.holds(point)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
@@ -19,6 +21,7 @@ from cirq_azure_sessions.errors import (
 from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
 from cirq_azure_sessions.jobs.job import JobRun
 from cirq_azure_sessions.journal import Journal
+from cirq_azure_sessions.journal.reuse import layout_of, reuse_jobs
 from cirq_azure_sessions.journal.rows import Place
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -49,6 +52,8 @@ class SweepRun:
     is_seeded: bool
     # Makes a job's request from its input and its number, None if it is the only one.
     make_request: Callable[[JobInput, int | None], JobRequest]
+    # Which points are whose, of the circuits of a batch that share jobs, by their index.
+    circuits: Mapping[int, range]
 
     def __post_init__(self) -> None:
         self.id = str(uuid.uuid4())
@@ -62,7 +67,7 @@ class SweepRun:
         # outputs were fetched, with their places in the journal; whether the service has accepted
         # any; the sessions that took them; and the error after which none is submitted.
         self.jobs_in_flight: dict[int, JobRun] = {}
-        self.fetched: dict[str, Place | None] = {}
+        self.fetched: dict[str, tuple[Place, ...]] = {}
         self.is_accepted = False
         self.session_ids: set[str] = set()
         self.stopped_by: Exception | None = None
@@ -73,26 +78,35 @@ class SweepRun:
         self.failures: dict[int, Exception] = {}
         self.has_timed_out = False
         # Of a point whose repetitions are split into several jobs: the results so far, by job.
-        self._jobs_each = max(self.num_jobs // len(self.results), 1) if self.results else 1
-        self._parts: dict[int, dict[int, AzureResult]] = defaultdict(dict)
+        self._jobs_each = 1 if self.translation is None else self.translation.jobs_each
+        self._parts: dict[int, dict[tuple[int, int], AzureResult]] = defaultdict(dict)
 
     # Jobs
+
+    async def reuse(self, journal: Journal, *service: Any) -> None:
+        """Has the jobs of earlier runs answer what points they can, where points share jobs."""
+        if (packed := self.translation) is not None and packed.is_packed:
+            self.translation = await reuse_jobs(journal, packed, self.make_request, *service)
+            if self.progress is not None:
+                self.progress.add_jobs(len(self.translation) - self.num_jobs)
+            self.num_jobs = len(self.translation)
 
     def jobs(self) -> Iterator[JobRun]:
         """The jobs, each made when its turn comes; those of one point are priced together."""
         translation = self.translation
         if translation is None:
             return
-        for first in range(0, self.num_jobs, self._jobs_each):
-            indices = range(first, first + self._jobs_each)
-            estimates = [0.0] * self._jobs_each
+        for first in range(0, self.num_jobs, translation.jobs_each):
+            indices = range(first, first + translation.jobs_each)
+            estimates = [0.0] * translation.jobs_each
             if self.pricing.is_charging:
                 estimates = [self.pricing.amount(translation.job(index)) for index in indices]
-            point_cost = sum(estimates)
+            cost = sum(estimates)
             for index, estimate in zip(indices, estimates, strict=True):
                 made = translation.job(index)
                 request = self.make_request(made, index if self.num_jobs > 1 else None)
-                job = JobRun(self, index, made.points, made.layout, request, estimate, point_cost)
+                job = JobRun(self, index, made.points, made.layout, request, estimate, cost)
+                job.entry = made.entry
                 self.jobs_in_flight[index] = job
                 yield job
 
@@ -113,7 +127,7 @@ class SweepRun:
         for sweep in self.call:
             sweep.stopped_by = sweep.stopped_by or error
 
-    def check_going_on(self, points: range, *, is_budgeted: bool) -> None:
+    def check_going_on(self, points: Sequence[int], *, is_budgeted: bool) -> None:
         """Raises the error that stopped the call, if one did; a point begun under a cap goes on.
 
         Raises also the error of a point of which another job failed: more would be paid in vain.
@@ -136,30 +150,29 @@ class SweepRun:
         if job.error is None:
             try:
                 layout = job.layout
-                if job.entry is not None and not job.entry.is_new:
-                    # What it meant to the run that submitted it.
-                    earlier = self.format_.read_layout(job.entry.metadata)
-                    layout = layout.with_draws_of(earlier, is_seeded=self.is_seeded)
+                if job.entry is not None:
+                    layout = layout_of(job.entry, layout, self.format_, self.is_seeded)
                 results = self.format_.decode(job.output, layout)
             except Exception as error:
                 # Whatever an output is, it fails its own points and no others.
                 job.failed(error)
         if job.error is None:
-            self.fetched[job.request.id] = None if job.entry is None else job.entry.place
+            self.fetched[job.request.id] = () if job.entry is None else job.entry.places
         else:
             self.failures.update(dict.fromkeys(job.points, job.error))
         if self.progress is not None:
             self.progress.job_finished(job.request.id, failed=job.error is not None)
-        for point, result in zip(job.points, results, strict=job.error is None):
+        for place, result in enumerate(results):
+            point = job.points[place]
             assert job.job is not None, "a job with an output was accepted"
             result._set_job(job.job)
             self.lost_shots += result.lost_shots
             if self._jobs_each > 1:
                 parts = self._parts[point]
-                parts[job.index] = result
+                parts[job.index, place] = result
                 if len(parts) < self._jobs_each:
                     continue
-                result = AzureResult.join([parts[index] for index in sorted(parts)])
+                result = AzureResult.join([parts[each] for each in sorted(parts)])
                 del self._parts[point]
             yield point, result
             self.delivered.add(point)
@@ -168,7 +181,7 @@ class SweepRun:
     def give_back(self, journal: Journal | None) -> None:
         """The call did not end well: the next same call is offered the same jobs."""
         if journal is not None and self.fetched:
-            journal._give_back(list(filter(None, self.fetched.values())))
+            journal._give_back([*itertools.chain.from_iterable(self.fetched.values())])
 
     def time_out(self, seconds: float) -> None:
         """Notes a failure for every point that has neither a result nor an error."""
@@ -186,20 +199,20 @@ class SweepRun:
 
     # How it ended
 
-    def error(self, on_error: str) -> Exception | None:
-        """What the call raises: the error that stopped it at the start, or a `SweepError`."""
-        if not self.failures:
-            return None
-        is_over_budget = any(isinstance(each, CostLimitReached) for each in self.failures.values())
-        is_begun = is_over_budget or any(each.is_accepted or each.fetched for each in self.call)
-        if not is_begun and self.stopped_by is not None:
-            return self.stopped_by
-        if on_error == "return" and not (is_over_budget or self.has_timed_out):
-            return None
-        kind = SweepCostLimit if is_over_budget else SweepError
-        kind = SweepTimeout if self.has_timed_out else kind
-        advice = " All other results are in .results." if any(self.results) else ""
-        return kind.of("points", self.failures, self.results, advice)
+    def errors(self, on_error: str) -> Iterator[tuple[int, Exception]]:
+        """What each circuit raises: the error that stopped it at the start, or a `SweepError`."""
+        is_begun = any(each.is_accepted or each.fetched for each in self.call)
+        for index, points in self.circuits.items() if self.failures else ():
+            failures = {p - points.start: e for p, e in self.failures.items() if p in points}
+            is_over_budget = any(isinstance(each, CostLimitReached) for each in failures.values())
+            if failures and self.stopped_by is not None and not (is_over_budget or is_begun):
+                yield index, self.stopped_by
+            elif failures and (on_error == "raise" or is_over_budget or self.has_timed_out):
+                results = self.results[points.start : points.stop]
+                kind = SweepCostLimit if is_over_budget else SweepError
+                kind = SweepTimeout if self.has_timed_out else kind
+                advice = " All other results are in .results." if any(results) else ""
+                yield index, kind.of("points", failures, results, advice)
 
     def event(self, kind: str, time: float, reason: str = "") -> SweepEvent:
         """The event of the call's beginning or end."""

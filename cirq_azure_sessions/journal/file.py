@@ -57,6 +57,7 @@ _BESIDE: dict[str, tuple[bytes, ...]] = {
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
 #     that is not known. places.uses: how many runs it was handed to since there were two lines.
+# places.block: the number of the point that the request is for, among those of the job.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
@@ -135,6 +136,10 @@ _VERSIONS = (
         WHERE run IS NULL
         """,
         "CREATE INDEX places_line ON places (fingerprint, line)",
+    ),
+    (
+        "ALTER TABLE places ADD COLUMN block INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX places_packed ON places (job) WHERE block > 0",
     ),
 )
 

@@ -16,7 +16,7 @@ import logging
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,9 +49,12 @@ from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
-__all__ = ["Journal", "open_journal"]
+__all__ = ["FindJob", "Journal", "open_journal"]
 
 logger = logging.getLogger(__name__)
+
+# Asks the service for the job with an id; None if it does not know it.
+FindJob = Callable[[str], Awaitable[Job | None]]
 
 _ENDS: dict[type[JobError], EntryState] = {
     JobFailed: EntryState.FAILED,
@@ -127,6 +130,8 @@ class Journal(PickledAsRecipe):
         self._file: JournalFile | None = JournalFile(self._path)
         self._run: _Run | None = None
         self._is_closed = False
+        # Set once and for good: nothing is ever removed from a journal.
+        self._is_packed = False
         self._commits = self._new_commits()
         process.register(self)
 
@@ -151,7 +156,7 @@ class Journal(PickledAsRecipe):
 
         def work(file: sqlite3.Connection) -> JournalEntry:
             entry = self._jobs.claim(file, request, self._run_id)
-            claimed.append(entry.place)
+            claimed.extend(entry.places)
             return entry
 
         try:
@@ -160,6 +165,79 @@ class Journal(PickledAsRecipe):
             # It is written all the same, and nobody is left to answer for the place.
             self._give_back(claimed)
             raise
+
+    async def _answer(
+        self, request: JobRequest, entry: JournalEntry | None, find: FindJob
+    ) -> tuple[JournalEntry, JobRequest, Job | None]:
+        """The job that answers a request, as it is to be sent if the service has none.
+
+        Args:
+            request: What to send if nobody has asked for it before.
+            entry: The job of an earlier run that was taken for it, if it was.
+            find: Asks the service for the job with an id.
+
+        Returns:
+            The job's entry, with the output if it is here; the request, under the id that it has
+            had; and the job, if the service has it. Every error means that nothing may be sent.
+        """
+        entry = entry or await self._claim(request)
+        if entry.is_new:
+            return entry, request, None
+        state, job = await self._look_up(entry, find)
+        # 1. There will be no result, or the job never arrived and was for other points too.
+        is_other = entry.fingerprint != request.fingerprint
+        if state.is_without_result or (state is EntryState.INTENDED and is_other):
+            return await self._renew(entry, request, job), request, None
+        # 2. The result has been fetched.
+        if entry.is_finished and entry.output is None:
+            finished = entry
+            output = await self._commits.write(lambda file: self._jobs.output(file, finished))
+            entry = replace(entry, output=output)
+        # 3. Still there, or it never arrived: then it is submitted again under the same id.
+        request = replace(request, id=entry.job_id, name=entry.name, metadata=entry.metadata)
+        return entry, request, job
+
+    async def _take(self, fingerprints: Sequence[str]) -> list[JournalEntry | None]:
+        """For each request the job that an earlier run has for it, if any; without its output.
+
+        These are this run's from now on, those without a result too.
+        """
+        return await self._commits.write(
+            lambda file: [self._jobs.take(file, each, self._run_id) for each in fingerprints]
+        )
+
+    async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
+        """How far the job of an earlier run is by now, and the job itself, if there is one.
+
+        `find` asks the service for the job with an id. What the service alone knows is not written
+        down here.
+        """
+        # 1. The result has been fetched, or there never was one.
+        if entry.is_finished or entry.state.is_without_result:
+            return entry.state, entry.job if entry.is_finished else None
+        # 2. A run ended while it was submitting or waiting: the service knows how far it came.
+        job = await find(entry.job_id)
+        if job is None and not entry.is_accepted:
+            return EntryState.INTENDED, None
+        if job is None:
+            job = self._missing(entry)
+            return (EntryState.FORGOTTEN, None) if job is None else (EntryState.LOST, job)
+        # 3. Cancelled along with that run, most likely, and in any case without a result.
+        is_cancelled = job.status is JobStatus.CANCELLED
+        return EntryState.CANCELLED if is_cancelled else EntryState.ACCEPTED, job
+
+    def _give_up(self, entry: JournalEntry, state: EntryState, job: Job | None) -> None:
+        """The job brings no result; its places stay this run's, for the jobs that are to come."""
+        described = {} if job is None else columns_of(job)
+        self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
+
+    def _has_packs(self) -> bool:
+        """Whether jobs of several points are known to be in the file."""
+        if not self._is_packed:
+            with self._reading() as file:
+                found = file.execute("SELECT 1 FROM places WHERE block > 0 LIMIT 1").fetchone()
+            self._is_packed = found is not None
+        return self._is_packed
 
     async def _renew(
         self, entry: JournalEntry, request: JobRequest, job: Job | None
@@ -179,7 +257,7 @@ class Journal(PickledAsRecipe):
 
         def work(file: sqlite3.Connection) -> JournalEntry:
             self._jobs.update(file, entry, state=state, **described)
-            return self._jobs.insert(file, request, self._run_id, entry.occurrence)
+            return self._jobs.insert(file, request, self._run_id, entry.places)
 
         return await self._commits.write(work)
 
@@ -238,7 +316,7 @@ class Journal(PickledAsRecipe):
             self._ended(entry, _ENDS.get(type(error), EntryState.LOST), job)
         else:
             # It may run on, or was never sent: the next same request takes it over.
-            self._give_back([entry.place])
+            self._give_back(entry.places)
 
     def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
         """The job succeeded, and its output is missing, refused or makes no sense.
@@ -253,13 +331,12 @@ class Journal(PickledAsRecipe):
             self._jobs.update(file, entry, state=EntryState.UNAVAILABLE, **described)
 
         self._commits.post(work)
-        self._give_back([entry.place])
+        self._give_back(entry.places)
 
     def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None = None) -> None:
         """The job brings no result; the next same request takes its place with a new one."""
-        described = {} if job is None else columns_of(job)
-        self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
-        self._give_back([entry.place])
+        self._give_up(entry, state, job)
+        self._give_back(entry.places)
 
     def _give_back(self, places: Sequence[Place]) -> None:
         """Frees the places of requests whose answers did not reach the caller.
@@ -369,7 +446,8 @@ class Journal(PickledAsRecipe):
         """
         for entry in self.entries():
             document = asdict(entry)
-            del document["is_new"]
+            for name in ("places", "blocks", "is_new"):
+                del document[name]
             document["output"] = (entry.output or b"").decode(errors="backslashreplace") or None
             yield json.dumps(document)
 

@@ -6,8 +6,8 @@ import enum
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cirq_azure_sessions.clock import Clock
@@ -24,7 +24,7 @@ __all__ = [
     "fingerprint",
 ]
 
-# The n-th request with a fingerprint.
+# The n-th request with a fingerprint: that of a job, or of one of its points.
 Place = tuple[str, int]
 
 
@@ -49,7 +49,8 @@ class EntryState(enum.StrEnum):
     """How far a job is, as far as its journal knows.
 
     A lost job was accepted, and the service did not know it when a run waited for it; the next run
-    waits again. A forgotten one is submitted again, because the user said so.
+    waits again. A forgotten one is submitted again: the user said so, or it never arrived and its
+    points are now in other jobs.
     """
 
     INTENDED = "intended"
@@ -83,6 +84,8 @@ class JournalEntry:
             its result could not be had.
         output: The result's bytes, once it is finished.
         written, changed: When its row was made and last changed.
+        places: The requests that it answers in this run.
+        blocks: The number of the point that each of these is for, among those of the job.
         is_new: Whether the claim that returned it has just made it; the service then cannot know
             the job.
     """
@@ -108,11 +111,13 @@ class JournalEntry:
     begin_time: float | None = None
     end_time: float | None = None
     output: bytes | None = field(default=None, repr=False)
+    places: tuple[Place, ...] = field(default=(), compare=False)
+    blocks: tuple[int, ...] = field(default=(0,), compare=False)
     is_new: bool = False
 
     @classmethod
     def read(cls, row: sqlite3.Row) -> JournalEntry:
-        """The entry in a row that has a column for each attribute but `is_new`."""
+        """The entry in a row that has a column for each attribute of a job."""
         values = dict(row)
         values["state"] = EntryState(values["state"])
         values["input_params"] = json.loads(values["input_params"])
@@ -131,11 +136,6 @@ class JournalEntry:
     def is_finished(self) -> bool:
         """Whether the output is here."""
         return self.state is EntryState.FINISHED
-
-    @property
-    def place(self) -> Place:
-        """Which request it answers: the fingerprint, and the occurrence."""
-        return self.fingerprint, self.occurrence
 
     @property
     def job(self) -> Job:
@@ -230,42 +230,57 @@ class JobTable:
         self._latest_line: int | None = None
 
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
-        """The job that answers a request: one of an earlier run, or a new one."""
+        """The job that answers a request: one of an earlier run, or a new one.
+
+        For points that share a job it is a new one: earlier jobs are taken point by point.
+        """
         assert request.fingerprint is not None, "only such requests are journalled"
+        entry = None if request.places else self.take(file, request.fingerprint, run)
+        if entry is None:
+            return self.insert(file, request, run)
+        if entry.state.is_without_result:
+            return self.insert(file, request, run, entry.places)
+        if entry.is_finished:
+            return replace(entry, output=self.output(file, entry))
+        return entry
+
+    def take(self, file: sqlite3.Connection, fingerprint: str, run: int) -> JournalEntry | None:
+        """The job of an earlier run for a fingerprint, which this one then holds; no output."""
         asked = {
-            "fingerprint": request.fingerprint,
+            "fingerprint": fingerprint,
             "run": run,
-            "line": self._lines.get(request.fingerprint, self._latest_line),
+            "line": self._lines.get(fingerprint, self._latest_line),
         }
         # The first needs no more than a look into an index; the second reads all free places.
         for select in (_SELECT_NEXT_OF_LINE, _SELECT_NEXT):
             if (place := file.execute(select, asked).fetchone()) is not None:
                 break
         else:
-            return self.insert(file, request, run)
-        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", place).fetchone()
-        entry = JournalEntry.read(row)
-        if entry.state.is_without_result:
-            return self.insert(file, request, run, entry.occurrence)
-        self._hold(file, entry, run)
-        return entry
+            return None
+        number, occurrence, block = place
+        row = file.execute(f"{_SELECT_BARE} WHERE number = ?", (number,)).fetchone()
+        held = fingerprint, occurrence
+        self._hold(file, number, run, held, block)
+        return replace(JournalEntry.read(row), places=(held,), blocks=(block,))
 
     def insert(
         self,
         file: sqlite3.Connection,
         request: JobRequest,
         run: int,
-        occurrence: int | None = None,
+        places: Sequence[Place] = (),
     ) -> JournalEntry:
-        """Writes down a new job, for this place or else for a new one of its fingerprint."""
+        """Writes down a new job, for these places or else for new ones of its fingerprints."""
         assert request.fingerprint is not None, "only such requests are journalled"
         now = self._clock.time()
+        asked = places or request.places or ((request.fingerprint, 0),)
         number, nth = file.execute(
             _INSERT_JOB,
             {
                 "id": request.id,
                 "fingerprint": request.fingerprint,
-                "occurrence": occurrence,
+                "point": asked[0][0],
+                "occurrence": asked[0][1] or None,
                 "target": request.target,
                 "name": request.name,
                 "output_format": request.output_format,
@@ -289,24 +304,35 @@ class JobTable:
             changed=now,
             is_new=True,
         )
-        self._hold(file, entry, run)
-        return entry
+        held: list[Place] = []
+        for block, (fingerprint, occurrence) in enumerate(asked):
+            # The first one's was worked out with the job.
+            occurrence = occurrence or nth
+            if block and not asked[block][1]:
+                (occurrence,) = file.execute(_SELECT_NEW_OCCURRENCE, (fingerprint,)).fetchone()
+            held.append((fingerprint, occurrence))
+            self._hold(file, number, run, held[-1], block)
+        return replace(entry, places=tuple(held), blocks=tuple(range(len(held))))
 
-    def _hold(self, file: sqlite3.Connection, entry: JournalEntry, run: int) -> None:
+    def _hold(
+        self, file: sqlite3.Connection, number: int, run: int, place: Place, block: int
+    ) -> None:
+        fingerprint, occurrence = place
         held = {
-            "fingerprint": entry.fingerprint,
-            "occurrence": entry.occurrence,
-            "job": entry.number,
+            "fingerprint": fingerprint,
+            "occurrence": occurrence,
+            "job": number,
             "run": run,
+            "block": block,
         }
         found = file.execute(_HOLD, held).fetchone()
         if found is None:
             # A run goes on with its line, unless another live run is on it as well.
-            line = self._lines.get(entry.fingerprint)
-            if line is None and entry.occurrence == 1:
+            line = self._lines.get(fingerprint)
+            if line is None and occurrence == 1:
                 line = self._latest_line
             found = file.execute(_INSERT_PLACE, held | {"line": line}).fetchone()
-        self._lines[entry.fingerprint] = self._latest_line = found["line"]
+        self._lines[fingerprint] = self._latest_line = found["line"]
 
     def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
         """Changes columns of a job's row."""
@@ -320,6 +346,12 @@ class JobTable:
         """Keeps what a job brought."""
         file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
 
+    def output(self, file: sqlite3.Connection, entry: JournalEntry) -> bytes:
+        """What a finished job brought."""
+        query = "SELECT payload FROM outputs WHERE job = ?"
+        (payload,) = file.execute(query, (entry.number,)).fetchone()
+        return bytes(payload)
+
     def find(self, file: sqlite3.Connection, job_id: str) -> JournalEntry | None:
         """The job with an id, without its output; None if there is none."""
         row = file.execute(f"{_SELECT_BARE} WHERE jobs.id = ?", (job_id,)).fetchone()
@@ -327,8 +359,8 @@ class JobTable:
 
     def is_held(self, file: sqlite3.Connection, entry: JournalEntry) -> bool:
         """Whether a live run has asked for the job."""
-        held = "SELECT 1 FROM places WHERE fingerprint = ? AND occurrence = ? AND run IS NOT NULL"
-        return file.execute(held, entry.place).fetchone() is not None
+        held = "SELECT 1 FROM places WHERE job = ? AND run IS NOT NULL"
+        return file.execute(held, (entry.number,)).fetchone() is not None
 
     def all(self, file: sqlite3.Connection) -> Iterator[JournalEntry]:
         """All jobs with their outputs, in the order of submission."""
@@ -360,7 +392,7 @@ _LEAST_USED = """
     WHERE run IS NULL AND fingerprint = :fingerprint
 """
 _SELECT_NEXT_OF_LINE = f"""
-    SELECT job FROM places INDEXED BY places_free
+    SELECT job, occurrence, block FROM places INDEXED BY places_free
     WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED}) AND line = :line
     ORDER BY occurrence LIMIT 1
 """
@@ -376,15 +408,15 @@ _IS_FOLLOWED = """
     )
 """
 _SELECT_NEXT = f"""
-    SELECT job FROM places AS free INDEXED BY places_free
+    SELECT job, occurrence, block FROM places AS free INDEXED BY places_free
     WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED})
     ORDER BY {_IS_FOLLOWED.format(line="free.line")}, occurrence
     LIMIT 1
 """
 # Uses are counted from when there are two lines, so that before that the order is that of requests.
 _HOLD = """
-    UPDATE places SET job = :job, run = :run, uses = uses + (
-        (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
+    UPDATE places SET job = :job, run = :run, block = :block, uses = uses + (
+        run IS NULL AND (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
         < (SELECT max(line) FROM places WHERE fingerprint = :fingerprint)
     )
     WHERE fingerprint = :fingerprint AND occurrence = :occurrence
@@ -392,21 +424,24 @@ _HOLD = """
 """
 # A new place counts as used as often as the one before it: it is no reason to leave others unused.
 _INSERT_PLACE = f"""
-    INSERT INTO places (fingerprint, occurrence, job, run, line, uses)
+    INSERT INTO places (fingerprint, occurrence, job, run, block, line, uses)
     VALUES (
-        :fingerprint, :occurrence, :job, :run,
+        :fingerprint, :occurrence, :job, :run, :block,
         CASE WHEN :line IS NULL OR {_IS_FOLLOWED.format(line=":line")} THEN :run ELSE :line END,
         coalesce((SELECT uses FROM places WHERE fingerprint = :fingerprint
                   ORDER BY occurrence DESC LIMIT 1), 0)
     )
     RETURNING line
 """
+_SELECT_NEW_OCCURRENCE = """
+    SELECT coalesce(1 + max(occurrence), 1) FROM places WHERE fingerprint = ?
+"""
 _INSERT_JOB = """
     INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, input_params,
         metadata, state, written, changed)
     VALUES (:id, :fingerprint,
         coalesce(:occurrence,
-            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :fingerprint), 1),
+            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :point), 1),
         :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
     RETURNING number, occurrence
 """

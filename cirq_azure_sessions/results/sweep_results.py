@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import cirq
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["SweepResults", "warn_of_lost_shots"]
+__all__ = ["SweepResults", "by_circuit", "warn_of_lost_shots"]
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +143,20 @@ class SweepResults(list[AzureResult | None]):
         yield outcome
         yield histogram.fraction(outcome)
         yield Bar(histogram.fraction(outcome))
+
+
+def by_circuit(parts: Iterable[tuple[SweepResults, Mapping[int, range]]]) -> list[Any]:
+    """The results of a batch, one list a circuit in their order.
+
+    Args:
+        parts: Results of one or several circuits, and by a circuit's index which are its own.
+    """
+    found = {
+        index: results[points.start : points.stop]
+        for results, circuits in parts
+        for index, points in circuits.items()
+    }
+    return [found[index] for index in sorted(found)]
 
 
 def _params(result: AzureResult) -> dict[str, Any]:

@@ -293,6 +293,8 @@ def test_more_shots_never_cost_less_and_no_job_less_than_the_minimum(
 class CountingTranslation:
     """A sweep of one point in many jobs, which counts how often each is made."""
 
+    is_packed = False
+
     def __init__(self, repetitions: int) -> None:
         format_ = format_for(ARIA)
         self._translation = format_.translate(

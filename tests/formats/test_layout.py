@@ -357,4 +357,4 @@ def test_an_empty_mapping_says_what_is_missing() -> None:
 
 def test_a_later_version_says_so() -> None:
     with pytest.raises(ResultFormatError, match="update this one"):
-        read_layout(document(v=2))
+        read_layout(document(v=3))

@@ -358,6 +358,7 @@ def test_which_points_a_job_covers_is_known_without_making_its_program(
         pricing=Pricing(IONQ_HARDWARE, format_),
         is_seeded=True,
         make_request=lambda job_input, number: pytest.fail("a request was made"),
+        circuits={0: range(2)},
     )
 
 

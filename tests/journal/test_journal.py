@@ -160,9 +160,9 @@ def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
 def test_what_is_given_back_is_handed_out_again_in_the_same_run(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
-        journal._give_back([second.place])
+        journal._give_back(second.places)
         assert claim(journal, "bell", "c").job_id == "b"
-        journal._give_back([first.place, second.place])
+        journal._give_back([*first.places, *second.places])
         assert [claim(journal, "bell", job_id).job_id for job_id in "de"] == ["a", "b"]
 
 

@@ -1,0 +1,401 @@
+"""Packs: several points side by side on the qubits of one job.
+
+A pack is one program, in which each point has qubits and bits of its own; it is compiled and
+written as any other. What its answer means for each point is in its layout, which keeps for each
+the layout that it has in a job of its own.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import itertools
+import logging
+import operator
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import cirq
+
+from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.layout import MAX_CHUNKS, Measurement, PackLayout, write_layout
+from cirq_azure_sessions.formats.program import Program, Step, flatten
+from cirq_azure_sessions.formats.translation import (
+    Circuit,
+    Format,
+    JobInput,
+    Pack,
+    Translation,
+    TranslationOptions,
+)
+from cirq_azure_sessions.model import JobRequest
+
+__all__ = ["PackedTranslation", "as_pack", "translate_pack"]
+
+logger = logging.getLogger(__name__)
+
+# How many qubits machines have, by Azure's pages on the providers (learn.microsoft.com/azure/
+# quantum/provider-ionq and provider-quantinuum) as of `_READ`. Quantinuum's emulators of H2 have
+# 56 for stabilizer circuits and 32 for others. The first row that fits counts.
+_READ = "November 2026"
+_NUM_QUBITS = {
+    "ionq.qpu.aria-*": 25,
+    "ionq.qpu.forte-*": 36,
+    "quantinuum.*.h1-*": 20,
+    "quantinuum.sim.h2-*e": 32,
+    "quantinuum.*.h2-*": 56,
+    "quantinuum.*.helios-*": 98,
+}
+
+
+# A point, numbered through all circuits, and a part of its repetitions.
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A point of a sweep, or of one of the circuits of a batch.
+
+    Attributes:
+        program: Its flat circuit.
+        resolver: The values of what is still open in it.
+        dialect: What the circuits of its job must have in common with it.
+        sweep: The jobs that its sweep has if each point has its own.
+        number: Its index in that sweep.
+    """
+
+    program: Program
+    resolver: cirq.ParamResolver
+    dialect: str
+    sweep: Translation
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTranslation(Translation):
+    """A sweep, or circuits of a batch, of which several points share a job.
+
+    Attributes:
+        pack: The job of some points, with one part of their repetitions.
+        alone: The job that a point would have of its own, with one part of its repetitions.
+        without: The jobs of all other points and parts, which are spread over packs anew.
+    """
+
+    pack: Callable[[Sequence[int], int], JobInput]
+    alone: Callable[[int, int], JobInput]
+    without: Callable[[Collection[Key]], PackedTranslation]
+
+    is_packed: ClassVar[bool] = True
+
+    def resumed(
+        self, earlier: Sequence[tuple[Sequence[Key], Any]], places: Mapping[Key, tuple[str, int]]
+    ) -> PackedTranslation:
+        """The jobs of earlier runs, then those of all points that none of them has.
+
+        Args:
+            earlier: The points and parts that a job has, and what the journal has of it.
+            places: Which request each point and part is.
+        """
+        rest = self.without({key for keys, _ in earlier for key in keys})
+        jobs = [(tuple(point for point, _ in keys), keys[0][1]) for keys, _ in earlier]
+        entries = {job: entry for job, (_, entry) in zip(jobs, earlier, strict=True)}
+
+        def make(points: Sequence[int], part: int) -> JobInput:
+            entry = entries.get((tuple(points), part))
+            own = tuple(places[point, part] for point in points)
+            return replace(self.pack(points, part), places=own, entry=entry)
+
+        # What is left of a point's repetitions is priced job by job.
+        each = 1 if earlier else self.jobs_each
+        return PackedTranslation(
+            [*jobs, *rest._jobs], each, make, rest.pack, rest.alone, rest.without
+        )
+
+    def places(
+        self, make_request: Callable[[JobInput, int | None], JobRequest]
+    ) -> dict[Key, tuple[str, int]]:
+        """For each point and part the fingerprint of a job of its own, and 0, parts in order."""
+        prints = {key: make_request(job, None).fingerprint for key, job in self.alone_jobs()}
+        ordered = sorted(prints, key=operator.itemgetter(1, 0))
+        return {key: (prints[key] or "", 0) for key in ordered}
+
+    def alone_jobs(self) -> Iterator[tuple[Key, JobInput]]:
+        """What the jobs would be if each point had its own, by point and part."""
+        for points, part in self._jobs:
+            for point in points:
+                yield (point, part), self.alone(point, part)
+
+
+def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
+    """How many points are to share a job, or on which qubits; None for one point a job.
+
+    Raises:
+        ValueError: If it is neither a number of points, nor `"auto"`, nor a placement; or if the
+            target is one on which points do not share a job.
+    """
+    if pack is None:
+        return None
+    checked: Pack
+    if isinstance(pack, str) and pack == "auto":
+        checked = pack
+    else:
+        try:
+            if isinstance(pack, bool):
+                raise TypeError
+            checked = operator.index(pack)
+            is_right = checked > 0
+        except TypeError:
+            checked = _placement(pack)
+            numbers = [*itertools.chain.from_iterable(checked)]
+            is_right = len(set(numbers)) == len(numbers) and min(numbers, default=-1) >= 0
+        if not is_right or checked == ():
+            raise ValueError(
+                'pack must be a number of points a job, "auto", or for each point of a job the '
+                f"numbers of the qubits that it takes, not {pack!r}."
+            )
+    if checked == 1:
+        return None
+    job_format.check_pack(checked, target)
+    if checked == "auto" and _capacity(target) is None:
+        raise ValueError(
+            f"How many qubits {target} has is not known here: give a number of points as pack=."
+        )
+    return checked
+
+
+def _placement(pack: Any) -> tuple[tuple[int, ...], ...]:
+    """The qubits of each point of a job; none if that is not what it says."""
+    try:
+        placement = tuple(tuple(operator.index(qubit) for qubit in qubits) for qubits in pack)
+    except TypeError:
+        return ()
+    return placement if all(placement) else ()
+
+
+def _capacity(target: str) -> int | None:
+    """How many qubits the target has, by what is published."""
+    found = (size for each, size in _NUM_QUBITS.items() if fnmatch.fnmatchcase(target, each))
+    return next(found, None)
+
+
+def translate_pack(
+    job_format: Format,
+    circuits: Sequence[Circuit],
+    repetitions: int,
+    options: TranslationOptions,
+) -> PackedTranslation:
+    """Translates circuits with their sweeps, several points a job.
+
+    Points are numbered through all circuits. Those that are next to each other in a sweep are in
+    different jobs, so that a job that fails leaves no gap of neighbours.
+
+    Raises:
+        UnsupportedProgram: If any point cannot be run, or a job's points do not fit the target.
+    """
+    alone = replace(options, pack=None)
+    points: list[_Point] = []
+    for circuit, resolvers, seed in circuits:
+        # Checks everything, and warns of what is not sent.
+        sweep = job_format.translate(circuit, resolvers, repetitions, replace(alone, seed=seed))
+        flat = _flattened(job_format, circuit, resolvers, alone)
+        points += [_Point(*each, sweep, number) for number, each in enumerate(flat)]
+    packer = _Packer(job_format, points, options)
+    translation = packer.without(())
+    caution = job_format.pack_caution(repetitions, options)
+    if caution and len(translation) < len(points) * translation.jobs_each:
+        # A warning is shown once a place in a program, and a log has every call.
+        logger.warning(caution)
+        warnings.warn(caution, stacklevel=2)
+    return translation
+
+
+def _flattened(
+    job_format: Format,
+    circuit: cirq.AbstractCircuit,
+    resolvers: Sequence[cirq.ParamResolver],
+    options: TranslationOptions,
+) -> Iterator[tuple[Program, cirq.ParamResolver, str]]:
+    """The flat circuit of each point, the values of what is still open in it, and its dialect."""
+    try:
+        flat = flatten(circuit, options.target, compile=options.compile)
+        dialect = job_format.template(flat, options).dialect
+    except UnsupportedProgram:
+        # The parameters decide the circuit's shape.
+        for resolver in resolvers:
+            resolved = cirq.resolve_parameters(circuit, resolver)
+            flat = flatten(resolved, options.target, compile=options.compile)
+            yield flat, cirq.ParamResolver(), job_format.template(flat, options).dialect
+    else:
+        yield from ((flat, resolver, dialect) for resolver in resolvers)
+
+
+class _Packer:
+    """Spreads points over jobs, and makes the jobs."""
+
+    def __init__(
+        self, job_format: Format, points: Sequence[_Point], options: TranslationOptions
+    ) -> None:
+        self._format = job_format
+        self._points = points
+        self._options = options
+        # State: of the packs that were asked for, by their points, what makes the program, and
+        # which bits of its answer are whose.
+        self._drafts: dict[
+            tuple[int, ...], tuple[Callable[[], JobInput], Sequence[Sequence[int]]]
+        ] = {}
+
+    def without(self, done: Collection[Key]) -> PackedTranslation:
+        """As `PackedTranslation` has it."""
+        parts = range(self._points[0].sweep.jobs_each)
+        # Points share their jobs if they lack the same parts, in one dialect.
+        alike: dict[tuple[tuple[int, ...], str], list[int]] = defaultdict(list)
+        for index, point in enumerate(self._points):
+            missing = tuple(part for part in parts if (index, part) not in done)
+            alike[missing, point.dialect].append(index)
+        jobs: list[tuple[Sequence[int], int]] = []
+        for (missing, _), points in alike.items():
+            packs = self._spread(points) if missing else []
+            self._prepare(packs)
+            jobs += [(pack, part) for pack in packs for part in missing]
+        if jobs and len(write_layout(self.pack(*jobs[0]).layout)) > MAX_CHUNKS:
+            raise UnsupportedProgram(
+                "What the points of a job measure takes more room than there is in its metadata: "
+                "take fewer points a job, or give measurements shorter keys."
+            )
+        return PackedTranslation(jobs, len(parts), self.pack, self.pack, self.alone, self.without)
+
+    def _spread(self, points: Sequence[int]) -> list[tuple[int, ...]]:
+        """The points of each job: few jobs, and neighbours in different ones."""
+        wanted, target = self._options.pack, self._options.target
+        capacity = _capacity(target)
+        sizes = [self._points[point].program.num_qubits for point in points]
+        if isinstance(wanted, str):
+            assert capacity is not None, "it was checked"
+            # A circuit that is too large by itself is for the service to refuse.
+            fitting = (
+                count
+                for count in range(max(1, sum(sizes) // capacity), len(points))
+                if all(sum(sizes[first::count]) <= capacity for first in range(count))
+            )
+            count = next(fitting, len(points))
+        else:
+            most = wanted if isinstance(wanted, int) else len(wanted or ())
+            count = -(-len(points) // most)
+        packs = [tuple(points[first::count]) for first in range(count)]
+        if isinstance(wanted, tuple):
+            placed = (zip(sizes[first::count], wanted, strict=False) for first in range(count))
+            if any(size > len(slot) for pack in placed for size, slot in pack):
+                raise UnsupportedProgram(
+                    f"pack= has {min(map(len, wanted))} qubits for a point, and the circuit has "
+                    f"{max(sizes)}: list as many for each point."
+                )
+        elif capacity is not None and count < len(points):
+            largest = max(sum(sizes[first::count]) for first in range(count))
+            if largest > capacity:
+                raise UnsupportedProgram(
+                    f"pack={wanted} takes {largest} qubits, and {target} has {capacity} (Azure's "
+                    f'page on it, {_READ}): take fewer points a job, or pack="auto"; if it has '
+                    "more now, give the numbers of the qubits for each point of a job."
+                )
+        return packs
+
+    def _prepare(self, packs: Sequence[tuple[int, ...]]) -> None:
+        """Compiles the programs of jobs; those of the same circuits are compiled once."""
+        groups: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
+        for pack in packs:
+            groups[tuple(id(self._points[point].program) for point in pack)].append(pack)
+        for alike in groups.values():
+            programs = [self._points[point].program for point in alike[0]]
+            places = self._places(programs)
+            template = self._format.template(_side_by_side(programs, places), self._options)
+            columns: Sequence[Sequence[int]] = places
+            if not template.has_bit_per_qubit:
+                ends = [*itertools.accumulate(program.num_bits for program in programs)]
+                columns = [
+                    range(end - program.num_bits, end)
+                    for program, end in zip(programs, ends, strict=True)
+                ]
+            resolvers = [[self._points[point].resolver for point in pack] for pack in alike]
+            filled = template.fill(resolvers)
+            for number, pack in enumerate(alike):
+                self._drafts[pack] = functools.partial(filled, number), columns
+
+    def _places(self, programs: Sequence[Program]) -> list[Sequence[int]]:
+        """The numbers of each program's qubits, in the order that they have alone."""
+        slots = self._options.pack
+        # An earlier run may have had more points in a job than there are slots now.
+        if isinstance(slots, tuple) and len(programs) <= len(slots):
+            pairs = zip(programs, slots, strict=False)
+            return [slot[: program.num_qubits] for program, slot in pairs]
+        ends = itertools.accumulate(program.num_qubits for program in programs)
+        return [
+            range(end - program.num_qubits, end)
+            for program, end in zip(programs, ends, strict=True)
+        ]
+
+    def pack(self, points: Sequence[int], part: int) -> JobInput:
+        """As `PackedTranslation` has it."""
+        points = tuple(points)
+        if points not in self._drafts:
+            self._prepare([points])
+        make, columns = self._drafts[points]
+        draft = make()
+        alone = [self.alone(point, part) for point in points]
+        layout = PackLayout.of([each.layout for each in alone], columns, draft.layout.num_bits)
+        dropped = {k: v for each in alone for k, v in each.metadata.items() if k == "dropped"}
+        return JobInput(
+            points=points,
+            payload=draft.payload,
+            input_params={
+                **alone[0].input_params,
+                **draft.input_params,
+                **self._options.input_params,
+            },
+            metadata={**draft.metadata, **dropped, **write_layout(layout)},
+            layout=layout,
+        )
+
+    def alone(self, point: int, part: int) -> JobInput:
+        """As `PackedTranslation` has it."""
+        own = self._points[point]
+        return own.sweep.job(own.number * own.sweep.jobs_each + part)
+
+
+def _side_by_side(programs: Sequence[Program], places: Sequence[Sequence[int]]) -> Program:
+    """One program that does what these do, each on the qubits of its place."""
+    steps: list[Step] = []
+    measurements: list[Measurement] = []
+    first = 0
+    for block, (program, place) in enumerate(zip(programs, places, strict=True)):
+        for step in program.steps:
+            condition = step.condition
+            if condition is not None:
+                condition = replace(condition, bits=tuple(first + bit for bit in condition.bits))
+            steps.append(
+                replace(
+                    step,
+                    qubits=tuple(place[qubit] for qubit in step.qubits),
+                    bit=None if step.bit is None else first + step.bit,
+                    condition=condition,
+                    block=block,
+                )
+            )
+        measurements += [
+            replace(each, bits=tuple(first + bit for bit in each.bits))
+            for each in program.measurements
+        ]
+        first += program.num_bits
+    whole = Program(
+        tuple(steps),
+        tuple(measurements),
+        num_qubits=1 + max(map(max, places)),
+        num_bits=first,
+        samples_at_end=all(program.samples_at_end for program in programs),
+    )
+    if not whole.measures_at_end or any(step.condition is not None for step in steps):
+        return whole
+    # What measures at its end alone does so in a pack.
+    return replace(whole, steps=tuple(sorted(steps, key=lambda step: step.bit is not None)))
