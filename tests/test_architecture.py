@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"sessions"},
     {"jobs"},
     {"sampler"},
-    {"emulator"},
+    {"emulator", "harness"},
     {"__init__"},
     {"cli", "pytest_plugin"},
     {"__main__"},
