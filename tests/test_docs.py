@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
 import shutil
@@ -116,3 +117,30 @@ def test_contributors_page_names_the_long_run_of_the_state_machine(site: Path) -
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page for page in PAGES if page not in contents] == []
+
+
+def test_messages_of_the_page_on_troubleshooting_are_raised_somewhere() -> None:
+    page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)
+    assert len(shown) > 30
+    written = [
+        "…".join(texts)
+        for path in Path(cirq_azure_sessions.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (texts := _texts(node))
+    ]
+    patterns = {each: ".*".join(map(re.escape, each.split("…"))) for each in shown}
+    assert [
+        each
+        for each, pattern in patterns.items()
+        if not any(re.search(pattern, text, re.DOTALL) for text in written)
+    ] == []
+
+
+def _texts(node: ast.AST) -> list[str]:
+    """The fixed parts of a string."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    if not isinstance(node, ast.JoinedStr):
+        return []
+    return [str(part.value) if isinstance(part, ast.Constant) else "" for part in node.values]

@@ -20,7 +20,7 @@ from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.failure import ProgramError
 from cirq_azure_sessions.emulator.programs.openqasm_circuit import to_circuit
 
-__all__ = ["is_openqasm", "parse_circuit", "read_circuit", "read_text"]
+__all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]
 
 _UNREADABLE = (
     "This is neither Cirq JSON nor OpenQASM 2: write the file with cirq.to_json(circuit, path), or "
@@ -63,9 +63,20 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
 def read_text(path_or_text: str | os.PathLike[str]) -> str:
     """The text of a file in any encoding that tells itself, or the text that is given."""
     if isinstance(path_or_text, str) and _is_text(path_or_text):
-        text = path_or_text
-    else:
-        text = _decode(_unpack(Path(path_or_text).read_bytes()))
+        return _plain(path_or_text)
+    return decode_text(Path(path_or_text).read_bytes())
+
+
+def decode_text(content: bytes) -> str:
+    """The text that a file holds, packed or not.
+
+    Raises:
+        ValueError: If it holds no text; the message says why.
+    """
+    return _plain(_decode(_unpack(content)))
+
+
+def _plain(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cirq_azure_sessions.cli.files import FilePath
 from cirq_azure_sessions.cli.journal import opened
 from cirq_azure_sessions.cli.options import (
     AS_JSON,
     YES,
-    FilePath,
     Group,
     WorkspaceOptions,
     confirm,

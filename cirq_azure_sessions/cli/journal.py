@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import stat
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cirq_azure_sessions.cli.files import check_not_printed_to, replacing
 from cirq_azure_sessions.cli.options import AS_JSON, Group, limited, show, show_json
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["journal", "opened"]
 
+# How every export begins that has a job.
+_FIRST_JOB = b'{"number": 1, "job_id": '
 _ADVICE = "give the path that a pool or sampler had as its journal"
-_SQLITE_MAGIC = b"SQLite format 3\0"
 _PATH = click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 
 
@@ -33,6 +34,7 @@ def opened(path: Path) -> Iterator[Journal]:
     # A library call makes a journal of an empty file; a command that looks at it must not.
     if path.is_file() and not path.stat().st_size:
         raise click.ClickException(f"The file {path} is empty: {_ADVICE}.")
+    check_not_printed_to(path)
     with Journal(path) as journal:
         yield journal
 
@@ -130,43 +132,15 @@ def _write(lines: Iterable[str], output: Path | None, journal: Path) -> None:
         for line in lines:
             click.echo(line)
         return
-    _refuse_database(output, journal)
-    try:
-        if output.exists() and not output.is_file():
-            # A pipe or a terminal: there is nothing to replace.
-            _write_lines(lines, output, "w")
-        else:
-            _replace(lines, output.resolve())
-    except OSError as error:
-        raise click.ClickException(
-            f"{output} cannot be written ({error.strerror}): choose another --output."
-        ) from error
-
-
-def _refuse_database(output: Path, journal: Path) -> None:
-    """Refuses to replace a journal: this one, what SQLite keeps beside it, and any other."""
-    beside = output.name.startswith(f"{journal.name}-") and output.parent.samefile(journal.parent)
-    if beside or (output.exists() and output.samefile(journal)):
+    real = Path(os.path.realpath(output))
+    if real == journal or str(real).startswith(f"{journal}-"):
         raise click.UsageError("The journal would be lost: choose another file for --output.")
-    if output.is_file():
-        with output.open("rb") as file:
-            if file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC:
-                raise click.UsageError(f"{output} is a database: choose another file for --output.")
-
-
-def _replace(lines: Iterable[str], output: Path) -> None:
-    # Nobody has a file of this name: it is made anew, or the export ends with an error.
-    part = output.with_name(f".export-{secrets.token_hex(16)}")
-    _write_lines((), part, "x")
-    try:
-        if output.exists():
-            part.chmod(stat.S_IMODE(output.stat().st_mode))
-        _write_lines(lines, part, "w")
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_lines(lines: Iterable[str], path: Path, mode: str) -> None:
-    with path.open(mode, encoding="utf-8") as file:
+    with replacing(output, _is_export, "export") as path, path.open("w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a file begins as those that the command writes."""
+    with path.open("rb") as file:
+        begin = file.read(100)
+    return begin == b"[]\n" or begin.removeprefix(b"[").startswith(_FIRST_JOB)

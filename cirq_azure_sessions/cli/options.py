@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ __all__ = [
     "AS_JSON",
     "YES",
     "Command",
-    "FilePath",
     "Group",
     "WorkspaceOptions",
     "confirm",
@@ -264,21 +262,6 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in text
     )
-
-
-# Files
-
-
-class FilePath(click.Path):
-    """The path of a file; an empty one, such as of an unset shell variable, is refused."""
-
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("The path is empty.", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 # Filters

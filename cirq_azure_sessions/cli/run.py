@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
+import json
 import math
+import operator
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cirq_azure_sessions.cli.files import FilePath, check_replaceable, replacing
 from cirq_azure_sessions.cli.options import (
     Command,
-    FilePath,
     WorkspaceOptions,
     printable,
     show,
@@ -45,19 +48,17 @@ _ROWS = 24
 
 @dataclass(frozen=True)
 class _Range:
-    """The values of one parameter: evenly spaced, both ends included."""
+    """The values of one parameter."""
 
     name: str
-    start: float
-    stop: float
-    count: int
+    values: Sequence[float]
 
 
 @dataclass(frozen=True)
 class ProgramOptions:
-    """A circuit's file, and what to do with the circuit."""
+    """A circuit's file, `-` for standard input, and what to do with the circuit."""
 
-    path: str
+    path: Path
     target: str
     repetitions: int
     ranges: Sequence[_Range]
@@ -68,10 +69,16 @@ class ProgramOptions:
         Raises:
             click.UsageError: If the file holds no circuit, or the sweep does not fit it.
         """
-        from cirq_azure_sessions.cli.circuit_file import is_openqasm, parse_circuit, read_text
+        from cirq_azure_sessions.cli.circuit_file import (
+            decode_text,
+            is_openqasm,
+            parse_circuit,
+            read_text,
+        )
 
         try:
-            text = read_text(Path(self.path))
+            is_stdin = str(self.path) == "-"
+            text = decode_text(sys.stdin.buffer.read()) if is_stdin else read_text(self.path)
             circuit = parse_circuit(text)
             if is_openqasm(text) and not circuit.has_measurements():
                 raise ValueError("The program has no `measure` statement that can be reached.")
@@ -83,7 +90,7 @@ class ProgramOptions:
 def takes_program(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of a circuit; the command gets them as `program`."""
 
-    @click.argument("circuit", type=click.Path(exists=True, dir_okay=False))
+    @click.argument("circuit", type=FilePath(exists=True, allow_dash=True))
     @click.option(
         "--target",
         metavar="TARGET",
@@ -93,6 +100,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--repetitions",
+        "--shots",
         "-r",
         metavar="N",
         type=click.IntRange(min=0),
@@ -104,15 +112,16 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         "--sweep",
         "ranges",
         multiple=True,
-        metavar="NAME=START:STOP:COUNT",
+        metavar="NAME=VALUES",
         callback=_parse_ranges,
-        help="Values of a parameter. Repeat it for further parameters: all combinations are "
-        "sampled.",
+        help="Values of a parameter: START:STOP:COUNT, both ends included, or a list, as in "
+        "theta=0:2*pi:50 and theta=0,pi/4,1e-3. Repeat it for further parameters: all combinations "
+        "are sampled.",
     )
     @functools.wraps(command)
     def with_program(
         *args: Any,
-        circuit: str,
+        circuit: Path,
         target: str,
         repetitions: int,
         ranges: Sequence[_Range],
@@ -130,17 +139,60 @@ def _parse_ranges(
 
 
 def _parse_range(text: str) -> _Range:
-    name, _, values = text.partition("=")
+    name, _, given = text.partition("=")
     try:
-        start, stop, count = values.split(":")
-        sweep = _Range(name.strip(), float(start), float(stop), int(count))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not of the form theta=0:6.28:50.") from None
-    if not sweep.name or sweep.count < 1:
+        if ":" in given:
+            start, stop, count = given.split(":")
+            values = _spaced(_number(start), _number(stop), int(count))
+        else:
+            values = [_number(value) for value in given.split(",")]
+    except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
+        raise click.BadParameter(
+            f"{text!r} is not of the form theta=0:2*pi:50 or theta=0,pi/4,1e-3."
+        ) from None
+    if not name.strip() or not values:
         raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
-    if not (math.isfinite(sweep.start) and math.isfinite(sweep.stop)):
-        raise click.BadParameter(f"{text!r} needs finite numbers for START and STOP.")
-    return sweep
+    if not all(map(math.isfinite, values)):
+        raise click.BadParameter(f"{text!r} needs finite numbers.")
+    return _Range(name.strip(), values)
+
+
+def _spaced(start: float, stop: float, count: int) -> Sequence[float]:
+    """Evenly spaced values, those of `cirq.Linspace`."""
+    if count == 1:
+        return [start]
+    fractions = (index / (count - 1) for index in range(count))
+    return [start * (1 - fraction) + stop * fraction for fraction in fractions]
+
+
+_ARITHMETIC: Mapping[type[ast.AST], Callable[..., float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+
+
+def _number(text: str) -> float:
+    """The value of a number, or of sums, products and quotients of numbers and `pi`."""
+
+    def value(node: ast.AST) -> float:
+        match node:
+            case ast.Constant(value=int() | float() as number):
+                return float(number)
+            case ast.Name(id="pi"):
+                return math.pi
+            case ast.Name(id="nan" | "inf" as word):
+                return float(word)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                return _ARITHMETIC[type(op)](value(left), value(right))
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _ARITHMETIC:
+                return _ARITHMETIC[type(op)](value(operand))
+        raise ValueError("neither a number nor arithmetic")
+
+    return value(ast.parse(text.strip(), mode="eval").body)
 
 
 def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
@@ -150,7 +202,7 @@ def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
     known = cirq.parameter_names(program)
     given = [each.name for each in ranges]
     if missing := sorted(known - set(given)):
-        flags = " ".join(f"--sweep {name}=START:STOP:COUNT" for name in missing)
+        flags = " ".join(f"--sweep {name}=VALUES" for name in missing)
         raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
     if unknown := sorted(set(given) - known):
         raise click.UsageError(
@@ -159,11 +211,40 @@ def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
         )
     if len(set(given)) < len(given):
         raise click.UsageError("A parameter is swept twice: give each one --sweep.")
-    factors = [cirq.Linspace(each.name, each.start, each.stop, each.count) for each in ranges]
+    factors = [cirq.Points(each.name, each.values) for each in ranges]
     return cirq.Product(*factors) if factors else cirq.UnitSweep
 
 
 # Running it
+
+# What made a picture, and how the other files of results begin.
+_MAKER = "cirq-azure-sessions run"
+_BEGINNINGS = {".json": b'{\n  "target": ', ".csv": b"point,"}
+_ENDINGS = (*_BEGINNINGS, ".png", ".svg", ".pdf")
+
+
+def _is_own(output: Path) -> bool:
+    """Whether a file holds results that `run` wrote."""
+    from cirq_azure_sessions.results.picture import is_picture
+
+    if begin := _BEGINNINGS.get(output.suffix.lower()):
+        return output.read_bytes().startswith(begin)
+    return is_picture(output, _MAKER)
+
+
+def _check_outputs(outputs: Sequence[Path], *, is_sweep: bool) -> None:
+    """Refuses what could not be written afterwards, before anything is paid for.
+
+    Raises:
+        click.UsageError: If a file is not the command's, or nothing can be written to it.
+    """
+    for output in outputs:
+        ending = output.suffix.lower()
+        if ending not in _ENDINGS:
+            raise click.UsageError(f"{output} ends in none of {', '.join(_ENDINGS)}.")
+        if ending not in _BEGINNINGS and not is_sweep:
+            raise click.UsageError(f"{output} would show a sweep: add --sweep, or leave it out.")
+        check_replaceable(output, _is_own, "file of results")
 
 
 @click.command(cls=Command)
@@ -202,6 +283,16 @@ def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
     help="Name the session, and join an open one of this name and target.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
+@click.option(
+    "--output",
+    "-o",
+    "outputs",
+    metavar="FILE",
+    multiple=True,
+    type=FilePath(),
+    help="Write results to FILE.json or FILE.csv, or draw them in FILE.png, .svg or .pdf. May be "
+    "repeated.",
+)
 @takes_workspace
 def run(
     workspace: WorkspaceOptions,
@@ -213,17 +304,19 @@ def run(
     journal: Path | None,
     name: str | None,
     as_json: bool,
+    outputs: Sequence[Path],
 ) -> None:
     """Sample the circuit in a file.
 
-    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2. A workspace is
-    needed for targets that are not local.*; with no option the SDK's environment variables name it.
+    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2; - is standard
+    input. A workspace is needed for targets that are not local.*; with no option the SDK's
+    environment variables name it.
 
     Ctrl-C leaves submitted jobs running, and prints how to fetch or cancel them.
 
     \b
       cirq-azure-sessions run bell.qasm --repetitions 500 --seed 1
-      cirq-azure-sessions run rotation.json --sweep theta=0:3.14:20 --json
+      cirq-azure-sessions run rotation.json --sweep theta=0:pi:20 -o rotation.png
       cirq-azure-sessions run rotation.json --sweep theta=0:3.14:50 \\
           --target ionq.qpu.aria-1 --journal run.journal --max-cost 2000
     """
@@ -231,6 +324,7 @@ def run(
     from cirq_azure_sessions.sampler import AzureSessionSampler
 
     circuit, sweep = program.read()
+    _check_outputs(outputs, is_sweep=bool(program.ranges))
     is_local = program.target.startswith("local.")
     connected = None if is_local else workspace.connect()
     results: Sequence[cirq.Result | None]
@@ -257,9 +351,29 @@ def run(
         show_json(results_as_json(program.target, returned))
     elif returned:
         show(results_table(returned, is_sweep=bool(program.ranges)))
+    for output in outputs if returned else ():
+        _save(program.target, results, output)
     if failures:
         count = f"{len(failures)} of {len(results)} points failed: " if program.ranges else ""
         raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))
+
+
+def _save(target: str, results: Sequence[Any], output: Path) -> None:
+    """Writes or draws results in a file, as its ending says."""
+    from cirq_azure_sessions.cli.tables import results_as_json
+    from cirq_azure_sessions.results.picture import save_picture
+    from cirq_azure_sessions.results.plot import plot_sweep
+    from cirq_azure_sessions.results.sweep_results import SweepResults
+
+    ending = output.suffix.lower()
+    with replacing(output, _is_own, "file of results") as path:
+        if ending == ".json":
+            values = results_as_json(target, [each for each in results if each is not None])
+            path.write_text(f"{json.dumps(values, indent=2)}\n", encoding="utf-8")
+        elif ending == ".csv":
+            SweepResults(results).to_dataframe().to_csv(path)
+        else:
+            save_picture(path, _MAKER, functools.partial(plot_sweep, results))
 
 
 def _new_pool(workspace: Any, name: str | None, journal: Path | None) -> SessionPool:

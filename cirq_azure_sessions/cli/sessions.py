@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cirq_azure_sessions.cli.files import FilePath, replacing
 from cirq_azure_sessions.cli.journal import opened
 from cirq_azure_sessions.cli.options import (
     AS_JSON,
     YES,
-    FilePath,
     Group,
     WorkspaceOptions,
     confirm,
@@ -193,6 +193,7 @@ def draw_timeline(workspace: WorkspaceOptions, output: Path, filters: Mapping[st
     """
     from cirq_azure_sessions.clock import SystemClock
     from cirq_azure_sessions.watch.timeline import Timeline
+    from cirq_azure_sessions.watch.timeline_figure import is_timeline
 
     with workspace.pool() as pool, ThreadPoolExecutor(_MAX_LISTINGS) as executor:
         found = pool.list_sessions(**filters)
@@ -200,9 +201,11 @@ def draw_timeline(workspace: WorkspaceOptions, output: Path, filters: Mapping[st
     listed = [
         (each._item, [job._item for job in own]) for each, own in zip(found, jobs, strict=True)
     ]
+    timeline = Timeline.of_service(listed, now=SystemClock().time())
     try:
-        Timeline.of_service(listed, now=SystemClock().time()).save(output)
-    except (OSError, ValueError) as error:
+        with replacing(output, is_timeline, "timeline") as path:
+            timeline.save(path)
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{output}: sessions {len(found)}, jobs {sum(map(len, jobs)):,}")
 

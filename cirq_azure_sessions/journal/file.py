@@ -10,6 +10,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -37,6 +38,14 @@ _APPLICATION_ID = 0x63617A73
 # How an SQLite file begins (https://www.sqlite.org/fileformat.html, 1.3).
 _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100
+_PAGES, _VERSION, _APPLICATION = 28, 60, 68
+
+# How the files begin that SQLite keeps beside it (1.4, and 1 and 2.2 of walformat.html there).
+_BESIDE: dict[str, tuple[bytes, ...]] = {
+    "-journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
+    "-wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
+    "-shm": ((3_007_000).to_bytes(4, sys.byteorder),),
+}
 
 # The file's version is the number of these that it has been through. Never change one: add one.
 #
@@ -47,7 +56,7 @@ _HEADER_SIZE = 100
 #     for it; null once that run is over, and then it is free for the next one.
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
-#     that is not known. places.used: the last run that held it.
+#     that is not known. places.uses: how many runs it was handed to since there were two lines.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
@@ -115,6 +124,17 @@ _VERSIONS = (
         "CREATE INDEX places_free ON places (fingerprint, line, occurrence) WHERE run IS NULL",
         "CREATE INDEX places_used ON places (line, used) WHERE run IS NULL",
         "CREATE INDEX places_held ON places (fingerprint, line, run) WHERE run IS NOT NULL",
+    ),
+    (
+        "DROP INDEX places_free",
+        "DROP INDEX places_used",
+        "ALTER TABLE places DROP COLUMN used",
+        "ALTER TABLE places ADD COLUMN uses INTEGER NOT NULL DEFAULT 0",
+        """
+        CREATE INDEX places_free ON places (fingerprint, uses, line, occurrence)
+        WHERE run IS NULL
+        """,
+        "CREATE INDEX places_line ON places (fingerprint, line)",
     ),
 )
 
@@ -222,26 +242,50 @@ class JournalFile:
             connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
     def _refuse_what_is_no_journal(self) -> None:
-        """Looks at the file's first bytes, before anything changes it."""
+        """Looks at what is there, before anything changes it."""
         if not self.path.exists():
+            self._refuse_others_beside()
             return
         if not self.path.is_file():
             raise self._error("it is no ordinary file: give the path of a file")
+        if self.path.stat().st_nlink > 1:
+            raise self._error(_SECOND_NAME)
         if _open_here[_key(self.path)]:
             # To open and close it here would end SQLite's locks, and it has been looked at.
             return
-        with self.path.open("rb") as file:
-            header = file.read(_HEADER_SIZE)
+        self._refuse_others_beside()
+        header = _begin_of(self.path, _HEADER_SIZE)
         if not header:
             return
         if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
             raise self._error(_ADVICE[sqlite3.SQLITE_NOTADB])
-        pages, version, application_id = (_number(header, at) for at in (28, 60, 68))
-        # A journal whose first commits are still in its write-ahead log has one page and no id.
-        if application_id != _APPLICATION_ID and (application_id or pages > 1):
+        if _number(header, _PAGES) == 1 and not any(header[_VERSION : _VERSION + 12]):
+            # The first commits of a database are in its write-ahead log alone at first.
+            header = self._first_page_in_log()
+            if not header:
+                return
+        if _number(header, _APPLICATION) != _APPLICATION_ID:
             raise self._error(_OTHER_DATABASE)
-        if application_id and version > len(_VERSIONS):
+        if _number(header, _VERSION) > len(_VERSIONS):
             raise self._error(_LATER_VERSION)
+
+    def _refuse_others_beside(self) -> None:
+        """Looks at the files that SQLite would take for its own, and would overwrite or delete."""
+        for suffix, magics in _BESIDE.items():
+            beside = Path(f"{self.path}{suffix}")
+            # Of a process that was killed they may be empty, or not have been begun.
+            begin = _begin_of(beside, 8)
+            if any(begin) and not begin.startswith(magics):
+                raise self._error(f"{beside.name} beside it is not its own: give another path")
+
+    def _first_page_in_log(self) -> bytes:
+        """The header of the first page that the write-ahead log has; none if it has none."""
+        with suppress(FileNotFoundError), Path(f"{self.path}-wal").open("rb") as log:
+            size = _number(log.read(32).ljust(32, b"\0"), 8)
+            while len(frame := log.read(24 + size)) > 24 + _HEADER_SIZE:
+                if _number(frame, 0) == 1:
+                    return frame[24 : 24 + _HEADER_SIZE]
+        return b""
 
     def _check_owner(self) -> None:
         # Of one moment: another process may be making the journal.
@@ -302,11 +346,22 @@ def _key(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _begin_of(path: Path, size: int) -> bytes:
+    """The first bytes of a file; none if there is none, or not any more."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        return file.read(size)
+    return b""
+
+
 def _number(header: bytes, at: int) -> int:
     return int.from_bytes(header[at : at + 4], "big")
 
 
 _OTHER_DATABASE = "it is some other program's database: give another path"
+_SECOND_NAME = (
+    "it has a second name (a hard link), under which SQLite would not see what is written here: "
+    "remove that name, or make a copy"
+)
 _LATER_VERSION = "a later cirq-azure-sessions wrote it: update this one"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} s: end "

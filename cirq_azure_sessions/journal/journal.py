@@ -73,20 +73,18 @@ class Journal:
     run that asks for the same, and nothing is submitted while there is such a job. Asking for the
     same circuit twice in one run makes two jobs.
 
-    Which job a request gets: equal requests of one run form a *line*, in their order, and a later
-    run that makes them follows one line. So a program that is run again gets its own jobs in their
-    order, and continues where they end. If several runs shared the journal, there are several lines
-    of equal requests. Of these a run takes:
+    Which job a request gets: while runs follow one another, the n-th of equal requests of a run
+    gets the n-th job. So a program that is run again gets its own jobs in their order, and
+    continues where they end. Runs that are alive at the same time have jobs of their own, each a
+    *line* of them. Where there are several lines, a later run gets the free job that
 
-    1. one that no other live run follows,
-    2. the line of its last job, so that one run's jobs stay together,
-    3. the one whose job for this circuit was asked for the longest ago,
-    4. the one whose job for any circuit was asked for the longest ago,
-    5. the oldest.
+    1. was handed out the fewest times,
+    2. is in the line that the run is on, so that one run's jobs stay together,
+    3. is in a line that no other live run is on,
+    4. is the oldest.
 
-    So runs that shared a journal can be repeated in any order: each gets the jobs of one of them,
-    and no job is handed out twice before all were. A run whose line ends takes another by the same
-    rules; if there is none, its requests become new jobs at the end of its line.
+    So runs that shared a journal can be repeated in any order, and no job is handed out twice
+    before all were. If no job is free, the request becomes a new one, in the run's line.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
@@ -116,7 +114,8 @@ class Journal:
     ) -> None:
         if not os.fspath(path):
             raise JournalError("The path of the journal is empty: give the path of a file.")
-        self._path = Path(path).absolute()
+        # Whatever name it is given by: SQLite's files and the locks of runs stand beside the file.
+        self._path = Path(os.path.realpath(path))
         self._resubmit_lost = resubmit_lost
         self._clock: Clock = clock or SystemClock()
         self._jobs = JobTable(self._clock)

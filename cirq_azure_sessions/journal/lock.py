@@ -10,6 +10,7 @@ SQLite takes it, which knows how on every system and tells its own locks within 
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -31,9 +32,14 @@ class RunLock:
 
         Raises:
             BlockingIOError: If a run holds it.
+            FileExistsError: If there is another program's file of that name.
             OSError, sqlite3.Error: If the file cannot be made.
         """
         with no_fork:
+            if not _may_be_lock(path):
+                raise FileExistsError(
+                    errno.EEXIST, f"{path.name} beside it is not its own: give another path"
+                )
             make_private(path)
             return cls(path, _lock(path))
 
@@ -45,7 +51,7 @@ class RunLock:
         ask in turn.
         """
         with no_fork:
-            if not path.exists():
+            if not (path.exists() and _may_be_lock(path)):
                 return False
             try:
                 RunLock(path, _lock(path)).release()
@@ -69,6 +75,11 @@ class RunLock:
         memory says otherwise, and there is nothing in the file that it could damage.
         """
         self._connection.close()
+
+
+def _may_be_lock(path: Path) -> bool:
+    """Whether there is no file of that name, or one in which nothing was ever written."""
+    return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 
 def _lock(path: Path) -> sqlite3.Connection:

@@ -230,19 +230,24 @@ class JobTable:
         self._latest_line: int | None = None
 
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
-        """The job that answers a request: that of the next free place of its line, or a new one."""
+        """The job that answers a request: one of an earlier run, or a new one."""
         assert request.fingerprint is not None, "only such requests are journalled"
-        place = self._next_of_line(file, request.fingerprint) or self._first_of_other_line(
-            file, request.fingerprint, run
-        )
-        if place is None:
+        asked = {
+            "fingerprint": request.fingerprint,
+            "run": run,
+            "line": self._lines.get(request.fingerprint, self._latest_line),
+        }
+        # The first needs no more than a look into an index; the second reads all free places.
+        for select in (_SELECT_NEXT_OF_LINE, _SELECT_NEXT):
+            if (place := file.execute(select, asked).fetchone()) is not None:
+                break
+        else:
             return self.insert(file, request, run)
-        number, line = place
-        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", (number,)).fetchone()
+        row = file.execute(f"{_SELECT_JOBS} WHERE number = ?", place).fetchone()
         entry = JournalEntry.read(row)
         if entry.state.is_without_result:
             return self.insert(file, request, run, entry.occurrence)
-        self._hold(file, entry, run, line)
+        self._hold(file, entry, run)
         return entry
 
     def insert(
@@ -284,42 +289,24 @@ class JobTable:
             changed=now,
             is_new=True,
         )
-        self._hold(file, entry, run, self._line_of_new(file, request.fingerprint, run))
+        self._hold(file, entry, run)
         return entry
 
-    def _next_of_line(self, file: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:
-        line = self._lines.get(fingerprint)
-        if line is None:
-            return None
-        found: tuple[int, int] | None = file.execute(
-            _SELECT_NEXT_OF_LINE, (fingerprint, line)
-        ).fetchone()
-        return found
-
-    def _first_of_other_line(
-        self, file: sqlite3.Connection, fingerprint: str, run: int
-    ) -> tuple[int, int] | None:
-        found = file.execute(
-            _SELECT_LINE, {"fingerprint": fingerprint, "run": run, "latest": self._latest_line}
-        ).fetchone()
-        return None if found is None else (found["job"], found["line"])
-
-    def _line_of_new(self, file: sqlite3.Connection, fingerprint: str, run: int) -> int:
-        """The line that a run goes on with, unless another live run goes on with it as well."""
-        line = self._lines.get(fingerprint, self._latest_line)
-        if line is None:
-            return run
-        is_shared = file.execute(
-            "SELECT 1 FROM places INDEXED BY places_held "
-            "WHERE run IS NOT NULL AND fingerprint = ? AND line = ? AND run != ?",
-            (fingerprint, line, run),
-        ).fetchone()
-        return run if is_shared else line
-
-    def _hold(self, file: sqlite3.Connection, entry: JournalEntry, run: int, line: int) -> None:
-        # A place that exists keeps its line.
-        (line,) = file.execute(_HOLD, (*entry.place, entry.number, run, line, run)).fetchone()
-        self._lines[entry.fingerprint] = self._latest_line = line
+    def _hold(self, file: sqlite3.Connection, entry: JournalEntry, run: int) -> None:
+        held = {
+            "fingerprint": entry.fingerprint,
+            "occurrence": entry.occurrence,
+            "job": entry.number,
+            "run": run,
+        }
+        found = file.execute(_HOLD, held).fetchone()
+        if found is None:
+            # A run goes on with its line, unless another live run is on it as well.
+            line = self._lines.get(entry.fingerprint)
+            if line is None and entry.occurrence == 1:
+                line = self._latest_line
+            found = file.execute(_INSERT_PLACE, held | {"line": line}).fetchone()
+        self._lines[entry.fingerprint] = self._latest_line = found["line"]
 
     def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
         """Changes columns of a job's row."""
@@ -367,39 +354,51 @@ _SELECT_BARE = f"SELECT {_JOB} FROM jobs"
 _SELECT_JOBS = f"""
     SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
 """
-_SELECT_NEXT_OF_LINE = """
-    SELECT job, line FROM places INDEXED BY places_free
-    WHERE run IS NULL AND fingerprint = ? AND line = ? ORDER BY occurrence LIMIT 1
+# The order of the terms is that of `Journal`'s docstring.
+_LEAST_USED = """
+    SELECT min(uses) FROM places INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint
 """
-# The order of the terms is that of `Journal`'s docstring. A run asks for this once a line, so
-# that the number of places does not matter.
-_SELECT_LINE = """
-    SELECT (
-        SELECT job FROM places INDEXED BY places_free
-        WHERE run IS NULL AND fingerprint = :fingerprint AND line = free.line
-        ORDER BY occurrence LIMIT 1
-    ) AS job, line
-    FROM (
-        SELECT line, min(used) AS used, min(occurrence) AS first
-        FROM places INDEXED BY places_free
-        WHERE run IS NULL AND fingerprint = :fingerprint GROUP BY line
-    ) AS free
-    ORDER BY
-        EXISTS (
-            SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
-            AND fingerprint = :fingerprint AND line = free.line AND run != :run
-        ),
-        line IS NOT :latest,
-        used,
-        (SELECT min(used) FROM places INDEXED BY places_used
-         WHERE run IS NULL AND line = free.line),
-        first
+_SELECT_NEXT_OF_LINE = f"""
+    SELECT job FROM places INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED}) AND line = :line
+    ORDER BY occurrence LIMIT 1
+"""
+# Whether another live run is on a line. The run's own places, of which there may be many, are not
+# looked at.
+_IS_FOLLOWED = """
+    EXISTS (
+        SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
+        AND fingerprint = :fingerprint AND line = {line} AND run > :run
+    ) OR EXISTS (
+        SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
+        AND fingerprint = :fingerprint AND line = {line} AND run < :run
+    )
+"""
+_SELECT_NEXT = f"""
+    SELECT job FROM places AS free INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED})
+    ORDER BY {_IS_FOLLOWED.format(line="free.line")}, occurrence
     LIMIT 1
 """
+# Uses are counted from when there are two lines, so that before that the order is that of requests.
 _HOLD = """
-    INSERT INTO places (fingerprint, occurrence, job, run, line, used) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (fingerprint, occurrence)
-    DO UPDATE SET job = excluded.job, run = excluded.run, used = excluded.used
+    UPDATE places SET job = :job, run = :run, uses = uses + (
+        (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
+        < (SELECT max(line) FROM places WHERE fingerprint = :fingerprint)
+    )
+    WHERE fingerprint = :fingerprint AND occurrence = :occurrence
+    RETURNING line
+"""
+# A new place counts as used as often as the one before it: it is no reason to leave others unused.
+_INSERT_PLACE = f"""
+    INSERT INTO places (fingerprint, occurrence, job, run, line, uses)
+    VALUES (
+        :fingerprint, :occurrence, :job, :run,
+        CASE WHEN :line IS NULL OR {_IS_FOLLOWED.format(line=":line")} THEN :run ELSE :line END,
+        coalesce((SELECT uses FROM places WHERE fingerprint = :fingerprint
+                  ORDER BY occurrence DESC LIMIT 1), 0)
+    )
     RETURNING line
 """
 _INSERT_JOB = """

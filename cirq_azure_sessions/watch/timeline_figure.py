@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cirq_azure_sessions.results import palette
+from cirq_azure_sessions.results.picture import is_picture, save_picture
 from cirq_azure_sessions.watch.timeline_bars import SessionBar, dates_of
 
-__all__ = ["plot_timeline", "save_timeline"]
+__all__ = ["is_timeline", "plot_timeline", "save_timeline"]
 
 # In inches: what a row takes, and what is above and below all rows.
 _ROW = 0.34
@@ -40,8 +40,7 @@ _SIGNS: Mapping[str, Any] = {
     "failed": "X",
     "lost": "X",
 }
-# Without the date of writing the same timeline gives the same file.
-_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_MAKER = "cirq-azure-sessions timeline"
 
 
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
@@ -70,16 +69,12 @@ def save_timeline(bars: Sequence[SessionBar], path: str | os.PathLike[str]) -> N
         ValueError: If the name ends in anything else.
         OSError: If the file cannot be written.
     """
-    if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(
-            f"A picture is written as .png, .svg or .pdf, not as {Path(path).name}: "
-            "choose one of these endings."
-        )
-    figure = Figure(figsize=_size(bars), layout="constrained")
-    plot_timeline(bars, figure.add_subplot())
-    # Letters stay letters in SVG, and the same timeline gives the same file.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "timeline"}):
-        figure.savefig(path, dpi=150, metadata=_UNDATED.get(Path(path).suffix.lower()))
+    save_picture(path, _MAKER, partial(plot_timeline, bars), _size(bars))
+
+
+def is_timeline(path: Path) -> bool:
+    """Whether a file was written by `save_timeline`."""
+    return is_picture(path, _MAKER)
 
 
 def _size(bars: Sequence[SessionBar]) -> tuple[float, float]:

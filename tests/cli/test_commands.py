@@ -25,7 +25,7 @@ def test_help_answers_without_importing_cirq() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--sweep NAME=START:STOP:COUNT" in done.stdout
+    assert "--sweep NAME=VALUES" in done.stdout
 
 
 def test_commands_that_need_no_circuit_do_not_import_cirq(tmp_path: Path) -> None:

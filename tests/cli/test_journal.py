@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -199,9 +201,19 @@ def test_export_harms_no_file_that_it_did_not_make(scene: Scene, tmp_path: Path)
     assert call("journal", "export", part, "-o", tmp_path / "results.jsonl").exit_code == 0
     assert read("journal", "show", part, "--json")["jobs"]
     refused = call("journal", "export", part, "-o", other)
-    assert (refused.exit_code, "is a database" in refused.stderr) == (2, True)
-    beside = call("journal", "export", part, "-o", f"{part}-wal")
-    assert (beside.exit_code, "would be lost" in beside.stderr) == (2, True)
+    assert (refused.exit_code, "is no export" in refused.stderr) == (2, True)
+    notes = tmp_path / "notes"
+    notes.write_text("mine")
+    assert call("journal", "export", part, "-o", notes).exit_code == 2
+    assert notes.read_text() == "mine"
+    notes.unlink()
+    link = tmp_path / "link"
+    for name in (part, f"{part}-wal", f"{part}-run-1"):
+        link.symlink_to(name)
+        for output in (name, link):
+            beside = call("journal", "export", part, "-o", output)
+            assert (beside.exit_code, "would be lost" in beside.stderr) == (2, True)
+        link.unlink()
     assert (part.read_bytes(), other.read_bytes()) == before
     mine = tmp_path / "mine.jsonl.part"
     mine.write_text("mine")
@@ -214,12 +226,13 @@ def test_export_follows_a_link_and_keeps_the_mode_of_what_it_replaces(
     scene: Scene, tmp_path: Path
 ) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
-    real.write_text("old")
+    real.touch()
     real.chmod(0o640)
     link.symlink_to(real)
-    assert call("journal", "export", scene.path, "-o", link).exit_code == 0
+    for options, lines in (((), 3), (("--json",), 4), ((), 3)):
+        assert call("journal", "export", scene.path, "-o", link, *options).exit_code == 0
+        assert len(real.read_text().splitlines()) == lines
     assert link.is_symlink()
-    assert len(real.read_text().splitlines()) == 3
     assert real.stat().st_mode & 0o777 == 0o640
 
 
@@ -232,10 +245,27 @@ def test_export_that_fails_midway_leaves_the_file_as_it_was(
 
     monkeypatch.setattr("cirq_azure_sessions.cli.journal_tables.export_lines", break_off)
     output = tmp_path / "results.jsonl"
-    output.write_text("old")
+    output.write_text("[]\n")
     shown = call("journal", "export", scene.path, "-o", output)
-    assert (shown.exit_code, output.read_text()) == (1, "old")
+    assert (shown.exit_code, output.read_text()) == (1, "[]\n")
     assert [*tmp_path.iterdir()] == [output]
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_nothing_is_printed_into_the_journal_that_is_read(
+    command: str, stream: str, scene: Scene, tmp_path: Path
+) -> None:
+    journal = tmp_path / "copy"
+    journal.write_bytes(scene.path.read_bytes())
+    before = journal.read_bytes()
+    words = [sys.executable, "-m", "cirq_azure_sessions", "journal", command, str(journal)]
+    with journal.open("ab") as file:
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        child = subprocess.run(words, check=False, **streams | {stream: file})
+    assert (child.returncode, journal.read_bytes()) == (2, before)
+    # Where stderr is the file there is nowhere to say why.
+    assert stream == "stderr" or b"would be written into" in child.stderr
 
 
 @pytest.mark.parametrize("command", ["show", "export"])

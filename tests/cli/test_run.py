@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cirq
+import pandas as pd
 import pytest
 import sympy
 from click.testing import CliRunner, Result
@@ -90,6 +91,41 @@ def test_the_same_seed_draws_the_same_samples(rotation: Path) -> None:
     assert [point["counts"] for point in first] == [point["counts"] for point in second]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("0:2*pi:3", [0, math.pi, 2 * math.pi]),
+        ("-pi/4,1e-3,+2.5,pi-1", [-math.pi / 4, 1e-3, 2.5, math.pi - 1]),
+        ("1e1:20:1", [10]),
+        ("0.5", [0.5]),
+    ],
+)
+def test_values_of_a_sweep_are_numbers_and_arithmetic_with_pi(
+    values: str, expected: list[float], rotation: Path
+) -> None:
+    shown = call("run", rotation, "--sweep", f"theta={values}", "--shots", 1, "--json")
+    points = json.loads(shown.stdout)["points"]
+    assert [point["params"]["theta"] for point in points] == pytest.approx(expected)
+
+
+def test_a_dash_is_standard_input() -> None:
+    shown = CliRunner().invoke(main, ["run", "-", "--shots", "7", "--json"], input=BELL)
+    assert json.loads(shown.stdout)["points"][0]["repetitions"] == 7
+
+
+def test_results_are_written_and_drawn_in_files(rotation: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"results{ending}" for ending in (".json", ".csv", ".png")]
+    outputs = [word for file in files for word in ("-o", file)]
+    for _ in range(2):
+        shown = call("run", rotation, "--sweep", "theta=0:pi:3", "--json", *outputs)
+        assert shown.exit_code == 0, shown.output
+        assert files[0].read_text() == shown.stdout
+        frame = pd.read_csv(files[1])
+        assert frame["theta"].tolist() == pytest.approx([0, math.pi / 2, math.pi])
+        assert frame["0"].tolist()[0] == frame["1"].tolist()[2] == 1000
+        assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
 def test_zero_repetitions_print_an_empty_histogram(bell: Path) -> None:
     shown = call("run", bell, "--repetitions", 0)
     assert shown.exit_code == 0
@@ -101,12 +137,18 @@ WRONG = {
     "no circuit": (["{text}"], "neither Cirq JSON nor OpenQASM 2"),
     "broken program": (["{broken}"], "nosuchgate"),
     "no measurement": (["{unmeasured}"], "measure"),
-    "unresolved symbol": (["{rotation}"], "--sweep theta=START:STOP:COUNT"),
+    "unresolved symbol": (["{rotation}"], "--sweep theta=VALUES"),
     "unknown symbol": (["{bell}", "--sweep", "phi=0:1:2"], "no parameter phi"),
-    "malformed sweep": (["{rotation}", "--sweep", "theta=0..1"], "theta=0:6.28:50"),
+    "malformed sweep": (["{rotation}", "--sweep", "theta=0..1"], "theta=0:2*pi:50"),
     "empty sweep": (["{rotation}", "--sweep", "theta=0:1:0"], "at least one point"),
     "sweep to nowhere": (["{rotation}", "--sweep", "theta=nan:1:3"], "finite numbers"),
     "sweep without end": (["{rotation}", "--sweep", "theta=0:inf:3"], "finite numbers"),
+    "sweep that is a program": (["{rotation}", "--sweep", "theta=exit()"], "theta=0:2*pi:50"),
+    "sweep by powers": (["{rotation}", "--sweep", "theta=9**9**9"], "theta=0:2*pi:50"),
+    "sweep by zero": (["{rotation}", "--sweep", "theta=pi/0"], "theta=0:2*pi:50"),
+    "file of no kind": (["{bell}", "-o", "results.txt"], "ends in none of .json"),
+    "picture of one point": (["{bell}", "-o", "results.png"], "add --sweep"),
+    "somebody's file": (["{bell}", "-o", "{foreign}"], "is there already"),
     "sweep given twice": (["{rotation}"] + ["--sweep", "theta=0:1:2"] * 2, "twice"),
     "negative repetitions": (["{bell}", "--repetitions", "-1"], "x>=0"),
     "unknown local target": (["{bell}", "--target", "local.nonsense"], "local.nonsense"),
@@ -126,6 +168,8 @@ def test_wrong_input_gets_one_sentence_and_exit_code_2(
         "unmeasured": tmp_path / "unmeasured.json",
     }
     files["text"].write_text("Remember the milk.")
+    files["foreign"] = tmp_path / "foreign.csv"
+    files["foreign"].write_text("name,age\nAda,36\n")
     files["broken"].write_text(BELL.replace("h q[0]", "nosuchgate q[0]"))
     cirq.to_json(cirq.Circuit(cirq.X(cirq.LineQubit(0))), files["unmeasured"])
     shown = call("run", *(argument.format(**files) for argument in arguments))

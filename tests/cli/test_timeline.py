@@ -60,3 +60,16 @@ def test_without_a_session_the_command_fails(server: EmulatorServer, tmp_path: P
     code, told = draw(server, "-o", str(tmp_path / "timeline.png"), "--name", "nobody")
     assert (code, told.count("\n")) == (1, 1)
     assert told.startswith("Error: There is no session to draw")
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_the_command_replaces_its_own_pictures_only(
+    server: EmulatorServer, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"picture.{ending}"
+    for _ in range(2):
+        assert draw(server, "-o", str(path))[0] == 0
+    path.write_text("mine")
+    code, told = draw(server, "-o", str(path))
+    assert (code, "is no timeline" in told, path.read_text()) == (2, True, "mine")
+    assert [*tmp_path.iterdir()] == [path]

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -388,14 +389,17 @@ def run_alone(path: Path, name: str, program: Sequence[str] = PROGRAM) -> list[s
         ]
 
 
-def run_together(path: Path, order: Sequence[int], lengths: Sequence[int]) -> list[list[str]]:
+def run_together(
+    path: Path, order: Sequence[int], programs: Sequence[Sequence[str]]
+) -> list[list[str]]:
     """The jobs of runs that take turns in this order, each as often as it stands there."""
-    journals = [Journal(path) for _ in lengths]
-    jobs: list[list[str]] = [[] for _ in lengths]
+    journals = [Journal(path) for _ in programs]
+    jobs: list[list[str]] = [[] for _ in programs]
     for run in order:
         step = len(jobs[run])
-        if step < lengths[run]:
-            jobs[run].append(claim(journals[run], PROGRAM[step], f"first-{run}-{step}").job_id)
+        if step < len(programs[run]):
+            entry = claim(journals[run], programs[run][step], f"first-{run}-{step}")
+            jobs[run].append(entry.job_id)
     for journal in journals:
         journal.close()
     return jobs
@@ -405,7 +409,7 @@ def run_together(path: Path, order: Sequence[int], lengths: Sequence[int]) -> li
 def test_runs_that_shared_a_journal_get_the_jobs_of_one_of_them_each(
     path: Path, order: Sequence[int]
 ):
-    shared = run_together(path, order, [4, 4])
+    shared = run_together(path, order, [PROGRAM] * 2)
     for turn in range(2):
         again = [run_alone(path, f"{turn}-{run}") for run in range(2)]
         assert sorted(again) == sorted(shared)
@@ -415,7 +419,7 @@ def test_runs_that_shared_a_journal_get_the_jobs_of_one_of_them_each(
 def test_three_runs_are_done_again_in_every_order_and_two_at_a_time(
     path: Path, reruns: Sequence[int]
 ):
-    shared = run_together(path, [0, 1, 2] * 4, [4, 4, 4])
+    shared = run_together(path, [0, 1, 2] * 4, [PROGRAM] * 3)
     alone = run_alone(path, "alone")
     journals = [Journal(path) for _ in range(2)]
     jobs: list[list[str]] = [[], []]
@@ -446,7 +450,8 @@ def test_programs_that_shared_a_journal_get_their_own_jobs_in_either_order(path:
 def test_runs_that_were_stopped_go_on_with_every_job_that_was_paid(
     path: Path, lengths: Sequence[int], is_swapped: bool
 ):
-    shared = run_together(path, [1, 0] * 4 if is_swapped else [0, 1] * 4, lengths)
+    order = [1, 0] * 4 if is_swapped else [0, 1] * 4
+    shared = run_together(path, order, [PROGRAM[:length] for length in lengths])
     paid = {job_id for jobs in shared for job_id in jobs}
     again = [run_alone(path, f"again-{run}") for run in range(2)]
     # Every job that was paid for is used, and none is submitted while one is free.
@@ -456,6 +461,47 @@ def test_runs_that_were_stopped_go_on_with_every_job_that_was_paid(
         assert len(list(journal.entries())) <= 2 * len(PROGRAM)
     # From now on nothing is new.
     assert {*run_alone(path, "third")} <= {*again[0], *again[1]}
+
+
+CIRCUITS = st.lists(st.sampled_from("xyz"), max_size=5)
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(CIRCUITS, max_size=6))
+def test_the_nth_equal_request_gets_the_nth_job_while_runs_follow_one_another(
+    tmp_path_factory: pytest.TempPathFactory, programs: list[list[str]]
+):
+    path = tmp_path_factory.mktemp("runs") / "journal.db"
+    for name, program in enumerate(programs):
+        asked: Counter[str] = Counter()
+        with Journal(path) as journal:
+            for fingerprint in program:
+                asked[fingerprint] += 1
+                entry = claim(journal, fingerprint, f"{name}-{asked.total()}")
+                assert entry.occurrence == asked[fingerprint]
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_programs_of_any_kind_that_shared_a_journal_get_every_job_once_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    path = tmp_path_factory.mktemp("runs") / "journal.db"
+    programs = data.draw(st.lists(CIRCUITS, min_size=2, max_size=3))
+    turns = [run for run, program in enumerate(programs) for _ in program]
+    order = data.draw(st.permutations(turns))
+    jobs = sorted(itertools.chain(*run_together(path, order, programs)))
+    for again in range(3):
+        if data.draw(st.booleans()):
+            found = run_together(path, data.draw(st.permutations(turns)), programs)
+        else:
+            runs = data.draw(st.permutations(range(len(programs))))
+            found = [run_alone(path, f"{again}-{run}", programs[run]) for run in runs]
+        assert sorted(itertools.chain(*found)) == jobs
 
 
 def test_workers_that_asked_once_each_are_replaced_by_one_run_in_a_stable_order(path: Path):
@@ -479,7 +525,7 @@ def test_claims_of_one_circuit_do_not_grow_with_the_jobs_that_were_claimed(path:
                         f"EXPLAIN QUERY PLAN {rows._SELECT_NEXT_OF_LINE}", ("x", 1)
                     )
                 )
-    assert "USING INDEX places_free (fingerprint=? AND line=?)" in plan
+    assert "USING INDEX places_free (fingerprint=? AND uses=? AND line=?)" in plan
 
 
 # Outputs of other ports
@@ -693,6 +739,29 @@ def _make_log_database(path: Path) -> None:
     file.close()
 
 
+def _make_database_in_its_log(path: Path) -> None:
+    script = """
+        import os, signal, sqlite3, sys
+        file = sqlite3.connect(sys.argv[1], isolation_level=None)
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("CREATE TABLE theirs (x)")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_python(script, str(path))
+    assert path.stat().st_size == 4096
+
+
+def _make_database_without_tables(path: Path) -> None:
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA user_version = 1")
+    file.close()
+
+
+def _make_journal_with_two_names(path: Path) -> None:
+    Journal(path).close()
+    path.with_name("copy").hardlink_to(path)
+
+
 def _make_later_journal(path: Path) -> None:
     Journal(path).close()
     with sqlite3.connect(path) as file:
@@ -705,25 +774,68 @@ def _make_later_journal(path: Path) -> None:
     [
         _make_database,
         _make_log_database,
+        _make_database_in_its_log,
+        _make_database_without_tables,
+        _make_journal_with_two_names,
         _make_later_journal,
         lambda path: path.write_text("Dear diary, " * 100),
         lambda path: path.write_text("short"),
         lambda path: path.mkdir(),
         lambda path: os.mkfifo(path),
     ],
-    ids=["database", "write-ahead log", "later version", "text", "short", "folder", "pipe"],
+    ids=[
+        "database",
+        "write-ahead log",
+        "all in the log",
+        "no tables",
+        "two names",
+        "later version",
+        "text",
+        "short",
+        "folder",
+        "pipe",
+    ],
 )
 def test_refused_path_is_as_it_was(path: Path, make: Callable[[Path], object]):
     make(path)
     path.chmod(0o755)
     before = path.stat()
     content = path.read_bytes() if path.is_file() else b""
+    beside = sorted(path.parent.iterdir())
     with pytest.raises(JournalError, match="cannot be used"):
         Journal(path)
     after = path.stat()
     assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
     assert (path.read_bytes() if path.is_file() else b"") == content
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == beside
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm", "-run-1"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_file_of_somebody_else_beside_a_journal_is_left_as_it_is(
+    path: Path, suffix: str, is_there: bool
+):
+    mine = path.with_name(f"{path.name}{suffix}")
+    mine.write_text("my notes")
+    mine.chmod(0o644)
+    before = mine.stat()
+    if is_there:
+        path.touch()
+    with pytest.raises(JournalError, match=f"{mine.name} beside it is not its own"):
+        claim(Journal(path), "bell", "a")
+    after = mine.stat()
+    assert mine.read_text() == "my notes"
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+def test_journal_under_another_name_is_the_same_journal(path: Path):
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with Journal(path) as journal, Journal(link) as same:
+        assert claim(journal, "bell", "a").is_new
+        assert claim(same, "bell", "b").is_new
+    link.unlink()
+    assert sorted(path.parent.iterdir()) == [path]
 
 
 def test_journal_whose_first_commits_are_in_its_log_only_is_a_journal(path: Path):

@@ -1,0 +1,102 @@
+"""The files of commands: none is written to that the command reads, or did not make."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["FilePath", "check_not_printed_to", "check_replaceable", "replacing"]
+
+
+class FilePath(click.Path):
+    """The path of a file; an empty one, such as of an unset shell variable, is refused."""
+
+    def __init__(self, *, exists: bool = False, allow_dash: bool = False) -> None:
+        super().__init__(exists=exists, dir_okay=False, allow_dash=allow_dash, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("The path is empty.", param, ctx)
+        path: Path = super().convert(value, param, ctx)  # type: ignore[assignment]  # as asked for
+        check_not_printed_to(path)
+        return path
+
+
+def check_not_printed_to(path: Path) -> None:
+    """Refuses a file that the shell has made the command's output, as by `>> FILE`.
+
+    Raises:
+        click.UsageError: If stdout is this file.
+        click.exceptions.Exit: If stderr is, so that there is nowhere to say why.
+    """
+    if _is_stream(2, path):
+        raise click.exceptions.Exit(2)
+    if _is_stream(1, path):
+        raise click.UsageError(
+            f"What this command prints would be written into {path}: "
+            "send its output to another file."
+        )
+
+
+def _is_stream(number: int, path: Path) -> bool:
+    # The file or the stream may not be there.
+    with suppress(OSError):
+        return path.is_file() and os.path.samestat(os.fstat(number), path.stat())
+    return False
+
+
+def check_replaceable(output: Path, is_own: Callable[[Path], bool], kind: str) -> None:
+    """Refuses a file that the command did not write; the arguments are those of `replacing`.
+
+    Raises:
+        click.UsageError: If there is such a file.
+        OSError: If it cannot be read.
+    """
+    if output.is_file() and output.stat().st_size and not is_own(output):
+        raise click.UsageError(
+            f"{output} is there already and is no {kind}: choose another file for --output, or "
+            "remove that one."
+        )
+
+
+@contextmanager
+def replacing(output: Path, is_own: Callable[[Path], bool], kind: str) -> Iterator[Path]:
+    """A new file to write, which takes the place of `output` once the block has ended well.
+
+    Args:
+        output: The file that the user wants; a pipe or a terminal is itself what is to be written.
+        is_own: Whether the command may have written a file that is there already.
+        kind: What it writes, for messages.
+
+    Raises:
+        click.UsageError: If it did not write the file that is there.
+        click.ClickException: If the file cannot be written.
+    """
+    # A link stays one.
+    real = Path(os.path.realpath(output))
+    try:
+        if output.exists() and not output.is_file():
+            yield output
+            return
+        check_replaceable(output, is_own, kind)
+        # Nobody has a file of this name: it is made anew, or the command ends with an error.
+        part = real.with_name(f".{secrets.token_hex(16)}{real.suffix}")
+        part.touch(exist_ok=False)
+        try:
+            if real.exists():
+                part.chmod(stat.S_IMODE(real.stat().st_mode))
+            yield part
+            part.replace(real)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise click.ClickException(
+            f"{output} cannot be written ({error.strerror}): choose another --output."
+        ) from error

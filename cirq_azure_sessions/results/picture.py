@@ -1,0 +1,56 @@
+"""Files of pictures, which say what made them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["is_picture", "save_picture"]
+
+# The fields that name the maker. Without the date of writing the same picture gives the same file.
+_FIELDS = {
+    ".png": ("Software", {}),
+    ".svg": ("Creator", {"Date": None}),
+    ".pdf": ("Creator", {"CreationDate": None}),
+}
+
+
+def save_picture(
+    path: str | os.PathLike[str],
+    maker: str,
+    draw: Callable[[Axes], object],
+    figsize: tuple[float, float] | None = None,
+) -> None:
+    """Draws a figure in a PNG, SVG or PDF file, without a display.
+
+    Args:
+        path: The file; its ending says what is written.
+        maker: What made it, as the file says.
+        draw: Draws on the axes that it is given.
+        figsize: Width and height in inches; matplotlib's own by default.
+
+    Raises:
+        ValueError: If the name ends in anything else.
+        OSError: If the file cannot be written.
+    """
+    if Path(path).suffix.lower() not in _FIELDS:
+        raise ValueError(
+            f"A picture is written as .png, .svg or .pdf, not as {Path(path).name}: "
+            "choose one of these endings."
+        )
+    field, undated = _FIELDS[Path(path).suffix.lower()]
+    figure = Figure(figsize=figsize, layout="constrained")
+    draw(figure.add_subplot())
+    # Letters stay letters in SVG, and the same picture gives the same file.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": maker}):
+        figure.savefig(path, dpi=150, metadata={field: maker, **undated})
+
+
+def is_picture(path: Path, maker: str) -> bool:
+    """Whether a file was written by `save_picture` for this maker."""
+    return maker.encode() in path.read_bytes()
