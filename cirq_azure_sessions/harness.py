@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cirq
@@ -20,6 +19,7 @@ from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import SweepError, UnsupportedProgram
 from cirq_azure_sessions.executor import DaemonExecutor
+from cirq_azure_sessions.results.sweep_results import error_of_point
 
 if TYPE_CHECKING:
     from mitiq import MeasurementResult
@@ -86,7 +86,7 @@ class BatchingSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """The sampler's `run`, likewise; raises the point's own error."""
-        with _error_of_point():
+        with error_of_point():
             return self.run_sweep(program, cirq.ParamResolver(param_resolver), repetitions)[0]
 
     async def run_async(
@@ -97,7 +97,7 @@ class BatchingSampler(cirq.Sampler):
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
-        with _error_of_point():
+        with error_of_point():
             return (await self.run_sweep_async(program, resolver, repetitions))[0]
 
     def run_batch(
@@ -168,15 +168,6 @@ def _outcomes(
         return [*_outcomes(sampler, calls[:half]), *_outcomes(sampler, calls[half:])]
     except BaseException as error:
         return [error] * len(calls)
-
-
-@contextmanager
-def _error_of_point() -> Iterator[None]:
-    """Raises the error of a call's only point instead of the call's."""
-    try:
-        yield
-    except SweepError as error:
-        raise error.failures[0] from error.failures[0].__cause__
 
 
 class PrefetchedSampler(cirq.Sampler):

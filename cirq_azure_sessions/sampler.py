@@ -27,9 +27,9 @@ from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
 from cirq_azure_sessions.model import JobRequest
+from cirq_azure_sessions.results import sweep_results
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
-from cirq_azure_sessions.results.sweep_results import SweepResults, warn_of_lost_shots
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -239,10 +239,8 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> cirq.Result:
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
         resolver = cirq.ParamResolver(param_resolver)
-        try:
+        with sweep_results.error_of_point():
             return self._strict().run_sweep(program, resolver, repetitions)[0]
-        except SweepError as error:
-            raise error.failures[0] from error.failures[0].__cause__
 
     async def run_async(
         self,
@@ -252,10 +250,8 @@ class AzureSessionSampler(cirq.Sampler):
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
-        try:
+        with sweep_results.error_of_point():
             return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
-        except SweepError as error:
-            raise error.failures[0] from error.failures[0].__cause__
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
@@ -404,7 +400,7 @@ class AzureSessionSampler(cirq.Sampler):
         return SweepRun(
             self._target,
             translation,
-            SweepResults(results),
+            sweep_results.SweepResults(results),
             self._format,
             self._pricing,
             self._options.random_state is not None,
@@ -500,7 +496,7 @@ class AzureSessionSampler(cirq.Sampler):
                 raise
             finally:
                 if lost := sum(sweep.lost_shots for sweep in sweeps):
-                    warn_of_lost_shots(self._target, lost)
+                    sweep_results.warn_of_lost_shots(self._target, lost)
         for sweep in sweeps:
             events.report(sweep.event("finished", clock.time()))
 
