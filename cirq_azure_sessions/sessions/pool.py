@@ -262,6 +262,18 @@ class SessionPool:
         """
         return JobHandle(*self._portal.run(self._router.get_job(job_id)), self)
 
+    def least_busy(self, target: str = "*") -> str:
+        """The available target with the shortest queue, by what the workspace says of it now.
+
+        Args:
+            target: The targets in question; `*` stands for any characters, as in `ionq.qpu.*`.
+
+        Raises:
+            UnsupportedTarget: If none of them is available.
+            ServiceError: If the service does not list them.
+        """
+        return self._portal.run(self._router.least_busy(target))
+
     # Watching
 
     def get_stats(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar, cast
 
 from cirq_azure_sessions.clock import Clock
@@ -101,6 +102,24 @@ class WorkspaceRouter:
             async for job in workspace.list_jobs(where)
         ]
         return _newest(found, where.limit)
+
+    async def least_busy(self, pattern: str) -> str:
+        """The available target with the shortest queue; `UnsupportedTarget` if there is none.
+
+        Targets of the user's own workspace, or without one those in memory.
+        """
+        listed = await self._workspaces[-1].list_targets()
+        available = [
+            each
+            for each in listed
+            if fnmatchcase(each.id, pattern) and each.availability == "Available"
+        ]
+        if not available:
+            raise UnsupportedTarget(
+                f"No target {pattern!r} is available now: `cirq-azure-sessions targets` lists "
+                "those of your workspace."
+            )
+        return min(available, key=lambda each: each.average_queue_time).id
 
     async def _get(
         self, get: Callable[[WorkspacePort], Awaitable[Item]], missing: AzureSessionsError
