@@ -18,7 +18,7 @@ from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 
-__all__ = ["as_seconds", "as_seeds", "as_slots", "check_call", "check_options"]
+__all__ = ["as_seconds", "as_seeds", "as_slots", "check_call", "check_labels", "check_options"]
 
 
 def check_call(
@@ -194,10 +194,7 @@ def check_options(
     job_name: Any, tags: Any, input_params: Any, priority: Any, on_error: Any, on_interrupt: Any
 ) -> None:
     """Refuses what the service does not take with a job, and words that no option has."""
-    if job_name is not None and not (isinstance(job_name, str) and job_name):
-        raise ValueError(f"job_name must be a non-empty string, not {job_name!r}.")
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f"tags must be a list of strings, not {tags!r}.")
+    check_labels("job_name", job_name, tags, priority)
     try:
         json.dumps(dict(input_params), allow_nan=False)
     except (TypeError, ValueError):
@@ -208,6 +205,14 @@ def check_options(
         ) from None
     _check_choice("on_error", on_error, "raise", "return")
     _check_choice("on_interrupt", on_interrupt, "leave", "cancel")
+
+
+def check_labels(parameter: str, name: Any, tags: Any, priority: Any) -> None:
+    """Refuses what the service does not take as a job's name, tags or priority."""
+    if name is not None and not (isinstance(name, str) and name):
+        raise ValueError(f"{parameter} must be a non-empty string, not {name!r}.")
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError(f"tags must be a list of strings, not {tags!r}.")
     if priority is not None:
         _check_choice("priority", priority, "Standard", "High")
 
