@@ -101,7 +101,7 @@ class Call(Generic[T]):
         # The loop notes the end first and then looks for those who wait. On Windows Ctrl-C does not
         # interrupt a wait for a lock, and takes effect between two.
         rest = math.inf if timeout < 0 else timeout
-        while not self.is_done and rest > 0:
+        while not (self.is_done or self._is_lost) and rest > 0:
             step = min(rest, _MAX_UNINTERRUPTED)
             if waiter.acquire(timeout=step):
                 break
@@ -231,10 +231,9 @@ class EventLoopThread:
 
     def _reset(self) -> None:
         """Forgets loop and thread: at birth, and in the child of a fork, which has neither."""
-        # State: what is running, if anything. One value, so that a signal that strikes in between
-        # leaves both loop and thread or neither.
+        # State: the loop that runs and its thread, if any: one value, which no signal splits.
         self._serving: _Serving | None = None
-        # Guards the above, and the order of what the loop is given.
+        # Guards the above while it is set.
         self._lock = threading.Lock()
 
     @property
@@ -254,7 +253,9 @@ class EventLoopThread:
 
     def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
-        # What is given to the loop before it is stopped is cancelled, not lost.
+        return Call(self, self._serving or self._begin_to_serve(), work)
+
+    def _begin_to_serve(self) -> _Serving:
         with self._lock:
             if self._serving is None:
                 loop = asyncio.new_event_loop()
@@ -266,7 +267,7 @@ class EventLoopThread:
                     # A signal may have come before the thread, or just after it.
                     if self._serving is None:
                         loop.call_soon_threadsafe(loop.stop)
-            return Call(self, self._serving, work)
+            return self._serving
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result."""
@@ -274,7 +275,7 @@ class EventLoopThread:
         return self.start(work).result()
 
     def stop(self) -> None:
-        """Cancels what still runs, stops the loop and waits for the thread to end."""
+        """Cancels what still runs and waits for the thread to end; nothing may start meanwhile."""
         with self._lock:
             if self._serving is None:
                 return

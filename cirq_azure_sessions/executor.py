@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from contextvars import copy_context
+from typing import Any, TypeVar
 
-from cirq_azure_sessions.background import register
+from cirq_azure_sessions.background import Call, loop, register
 
 __all__ = ["DaemonExecutor"]
+
+T = TypeVar("T")
 
 
 class DaemonExecutor:
@@ -52,6 +56,16 @@ class DaemonExecutor:
                 # No more threads can be started: at interpreter exit, or too many run already.
                 self._drain()
         return future
+
+    def call(self, function: Callable[..., T], *args: Any) -> Call[T]:
+        """Queues `function(*args)` in the caller's context, to be awaited under asyncio or duet."""
+        context = copy_context()
+
+        async def outcome() -> T:
+            result: T = await asyncio.wrap_future(self.submit(context.run, function, *args))
+            return result
+
+        return loop.start(outcome())
 
     def _drain(self) -> None:
         while True:

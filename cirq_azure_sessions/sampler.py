@@ -20,6 +20,7 @@ from cirq_azure_sessions.costs import CostEstimate, Rates
 from cirq_azure_sessions.costs.budget import Budget
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.checks import as_seconds, as_seeds, as_slots, check_options
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_call
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["AzureSessionSampler"]
+
+# Translates for calls that are awaited, whose event loop goes on. In their order: seeds follow it.
+_translator = DaemonExecutor(name="cirq-azure-sessions-translation")
 
 
 class AzureSessionSampler(cirq.Sampler):
@@ -194,7 +198,7 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """`run_sweep` for asyncio and duet."""
-        sweep = self._translate(program, params, repetitions)
+        sweep = await _translator.call(self._translate, program, params, repetitions)
         with self._one_call([sweep]):
             await self._start([sweep])
         return cast(Sequence[cirq.Result], sweep.results)
@@ -226,7 +230,7 @@ class AzureSessionSampler(cirq.Sampler):
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
         """`run_batch` for asyncio and duet."""
-        sweeps = self._translate_batch(programs, params_list, repetitions)
+        sweeps = await _translator.call(self._translate_batch, programs, params_list, repetitions)
         with self._one_call(sweeps, is_batch=True):
             await self._start(sweeps)
         return [cast(Sequence[cirq.Result], sweep.results) for sweep in sweeps]
@@ -302,7 +306,8 @@ class AzureSessionSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> AsyncIterator[tuple[int, cirq.Result]]:
         """`stream_sweep` for asyncio and duet: `async for index, result in ...`."""
-        return self._stream_async(self._translate(program, params, repetitions))
+        begun = _translator.call(self._translate, program, params, repetitions)
+        return self._stream_async(begun)
 
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
@@ -511,7 +516,8 @@ class AzureSessionSampler(cirq.Sampler):
             finally:
                 call.cancel()
 
-    async def _stream_async(self, sweep: SweepRun) -> AsyncIterator[tuple[int, cirq.Result]]:
+    async def _stream_async(self, begun: Call[SweepRun]) -> AsyncIterator[tuple[int, cirq.Result]]:
+        sweep = await begun
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:

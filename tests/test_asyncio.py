@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import threading
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from services import (
     FLIP,
     LOCAL,
+    QUBIT,
     REMOTE,
     ROTATION,
     Counted,
@@ -151,6 +153,131 @@ def test_the_callers_loop_runs_on_while_it_waits() -> None:
         await service.drive(asyncio.to_thread(service.pool.close))
 
     _run(story())
+
+
+class _Slow(cirq.Gate):
+    """A gate whose translation takes as long as the test likes."""
+
+    def __init__(self, released: threading.Event) -> None:
+        self._released = released
+
+    def _num_qubits_(self) -> int:
+        return 1
+
+    def _decompose_(self, qubits: Any) -> Any:
+        assert self._released.wait(_HANG_TIMEOUT), "the caller's loop stands still"
+        return cirq.X(*qubits)
+
+
+@pytest.mark.parametrize("call", ["run_async", "run_sweep_async", "run_batch_async", "stream"])
+def test_the_callers_loop_runs_on_while_a_circuit_is_translated(call: str) -> None:
+    async def story() -> None:
+        released = threading.Event()
+        slow = cirq.Circuit(_Slow(released).on(QUBIT), cirq.measure(QUBIT, key="m"))
+
+        async def collect(sampler: AzureSessionSampler) -> list[Any]:
+            return [result async for _, result in sampler.stream_sweep_async(slow, None, 3)]
+
+        async with SessionPool(Counted()) as pool:
+            sampler = AzureSessionSampler(REMOTE, pool=pool)
+            calls: dict[str, Any] = {
+                "run_async": lambda: sampler.run_async(slow, repetitions=3),
+                "run_sweep_async": lambda: sampler.run_sweep_async(slow, None, 3),
+                "run_batch_async": lambda: sampler.run_batch_async([slow], None, 3),
+                "stream": lambda: collect(sampler),
+            }
+            pending = asyncio.ensure_future(calls[call]())
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not pending.done()
+            released.set()
+            await pending
+
+    _run(story())
+
+
+def test_a_call_that_is_cancelled_while_its_circuit_is_translated_submits_nothing() -> None:
+    async def story() -> None:
+        released, workspace = threading.Event(), Counted()
+        slow = cirq.Circuit(_Slow(released).on(QUBIT), cirq.measure(QUBIT, key="m"))
+        async with SessionPool(workspace) as pool:
+            sampler = AzureSessionSampler(REMOTE, pool=pool)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await sampler.run_async(slow, repetitions=3)
+            released.set()
+            # The sampler is as good as before.
+            assert (await sampler.run_async(FLIP, repetitions=3)).repetitions == 3
+        assert len(workspace.submitted) == 1
+
+    _run(story())
+
+
+def test_seeds_follow_the_order_of_the_calls() -> None:
+    async def sample() -> list[Any]:
+        async with SessionPool(LocalWorkspace()) as pool:
+            sampler = AzureSessionSampler(LOCAL, pool=pool, seed=7)
+            calls = [sampler.run_sweep_async(ROTATION, angles(3), 20) for _ in range(20)]
+            return list(await asyncio.gather(*calls))
+
+    assert _run(sample()) == _run(sample())
+
+
+def test_a_web_server_answers_while_two_hundred_requests_wait_for_jobs() -> None:
+    pytest.importorskip("fastapi", reason="the test extra brings fastapi")
+    httpx = pytest.importorskip("httpx", reason="the test extra brings httpx")
+    from fastapi import FastAPI
+
+    service = _Standing()
+    sampler = AzureSessionSampler(REMOTE, pool=service.pool, max_concurrent_jobs=200)
+    app = FastAPI()
+
+    async def sample(angle: float) -> dict[str, Any]:
+        result = await sampler.run_async(ROTATION, {"angle": angle}, repetitions=5)
+        return {"angle": result.params.param_dict["angle"], "session": result.session_id}
+
+    async def health() -> str:
+        return "well"
+
+    # Not by decorators: these annotations are strings, and FastAPI reads them.
+    sample.__annotations__ = {"angle": float, "return": dict[str, Any]}
+    app.get("/sample")(sample)
+    app.get("/health")(health)
+
+    async def story() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            threads = threading.active_count()
+            requests = [
+                asyncio.ensure_future(client.get("/sample", params={"angle": number / 100}))
+                for number in range(200)
+            ]
+            await service.jobs(200)
+            assert (await client.get("/health")).json() == "well"
+            assert threading.active_count() <= threads + 20
+            answers = [answer.json() for answer in await service.drive(*requests)]
+        assert [answer["angle"] for answer in answers] == [number / 100 for number in range(200)]
+        assert len({answer["session"] for answer in answers}) == 1
+        await service.drive(asyncio.to_thread(service.pool.close))
+
+    _run(story())
+
+
+def test_a_cell_of_a_notebook_may_call_or_await() -> None:
+    # IPython runs each cell on a loop that is there already and goes on afterwards.
+    loop = asyncio.new_event_loop()
+    with SessionPool(Counted()) as pool:
+        names: dict[str, Any] = {"sampler": AzureSessionSampler(REMOTE, pool=pool), "flip": FLIP}
+        for cell in ("sampler.run(flip)", "await sampler.run_async(flip)"):
+            code = compile(f"result = {cell}", "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+            async def run_cell(code: Any = code) -> None:
+                if (pending := eval(code, names)) is not None:
+                    await pending
+
+            loop.run_until_complete(asyncio.wait_for(run_cell(), _HANG_TIMEOUT))
+            assert names["result"].repetitions == 1
+    loop.close()
 
 
 def test_leaving_a_pool_does_not_block_the_callers_loop() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextvars import copy_context
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions import background
-from cirq_azure_sessions.errors import AzureSessionsError, PoolClosed, SessionNotAvailable
+from cirq_azure_sessions.errors import AzureSessionsError, SessionNotAvailable
+from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.sessions.table import Generation
-from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.pool import SessionPool
@@ -23,10 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class HostedJobs:
-    """The jobs that the SDK submits, and asks for, on the threads of the user's program."""
+    """The jobs that the SDK submits, and asks for, in the user's program."""
 
     def __init__(self, pool: SessionPool) -> None:
         self._pool = pool
+        # No signal strikes these threads: Ctrl-C leaves no accepted job that nobody knows of.
+        self._threads = DaemonExecutor(64, name="hosted-jobs")
         self._after_fork()
         background.register(self)
 
@@ -36,32 +39,15 @@ class HostedJobs:
         self._running: dict[str, tuple[Job, Generation]] = {}
         self._is_draining = False
 
-    # On the user's threads
-
     def submit(self, target: str, send: Callable[[str], Job]) -> Job:
         """Submits a job in the target's session; once more, in the next, if that has ended.
 
         `send` submits it in the session with this id; `SessionNotAvailable` if that has ended.
+        Whatever interrupts the caller, a job that is being sent is sent, and counted.
         """
-        pool, is_repeated = self._pool, False
-        workspace = pool._router.for_target(target)
-        while True:
-            taken: list[Any] = []
-            job: Job | None = None
-            try:
-                pool._portal.run(self._take(target, workspace, taken))
-                job = send(taken[0].session_id)
-                return job
-            except SessionNotAvailable:
-                if taken:
-                    pool._portal.run(pool._lifecycle.retire(taken[0]))
-                if is_repeated or not taken:
-                    raise
-                is_repeated = True
-            finally:
-                # Also where Ctrl-C strikes. What a pool that is closed by then counts is moot.
-                with suppress(PoolClosed):
-                    pool._portal.run(self._settle(taken, job))
+        context = copy_context()
+        work = self._submit(target, lambda session_id: context.run(send, session_id))
+        return self._pool._portal.run(work)
 
     def saw(self, job: Job) -> None:
         """Notes what the user's program has learned of a job, whether it is one of these or not."""
@@ -72,27 +58,34 @@ class HostedJobs:
 
     # On the background loop
 
-    async def _take(self, target: str, workspace: WorkspacePort, taken: list[Any]) -> None:
-        # Whatever interrupts the caller, a generation with one more job is in the list.
-        generation = await self._pool._lifecycle.find(target, workspace, for_job=True)
-        if taken:
-            # The caller was interrupted, and has settled without it.
-            self._pool._table.release(generation)
-        taken.append(generation)
+    async def _submit(self, target: str, send: Callable[[str], Job]) -> Job:
+        workspace = self._pool._router.for_target(target)
+        lifecycle, is_repeated = self._pool._lifecycle, False
+        while True:
+            generation = await lifecycle.find(target, workspace, for_job=True)
+            sending = self._pool._portal.spawn(self._send(send, generation))
+            try:
+                return await asyncio.shield(sending)
+            except SessionNotAvailable:
+                await lifecycle.retire(generation)
+                if is_repeated:
+                    raise
+                is_repeated = True
 
-    async def _settle(self, taken: list[Any], job: Job | None) -> None:
-        """Notes that the job was accepted, or that the generation is without it."""
-        if not taken:
-            taken.append(None)
-            return
-        generation: Generation = taken[0]
-        if job is None:
+    async def _send(self, send: Callable[[str], Job], generation: Generation) -> Job:
+        """Submits a job that the generation counts already, and no longer does if that fails."""
+        try:
+            job: Job = await asyncio.wrap_future(self._threads.submit(send, generation.session_id))
+        except BaseException:
             self._pool._table.release(generation)
-            return
+            raise
         self._pool._events.report_job(job, self._pool._clock.time(), is_new=True)
         self._running[job.id] = job, generation
-        if self._is_draining:
+        if job.is_final:
+            await self.note_end(job)
+        elif self._is_draining:
             self._pool._portal.spawn(self._follow(job, generation))
+        return job
 
     def drain(self) -> None:
         """Has the pool wait for the jobs that the user's program may not ask for any more."""

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import copy
+import itertools
 import json
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import cirq
 import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.policies import RetryPolicy
 from azure.quantum import Job, Workspace
 from azure.quantum.cirq import AzureQuantumService
 from azure.quantum.target import IonQ
 from circuits import FLIP
 from services import HANG_TIMEOUT, in_background, is_closed, settle, wait_until
 
+import cirq_azure_sessions
 from cirq_azure_sessions import (
     AzureSessionSampler,
     LocalWorkspace,
@@ -96,13 +103,24 @@ def bell() -> Any:
     return circuit
 
 
-def disturbed(server: EmulatorServer, disturb: Callable[[], object]) -> Workspace:
-    """A workspace of a class of its own, which calls `disturb` before each submission."""
+def nothing() -> None:
+    pass
+
+
+def disturbed(
+    server: EmulatorServer,
+    disturb: Callable[[], object],
+    afterwards: Callable[[], object] = nothing,
+) -> Workspace:
+    """A workspace of a class of its own, which calls these before and after each submission."""
 
     class Disturbed(Workspace):  # type: ignore[misc]
         def submit_job(self, job: Any) -> Any:
             disturb()
-            return super().submit_job(job)
+            try:
+                return super().submit_job(job)
+            finally:
+                afterwards()
 
     azure = server.workspace()
     azure.__class__ = Disturbed
@@ -245,6 +263,50 @@ def test_refusal_of_own_session_is_the_sdks(target: Any, clock: ManualClock) -> 
         target.submit(PROGRAM)
 
 
+def test_session_that_is_closed_by_hand_on_the_original_gives_its_jobs_back(
+    azure: Workspace, pool: SessionPool
+) -> None:
+    original = azure.get_targets(TARGET)
+    own = original.open_session(name="by hand")
+    target = pool.host(original)
+    assert target.submit(PROGRAM).details.session_id == own.id
+    own.close()
+    assert target.latest_session.id == own.id
+    jobs = [target.submit(PROGRAM) for _ in range(2)]
+    assert {job.details.session_id for job in jobs} == {pool.session(TARGET).id}
+    assert pool.get_stats()["jobs_submitted"] == 2
+
+
+def test_copy_of_an_original_whose_session_is_closed_names_it_no_more(
+    azure: Workspace, pool: SessionPool, server: EmulatorServer
+) -> None:
+    original = azure.get_targets(TARGET)
+    with original.open_session():
+        original.submit(PROGRAM)
+    job = pool.host(original).submit(PROGRAM)
+    assert job.details.session_id == pool.session(TARGET).id
+    # Nothing was submitted in vain.
+    assert server.requests["submit"] == 2
+
+
+@pytest.mark.parametrize("policy", ["Abort", "Continue"])
+def test_own_session_in_which_a_job_failed_is_replaced_only_when_it_was_closed(
+    azure: Workspace, pool: SessionPool, policy: str
+) -> None:
+    original = azure.get_targets(TARGET)
+    own = original.open_session(job_failure_policy=policy)
+    target = pool.host(original)
+    target.submit(BAD_PROGRAM).wait_until_completed(print_progress=False)
+    if policy == "Abort":
+        with pytest.raises(HttpResponseError, match="already in a terminal state"):
+            target.submit(PROGRAM)
+    else:
+        assert target.submit(PROGRAM).details.session_id == own.id
+    # Through the copy it is known to be closed, whatever ended it.
+    target.latest_session.close()
+    assert target.submit(PROGRAM).details.session_id == pool.session(TARGET).id
+
+
 # What a failing job does
 
 
@@ -279,6 +341,40 @@ def test_errors_of_a_submission_are_the_sdks(
     assert caught.value.status_code == 403
     counts = pool.get_stats()
     assert (counts["jobs_submitted"], counts["jobs_running"]) == (0, 0)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the SDK try again without delay."""
+    monkeypatch.setattr(RetryPolicy, "sleep", lambda *args, **options: None)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("is_answered", [True, False], ids=["500", "no answer"])
+def test_job_that_arrived_although_its_submission_failed_is_not_lost(
+    target: Any, pool: SessionPool, server: EmulatorServer, is_answered: bool
+) -> None:
+    # Also each time that the SDK tries again.
+    if is_answered:
+        server.faults.add("submit", status=500, after=True, times=50)
+    else:
+        server.faults.reset("submit", after=True, times=50)
+    job = target.submit(PROGRAM)
+    assert job.get_results() == {"histogram": {"1": 1.0}}
+    assert job.details.session_id == pool.session(TARGET).id
+    counts = pool.get_stats()
+    assert (counts["jobs_submitted"], counts["jobs_succeeded"]) == (1, 1)
+    assert len(pool.list_jobs()) == 1
+
+
+@pytest.mark.usefixtures("at_once")
+def test_job_that_did_not_arrive_fails_with_the_sdks_error(
+    target: Any, pool: SessionPool, server: EmulatorServer
+) -> None:
+    server.faults.add("submit", status=500, times=50)
+    with pytest.raises(HttpResponseError, match="InternalServerError"):
+        target.submit(PROGRAM)
+    assert stats(pool) == {"sessions_opened": 1, "sessions_open": 1}
 
 
 def test_job_whose_submission_failed_is_still_without_a_session(
@@ -422,7 +518,7 @@ def test_closing_pool_waits_for_a_submission_that_is_under_way(
     assert (counts["jobs_succeeded"], counts["jobs_running"]) == (1, 0)
 
 
-def test_interrupted_submission_holds_nothing_up(
+def test_submission_that_fails_in_any_way_holds_nothing_up(
     server: EmulatorServer, clock: ManualClock
 ) -> None:
     def interrupt() -> None:
@@ -434,6 +530,97 @@ def test_interrupted_submission_holds_nothing_up(
         pool.host(azure.get_targets(TARGET)).submit(PROGRAM)
     assert pool.get_stats()["jobs_running"] == 0
     in_background(pool.close).result(HANG_TIMEOUT)
+
+
+# Ctrl-C
+
+
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(), reason="needs Ctrl-C"
+)
+@pytest.mark.parametrize("moment", ["before the service accepts it", "before its answer is read"])
+def test_job_whose_submission_is_interrupted_while_it_is_sent_is_counted(
+    server: EmulatorServer, clock: ManualClock, moment: str
+) -> None:
+    interrupted = threading.Event()
+
+    def interrupt() -> None:
+        _thread.interrupt_main()
+        assert interrupted.wait(HANG_TIMEOUT)
+
+    is_early = moment == "before the service accepts it"
+    azure = disturbed(server, *((interrupt, nothing) if is_early else (nothing, interrupt)))
+    with SessionPool(azure, clock=clock) as pool:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            pool.host(azure.get_targets(TARGET)).submit(PROGRAM)
+        assert pool.get_stats()["jobs_running"] == 1
+        interrupted.set()
+    (job,) = azure.list_jobs()
+    assert f"Job {job.id} on {TARGET} may have been submitted" in caught.value.__notes__[0]
+    counts = pool.get_stats()
+    assert (counts["jobs_submitted"], counts["jobs_succeeded"]) == (1, 1)
+    assert counts["jobs_running"] == 0
+
+
+_PACKAGE = str(Path(cirq_azure_sessions.__file__).parent)
+
+
+class _Interruption:
+    """A trace function that raises KeyboardInterrupt at one of the package's lines in a submission.
+
+    Attributes:
+        has_struck: Whether there were so many.
+    """
+
+    def __init__(self, line: int) -> None:
+        self._lines_left = line
+        self._submission: FrameType | None = None
+        self.has_struck = False
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> _Interruption | None:
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            return None
+        if frame.f_code.co_name == "submit_job" and self._submission is None:
+            self._submission = frame
+        if self._submission is not None and event == "line":
+            self._lines_left -= 1
+            if not self._lines_left:
+                self.has_struck = True
+                raise KeyboardInterrupt
+        if frame is self._submission and event == "return":
+            # What follows is the SDK's.
+            self._lines_left = 0
+        return self
+
+
+# What is interrupted before it begins is never awaited.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_interruption_at_any_line_of_a_submission_is_harmless(
+    azure: Workspace, server: EmulatorServer, clock: ManualClock
+) -> None:
+    original = azure.get_targets(TARGET)
+    accepted = 0
+    for line in itertools.count(1):
+        pool = SessionPool(azure, clock=clock)
+        target = pool.host(original)
+        target.submit(PROGRAM)
+        interruption, before = _Interruption(line), sys.gettrace()
+        sys.settrace(interruption)
+        try:
+            target.submit(PROGRAM)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        in_background(pool.close).result(HANG_TIMEOUT)
+        counts = pool.get_stats()
+        on_service = len(azure.list_jobs())
+        assert counts["jobs_submitted"] == on_service - accepted
+        assert (counts["jobs_running"], counts["sessions_open"]) == (0, 0)
+        accepted = on_service
+        if not interruption.has_struck:
+            break
+    assert line > 20
 
 
 def test_closed_pool_takes_no_more_jobs_and_leaves_results(
@@ -689,13 +876,3 @@ def test_pool_without_an_azure_workspace_hosts_nothing(
 def test_anything_but_a_backend_or_target_is_refused(nothing: object, pool: SessionPool) -> None:
     with pytest.raises(TypeError, match="a Qiskit backend of an AzureQuantumProvider or a target"):
         pool.host(nothing)
-
-
-def test_a_submission_that_was_interrupted_before_it_had_a_session_takes_none(
-    pool: SessionPool,
-) -> None:
-    hosts, taken = pool._hosts, []
-    workspace = pool._router.for_target("ionq.simulator")
-    pool._portal.run(hosts._settle(taken, None))
-    pool._portal.run(hosts._take("ionq.simulator", workspace, taken))
-    assert pool.get_stats()["jobs_running"] == 0

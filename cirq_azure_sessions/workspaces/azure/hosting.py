@@ -8,20 +8,27 @@ its workspace in which that method asks the pool.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseError
 from azure.quantum import Workspace
 from azure.quantum.job import Job as AzureJob
+from azure.quantum.job import JobDetails
 from azure.quantum.job import Session as AzureSession
 from azure.quantum.job.session import SessionHost
 
 from cirq_azure_sessions import upstream
 from cirq_azure_sessions.errors import SessionNotAvailable, UnsupportedTarget
-from cirq_azure_sessions.model import Job, JobStatus
-from cirq_azure_sessions.workspaces.azure.documents import read_job, says_session_has_ended
+from cirq_azure_sessions.model import Job, JobStatus, SessionStatus
+from cirq_azure_sessions.workspaces.azure.documents import (
+    read_job,
+    read_session,
+    says_session_has_ended,
+)
 from cirq_azure_sessions.workspaces.azure.workspace import AzureWorkspace
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
@@ -61,7 +68,15 @@ def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
         )
     is_hosted = isinstance(theirs, _HostedWorkspace) and theirs._jobs is jobs
     hosted = theirs if is_hosted else _hosted(theirs, jobs)
+    own_session = getattr(backend, "latest_session", None)
+    if own_session is not None and own_session.is_in_terminal_state():
+        # The SDK goes on to name it.
+        hosted._closed.add(own_session.id)
     return upstream.copy_with_workspace(backend, theirs, hosted)
+
+
+def _says_session_has_ended(error: HttpResponseError) -> bool:
+    return says_session_has_ended(getattr(error.error, "code", ""), str(error))
 
 
 def _address(workspace: Workspace) -> tuple[str, ...]:
@@ -81,32 +96,62 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
     """
 
     _jobs: Any
-    # The ids of sessions that were opened and closed by hand.
+    # The ids of sessions that were opened and closed by hand, as far as it is known.
     _closed: set[str]
 
     def submit_job(self, job: AzureJob) -> AzureJob:
-        details, submit = job.details, super().submit_job
-        own_session_id = details.session_id
+        own_session_id = job.details.session_id
         if own_session_id is not None and own_session_id not in self._closed:
-            return submit(job)
-
-        def send(session_id: str) -> Job:
-            details.session_id = session_id
             try:
-                return self._read(submit(job))
+                return super().submit_job(job)
             except HttpResponseError as error:
-                if not says_session_has_ended(getattr(error.error, "code", ""), str(error)):
+                if not (_says_session_has_ended(error) and self._was_closed(own_session_id)):
                     raise
+        send = functools.partial(self._submit_in_session, super().submit_job, job)
+        try:
+            submitted: AzureJob = self._jobs.submit(job.details.target, send).handle
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                error.add_note(
+                    f"Job {job.id} on {job.details.target} may have been submitted: "
+                    f"workspace.get_job({job.id!r}) has it then."
+                )
+            raise
+        return submitted
+
+    def _submit_in_session(
+        self, submit: Callable[[AzureJob], AzureJob], job: AzureJob, session_id: str
+    ) -> Job:
+        """Submits a job as one of this session; the job itself stays as it is."""
+        details = JobDetails({**job.details, "sessionId": session_id})
+        try:
+            return self._read(submit(AzureJob(self, details)))
+        except HttpResponseError as error:
+            if _says_session_has_ended(error):
                 raise SessionNotAvailable(
                     f"Session {session_id} has ended: submit the job again.", session_id=session_id
                 ) from error
+            if (error.status_code or 500) < 500 or not (accepted := self._find(job.id)):
+                raise
+            return accepted
+        except ServiceResponseError:
+            if not (accepted := self._find(job.id)):
+                raise
+            return accepted
 
-        try:
-            submitted: AzureJob = self._jobs.submit(details.target, send).handle
-        except BaseException:
-            details.session_id = own_session_id
-            raise
-        return submitted
+    def _find(self, job_id: str) -> Job | None:
+        """A job whose submission had no answer, or none that can be trusted, if it arrived."""
+        with suppress(AzureError):
+            return self._read(super().get_job(job_id))
+        return None
+
+    def _was_closed(self, session_id: str) -> bool:
+        """Whether a session that has ended was closed by hand, perhaps through the original."""
+        session = read_session(self, self.get_session(session_id).details.as_dict())
+        if session.status is SessionStatus.TIMED_OUT or session.failed_under_abort:
+            return False
+        self._closed.add(session_id)
+        return True
 
     def get_job(self, job_id: str) -> AzureJob:
         return self._seen(super().get_job(job_id))
