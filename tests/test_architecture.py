@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"sessions"},
     {"jobs"},
     {"sampler"},
-    {"emulator", "harness"},
+    {"emulator", "harness", "qbraid"},
     {"__init__"},
     {"cli", "pytest_plugin"},
     {"__main__"},

@@ -28,7 +28,7 @@ PAGES = {
 # What pages tell the reader to type that is not this package's.
 FOREIGN = ("az login", "export ", "pip install ")
 # Packages that not all who run the tests have: the blocks that need them are left out without them.
-NEEDED = ("mitiq", "qedclib", "supermarq")
+NEEDED = ("mitiq", "qbraid", "qedclib", "supermarq")
 # What the reference shows beside the public names of the package, and what it need not show.
 BESIDE_THE_PACKAGE = {"EmulatorServer", "Faults", "Requests", "instrument"}
 ALIASES = {"PooledJob", "PooledSession"}
