@@ -66,8 +66,7 @@ class AzureSessionSampler(cirq.Sampler):
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
         on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls that cannot return a gap (`run`, `run_async`,
-            `sample`, `sample_expectation_values`) raise in any case.
+            or `"return"` None in its place. Calls that cannot return a gap raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
         progress: Whether to show a progress bar on stderr, or as a widget in a notebook.
@@ -181,8 +180,7 @@ class AzureSessionSampler(cirq.Sampler):
             point failed.
 
         Raises:
-            UnsupportedProgram: If a point cannot be run on the target; no job was sent then.
-            UnsupportedTarget: If the workspace has no such target; no job was sent then.
+            UnsupportedProgram, UnsupportedTarget: If the target cannot run it; no job was sent.
             PoolClosed, SessionNotAvailable: If there is no session to run in.
             SweepError: If points failed, with every other result.
             SweepTimeout: If `timeout` ran out, likewise.
@@ -244,7 +242,8 @@ class AzureSessionSampler(cirq.Sampler):
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
         resolver = cirq.ParamResolver(param_resolver)
         with sweep_results.error_of_point():
-            return self._strict().run_sweep(program, resolver, repetitions)[0]
+            [result] = self._strict().run_sweep(program, resolver, repetitions)
+        return result
 
     async def run_async(
         self,
@@ -255,7 +254,8 @@ class AzureSessionSampler(cirq.Sampler):
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
         with sweep_results.error_of_point():
-            return (await self._strict().run_sweep_async(program, resolver, repetitions))[0]
+            [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
+        return result
 
     def sample(
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None

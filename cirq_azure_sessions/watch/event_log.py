@@ -80,7 +80,7 @@ class EventLog:
 
     def report(self, event: AnyEvent) -> None:
         """Counts an event, logs it and notifies the subscribers."""
-        words = str(event)
+        more = ""
         with self._lock:
             self._counts[f"{event.subject}s_{event.kind}"] += 1
             if event.cost is not None:
@@ -88,13 +88,13 @@ class EventLog:
             for dimension, amount in event.consumed:
                 self._consumed[dimension] += amount
             if isinstance(event, SweepEvent):
-                words += f": {event.jobs} job{'s' if event.jobs != 1 else ''}"
+                more = f": {event.jobs} job{'s' if event.jobs != 1 else ''}"
                 if event.kind == "started":
-                    self._sweeps[event.id] = event.time, defaultdict(float)
-                elif (begun := self._sweeps.pop(event.id, None)) is not None:
+                    self._sweeps[event.sweep_id] = event.time, defaultdict(float)
+                elif (begun := self._sweeps.pop(event.sweep_id, None)) is not None:
                     started, costs = begun
-                    words += f" in {event.time - started:.1f} s"
-                    words += "".join(f", {cost:g} {unit}" for unit, cost in costs.items() if cost)
+                    more += f" in {event.time - started:.1f} s"
+                    more += "".join(f", {cost:g} {unit}" for unit, cost in costs.items() if cost)
             elif isinstance(event, JobEvent):
                 if event.cost is not None and event.sweep_id in self._sweeps:
                     self._sweeps[event.sweep_id][1][event.currency] += event.cost
@@ -109,7 +109,7 @@ class EventLog:
         # People follow sessions and sweeps, and jobs that fail.
         level = logging.DEBUG if event.kind in ("submitted", "succeeded") else logging.INFO
         if logger.isEnabledFor(level):
-            logger.log(level, "%s", words, extra=asdict(event))
+            logger.log(level, "%s%s", event, more, extra=asdict(event))
         for callback in callbacks:
             _notify(callback, event)
 
