@@ -16,7 +16,7 @@ from cirq_azure_sessions.errors import (
     SessionNotAvailable,
     UnsupportedTarget,
 )
-from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.model import Job, Session, TargetStatus
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
@@ -103,23 +103,24 @@ class WorkspaceRouter:
         ]
         return _newest(found, where.limit)
 
-    async def least_busy(self, pattern: str) -> str:
+    async def least_busy(self, pattern: str, *, is_asked_for: bool = False) -> TargetStatus:
         """The available target with the shortest queue; `UnsupportedTarget` if there is none.
 
-        Targets of the user's own workspace, or without one those in memory.
+        Of the user's own workspace, or without one of that in memory. One that is asked for may be
+        unavailable.
         """
         listed = await self._workspaces[-1].list_targets()
-        available = [
+        fitting = [
             each
             for each in listed
-            if fnmatchcase(each.id, pattern) and each.availability == "Available"
+            if fnmatchcase(each.id, pattern) and (is_asked_for or each.availability == "Available")
         ]
-        if not available:
+        if not fitting:
             raise UnsupportedTarget(
                 f"No target {pattern!r} is available now: `cirq-azure-sessions targets` lists "
                 "those of your workspace."
             )
-        return min(available, key=lambda each: each.average_queue_time).id
+        return min(fitting, key=lambda each: each.average_queue_time)
 
     async def _get(
         self, get: Callable[[WorkspacePort], Awaitable[Item]], missing: AzureSessionsError
