@@ -29,7 +29,7 @@ from qbraid.runtime import (
     TargetProfile,
 )
 
-from cirq_azure_sessions import model
+from cirq_azure_sessions import background, model
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.model import Job, TargetStatus
 from cirq_azure_sessions.sampler import AzureSessionSampler
@@ -56,11 +56,16 @@ _JOB_STATUSES = {
 
 @functools.cache
 def _pool_of_environment(process_id: int) -> SessionPool:
-    """The pool of this process on the workspace that the environment names."""
+    """The pool of this process on the workspace, or the emulator, that the environment names."""
     # Imported here so that local targets do not load the SDK.
     from cirq_azure_sessions.workspaces.azure.connect import connect
 
-    return SessionPool(connect(), name="qbraid-azure-sessions")
+    endpoint = os.environ.get("CIRQ_AZURE_SESSIONS_EMULATOR")
+    key = os.environ.get("CIRQ_AZURE_SESSIONS_EMULATOR_KEY")
+    pool = SessionPool(connect(endpoint=endpoint, key=key), name="qbraid-azure-sessions")
+    # At exit it closes its connections too, also where it opened no session.
+    background.hold(pool)
+    return pool
 
 
 class AzureSessionsProvider(QuantumProvider):

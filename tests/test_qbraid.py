@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 import cirq
@@ -109,11 +110,18 @@ def test_what_cannot_run_is_refused_before_anything_is_sent(
     assert server.requests["submit"] == 0
 
 
-def test_entry_points_name_provider_and_job(
+def test_environment_names_the_workspace(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from importlib.metadata import entry_points
+    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR", server.endpoint)
+    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR_KEY", server.key)
+    provider = AzureSessionsProvider()
+    with provider.pool:
+        submitted: Any = provider.get_device("ionq.simulator").run(FLIP, shots=5)
+        assert AzureSessionsJob(submitted.id).result().data.get_counts() == {"1": 5}
 
+
+def test_entry_points_name_provider_and_job() -> None:
     for group, kind in (("providers", AzureSessionsProvider), ("jobs", AzureSessionsJob)):
         (entry,) = entry_points(group=f"qbraid.{group}", name="azure-sessions")
         assert entry.load() is kind
