@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.emulator import emulator_with_many_jobs
 from benchmarks.figure import Figure
+from benchmarks.harnesses import harnesses
 from benchmarks.measurements import MEASUREMENTS, Effort
 
 _RESULTS = Path(__file__).parent / "results"
@@ -37,7 +38,7 @@ def main(quick: bool, only: str | None, plots: bool | None, output: Path) -> Non
     machine = _machine()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     figures: list[Figure] = []
-    for measure in (*MEASUREMENTS, emulator_with_many_jobs):
+    for measure in (*MEASUREMENTS, harnesses, emulator_with_many_jobs):
         if only and only not in measure.__name__:
             continue
         with console.status(measure.__name__.replace("_", " ")):

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
     from cirq_azure_sessions.cli.circuit_file import read_circuit
     from cirq_azure_sessions.clock import ManualClock, SystemClock
-    from cirq_azure_sessions.costs import CostEstimate, Rates, estimate_cost, known_rates
+    from cirq_azure_sessions.costs import (
+        CostEstimate,
+        Rates,
+        TimeEstimate,
+        estimate_cost,
+        known_rates,
+    )
     from cirq_azure_sessions.errors import (
         AzureSessionsError,
         CostLimitReached,
@@ -92,6 +98,7 @@ __all__ = [
     "SweepResults",
     "SweepTimeout",
     "SystemClock",
+    "TimeEstimate",
     "UnsupportedProgram",
     "UnsupportedTarget",
     "estimate_cost",
@@ -122,6 +129,7 @@ _HOMES = {
     "SweepEvent": "watch.events",
     "SweepResults": "results.sweep_results",
     "SystemClock": "clock",
+    "TimeEstimate": "costs",
     "estimate_cost": "costs",
     "known_rates": "costs",
     "plot_sweep": "results.plot",

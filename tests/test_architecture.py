@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"sessions"},
     {"jobs"},
     {"sampler"},
-    {"emulator"},
+    {"emulator", "harness", "qbraid"},
     {"__init__"},
     {"cli", "pytest_plugin"},
     {"__main__"},

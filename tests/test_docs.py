@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import logging
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,8 @@ PAGES = {
 
 # What pages tell the reader to type that is not this package's.
 FOREIGN = ("az login", "export ", "pip install ")
+# Packages that not all who run the tests have: the blocks that need them are left out without them.
+NEEDED = ("mitiq", "qbraid", "qedclib", "supermarq")
 # What the reference shows beside the public names of the package, and what it need not show.
 BESIDE_THE_PACKAGE = {"EmulatorServer", "Fault", "Faults", "Requests", "instrument"}
 ALIASES = {"PooledJob", "PooledSession"}
@@ -51,7 +55,8 @@ def test_code_of_page_prints_what_is_shown(
     with emulated_azure(monkeypatch) as server:
         for block in page.blocks:
             if block.language == "python":
-                page.run_python(block, names)
+                if all(importlib.util.find_spec(name) for name in NEEDED if name in block.text):
+                    page.run_python(block, names)
             elif block.language == "sh":
                 run_commands(block, server)
             else:
@@ -112,6 +117,13 @@ def test_reference_shows_public_names_only(site: Path) -> None:
 def test_contributors_page_names_the_long_run_of_the_state_machine(site: Path) -> None:
     page = (site / "contributing" / "index.html").read_text()
     assert "CIRQ_AZURE_SESSIONS_STATE_MACHINE=2000" in re.sub(r"<[^>]+>", "", page)
+
+
+def test_list_for_language_models_is_made_from_the_pages() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_llms_txt.py"))["llms_txt"]()
+    listed = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
+    assert listed == made, "run python docs/make_llms_txt.py"
+    assert [page for page in PAGES if f"({page})" not in listed] == ["index.md"]
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:

@@ -41,7 +41,7 @@ _JOB = click.argument("job_id", metavar="ID")
 
 @click.group(cls=Group)
 def jobs() -> None:
-    """Submit, list and cancel jobs, and fetch results.
+    """Submit, list, tag, cancel and delete jobs, and fetch results.
 
     For the ID of a job its first six or more characters will do.
     """
@@ -253,6 +253,58 @@ def cancel_jobs(
         for job in unfinished:
             job.cancel()
     show_items(found, as_json, "unfinished jobs")
+
+
+@jobs.command("delete")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@YES
+@takes_workspace
+def delete_jobs(workspace: WorkspaceOptions, job_ids: Sequence[str], yes: bool) -> None:
+    """Have the service forget jobs and their results, for good.
+
+    One that still runs is cancelled. You are asked first, or say --yes.
+
+    \b
+      cirq-azure-sessions jobs delete 9ab2f1 04c7aa --yes
+    """
+    with workspace.pool() as pool:
+        found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
+        confirm("delete", found, yes=yes)
+        for job in found:
+            job.delete()
+            click.echo(job.id)
+
+
+@jobs.command("tag")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A tag; may be given again.")
+@click.option("--replace", is_flag=True, help="Remove all other tags.")
+@YES
+@AS_JSON
+@takes_workspace
+def tag_jobs(
+    workspace: WorkspaceOptions,
+    job_ids: Sequence[str],
+    tags: Sequence[str],
+    replace: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Add tags to jobs.
+
+    Others may find their jobs by their tags: you are asked first, or say --yes.
+
+    \b
+      cirq-azure-sessions jobs tag 9ab2f1 04c7aa --tag paper --yes
+    """
+    if not (tags or replace):
+        raise click.UsageError("Say which tags: by --tag TAG.")
+    with workspace.pool() as pool:
+        found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
+        confirm("tag", found, yes=yes)
+        for job in found:
+            job.update(tags=list(dict.fromkeys([*([] if replace else job.tags), *tags])))
+    show_items(found, as_json, "jobs")
 
 
 def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:

@@ -23,13 +23,19 @@ __all__ = ["quotas", "targets"]
 
 
 @click.command(cls=Command)
+@click.option(
+    "--sort",
+    type=click.Choice(["queue"]),
+    help="The shortest queue first, and last what takes no jobs now.",
+)
 @AS_JSON
 @takes_workspace
-def targets(workspace: WorkspaceOptions, as_json: bool) -> None:
+def targets(workspace: WorkspaceOptions, sort: str | None, as_json: bool) -> None:
     """List targets, with availability and queue times.
 
     \b
       cirq-azure-sessions targets
+      cirq-azure-sessions targets --sort queue
       cirq-azure-sessions targets --emulator http://127.0.0.1:8080 --json
     """
     from cirq_azure_sessions import background
@@ -37,6 +43,10 @@ def targets(workspace: WorkspaceOptions, as_json: bool) -> None:
 
     with workspace.port() as port:
         listed = background.loop.run(port.list_targets())
+    if sort == "queue":
+        listed = sorted(
+            listed, key=lambda each: (each.availability != "Available", each.average_queue_time)
+        )
     _show(listed, target_table, "targets", as_json)
 
 

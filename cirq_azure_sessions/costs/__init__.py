@@ -6,9 +6,17 @@ pricing      the jobs of a sweep, priced by rates
 budget       the cost cap of a sampler, and the quotas of its workspace
 """
 
-from cirq_azure_sessions.costs.estimate import CostEstimate, JobCost
+from cirq_azure_sessions.costs.estimate import CostEstimate, JobCost, TimeEstimate
 from cirq_azure_sessions.costs.pricing import estimate_cost
 from cirq_azure_sessions.costs.rates import Rates, known_rates
 from cirq_azure_sessions.formats.translation import Workload
 
-__all__ = ["CostEstimate", "JobCost", "Rates", "Workload", "estimate_cost", "known_rates"]
+__all__ = [
+    "CostEstimate",
+    "JobCost",
+    "Rates",
+    "TimeEstimate",
+    "Workload",
+    "estimate_cost",
+    "known_rates",
+]

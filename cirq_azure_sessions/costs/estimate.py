@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
 
-__all__ = ["CostEstimate", "JobCost", "how_to_know"]
+__all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 
 # Seconds. Rates that are older may have changed.
 _YEAR = 365 * 24 * 3600.0
@@ -32,6 +33,41 @@ class JobCost:
     workload: Workload
     amount: float | None
     is_minimum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """How long jobs may have to wait for their turn; how long they run is known to nobody before.
+
+    Attributes:
+        target: The target's id.
+        num_jobs: How many jobs there are.
+        max_concurrent_jobs: How many of them are in the target's queue at a time.
+        queue_time: The average seconds in the queue, by what the service said of the target.
+    """
+
+    target: str
+    num_jobs: int
+    max_concurrent_jobs: int
+    queue_time: float
+
+    @property
+    def at_least(self) -> float:
+        """Seconds if all jobs pass the queue together."""
+        return self.queue_time if self.num_jobs else 0.0
+
+    @property
+    def at_most(self) -> float:
+        """Seconds if each round of jobs begins to queue when the one before has finished."""
+        return self.queue_time * math.ceil(self.num_jobs / self.max_concurrent_jobs)
+
+    def __str__(self) -> str:
+        least, most = (timedelta(seconds=round(each)) for each in (self.at_least, self.at_most))
+        return (
+            f"{least} to {most} in the queue for {self.num_jobs} jobs on {self.target}, "
+            f"{self.max_concurrent_jobs} at a time, by the service's average of "
+            f"{self.queue_time:g} s."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +126,10 @@ class CostEstimate:
     def usage(self) -> Mapping[str, float]:
         """What the jobs consume, by the `dimensionId` of the service's bills."""
         return {} if self.rates is None else self.rates.usage([job.workload for job in self.jobs])
+
+    def time(self, queue_time: float, max_concurrent_jobs: int = 100) -> TimeEstimate:
+        """How long the jobs wait where the average is `queue_time` seconds in the queue."""
+        return TimeEstimate(self.target, len(self.jobs), max_concurrent_jobs, queue_time)
 
     def __repr__(self) -> str:
         return (

@@ -106,33 +106,10 @@ class EmulatedWorkspace(LocalWorkspace):
         with self._live.deciding() as now:
             self._schedule.break_off(session, status, now)
 
-    async def update_job(
-        self,
-        job_id: str,
-        *,
-        name: str | None = None,
-        priority: str | None = None,
-        tags: Sequence[str] | None = None,
-    ) -> Job:
-        """Changes what is given and leaves the rest."""
-        changes: dict[str, Any] = {"name": name, "priority": priority}
-        changes["tags"] = None if tags is None else tuple(tags)
-        with self._live.deciding() as now:
-            job = self._job(job_id)
-            job.change(**{field: value for field, value in changes.items() if value is not None})
-            return job.describe(self._live.epoch, now)
-
     async def change_pace(self, job_id: str, pace: JobPace) -> None:
         """Gives a job that has not begun another pace, counted from now."""
         with self._live.deciding() as now:
             self._schedule.change_pace(self._job(job_id), pace, now)
-
-    async def delete_job(self, job_id: str) -> None:
-        """Cancels the job if it has not finished, and forgets it."""
-        with self._live.deciding() as now:
-            job = self._job(job_id)
-            self._schedule.cancel(job, now)
-            self._schedule.remove(job)
 
     def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
         outcome = super()._outcome(request, run)

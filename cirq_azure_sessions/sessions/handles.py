@@ -232,6 +232,31 @@ class JobHandle(_Handle[Job]):
         self._item = self._pool._portal.run(self._workspace.cancel_job(self.id))
         return self
 
+    @checked()
+    def update(
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        priority: str | None = None,
+    ) -> JobHandle:
+        """Changes name, priority or all tags of the job where given; returns the handle itself."""
+        change = self._workspace.update_job(self.id, name=name, tags=tags, priority=priority)
+        self._item = self._pool._portal.run(change)
+        return self
+
+    def delete(self) -> None:
+        """Has the service forget the job and its result; it is cancelled if it still runs."""
+        self._pool._portal.run(self._workspace.delete_job(self.id))
+
+    def attachments(self) -> Sequence[Any]:
+        """What lies in the job's container, as the SDK has it; nothing for a local target."""
+        if self.azure_job is None:
+            return []
+        from cirq_azure_sessions.workspaces.azure.programs import list_attachments
+
+        return list_attachments(self.azure_job)
+
     def results(self, timeout: float | None = None) -> Sequence[Any]:
         """The results of the job's points, usually one, once it has finished.
 

@@ -36,6 +36,8 @@ from cirq_azure_sessions.workspaces.targets import TargetCatalog
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from cirq_azure_sessions.costs.estimate import CostEstimate, TimeEstimate
+
 __all__ = ["SessionPool"]
 
 logger = logging.getLogger(__name__)
@@ -256,6 +258,15 @@ class SessionPool(PickledAsRecipe):
             ServiceError: If the service does not say.
         """
         return JobHandle(*self._portal.run(self._router.get_job(job_id)), self)
+
+    def least_busy(self, target: str = "*") -> str:
+        """The available target with the shortest queue now; `UnsupportedTarget` if none fits."""
+        return self._portal.run(self._router.least_busy(target)).id
+
+    def estimate_time(self, cost: CostEstimate, max_concurrent_jobs: int = 100) -> TimeEstimate:
+        """How long the jobs of an estimate wait, by what the service says of the queue now."""
+        status = self._portal.run(self._router.least_busy(cost.target, is_asked_for=True))
+        return cost.time(status.average_queue_time, max_concurrent_jobs)
 
     # Watching
 

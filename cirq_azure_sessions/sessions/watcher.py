@@ -1,16 +1,11 @@
-"""Waiting for many jobs with few requests: one poller for all jobs of a session.
-
-The delay between two polls follows the jobs: how long such jobs usually take, and for how long
-these have been running.
-"""
+"""Waiting for many jobs with few requests: one poller for all jobs of a session."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import statistics
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -18,12 +13,10 @@ from cirq_azure_sessions.clock import Clock, retry, retry_for
 from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
+from cirq_azure_sessions.workspaces.polling import MIN_DELAY, next_poll
 
-__all__ = ["JobWatcher", "next_poll"]
+__all__ = ["JobWatcher"]
 
-# Seconds between two polls.
-_MIN_DELAY = 0.05
-_MAX_DELAY = 30.0
 # Where ends are announced, frequent polls would only slow the simulators down.
 _MIN_DELAY_ANNOUNCED = 1.0
 # A progress bar is to show how jobs leave the queue.
@@ -36,40 +29,8 @@ _MAX_LOOKUPS = 3
 _POLL_TIMEOUT = 86_400.0
 _MISSING_TIMEOUT = 300.0
 
-# Durations, and ends, that differ by less than this share of a usual duration are alike.
-_ALIKE = 0.1
-# Overdue jobs are polled for after this share of the time that they are overdue.
-_OVERDUE = 0.25
 # Where the service does not say how long a job took: a share of the time until it was seen to end.
 _EARLY = 0.95
-
-
-def next_poll(durations: Sequence[float], submissions: Iterable[float], last_poll: float) -> float:
-    """When to ask again about unfinished jobs; all times are of one clock, in seconds.
-
-    Jobs that end together are seen together, so that those submitted in their slots end together
-    again: where jobs take about equally long, few polls find them all, and in time.
-
-    `durations` are those of the latest jobs of the target, from submission to end; `submissions`
-    are the times of the unfinished ones, at least one; `last_poll` is when they were last asked
-    about, or when the first was submitted.
-    """
-    step = _ALIKE * statistics.median(durations) if durations else 0.0
-    # The quickest, not the median: a long wait for a quick job costs more than an extra poll.
-    quickest = min(durations, default=0.0)
-    usual = max((each for each in durations if each <= quickest + step), default=0.0)
-    times = []
-    for submission in submissions:
-        due = submission + max(usual, _MIN_DELAY)
-        if due <= last_poll:
-            # It is overdue, and polled for less and less often.
-            due = last_poll + max(step, _OVERDUE * (last_poll - due))
-        times.append(due)
-    # A poll is for a quarter of the jobs, and for those that end at about the same time.
-    times.sort()
-    quarter = times[(len(times) - 1) // 4]
-    poll = max(each for each in times if each <= quarter + step)
-    return min(max(poll, last_poll + _MIN_DELAY), last_poll + _MAX_DELAY)
 
 
 _Observer = Callable[[Job], None]
@@ -238,7 +199,7 @@ class JobWatcher:
         if watched is None:
             watched = _Watched(now, asyncio.get_running_loop().create_future())
             poller.jobs[job.id] = watched
-            if poller.polling is not None and poller.poll_due - now > _MIN_DELAY:
+            if poller.polling is not None and poller.poll_due - now > MIN_DELAY:
                 # The new job may be a quick one: the delay begins anew.
                 poller.polling.cancel()
                 poller.polling, poller.poll_due = None, now

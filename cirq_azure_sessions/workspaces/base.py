@@ -96,6 +96,14 @@ class WorkspacePort(Protocol):
     async def cancel_job(self, job_id: str) -> Job:
         """Asks the service to cancel the job. Harmless for a finished one."""
 
+    async def update_job(
+        self, job_id: str, *, name: str | None, tags: Sequence[str] | None, priority: str | None
+    ) -> Job:
+        """Changes what is not None; tags replace those that the job has."""
+
+    async def delete_job(self, job_id: str) -> None:
+        """Has the service forget the job, which it cancels first if it has not finished."""
+
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         """The result of a job that `has_result`: bytes, or an object from a local target.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar, cast
 
 from cirq_azure_sessions.clock import Clock
@@ -15,7 +16,7 @@ from cirq_azure_sessions.errors import (
     SessionNotAvailable,
     UnsupportedTarget,
 )
-from cirq_azure_sessions.model import Job, Session
+from cirq_azure_sessions.model import Job, Session, TargetStatus
 from cirq_azure_sessions.options import shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
@@ -103,6 +104,25 @@ class WorkspaceRouter:
             async for job in workspace.list_jobs(where)
         ]
         return _newest(found, where.limit)
+
+    async def least_busy(self, pattern: str, *, is_asked_for: bool = False) -> TargetStatus:
+        """The available target with the shortest queue; `UnsupportedTarget` if there is none.
+
+        Of the user's own workspace, or without one of that in memory. One that is asked for may be
+        unavailable.
+        """
+        listed = await self._workspaces[-1].list_targets()
+        fitting = [
+            each
+            for each in listed
+            if fnmatchcase(each.id, pattern) and (is_asked_for or each.availability == "Available")
+        ]
+        if not fitting:
+            raise UnsupportedTarget(
+                f"No target {pattern!r} is available now: `cirq-azure-sessions targets` lists "
+                "those of your workspace."
+            )
+        return min(fitting, key=lambda each: each.average_queue_time)
 
     async def _get(
         self, get: Callable[[WorkspacePort], Awaitable[Item]], missing: AzureSessionsError

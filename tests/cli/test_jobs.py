@@ -73,6 +73,37 @@ def test_a_job_is_cancelled_with_yes(running: tuple[EmulatorServer, Any]) -> Non
     assert job.details.status == "Cancelled"
 
 
+@pytest.mark.parametrize("verb", ["delete", "tag --tag mine"])
+def test_without_yes_and_a_terminal_no_job_is_changed(
+    verb: str, running: tuple[EmulatorServer, Any]
+) -> None:
+    server, job = running
+    command, *options = verb.split()
+    shown = call_on(server, "jobs", command, job.id, *options)
+    assert shown.exit_code == 2
+    assert f"add --yes to {command} {job.id}" in shown.stderr
+    assert server.requests["delete"] == server.requests["update"] == 0
+
+
+def test_deleted_job_is_gone(running: tuple[EmulatorServer, Any]) -> None:
+    server, job = running
+    assert call_on(server, "jobs", "delete", job.id[:8], "--yes").stdout == f"{job.id}\n"
+    assert call_on(server, "jobs", "show", job.id).exit_code == 1
+
+
+def test_tags_are_added_or_replace_the_others(running: tuple[EmulatorServer, Any]) -> None:
+    server, job = running
+    for options, tags in (
+        ("--tag a --tag b", ["a", "b"]),
+        ("--tag b --tag c", ["a", "b", "c"]),
+        ("--tag d --replace", ["d"]),
+    ):
+        call_on(server, "jobs", "tag", job.id, *options.split(), "--yes")
+        job.refresh()
+        assert job.details.tags == tags
+    assert "Say which tags" in call_on(server, "jobs", "tag", job.id, "--yes").stderr
+
+
 def test_a_result_is_fetched_without_its_circuit(scene: Scene) -> None:
     header, row = scene.call("jobs", "result", scene.done[:8]).stdout.splitlines()
     assert header.split() == ["m", "count", "fraction"]

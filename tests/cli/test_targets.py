@@ -13,6 +13,15 @@ def test_targets_are_listed(scene: Scene) -> None:
     assert by_id["ionq.simulator"]["provider"] == "ionq"
 
 
+def test_targets_with_the_shortest_queue_come_first(scene: Scene) -> None:
+    scene.server.set_availability("qci.simulator", "Unavailable")
+    listed = scene.read("targets", "--sort", "queue")
+    available = [each["average_queue_time"] for each in listed[:-1]]
+    assert available == sorted(available)
+    assert available[-1] > 3600.0
+    assert listed[-1]["id"] == "qci.simulator"
+
+
 def test_quotas_are_listed(scene: Scene) -> None:
     header = scene.call("quotas").stdout.splitlines()[0]
     words = ["provider", "dimension", "scope", "period", "used", "held", "limit"]

@@ -51,6 +51,27 @@ def rates_of(target: str) -> Rates:
     return rates
 
 
+# How long
+
+
+def test_time_is_a_range_from_one_queue_to_one_a_round() -> None:
+    estimate = estimate_cost(ARIA, RABI, SWEEP)
+    time = estimate.time(600.0, max_concurrent_jobs=4)
+    assert (time.at_least, time.at_most) == (600.0, 1200.0)
+    assert str(time).startswith("0:10:00 to 0:20:00 in the queue for 6 jobs on ionq.qpu.aria-1")
+    assert estimate_cost(ARIA, RABI, []).time(600.0).at_least == 0.0
+
+
+def test_time_is_told_by_the_queue_that_the_service_reports() -> None:
+    estimate = estimate_cost(EMULATOR, BELL)
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        # As recorded; a target that takes no jobs now has a queue all the same.
+        server.set_availability(EMULATOR, "Unavailable")
+        assert pool.estimate_time(estimate).at_least == 199_773.0
+        with pytest.raises(UnsupportedTarget):
+            pool.estimate_time(estimate_cost("ionq.qpu.none", BELL))
+
+
 # What others have published
 
 

@@ -61,6 +61,56 @@ def test_a_job_of_many_points_has_one_result_a_point(pool: SessionPool) -> None:
             single()
 
 
+@pytest.mark.parametrize("target", ["ionq.simulator", "local.simulator"])
+def test_job_is_renamed_tagged_and_deleted(target: str, pool: SessionPool) -> None:
+    job = pool.get_job(run(pool, target).job_id)
+    assert job.update(name="new", tags=["a", "b"]) is job
+    assert (job.name, job.tags) == ("new", ("a", "b"))
+    job.update(priority="High")
+    assert (job.name, job.tags) == ("new", ("a", "b"))
+    job.update(tags=[])
+    assert pool.get_job(job.id).tags == ()
+    job.delete()
+    with pytest.raises(JobError):
+        pool.get_job(job.id)
+
+
+def test_update_is_what_the_sdk_sends(pool: SessionPool, server: EmulatorServer) -> None:
+    job = pool.get_job(run(pool).job_id)
+    job.update(name="new", priority="High")
+    theirs = server.workspace().get_job(job.id)
+    assert (theirs.details.name, theirs.details.priority) == ("new", "High")
+    assert server.requests["update"] == 1
+
+
+@pytest.mark.parametrize("change", [{"name": ""}, {"tags": "ab"}, {"priority": "Urgent"}])
+def test_wrong_update_is_refused_before_it_is_sent(
+    change: dict[str, Any], pool: SessionPool, server: EmulatorServer
+) -> None:
+    job = pool.get_job(run(pool).job_id)
+    with pytest.raises(ValueError, match=next(iter(change))):
+        job.update(**change)
+    assert server.requests["update"] == 0
+
+
+def test_deleting_a_job_whose_first_answer_was_lost(
+    pool: SessionPool, server: EmulatorServer
+) -> None:
+    job = pool.get_job(run(pool).job_id)
+    server.faults.reset("delete", after=True)
+    job.delete()
+    with pytest.raises(JobError):
+        pool.get_job(job.id)
+
+
+def test_attachments_are_those_of_the_sdk(pool: SessionPool) -> None:
+    job = pool.get_job(run(pool).job_id)
+    job.azure_job.upload_attachment("note.txt", b"hello")
+    assert {"inputData", "note.txt"} <= {each.name for each in job.attachments()}
+    local = pool.get_job(run(pool, "local.simulator").job_id)
+    assert local.attachments() == []
+
+
 def submit_with_the_sdk(server: EmulatorServer) -> str:
     """Submits a job outside of any session, and waits for nothing; returns its id."""
     program = {"gateset": "qis", "qubits": 1, "circuit": [{"gate": "x", "target": 0}]}

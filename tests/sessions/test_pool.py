@@ -672,3 +672,18 @@ def test_a_limit_counts_what_matches() -> None:
         pool.session("ionq.qpu.aria-1")
         assert len(pool.list_jobs(limit=2)) == 2
         assert [s.target for s in pool.list_sessions(limit=1, target=REMOTE)] == [REMOTE]
+
+
+def test_least_busy_target_is_available_and_has_the_shortest_queue(server: EmulatorServer) -> None:
+    with SessionPool(server.workspace()) as pool:
+        # Their queues are 52, 1 and 14 seconds long, as recorded.
+        assert pool.least_busy("quantinuum.sim.h?-?sc") == "quantinuum.sim.h2-1sc"
+        server.set_availability("quantinuum.sim.h2-1sc", "Degraded")
+        assert pool.least_busy("quantinuum.sim.h?-?sc") == "quantinuum.sim.h2-2sc"
+        with pytest.raises(UnsupportedTarget, match="No target 'nobody' is available now"):
+            pool.least_busy("nobody")
+
+
+def test_least_busy_without_a_workspace_is_a_local_target() -> None:
+    with SessionPool() as pool:
+        assert pool.least_busy("local.sim*") == "local.simulator"

@@ -40,9 +40,10 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.model import Job, JobStatus
-from cirq_azure_sessions.sessions.watcher import JobWatcher, next_poll
+from cirq_azure_sessions.sessions.watcher import JobWatcher
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.local import JobPace
+from cirq_azure_sessions.workspaces.polling import next_poll
 
 T = TypeVar("T")
 

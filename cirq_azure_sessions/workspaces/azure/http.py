@@ -211,7 +211,8 @@ class HttpClient:
             headers[_API_KEY_HEADER] = self._key_credential.key
         content = None
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            kind = "merge-patch+json" if method == "PATCH" else "json"
+            headers["Content-Type"] = f"application/{kind}"
             content = json.dumps(body).encode()
         url = f"{self._root}{route}?api-version={self._api_version}"
         if query:

@@ -1,20 +1,22 @@
-"""Programs in any language, as the SDK's own targets submit them."""
+"""Programs in any language and what lies beside them, as the SDK's own objects handle them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from azure.core.exceptions import AzureError
+from azure.quantum import Job as AzureJob
 from azure.quantum import Workspace
+from azure.storage.blob import BlobProperties
 
 from cirq_azure_sessions.encodings import in_utf8
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
-__all__ = ["find_target", "prepare", "submit"]
+__all__ = ["find_target", "list_attachments", "prepare", "submit"]
 
 _QIR = "qir.v1"
 _BITCODE = b"BC\xc0\xde"
@@ -122,6 +124,18 @@ def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
         raise _translated(error) from None
     job_id: str = job.id
     return job_id
+
+
+def list_attachments(job: AzureJob) -> Sequence[BlobProperties]:
+    """The blobs in a job's container, its program and its output among them.
+
+    Raises:
+        ServiceError: If the service or its storage does not list them.
+    """
+    try:
+        return list(job.list_attachments())
+    except AzureError as error:
+        raise _translated(error) from None
 
 
 def _translated(error: AzureError) -> ServiceError:

@@ -296,6 +296,23 @@ class AzureWorkspace(PickledAsRecipe):
             return job
         return await self.get_job(job_id)
 
+    async def update_job(
+        self, job_id: str, *, name: str | None, tags: Sequence[str] | None, priority: str | None
+    ) -> Job:
+        changes = {"name": name, "tags": tags and list(tags), "priority": priority}
+        changes = {field: value for field, value in changes.items() if value is not None}
+        # What comes back has these fields alone.
+        await self._client.ask("PATCH", ("jobs", job_id), _ignore, body=changes)
+        return await self.get_job(job_id)
+
+    async def delete_job(self, job_id: str) -> None:
+        try:
+            await self._client.ask("DELETE", ("jobs", job_id), _ignore)
+        except ServiceError as error:
+            # An earlier attempt may have arrived.
+            if not error.is_missing:
+                raise
+
     async def fetch_output(self, job: Job, stored: SignedUrl | None = None) -> bytes:
         if job.output_uri is None:
             # A list may be odd where the job's own document is not.

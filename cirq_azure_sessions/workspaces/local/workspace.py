@@ -243,6 +243,27 @@ class LocalWorkspace(PickledAsRecipe):
             self._schedule.cancel(job, now)
             return job.describe(self._live.epoch, now)
 
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        priority: str | None = None,
+    ) -> Job:
+        changes: dict[str, Any] = {"name": name, "priority": priority}
+        changes["tags"] = None if tags is None else tuple(tags)
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            job.change(**{field: value for field, value in changes.items() if value is not None})
+            return job.describe(self._live.epoch, now)
+
+    async def delete_job(self, job_id: str) -> None:
+        with self._live.deciding() as now:
+            job = self._job(job_id)
+            self._schedule.cancel(job, now)
+            self._schedule.remove(job)
+
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         with self._live.deciding():
             record = self._job(job.id)

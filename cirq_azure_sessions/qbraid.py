@@ -1,0 +1,218 @@
+"""A provider for qBraid, and with it for metriq-gym: `load_provider("azure-sessions")`.
+
+Its devices are the targets of a workspace. All jobs of a process on one device go in one session,
+which later processes join while it is open.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import cirq
+import numpy as np
+from qbraid.programs import ExperimentType, ProgramSpec
+from qbraid.runtime import (
+    DeviceStatus,
+    GateModelResultData,
+    JobStatus,
+    QuantumDevice,
+    QuantumJob,
+    QuantumProvider,
+    Result,
+    TargetProfile,
+)
+
+from cirq_azure_sessions import model, process
+from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.model import Job, TargetStatus
+from cirq_azure_sessions.sampler import AzureSessionSampler
+from cirq_azure_sessions.sessions.pool import SessionPool
+
+__all__ = ["AzureSessionsDevice", "AzureSessionsJob", "AzureSessionsProvider"]
+
+# Programs of a list that are submitted at the same time.
+_MAX_SUBMISSIONS = 16
+
+_JOB_STATUSES = {
+    model.JobStatus.QUEUED: JobStatus.QUEUED,
+    model.JobStatus.WAITING: JobStatus.QUEUED,
+    model.JobStatus.EXECUTING: JobStatus.RUNNING,
+    model.JobStatus.FINISHING: JobStatus.RUNNING,
+    model.JobStatus.CANCELLATION_REQUESTED: JobStatus.CANCELLING,
+    model.JobStatus.CANCELLING: JobStatus.CANCELLING,
+    model.JobStatus.COMPLETED: JobStatus.COMPLETED,
+    model.JobStatus.SUCCEEDED: JobStatus.COMPLETED,
+    model.JobStatus.FAILED: JobStatus.FAILED,
+    model.JobStatus.CANCELLED: JobStatus.CANCELLED,
+}
+
+
+@functools.cache
+def _pool_of_environment(process_id: int) -> SessionPool:
+    """The pool of this process on the workspace, or the emulator, that the environment names."""
+    # Imported here so that local targets do not load the SDK.
+    from cirq_azure_sessions.workspaces.azure.connect import connect
+
+    endpoint = os.environ.get("CIRQ_AZURE_SESSIONS_EMULATOR")
+    key = os.environ.get("CIRQ_AZURE_SESSIONS_EMULATOR_KEY")
+    pool = SessionPool(connect(endpoint=endpoint, key=key), name="qbraid-azure-sessions")
+    # At exit it closes its connections too, also where it opened no session.
+    process.hold(pool)
+    return pool
+
+
+class AzureSessionsProvider(QuantumProvider):
+    """The targets of a workspace as devices of qBraid.
+
+    Args:
+        pool: The sessions that jobs go in. By default those of the workspace that the environment
+            names, as for the command line; they are closed when the process ends, and their jobs
+            run on.
+    """
+
+    def __init__(self, pool: SessionPool | None = None) -> None:
+        self.pool: SessionPool = pool or _pool_of_environment(os.getpid())
+
+    def get_device(self, device_id: str) -> AzureSessionsDevice:
+        """The device for a target.
+
+        Raises:
+            UnsupportedTarget: If the workspace does not list it.
+            ServiceError: If the service does not list its targets.
+        """
+        for device in self.get_devices():
+            if device.id == device_id:
+                return device
+        raise UnsupportedTarget(
+            f"This workspace has no target {device_id!r}: "
+            "`cirq-azure-sessions targets` lists those it has."
+        )
+
+    def get_devices(self, **kwargs: Any) -> list[AzureSessionsDevice]:
+        """The devices for all targets that the workspace lists."""
+        return [AzureSessionsDevice(target, self.pool) for target in _list_targets(self.pool)]
+
+
+def _list_targets(pool: SessionPool) -> Sequence[TargetStatus]:
+    workspace = pool._given or pool._router.for_target("local.simulator")
+    return pool._portal.run(workspace.list_targets())
+
+
+class AzureSessionsDevice(QuantumDevice):
+    """A target as a device of qBraid; programs in other languages become circuits of Cirq."""
+
+    def __init__(self, target: TargetStatus, pool: SessionPool) -> None:
+        profile = TargetProfile(
+            device_id=target.id,
+            simulator="sim" in target.id,
+            experiment_type=ExperimentType.GATE_MODEL,
+            num_qubits=target.num_qubits,
+            program_spec=ProgramSpec(cirq.Circuit, alias="cirq"),
+            provider_name="Azure Quantum",
+        )
+        super().__init__(profile=profile)
+        self._pool = pool
+
+    def status(self) -> DeviceStatus:
+        """Whether the target takes jobs now."""
+        (now,) = (each for each in _list_targets(self._pool) if each.id == self.id)
+        return DeviceStatus.ONLINE if now.availability == "Available" else DeviceStatus.UNAVAILABLE
+
+    def avg_queue_time(self) -> int:
+        """The average seconds in the target's queue, by what the service says."""
+        (now,) = (each for each in _list_targets(self._pool) if each.id == self.id)
+        return round(now.average_queue_time)
+
+    def submit(
+        self, run_input: cirq.Circuit | list[cirq.Circuit], shots: int = 1000, **options: Any
+    ) -> AzureSessionsJob | list[AzureSessionsJob]:
+        """Submits circuits, and does not wait for them.
+
+        Args:
+            run_input: A circuit, or a list.
+            shots: How often each is sampled.
+            options: Further options of an `AzureSessionSampler`, such as `input_params`.
+
+        Raises:
+            UnsupportedProgram: If one cannot be run on the target; nothing was submitted then.
+            ServiceError, SessionNotAvailable: If the service does not accept one.
+        """
+        sampler = AzureSessionSampler(self.id, pool=self._pool, **options)
+        is_list = isinstance(run_input, list)
+        circuits: list[cirq.Circuit] = run_input if isinstance(run_input, list) else [run_input]
+        sweeps = [sampler._translate(circuit, None, shots) for circuit in circuits]
+        if any(sweep.num_jobs != 1 for sweep in sweeps):
+            raise UnsupportedProgram(f"{self.id} does not take {shots} shots in one job.")
+        workspace, portal = sampler._workspace, self._pool._portal
+
+        def send(sweep: Any) -> AzureSessionsJob:
+            (run,) = sweep.jobs()
+            stored = portal.run(workspace.store_input(run.request))
+
+            def send_in(session_id: str) -> Job:
+                request = replace(run.request, session_id=session_id)
+                return portal.run(workspace.submit_job(request, stored))
+
+            job = self._pool._hosts.submit(self.id, send_in)
+            return AzureSessionsJob(job.id, device=self, pool=self._pool)
+
+        with ThreadPoolExecutor(_MAX_SUBMISSIONS) as threads:
+            jobs = list(threads.map(send, sweeps))
+        return jobs if is_list else jobs[0]
+
+
+class AzureSessionsJob(QuantumJob):
+    """A job of a workspace as qBraid's, whatever process submitted it.
+
+    Args:
+        job_id: Its id on the service.
+        device: The device that it runs on.
+        pool: As for `AzureSessionsProvider`.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        device: AzureSessionsDevice | None = None,
+        pool: SessionPool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_id=job_id, device=device, **kwargs)
+        self._pool = pool or _pool_of_environment(os.getpid())
+
+    def status(self) -> JobStatus:
+        """The job's status as it is now."""
+        job = self._pool.get_job(str(self.id))
+        # The pool counts what the program has seen to finish.
+        self._pool._hosts.saw(job._item)
+        return _JOB_STATUSES[job.status]
+
+    def result(self) -> Result[GateModelResultData]:
+        """The counts, once the job has finished; the first qubit is the last bit of an outcome.
+
+        Raises:
+            JobError: If the job failed or was cancelled.
+        """
+        job = self._pool.get_job(str(self.id))
+        found = job.result()
+        keys = sorted(found.measurements, key=_natural)
+        bits = np.hstack([found.measurements[key] for key in keys])
+        counts = Counter("".join(map(str, row)) for row in bits[:, ::-1].astype(int))
+        data = GateModelResultData(measurement_counts=dict(counts))
+        return Result(device_id=job.target, job_id=job.id, success=True, data=data)
+
+    def cancel(self) -> None:
+        """Asks the service to cancel the job."""
+        self._pool.get_job(str(self.id)).cancel()
+
+
+def _natural(key: str) -> list[int | str]:
+    """Sorts `c_10` after `c_9`: what Cirq reads from OpenQASM has a key for each bit."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]

@@ -1,0 +1,37 @@
+"""Writes `llms.txt`, the list of the pages for language models: `python docs/make_llms_txt.py`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+
+
+def llms_txt() -> str:
+    """The pages in the order of the table of contents, each with its title and introduction."""
+    contents = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    lines = []
+    for entry in re.findall(r"^ +- (.+)$", contents, re.MULTILINE):
+        if entry.endswith(":"):
+            lines += ["", f"## {entry[:-1]}", ""]
+            continue
+        title, _, text = (DOCS / entry).read_text(encoding="utf-8").partition("\n")
+        if not lines:
+            lines += [title, "", f"> {_introduction(text)}"]
+            continue
+        about = _introduction(text)
+        lines.append(f"- [{title.lstrip('# ')}]({entry})" + (f": {about}" if about else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _introduction(text: str) -> str:
+    """The first paragraph of a page on one line; empty if the page begins otherwise."""
+    paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+    # Links lead from the page, not from here.
+    paragraph = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", paragraph)
+    return paragraph if re.match(r"[A-Z`]", paragraph) and not paragraph.startswith("```") else ""
+
+
+if __name__ == "__main__":
+    (DOCS / "llms.txt").write_text(llms_txt(), encoding="utf-8")

@@ -1,0 +1,127 @@
+"""The provider for qBraid, on the emulator."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+import cirq
+import pytest
+from circuits import BELL, FLIP
+
+from cirq_azure_sessions import (
+    JobCancelled,
+    JobFailed,
+    SessionPool,
+    UnsupportedProgram,
+    UnsupportedTarget,
+)
+from cirq_azure_sessions.emulator import EmulatorServer
+
+pytest.importorskip("qbraid")
+
+from qbraid.runtime import DeviceStatus, JobStatus
+
+from cirq_azure_sessions.qbraid import AzureSessionsJob, AzureSessionsProvider
+
+QASM = """OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[3];
+creg c[3];
+x q[0];
+measure q[0] -> c[0];
+measure q[1] -> c[1];
+measure q[2] -> c[2];
+"""
+
+
+@pytest.fixture
+def provider(pool: SessionPool) -> AzureSessionsProvider:
+    return AzureSessionsProvider(pool)
+
+
+def test_devices_are_the_targets_of_the_workspace(
+    provider: AzureSessionsProvider, server: EmulatorServer
+) -> None:
+    device = provider.get_device("ionq.simulator")
+    assert device.status() == DeviceStatus.ONLINE
+    assert device.avg_queue_time() == 3
+    server.set_availability("ionq.simulator", "Unavailable")
+    assert device.status() == DeviceStatus.UNAVAILABLE
+    with pytest.raises(UnsupportedTarget, match="no target 'ionq'"):
+        provider.get_device("ionq")
+
+
+def test_list_of_programs_runs_in_one_session(
+    provider: AzureSessionsProvider, server: EmulatorServer, pool: SessionPool
+) -> None:
+    device = provider.get_device("ionq.simulator")
+    jobs: Any = device.run([FLIP] * 20, shots=50)
+    assert [job.result().data.get_counts() for job in jobs] == [{"1": 50}] * 20
+    assert all(job.status() == JobStatus.COMPLETED for job in jobs)
+    assert server.requests["open"] == 1
+    assert server.requests["submit"] == 20
+    assert pool.get_stats()["jobs_succeeded"] == 20
+
+
+@pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e"])
+def test_first_qubit_is_the_last_bit_of_an_outcome(
+    target: str, provider: AzureSessionsProvider
+) -> None:
+    job: Any = provider.get_device(target).run(QASM, shots=100)
+    counts = job.result().data.get_counts()
+    # The second target reads a bit in 600 wrongly.
+    assert max(counts, key=counts.get) == "001"
+
+
+def test_job_is_found_by_another_process(provider: AzureSessionsProvider) -> None:
+    submitted: Any = provider.get_device("ionq.simulator").run(BELL, shots=200)
+    job = AzureSessionsJob(submitted.id, pool=provider.pool)
+    counts = job.result().data.get_counts()
+    assert set(counts) == {"00", "11"}
+    assert sum(counts.values()) == 200
+
+
+def test_failed_and_cancelled_jobs_say_so(
+    provider: AzureSessionsProvider, server: EmulatorServer
+) -> None:
+    device = provider.get_device("ionq.simulator")
+    server.faults.fail_job(code="InvalidInputData")
+    failed: Any = device.run(FLIP)
+    with pytest.raises(JobFailed):
+        failed.result()
+    server.faults.hang_job()
+    hanging: Any = device.run(FLIP)
+    hanging.cancel()
+    assert hanging.status() == JobStatus.CANCELLED
+    with pytest.raises(JobCancelled):
+        hanging.result()
+
+
+def test_what_cannot_run_is_refused_before_anything_is_sent(
+    provider: AzureSessionsProvider, server: EmulatorServer
+) -> None:
+    device = provider.get_device("ionq.simulator")
+    noisy = cirq.Circuit(cirq.depolarize(0.1)(cirq.LineQubit(0)), cirq.measure(cirq.LineQubit(0)))
+    with pytest.raises(UnsupportedProgram):
+        device.run([FLIP, noisy])
+    with pytest.raises(UnsupportedProgram, match="20000 shots in one job"):
+        provider.get_device("ionq.qpu.aria-1").run(FLIP, shots=20_000)
+    assert server.requests["submit"] == 0
+
+
+def test_environment_names_the_workspace(
+    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR", server.endpoint)
+    monkeypatch.setenv("CIRQ_AZURE_SESSIONS_EMULATOR_KEY", server.key)
+    provider = AzureSessionsProvider()
+    with provider.pool:
+        submitted: Any = provider.get_device("ionq.simulator").run(FLIP, shots=5)
+        assert AzureSessionsJob(submitted.id).result().data.get_counts() == {"1": 5}
+
+
+def test_entry_points_name_provider_and_job() -> None:
+    for group, kind in (("providers", AzureSessionsProvider), ("jobs", AzureSessionsJob)):
+        (entry,) = entry_points(group=f"qbraid.{group}", name="azure-sessions")
+        assert entry.load() is kind
