@@ -147,7 +147,7 @@ class AzureSessionsDevice(QuantumDevice):
         sampler = AzureSessionSampler(self.id, pool=self._pool, **options)
         is_list = isinstance(run_input, list)
         circuits: list[cirq.Circuit] = run_input if isinstance(run_input, list) else [run_input]
-        sweeps = [sampler._translate(circuit, None, shots) for circuit in circuits]
+        sweeps = sampler._translate(circuits, None, shots)
         if any(sweep.num_jobs != 1 for sweep in sweeps):
             raise UnsupportedProgram(f"{self.id} does not take {shots} shots in one job.")
         workspace, portal = sampler._workspace, self._pool._portal

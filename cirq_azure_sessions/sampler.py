@@ -32,7 +32,12 @@ from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.stream import ResultStream
-from cirq_azure_sessions.results.sweep_results import SweepResults, by_circuit, warn_of_lost_shots
+from cirq_azure_sessions.results.sweep_results import (
+    SweepResults,
+    by_circuit,
+    error_of_point,
+    warn_of_lost_shots,
+)
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.watch.interruption import interruption_note
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -248,10 +253,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     ) -> cirq.Result:
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
         resolver = cirq.ParamResolver(param_resolver)
-        try:
+        with error_of_point():
             [result] = self._strict().run_sweep(program, resolver, repetitions)
-        except SweepError as error:
-            raise error.failures[0] from error.failures[0].__cause__
         return result
 
     async def run_async(
@@ -262,10 +265,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
         resolver = cirq.ParamResolver(param_resolver)
-        try:
+        with error_of_point():
             [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
-        except SweepError as error:
-            raise error.failures[0] from error.failures[0].__cause__
         return result
 
     def sample(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import cirq
 import sympy
 
+from cirq_azure_sessions.errors import SweepError
 from cirq_azure_sessions.redaction import printable
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.histogram import count_outcomes, sorted_keys
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["SweepResults", "by_circuit", "warn_of_lost_shots"]
+__all__ = ["SweepResults", "by_circuit", "error_of_point", "warn_of_lost_shots"]
 
 logger = logging.getLogger(__name__)
 
@@ -185,3 +187,12 @@ def warn_of_lost_shots(target: str, lost: int) -> None:
         lost,
         target,
     )
+
+
+@contextmanager
+def error_of_point() -> Iterator[None]:
+    """Raises the error of a sweep's only point instead of the sweep's."""
+    try:
+        yield
+    except SweepError as error:
+        raise error.failures[0] from error.failures[0].__cause__

@@ -18,7 +18,7 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
-from cirq_azure_sessions.options import AMOUNT, check_option
+from cirq_azure_sessions.options import AMOUNT, check_option, checked
 from cirq_azure_sessions.results.html import job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
