@@ -27,7 +27,7 @@ from azure.core.exceptions import AzureError
 from azure.quantum import Workspace
 from yarl import URL
 
-from cirq_azure_sessions.clock import Clock, backoff, retry
+from cirq_azure_sessions.clock import Clock, SystemClock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
@@ -61,8 +61,11 @@ _MAX_RETRY_AFTER = 60.0
 
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
-# Nor must one that comes byte by byte be read for ever, which a read's own timeout lets pass.
-_DOCUMENT_TIMEOUT = 120.0
+# Nor must one that comes byte by byte be read for ever, which a read's own timeout lets pass. So an
+# exchange ends after this many seconds; those with storage may take longer, by as much as their
+# bodies take at this many bytes a second. None is repeated that began longer ago.
+_EXCHANGE_TIMEOUT = 120.0
+_MIN_RATE = 1024.0
 
 # The ids by which support finds a request: ours is new for each attempt.
 _CLIENT_ID_HEADER = "x-ms-client-request-id"
@@ -102,7 +105,7 @@ class Request:
         label: The method and path, as errors and the log name the request.
         address: Where it goes. A secret, where it is signed.
         max_bytes: The maximum size of the answer's body.
-        timeout: Seconds for the whole of an attempt; None for no limit but that of each read.
+        timeout: Seconds for the whole of an attempt; infinite if the body may be of any size.
         is_for_service: Whether it goes to the service, with the workspace's credential, and not to
             storage, whose URLs carry their own.
     """
@@ -113,7 +116,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
     max_bytes: float
-    timeout: float | None
+    timeout: float
     is_for_service: bool
 
     @property
@@ -187,7 +190,7 @@ class HttpClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
-        timeout: float = _DOCUMENT_TIMEOUT,
+        timeout: float = _EXCHANGE_TIMEOUT,
     ) -> T:
         """Sends a request to the service.
 
@@ -271,7 +274,8 @@ class HttpClient:
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
             content,
             max_bytes,
-            None,
+            # That of a body follows its progress.
+            _EXCHANGE_TIMEOUT + (len(content or b"") + max_bytes) / _MIN_RATE,
             is_for_service=False,
         )
 
@@ -360,7 +364,7 @@ class HttpClient:
             if is_asked_to_wait:
                 # 3. The next attempt waits its turn, as all requests to this host do.
                 return None if elapsed >= _THROTTLING_TIMEOUT else 0.0
-            if failures[False] > _MAX_FAULTS:
+            if failures[False] > _MAX_FAULTS or elapsed >= _EXCHANGE_TIMEOUT:
                 return None
             # 4. Exponential backoff.
             return backoff(failures[False], max_delay=_MAX_BACKOFF)
@@ -435,13 +439,15 @@ class _Connections:
             if request.address.scheme == "http" and "proxy_headers" in options:
                 # aiohttp sends these only where it has the proxy open a tunnel.
                 headers = {**headers, **options["proxy_headers"]}
+            total = None if math.isinf(request.timeout) else request.timeout
+            began = SystemClock.monotonic()
             async with self.session.request(
                 request.method,
                 request.address,
                 headers=headers,
                 data=request.content,
                 allow_redirects=False,
-                timeout=timeouts(self._read_timeout, request.timeout),
+                timeout=timeouts(self._read_timeout, total),
                 **options,
             ) as response:
                 parts, size = [], 0
@@ -451,6 +457,9 @@ class _Connections:
                     size += len(part)
                     if size > request.max_bytes:
                         return Answer(response.status, response.headers, b"", is_whole=False)
+                    took = SystemClock.monotonic() - began
+                    if took > _EXCHANGE_TIMEOUT + (len(request.content or b"") + size) / _MIN_RATE:
+                        raise TimeoutError
                 return Answer(response.status, response.headers, b"".join(parts))
         except aiohttp.ClientConnectorError:
             # The name may belong to another address by now.

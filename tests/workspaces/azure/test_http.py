@@ -294,6 +294,27 @@ def test_a_list_of_targets_that_comes_byte_by_byte_is_given_up() -> None:
     asyncio.run(play())
 
 
+def test_a_blob_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_EXCHANGE_TIMEOUT", 0.3)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.02)
+
+    async def play() -> None:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            workspace = AzureWorkspace(sdk_workspace_at(f"http://{host}:{port}"))
+            with pytest.raises(ServiceError, match="not answered in time"):
+                await workspace._client.store("GET", f"http://{host}:{port}/container/blob?sas")
+            await workspace.aclose()
+
+    asyncio.run(play())
+
+
 def test_a_list_of_targets_without_an_end_costs_a_job_one_request() -> None:
     first = {"id": "ionq", "targets": [{"id": "ionq.simulator"}]}
     pages = [
