@@ -17,7 +17,12 @@ from typing import BinaryIO
 import pytest
 from services import HANG_TIMEOUT, LOCAL, ROTATION, angles
 
-from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, background
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    LocalWorkspace,
+    SessionPool,
+    process,
+)
 
 COUNT = int(os.environ.get("SIGINTS", "12"))
 
@@ -65,7 +70,7 @@ def check_interrupted(call: object, delay: float) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, HANG_TIMEOUT)
     AzureSessionSampler(LOCAL).run_sweep(ROTATION, angles(2))
-    background._close_held()
+    process._close_held()
     with SessionPool(workspace) as pool:
         for session in pool.list_sessions():
             # A job may still run in one that takes no more; an open one would not end by itself.

@@ -262,10 +262,14 @@ def test_the_child_of_a_worker_is_ended_by_sigterm_and_leaves_the_worker(
 
         def work() -> None:
             pool.session(REMOTE)
+            ready, begun = os.pipe()
             child = os.fork()
             if not child:
+                os.write(begun, b"!")
                 threading.Event().wait(HANG_TIMEOUT)
                 os._exit(1)
+            # Before that it may have the worker's way to take the signal.
+            os.read(ready, 1)
             os.kill(child, signal.SIGTERM)
             assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
             assert AzureSessionSampler(REMOTE, pool=pool).run(FLIP).repetitions == 1

@@ -148,7 +148,7 @@ def emulate(
     noiseless: bool,
     **options: Any,
 ) -> None:
-    """Serve an emulated Azure Quantum workspace until Ctrl-C, or as long as COMMAND runs.
+    """Serve an emulated workspace until Ctrl-C, or while COMMAND runs.
 
     It prints how to connect to it, from Python and from a shell. COMMAND, after two hyphens, runs
     with the variables set that connect it, and its exit code is this command's.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from command_line import Scene
+
+from cirq_azure_sessions.emulator import EmulatorServer
 
 
 def test_targets_are_listed(scene: Scene) -> None:
@@ -14,8 +18,9 @@ def test_targets_are_listed(scene: Scene) -> None:
 
 
 def test_targets_with_the_shortest_queue_come_first(scene: Scene) -> None:
-    scene.server.set_availability("qci.simulator", "Unavailable")
-    listed = scene.read("targets", "--sort", "queue")
+    with EmulatorServer(realistic=True) as server:
+        server.set_availability("qci.simulator", "Unavailable")
+        listed = replace(scene, server=server).read("targets", "--sort", "queue")
     available = [each["average_queue_time"] for each in listed[:-1]]
     assert available == sorted(available)
     assert available[-1] > 3600.0

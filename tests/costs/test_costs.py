@@ -64,7 +64,7 @@ def test_time_is_a_range_from_one_queue_to_one_a_round() -> None:
 
 def test_time_is_told_by_the_queue_that_the_service_reports() -> None:
     estimate = estimate_cost(EMULATOR, BELL)
-    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+    with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
         # As recorded; a target that takes no jobs now has a queue all the same.
         server.set_availability(EMULATOR, "Unavailable")
         assert pool.estimate_time(estimate).at_least == 199_773.0

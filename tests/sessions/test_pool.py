@@ -674,8 +674,8 @@ def test_a_limit_counts_what_matches() -> None:
         assert [s.target for s in pool.list_sessions(limit=1, target=REMOTE)] == [REMOTE]
 
 
-def test_least_busy_target_is_available_and_has_the_shortest_queue(server: EmulatorServer) -> None:
-    with SessionPool(server.workspace()) as pool:
+def test_least_busy_target_is_available_and_has_the_shortest_queue() -> None:
+    with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
         # Their queues are 52, 1 and 14 seconds long, as recorded.
         assert pool.least_busy("quantinuum.sim.h?-?sc") == "quantinuum.sim.h2-1sc"
         server.set_availability("quantinuum.sim.h2-1sc", "Degraded")
