@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,14 @@ from cirq_azure_sessions.emulator import EmulatorServer
 # No test asserts on time: a machine that is busy with something else fails none.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """Restores how SIGTERM is handled: by commands, which forked workers would inherit."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

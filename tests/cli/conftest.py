@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -28,11 +27,3 @@ def scene() -> Iterator[Scene]:
             failed = caught.value.job_id
             session = pool.session("quantinuum.sim.h2-1e").id
             yield Scene(server, done.session_id, session, done.job_id, failed)
-
-
-@pytest.fixture(autouse=True)
-def sigterm() -> Iterator[None]:
-    """Commands handle SIGTERM, which pytest does not."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
