@@ -40,15 +40,11 @@ def run(workspace: LastingWorkspace) -> None:
         AzureSessionSampler(LOCAL, pool=pool, max_concurrent_jobs=4).run_sweep(ROTATION, angles(20))
 
 
+# A stream that is dropped is not among them: Python itself swallows an interrupt in a destructor.
 def stream(workspace: LastingWorkspace) -> None:
     with AzureSessionSampler(LOCAL, workspace=workspace) as sampler:
         for _ in sampler.stream_sweep(ROTATION, angles(20)):
             pass
-
-
-def drop_a_stream(workspace: LastingWorkspace) -> None:
-    with AzureSessionSampler(LOCAL, workspace=workspace) as sampler:
-        next(sampler.stream_sweep(ROTATION, angles(20)))
 
 
 def batch(workspace: LastingWorkspace) -> None:
@@ -96,7 +92,7 @@ def in_child(output: BinaryIO, call: object, delay: float) -> int:
     return os.waitpid(child, 0)[1]
 
 
-@pytest.mark.parametrize("call", [run, stream, drop_a_stream, batch])
+@pytest.mark.parametrize("call", [run, stream, batch])
 def test_ctrl_c_at_any_instant_prints_nothing_and_leaves_nothing_open(call: object) -> None:
     chance = random.Random(130)
     for _ in range(COUNT // 4):
