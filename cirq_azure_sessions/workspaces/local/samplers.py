@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import math
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from dataclasses import replace
@@ -149,29 +149,36 @@ def _run_unseeded(target: str, program: LocalProgram) -> list[cirq.Result]:
 
 
 def _run_whole(sampler: cirq.Sampler, program: LocalProgram) -> list[cirq.Result]:
-    return _sample(sampler, program.circuit, program.params, program.repetitions)
+    return _sample(sampler, program, program.params, *_measured_keys(program.circuit))
+
+
+def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Set[str], Set[str]]:
+    """The keys that results need to have, and all that they may have."""
+    import cirq
+
+    # A channel's key, or one whose measurement is conditional, need not be there.
+    gates = cirq.MeasurementGate | cirq.PauliMeasurementGate
+    measurements = [op for op in circuit.all_operations() if isinstance(op.gate, gates)]
+    needed = {key for op in measurements for key in cirq.measurement_key_names(op)}
+    return needed, cirq.measurement_key_names(circuit)
 
 
 def _sample(
     sampler: cirq.Sampler,
-    circuit: cirq.AbstractCircuit,
+    program: LocalProgram,
     params: Sequence[cirq.ParamResolver],
-    repetitions: int,
+    needed: Set[str],
+    keys: Set[str],
 ) -> list[cirq.Result]:
-    """The results of a sweep, one for each point.
+    """The results of a program at some points, one for each, with all `needed` of its `keys`.
 
     Raises:
         TypeError, ValueError: If the sampler returns something else.
     """
     import cirq
 
-    keys = cirq.measurement_key_names(circuit)
-    # A channel's key, or one whose measurement is conditional, need not be there.
-    gates = cirq.MeasurementGate | cirq.PauliMeasurementGate
-    measurements = [op for op in circuit.all_operations() if isinstance(op.gate, gates)]
-    needed = {key for op in measurements for key in cirq.measurement_key_names(op)}
-    name = type(sampler).__name__
-    results = sampler.run_sweep(circuit, list(params), repetitions)
+    name, repetitions = type(sampler).__name__, program.repetitions
+    results = sampler.run_sweep(program.circuit, list(params), repetitions)
     # Some samplers return a generator.
     if not isinstance(results, Iterable):
         raise TypeError(f"{name}.run_sweep returned {type(results).__name__}, not a list.")
@@ -303,9 +310,11 @@ def _run_points(
     """
     import numpy as np
 
+    program = shared.program
     results: list[cirq.Result] = []
+    needed, keys = _measured_keys(program.circuit)
     for index, resolver in enumerate(params, first):
         seeds = np.random.SeedSequence(shared.entropy, spawn_key=(index,))
         sampler = shared.make(seed=np.random.RandomState(np.random.MT19937(seeds)))
-        results += _sample(sampler, shared.program.circuit, [resolver], shared.program.repetitions)
+        results += _sample(sampler, program, [resolver], needed, keys)
     return results
