@@ -47,21 +47,13 @@ _ROWS = 24
 
 
 @dataclass(frozen=True)
-class _Range:
-    """The values of one parameter."""
-
-    name: str
-    values: Sequence[float]
-
-
-@dataclass(frozen=True)
 class ProgramOptions:
     """A circuit's file, `-` for standard input, and what to do with the circuit."""
 
     path: Path
     target: str
     repetitions: int
-    ranges: Sequence[_Range]
+    sweeps: Sequence[cirq.Linspace | cirq.Points]
     pack: int | str | None = None
 
     def read(self) -> tuple[cirq.Circuit, cirq.Sweep]:
@@ -85,7 +77,7 @@ class ProgramOptions:
                 raise ValueError("The program has no `measure` statement that can be reached.")
         except (OSError, ValueError) as error:
             raise click.BadParameter(f"{self.path}: {error}", param_hint="CIRCUIT") from error
-        return circuit, _product(circuit, self.ranges)
+        return circuit, _product(circuit, self.sweeps)
 
 
 def takes_program(command: Callable[..., None]) -> Callable[..., None]:
@@ -111,10 +103,10 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--sweep",
-        "ranges",
+        "sweeps",
         multiple=True,
         metavar="NAME=VALUES",
-        callback=_parse_ranges,
+        callback=_parse_sweeps,
         help="Values of a parameter: START:STOP:COUNT, both ends included, or a list, as in "
         "theta=0:2*pi:50 and theta=0,pi/4,1e-3. Repeat it for further parameters: all combinations "
         "are sampled.",
@@ -132,20 +124,20 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         circuit: Path,
         target: str,
         repetitions: int,
-        ranges: Sequence[_Range],
+        sweeps: Sequence[cirq.Linspace | cirq.Points],
         pack: int | str | None,
         **options: Any,
     ) -> None:
-        program = ProgramOptions(circuit, target, repetitions, ranges, pack)
+        program = ProgramOptions(circuit, target, repetitions, sweeps, pack)
         command(*args, program=program, **options)
 
     return with_program
 
 
-def _parse_ranges(
+def _parse_sweeps(
     ctx: click.Context, param: click.Parameter, texts: Sequence[str]
-) -> Sequence[_Range]:
-    return [_parse_range(text) for text in texts]
+) -> Sequence[cirq.Linspace | cirq.Points]:
+    return [_parse_sweep(text) for text in texts]
 
 
 def _parse_pack(ctx: click.Context, param: click.Parameter, text: str | None) -> int | str | None:
@@ -156,31 +148,29 @@ def _parse_pack(ctx: click.Context, param: click.Parameter, text: str | None) ->
     return int(text)
 
 
-def _parse_range(text: str) -> _Range:
+def _parse_sweep(text: str) -> cirq.Linspace | cirq.Points:
+    import cirq
+
     name, _, given = text.partition("=")
+    count = None
     try:
         if ":" in given:
-            start, stop, count = given.split(":")
-            values = _spaced(_number(start), _number(stop), int(count))
+            first, last, length = given.split(":")
+            numbers, count = [_number(first), _number(last)], int(length)
         else:
-            values = [_number(value) for value in given.split(",")]
+            numbers = [_number(value) for value in given.split(",")]
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
         raise click.BadParameter(
             f"{text!r} is not of the form theta=0:2*pi:50 or theta=0,pi/4,1e-3."
         ) from None
-    if not name.strip() or not values:
+    if not name.strip() or (count is not None and count < 1):
         raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
-    if not all(map(math.isfinite, values)):
+    if not all(map(math.isfinite, numbers)):
         raise click.BadParameter(f"{text!r} needs finite numbers.")
-    return _Range(name.strip(), values)
-
-
-def _spaced(start: float, stop: float, count: int) -> Sequence[float]:
-    """Evenly spaced values, those of `cirq.Linspace`."""
-    if count == 1:
-        return [start]
-    fractions = (index / (count - 1) for index in range(count))
-    return [start * (1 - fraction) + stop * fraction for fraction in fractions]
+    if count is None:
+        return cirq.Points(name.strip(), numbers)
+    start, stop = numbers
+    return cirq.Linspace(name.strip(), start, stop, count)
 
 
 _ARITHMETIC: Mapping[type[ast.AST], Callable[..., float]] = {
@@ -213,12 +203,12 @@ def _number(text: str) -> float:
     return value(ast.parse(text.strip(), mode="eval").body)
 
 
-def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
+def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points]) -> cirq.Sweep:
     """All combinations of the given values, checked against the circuit's parameters."""
     import cirq
 
     known = cirq.parameter_names(program)
-    given = [each.name for each in ranges]
+    given = [str(each.key) for each in sweeps]
     if missing := sorted(known - set(given)):
         flags = " ".join(f"--sweep {name}=VALUES" for name in missing)
         raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
@@ -229,8 +219,7 @@ def _product(program: cirq.Circuit, ranges: Sequence[_Range]) -> cirq.Sweep:
         )
     if len(set(given)) < len(given):
         raise click.UsageError("A parameter is swept twice: give each one --sweep.")
-    factors = [cirq.Points(each.name, each.values) for each in ranges]
-    return cirq.Product(*factors) if factors else cirq.UnitSweep
+    return cirq.Product(*sweeps) if sweeps else cirq.UnitSweep
 
 
 # Running it
@@ -342,7 +331,7 @@ def run(
     from cirq_azure_sessions.sampler import AzureSessionSampler
 
     circuit, sweep = program.read()
-    _check_outputs(outputs, is_sweep=bool(program.ranges))
+    _check_outputs(outputs, is_sweep=bool(program.sweeps))
     is_local = program.target.startswith("local.")
     connected = None if is_local else workspace.connect()
     results: Sequence[cirq.Result | None]
@@ -369,11 +358,11 @@ def run(
     if as_json:
         show_json(results_as_json(program.target, returned))
     elif returned:
-        show(results_table(returned, is_sweep=bool(program.ranges)))
+        show(results_table(returned, is_sweep=bool(program.sweeps)))
     for output in outputs if returned else ():
         _save(program.target, results, output)
     if failures:
-        count = f"{len(failures)} of {len(results)} points failed: " if program.ranges else ""
+        count = f"{len(failures)} of {len(results)} points failed: " if program.sweeps else ""
         raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))
 
 
