@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import cirq
@@ -194,7 +195,9 @@ class PrefetchedSampler(cirq.Sampler):
         self._sampler = sampler
         # State: the results that nobody has asked for yet.
         self._results: dict[Any, list[Sequence[cirq.Result]]] = defaultdict(list)
-        counts = [repetitions] * len(circuits) if isinstance(repetitions, int) else repetitions
+        counts: Any = repetitions
+        if isinstance(repetitions, Integral):
+            counts = [repetitions] * len(circuits)
         batch = sampler.run_batch(circuits, repetitions=counts)
         # The last is taken first.
         for circuit, count, results in reversed(list(zip(circuits, counts, batch, strict=True))):

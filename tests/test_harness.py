@@ -10,6 +10,7 @@ from typing import Any
 
 import cirq
 import duet
+import numpy as np
 import pytest
 from services import (
     FLIP,
@@ -201,6 +202,12 @@ def test_prefetched_results_are_given_out_once_and_in_order(
     sampler.run(ROTATION, {"angle": 0.5}, repetitions=4)
     assert server.requests.snapshot().by_route["submit"] == 3
     assert recording.sizes == [3, 1, 1, 1]
+
+
+def test_prefetched_repetitions_may_be_an_integer_of_numpy(recording: Recording) -> None:
+    sampler = PrefetchedSampler(recording, [FLIP, FLIP], np.int64(4))
+    assert sampler.run(FLIP, repetitions=4).repetitions == 4
+    assert recording.sizes == [2]
 
 
 def test_failed_circuit_ends_the_prefetch(recording: Recording, server: EmulatorServer) -> None:
