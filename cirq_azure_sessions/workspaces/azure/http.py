@@ -440,6 +440,7 @@ class _Connections:
                 # aiohttp sends these only where it has the proxy open a tunnel.
                 headers = {**headers, **options["proxy_headers"]}
             total = None if math.isinf(request.timeout) else request.timeout
+            # The machine's own time: bytes come as they come, whatever a manual clock shows.
             began = SystemClock.monotonic()
             async with self.session.request(
                 request.method,

@@ -81,7 +81,8 @@ def open_session(
     return session, connector
 
 
-@functools.cache
+# That of an exchange with storage depends on the sizes of bodies, of which there is no end.
+@functools.lru_cache(maxsize=128)
 def timeouts(read_timeout: float, total: float | None = None) -> aiohttp.ClientTimeout:
     """The timeouts of a request: to connect, without a byte, and for the whole of it."""
     return aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout)
