@@ -229,12 +229,12 @@ class HoldingExecutor(Executor):
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
-        self.is_full = threading.Semaphore(0)
+        self.submitted = threading.Semaphore(0)
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         self.futures.append(future)
-        self.is_full.release()
+        self.submitted.release()
         return future
 
 
@@ -298,9 +298,9 @@ class TestSplittingASweep:
     def test_takes_its_chunks_back_when_it_is_cancelled(self) -> None:
         executor = HoldingExecutor()
         work = local_machines({}, executor)["local.simulator"](request(self.seeded()))
-        # 64 chunks at the most where nobody says how many workers there are, of three points each.
-        for _ in range(50):
-            assert executor.is_full.acquire(timeout=10)
+        # 32 chunks at the most where nobody says how many workers there are, of five points each.
+        for _ in range(30):
+            assert executor.submitted.acquire(timeout=10)
         work.cancel()
         assert work.exception() is not None
         assert all(future.cancelled() for future in executor.futures)
