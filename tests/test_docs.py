@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import logging
 import re
 import runpy
@@ -112,6 +113,20 @@ def test_reference_shows_public_names_only(site: Path) -> None:
     names = {name.rpartition(".")[2] for name in shown if not re.search(r"\.[A-Z]\w*\.", name)}
     modules = {"emulator", "errors", "faults", "telemetry"}
     assert names - modules == {*cirq_azure_sessions.__all__, *BESIDE_THE_PACKAGE} - ALIASES
+
+
+def test_signatures_of_the_reference_have_one_argument_a_line(site: Path) -> None:
+    signatures = [
+        re.sub(r"<[^>]+>", "", signature)
+        for page in (site / "reference").glob("*/index.html")
+        for signature in re.findall(
+            r'<div class="doc-signature.*?</div>', page.read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
+    assert [each for each in signatures if re.search(r"\b_[a-zA-Z]", each)] == []
+    sampler = next(each for each in signatures if each.strip().startswith("AzureSessionSampler("))
+    options = list(inspect.signature(cirq_azure_sessions.AzureSessionSampler).parameters)
+    assert re.findall(r"^ {4}(\w+):", sampler, re.MULTILINE) == options
 
 
 def test_contributors_page_names_the_long_run_of_the_state_machine(site: Path) -> None:
