@@ -141,6 +141,12 @@ def test_list_for_language_models_is_made_from_the_pages() -> None:
     assert [page for page in PAGES if f"({page})" not in listed] == ["index.md"]
 
 
+def test_page_of_the_commands_has_all_of_their_options() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))["commands_page"]()
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert page == made, "run python docs/make_commands.py"
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page for page in PAGES if page not in contents] == []
