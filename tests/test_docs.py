@@ -88,7 +88,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     source = tmp_path_factory.mktemp("source")
     shutil.copy(ROOT / "mkdocs.yml", source)
-    shutil.copy(ROOT / "CONTRIBUTING.md", source)
+    for included in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / included, source)
     shutil.copytree(ROOT / "docs", source / "docs")
     # Where the docstrings are read.
     (source / "cirq_azure_sessions").symlink_to(ROOT / "cirq_azure_sessions")
