@@ -148,6 +148,14 @@ def test_page_of_the_commands_has_all_of_their_options() -> None:
     assert page == made, "run python docs/make_commands.py"
 
 
+def test_map_of_the_house_names_every_room() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = Path(cirq_azure_sessions.__file__).parent
+    rooms = {path.name for path in package.glob("[!_]*.py")}
+    rooms |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", contributing, re.MULTILINE)) == rooms
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page for page in PAGES if page not in contents] == []
