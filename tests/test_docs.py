@@ -19,6 +19,7 @@ import pytest
 from pages import ROOT, Block, Page, call, emulated_azure
 
 import cirq_azure_sessions
+from cirq_azure_sessions import harness
 from cirq_azure_sessions.emulator import EmulatorServer
 
 PAGES = {
@@ -31,7 +32,14 @@ FOREIGN = ("az login", "export ", "pip install ")
 # Packages that not all who run the tests have: the blocks that need them are left out without them.
 NEEDED = ("mitiq", "qbraid", "qedclib", "supermarq")
 # What the reference shows beside the public names of the package, and what it need not show.
-BESIDE_THE_PACKAGE = {"EmulatorServer", "Fault", "Faults", "Requests", "instrument"}
+BESIDE_THE_PACKAGE = {
+    "EmulatorServer",
+    "Fault",
+    "Faults",
+    "Requests",
+    "instrument",
+    *harness.__all__,
+}
 ALIASES = {"PooledJob", "PooledSession"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
