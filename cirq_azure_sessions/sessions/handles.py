@@ -150,7 +150,7 @@ class SessionHandle(_Handle[Session]):
         """The jobs of the session, newest first.
 
         Args:
-            status: A status of the service, in any case.
+            status: A word of the service's, or `queued`, `running`, `done` or `finished`.
             name: Name prefix.
             max_age: Seconds since submission.
             limit: Maximum number of jobs.

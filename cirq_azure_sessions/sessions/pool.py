@@ -210,8 +210,8 @@ class SessionPool(PickledAsRecipe):
         """The sessions of the whole workspace, those of others included, newest first.
 
         Args:
-            target: A target; `*` stands for any characters, as in `ionq.*`.
-            status: A status of the service, in any case.
+            target: A target or a provider, such as `ionq`; `*` stands for any characters.
+            status: A word of the service's, or `queued`, `running`, `done`, `finished`, `open`.
             name: Name prefix.
             max_age: Seconds since opening.
             limit: Maximum number of sessions; None for all, however long it takes to list them.
