@@ -183,6 +183,7 @@ def list_jobs(
       cirq-azure-sessions jobs list --session 1f3c29 --status Failed
     """
     with workspace.pool() as pool:
+        found: Sequence[JobHandle]
         if session_id is None:
             found = pool.list_jobs(**filters)
         else:
