@@ -77,7 +77,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             or `"return"` None in its place. Calls that cannot return a gap raise in any case.
         on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
             or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
-        progress: Whether to show a progress bar on stderr, or as a widget in a notebook.
+        progress: Whether to show a progress bar on stderr, or below a notebook's cell.
         journal: Path of a file that records this sampler's jobs across runs, or a `Journal`: what
             an earlier run submitted is not submitted again. By default the pool's.
         max_cost: The most that the jobs of this sampler may cost together, in the unit of its
@@ -483,7 +483,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             for sweep in sweeps:
                 events.report(sweep.event("started", clock.time()))
                 if progress is not None:
-                    progress.add_jobs(sweep.num_jobs)
+                    progress.add_points(len(sweep.results))
                     sweep.progress = progress
             try:
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from cirq_azure_sessions.cli.options import (
     is_interactive,
     show_json,
     takes_workspace,
+    wrapped,
 )
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.installation import (
@@ -71,7 +73,8 @@ def doctor(
         # One line each, whatever a text quotes.
         shown.append({**asdict(finding), "text": printable(" ".join(text.split()))})
         if not as_json:
-            click.echo("{0:<5} {check:<23} {text}".format(_MARKS[finding.status], **shown[-1]))
+            line = "{0:<5} {check:<23} {text}".format(_MARKS[finding.status], **shown[-1])
+            click.echo(wrapped(line, sys.stdout, indent=30))
     failed = sum(each["status"] == "failed" for each in shown)
     if as_json:
         show_json({"ok": not failed, "checks": shown})

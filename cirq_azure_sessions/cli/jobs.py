@@ -64,7 +64,7 @@ def _read_params(
 
 
 @jobs.command("submit")
-@click.argument("file", type=FilePath())
+@click.argument("file", type=FilePath(allow_dash=True))
 @click.option("--target", "-t", metavar="TARGET", required=True, help="Where to run it.")
 @click.option("--shots", metavar="N", type=click.IntRange(min=1), help="The number of shots.")
 @click.option("--entry", metavar="CALL", default="Main()", show_default=True, help="What Q# runs.")
@@ -102,7 +102,7 @@ def submit_job(
     It goes in a session that is kept open for the next one.
 
     A file .qs is Q#. Of the others the content tells: OpenQASM 2 and 3 and QIR bitcode; all else is
-    sent as it is, in the target's own format: Quil on Rigetti, JSON on IonQ.
+    sent as it is, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
 
     \b
       cirq-azure-sessions jobs submit bell.quil --target rigetti.sim.qvm
@@ -114,9 +114,11 @@ def submit_job(
     with workspace.lasting_pool(session_name) as (pool, connected):
         host = pool.host(programs.find_target(connected, target))
         try:
-            program = programs.prepare(host, file, entry=entry, input_format=input_format)
+            with click.open_file(str(file), "rb") as opened_file:
+                content = opened_file.read()
         except OSError as error:
             raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
+        program = programs.prepare(host, file, content, entry=entry, input_format=input_format)
         confirm_cost(target, yes=yes)
         job_id = programs.submit(
             host,
@@ -181,6 +183,7 @@ def list_jobs(
       cirq-azure-sessions jobs list --session 1f3c29 --status Failed
     """
     with workspace.pool() as pool:
+        found: Sequence[JobHandle]
         if session_id is None:
             found = pool.list_jobs(**filters)
         else:
@@ -191,9 +194,11 @@ def list_jobs(
 def _list_jobs_of(
     pool: SessionPool, session_id: str, *, target: str | None, **filters: Any
 ) -> Sequence[JobHandle]:
+    from cirq_azure_sessions.workspaces.filters import target_pattern
+
     session = pool.get_session(find_id(session_id, "session", pool.list_sessions))
     # All jobs of a session are on its target.
-    if target is not None and not fnmatchcase(session.target, target):
+    if target is not None and not fnmatchcase(session.target, target_pattern(target)):
         return []
     return session.jobs(**filters)
 
@@ -258,8 +263,11 @@ def cancel_jobs(
 @jobs.command("delete")
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
 @YES
+@AS_JSON
 @takes_workspace
-def delete_jobs(workspace: WorkspaceOptions, job_ids: Sequence[str], yes: bool) -> None:
+def delete_jobs(
+    workspace: WorkspaceOptions, job_ids: Sequence[str], yes: bool, as_json: bool
+) -> None:
     """Have the service forget jobs and their results, for good.
 
     One that still runs is cancelled. You are asked first, or say --yes.
@@ -272,7 +280,10 @@ def delete_jobs(workspace: WorkspaceOptions, job_ids: Sequence[str], yes: bool) 
         confirm("delete", found, yes=yes)
         for job in found:
             job.delete()
-            click.echo(job.id)
+            if not as_json:
+                click.echo(job.id)
+    if as_json:
+        show_items(found, as_json, "jobs")
 
 
 @jobs.command("tag")

@@ -101,7 +101,8 @@ def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
 @journal.command("forget")
 @_PATH
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
-def forget_jobs(path: Path, job_ids: tuple[str, ...]) -> None:
+@AS_JSON
+def forget_jobs(path: Path, job_ids: tuple[str, ...], as_json: bool) -> None:
     """Have jobs submitted again that the service accepted and lost.
 
     A run that finds such a job in its journal waits for it. Once you have given it up, the next run
@@ -114,7 +115,10 @@ def forget_jobs(path: Path, job_ids: tuple[str, ...]) -> None:
     with opened(path) as journal:
         for job_id in job_ids:
             journal.forget(job_id)
-            click.echo(f"The next run submits job {job_id} again.")
+            if not as_json:
+                click.echo(f"The next run submits job {job_id} again.")
+    if as_json:
+        show_json([{"job_id": job_id} for job_id in job_ids])
 
 
 def _as_list(lines: Iterable[str]) -> Iterator[str]:

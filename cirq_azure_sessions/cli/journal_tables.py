@@ -142,8 +142,7 @@ def _moment(seconds: float | None) -> str:
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     table = new_table()
-    table.add_column(headers[0], no_wrap=True)
-    for header in headers[1:]:
+    for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))

@@ -7,12 +7,14 @@ import functools
 import io
 import json
 import logging
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -51,6 +53,7 @@ __all__ = [
     "takes_filters",
     "takes_pool_name",
     "takes_workspace",
+    "wrapped",
 ]
 
 _EMULATOR_KEY = "CIRQ_AZURE_SESSIONS_EMULATOR_KEY"
@@ -102,6 +105,15 @@ class Group(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=_IN_ASCII)
         return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            begin = "Error: "  # which is click's
+            text = wrapped(begin + error.format_message(), sys.stderr).removeprefix(begin)
+            error.format_message = lambda: text  # type: ignore[method-assign]  # click has no hook
+            raise
 
 
 # Groups in this group are of its own type.
@@ -208,6 +220,23 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_IN_ASCII, _in_ascii)
 
 
+def wrapped(text: str, file: TextIO, *, indent: int = 0) -> str:
+    """A text broken between words where it is shown on a terminal; programs get it on one line."""
+    if not file.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.splitlines()
+    )
+
+
 def show(*renderables: RenderableType) -> None:
     """Prints tables as wide as the terminal; what stands in them is shown as it is."""
     from rich.console import Console
@@ -283,8 +312,14 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
     The command gets them as `filters`, the arguments of `SessionPool.list_sessions`.
     """
 
-    @click.option("--target", metavar="TARGET", help="Only this target; ionq.* is any of IonQ's.")
-    @click.option("--status", metavar="STATUS", help="Only this status, such as Executing.")
+    @click.option(
+        "--target", metavar="TARGET", help="Only this target, or this provider's; * stands for any."
+    )
+    @click.option(
+        "--status",
+        metavar="STATUS",
+        help="Only this status: queued, running, done, failed, open, or the service's word.",
+    )
     @click.option("--name", metavar="PREFIX", help="Only names with this prefix.")
     @click.option(
         "--hours", metavar="N", type=click.FloatRange(min=0), help="Only the last N hours."

@@ -22,6 +22,7 @@ from cirq_azure_sessions.cli.options import (
     find_id,
     show_details,
     show_items,
+    show_json,
     takes_filters,
     takes_pool_name,
     takes_workspace,
@@ -68,8 +69,8 @@ def list_sessions(workspace: WorkspaceOptions, filters: Mapping[str, Any], as_js
     """List sessions of the workspace, newest first.
 
     \b
-      cirq-azure-sessions sessions list --status Executing
-      cirq-azure-sessions sessions list --target 'ionq.*' --hours 24 --json
+      cirq-azure-sessions sessions list --status open
+      cirq-azure-sessions sessions list --target ionq --hours 24 --json
     """
     with workspace.pool() as pool:
         found = pool.list_sessions(**filters)
@@ -130,28 +131,37 @@ def watch_session(
 ) -> None:
     """Print each change of a session until it has ended.
 
+    A line has the session's status, and how many jobs are in each: `3 Succeeded (+1)` is one more
+    than in the line before.
+
     The exit code is 1 if it failed or timed out. Ctrl-C ends the watching, not the session.
 
     \b
       cirq-azure-sessions sessions watch 1f3c29 --interval 30
     """
-    from cirq_azure_sessions.cli.tables import in_words
+    from cirq_azure_sessions.cli.tables import changes_in_words
     from cirq_azure_sessions.clock import SystemClock
 
     with workspace.pool() as pool:
         session = _find(pool, session_id)
+        before: Mapping[str, int] | None = None
         for jobs in watch(session, interval, SystemClock()):
-            line = f"{session.status}: {in_words(jobs) or 'no jobs'}"
+            words = changes_in_words(jobs, jobs if before is None else before)
+            line = f"{session.status}: {words or 'no jobs'}"
             click.echo(json.dumps(_values(session, jobs)) if as_json else printable(line))
+            before = jobs
     _exit_as(session)
 
 
 @sessions.command("wait")
 @_SESSION
 @_INTERVAL
+@AS_JSON
 @takes_workspace
-def wait_for_session(workspace: WorkspaceOptions, session_id: str, interval: float) -> None:
-    """Return when a session has ended.
+def wait_for_session(
+    workspace: WorkspaceOptions, session_id: str, interval: float, as_json: bool
+) -> None:
+    """Return when a session has ended, and show it.
 
     The exit code is 1 if it failed or timed out.
 
@@ -164,6 +174,7 @@ def wait_for_session(workspace: WorkspaceOptions, session_id: str, interval: flo
         session = _find(pool, session_id)
         for _ in watch(session, interval, SystemClock()):
             pass
+    show_items([session], as_json, "sessions")
     _exit_as(session)
 
 
@@ -184,8 +195,11 @@ def _check_picture(ctx: click.Context, param: click.Parameter, path: Path) -> Pa
     help="The picture: a .png, .svg or .pdf file.",
 )
 @takes_filters
+@AS_JSON
 @takes_workspace
-def draw_timeline(workspace: WorkspaceOptions, output: Path, filters: Mapping[str, Any]) -> None:
+def draw_timeline(
+    workspace: WorkspaceOptions, output: Path, filters: Mapping[str, Any], as_json: bool
+) -> None:
     """Draw sessions and their jobs over time, in UTC.
 
     \b
@@ -207,7 +221,11 @@ def draw_timeline(workspace: WorkspaceOptions, output: Path, filters: Mapping[st
             timeline.save(path)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{output}: sessions {len(found)}, jobs {sum(map(len, jobs)):,}")
+    drawn = {"output": str(output), "sessions": len(found), "jobs": sum(map(len, jobs))}
+    if as_json:
+        show_json(drawn)
+    else:
+        click.echo("{output}: sessions {sessions}, jobs {jobs:,}".format(**drawn))
 
 
 @sessions.command("close")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_values",
+    "changes_in_words",
     "detail_table",
     "histogram_table",
     "in_words",
@@ -171,9 +172,10 @@ def _as_value(name: str, value: Any) -> Any:
 def item_table(items: Sequence[SessionHandle | Session | JobHandle], now: float) -> Table:
     """One row a session or job: its id, target, status and age."""
     table = new_table()
-    table.add_column("id", no_wrap=True)
-    for header in ("target", "status"):
+    # On a narrow terminal the widest column is broken first: the id, and no word.
+    for header in ("id", "target"):
         table.add_column(header, overflow="fold")
+    table.add_column("status", no_wrap=True)
     table.add_column("age", justify="right", no_wrap=True)
     for item in items:
         age = "" if item.creation_time is None else _duration(now - item.creation_time)
@@ -184,6 +186,8 @@ def item_table(items: Sequence[SessionHandle | Session | JobHandle], now: float)
 def detail_table(values: Mapping[str, Any]) -> Table:
     """One row a field that has a value."""
     table = new_table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in values.items():
         if shown := in_words(value):
             table.add_row(name.replace("_", " "), shown)
@@ -203,12 +207,21 @@ def in_words(value: Any) -> str:
     return ", ".join(f"{count} {word}" for word, count in value.items())
 
 
+def changes_in_words(counts: Mapping[str, int], before: Mapping[str, int]) -> str:
+    """Counts, and by how much each has changed: `2 Executing (-1), 3 Succeeded (+1)`."""
+    changes = {word: counts.get(word, 0) - before.get(word, 0) for word in {**before, **counts}}
+    return ", ".join(
+        f"{counts.get(word, 0)} {word}" + (f" ({change:+})" if change else "")
+        for word, change in sorted(changes.items())
+    )
+
+
 def target_table(targets: Sequence[TargetStatus]) -> Table:
     """One row a target: whether it takes jobs, and how long they queue."""
     table = new_table()
-    for header in ("target", "availability"):
-        table.add_column(header)
-    table.add_column("queue", justify="right")
+    table.add_column("target", overflow="fold")
+    table.add_column("availability", no_wrap=True)
+    table.add_column("queue", justify="right", no_wrap=True)
     for target in targets:
         table.add_row(target.id, target.availability, _duration(target.average_queue_time))
     return table
@@ -217,15 +230,15 @@ def target_table(targets: Sequence[TargetStatus]) -> Table:
 def quota_table(quotas: Sequence[Quota]) -> Table:
     """One row a quota: what of it is used, held by running jobs, and allowed."""
     table = new_table()
-    for header in ("provider", "dimension", "scope", "period"):
-        table.add_column(header, overflow="fold")
+    table.add_column("provider and dimension", overflow="fold")
+    for header in ("scope", "period"):
+        table.add_column(header, no_wrap=True)
     for header in ("used", "held", "limit"):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
     for quota in quotas:
         amounts = (quota.utilization, quota.holds, quota.limit)
         table.add_row(
-            quota.provider,
-            quota.dimension,
+            f"{quota.provider} {quota.dimension}",
             quota.scope,
             quota.period or "",
             *(f"{amount:g}" for amount in amounts),

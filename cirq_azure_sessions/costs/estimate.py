@@ -11,9 +11,13 @@ from datetime import datetime, timedelta
 from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
+from cirq_azure_sessions.results.html import table
 
 __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 
+# A table shows at most so many jobs, and of each the first points; the estimate has them all.
+_MAX_ROWS = 50
+_MAX_POINTS = 4
 # Seconds. Rates that are older may have changed.
 _YEAR = 365 * 24 * 3600.0
 
@@ -151,6 +155,26 @@ class CostEstimate:
             instead = f" instead of {self.amount_unpacked:,.2f} for {len(self.jobs_unpacked)} jobs"
         total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
         return f"{total}, by {_said(self.rates)}."
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                ", ".join(map(str, job.points[:_MAX_POINTS]))
+                + (", ..." if len(job.points) > _MAX_POINTS else ""),
+                job.workload.shots,
+                job.workload.one_qubit_gates,
+                job.workload.two_qubit_gates,
+                job.amount,
+            )
+            for job in self.jobs[:_MAX_ROWS]
+        ]
+        hidden = len(self.jobs) - _MAX_ROWS
+        return table(
+            str(self),
+            ["points", "shots", "1q gates", "2q gates", self.unit],
+            rows,
+            below=f"and {hidden} more jobs" if hidden > 0 else "",
+        )
 
 
 def _total(jobs: Sequence[JobCost]) -> float | None:

@@ -87,8 +87,6 @@ class SweepRun:
         """Has the jobs of earlier runs answer what points they can, where points share jobs."""
         if (packed := self.translation) is not None and packed.is_packed:
             self.translation = await reuse_jobs(journal, packed, self.make_request, *service)
-            if self.progress is not None:
-                self.progress.add_jobs(len(self.translation) - self.num_jobs)
             self.num_jobs = len(self.translation)
 
     def jobs(self) -> Iterator[JobRun]:
@@ -147,6 +145,7 @@ class SweepRun:
         that a call that ends meanwhile says how to get at the result.
         """
         results: Sequence[AzureResult] = ()
+        done = failed = 0
         if job.error is None:
             try:
                 layout = job.layout
@@ -159,9 +158,8 @@ class SweepRun:
         if job.error is None:
             self.fetched[job.request.id] = () if job.entry is None else job.entry.places
         else:
+            failed = len({*job.points} - self.failures.keys())
             self.failures.update(dict.fromkeys(job.points, job.error))
-        if self.progress is not None:
-            self.progress.job_finished(job.request.id, failed=job.error is not None)
         for place, result in enumerate(results):
             point = job.points[place]
             assert job.job is not None, "a job with an output was accepted"
@@ -176,6 +174,9 @@ class SweepRun:
                 del self._parts[point]
             yield point, result
             self.delivered.add(point)
+            done += 1
+        if self.progress is not None:
+            self.progress.job_finished(job.request.id, done=done, failed=failed)
         del self.jobs_in_flight[job.index]
 
     def give_back(self, journal: Journal | None) -> None:

@@ -10,12 +10,17 @@ import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from cirq_azure_sessions.model import Job, Session
 from cirq_azure_sessions.redaction import printable
 
-__all__ = ["Bar", "job_card", "moment", "pool_card", "session_card", "table"]
+__all__ = ["Bar", "Listing", "job_card", "moment", "pool_card", "session_card", "table"]
 
+T = TypeVar("T", bound=Any)
+
+# A table shows at most this many items; the list has them all.
+_MAX_ROWS = 100
 _BAR = "height:0.7em;min-width:1px;background:currentColor;opacity:0.45"
 
 
@@ -81,6 +86,23 @@ def job_card(job: Job) -> str:
         "cost": job.cost and f"{job.cost.total:g} {job.cost.currency}",
     }
     return table(f"Job on {job.target}", [], [row for row in rows.items() if row[1]])
+
+
+class Listing(list[T]):
+    """Sessions or jobs of a workspace: a list that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        noun = "job" if self and isinstance(self[0]._item, Job) else "session"
+        hidden = len(self) - _MAX_ROWS
+        return table(
+            f"{len(self)} {noun}{'' if len(self) == 1 else 's'}" if self else "None found",
+            ["id", "target", "name", "status", "created"] if self else [],
+            (
+                (item.id, item.target, item.name, item.status.value, moment(item.creation_time))
+                for item in self[:_MAX_ROWS]
+            ),
+            below=f"and {hidden} more" if hidden > 0 else "",
+        )
 
 
 def pool_card(

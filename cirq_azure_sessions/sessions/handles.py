@@ -19,7 +19,7 @@ from cirq_azure_sessions.errors import (
 from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
 from cirq_azure_sessions.options import AMOUNT, check_option, checked
-from cirq_azure_sessions.results.html import job_card, session_card
+from cirq_azure_sessions.results.html import Listing, job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
 
@@ -146,11 +146,11 @@ class SessionHandle(_Handle[Session]):
         name: str | None = None,
         max_age: float | None = None,
         limit: int | None = None,
-    ) -> Sequence[JobHandle]:
+    ) -> Listing[JobHandle]:
         """The jobs of the session, newest first.
 
         Args:
-            status: A status of the service, in any case.
+            status: A word of the service's, or `queued`, `running`, `done` or `finished`.
             name: Name prefix.
             max_age: Seconds since submission.
             limit: Maximum number of jobs.
@@ -162,7 +162,7 @@ class SessionHandle(_Handle[Session]):
             return [job async for job in self._workspace.list_jobs(where, session_id=self.id)]
 
         jobs = self._pool._portal.run(collect())
-        return [JobHandle(job, self._workspace, self._pool) for job in jobs]
+        return Listing(JobHandle(job, self._workspace, self._pool) for job in jobs)
 
     async def _poll(self) -> None:
         clock, polls = self._pool._clock, 0

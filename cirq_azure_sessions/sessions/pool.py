@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
-from cirq_azure_sessions.results.html import pool_card
+from cirq_azure_sessions.results.html import Listing, pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.hosts import HostedJobs
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
@@ -141,9 +141,9 @@ class SessionPool(PickledAsRecipe):
             generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
-    def sessions(self) -> Sequence[SessionHandle]:
+    def sessions(self) -> Listing[SessionHandle]:
         """The sessions of the pool that are open, as far as it knows, oldest first."""
-        return self._table.open_sessions()
+        return Listing(self._table.open_sessions())
 
     def attach(self, session: Any) -> SessionHandle:
         """Sends the jobs of a target to a session that was opened elsewhere.
@@ -206,12 +206,12 @@ class SessionPool(PickledAsRecipe):
         name: str | None = None,
         max_age: float | None = None,
         limit: int | None = 100,
-    ) -> Sequence[SessionHandle]:
+    ) -> Listing[SessionHandle]:
         """The sessions of the whole workspace, those of others included, newest first.
 
         Args:
-            target: A target; `*` stands for any characters, as in `ionq.*`.
-            status: A status of the service, in any case.
+            target: A target or a provider, such as `ionq`; `*` stands for any characters.
+            status: A word of the service's, or `queued`, `running`, `done`, `finished`, `open`.
             name: Name prefix.
             max_age: Seconds since opening.
             limit: Maximum number of sessions; None for all, however long it takes to list them.
@@ -222,7 +222,7 @@ class SessionPool(PickledAsRecipe):
         """
         where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
         found = self._portal.run(self._router.list_sessions(where))
-        return [self._lifecycle.handle(*each) for each in found]
+        return Listing(self._lifecycle.handle(*each) for each in found)
 
     def get_session(self, session_id: str) -> SessionHandle:
         """Any session of the workspace, as it stands now.
@@ -241,14 +241,14 @@ class SessionPool(PickledAsRecipe):
         name: str | None = None,
         max_age: float | None = None,
         limit: int | None = 100,
-    ) -> Sequence[JobHandle]:
+    ) -> Listing[JobHandle]:
         """The jobs of the whole workspace, in sessions and outside, newest first.
 
         Arguments and errors are those of `list_sessions`.
         """
         where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
         found = self._portal.run(self._router.list_jobs(where))
-        return [JobHandle(*each, self) for each in found]
+        return Listing(JobHandle(*each, self) for each in found)
 
     def get_job(self, job_id: str) -> JobHandle:
         """Any job of the workspace, as it stands now.

@@ -147,6 +147,7 @@ class EventLog:
                 end_time=job.end_time,
                 currency="" if bill is None else bill.currency,
                 consumed=() if bill is None else tuple(bill.consumed.items()),
+                begin_time=job.begin_time,
             )
         )
 

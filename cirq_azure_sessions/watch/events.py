@@ -80,6 +80,7 @@ class JobEvent(_Event):
         reason: The service's code of a failure.
         sweep_id: The `sweep_id` of the call that the job belongs to, if it was a sampler's.
         creation_time: When it was submitted, on the service's clock; None if that is not known.
+        begin_time: When it began to run, likewise; None if it had not.
         end_time: When it ended, likewise.
         currency: The currency of `cost`.
         consumed: What the job consumed, as the service reports it: dimensions and amounts, such as
@@ -98,6 +99,7 @@ class JobEvent(_Event):
     end_time: float | None = None
     currency: str = ""
     consumed: tuple[tuple[str, float], ...] = ()
+    begin_time: float | None = None
 
     subject: ClassVar[Literal["job"]] = "job"
 

@@ -1,13 +1,16 @@
-"""A progress bar for the jobs of a call."""
+"""A progress bar for the points of a call."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 from collections import Counter
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.redaction import printable
@@ -16,19 +19,18 @@ __all__ = ["SweepProgress"]
 
 _SHORT_ID = 8
 _QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
-_STATES = ("queued", "running", "failed")
 # Templates of tqdm's, and the shortest text that it puts into them.
-_TIME_LEFT = "<{remaining}"
+_TIMES = "{elapsed}<{remaining}"
 _TIME_TAKEN = "in {elapsed}"
 _MIN_TEXTS = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
 
 
 class SweepProgress:
-    """A progress bar on stderr, or a widget in a notebook, for the jobs of a call.
+    """A progress bar on stderr, or below a notebook's cell, for the points of a call.
 
-    The line shows the target, the session of the latest job, how many jobs are finished, how many
-    were submitted, are queued, run and have failed, and after `<` the time left. A call that ends
-    with an error removes its bar. Thread-safe.
+    The line shows the target, the session of the latest job, how many points have finished and
+    failed, how many jobs are queued and run, and the time so far and the time left. In the end it
+    says `50 done`. A call that ends with an error removes its bar. Thread-safe.
 
     Args:
         target: The target's id, which labels the bar.
@@ -36,74 +38,76 @@ class SweepProgress:
 
     def __init__(self, target: str) -> None:
         self._target = target
-        # State: the bar, once there are jobs; how many there are, and how many have finished;
-        # whether each job in flight is queued or running; how many are in each state; and the
-        # session of the latest.
+        # State: the bar, once there are points; how many there are, how many are done and have
+        # failed; whether each job in flight is queued or running; and the session of the latest.
         self._bar: _Bar | None = None
-        self._expected = 0
-        self._finished = 0
+        self._expected = self._done = self._failed = 0
         self._states: dict[str, str] = {}
-        self._counts: Counter[str] = Counter()
         self._session_id = ""
         # Guards all of the above, and drawing: nothing may be drawn once the bar is closed.
         self._lock = threading.Lock()
 
-    def add_jobs(self, count: int) -> None:
-        """Adds jobs that are going to be run."""
+    def add_points(self, count: int) -> None:
+        """Adds points that are going to be run."""
         with self._lock:
             self._expected += count
             if self._bar is None:
-                self._bar = _Bar(self._target, count)
+                self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, count)
             else:
                 self._bar.reset(self._expected)
-            self._draw(self._finished)
+            self._draw(self._done + self._failed)
 
     def job_seen(self, job: Job) -> None:
         """Shows the state of a job in flight, as the service last described it."""
-        state = "queued" if job.status in _QUEUED else "running"
         with self._lock:
-            before = self._states.get(job.id)
-            if before is None:
-                self._counts["submitted"] += 1
+            if job.id not in self._states:
                 self._session_id = job.session_id or ""
-            else:
-                self._counts[before] -= 1
-            self._counts[state] += 1
-            self._states[job.id] = state
+            self._states[job.id] = "queued" if job.status in _QUEUED else "running"
             self._draw()
 
-    def job_finished(self, job_id: str, *, failed: bool) -> None:
-        """Counts a job as finished, whether it was submitted or not."""
+    def job_finished(self, job_id: str, *, done: int, failed: int) -> None:
+        """Counts the points that are done, and those that failed, with the end of a job."""
         with self._lock:
-            before = self._states.pop(job_id, None)
-            if before is not None:
-                self._counts[before] -= 1
-            self._counts["failed"] += failed
-            self._finished += 1
-            self._draw(1)
+            self._states.pop(job_id, None)
+            self._done += done
+            self._failed += failed
+            self._draw(done + failed)
 
     def _draw(self, more: int = 0) -> None:
-        """Draws the bar, advanced by `more` jobs. Needs the lock."""
+        """Draws the bar, advanced by `more` points. Needs the lock."""
         if self._bar is not None:
-            self._bar.bar_format = self._line(self._bar.columns, _TIME_LEFT)
+            self._bar.bar_format = self._line(self._bar.columns)
             # A result must not be lost because the terminal has gone away.
             with suppress(OSError, ValueError):
                 self._bar.update(more)
 
-    def _line(self, columns: int | None, time: str) -> str:
-        """The template of the line, with as many words as fit into the terminal."""
-        counts = self._counts
-        submitted = [f"{counts['submitted']} submitted"] if counts["submitted"] else []
-        states = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
-        target = _literal(self._target)
-        named = f"{target} {_literal(self._session_id[:_SHORT_ID])}".rstrip()
-        # The number submitted is the sum of the others, and the first to be left out.
-        for name, words in ((named, submitted + states), (named, states), (target, states)):
-            texts = [f"{name} {self._finished}/{self._expected}", "|{bar}|", ", ".join(words), time]
+    def _line(self, columns: int | None) -> str:
+        """The template of the line, without the session where the terminal is too narrow for it."""
+        counts = Counter(self._states.values())
+        jobs = [f"{counts[state]} {state}" for state in ("queued", "running") if counts[state]]
+        failed = [f"{self._failed} failed"] if self._failed else []
+        words = "; ".join([*failed, *([f"jobs: {', '.join(jobs)}"] if jobs else [])])
+        target, session = _literal(self._target), _literal(self._session_id[:_SHORT_ID])
+        for name in (f"{target} {session}".rstrip(), target):
+            texts = [
+                name,
+                f"{self._done + self._failed}/{self._expected}",
+                "|{bar}|",
+                words,
+                _TIMES,
+            ]
             line = " ".join(filter(None, texts))
             if columns is None or len(line.format(**_MIN_TEXTS)) <= columns:
                 break
         return line
+
+    def _last_line(self) -> str:
+        """The template of the line that stays."""
+        # Points that have not even failed, as after a timeout, have no result either.
+        failed = self._expected - self._done
+        words = f"{self._done} done{f', {failed} failed' if failed else ''} {_TIME_TAKEN}"
+        session = _literal(self._session_id[:_SHORT_ID])
+        return " ".join(filter(None, [_literal(self._target), session, "|{bar}|", words]))
 
     def __str__(self) -> str:
         with self._lock:
@@ -120,12 +124,11 @@ class SweepProgress:
     ) -> None:
         with self._lock, suppress(OSError, ValueError):
             if self._bar is not None:
-                self._bar.bar_format = self._line(self._bar.columns, _TIME_TAKEN)
+                self._bar.bar_format = self._last_line()
                 last = str(self._bar)
                 self._bar.close()
                 if exc_type is None:
-                    # Leaving the bar itself would confuse the bars of other threads below it.
-                    self._bar.write(last, file=self._bar.fp)
+                    self._bar.leave_line(last)
 
 
 def _literal(text: str) -> str:
@@ -133,25 +136,61 @@ def _literal(text: str) -> str:
     return printable(text).replace("{", "{{").replace("}", "}}")
 
 
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook; IPython in a terminal shows bars as any program."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
 class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
-    """tqdm's bar, set up for jobs."""
+    """tqdm's bar, set up for points."""
 
     # Without the thread that tqdm starts for bars that miss changes: this one misses none.
     monitor_interval = 0
 
-    def __init__(self, target: str, jobs: int) -> None:
-        # Jobs finish in bursts, so the mean rate estimates the time left better than the latest.
+    def __init__(self, target: str, points: int, **options: Any) -> None:
+        # Points finish in bursts, so the mean rate estimates the time left better than the latest.
         super().__init__(
             desc=printable(target),
-            total=jobs,
-            bar_format=f"{{desc}} {{n_fmt}}/{{total_fmt}} |{{bar}}| {_TIME_LEFT}",
+            total=points,
+            bar_format=f"{{desc}} {{n_fmt}}/{{total_fmt}} |{{bar}}| {_TIMES}",
             leave=False,
             dynamic_ncols=True,
             miniters=0,
             smoothing=0,
+            **options,
         )
 
     @property
     def columns(self) -> int | None:
         """The width of the terminal at the last drawing; None in a notebook or a file."""
         return self.ncols if isinstance(self.ncols, int) else None
+
+    def leave_line(self, line: str) -> None:
+        """Leaves a line where the bar was; the bar itself would confuse those of other threads."""
+        self.write(line, file=self.fp)
+
+
+class _NotebookBar(_Bar):
+    """The same below a notebook's cell: text that changes in place.
+
+    Unlike a widget it is still there when the notebook is opened again.
+    """
+
+    def __init__(self, target: str, points: int) -> None:
+        show = importlib.import_module("IPython.display").display
+        self._handle = show({"text/plain": ""}, raw=True, display_id=True)
+        # tqdm prints nothing then.
+        super().__init__(target, points, gui=True)
+        self.display()
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Shows the bar, or a text in its place."""
+        self.leave_line(str(self) if msg is None else msg)
+
+    def leave_line(self, line: str) -> None:
+        self._handle.update({"text/plain": line}, raw=True)
+
+    def close(self) -> None:
+        super().close()
+        self.leave_line("")

@@ -85,7 +85,7 @@ class Timeline:
         return cls(_linked(_with_jobs(bar, marks[id_].values()) for id_, bar in bars.items()))
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws one row a session, and a tick where each of its jobs ended; times are in UTC.
+        """Draws one row a session, with its jobs from submission to end; times are in UTC.
 
         Args:
             ax: Where to draw; by default in a new figure.
@@ -119,16 +119,17 @@ def _first_known(*times: float | None) -> float:
 
 
 def _mark_of_event(event: JobEvent) -> JobMark:
+    submitted = _first_known(event.creation_time, event.time)
     if event.kind == "submitted":
-        return JobMark(event.id, "unfinished", _first_known(event.creation_time, event.time))
-    return JobMark(event.id, event.kind, _first_known(event.end_time, event.time))
+        return JobMark(event.id, "unfinished", submitted, submitted, event.begin_time)
+    end = _first_known(event.end_time, event.time)
+    return JobMark(event.id, event.kind, end, event.creation_time, event.begin_time)
 
 
 def _mark_of_job(job: Job, begin: float) -> JobMark:
-    if not job.is_final:
-        return JobMark(job.id, "unfinished", _first_known(job.creation_time, begin))
-    outcome = _OUTCOMES.get(job.status, "succeeded")
-    return JobMark(job.id, outcome, _first_known(job.end_time, job.creation_time, begin))
+    outcome = _OUTCOMES.get(job.status, "succeeded") if job.is_final else "unfinished"
+    times = (job.end_time if job.is_final else None, job.creation_time, begin)
+    return JobMark(job.id, outcome, _first_known(*times), job.creation_time, job.begin_time)
 
 
 def _bar_of(session: Session, jobs: Sequence[Job], now: float) -> SessionBar:

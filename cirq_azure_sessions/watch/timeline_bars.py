@@ -20,11 +20,23 @@ class JobMark:
         outcome: `succeeded`, `failed`, `cancelled` or `unfinished`.
         time: When it ended or, if it is unfinished, when it was submitted; in seconds since the
             Unix epoch.
+        submitted: When it was submitted, likewise; None if that is not known.
+        began: When it began to run, likewise; None if it has not, or that is not known.
     """
 
     job_id: str
     outcome: str
     time: float
+    submitted: float | None = None
+    began: float | None = None
+
+    def phases(self, now: float) -> tuple[float, float, float]:
+        """When it began to wait, to run, and ended; an unfinished one has lasted until `now`."""
+        end = now if self.outcome == "unfinished" else self.time
+        begin = end if self.submitted is None else min(self.submitted, end)
+        # One that succeeded has run, even if it is not known since when.
+        run = self.began or (begin if self.outcome == "succeeded" else end)
+        return begin, min(max(run, begin), end), end
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -11,14 +12,14 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.lines import Line2D
 
 from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.picture import is_picture, save_picture
-from cirq_azure_sessions.watch.timeline_bars import SessionBar, dates_of
+from cirq_azure_sessions.watch.timeline_bars import JobMark, SessionBar, dates_of
 
 __all__ = ["is_timeline", "plot_timeline", "save_timeline"]
 
@@ -31,9 +32,10 @@ _BAR = 0.3
 _TALL = 0.42
 # In seconds: the least length of a bar, without which the axis would have no scale.
 _MIN_LENGTH = 1.0
-# In points: the width of a tick, and of all ticks of a row together if they are many.
-_MIN_TICK, _MAX_TICK = 0.4, 1.6
-_ALL_TICKS = 150.0
+# In points: the width of a tick, and the least of a job.
+_TICK, _MIN_WIDTH = 1.6, 0.3
+# How opaque a job is while it waits.
+_FAINT = 0.3
 
 # The signs of sessions that the service ended; an hourglass stands for a timeout.
 _SIGNS: Mapping[str, Any] = {
@@ -45,7 +47,9 @@ _MAKER = "cirq-azure-sessions timeline"
 
 
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
-    """Draws one row a session, and a tick where each of its jobs ended; times are in UTC.
+    """Draws one row a session, with its jobs from submission to end; times are in UTC.
+
+    A job is faint while it waits, and a tick marks one that went wrong.
 
     Args:
         bars: The sessions, one row each.
@@ -102,24 +106,40 @@ def _draw_bars(bars: Sequence[SessionBar], ax: Axes) -> None:
 
 
 def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
-    """One collection an outcome: thousands of ticks are as quick as one."""
+    """One collection an outcome and phase: thousands of jobs are as quick as one."""
+    boxes: dict[tuple[str, float], list[Any]] = defaultdict(list)
+    ticks: dict[str, list[Any]] = defaultdict(list)
+    for row, bar in enumerate(bars):
+        lanes = list(_lanes(bar))
+        height = 2 * _BAR / max([1, *(lane + 1 for lane, _, _ in lanes)])
+        for lane, job, (submitted, began, ended) in lanes:
+            low = row - _BAR + lane * height
+            waiting, running, end = _date(submitted), _date(began), _date(ended)
+            boxes[job.outcome, _FAINT].append(_box(waiting, running, low, height))
+            boxes[job.outcome, 1.0].append(_box(running, end, low, height))
+            if job.outcome in palette.PROBLEMS:
+                ticks[job.outcome].append([(end, row - _TALL), (end, row + _TALL)])
     for outcome, colour in palette.OUTCOMES.items():
-        is_problem = outcome in palette.PROBLEMS
-        half = _TALL if is_problem else _BAR
-        lines, widths = [], []
-        for row, bar in enumerate(bars):
-            width = (
-                _MAX_TICK
-                if is_problem
-                else min(max(_ALL_TICKS / max(len(bar.jobs), 1), _MIN_TICK), _MAX_TICK)
-            )
-            for job in bar.jobs:
-                if job.outcome == outcome:
-                    time = _date(job.time)
-                    lines.append([(time, row - half), (time, row + half)])
-                    widths.append(width)
-        ticks = LineCollection(lines, colors=colour, linewidths=widths)
-        ax.add_collection(ticks, autolim=False)
+        # Edges keep short jobs visible; between those that wait they would add up.
+        for alpha, width in ((_FAINT, 0.0), (1.0, _MIN_WIDTH)):
+            drawn = PolyCollection(boxes[outcome, alpha], color=colour, alpha=alpha, lw=width)
+            ax.add_collection(drawn, autolim=False)
+        lines = LineCollection(ticks[outcome], colors=colour, linewidths=_TICK)
+        ax.add_collection(lines, autolim=False)
+
+
+def _lanes(bar: SessionBar) -> Iterator[tuple[int, JobMark, tuple[float, float, float]]]:
+    """The jobs of a session with their phases, those at the same time one above the other."""
+    ends: list[float] = []
+    timed = [(job.phases(bar.end), job) for job in bar.jobs]
+    for phases, job in sorted(timed, key=lambda each: each[0]):
+        lane = next((i for i, end in enumerate(ends) if end <= phases[0]), len(ends))
+        ends[lane : lane + 1] = [phases[2]]
+        yield lane, job, phases
+
+
+def _box(left: float, right: float, low: float, height: float) -> Sequence[tuple[float, float]]:
+    return [(left, low), (right, low), (right, low + height), (left, low + height)]
 
 
 def _draw_ends(bars: Sequence[SessionBar], ax: Axes) -> None:
@@ -150,7 +170,12 @@ def _label(bars: Sequence[SessionBar], ax: Axes) -> None:
     # Where no round interval gives 4 to 8 ticks, as in four minutes, the locator would warn.
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))
+    formats = ["%Y", "%b", "%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
+    formatter = ConciseDateFormatter(
+        locator, tz=UTC, formats=formats, zero_formats=["", *formats[:4], formats[5]]
+    )
+    formatter.show_offset = False
+    ax.xaxis.set_major_formatter(formatter)
     ax.set_xlabel(f"{dates_of(bars)} (UTC)", size=8)
     ax.use_sticky_edges = False
     ax.margins(x=0.02)
@@ -161,7 +186,7 @@ def _label(bars: Sequence[SessionBar], ax: Axes) -> None:
         handles=list(_legend(bars)),
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=6,
+        ncols=7,
         frameon=False,
         fontsize=8,
         handletextpad=0.2,
@@ -174,7 +199,12 @@ def _legend(bars: Sequence[SessionBar]) -> Iterator[Line2D]:
     outcomes = {job.outcome for bar in bars for job in bar.jobs}
     for outcome, colour in palette.OUTCOMES.items():
         if outcome in outcomes:
-            yield Line2D([], [], marker="|", color=colour, ls="none", ms=9, mew=2, label=outcome)
+            yield Line2D([], [], marker="s", color=colour, ls="none", ms=6, label=outcome)
+    phases = [job.phases(bar.end) for bar in bars for job in bar.jobs]
+    if any(submitted < began for submitted, began, _ in phases):
+        waiting = Line2D([], [], marker="s", color=palette.QUIET, ls="none", ms=6, alpha=_FAINT)
+        waiting.set_label("waiting (faint)")
+        yield waiting
     if any(bar.ending == "timed out" for bar in bars):
         yield Line2D([], [], label="session timed out", **_sign("timed out"))
     if any(bar.follows is not None for bar in bars):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -10,12 +10,31 @@ from typing import TypeVar
 from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
 from cirq_azure_sessions.options import AMOUNT, STRING, WHOLE, check_option
 
-__all__ = ["ANY", "OPEN", "ItemFilter"]
+__all__ = ["ANY", "OPEN", "ItemFilter", "target_pattern"]
 
 Item = TypeVar("Item", Session, Job)
 
 # The statuses of a session that still takes jobs, as far as the service has noticed.
 OPEN = frozenset(status.value for status in SessionStatus if not status.is_final)
+
+# Everyday words for statuses; the service's own words are those of the enumerations.
+_EVERYDAY: Mapping[str, Collection[str]] = {
+    "queued": ("Queued", "Waiting"),
+    "running": ("Executing", "Finishing"),
+    "done": ("Succeeded", "Completed"),
+    "finished": [status.value for status in (*JobStatus, *SessionStatus) if status.is_final],
+    "open": OPEN,
+    "closed": ("Succeeded",),
+    "timed-out": ("TimedOut",),
+}
+_SERVICE: Mapping[str, Collection[str]] = {
+    status.lower(): (status.value,) for status in (*JobStatus, *SessionStatus)
+}
+
+
+def target_pattern(target: str) -> str:
+    """A pattern for targets, from one that users give: a provider's name, `ionq`, is a prefix."""
+    return target if any(character in target for character in ".*?[") else f"{target}*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +70,22 @@ class ItemFilter:
         Raises:
             ValueError: If the status is unknown, or the age or the limit no number from 0 up.
         """
-        words = {word.lower(): word.value for word in [*JobStatus, *SessionStatus]}
         for text, value in (("target", target), ("status", status), ("name", name)):
             check_option(text, value, or_none=True, kind=STRING)
         check_option("max_age", max_age, or_none=True, kind=AMOUNT)
         check_option("limit", limit, or_none=True, kind=WHOLE)
-        if status is not None and status.lower() not in words:
+        statuses: Collection[str] | None = ()
+        if status is not None:
+            statuses = _EVERYDAY.get(status.lower()) or _SERVICE.get(status.lower())
+        if statuses is None:
+            service = ", ".join(status for (status,) in _SERVICE.values())
             raise ValueError(
-                f"There is no status {status!r}: use one of {', '.join(words.values())}."
+                f"There is no status {status!r}: use one of {', '.join(_EVERYDAY)}, or a word of "
+                f"the service: {service}."
             )
         return cls(
-            target,
-            frozenset() if status is None else frozenset([words[status.lower()]]),
+            None if target is None else target_pattern(target),
+            frozenset(statuses),
             name,
             None if max_age is None else now - max_age,
             limit,

@@ -20,7 +20,7 @@ from cirq_azure_sessions.model import Job, Session, TargetStatus
 from cirq_azure_sessions.options import shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
-from cirq_azure_sessions.workspaces.filters import ItemFilter
+from cirq_azure_sessions.workspaces.filters import ItemFilter, target_pattern
 from cirq_azure_sessions.workspaces.local import LocalWorkspace
 from cirq_azure_sessions.workspaces.local.samplers import BUILT_IN_TARGETS
 
@@ -115,7 +115,8 @@ class WorkspaceRouter:
         fitting = [
             each
             for each in listed
-            if fnmatchcase(each.id, pattern) and (is_asked_for or each.availability == "Available")
+            if fnmatchcase(each.id, target_pattern(pattern))
+            and (is_asked_for or each.availability == "Available")
         ]
         if not fitting:
             raise UnsupportedTarget(

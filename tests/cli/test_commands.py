@@ -11,6 +11,7 @@ import cirq
 import pytest
 from click.testing import CliRunner
 from command_line import Scene, connection
+from terminals import terminal
 
 from cirq_azure_sessions import Journal
 from cirq_azure_sessions.cli import main
@@ -50,6 +51,21 @@ def test_the_package_is_a_command_too() -> None:
     command = [sys.executable, "-m", "cirq_azure_sessions", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("cirq-azure-sessions, version ")
+
+
+def test_an_error_is_wrapped_on_a_terminal_and_one_line_for_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["sessions", "list", "--status", "ready"]
+    (sentence,) = CliRunner().invoke(main, words).stderr.splitlines()[-1:]
+    assert sentence.startswith("Error: There is no status 'ready': use one of ")
+    with terminal(40) as written:
+        monkeypatch.setenv("COLUMNS", "40")
+        with pytest.raises(SystemExit):
+            main(words)
+    lines = "".join(written).replace("\r", "").partition("Error:")[2].splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(f"Error:{' '.join(lines)}".split()) == sentence
 
 
 def test_a_missing_login_is_reported_in_one_line() -> None:

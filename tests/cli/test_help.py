@@ -40,6 +40,12 @@ def examples(help_text: str) -> list[list[str]]:
     return [shlex.split(re.split(" && | > ", line)[0]) for line in lines]
 
 
+def test_every_command_that_prints_data_prints_json() -> None:
+    without = {words for words in COMMANDS if "--json" not in help_of(words)}
+    # Groups, and what shows or serves something until it is stopped.
+    assert without == {(), ("sessions",), ("jobs",), ("journal",), ("demo",), ("emulate",)}
+
+
 EXAMPLES = [example for words in COMMANDS for example in examples(help_of(words))]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from command_line import Scene
 from services import FLIP
@@ -25,7 +27,12 @@ def test_sessions_are_listed_newest_first_with_whole_ids(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     "filters",
-    [["--target", "ionq.*", "--name", "y"], ["--status", "succeeded", "--name", "yester"]],
+    [
+        ["--target", "ionq", "--name", "y"],
+        ["--target", "*.simulator", "--name", "y"],
+        ["--status", "succeeded", "--name", "yester"],
+        ["--status", "closed", "--name", "yester"],
+    ],
 )
 def test_sessions_are_filtered(filters: list[str], scene: Scene) -> None:
     assert [session["id"] for session in scene.read("sessions", "list", *filters)] == [scene.closed]
@@ -43,7 +50,8 @@ def test_an_empty_list_names_its_filters(scene: Scene) -> None:
 def test_an_unknown_status_is_a_wrong_command(scene: Scene) -> None:
     shown = scene.call("sessions", "list", "--status", "Succeded")
     assert shown.exit_code == 2
-    assert "There is no status 'Succeded': use one of Queued, Waiting, Executing" in shown.stderr
+    assert "There is no status 'Succeded': use one of queued, running, done," in shown.stderr
+    assert "or a word of the service: Queued, Waiting, Executing," in shown.stderr
 
 
 def test_a_session_is_shown_with_its_jobs(scene: Scene) -> None:
@@ -108,8 +116,9 @@ def test_waiting_for_a_session_that_did_not_succeed_ends_with_exit_code_1(scene:
     with SessionPool(scene.server.workspace(), name="left") as pool:
         session = pool.session("ionq.qpu.aria-1").id
         scene.server.clock.advance(601)
-        shown = scene.call("sessions", "wait", session)
-    assert (shown.stdout, shown.stderr, shown.exit_code) == ("", "", 1)
+        shown = scene.call("sessions", "wait", session, "--json")
+    assert (shown.stderr, shown.exit_code) == ("", 1)
+    assert [each["status"] for each in json.loads(shown.stdout)] == ["TimedOut"]
 
 
 def test_watching_yields_changes_alone_until_the_session_has_ended() -> None:

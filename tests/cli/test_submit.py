@@ -50,6 +50,13 @@ def test_quil_runs_on_rigetti(server: EmulatorServer, tmp_path: Path) -> None:
     assert result_of(server, job_id) == {"ro": [[1], [1]]}
 
 
+def test_a_hyphen_reads_standard_input(server: EmulatorServer) -> None:
+    words = ("jobs", "submit", "-", "--target", "rigetti.sim.qvm", "--shots", "2")
+    shown = call_on(server, *words, answer=QUIL)
+    assert shown.exit_code == 0, shown.output
+    assert result_of(server, shown.stdout.strip()) == {"ro": [[1], [1]]}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_file_of_windows_is_known_by_its_content(
     server: EmulatorServer, tmp_path: Path, encoding: str

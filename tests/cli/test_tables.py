@@ -10,17 +10,21 @@ from rich.console import Console, RenderableType
 
 from cirq_azure_sessions.cli.demo import stats_table
 from cirq_azure_sessions.cli.tables import (
+    changes_in_words,
     detail_table,
     histogram_table,
+    item_table,
+    quota_table,
     results_as_json,
     sweep_table,
 )
+from cirq_azure_sessions.model import Job, JobStatus, Quota
 from cirq_azure_sessions.results.histogram import Histogram
 
 
-def shown(table: RenderableType) -> list[str]:
+def shown(table: RenderableType, width: int = 80) -> list[str]:
     printed = io.StringIO()
-    Console(file=printed, width=80).print(table)
+    Console(file=printed, width=width).print(table)
     return [line.rstrip() for line in printed.getvalue().splitlines()]
 
 
@@ -99,3 +103,31 @@ def test_control_characters_of_a_key_are_shown_as_escapes() -> None:
         printed = "\n".join(shown(histogram_table(Histogram((name,), {"1": 1}, 1))))
         assert r"\x1b[2J" in printed
         assert "\x1b" not in printed
+
+
+def test_a_narrow_terminal_breaks_ids_before_words() -> None:
+    job = Job("9ab2f100-" * 4, "ionq.qpu.aria-1", "", JobStatus.SUCCEEDED, creation_time=0.0)
+    header, first, *rest = shown(item_table([job], 60.0), 60)
+    assert header.split() == ["id", "target", "status", "age"]
+    assert first.split()[1:] == ["ionq.qpu.aria-1", "Succeeded", "1", "min"]
+    assert first.split()[0] + "".join(rest).strip() == job.id
+
+
+def test_quotas_keep_their_words_on_a_narrow_terminal() -> None:
+    quota = Quota("concurrent_dft_jobs", "Subscription", "microsoft-elements", 0, 0, 5)
+    assert shown(quota_table([quota]), 60)[2:] == [
+        "microsoft-elements   Subscription             0     0      5",
+        "concurrent_dft_jobs",
+    ]
+
+
+def test_details_are_shown_whole_on_a_narrow_terminal() -> None:
+    lines = shown(detail_table({"name": "x" * 50}), 40)
+    assert "".join(lines).split() == ["name", "x" * 34, "x" * 16]
+
+
+def test_counts_show_by_how_much_they_changed() -> None:
+    before = {"Executing": 3, "Waiting": 2}
+    now = {"Executing": 3, "Succeeded": 2}
+    assert changes_in_words(now, before) == "3 Executing, 2 Succeeded (+2), 0 Waiting (-2)"
+    assert changes_in_words(now, now) == "3 Executing, 2 Succeeded"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr
+import sys
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from terminals import frames, terminal
 
 from cirq_azure_sessions.model import Job, JobStatus
@@ -18,38 +21,38 @@ def job(name: str, status: JobStatus) -> Job:
     return Job(name, "ionq.simulator", name, status, session_id=SESSION)
 
 
-def test_a_line_tells_how_many_jobs_are_in_each_state() -> None:
+def test_a_line_tells_how_many_points_finished_and_jobs_are_in_each_state() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.add_jobs(100)
+        progress.add_points(100)
         for name in "abcde":
             progress.job_seen(job(name, JobStatus.WAITING))
         for name in "abc":
             progress.job_seen(job(name, JobStatus.EXECUTING))
-        progress.job_finished("a", failed=False)
-        progress.job_finished("b", failed=True)
-        assert str(progress).startswith("ionq.simulator 3fa85f64 2/100 |")
-        assert "| 5 submitted, 2 queued, 1 running, 1 failed <" in str(progress)
+        progress.job_finished("a", done=20, failed=0)
+        progress.job_finished("b", done=0, failed=4)
+        assert str(progress).startswith("ionq.simulator 3fa85f64 24/100 |")
+        assert "| 4 failed; jobs: 2 queued, 1 running 00:00<" in str(progress)
 
 
 def test_a_job_that_is_looked_at_twice_is_counted_once() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.add_jobs(2)
+        progress.add_points(2)
         for _ in range(3):
             progress.job_seen(job("a", JobStatus.EXECUTING))
-        assert "| 1 submitted, 1 running <" in str(progress)
+        assert "| jobs: 1 running 00:00<" in str(progress)
 
 
-def test_a_job_that_fails_before_it_is_submitted_was_never_submitted() -> None:
+def test_a_job_that_fails_before_it_is_submitted_fails_its_points() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.add_jobs(2)
-        progress.job_finished("a", failed=True)
+        progress.add_points(2)
+        progress.job_finished("a", done=0, failed=1)
         assert "1/2" in str(progress)
-        assert "| 1 failed <" in str(progress)
+        assert "| 1 failed 00:00<" in str(progress)
 
 
 def test_the_session_is_that_of_the_latest_job() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
-        progress.add_jobs(2)
+        progress.add_points(2)
         assert str(progress).startswith("ionq.simulator 0/2 |")
         progress.job_seen(job("a", JobStatus.WAITING))
         progress.job_seen(replace(job("b", JobStatus.WAITING), session_id="abcdefgh-1"))
@@ -57,24 +60,24 @@ def test_the_session_is_that_of_the_latest_job() -> None:
         assert str(progress).startswith("ionq.simulator abcdefgh 0/2 |")
 
 
-def test_in_80_columns_the_sum_of_the_others_is_left_out_first() -> None:
+def test_in_80_columns_the_session_is_left_out_first() -> None:
     with terminal(80), SweepProgress("ionq.simulator") as progress:
-        progress.add_jobs(1000)
+        progress.add_points(1000)
         for number in range(340):
             progress.job_seen(job(str(number), JobStatus.WAITING))
         for number in range(280):
             progress.job_seen(job(str(number), JobStatus.EXECUTING))
         for number in range(240):
-            progress.job_finished(str(number), failed=number < 10)
+            progress.job_finished(str(number), done=number >= 10, failed=number < 10)
         line = str(progress)
-    assert line.startswith("ionq.simulator 3fa85f64 240/1000 |")
-    assert "| 60 queued, 40 running, 10 failed <" in line
+    assert line.startswith("ionq.simulator 240/1000 |")
+    assert "| 10 failed; jobs: 60 queued, 40 running 00:0" in line
     assert len(line) <= 80
 
 
 def test_no_picture_is_wider_than_the_terminal() -> None:
     with terminal(40) as written, SweepProgress("quantinuum.sim.h2-1e") as progress:
-        progress.add_jobs(1000)
+        progress.add_points(1000)
         for number in range(200):
             progress.job_seen(job(str(number), JobStatus.WAITING))
     assert max(map(len, frames("".join(written)))) <= 40
@@ -83,10 +86,50 @@ def test_no_picture_is_wider_than_the_terminal() -> None:
 def test_an_interruption_takes_the_bar_away() -> None:
     progress = SweepProgress("ionq.simulator")
     with terminal(80) as written:
-        progress.add_jobs(4)
+        progress.add_points(4)
         progress.job_seen(job("a", JobStatus.WAITING))
         error = KeyboardInterrupt()
         progress.__exit__(type(error), error, None)
-        progress.job_finished("a", failed=True)  # the event loop has not heard of it yet
+        # The event loop has not heard of it yet.
+        progress.job_finished("a", done=0, failed=1)
     assert "\n" not in "".join(written)
     assert "".join(written).endswith("\r")
+
+
+class Notebook:
+    """A kernel of which only the output below a cell is of interest, as IPython calls it."""
+
+    kernel = object()
+
+    def __init__(self) -> None:
+        self.output = ""
+
+    def get_ipython(self) -> Notebook:
+        return self
+
+    def display(self, data: dict[str, str], **options: Any) -> Notebook:
+        self.update(data, raw=True)
+        return self
+
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        self.output = data["text/plain"]
+
+
+def test_a_notebook_shows_text_that_is_there_when_it_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    with SweepProgress("ionq.simulator") as progress:
+        progress.add_points(2)
+        progress.job_seen(job("a", JobStatus.WAITING))
+        assert "0/2 |" in notebook.output
+        progress.job_finished("a", done=2, failed=0)
+    assert notebook.output.startswith("ionq.simulator 3fa85f64 |█")
+    assert "| 2 done in 00:0" in notebook.output
+    with suppress(KeyboardInterrupt), SweepProgress("ionq.simulator") as progress:
+        progress.add_points(2)
+        raise KeyboardInterrupt
+    assert notebook.output == ""
+    assert capfd.readouterr() == ("", "")

@@ -32,24 +32,34 @@ def test_every_call_has_one_bar_on_one_line(call: str, capfd: pytest.CaptureFixt
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, progress=True)
         if call == "run":
-            jobs = 1
+            points = 1
             sampler.run(CIRCUIT, repetitions=5)
         elif call == "run_sweep":
-            jobs = 3
+            points = 3
             sampler.run_sweep(ROTATION, sweep, repetitions=5)
         elif call == "stream_sweep":
-            jobs = 3
+            points = 3
             list(sampler.stream_sweep(ROTATION, sweep, repetitions=5))
         else:
-            jobs = 7
+            points = 7
             sampler.run_batch([CIRCUIT, ROTATION, ROTATION], [None, sweep, sweep], 5)
         session = pool.session("ionq.simulator").id[:8]
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     last = frames(err)[-1]
-    assert last.startswith(f"ionq.simulator {session} {jobs}/{jobs} |")
-    assert f"| {jobs} submitted in 00:0" in last
+    assert last.startswith(f"ionq.simulator {session} |")
+    assert f"| {points} done in 00:0" in last
+
+
+def test_points_are_counted_and_not_jobs(capfd: pytest.CaptureFixture[str]) -> None:
+    with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+        sampler = AzureSessionSampler("quantinuum.sim.h2-1e", pool=pool, pack=2, progress=True)
+        sampler.run_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4), repetitions=5)
+        assert pool.get_stats()["jobs_submitted"] == 2
+    pictures = frames(capfd.readouterr().err)
+    assert " 0/4 |" in pictures[0]
+    assert "| 4 done in 00:0" in pictures[-1]
 
 
 def test_points_that_failed_are_reported_at_the_end(capfd: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +67,7 @@ def test_points_that_failed_are_reported_at_the_end(capfd: pytest.CaptureFixture
         server.faults.fail_job(code="InvalidInputData")
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, progress=True, on_error="return")
         sampler.run_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))
-    assert "| 4 submitted, 1 failed in " in frames(capfd.readouterr().err)[-1]
+    assert "| 3 done, 1 failed in " in frames(capfd.readouterr().err)[-1]
 
 
 def test_a_circuit_that_cannot_run_shows_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
@@ -121,4 +131,4 @@ def test_sweeps_of_several_threads_leave_one_line_each() -> None:
             thread.join()
     screen = on_screen("".join(written))
     assert sorted(line.split()[0] for line in screen) == sorted(targets)
-    assert all(" 5/5 |" in line and "5 submitted in" in line for line in screen)
+    assert all("| 5 done in" in line for line in screen)

@@ -163,6 +163,7 @@ def test_the_legend_explains_only_what_there_is(timeline: Timeline) -> None:
         "unfinished",
         "succeeded",
         "failed",
+        "waiting (faint)",
         "session timed out",
         "reopened",
     ]
@@ -181,18 +182,39 @@ def test_a_session_of_one_instant_has_an_axis_of_seconds() -> None:
     assert (last - first) * 86_400 < 2
 
 
-def test_a_thousand_jobs_are_a_thousand_ticks() -> None:
-    marks = [JobMark(str(number), "succeeded", NEW_YEAR + number) for number in range(1000)]
-    marks[500] = JobMark("500", "failed", NEW_YEAR + 500)
+def test_a_thousand_jobs_are_a_thousand_bars() -> None:
+    marks = [
+        JobMark(str(number), "succeeded", NEW_YEAR + number, NEW_YEAR) for number in range(1000)
+    ]
+    marks[500] = JobMark("500", "failed", NEW_YEAR + 500, NEW_YEAR)
     bar = SessionBar("id", "ionq.simulator", NEW_YEAR, NEW_YEAR + 1000, "closed", jobs=marks)
-    succeeded, failed = (
-        collection
-        for collection in Timeline([bar]).plot().collections
-        if len(collection.get_paths())
-    )
-    assert [len(each.get_paths()) for each in (succeeded, failed)] == [999, 1]
-    # What went wrong is thicker than the crowd, and drawn over it.
-    assert failed.get_linewidth()[0] > 3 * succeeded.get_linewidth()[0]
+    drawn = [each for each in Timeline([bar]).plot().collections if len(each.get_paths())]
+    # Of each outcome those that wait and those that run, and a tick where something went wrong.
+    assert [len(each.get_paths()) for each in drawn] == [999, 999, 1, 1, 1]
+    assert drawn[-1].get_linewidth()[0] > 3 * drawn[1].get_linewidth()[0]
+
+
+@pytest.mark.parametrize(
+    ("mark", "phases"),
+    [
+        (JobMark("a", "succeeded", 9.0, 1.0, 4.0), (1.0, 4.0, 9.0)),
+        (JobMark("a", "succeeded", 9.0, 1.0), (1.0, 1.0, 9.0)),
+        (JobMark("a", "cancelled", 9.0, 1.0), (1.0, 9.0, 9.0)),
+        (JobMark("a", "unfinished", 1.0, 1.0, 4.0), (1.0, 4.0, 20.0)),
+        (JobMark("a", "unfinished", 1.0, 1.0), (1.0, 20.0, 20.0)),
+        (JobMark("a", "failed", 9.0), (9.0, 9.0, 9.0)),
+    ],
+)
+def test_a_job_waits_runs_and_ends(mark: JobMark, phases: tuple[float, ...]) -> None:
+    assert mark.phases(now=20.0) == phases
+
+
+def test_a_short_axis_shows_minutes_and_seconds() -> None:
+    bar = SessionBar("id", "ionq.simulator", NEW_YEAR + 3630, NEW_YEAR + 3670, "closed")
+    ax = Timeline([bar]).plot()
+    ax.figure.draw_without_rendering()
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels[1:-1] == ["01:00:40", "01:00:50", "01:01:00"]
 
 
 @pytest.mark.parametrize(

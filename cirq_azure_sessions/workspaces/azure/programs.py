@@ -45,7 +45,12 @@ def find_target(workspace: Workspace, name: str) -> Any:
 
 
 def prepare(
-    target: Any, path: Path, *, entry: str = "Main()", input_format: str | None = None
+    target: Any,
+    path: Path,
+    content: bytes,
+    *,
+    entry: str = "Main()",
+    input_format: str | None = None,
 ) -> dict[str, Any]:
     """The arguments for the target's `submit` that send the program in a file.
 
@@ -54,15 +59,14 @@ def prepare(
 
     Args:
         target: The SDK's target.
-        path: The file. One of Q# ends in `.qs`; every other is known by its content.
+        path: The file's name. Q#'s ends in `.qs`; every other program is known by its content.
+        content: What the file holds.
         entry: The expression of Q# that is run.
         input_format: The service's name for the program's format.
 
     Raises:
-        OSError: If the file cannot be read.
         UnsupportedProgram: If the program cannot be compiled, or the file is empty or damaged.
     """
-    content = path.read_bytes()
     if input_format is None:
         try:
             content = in_utf8(content)
