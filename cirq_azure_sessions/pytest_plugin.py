@@ -49,7 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "azure_sampler" in metafunc.fixturenames:
+    marks = metafunc.definition.iter_markers("parametrize")
+    names_its_own = any("azure_sampler" in (*mark.args, *mark.kwargs.values())[0] for mark in marks)
+    if "azure_sampler" in metafunc.fixturenames and not names_its_own:
         targets = metafunc.config.getoption("--azure-target") or [_DEFAULT_TARGET]
         metafunc.parametrize("azure_sampler", list(dict.fromkeys(targets)), indirect=True)
 

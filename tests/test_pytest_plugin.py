@@ -57,11 +57,17 @@ def test_flip(azure_sampler, request):
     result = azure_sampler.run(FLIP, repetitions=20)
     assert result.measurements["m"].mean() > 0.5
     assert azure_sampler.target in request.node.name
+
+import pytest
+
+@pytest.mark.parametrize("azure_sampler", ["local.clifford"], indirect=True)
+def test_target_of_its_own(azure_sampler):
+    assert azure_sampler.target == "local.clifford"
     """
     )
     targets = ["local.simulator", "ionq.simulator", "ionq.qpu.aria-1", "ionq.simulator"]
     options = [f"--azure-target={target}" for target in targets]
-    passed(project, *options, passed=3)
+    passed(project, *options, passed=4)
 
 
 def test_the_clock_times_a_session_out_and_the_pool_opens_another(

@@ -111,6 +111,10 @@ def open_session(
     \b
       cirq-azure-sessions sessions open --target ionq.simulator --name calibration
     """
+    if target.startswith("local."):
+        raise click.UsageError(
+            f"A session on {target} ends with its process: name a target of the workspace."
+        )
     with workspace.lasting_pool(session_name, job_failure_policy=policy) as (pool, _):
         session = pool.session(target)
         if session.job_failure_policy != policy:

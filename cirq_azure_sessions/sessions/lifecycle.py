@@ -281,6 +281,9 @@ class SessionLifecycle:
                 raise
         if session.is_open and not has_ended:
             return True
+        if generation.has_ended and not has_ended:
+            # Whoever learned of it meanwhile reports it.
+            return False
         kind = "failed" if session.failed_under_abort else "lost"
         if session.status is SessionStatus.TIMED_OUT:
             kind = "timed_out"

@@ -148,6 +148,12 @@ def test_a_session_is_opened_by_name_and_policy(server: EmulatorServer) -> None:
     assert again.stderr == "It is open already, with policy Abort.\n"
 
 
+def test_no_session_is_opened_that_would_end_with_the_command(server: EmulatorServer) -> None:
+    refused = call_on(server, "sessions", "open", "--target", "local.simulator")
+    assert refused.exit_code == 2
+    assert "name a target of the workspace" in refused.stderr
+
+
 def test_waiting_for_a_failed_job_exits_with_1(server: EmulatorServer, tmp_path: Path) -> None:
     job_id = submit(server, write(tmp_path, "flip.quil", "garbage"), "rigetti.sim.qvm")
     waited = call_on(server, "jobs", "wait", job_id)

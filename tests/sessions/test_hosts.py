@@ -11,6 +11,7 @@ import pickle
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -704,6 +705,42 @@ def test_qiskits_sampler_and_estimator_run_in_one_session(
     assert sum(sampled.result()[0].data.c.get_counts().values()) == 50
     counts = pool.get_stats()
     assert (counts["sessions_opened"], counts["jobs_succeeded"]) == (1, 2)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_ten_minutes_in_an_optimization_with_qiskit_cost_one_session_and_no_job(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
+    pauses: list[float] = []
+    azure = disturbed(server, lambda: clock.advance(pauses.pop() if pauses else 0))
+    with SessionPool(azure, clock=clock) as pool:
+        backend = pool.host(qiskit_backend(azure))
+        from qiskit import transpile
+        from qiskit.circuit import Parameter, QuantumCircuit
+        from qiskit.primitives import BackendEstimatorV2
+        from qiskit.quantum_info import SparsePauliOp
+
+        state = QuantumCircuit(1)
+        state.ry(Parameter("theta"), 0)
+        prepared = transpile(state, backend)
+        estimator = BackendEstimatorV2(backend=backend)
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+        for theta in (0.0, 1.0, 2.0):
+            if theta == 1.0:
+                clock.advance(601)
+            elif theta == 2.0:
+                # Its input has been uploaded by then.
+                pauses.append(601)
+            estimator.run([(prepared, SparsePauliOp("Z"), theta)]).result()
+            sampler.run_sweep(FLIP, [{"x": 0}, {"x": 1}], repetitions=10)
+    counts = pool.get_stats()
+    on_service = Counter(job.details.session_id for job in azure.list_jobs())
+    # One estimate and two points of a sweep in each session.
+    assert sorted(on_service.values()) == [3, 3, 3]
+    assert counts["jobs_submitted"] == counts["jobs_succeeded"] == 9
+    sessions = [session.details.status for session in azure.list_sessions()]
+    assert sorted(sessions) == ["Succeeded", "TimedOut", "TimedOut"]
+    assert (counts["sessions_opened"], counts["sessions_timed_out"]) == (3, 2)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -15,7 +15,7 @@ import cirq
 import pytest
 from circuits import BELL
 from contents import jobs, sessions
-from services import REMOTE, ROTATION, angles
+from services import HANG_TIMEOUT, REMOTE, ROTATION, angles, in_background
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -160,6 +160,37 @@ def test_a_timed_out_session_is_replaced_by_one_more(
     assert repr(pool) == "<SessionPool: local.simulator OPEN>"
     assert pool.get_stats()["sessions_timed_out"] == 1
     assert pool.get_stats()["sessions_reopened"] == 1
+
+
+def test_a_session_that_is_refused_while_it_is_checked_times_out_once(clock: ManualClock) -> None:
+    class Crossing(LocalWorkspace):
+        """The first job is submitted while the session is checked, and refused meanwhile."""
+
+        is_held, is_checked, is_asked_again = threading.Event(), asyncio.Event(), asyncio.Event()
+
+        async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+            if not self.is_held.is_set():
+                self.is_held.set()
+                await self.is_checked.wait()
+            return await super().submit_job(request, stored)
+
+        async def get_session(self, session_id: str) -> Session:
+            if self.is_checked.is_set():
+                self.is_asked_again.set()
+            else:
+                self.is_checked.set()
+                await self.is_asked_again.wait()
+            return await super().get_session(session_id)
+
+    workspace = Crossing(clock=clock)
+    with SessionPool(workspace, clock=clock) as pool:
+        first = in_background(_run, pool)
+        assert workspace.is_held.wait(HANG_TIMEOUT)
+        clock.advance(601)
+        _run(pool)
+        first.result(HANG_TIMEOUT)
+        assert _statuses(workspace) == ["TimedOut", "Executing"]
+        assert pool.get_stats()["sessions_timed_out"] == 1
 
 
 def test_a_refused_submission_reopens_silently(

@@ -12,7 +12,7 @@ from cirq_azure_sessions.clock import Clock, SystemClock, timeout
 from cirq_azure_sessions.model import JobStatus
 from cirq_azure_sessions.process import register
 from cirq_azure_sessions.workspaces.local.schedule import Schedule
-from cirq_azure_sessions.workspaces.local.state import JobRecord, Ledger, SessionRecord
+from cirq_azure_sessions.workspaces.local.state import JobRecord, Ledger
 
 __all__ = ["REAL_TIME", "LiveSchedule"]
 
@@ -87,17 +87,19 @@ class LiveSchedule:
     async def let_finish(self, ledger: Ledger, is_late: Callable[[], bool]) -> None:
         """Under a manual clock, gives programs that are due a moment of real time to finish.
 
-        Under any other they have had the time that passed.
+        Under any other they have had the time that passed, unless it was put forward.
         """
         if self._is_manual:
             await self._wait(ledger, lambda: not is_late(), REAL_TIME, _MOMENT)
+        else:
+            await self.notice_idleness(ledger)
 
-    async def notice_idleness(self, session: SessionRecord, timeout: float) -> None:
-        """Lets programs finish that were due so long ago that the session may have timed out."""
+    async def notice_idleness(self, ledger: Ledger) -> None:
+        """Lets programs finish that were due so long ago that their session may have timed out."""
         with self.deciding() as now:
-            is_in_doubt = session.last_activity + timeout <= now
+            oldest = next(iter(ledger.unfinished.values()), None)
+            is_in_doubt = oldest and oldest.created + self._schedule.session_timeout <= now
         if is_in_doubt:
-            ledger = session.ledger
             await self._wait(ledger, lambda: not ledger.is_late, REAL_TIME, _MOMENT)
 
     async def wait_for_news(

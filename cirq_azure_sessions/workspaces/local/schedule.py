@@ -57,7 +57,7 @@ class Schedule:
     """
 
     def __init__(self, session_timeout: float) -> None:
-        self._session_timeout = session_timeout
+        self.session_timeout = session_timeout
         self.timeout_notice: float | Callable[[], float] = 0.0
         self.max_history: float = MAX_HISTORY
         self.max_outputs: float = MAX_OUTPUTS
@@ -275,7 +275,7 @@ class Schedule:
             return
         session.is_watched = True
         notice = self.timeout_notice
-        patience = self._session_timeout + (notice() if callable(notice) else notice)
+        patience = self.session_timeout + (notice() if callable(notice) else notice)
         self._plan(session.last_activity + patience, partial(self._look, session, patience))
 
     def _look(self, session: SessionRecord, patience: float, now: float) -> None:

@@ -104,7 +104,6 @@ class LocalWorkspace(PickledAsRecipe):
         pace: Callable[[JobRequest], JobPace] | None = None,
         max_jobs: int | Mapping[str, int] | None = None,
     ) -> None:
-        self._session_timeout = session_timeout
         self._pace = pace
         self._max_jobs = max_jobs
         self._machines = local_machines(samplers or {}, executor)
@@ -172,7 +171,7 @@ class LocalWorkspace(PickledAsRecipe):
         machine = self._machine(request.target)
         if request.session_id is not None:
             session = self._session(request.session_id)
-            await self._live.notice_idleness(session, self._session_timeout)
+            await self._live.notice_idleness(session.ledger)
         with self._live.deciding() as now:
             known = self._schedule.jobs.get(request.id)
             job = known or self._accept(request, now)

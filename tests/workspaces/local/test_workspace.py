@@ -18,6 +18,7 @@ import cirq
 import pytest
 
 from cirq_azure_sessions.clock import Clock, ManualClock, SystemClock
+from cirq_azure_sessions.emulator.shifted_clock import ShiftedClock
 from cirq_azure_sessions.errors import (
     JobFailed,
     ServiceError,
@@ -252,6 +253,30 @@ class TestRunningPrograms:
         assert desk.status(session) is SessionStatus.WAITING
         gate.open()
         desk.see_through(job)
+
+    @pytest.mark.parametrize("verb", ["get", "close", "list"])
+    def test_a_program_of_before_the_clock_was_put_forward_holds_no_session(
+        self, desks: Any, verb: str
+    ) -> None:
+        gate, clock = Gate(), ShiftedClock()
+        desk = desks(clock, backends={"test.gate": gate})
+        session = desk.open("test.gate")
+        desk.submit(session)
+        clock.advance(601)
+
+        async def look_and_open() -> Session:
+            looking = asyncio.ensure_future(
+                {
+                    "get": lambda: desk.workspace.get_session(session.id),
+                    "close": lambda: desk.workspace.close_session(session.id),
+                    "list": lambda: anext(desk.workspace.list_sessions()),
+                }[verb]()
+            )
+            await asyncio.sleep(0)
+            gate.open()
+            return await looking
+
+        assert desk.run(look_and_open()).status is SessionStatus.TIMED_OUT
 
     def test_a_cancelled_program_leaves_no_output(self, desks: Any) -> None:
         gate = Gate()
