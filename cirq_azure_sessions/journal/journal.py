@@ -83,9 +83,9 @@ class Journal(PickledAsRecipe):
     continues where they end. Runs that are alive at the same time have jobs of their own, each a
     *line* of them. Where there are several lines, a later run gets the free job that
 
-    1. was handed out the fewest times,
-    2. is in the line that the run is on, so that one run's jobs stay together,
-    3. is in a line that no other live run is on,
+    1. was for a run that was killed or interrupted before it had the answer,
+    2. is in a line that no other live run is on,
+    3. was handed out the longest ago,
     4. is the oldest.
 
     So runs that shared a journal can be repeated in any order, and no job is handed out twice
@@ -481,6 +481,7 @@ class Journal(PickledAsRecipe):
         if file is not None and run is not None:
             # The end of the lock says the same, if it cannot be written.
             with suppress(JournalError), file.transaction() as connection:
+                connection.execute("UPDATE places SET answered = 1 WHERE run = ?", (run.id,))
                 self._end(connection, run.id)
             run.lock.release()
         if file is not None:
