@@ -45,7 +45,7 @@ from cirq_azure_sessions.journal.rows import (
     columns_of,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import WHOLE, checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
@@ -397,6 +397,7 @@ class Journal(PickledAsRecipe):
         with self._reading() as file:
             yield from self._jobs.all(file)
 
+    @checked(count=WHOLE)
     def latest(self, count: int) -> list[JournalEntry]:
         """The latest jobs in the order of submission, without their outputs.
 
@@ -427,6 +428,7 @@ class Journal(PickledAsRecipe):
             for row in file.execute(f"{_SELECT_SESSIONS} ORDER BY opened"):
                 yield JournalSession(*row)
 
+    @checked()
     def forget(self, job_id: str) -> None:
         """Has the next run submit a job again, for whose result this one only waited.
 
