@@ -46,8 +46,8 @@ BUILT_IN_TARGETS = {
 _UNSEEDED = {"local.stim"}
 
 # A sweep is cut into so many chunks for each worker, or more of them if they would have more points
-# than this. A second chunk waits at each worker while it sends the first one home; a round more costs
-# a Dask cluster about 10 ms.
+# than this. A second chunk waits at each worker while it sends the first one home; a round more
+# costs a Dask cluster about 10 ms.
 _CHUNKS_PER_WORKER = 2
 _MAX_POINTS_PER_CHUNK = 64
 # How many workers an executor is taken to have that does not say.
@@ -217,6 +217,11 @@ def _sample(
         raise ValueError(
             f"{name}.run_sweep returned {len(results)} results for {len(params)} points."
         )
+    # Some samplers resolve the circuit themselves, and their results have no parameters.
+    pairs = zip(results, params, strict=True)
+    other = next((result.params for result, asked in pairs if result.params != asked), None)
+    if other is not None and other in params:
+        raise ValueError(f"{name}.run_sweep returned results in another order than their points.")
     return results
 
 
