@@ -195,6 +195,20 @@ def test_a_call_with_one_odd_answer_is_right_or_an_error_and_loses_nothing(
             assert not any(session.is_open for session in pool.list_sessions(name=name))
 
 
+@pytest.mark.parametrize("odd", ["", "elsewhere", 7, None])
+def test_a_job_is_followed_in_the_session_that_it_was_sent_to(
+    service: OddService, odd: Any
+) -> None:
+    def spoil(route: str, document: Any) -> bytes | None:
+        return json.dumps({**document, "sessionId": odd}).encode() if route == "submit" else None
+
+    service.spoil = spoil
+    try:
+        assert sweep(service, "mine") == OUTCOMES
+    finally:
+        service.spoil = lambda route, document: None
+
+
 @pytest.mark.parametrize("how", ODD)
 def test_an_odd_document_of_somebody_else_hides_no_other(service: OddService, how: str) -> None:
     odd = ODD[how].encode()
