@@ -110,14 +110,13 @@ class ManualClock(PickledAsRecipe):
     def monotonic(self) -> float:
         return self._elapsed
 
+    @checked()
     def advance(self, seconds: float) -> None:
         """Moves the clock on, and wakes every sleeper whose time has come.
 
         Raises:
             ValueError: If `seconds` is negative.
         """
-        if seconds < 0:
-            raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
         with self._lock:
             self._move_to(self._elapsed + seconds)
 

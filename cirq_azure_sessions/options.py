@@ -70,6 +70,8 @@ LIMITS: _Kind = (
 _KINDS: dict[str, _Kind] = {
     "auto_advance": _SWITCH,
     "backends": ("a mapping of targets to functions", lambda value: isinstance(value, Mapping)),
+    "callback": ("a function of an event", callable),
+    "cancel": _SWITCH,
     "clock": (
         "a Clock, such as a ManualClock",
         lambda value: all(hasattr(value, name) for name in ("time", "monotonic", "sleep")),
@@ -92,6 +94,7 @@ _KINDS: dict[str, _Kind] = {
         "a number of seconds from 0 up, or a function of a job's request",
         lambda value: callable(value) or (_is_amount(value) and value < math.inf),
     ),
+    "job_id": _TEXT,
     "key": _TEXT,
     "latency": (
         "a finite number of seconds from 0 up",
@@ -136,6 +139,7 @@ _KINDS: dict[str, _Kind] = {
         "an integer from 0 to 2**32 - 1, or a numpy.random.RandomState",
         lambda value: (_is_count(value) and value < 2**32) or hasattr(value, "randint"),
     ),
+    "seconds": AMOUNT,
     "session_timeout": _SECONDS,
     "slots": LIMITS,
     "start": (

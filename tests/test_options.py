@@ -21,6 +21,7 @@ from cirq_azure_sessions import (
     Journal,
     LocalWorkspace,
     ManualClock,
+    Rates,
     SessionPool,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -97,6 +98,7 @@ CLASSES = [
     Journal,
     LocalWorkspace,
     ManualClock,
+    Rates,
     SessionPool,
 ]
 
@@ -140,6 +142,22 @@ def test_a_wait_names_its_timeout_if_it_is_no_number_of_seconds(timeout: Any) ->
         for wait in (session.wait, job.wait, job.result):
             with pytest.raises(ValueError, match="timeout must be a number of seconds"):
                 wait(timeout)
+
+
+def test_an_argument_of_any_type_works_or_is_refused_by_its_name(tmp_path: Path) -> None:
+    with SessionPool() as pool, Journal(tmp_path / "journal") as journal:
+        handle = pool.session(LOCAL)
+        for call, name in [
+            (pool.close, "cancel"),
+            (pool.subscribe, "callback"),
+            (journal.forget, "job_id"),
+            (journal.latest, "count"),
+            (ManualClock().advance, "seconds"),
+        ]:
+            error = refusal(call, **{name: object()})
+            assert error is not None
+            assert error.startswith(f"{name} must be ")
+        assert handle.refresh().is_open
 
 
 @pytest.mark.parametrize("name", ["target", "status", "name", "max_age", "limit"])

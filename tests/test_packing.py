@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +343,44 @@ def test_a_job_that_never_arrived_is_submitted_again_under_its_id(
         same = sampler(pool, 4, journal=journal).run_sweep(ROTATION, SWEEP, 100)
     assert server.requests["submit"] == 3
     assert [k for k, r in enumerate(same) if r.job_id == request.id] == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("pack", "change"), [(None, {"seed": 7}), (None, {"pack": 2}), (2, {"pack": None})]
+)
+def test_programs_that_shared_a_journal_get_every_job_once_in_every_order_of_reruns(
+    server: EmulatorServer,
+    pool: SessionPool,
+    tmp_path: Path,
+    pack: int | None,
+    change: dict[str, Any],
+) -> None:
+    path = tmp_path / "journal"
+    programs = [cirq.Points("t", [k / 4 for k in range(count)]) for count in (1, 2, 3)]
+
+    def run(journal: Journal, points: cirq.Sweep, repetitions: int = 50) -> list[str]:
+        made = sampler(pool, journal=journal, **options)
+        return [result.job_id for result in made.run_sweep(ROTATION, points, repetitions)]
+
+    def run_together(repetitions: int = 50) -> list[str]:
+        with Journal(path) as a, Journal(path) as b, Journal(path) as c:
+            jobs = map(run, (a, b, c), programs, itertools.repeat(repetitions))
+            return sorted(itertools.chain(*jobs))
+
+    def run_in_turn(order: Sequence[cirq.Sweep]) -> list[str]:
+        jobs: list[str] = []
+        for points in order:
+            with Journal(path) as journal:
+                jobs += run(journal, points)
+        return sorted(jobs)
+
+    options: dict[str, Any] = {"pack": pack}
+    shared = run_together()
+    submitted = server.requests["submit"]
+    options |= change
+    for order in (programs, programs[::-1], [programs[1], programs[0], programs[2]]):
+        assert run_in_turn(order) == shared
+    assert run_together() == shared
+    assert server.requests["submit"] == submitted
+    # Other repetitions are other jobs.
+    assert not {*run_together(60)} & {*shared}

@@ -17,11 +17,14 @@ from numbers import Real
 from typing import Any
 
 from cirq_azure_sessions.formats.translation import Workload
+from cirq_azure_sessions.options import STRING, check_option, shown
 
 __all__ = ["Rates", "known_rates"]
 
 # Quantinuum's units, which are also the dimensions of its bills and quotas.
 _CREDITS = ("HQC", "EHQC")
+# Those fields of rates that are no numbers.
+_WORDS = ("unit", "source", "date")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -47,7 +50,7 @@ class Rates:
         date: When they were published, as `YYYY-MM-DD`.
 
     Raises:
-        ValueError: If a rate is not a finite number of 0 or more.
+        ValueError: If a rate is not a finite number of 0 or more, or a text not a string.
     """
 
     unit: str = "USD"
@@ -65,13 +68,16 @@ class Rates:
     def __post_init__(self) -> None:
         for name, rate in self._numbers().items():
             if not _is_amount(rate):
-                raise ValueError(f"The rate {name} must be a number of 0 or more, not {rate!r}.")
+                raise ValueError(
+                    f"The rate {name} must be a number of 0 or more, not {shown(rate)}."
+                )
             object.__setattr__(self, name, float(rate))
+        for name in _WORDS:
+            check_option(name, getattr(self, name), kind=STRING)
 
     def _numbers(self) -> dict[str, float]:
         """The rates by name, without a time of a shot that is not known."""
-        words = {"unit", "source", "date"}
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in words}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _WORDS}
         return {name: value for name, value in values.items() if value is not None}
 
     @property

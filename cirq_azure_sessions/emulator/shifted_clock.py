@@ -7,6 +7,7 @@ import threading
 from typing import Protocol
 
 from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.options import checked
 
 __all__ = ["MovableClock", "ShiftedClock"]
 
@@ -35,14 +36,13 @@ class ShiftedClock:
     def monotonic(self) -> float:
         return self._real.monotonic() + self._shift
 
+    @checked()
     def advance(self, seconds: float) -> None:
         """Puts the clock forward, and wakes every sleeper whose time has come.
 
         Raises:
             ValueError: If `seconds` is negative.
         """
-        if seconds < 0:
-            raise ValueError(f"Time goes forward only: advance by 0 s or more, not {seconds}.")
         with self._lock:
             self._shift += seconds
             now = self.monotonic()

@@ -56,7 +56,8 @@ _BESIDE: dict[str, tuple[bytes, ...]] = {
 #     for it; null once that run is over, and then it is free for the next one.
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
-#     that is not known. places.uses: how many runs it was handed to since there were two lines.
+#     that is not known. places.used: the last run that held it. places.answered: whether that run
+#     ended in order and had its answer. runs.line: the line that the run is on.
 # places.block: the number of the point that the request is for, among those of the job.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
@@ -140,6 +141,19 @@ _VERSIONS = (
     (
         "ALTER TABLE places ADD COLUMN block INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX places_packed ON places (job) WHERE block > 0",
+    ),
+    (
+        "DROP INDEX places_free",
+        "DROP INDEX places_held",
+        # The job that was handed out the fewest times is the one unused the longest.
+        "ALTER TABLE places RENAME COLUMN uses TO used",
+        "ALTER TABLE places ADD COLUMN answered INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN line INTEGER",
+        "CREATE INDEX places_free ON places (fingerprint, occurrence) WHERE run IS NULL",
+        """
+        CREATE INDEX places_used ON places (fingerprint, answered, used, occurrence, line)
+        WHERE run IS NULL
+        """,
     ),
 )
 

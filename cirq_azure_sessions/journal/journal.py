@@ -45,7 +45,7 @@ from cirq_azure_sessions.journal.rows import (
     columns_of,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import WHOLE, checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
@@ -83,9 +83,9 @@ class Journal(PickledAsRecipe):
     continues where they end. Runs that are alive at the same time have jobs of their own, each a
     *line* of them. Where there are several lines, a later run gets the free job that
 
-    1. was handed out the fewest times,
-    2. is in the line that the run is on, so that one run's jobs stay together,
-    3. is in a line that no other live run is on,
+    1. was for a run that was killed or interrupted before it had the answer,
+    2. is in a line that no other live run is on,
+    3. was handed out the longest ago,
     4. is the oldest.
 
     So runs that shared a journal can be repeated in any order, and no job is handed out twice
@@ -397,6 +397,7 @@ class Journal(PickledAsRecipe):
         with self._reading() as file:
             yield from self._jobs.all(file)
 
+    @checked(count=WHOLE)
     def latest(self, count: int) -> list[JournalEntry]:
         """The latest jobs in the order of submission, without their outputs.
 
@@ -427,6 +428,7 @@ class Journal(PickledAsRecipe):
             for row in file.execute(f"{_SELECT_SESSIONS} ORDER BY opened"):
                 yield JournalSession(*row)
 
+    @checked()
     def forget(self, job_id: str) -> None:
         """Has the next run submit a job again, for whose result this one only waited.
 
@@ -481,6 +483,7 @@ class Journal(PickledAsRecipe):
         if file is not None and run is not None:
             # The end of the lock says the same, if it cannot be written.
             with suppress(JournalError), file.transaction() as connection:
+                connection.execute("UPDATE places SET answered = 1 WHERE run = ?", (run.id,))
                 self._end(connection, run.id)
             run.lock.release()
         if file is not None:

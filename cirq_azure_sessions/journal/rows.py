@@ -223,11 +223,6 @@ class JobTable:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # State, of one run: the line that it last took a place of, for each fingerprint and
-        # overall. Only the thread that commits touches them. They are hints: a transaction that is
-        # undone may leave a line here of which the run holds no place.
-        self._lines: dict[str, int] = {}
-        self._latest_line: int | None = None
 
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
         """The job that answers a request: one of an earlier run, or a new one.
@@ -246,16 +241,10 @@ class JobTable:
 
     def take(self, file: sqlite3.Connection, fingerprint: str, run: int) -> JournalEntry | None:
         """The job of an earlier run for a fingerprint, which this one then holds; no output."""
-        asked = {
-            "fingerprint": fingerprint,
-            "run": run,
-            "line": self._lines.get(fingerprint, self._latest_line),
-        }
-        # The first needs no more than a look into an index; the second reads all free places.
-        for select in (_SELECT_NEXT_OF_LINE, _SELECT_NEXT):
-            if (place := file.execute(select, asked).fetchone()) is not None:
-                break
-        else:
+        asked = {"fingerprint": fingerprint, "run": run}
+        (is_shared,) = file.execute(_IS_SHARED, asked).fetchone()
+        place = file.execute(_SELECT_OF_LINES if is_shared else _SELECT_NEXT, asked).fetchone()
+        if place is None:
             return None
         number, occurrence, block = place
         row = file.execute(f"{_SELECT_BARE} WHERE number = ?", (number,)).fetchone()
@@ -325,14 +314,8 @@ class JobTable:
             "run": run,
             "block": block,
         }
-        found = file.execute(_HOLD, held).fetchone()
-        if found is None:
-            # A run goes on with its line, unless another live run is on it as well.
-            line = self._lines.get(fingerprint)
-            if line is None and occurrence == 1:
-                line = self._latest_line
-            found = file.execute(_INSERT_PLACE, held | {"line": line}).fetchone()
-        self._lines[fingerprint] = self._latest_line = found["line"]
+        (line,) = file.execute(_HOLD, held).fetchone()
+        file.execute("UPDATE runs SET line = ?1 WHERE id = ?2 AND line IS NOT ?1", (line, run))
 
     def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
         """Changes columns of a job's row."""
@@ -386,51 +369,43 @@ _SELECT_BARE = f"SELECT {_JOB} FROM jobs"
 _SELECT_JOBS = f"""
     SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
 """
-# The order of the terms is that of `Journal`'s docstring.
-_LEAST_USED = """
-    SELECT min(uses) FROM places INDEXED BY places_free
-    WHERE run IS NULL AND fingerprint = :fingerprint
-"""
-_SELECT_NEXT_OF_LINE = f"""
-    SELECT job, occurrence, block FROM places INDEXED BY places_free
-    WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED}) AND line = :line
-    ORDER BY occurrence LIMIT 1
-"""
-# Whether another live run is on a line. The run's own places, of which there may be many, are not
-# looked at.
-_IS_FOLLOWED = """
-    EXISTS (
-        SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
-        AND fingerprint = :fingerprint AND line = {line} AND run > :run
-    ) OR EXISTS (
-        SELECT 1 FROM places INDEXED BY places_held WHERE run IS NOT NULL
-        AND fingerprint = :fingerprint AND line = {line} AND run < :run
-    )
-"""
-_SELECT_NEXT = f"""
-    SELECT job, occurrence, block FROM places AS free INDEXED BY places_free
-    WHERE run IS NULL AND fingerprint = :fingerprint AND uses = ({_LEAST_USED})
-    ORDER BY {_IS_FOLLOWED.format(line="free.line")}, occurrence
-    LIMIT 1
-"""
-# Uses are counted from when there are two lines, so that before that the order is that of requests.
-_HOLD = """
-    UPDATE places SET job = :job, run = :run, block = :block, uses = uses + (
-        run IS NULL AND (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
+_IS_SHARED = """
+    SELECT (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
         < (SELECT max(line) FROM places WHERE fingerprint = :fingerprint)
-    )
-    WHERE fingerprint = :fingerprint AND occurrence = :occurrence
-    RETURNING line
 """
-# A new place counts as used as often as the one before it: it is no reason to leave others unused.
-_INSERT_PLACE = f"""
-    INSERT INTO places (fingerprint, occurrence, job, run, block, line, uses)
-    VALUES (
-        :fingerprint, :occurrence, :job, :run, :block,
-        CASE WHEN :line IS NULL OR {_IS_FOLLOWED.format(line=":line")} THEN :run ELSE :line END,
-        coalesce((SELECT uses FROM places WHERE fingerprint = :fingerprint
-                  ORDER BY occurrence DESC LIMIT 1), 0)
+_SELECT_NEXT = """
+    SELECT job, occurrence, block FROM places INDEXED BY places_free
+    WHERE run IS NULL AND fingerprint = :fingerprint ORDER BY occurrence LIMIT 1
+"""
+# The lines of the other runs that are alive.
+_OTHER_LINES = "SELECT line FROM runs WHERE ended IS NULL AND id != :run AND line IS NOT NULL"
+# The order of the terms is that of `Journal`'s docstring.
+_SELECT_OF_LINES = " UNION ALL ".join(
+    f"""
+    SELECT * FROM (
+        SELECT job, occurrence, block FROM places INDEXED BY places_used
+        WHERE run IS NULL AND fingerprint = :fingerprint AND answered = {answered} AND {condition}
+        ORDER BY used, occurrence LIMIT 1
     )
+    """
+    for answered in (0, 1)
+    for condition in (f"line NOT IN ({_OTHER_LINES})", "TRUE")
+)
+# A new place is in the line of the run's equal requests; the first of its kind is in that of the
+# run's last request; and in one of its own where another live run is on that line.
+_HOLD = f"""
+    INSERT INTO places (fingerprint, occurrence, job, run, used, block, line)
+    VALUES (:fingerprint, :occurrence, :job, :run, :run, :block, coalesce((
+        SELECT line FROM (
+            SELECT line FROM places INDEXED BY places_of_run
+            WHERE run = :run AND fingerprint = :fingerprint
+            UNION ALL
+            SELECT line FROM runs WHERE id = :run AND :occurrence = 1
+        )
+        WHERE line NOT IN ({_OTHER_LINES}) LIMIT 1
+    ), :run))
+    ON CONFLICT (fingerprint, occurrence) DO UPDATE SET job = excluded.job, run = excluded.run,
+        used = excluded.used, block = excluded.block, answered = 0
     RETURNING line
 """
 _SELECT_NEW_OCCURRENCE = """

@@ -284,6 +284,7 @@ class SessionPool(PickledAsRecipe):
         """
         return self._events.stats() | self._table.stats()
 
+    @checked()
     def subscribe(self, callback: Callable[[AnyEvent], None]) -> Callable[[], None]:
         """Calls `callback` with every `SessionEvent`, `JobEvent` and `SweepEvent` from now on.
 
@@ -330,6 +331,7 @@ class SessionPool(PickledAsRecipe):
         self._table.check_open()
         return self._portal.run(self._lifecycle.close_orphans())
 
+    @checked()
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened, once their jobs have finished.
 

@@ -18,6 +18,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -381,28 +382,46 @@ def test_several_processes_may_make_one_journal_at_once(path: Path):
 PROGRAM = ["x", "y", "x", "z"]
 
 
-def run_alone(path: Path, name: str, program: Sequence[str] = PROGRAM) -> list[str]:
-    with Journal(path) as journal:
-        return [
-            claim(journal, fingerprint, f"{name}-{number}").job_id
-            for number, fingerprint in enumerate(program)
-        ]
+def finished(journal: Journal, entries: Sequence[JournalEntry]) -> None:
+    journal.close()
+
+
+def killed(journal: Journal, entries: Sequence[JournalEntry]) -> None:
+    """Leaves the file as `kill -9` does."""
+    if journal._run is not None:
+        journal._run.lock.abandon()
+
+
+def interrupted(journal: Journal, entries: Sequence[JournalEntry]) -> None:
+    journal._give_back([place for entry in entries for place in entry.places])
+    journal.close()
+
+
+ENDS = [finished, killed, interrupted]
 
 
 def run_together(
-    path: Path, order: Sequence[int], programs: Sequence[Sequence[str]]
+    path: Path,
+    order: Sequence[int],
+    programs: Sequence[Sequence[str]],
+    ends: Sequence[Callable[[Journal, Sequence[JournalEntry]], None]] | None = None,
+    name: str = "first",
 ) -> list[list[str]]:
     """The jobs of runs that take turns in this order, each as often as it stands there."""
     journals = [Journal(path) for _ in programs]
-    jobs: list[list[str]] = [[] for _ in programs]
+    entries: list[list[JournalEntry]] = [[] for _ in programs]
     for run in order:
-        step = len(jobs[run])
+        step = len(entries[run])
         if step < len(programs[run]):
-            entry = claim(journals[run], programs[run][step], f"first-{run}-{step}")
-            jobs[run].append(entry.job_id)
-    for journal in journals:
-        journal.close()
-    return jobs
+            job_id = f"{name}-{run}-{step}"
+            entries[run].append(claim(journals[run], programs[run][step], job_id))
+    for end, journal, those in zip(ends or repeat(finished), journals, entries, strict=False):
+        end(journal, those)
+    return [[entry.job_id for entry in those] for those in entries]
+
+
+def run_alone(path: Path, name: str, program: Sequence[str] = PROGRAM) -> list[str]:
+    return run_together(path, [0] * len(program), [program], name=name)[0]
 
 
 @pytest.mark.parametrize("order", set(itertools.permutations([0] * 4 + [1] * 4)))
@@ -463,11 +482,25 @@ def test_runs_that_were_stopped_go_on_with_every_job_that_was_paid(
     assert {*run_alone(path, "third")} <= {*again[0], *again[1]}
 
 
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("end", [killed, interrupted])
+def test_a_run_that_was_stopped_beside_another_gets_its_own_jobs_again(
+    path: Path, end: Callable[[Journal, Sequence[JournalEntry]], None], is_first: bool
+):
+    ends = [end, finished] if is_first else [finished, end]
+    shared = run_together(path, [0, 1] * 4, [PROGRAM] * 2, ends)
+    mine, others = shared if is_first else reversed(shared)
+    assert run_alone(path, "again") == mine
+    # From now on both have had an answer, and the one that is unused the longest comes first.
+    assert run_alone(path, "then") == others
+    assert run_alone(path, "once more") == mine
+
+
 CIRCUITS = st.lists(st.sampled_from("xyz"), max_size=5)
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(CIRCUITS, max_size=6))
 def test_the_nth_equal_request_gets_the_nth_job_while_runs_follow_one_another(
@@ -484,7 +517,38 @@ def test_the_nth_equal_request_gets_the_nth_job_while_runs_follow_one_another(
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_every_job_reaches_a_run_that_finishes_however_often_programs_are_stopped(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    path = tmp_path_factory.mktemp("runs") / "journal.db"
+    programs = data.draw(st.lists(CIRCUITS, min_size=2, max_size=3))
+    had: set[str] = set()
+    left = list(range(len(programs)))
+    for attempt in itertools.count():
+        ends = [data.draw(st.sampled_from(ENDS[: 3 if attempt < 3 else 1])) for _ in left]
+        steps = [
+            len(programs[run]) if end is finished else data.draw(st.integers(0, len(programs[run])))
+            for run, end in zip(left, ends, strict=True)
+        ]
+        order = data.draw(st.permutations([n for n, size in enumerate(steps) for _ in range(size)]))
+        asked = [programs[run][:size] for run, size in zip(left, steps, strict=True)]
+        jobs = run_together(path, order, asked, ends, f"{attempt}")
+        had |= {
+            job for end, those in zip(ends, jobs, strict=True) if end is finished for job in those
+        }
+        left = [run for run, end in zip(left, ends, strict=True) if end is not finished]
+        if not left:
+            break
+    with Journal(path) as journal:
+        assert {entry.job_id for entry in journal.entries()} == had
+        assert len(had) <= sum(map(len, programs))
+
+
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_programs_of_any_kind_that_shared_a_journal_get_every_job_once_in_any_order(
@@ -495,6 +559,10 @@ def test_programs_of_any_kind_that_shared_a_journal_get_every_job_once_in_any_or
     turns = [run for run, program in enumerate(programs) for _ in program]
     order = data.draw(st.permutations(turns))
     jobs = sorted(itertools.chain(*run_together(path, order, programs)))
+    # Some of them are begun again, and killed.
+    for program in programs:
+        begun = program[: data.draw(st.integers(0, len(program)))]
+        run_together(path, [0] * len(begun), [begun], [killed])
     for again in range(3):
         if data.draw(st.booleans()):
             found = run_together(path, data.draw(st.permutations(turns)), programs)
@@ -514,18 +582,22 @@ def test_workers_that_asked_once_each_are_replaced_by_one_run_in_a_stable_order(
 
 
 def test_claims_of_one_circuit_do_not_grow_with_the_jobs_that_were_claimed(path: Path):
+    asked = {"fingerprint": "x", "run": 1, "occurrence": 1, "job": 1, "block": 0}
     for turn in range(2):
         with Journal(path) as journal:
             for number in range(50):
                 claim(journal, "x", f"{turn}-{number}")
             with journal._transaction() as file:
-                (plan, *_) = (
-                    row["detail"]
-                    for row in file.execute(
-                        f"EXPLAIN QUERY PLAN {rows._SELECT_NEXT_OF_LINE}", ("x", 1)
+                next_job, next_of_lines, place = (
+                    " ".join(
+                        row["detail"] for row in file.execute(f"EXPLAIN QUERY PLAN {query}", asked)
                     )
+                    for query in (rows._SELECT_NEXT, rows._SELECT_OF_LINES, rows._HOLD)
                 )
-    assert "USING INDEX places_free (fingerprint=? AND uses=? AND line=?)" in plan
+    assert "USING INDEX places_free (fingerprint=?)" in next_job
+    assert next_of_lines.count("USING INDEX places_used (fingerprint=? AND answered=?)") == 4
+    assert "USE TEMP B-TREE" not in next_of_lines
+    assert "USING INDEX places_of_run (run=? AND fingerprint=?)" in place
 
 
 # Outputs of other ports
@@ -852,12 +924,13 @@ def test_journal_whose_first_commits_are_in_its_log_only_is_a_journal(path: Path
         assert claim(journal, "bell", "b").job_id == "a"
 
 
-def test_journal_of_the_first_version_is_brought_up_to_date(path: Path):
+@pytest.mark.parametrize("version", range(1, len(file_module._VERSIONS)))
+def test_journal_of_an_earlier_version_is_brought_up_to_date(path: Path, version: int):
     with sqlite3.connect(path) as file:
-        for statement in file_module._VERSIONS[0]:
+        for statement in itertools.chain(*file_module._VERSIONS[:version]):
             file.execute(statement)
         file.execute(f"PRAGMA application_id = {file_module._APPLICATION_ID}")
-        file.execute("PRAGMA user_version = 1")
+        file.execute(f"PRAGMA user_version = {version}")
         for number in (1, 2):
             file.execute(
                 "INSERT INTO jobs (number, id, fingerprint, occurrence, target, name, "
@@ -865,7 +938,10 @@ def test_journal_of_the_first_version_is_brought_up_to_date(path: Path):
                 "(?, ?, 'bell', ?, 'ionq.simulator', 'job', 'f', '{}', '{}', 'accepted', 1, 1)",
                 (number, f"job-{number}", number),
             )
-            file.execute("INSERT INTO places VALUES ('bell', ?, ?, NULL)", (number, number))
+            file.execute(
+                "INSERT INTO places (fingerprint, occurrence, job) VALUES ('bell', ?, ?)",
+                (number, number),
+            )
     file.close()
     with Journal(path) as journal:
         claimed = [claim(journal, "bell", job_id).job_id for job_id in "xyz"]

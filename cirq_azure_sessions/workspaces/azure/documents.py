@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from azure.quantum import Workspace
 from azure.quantum.job import Job as AzureJob
@@ -241,12 +241,11 @@ def read_page(
             items.append(read_item(item))
         except UNREADABLE as error:
             logger.warning("An item of a list cannot be read (%s).", type(error).__name__)
-    link = _field(document, "nextLink", str)
-    if not link:
-        return items, None
-    query = dict(parse_qsl(urlsplit(link).query))
+    _, _, following = (_field(document, "nextLink", str) or "").partition("?")
+    query = dict(parse_qsl(following))
     query.pop("api-version", None)
-    return items, query
+    # An address without a query is that of the first page.
+    return items, query or None
 
 
 def session_document(request: SessionRequest) -> dict[str, Any]:

@@ -380,7 +380,8 @@ class AzureWorkspace(PickledAsRecipe):
             UnsupportedTarget: If the list lacks the target, and the service refuses it.
         """
         target = document["target"]
-        read = _read_as(read, id=path[1], target=target)
+        known = {name: document[name] for name in ("target", "sessionId") if document.get(name)}
+        read = _read_as(read, id=path[1], **known)
         put = partial(self._client.ask, "PUT", path, read, repeatable=repeatable)
         guess, dot, _ = target.partition(".")
         provider = self._providers.get(target) or (guess if dot else await self._look_up(target))

@@ -217,6 +217,11 @@ def _sample(
         raise ValueError(
             f"{name}.run_sweep returned {len(results)} results for {len(params)} points."
         )
+    # Some samplers resolve the circuit themselves, and their results have no parameters.
+    pairs = zip(results, params, strict=True)
+    other = next((result.params for result, asked in pairs if result.params != asked), None)
+    if other is not None and other in params:
+        raise ValueError(f"{name}.run_sweep returned results in another order than their points.")
     return results
 
 

@@ -229,6 +229,13 @@ def test_of_the_next_page_only_the_query_counts() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "link", ["x", "", None, 5, "http://[x", "https://x.example/?api-version=1"]
+)
+def test_a_link_that_names_no_page_ends_the_list(link: Any) -> None:
+    assert read_page(str, {"value": [1], "nextLink": link}) == (["1"], None)
+
+
 def test_an_unknown_status_survives_and_is_not_final(workspace: Workspace) -> None:
     job = read_job(workspace, {**JOB, "status": "Dreaming"})
     assert (job.status.value, job.is_final, job.status.has_result) == ("Dreaming", False, False)

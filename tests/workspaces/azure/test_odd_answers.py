@@ -172,7 +172,7 @@ def test_a_call_with_one_odd_answer_is_right_or_an_error_and_loses_nothing(
         ) -> Any:
             try:
                 return odd_json(document, *case[1:]) if each == case[0] else None
-            except (LookupError, TypeError):
+            except (AttributeError, LookupError, TypeError):
                 # This answer has no such field.
                 return None
 
@@ -193,6 +193,20 @@ def test_a_call_with_one_odd_answer_is_right_or_an_error_and_loses_nothing(
             for job in jobs:
                 assert job.result(HANG_TIMEOUT).repetitions == 5
             assert not any(session.is_open for session in pool.list_sessions(name=name))
+
+
+@pytest.mark.parametrize("odd", ["", "elsewhere", 7, None])
+def test_a_job_is_followed_in_the_session_that_it_was_sent_to(
+    service: OddService, odd: Any
+) -> None:
+    def spoil(route: str, document: Any) -> bytes | None:
+        return json.dumps({**document, "sessionId": odd}).encode() if route == "submit" else None
+
+    service.spoil = spoil
+    try:
+        assert sweep(service, "mine") == OUTCOMES
+    finally:
+        service.spoil = lambda route, document: None
 
 
 @pytest.mark.parametrize("how", ODD)

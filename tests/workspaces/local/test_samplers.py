@@ -389,6 +389,10 @@ WRONG_RESULTS: dict[str, tuple[Callable[[Any, int], Any], str]] = {
         of_one(lambda n: {"m": np.ones((n, 1), int), "z": np.ones((n, 1), int)}),
         "keys .'m', 'z'.",
     ),
+    "another order": (
+        lambda params, repetitions: [*cirq.Simulator().run_sweep(FLIP, params, repetitions)][::-1],
+        "another order",
+    ),
     "floats": (of_one(lambda n: {"m": np.full((n, 1), 0.5)}), "array of float64"),
     "words": (of_one(lambda n: {"m": np.full((n, 1), "a")}), "array of <U1"),
     "objects": (of_one(lambda n: {"m": np.full((n, 1), None)}), "array of object"),
@@ -411,3 +415,16 @@ def test_a_sampler_that_returns_something_else_fails_its_points_in_words(
     with pytest.raises(SweepError, match=f"Wrong.run_sweep returned .*{words}") as failure:
         sampler.run_sweep(FLIP, [{"x": 0}, {"x": 1}, {"x": 2}], 4)
     assert len(failure.value.failures) == 3
+
+
+def test_a_sampler_that_resolves_the_circuit_itself_need_not_repeat_the_parameters() -> None:
+    class Resolving(cirq.Sampler):
+        def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+            simulator = cirq.Simulator()
+            circuits = [cirq.resolve_parameters(program, each) for each in params]
+            return [simulator.run(circuit, repetitions=repetitions) for circuit in circuits]
+
+    workspace = LocalWorkspace({"local.resolving": Resolving()})
+    sampler = AzureSessionSampler("local.resolving", workspace=workspace)
+    results = sampler.run_sweep(ROTATION, [{"t": 0}, {"t": 1}], 4)
+    assert [result.measurements["m"].sum() for result in results] == [0, 4]
