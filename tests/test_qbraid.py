@@ -64,6 +64,19 @@ def test_list_of_programs_runs_in_one_session(
     assert pool.get_stats()["jobs_succeeded"] == 20
 
 
+def test_jobs_that_are_polled_together_take_one_list(
+    provider: AzureSessionsProvider, server: EmulatorServer
+) -> None:
+    server.faults.hang_job(times=50)
+    jobs: Any = provider.get_device("ionq.simulator").run([FLIP] * 50, shots=5)
+    server.requests.clear()
+    assert {job.status() for job in jobs} <= {JobStatus.QUEUED, JobStatus.RUNNING}
+    assert server.requests["job"] == 2
+    assert server.requests["sessionJobs"] == 1
+    jobs[-1].cancel()
+    assert jobs[-1].status() == JobStatus.CANCELLED
+
+
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e"])
 def test_first_qubit_is_the_last_bit_of_an_outcome(
     target: str, provider: AzureSessionsProvider
