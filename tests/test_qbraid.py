@@ -45,11 +45,15 @@ def test_devices_are_the_targets_of_the_workspace(
 ) -> None:
     device = provider.get_device("ionq.simulator")
     assert device.status() == DeviceStatus.ONLINE
-    assert device.avg_queue_time() == 3
     server.set_availability("ionq.simulator", "Unavailable")
     assert device.status() == DeviceStatus.UNAVAILABLE
     with pytest.raises(UnsupportedTarget, match="no target 'ionq'"):
         provider.get_device("ionq")
+
+
+def test_queue_of_a_device_is_the_services() -> None:
+    with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
+        assert AzureSessionsProvider(pool).get_device("ionq.simulator").avg_queue_time() == 3
 
 
 def test_list_of_programs_runs_in_one_session(
