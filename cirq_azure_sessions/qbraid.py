@@ -13,10 +13,13 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cirq
 import numpy as np
+from cachetools import TTLCache
 from qbraid.programs import ExperimentType, ProgramSpec
 from qbraid.runtime import (
     DeviceStatus,
@@ -33,12 +36,20 @@ from cirq_azure_sessions import model, process
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.model import Job, TargetStatus
 from cirq_azure_sessions.sampler import AzureSessionSampler
+from cirq_azure_sessions.sessions.handles import JobHandle
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.workspaces.filters import ItemFilter
 
 __all__ = ["AzureSessionsDevice", "AzureSessionsJob", "AzureSessionsProvider"]
 
 # Programs of a list that are submitted at the same time.
 _MAX_SUBMISSIONS = 16
+
+# For how many seconds a list of a session's jobs answers for them, how many jobs of the newest it
+# asks for, one page of the service's, and how many are remembered.
+_LIFETIME = 1.0
+_MAX_LISTED = 100
+_MAX_RECENT = 10_000
 
 _JOB_STATUSES = {
     model.JobStatus.QUEUED: JobStatus.QUEUED,
@@ -188,8 +199,11 @@ class AzureSessionsJob(QuantumJob):
         self._pool = pool or _pool_of_environment(os.getpid())
 
     def status(self) -> JobStatus:
-        """The job's status as it is now."""
-        job = self._pool.get_job(str(self.id))
+        """The job's status as it is now, or was within the last second.
+
+        Jobs of one session that are asked for together take one request, not one each.
+        """
+        job = _look_up(self._pool, str(self.id))
         # The pool counts what the program has seen to finish.
         self._pool._hosts.saw(job._item)
         return _JOB_STATUSES[job.status]
@@ -210,7 +224,51 @@ class AzureSessionsJob(QuantumJob):
 
     def cancel(self) -> None:
         """Asks the service to cancel the job."""
+        with _lock:
+            for _, listed in _recent.values():
+                listed.pop(str(self.id), None)
         self._pool.get_job(str(self.id)).cancel()
+
+
+# State, by pool: the job that was last asked for in a session, and those listed with it, each to be
+# told once.
+_recent: WeakKeyDictionary[SessionPool, tuple[TTLCache[str, str], TTLCache[str, JobHandle]]] = (
+    WeakKeyDictionary()
+)
+# Guards it. Never held while the service is asked.
+_lock = Lock()
+
+
+def _look_up(pool: SessionPool, job_id: str) -> JobHandle:
+    """A job as the service describes it: alone, or with the newest of its session."""
+    with _lock:
+        if pool not in _recent:
+            timer = pool._clock.monotonic
+            _recent[pool] = (
+                TTLCache(_MAX_RECENT, _LIFETIME, timer),
+                TTLCache(_MAX_RECENT, _LIFETIME, timer),
+            )
+        asked, listed = _recent[pool]
+        if found := listed.pop(job_id, None):
+            return found
+    job = pool.get_job(job_id)
+    session_id = job.session_id
+    if session_id is None:
+        return job
+    with _lock:
+        is_among_others = asked.get(session_id, job_id) != job_id
+        asked[session_id] = job_id
+    if is_among_others:
+        where = ItemFilter(limit=_MAX_LISTED)
+
+        async def collect() -> list[Job]:
+            return [each async for each in job._workspace.list_jobs(where, session_id=session_id)]
+
+        others = pool._portal.run(collect())
+        with _lock:
+            listed.update((each.id, JobHandle(each, job._workspace, pool)) for each in others)
+            listed.pop(job_id, None)
+    return job
 
 
 def _natural(key: str) -> list[int | str]:

@@ -58,8 +58,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     `await sampler.run_sweep_async(...)` under either.
 
     Args:
-        target: Where circuits run: `local.simulator` and other `local.*` targets need no account,
-            everything else is an Azure target id such as `ionq.simulator`.
+        target: Where circuits run: `local.*` need no account, `local.like:TARGET` has the published
+            noise of a target, and everything else is an Azure id such as `ionq.simulator`.
         pool: The sessions to use. Without one the sampler makes a pool, and closes it when it is
             closed or its `with` block is left; on a `local.*` target neither is needed.
         workspace: For the pool that the sampler makes: an `azure.quantum.Workspace` or one of this

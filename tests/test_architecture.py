@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"encodings", "model", "options", "redaction", "spelling"},
     {"errors"},
     {"upstream"},
-    {"installation"},
+    {"installation", "noise"},
     {"pickling", "process"},
     {"clock"},
     {"background"},

@@ -21,6 +21,7 @@ from pages import ROOT, Block, Page, call, emulated_azure
 import cirq_azure_sessions
 from cirq_azure_sessions import harness
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.noise import published_noise, published_targets
 
 PAGES = {
     path.relative_to(ROOT / "docs").as_posix(): Page.read(path)
@@ -167,6 +168,17 @@ def test_map_of_the_house_names_every_room() -> None:
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page for page in PAGES if page not in contents] == []
+
+
+def test_published_noise_is_in_the_reference_with_its_sources() -> None:
+    text = (ROOT / "docs" / "reference" / "targets.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for target, source in published_targets().items():
+        noise = published_noise(target)
+        cells = (
+            f"| {noise.one_qubit:.3g} | {noise.two_qubit:.3g} | {noise.readout[0]:.3g} | {source}"
+        )
+        assert any(f"`{target}`" in row and cells in row for row in rows), target
 
 
 def test_messages_of_the_page_on_troubleshooting_are_raised_somewhere() -> None:

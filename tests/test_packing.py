@@ -27,7 +27,7 @@ from cirq_azure_sessions import (
     estimate_cost,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.programs.noise import NOISELESS
+from cirq_azure_sessions.emulator.programs import NOISELESS
 
 ARIA = "ionq.qpu.aria-1"
 H2 = "quantinuum.sim.h2-1e"

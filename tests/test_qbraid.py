@@ -45,11 +45,15 @@ def test_devices_are_the_targets_of_the_workspace(
 ) -> None:
     device = provider.get_device("ionq.simulator")
     assert device.status() == DeviceStatus.ONLINE
-    assert device.avg_queue_time() == 3
     server.set_availability("ionq.simulator", "Unavailable")
     assert device.status() == DeviceStatus.UNAVAILABLE
     with pytest.raises(UnsupportedTarget, match="no target 'ionq'"):
         provider.get_device("ionq")
+
+
+def test_queue_of_a_device_is_the_services() -> None:
+    with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
+        assert AzureSessionsProvider(pool).get_device("ionq.simulator").avg_queue_time() == 3
 
 
 def test_list_of_programs_runs_in_one_session(
@@ -62,6 +66,19 @@ def test_list_of_programs_runs_in_one_session(
     assert server.requests["open"] == 1
     assert server.requests["submit"] == 20
     assert pool.get_stats()["jobs_succeeded"] == 20
+
+
+def test_jobs_that_are_polled_together_take_one_list(
+    provider: AzureSessionsProvider, server: EmulatorServer
+) -> None:
+    server.faults.hang_job(times=50)
+    jobs: Any = provider.get_device("ionq.simulator").run([FLIP] * 50, shots=5)
+    server.requests.clear()
+    assert {job.status() for job in jobs} <= {JobStatus.QUEUED, JobStatus.RUNNING}
+    assert server.requests["job"] == 2
+    assert server.requests["sessionJobs"] == 1
+    jobs[-1].cancel()
+    assert jobs[-1].status() == JobStatus.CANCELLED
 
 
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e"])

@@ -41,8 +41,8 @@ Where the recordings show nothing, the emulator behaves as follows:
   the client.
 - The fields of `2026-01-15-preview`, of which there is no recording, are those of 2025 and, from
   the SDK's source, `priority`, `usage`, `lastUpdatedTime` and a session's `tags`.
-- Queue times and noise of hardware targets are plausible, but invented; see `pacing` and
-  `programs.noise`.
+- Queue times of hardware targets are plausible, but invented; see `pacing`. Its noise is a model
+  of what the makers publish; see `cirq_azure_sessions.noise`.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ __all__ = ["format_for", "results_of"]
 # row of its own takes QIR, as do the targets of Azure's test provider and Microsoft's simulators of
 # machines.
 _FORMATS: tuple[tuple[str, str], ...] = (
+    (r"local\.like:[\w.-]+", "like:LikeFormat"),
     (r"local\.[\w.-]+", "local:LocalFormat"),
     (r"ionq\.(simulator|qpu(\.[\w-]+)?)", "ionq:IonQFormat"),
     (r"quantinuum\.(sim|qpu)\.[\w-]+", "quantinuum:QuantinuumFormat"),

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import cirq
 
-from cirq_azure_sessions.formats.compile import Compiler
+from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
 
-__all__ = ["COMPILER", "angle", "gate_statements"]
+__all__ = ["COMPILER", "angle", "gate_operations", "gate_statements"]
 
 # Gates with a name of their own, by exponent modulo 2. All of these have period 2, up to a global
 # phase that nothing can see.
@@ -37,23 +37,38 @@ def angle(half_turns: float) -> str:
 
 def takes(gate: cirq.Gate) -> bool:
     """Whether `gate_statements` can write the gate, once its parameters are resolved."""
-    if isinstance(gate, tuple(_ROTATIONS)):
-        return True
-    return _name(gate) is not None
+    return isinstance(gate, ROTATIONS) or _name(gate) is not None
+
+
+def gate_operations(gate: cirq.Gate, qubits: Sequence[cirq.Qid]) -> Sequence[cirq.Operation]:
+    """The gate, without open parameters, in operations that have one statement each."""
+    parts = next((parts for kind, parts in _PARTS.items() if isinstance(gate, kind)), None)
+    if parts is None:
+        return [gate.on(*qubits)]
+    assert isinstance(gate, cirq.EigenGate)
+    return parts(gate.exponent, *qubits)
 
 
 def gate_statements(gate: cirq.Gate, qubits: Sequence[int]) -> list[str]:
     """The gate, without open parameters, as statements with their semicolons."""
-    names = [f"q[{qubit}]" for qubit in qubits]
+    operations = gate_operations(gate, cirq.LineQubit.range(len(qubits)))
+    # In a gate of several statements an angle is written whatever it is, as its form has it.
+    is_part = len(operations) > 1
+    return [_statement(operation, qubits, is_part) for operation in operations]
+
+
+def _statement(operation: cirq.Operation, qubits: Sequence[int], is_part: bool) -> str:
+    gate = operation.gate
+    names = ",".join(f"q[{qubits[qubit.x]}]" for qubit in operation.qubits)  # type: ignore[attr-defined]
+    rotation = next((name for kind, name in _ROTATIONS.items() if isinstance(gate, kind)), None)
     name = _name(gate)
-    if name is not None:
-        return [f"{name} {','.join(names)};"]
+    if name is not None and not (is_part and rotation):
+        return f"{name} {names};"
     assert isinstance(gate, cirq.EigenGate)
-    write = next(write for kind, write in _ROTATIONS.items() if isinstance(gate, kind))
-    return write(angle(gate.exponent), *names)
+    return f"{rotation}({angle(gate.exponent)}) {names};"
 
 
-def _name(gate: cirq.Gate) -> str | None:
+def _name(gate: cirq.Gate | None) -> str | None:
     if not isinstance(gate, cirq.EigenGate) or cirq.is_parameterized(gate):
         return None
     names = next((names for kind, names in _NAMES.items() if isinstance(gate, kind)), {})
@@ -61,30 +76,30 @@ def _name(gate: cirq.Gate) -> str | None:
     return next((name for turns, name in names.items() if abs(turn - turns) < _TOLERANCE), None)
 
 
-def _single(name: str) -> Callable[..., list[str]]:
-    return lambda theta, a: [f"{name}({theta}) {a};"]
+_ROTATIONS: dict[type[cirq.EigenGate], str] = {
+    cirq.XPowGate: "rx",
+    cirq.YPowGate: "ry",
+    cirq.ZPowGate: "rz",
+}
 
 
-def _zz(theta: str, a: str, b: str) -> list[str]:
-    return [f"cx {a},{b};", f"rz({theta}) {b};", f"cx {a},{b};"]
+def _zz(half_turns: float, a: cirq.Qid, b: cirq.Qid) -> list[cirq.Operation]:
+    return [cirq.CNOT(a, b), cirq.Z(b) ** half_turns, cirq.CNOT(a, b)]
 
 
-def _xx(theta: str, a: str, b: str) -> list[str]:
-    turns = [f"h {a};", f"h {b};"]
-    return [*turns, *_zz(theta, a, b), *turns]
+def _xx(half_turns: float, a: cirq.Qid, b: cirq.Qid) -> list[cirq.Operation]:
+    turns = [cirq.H(a), cirq.H(b)]
+    return [*turns, *_zz(half_turns, a, b), *turns]
 
 
-def _yy(theta: str, a: str, b: str) -> list[str]:
+def _yy(half_turns: float, a: cirq.Qid, b: cirq.Qid) -> list[cirq.Operation]:
     # A quarter turn about X takes Z to Y or -Y; on both qubits, the sign cancels.
-    there = [f"rx({angle(0.5)}) {a};", f"rx({angle(0.5)}) {b};"]
-    back = [f"rx({angle(-0.5)}) {a};", f"rx({angle(-0.5)}) {b};"]
-    return [*there, *_zz(theta, a, b), *back]
+    there = [cirq.X(a) ** 0.5, cirq.X(b) ** 0.5]
+    back = [cirq.X(a) ** -0.5, cirq.X(b) ** -0.5]
+    return [*there, *_zz(half_turns, a, b), *back]
 
 
-_ROTATIONS: dict[type[cirq.EigenGate], Callable[..., list[str]]] = {
-    cirq.XPowGate: _single("rx"),
-    cirq.YPowGate: _single("ry"),
-    cirq.ZPowGate: _single("rz"),
+_PARTS: dict[type[cirq.EigenGate], Callable[..., list[cirq.Operation]]] = {
     cirq.XXPowGate: _xx,
     cirq.YYPowGate: _yy,
     cirq.ZZPowGate: _zz,
@@ -93,5 +108,5 @@ _ROTATIONS: dict[type[cirq.EigenGate], Callable[..., list[str]]] = {
 # Other gates are compiled to those written here, with `cirq.CZ` between qubits.
 COMPILER = Compiler(
     takes,
-    cirq.CZTargetGateset(additional_gates=[*_ROTATIONS, cirq.H, cirq.CNOT, cirq.SWAP]),
+    cirq.CZTargetGateset(additional_gates=[*ROTATIONS, cirq.H, cirq.CNOT, cirq.SWAP]),
 )

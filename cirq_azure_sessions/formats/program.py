@@ -19,7 +19,16 @@ from cirq_azure_sessions.formats.conditions import signed_cases
 from cirq_azure_sessions.formats.layout import Measurement
 from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
-__all__ = ["Condition", "Program", "Step", "check_num_qubits", "decomposed", "flatten", "shown"]
+__all__ = [
+    "Condition",
+    "Program",
+    "Step",
+    "check_num_qubits",
+    "decomposed",
+    "flatten",
+    "shown",
+    "unrolled",
+]
 
 # A condition that only Cirq can decide is asked about every value of the bits it reads, and written
 # out as the list of those that fulfil it. Where most of more than a few bits' values do, the gate
@@ -146,7 +155,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
     touched: set[int] = set()
     num_bits = 0
     for whole in circuit.all_operations():
-        for operation in _unrolled(whole, target):
+        for operation in unrolled(whole, target):
             gate = operation.without_classical_controls().untagged.gate
             qubits = tuple(numbers[qubit] for qubit in operation.qubits)
             if isinstance(gate, cirq.MeasurementGate):
@@ -202,7 +211,7 @@ def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
         )
 
 
-def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
+def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
     """The operation as gates, measurements and resets, each with all of its classical controls."""
     inner = operation.without_classical_controls().untagged
     gate = inner.gate
@@ -239,7 +248,7 @@ def _unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation
             "or run on local.simulator."
         )
     for part in parts:
-        yield from _unrolled(part, target)
+        yield from unrolled(part, target)
 
 
 def decomposed(operation: cirq.Operation, target: str) -> Sequence[cirq.Operation] | None:
@@ -247,7 +256,7 @@ def decomposed(operation: cirq.Operation, target: str) -> Sequence[cirq.Operatio
     parts = cirq.decompose_once(operation, default=None)
     if parts is None:
         return None
-    return [gate for part in parts for gate in _unrolled(part, target) if gate.qubits]
+    return [gate for part in parts for gate in unrolled(part, target) if gate.qubits]
 
 
 def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:

@@ -94,6 +94,7 @@ class _QirTemplate(Template):
 
     compiler = openqasm.COMPILER
     angle = staticmethod(openqasm.angle)
+    operations = staticmethod(openqasm.gate_operations)
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         self.dialect = _profile(program, options)

@@ -50,6 +50,7 @@ class _QuantinuumTemplate(Template):
 
     compiler = openqasm.COMPILER
     angle = staticmethod(openqasm.angle)
+    operations = staticmethod(openqasm.gate_operations)
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         conditions = (step.condition for step in program.steps if step.condition is not None)

@@ -131,6 +131,10 @@ class Template(abc.ABC):
     def write(self, step: Step) -> str:
         """The text of a step without open parameters, in gates that the compiler takes."""
 
+    def operations(self, gate: cirq.Gate, qubits: Sequence[cirq.Qid]) -> Sequence[cirq.Operation]:
+        """The operations in the text of a gate that the compiler takes, one a statement."""
+        return [gate.on(*qubits)]
+
     @abc.abstractmethod
     def angle(self, half_turns: float) -> str:
         """A rotation's angle, as `write` writes it."""
@@ -200,14 +204,14 @@ class Template(abc.ABC):
             lambda job: replace(self.draft, payload=zlib.decompress(stored[job]))
         )
 
-    def _written(self, step: Step) -> Iterator[str]:
-        """The texts of a step without open parameters."""
+    def taken(self, step: Step) -> Iterator[Step]:
+        """A step without open parameters in steps that the language can write."""
         gate = step.gate
         if step.bit is not None or step.is_reset:
-            yield self.write(step)
+            yield step
         elif self.compiler.takes(gate):
             if not self._compile or cirq.trace_distance_bound(gate) > _NEGLIGIBLE:
-                yield self.write(step)
+                yield step
         elif not self._compile:
             raise UnsupportedProgram(
                 f"{self._target} does not take {shown(step.source)} as it is; leave compile=True, "
@@ -215,7 +219,11 @@ class Template(abc.ABC):
             )
         else:
             for part in self.compiler.parts(step, self._target):
-                yield from self._written(part)
+                yield from self.taken(part)
+
+    def _written(self, step: Step) -> Iterator[str]:
+        """The texts of a step without open parameters."""
+        return map(self.write, self.taken(step))
 
     def _resolved(self, step: Step, resolver: cirq.ParamResolver) -> Iterator[str]:
         """The texts of a parametrised step at a point."""

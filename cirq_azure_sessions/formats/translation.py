@@ -327,16 +327,7 @@ class Format(abc.ABC):
         """The draft of each point's jobs, translated as a circuit of its own."""
         drafts: list[JobInput] = []
         for resolver in resolvers:
-            try:
-                circuit = cirq.resolve_parameters(program, resolver)
-            except TypeError:
-                # As Cirq refuses a number of repetitions that is not whole.
-                raise
-            except (ValueError, ArithmeticError) as error:
-                raise UnsupportedProgram(
-                    f"The circuit does not take {shown(resolver)}; give it finite real numbers."
-                ) from error
-            flat = flatten(circuit, options.target, compile=options.compile)
+            flat = flatten(resolved(program, resolver), options.target, compile=options.compile)
             template = self.template(flat, options)
             draft = template.fill([[cirq.ParamResolver()]])(0)
             draft = replace(draft, payload=zlib.compress(draft.payload, 1))
@@ -375,6 +366,21 @@ class Format(abc.ABC):
             ResultFormatError: If the job was not submitted by this package, or by a later version.
         """
         return read_layout(metadata)
+
+
+def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cirq.AbstractCircuit:
+    """The circuit at a point.
+
+    Raises:
+        TypeError: If a subcircuit has no whole number of repetitions there, as Cirq refuses it.
+        UnsupportedProgram: If it takes no such numbers.
+    """
+    try:
+        return cirq.resolve_parameters(program, resolver)
+    except (ValueError, ArithmeticError) as error:
+        raise UnsupportedProgram(
+            f"The circuit does not take {shown(resolver)}; give it finite real numbers."
+        ) from error
 
 
 def translate_calls(

@@ -15,8 +15,8 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum, quil
 from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, untranslatable
-from cirq_azure_sessions.emulator.programs.noise import NOISELESS, MachineNoise, target_noise
 from cirq_azure_sessions.emulator.programs.program import Output
+from cirq_azure_sessions.noise import NOISELESS, MachineNoise, target_noise
 
 __all__ = ["NOISELESS", "MachineNoise", "run"]
 
@@ -61,7 +61,7 @@ def run(
         input_params: Azure's `inputParams`.
         rng: Where chance comes from: the result is a function of it and of the other arguments.
         noise: The noise of the target, `NOISELESS` for none; by default that of its hardware, from
-            the table in `noise`. A job's own parameters for noise go over it.
+            the table in `cirq_azure_sessions.noise`. A job's own parameters for noise go over it.
 
     Returns:
         The content of the job's output blob, and what to bill.

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input
-from cirq_azure_sessions.emulator.programs.noise import is_silent
 from cirq_azure_sessions.emulator.programs.program import Condition, Statement
+from cirq_azure_sessions.noise import is_silent
 
 __all__ = ["probabilities", "sample"]
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
 from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, read_shots
-from cirq_azure_sessions.emulator.programs.noise import ionq_noise, is_silent
+from cirq_azure_sessions.emulator.programs.noise_params import ionq_noise
 from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
+from cirq_azure_sessions.noise import is_silent
 
 __all__ = ["histogram", "machine_size", "run"]
 

@@ -27,14 +27,11 @@ from cirq_azure_sessions.emulator.programs.limits import (
     read_shots,
     untranslatable,
 )
-from cirq_azure_sessions.emulator.programs.noise import (
-    MachineNoise,
-    is_silent,
-    quantinuum_noise,
-)
+from cirq_azure_sessions.emulator.programs.noise_params import quantinuum_noise
 from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker
+from cirq_azure_sessions.noise import MachineNoise, is_silent
 
 __all__ = ["run"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.engine import sample
 from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, read_shots
-from cirq_azure_sessions.emulator.programs.noise import quantinuum_noise
+from cirq_azure_sessions.emulator.programs.noise_params import quantinuum_noise
 from cirq_azure_sessions.emulator.programs.program import Output, take_census
 
 __all__ = ["is_syntax_checker", "run"]

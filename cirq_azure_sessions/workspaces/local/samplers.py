@@ -26,7 +26,14 @@ from cirq_azure_sessions.model import JobRequest, LocalProgram
 if TYPE_CHECKING:
     import cirq
 
-__all__ = ["BUILT_IN_TARGETS", "Machine", "SamplerFactory", "check_installed", "local_machines"]
+__all__ = [
+    "BUILT_IN_TARGETS",
+    "LIKE",
+    "Machine",
+    "SamplerFactory",
+    "check_installed",
+    "local_machines",
+]
 
 # Starts a job of some target; the future brings its output.
 Machine = Callable[[JobRequest], "Future[Any]"]
@@ -42,6 +49,8 @@ BUILT_IN_TARGETS = {
     "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
     "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
 }
+# What the names of targets begin with that sample with the published noise of another.
+LIKE = "local.like:"
 # Samplers that take no seed, and draw from entropy of their own; their sweeps stay whole.
 _UNSEEDED = {"local.stim"}
 
@@ -68,6 +77,7 @@ def local_machines(
     factories: dict[str, SamplerFactory] = {
         target: partial(_make_built_in, target) for target in BUILT_IN_TARGETS.keys() - _UNSEEDED
     }
+    factories[LIKE] = _make_noisy
     for target, sampler in samplers.items():
         if callable(sampler):
             factories[target] = sampler
@@ -94,6 +104,12 @@ def check_installed(target: str) -> None:
 def _make_built_in(target: str, **seed: Any) -> cirq.Sampler:
     _, module, name = BUILT_IN_TARGETS[target]
     return cast("cirq.Sampler", getattr(importlib.import_module(module), name)(**seed))
+
+
+def _make_noisy(**seed: Any) -> cirq.Sampler:
+    from cirq_azure_sessions.workspaces.local.noisy import NoisySimulator
+
+    return NoisySimulator(**seed)
 
 
 def _in_order(run: Callable[[LocalProgram], list[cirq.Result]]) -> Machine:

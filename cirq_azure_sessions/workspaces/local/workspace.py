@@ -31,6 +31,7 @@ from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.workspaces.local.samplers import (
     BUILT_IN_TARGETS,
+    LIKE,
     Machine,
     SamplerFactory,
     check_installed,
@@ -76,9 +77,10 @@ class LocalWorkspace(PickledAsRecipe):
 
     Args:
         samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
-            `local.density-matrix`, `local.clifford`, `local.qsim` and `local.stim`. Either a
-            sampler, which draws from its own generator, or a function that makes one and takes
-            the keyword `seed`, such as a simulator's class.
+            `local.density-matrix`, `local.clifford`, `local.qsim`, `local.stim` and
+            `local.like:TARGET` for the targets whose noise is published. Either a sampler, which
+            draws from its own generator, or a function that makes one and takes the keyword
+            `seed`, such as a simulator's class.
         session_timeout: Seconds without activity after which a session times out.
         clock: The clock; by default the machine's.
         executor: Where to run sweeps of `local.*` targets, split over their points; functions
@@ -132,11 +134,12 @@ class LocalWorkspace(PickledAsRecipe):
         """Whether jobs for this target can go here.
 
         Raises:
-            UnsupportedTarget: If they could, with a package that has to be installed.
+            UnsupportedTarget: If they could, with a package that has to be installed, or if they
+                ask for noise that is not published.
         """
         if target in self._uninstalled:
             check_installed(target)
-        return target in self._machines
+        return self._machine_name(target) in self._machines
 
     async def open_session(self, request: SessionRequest) -> Session:
         self._machine(request.target)
@@ -285,8 +288,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
         return [
-            TargetStatus(id=target, provider=target.split(".")[0])
-            for target in sorted(self._machines)
+            TargetStatus(id=target, provider=target.split(".")[0]) for target in self._targets()
         ]
 
     async def list_quotas(self) -> Sequence[Quota]:
@@ -313,14 +315,36 @@ class LocalWorkspace(PickledAsRecipe):
     # Looking things up.
 
     def _machine(self, target: str) -> Machine:
-        if target not in self._machines:
+        name = self._machine_name(target)
+        if name not in self._machines:
+            names = self._targets()
             raise UnsupportedTarget(
-                f"This workspace has no target {target!r}: use one of "
-                f"{', '.join(sorted(self._machines))}.{did_you_mean(target, self._machines)}"
+                f"This workspace has no target {target!r}: use one of {', '.join(names)}."
+                f"{did_you_mean(target, names)}"
             )
         if target in self._uninstalled:
             check_installed(target)
-        return self._machines[target]
+        return self._machines[name]
+
+    def _machine_name(self, target: str) -> str:
+        """Under which name the target's machine is held: one serves all of `local.like:`.
+
+        Raises:
+            UnsupportedTarget: If it asks for noise that is not published.
+        """
+        if target in self._machines or not target.startswith(LIKE):
+            return target
+        # Imported here, as elsewhere, so that this module does not load cirq.
+        from cirq_azure_sessions.noise import published_noise
+
+        published_noise(target.removeprefix(LIKE))
+        return LIKE
+
+    def _targets(self) -> Sequence[str]:
+        from cirq_azure_sessions.noise import published_targets
+
+        like = {LIKE + target for target in published_targets()}
+        return sorted(like.union(self._machines) - {LIKE})
 
     def _session(self, session_id: str) -> SessionRecord:
         try:

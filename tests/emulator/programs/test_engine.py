@@ -12,6 +12,7 @@ import cirq
 import numpy as np
 import pytest
 
+from cirq_azure_sessions import noise as rates
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, MachineNoise, engine
 from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
@@ -168,7 +169,7 @@ def test_the_bits_of_each_shot_belong_together() -> None:
 def test_hardware_and_its_emulators_are_noisy_and_simulators_are_not(
     target: str, is_silent: bool
 ) -> None:
-    assert programs.noise.is_silent(programs.noise.target_noise(target)) == is_silent
+    assert rates.is_silent(rates.target_noise(target)) == is_silent
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_hardware_and_its_emulators_are_noisy_and_simulators_are_not(
 def test_the_noise_of_hardware_leaves_gates_with_the_published_infidelities(
     target: str, published: tuple[float, float]
 ) -> None:
-    model = programs.noise.target_noise(target)
+    model = rates.target_noise(target)
     for size, infidelity in enumerate(published, start=1):
         channel = cirq.depolarize((model.one_qubit, model.two_qubit)[size - 1], n_qubits=size)
         dimension = 2**size

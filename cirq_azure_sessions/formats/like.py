@@ -1,0 +1,99 @@
+"""`local.like:TARGET`: what the target would run, with the noise of its machine, for Cirq here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import cirq
+
+from cirq_azure_sessions import formats
+from cirq_azure_sessions.formats.local import LocalFormat
+from cirq_azure_sessions.formats.program import Step, flatten, unrolled
+from cirq_azure_sessions.formats.template import Template
+from cirq_azure_sessions.formats.translation import (
+    JobInput,
+    Translation,
+    TranslationOptions,
+    resolved,
+)
+from cirq_azure_sessions.noise import MachineNoise, published_noise
+
+__all__ = ["LikeFormat"]
+
+
+class LikeFormat(LocalFormat):
+    """Compiles a circuit as for the target itself, and puts an error after each of its gates.
+
+    The target's own limits hold here too, so that what runs here runs there.
+    """
+
+    def translate(
+        self,
+        program: cirq.AbstractCircuit,
+        resolvers: Sequence[cirq.ParamResolver],
+        repetitions: int,
+        options: TranslationOptions,
+    ) -> Translation:
+        """One job a point, since what a gate is compiled to depends on its parameters.
+
+        Raises:
+            UnsupportedProgram: If the target cannot run the circuit.
+            UnsupportedTarget: If the target's noise is not published.
+        """
+        self.check_input_params(options.input_params)
+        target = options.target.partition(":")[2]
+        noise = published_noise(target)
+        own = replace(options, target=target)
+        language = formats.format_for(target).template
+        circuits = []
+        for resolver in resolvers:
+            circuit = resolved(program, resolver)
+            template = language(flatten(circuit, target, compile=options.compile), own)
+            circuits.append(_noisy(circuit, template, noise, target))
+
+        def job(points: Sequence[int], part: int) -> JobInput:
+            (point,) = points
+            # Each job counts its points from 0.
+            seed = None if options.seed is None else (*options.seed, point)
+            alone = replace(options, seed=seed)
+            whole = LocalFormat.translate(
+                self, circuits[point], [resolvers[point]], repetitions, alone
+            )
+            return replace(whole.job(0), points=points)
+
+        points = [range(point, point + 1) for point in range(len(resolvers))]
+        return Translation([(each, 0) for each in points], 1, job)
+
+
+def _noisy(
+    circuit: cirq.AbstractCircuit, template: Template, noise: MachineNoise, target: str
+) -> cirq.Circuit:
+    """The circuit in the target's gates, and what goes wrong."""
+    noisy: list[cirq.Operation] = []
+    for whole in circuit.all_operations():
+        for operation in unrolled(whole, target):
+            plain = operation.without_classical_controls().untagged
+            for part in _parts(plain, template, noise):
+                noisy.append(part.with_classical_controls(*operation.classical_controls))
+    return cirq.Circuit(noisy)
+
+
+def _parts(
+    operation: cirq.Operation, template: Template, noise: MachineNoise
+) -> Iterator[cirq.Operation]:
+    gate, qubits = operation.gate, operation.qubits
+    assert gate is not None
+    if isinstance(gate, cirq.MeasurementGate):
+        # Published rates do not tell 0 from 1. What is read wrong goes on as it was read: before
+        # they are used again, ions are prepared anew by what was measured.
+        if noise.readout[0]:
+            yield from cirq.bit_flip(noise.readout[0]).on_each(*qubits)
+        yield operation
+    elif isinstance(gate, cirq.ResetChannel):
+        yield operation
+    elif qubits:  # one on no qubits is a global phase
+        for step in template.taken(Step(gate, tuple(range(len(qubits))), source=operation)):
+            own = [qubits[index] for index in step.qubits]
+            for part in template.operations(step.gate, own):
+                yield from noise.noisy_operation(part)
