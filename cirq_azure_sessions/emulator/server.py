@@ -255,11 +255,9 @@ class EmulatorServer:
             shutdown_timeout=_PATIENCE_AT_STOP,
         )
         await self._runner.setup()
-        connect = self._runner.server
-        assert connect is not None
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self.requests.counting(connect), sock=self._socket
+        assert self._runner.server is not None
+        self._listener = await asyncio.get_running_loop().create_server(
+            self.requests.counting(self._runner.server), sock=self._socket
         )
 
     async def _stop(self) -> None:
