@@ -42,8 +42,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.emulator.api_error import error_document
 from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.responses import error_document
 from cirq_azure_sessions.emulator.route_names import (
     CONTROL,
     STORAGE_ROUTES,

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.catalog import UNAVAILABLE, Catalog
 from cirq_azure_sessions.emulator.faults import Faults
@@ -27,7 +26,7 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
-from cirq_azure_sessions.emulator.responses import json_response
+from cirq_azure_sessions.emulator.responses import ApiError, json_response
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
 from cirq_azure_sessions.emulator.storage import Storage

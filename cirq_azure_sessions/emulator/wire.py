@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from cirq_azure_sessions.emulator.api_version import ApiVersion
-from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.program_runner import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.workspace import JobDetails
 from cirq_azure_sessions.model import (

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 
 import cirq
 
-from cirq_azure_sessions.emulator.programs.expressions import (
-    Expression,
-    evaluate,
-    read_expression,
-)
 from cirq_azure_sessions.emulator.programs.gates import BUILT_IN, LIBRARIES, LibraryGate
 from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.emulator.programs.program import Condition, Statement
-from cirq_azure_sessions.emulator.programs.tokens import Tokens
+from cirq_azure_sessions.emulator.programs.tokens import (
+    Expression,
+    Tokens,
+    evaluate,
+    read_expression,
+)
 
 __all__ = ["Program", "read"]
 
