@@ -30,22 +30,8 @@ _MAX_RESULTS = 10_000
 _MEMORY = 4 << 30
 
 # The names of gates in qdk's noise tables.
-_ONE_QUBIT_GATES = [
-    "h",
-    "x",
-    "y",
-    "z",
-    "s",
-    "s_adj",
-    "t",
-    "t_adj",
-    "sx",
-    "sx_adj",
-    "rx",
-    "ry",
-    "rz",
-]
-_TWO_QUBIT_GATES = ("cx", "cy", "cz", "swap", "rxx", "ryy", "rzz")
+_ONE_QUBIT = ("h", "x", "y", "z", "s", "s_adj", "t", "t_adj", "sx", "sx_adj", "rx", "ry", "rz")
+_TWO_QUBIT = ("cx", "cy", "cz", "swap", "rxx", "ryy", "rzz")
 
 _MEASUREMENTS = [f"__quantum__qis__{name}__body" for name in ("m", "mz", "mresetz")]
 _RECORDS = "_record_output"
@@ -312,9 +298,9 @@ def _noise_config(noise: Mapping[str, Any]) -> Any:
     from qdk.simulation import NoiseConfig
 
     config = NoiseConfig()
-    for gate in _ONE_QUBIT_GATES:
+    for gate in _ONE_QUBIT:
         getattr(config, gate).set_depolarizing(noise["one_qubit"])
-    for gate in _TWO_QUBIT_GATES:
+    for gate in _TWO_QUBIT:
         getattr(config, gate).set_depolarizing(noise["two_qubit"])
     return config
 
