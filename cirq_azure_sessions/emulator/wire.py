@@ -266,14 +266,6 @@ class Items:
     def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
         self._workspace = workspace
         self._storage = storage
-        self._documents: dict[type, Callable[[Any, ApiVersion], Mapping[str, Any]]] = {
-            Session: self.session,
-            Job: self._listed_job,
-        }
-        self._providers: dict[type, Callable[[str], str]] = {
-            Session: lambda session_id: self._request(session_id).provider,
-            Job: self._job_provider,
-        }
 
     def session(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
         """A session's document."""
@@ -296,7 +288,10 @@ class Items:
         documents = []
         for item in items:
             with suppress(ServiceError):
-                documents.append(self._documents[type(item)](item, version))
+                if isinstance(item, Job):
+                    documents.append(self.job(item, JobView.LIST, version))
+                else:
+                    documents.append(self.session(item, version))
         return documents
 
     def field(self, item: Session | Job, name: str) -> Any:
@@ -304,19 +299,14 @@ class Items:
         if name != "ProviderId":
             return _FIELDS[name](item)
         with suppress(ServiceError):
-            return self._providers[type(item)](item.id)
+            if isinstance(item, Session):
+                return self._request(item.id).provider
+            return self._workspace.job_details(item.id).request.payload.provider
         return ""
 
     def _request(self, session_id: str) -> NotedSessionRequest:
         # The emulator opens all sessions of its workspace, with requests of this kind.
         return cast(NotedSessionRequest, self._workspace.session_request(session_id))
-
-    def _listed_job(self, job: Job, version: ApiVersion) -> Mapping[str, Any]:
-        return self.job(job, JobView.LIST, version)
-
-    def _job_provider(self, job_id: str) -> str:
-        provider: str = self._workspace.job_details(job_id).request.payload.provider
-        return provider
 
 
 _FIELDS: dict[str, Callable[[Session | Job], Any]] = {
