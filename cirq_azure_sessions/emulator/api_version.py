@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cirq_azure_sessions.emulator.api_error import ApiError
+from cirq_azure_sessions.emulator.responses import ApiError
 
 __all__ = ["ApiVersion"]
 

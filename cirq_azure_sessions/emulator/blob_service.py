@@ -1,8 +1,8 @@
 """The HTTP routes of the emulator's own storage account, as azure-storage-blob calls them.
 
 Facts from recorded traffic of the service, and Azure's "Blob Storage REST API" for what the
-SDK's uploads, downloads, attachments and streamed blobs use beyond them: blocks and block lists,
-append blobs, ranges, metadata, listings. Every request needs a SAS; there are no shared keys.
+SDK's uploads, downloads and attachments use beyond them: blocks and block lists, ranges, metadata,
+listings. Every request needs a SAS; there are no shared keys. Other verbs are Azurite's.
 """
 
 from __future__ import annotations
@@ -11,24 +11,19 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import formatdate
+from xml.etree import ElementTree
 
 from aiohttp import web
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.blob_store import (
-    APPEND_BLOB,
-    BLOCK_BLOB,
     BlobProperties,
     BlobStore,
     ContainerProperties,
-)
-from cirq_azure_sessions.emulator.blob_xml import (
-    http_date,
-    list_blobs_document,
-    parse_block_list,
 )
 from cirq_azure_sessions.emulator.sas import SasSigner
 from cirq_azure_sessions.emulator.storage_error import StorageError
@@ -46,6 +41,7 @@ _BLOB = "{blob:.+}"
 
 _DEFAULT_VERSION = "2024-05-04"
 _LIST_LIMIT = 5000
+_BLOB_TYPE = "BlockBlob"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +87,14 @@ class BlobService:
             ("PUT", "container", ""): self._create_container,
             ("GET", "container", ""): self._get_container,
             ("HEAD", "container", ""): self._get_container,
-            ("DELETE", "container", ""): self._delete_container,
             ("GET", "container", "list"): self._list_blobs,
         }
         self._blob_operations: dict[tuple[str, str, str], _Handler] = {
             ("PUT", "", ""): self._put_blob,
             ("PUT", "", "block"): self._put_block,
             ("PUT", "", "blocklist"): self._put_block_list,
-            ("PUT", "", "appendblock"): self._append_block,
-            ("PUT", "", "metadata"): self._set_metadata,
             ("GET", "", ""): self._get_blob,
             ("HEAD", "", ""): self._get_properties,
-            ("GET", "", "metadata"): self._get_properties,
-            ("HEAD", "", "metadata"): self._get_properties,
-            ("DELETE", "", ""): self._delete_blob,
         }
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -187,12 +177,6 @@ class BlobService:
         properties = self._store.container(call.container)
         return web.Response(headers=_container_headers(properties) | _LEASE_HEADERS)
 
-    async def _delete_container(self, call: _Call) -> web.Response:
-        self._check(call, "d", account_only=True)
-        if not self._store.delete_container(call.container):
-            raise StorageError("ContainerNotFound")
-        return web.Response(status=202)
-
     async def _list_blobs(self, call: _Call) -> web.Response:
         self._check(call, "l")
         if "delimiter" in call.query:
@@ -202,24 +186,21 @@ class BlobService:
         # One more than asked for tells whether there is a next page.
         blobs = self._store.list_blobs(call.container, prefix=prefix, after=marker, limit=limit + 1)
         has_more = len(blobs) > limit
-        body = list_blobs_document(
+        body = _list_blobs_document(
             f"{call.request.url.origin()}/",
             call.container,
             blobs[:limit],
             # The SDK asks for the next page in the size that this answer names.
             request={"Prefix": prefix, "Marker": marker, "MaxResults": str(limit)},
             next_marker=blobs[limit - 1].name if has_more else "",
-            with_metadata="metadata" in call.query.get("include", ""),
         )
         return web.Response(text=body, content_type="application/xml")
 
     async def _put_blob(self, call: _Call) -> web.Response:
         self._check_write(call)
-        kind = call.headers.get("x-ms-blob-type", "")
-        if kind not in (BLOCK_BLOB, APPEND_BLOB):
+        if call.headers.get("x-ms-blob-type") != _BLOB_TYPE:
             raise StorageError("InvalidHeaderValue")
-        content = await call.request.read()
-        return self._put(call, content, kind=kind)
+        return self._put(call, await call.request.read())
 
     async def _put_block(self, call: _Call) -> web.Response:
         self._check(call, "wc")
@@ -230,42 +211,21 @@ class BlobService:
 
     async def _put_block_list(self, call: _Call) -> web.Response:
         self._check_write(call)
-        block_ids = parse_block_list(await call.request.read())
-        content = self._store.staged_blocks(call.container, call.blob, block_ids)
-        return self._put(call, content, blocks=len(block_ids))
+        block_ids = _parse_block_list(await call.request.read())
+        return self._put(call, self._store.staged_blocks(call.container, call.blob, block_ids))
 
-    def _put(
-        self, call: _Call, content: bytes, *, kind: str = BLOCK_BLOB, blocks: int = 0
-    ) -> web.Response:
+    def _put(self, call: _Call, content: bytes) -> web.Response:
         headers = call.headers
         content_type = headers.get("x-ms-blob-content-type") or headers.get("Content-Type")
         properties = self._store.put(
             call.container,
             call.blob,
             content,
-            kind=kind,
             content_type=content_type or "application/octet-stream",
             content_encoding=headers.get("x-ms-blob-content-encoding", ""),
             metadata=_metadata(headers),
-            blocks=blocks,
         )
         return web.Response(status=201, headers=_version_headers(properties) | _WRITTEN_HEADERS)
-
-    async def _append_block(self, call: _Call) -> web.Response:
-        self._check(call, "aw")
-        before = self._store.properties(call.container, call.blob)
-        self._check_conditions(call, before)
-        content = await call.request.read()
-        after = self._store.append(call.container, call.blob, content)
-        headers = _version_headers(after) | _WRITTEN_HEADERS
-        headers["x-ms-blob-append-offset"] = str(before.size)
-        headers["x-ms-blob-committed-block-count"] = str(after.blocks)
-        return web.Response(status=201, headers=headers)
-
-    async def _set_metadata(self, call: _Call) -> web.Response:
-        self._check(call, "w")
-        properties = self._store.set_metadata(call.container, call.blob, _metadata(call.headers))
-        return web.Response(headers=_version_headers(properties) | _WRITTEN_HEADERS)
 
     async def _get_blob(self, call: _Call) -> web.Response:
         self._check(call, "r")
@@ -288,11 +248,6 @@ class BlobService:
         if call.request.method == "HEAD":
             headers["Content-Length"] = str(properties.size)
         return web.Response(headers=headers)
-
-    async def _delete_blob(self, call: _Call) -> web.Response:
-        self._check(call, "d")
-        self._store.delete(call.container, call.blob)
-        return web.Response(status=202)
 
 
 _WRITTEN_HEADERS = {"x-ms-request-server-encrypted": "true"}
@@ -319,11 +274,11 @@ def _choose(call: _Call, operations: Mapping[tuple[str, str, str], _Handler]) ->
 
 
 def _container_headers(container: ContainerProperties) -> dict[str, str]:
-    return {"ETag": container.etag, "Last-Modified": http_date(container.modified)}
+    return {"ETag": container.etag, "Last-Modified": _http_date(container.modified)}
 
 
 def _version_headers(blob: BlobProperties) -> dict[str, str]:
-    return {"ETag": blob.etag, "Last-Modified": http_date(blob.modified)}
+    return {"ETag": blob.etag, "Last-Modified": _http_date(blob.modified)}
 
 
 def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, str]:
@@ -331,12 +286,10 @@ def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, s
     headers |= {
         "Accept-Ranges": "bytes",
         "Content-Type": blob.content_type,
-        "x-ms-blob-type": blob.kind,
-        "x-ms-creation-time": http_date(blob.created),
+        "x-ms-blob-type": _BLOB_TYPE,
+        "x-ms-creation-time": _http_date(blob.modified),
         "x-ms-server-encrypted": "true",
     }
-    if blob.kind == APPEND_BLOB:
-        headers["x-ms-blob-committed-block-count"] = str(blob.blocks)
     if blob.content_encoding:
         headers["Content-Encoding"] = blob.content_encoding
     # The SAS, whose signature covers it, settles under which name the blob is saved.
@@ -387,3 +340,68 @@ def _block_id(text: str) -> str:
     if not 1 <= len(decoded) <= 64:
         raise StorageError("InvalidQueryParameterValue")
     return text
+
+
+def _parse_block_list(body: bytes) -> list[str]:
+    """The ids of the blocks to commit, in order.
+
+    Raises:
+        StorageError: With `InvalidXmlDocument` if it is no block list.
+    """
+    try:
+        text = body.decode()
+        # A DOCTYPE is the door to entities that expand without bound; a block list has none.
+        if "<!" in text:
+            raise ValueError
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        raise StorageError("InvalidXmlDocument") from None
+    return [(block.text or "").strip() for block in root]
+
+
+def _list_blobs_document(
+    service: str,
+    container: str,
+    blobs: Iterable[BlobProperties],
+    *,
+    request: Mapping[str, str],
+    next_marker: str,
+) -> str:
+    """The XML of List Blobs, in the elements that azure-storage-blob reads."""
+    root = ElementTree.Element(
+        "EnumerationResults", {"ServiceEndpoint": service, "ContainerName": container}
+    )
+    _add_text(root, request)
+    parent = ElementTree.SubElement(root, "Blobs")
+    for blob in blobs:
+        element = ElementTree.SubElement(parent, "Blob")
+        _add_text(element, {"Name": blob.name})
+        _add_text(ElementTree.SubElement(element, "Properties"), _listed_properties(blob))
+        _add_text(ElementTree.SubElement(element, "Metadata"), blob.metadata)
+    _add_text(root, {"NextMarker": next_marker})
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _listed_properties(blob: BlobProperties) -> dict[str, str]:
+    return {
+        "Creation-Time": _http_date(blob.modified),
+        "Last-Modified": _http_date(blob.modified),
+        "Etag": blob.etag.strip('"'),
+        "Content-Length": str(blob.size),
+        "Content-Type": blob.content_type,
+        "Content-Encoding": blob.content_encoding,
+        "BlobType": _BLOB_TYPE,
+        "LeaseStatus": "unlocked",
+        "LeaseState": "available",
+        "ServerEncrypted": "true",
+    }
+
+
+def _add_text(parent: ElementTree.Element, children: Mapping[str, str]) -> None:
+    for name, text in children.items():
+        ElementTree.SubElement(parent, name).text = text
+
+
+def _http_date(time: float) -> str:
+    """A time in seconds since the epoch as headers and listings write it."""
+    return formatdate(time, usegmt=True)

@@ -18,28 +18,22 @@ from typing import Any
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = ["APPEND_BLOB", "BLOCK_BLOB", "BlobProperties", "BlobStore", "ContainerProperties"]
-
-APPEND_BLOB = "AppendBlob"
-BLOCK_BLOB = "BlockBlob"
+__all__ = ["BlobProperties", "BlobStore", "ContainerProperties"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS containers (
     name TEXT PRIMARY KEY, etag TEXT NOT NULL, modified REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS blobs (
     container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, name TEXT NOT NULL,
-    kind TEXT NOT NULL, content_type TEXT NOT NULL, content_encoding TEXT NOT NULL,
-    metadata TEXT NOT NULL, etag TEXT NOT NULL, created REAL NOT NULL, modified REAL NOT NULL,
-    blocks INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, name));
+    content_type TEXT NOT NULL, content_encoding TEXT NOT NULL, metadata TEXT NOT NULL,
+    etag TEXT NOT NULL, modified REAL NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (container, name));
 CREATE TABLE IF NOT EXISTS blocks (
     container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, blob TEXT NOT NULL,
     id TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, blob, id));
 """
 
-_PROPERTIES = (
-    "name, kind, content_type, content_encoding, metadata, etag, created, modified, blocks, "
-    "length(content)"
-)
+_PROPERTIES = "name, content_type, content_encoding, metadata, etag, modified, length(content)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +50,16 @@ class BlobProperties:
     """What is known of a blob beside its content.
 
     Attributes:
-        kind: `BlockBlob` or `AppendBlob`.
-        created, modified: Seconds since the epoch.
-        blocks: How many blocks were committed or appended.
+        modified: When it was written, in seconds since the epoch.
         size: Bytes.
     """
 
     name: str
-    kind: str
     content_type: str
     content_encoding: str
     metadata: Mapping[str, str] = field(repr=False)
     etag: str
-    created: float
     modified: float
-    blocks: int
     size: int
 
 
@@ -113,9 +102,9 @@ class BlobStore:
             raise StorageError("ContainerNotFound")
         return ContainerProperties(*rows[0])
 
-    def delete_container(self, name: str) -> bool:
-        """Forgets a container with its blobs; False if there was none."""
-        return bool(self._write("DELETE FROM containers WHERE name = ?", (name,)))
+    def delete_container(self, name: str) -> None:
+        """Forgets a container with its blobs. Harmless if there is none."""
+        self._write("DELETE FROM containers WHERE name = ?", (name,))
 
     def exists(self, container: str, blob: str) -> bool:
         """Whether there is such a blob."""
@@ -157,17 +146,14 @@ class BlobStore:
         blob: str,
         content: bytes,
         *,
-        kind: str = BLOCK_BLOB,
         content_type: str = "application/octet-stream",
         content_encoding: str = "",
         metadata: Mapping[str, str] | None = None,
-        blocks: int = 0,
     ) -> BlobProperties:
         """Writes a whole blob, over an earlier one if there is one."""
         self.container(container)
-        now = self._clock.time()
-        described = (kind, content_type, content_encoding, json.dumps(dict(metadata or {})))
-        row = (container, blob, *described, _new_etag(), now, now, blocks, content)
+        described = (content_type, content_encoding, json.dumps(dict(metadata or {})))
+        row = (container, blob, *described, _new_etag(), self._clock.time(), content)
         with self._lock, self._database:
             self._database.execute(
                 f"INSERT OR REPLACE INTO blobs VALUES ({', '.join('?' * len(row))})", row
@@ -175,17 +161,6 @@ class BlobStore:
             self._database.execute(
                 "DELETE FROM blocks WHERE container = ? AND blob = ?", (container, blob)
             )
-        return self.properties(container, blob)
-
-    def append(self, container: str, blob: str, content: bytes) -> BlobProperties:
-        """Adds to the end of an append blob."""
-        if self.properties(container, blob).kind != APPEND_BLOB:
-            raise StorageError("InvalidBlobType")
-        self._write(
-            "UPDATE blobs SET content = CAST(content || ? AS BLOB), blocks = blocks + 1, etag = ?, "
-            f"modified = ? {_WHERE_BLOB}",
-            (content, _new_etag(), self._clock.time(), container, blob),
-        )
         return self.properties(container, blob)
 
     def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
@@ -206,22 +181,6 @@ class BlobStore:
             return b"".join(staged[block_id] for block_id in block_ids)
         except KeyError:
             raise StorageError("InvalidBlockList") from None
-
-    def set_metadata(
-        self, container: str, blob: str, metadata: Mapping[str, str]
-    ) -> BlobProperties:
-        """Replaces the blob's metadata."""
-        self.properties(container, blob)
-        self._write(
-            f"UPDATE blobs SET metadata = ?, etag = ?, modified = ? {_WHERE_BLOB}",
-            (json.dumps(dict(metadata)), _new_etag(), self._clock.time(), container, blob),
-        )
-        return self.properties(container, blob)
-
-    def delete(self, container: str, blob: str) -> None:
-        """Deletes the blob. `StorageError` if it is missing."""
-        self.properties(container, blob)
-        self._write(f"DELETE FROM blobs {_WHERE_BLOB}", (container, blob))
 
     def close(self) -> None:
         """Closes the file; what is in memory is gone."""
@@ -249,5 +208,5 @@ def _new_etag() -> str:
 
 
 def _to_properties(row: tuple[Any, ...]) -> BlobProperties:
-    name, kind, content_type, content_encoding, metadata, *rest = row
-    return BlobProperties(name, kind, content_type, content_encoding, json.loads(metadata), *rest)
+    name, content_type, content_encoding, metadata, *rest = row
+    return BlobProperties(name, content_type, content_encoding, json.loads(metadata), *rest)

@@ -18,9 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
-from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.emulator.shifted_clock import MovableClock
 
 __all__ = ["Control"]

@@ -42,12 +42,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.emulator.api_error import error_document
 from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.responses import error_document
 from cirq_azure_sessions.emulator.route_names import (
     CONTROL,
     STORAGE_ROUTES,
-    RoutePattern,
+    check_route,
+    is_on_route,
     route_name,
 )
 from cirq_azure_sessions.emulator.sas import Lifetime
@@ -151,7 +152,7 @@ class Fault:
     def _check_request(self) -> None:
         for pattern in (self.route, self.trigger):
             if pattern is not None:
-                RoutePattern(pattern, self.verb)
+                check_route(pattern, self.verb)
         _check(self.status is None or _is_whole(self.status, 400, 599), "status", "400 to 599")
         _check(isinstance(self.reset, bool), "reset", "true or false")
         _check(self.after in (None, True, False), "after", "true or false")
@@ -212,7 +213,7 @@ class _Pending:
         fault = self.fault
         has_begun = self.end is not None
         route = fault.route if has_begun or fault.trigger is None else fault.trigger
-        if not RoutePattern(route or "*", fault.verb).matches(verb, path):
+        if fault.verb not in (None, verb) or not is_on_route(route or "*", verb, path):
             return False
         if not has_begun and self.skip:
             self.skip -= 1

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cirq_azure_sessions.emulator.catalog import DEGRADED, Catalog
-from cirq_azure_sessions.emulator.program import StoredProgram
+from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace
 

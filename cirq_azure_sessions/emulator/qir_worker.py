@@ -30,25 +30,14 @@ _MAX_RESULTS = 10_000
 _MEMORY = 4 << 30
 
 # The names of gates in qdk's noise tables.
-_ONE_QUBIT_GATES = [
-    "h",
-    "x",
-    "y",
-    "z",
-    "s",
-    "s_adj",
-    "t",
-    "t_adj",
-    "sx",
-    "sx_adj",
-    "rx",
-    "ry",
-    "rz",
-]
-_TWO_QUBIT_GATES = ("cx", "cy", "cz", "swap", "rxx", "ryy", "rzz")
+_ONE_QUBIT = ("h", "x", "y", "z", "s", "s_adj", "t", "t_adj", "sx", "sx_adj", "rx", "ry", "rz")
+_TWO_QUBIT = ("cx", "cy", "cz", "swap", "rxx", "ryy", "rzz")
 
 _MEASUREMENTS = [f"__quantum__qis__{name}__body" for name in ("m", "mz", "mresetz")]
 _RECORDS = "_record_output"
+
+# What a program is made to record when it ends; qdk gives 0 for what was never recorded.
+_END = 0x656E64
 
 # Guards the name of the main module while a process is started.
 _STARTING = threading.Lock()
@@ -137,9 +126,7 @@ def read(qir: bytes, entry_point: str | None) -> dict[str, Any]:
         return None if isinstance(value, pyqir.GlobalVariable) else pyqir.ptr_id(value)
 
     _, function = _load(qir, entry_point)
-    blocks = function.basic_blocks
-    instructions = [instruction for block in blocks for instruction in block.instructions]
-    following = [[next.name for next in block.terminator.successors] for block in blocks]
+    instructions = _instructions(function)
     ends = (pyqir.Opcode.BR, pyqir.Opcode.RET)
     return {
         "qubits": pyqir.required_num_qubits(function),
@@ -149,7 +136,7 @@ def read(qir: bytes, entry_point: str | None) -> dict[str, Any]:
             for each in instructions
             if isinstance(each, pyqir.Call)
         ],
-        "is_list": following == [*([block.name] for block in blocks[1:]), []]
+        "is_list": _is_straight(function)
         and all(isinstance(each, pyqir.Call) or each.opcode in ends for each in instructions),
     }
 
@@ -171,9 +158,14 @@ def run(
 
     module, function = _load(qir, entry_point)
     is_small = (pyqir.required_num_qubits(function) or 0) <= _MAX_STATE_VECTOR
+    profile = function.attributes.func["qir_profiles"]
+    is_adaptive = profile is not None and profile.string_value == "adaptive_profile"
+    if not (is_adaptive or _is_straight(function)):
+        # qdk would run it from the first line to the last, whatever its branches say.
+        raise ValueError("It has branches, which its profile does not allow.")
     if noise is not None:
         _add_readout_noise(module, noise["readout"])
-    is_marked = _mark_end(module, function)
+    has_records = is_adaptive and _mark_end(module, function)
     try:
         values = run_qir(
             module.bitcode,
@@ -183,12 +175,13 @@ def run(
             type="cpu" if is_small else "clifford",
         )
     except IndexError:
-        # It records less than the program would that comes to its end.
+        # It recorded less than the program would that comes to its end.
         raise TimeoutError from None
-    if not is_marked:
+    if not is_adaptive:
         return [*map(_plain, values)]
-    # A program that records nothing has its mark alone.
-    return [_plain(value[0]) if len(value) > 1 else {} for value in values]
+    if any(value[-1:] != [_END] for value in values):
+        raise TimeoutError
+    return [_plain(value[0]) if has_records else {} for value in values]
 
 
 def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
@@ -224,28 +217,41 @@ def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
     return module, next(filter(pyqir.is_entry_point, module.functions))
 
 
+def _instructions(function: Any) -> list[Any]:
+    return [each for block in function.basic_blocks for each in block.instructions]
+
+
+def _is_record(instruction: Any) -> bool:
+    callee = getattr(instruction, "callee", None)
+    return callee is not None and callee.name.endswith(_RECORDS)
+
+
+def _is_straight(function: Any) -> bool:
+    """Whether each block is followed by the next, and the last by none."""
+    blocks = function.basic_blocks
+    following = [[next.name for next in block.terminator.successors] for block in blocks]
+    return following == [*([block.name] for block in blocks[1:]), []]
+
+
 def _mark_end(module: Any, function: Any) -> bool:
-    """Lets an adaptive program record, beside its value, that it came to its end.
+    """Lets a program record, after its value, that it came to its end.
 
     Returns:
-        Whether it does. Other profiles have no loops, and of several ends compilers make one.
+        Whether it has a value.
 
     Raises:
         TimeoutError: If it has no end.
     """
     import pyqir
 
-    profile = function.attributes.func["qir_profiles"]
-    if profile is None or not profile.string_value.startswith("adaptive"):
-        return False
-    instructions = [each for block in function.basic_blocks for each in block.instructions]
-    ends = [each for each in instructions if each.opcode == pyqir.Opcode.RET]
-    if not ends:
+    instructions = _instructions(function)
+    returns = [each for each in instructions if each.opcode == pyqir.Opcode.RET]
+    if not returns:
         raise TimeoutError
-    if len(ends) > 1:
-        return False
-    records = [each for each in instructions if isinstance(each, pyqir.Call)]
-    records = [each for each in records if each.callee.name.endswith(_RECORDS)]
+    records = {each.name: any(map(_is_record, _instructions(each))) for each in module.functions}
+    has_records = records.pop(function.name)
+    if any(records.values()):
+        raise ValueError("It records a result elsewhere than in its entry point.")
     number = pyqir.IntType(module.context, 64)
     builder = pyqir.Builder(module.context)
 
@@ -259,11 +265,19 @@ def _mark_end(module: Any, function: Any) -> bool:
         null = pyqir.Constant.null(recorder.params[1].type)
         builder.call(recorder, [pyqir.const(number, value), null])
 
-    builder.insert_before((records or ends)[0])
-    record("array", 2 if records else 1)
-    builder.insert_before(ends[0])
-    record("int", 1)
-    return True
+    builder.insert_before(instructions[0])
+    record("array", 2 if has_records else 1)
+    # qdk reads the records in the order of the text, so the mark has to be its last line.
+    end = pyqir.BasicBlock(module.context, "end", function)
+    exit_code = next((pyqir.Constant.null(each.type) for each in returns[0].operands), None)
+    for each in returns:
+        builder.insert_before(each)
+        builder.br(end)
+        each.erase()
+    builder.insert_at_end(end)
+    record("int", _END)
+    builder.ret(exit_code)
+    return has_records
 
 
 def _plain(value: Any) -> Any:
@@ -284,9 +298,9 @@ def _noise_config(noise: Mapping[str, Any]) -> Any:
     from qdk.simulation import NoiseConfig
 
     config = NoiseConfig()
-    for gate in _ONE_QUBIT_GATES:
+    for gate in _ONE_QUBIT:
         getattr(config, gate).set_depolarizing(noise["one_qubit"])
-    for gate in _TWO_QUBIT_GATES:
+    for gate in _TWO_QUBIT:
         getattr(config, gate).set_depolarizing(noise["two_qubit"])
     return config
 
@@ -299,8 +313,7 @@ def _add_readout_noise(module: Any, rates: list[float]) -> None:
     measurements = [
         each
         for function in module.functions
-        for block in function.basic_blocks
-        for each in block.instructions
+        for each in _instructions(function)
         if isinstance(each, pyqir.Call) and each.callee.name in _MEASUREMENTS
     ]
     if not measurements:

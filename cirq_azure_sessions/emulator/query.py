@@ -9,7 +9,7 @@ The grammar covers every form that the SDK writes and what follows from it:
     value      = string | date | date and time
     orderby    = field ["asc" | "desc"]
 
-Anything else is a `QueryError`. An item's fields are read through a function, so that this module
+Anything else is refused. An item's fields are read through a function, so that this module
 knows neither jobs nor sessions.
 """
 
@@ -26,9 +26,10 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
-__all__ = ["FIELDS", "ListQuery", "QueryError", "parse_filter", "parse_query", "select"]
+__all__ = ["FIELDS", "ListQuery", "parse_filter", "parse_query", "select"]
 
 T = TypeVar("T")
 
@@ -58,10 +59,6 @@ _GLANCE = 500
 _DEEPEST = 16
 
 
-class QueryError(ValueError):
-    """The list request is not in the grammar."""
-
-
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """A list request, understood.
@@ -89,7 +86,7 @@ def parse_query(query: Mapping[str, str]) -> ListQuery:
     """Reads the parameters of a list request.
 
     Raises:
-        QueryError: If one of them is not in the grammar.
+        ApiError: If one of them is not in the grammar.
     """
     texts = {name: query[name] for name in ("filter", "orderby") if query.get(name)}
     order, descending = _parse_orderby(texts["orderby"]) if "orderby" in texts else (None, False)
@@ -164,7 +161,7 @@ def parse_filter(text: str) -> Predicate:
     """Compiles the text of a filter.
 
     Raises:
-        QueryError: If it is not in the grammar.
+        ApiError: If it is not in the grammar.
     """
     parser = _FilterParser(text)
     predicate = parser.any_of()
@@ -229,7 +226,7 @@ class _FilterParser:
     def take(self, kind: str, *texts: str) -> Any:
         """The text of the next token, which has to be of this kind and one of these, if any."""
         if not self._is_next(kind, *texts):
-            raise QueryError(f"The filter is not understood from its part {self._position + 1} on.")
+            raise _invalid(f"The filter is not understood from its part {self._position + 1} on.")
         self._position += 1
         return self._tokens[self._position - 1][1]
 
@@ -260,7 +257,7 @@ def _tokenize(text: str) -> Iterator[tuple[str, str]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
-            raise QueryError(f"The filter has an unexpected character at {position + 1}.")
+            raise _invalid(f"The filter has an unexpected character at {position + 1}.")
         kind, position = str(match.lastgroup), match.end()
         token = match[kind]
         yield kind, token[1:-1].replace("''", "'") if kind == "string" else token
@@ -271,7 +268,7 @@ def _parse_orderby(text: str) -> tuple[str, bool]:
     name = _FIELD_NAMES.get(field.lower())
     direction = direction.strip().lower() or "asc"
     if name is None or direction not in ("asc", "desc"):
-        raise QueryError("The orderby takes a field's name, then asc or desc.")
+        raise _invalid("The orderby takes a field's name, then asc or desc.")
     return name, direction == "desc"
 
 
@@ -280,7 +277,7 @@ def _parse_count(query: Mapping[str, str], name: str, *, default: int, least: in
     if text is None:
         return default
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < least:
-        raise QueryError(f"The parameter {name} takes a whole number from {least} on.")
+        raise _invalid(f"The parameter {name} takes a whole number from {least} on.")
     return int(text)
 
 
@@ -288,7 +285,7 @@ def _parse_time(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise QueryError("A CreationTime is compared with a date such as 2024-04-01.") from None
+        raise _invalid("A CreationTime is compared with a date such as 2024-04-01.") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -297,3 +294,7 @@ def _cut(items: Sequence[T], skip: int, count: int, backwards: bool) -> list[T]:
         return list(items[skip : skip + count])
     last = len(items) - skip
     return list(reversed(items[max(last - count, 0) : max(last, 0)]))
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError(400, "InvalidQueryParameter", message)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from cirq_azure_sessions.emulator.api_error import ApiError
+from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.model import Cost, Quota
 
 __all__ = ["Quotas"]

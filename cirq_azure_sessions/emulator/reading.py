@@ -14,8 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
-from cirq_azure_sessions.emulator.api_error import ApiError
-from cirq_azure_sessions.emulator.program import StoredProgram
+from cirq_azure_sessions.emulator.program_runner import StoredProgram
+from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import NotedSessionRequest
 from cirq_azure_sessions.model import JobFailurePolicy, JobRequest

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from aiohttp import web
+
 from cirq_azure_sessions.emulator.route_names import ALIASES, ROUTE_NAMES
 
 __all__ = ["RequestCounts", "Requests"]
@@ -44,12 +46,13 @@ class Requests:
     """
 
     def __init__(self) -> None:
-        # State: counts since the last clear(), and the connections that are open.
+        # State: counts since the last clear().
         self._by_route: Counter[str] = Counter()
         self._connections = 0
-        self._open_connections = 0
-        # Guards all of the above.
+        # Guards both.
         self._lock = threading.Lock()
+        # Knows the connections that are open.
+        self._server: web.Server | None = None
 
     @property
     def total(self) -> int:
@@ -85,7 +88,7 @@ class Requests:
                 sum(by_route.values()),
                 MappingProxyType(by_route),
                 self._connections,
-                self._open_connections,
+                0 if self._server is None else len(self._server.connections),
             )
 
     def clear(self) -> None:
@@ -99,25 +102,16 @@ class Requests:
         with self._lock:
             self._by_route[route] += 1
 
-    def counting(self, factory: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """The protocol factory of a server, with every connection it accepts counted.
+    def counting(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        """The server as a factory of protocols for `loop.create_server`, with its calls counted."""
+        self._server = server
 
-        For `loop.create_server`: `create_server(requests.counting(runner.server), ...)`.
-        """
+        def connect() -> asyncio.Protocol:
+            with self._lock:
+                self._connections += 1
+            return server()
 
-        def make() -> asyncio.Protocol:
-            return _CountedConnection(self, factory())
-
-        return make
-
-    def _opened(self) -> None:
-        with self._lock:
-            self._connections += 1
-            self._open_connections += 1
-
-    def _closed(self) -> None:
-        with self._lock:
-            self._open_connections -= 1
+        return connect
 
     def __repr__(self) -> str:
         now = self.snapshot()
@@ -126,31 +120,3 @@ class Requests:
             f"Requests(total={now.total}, connections={now.connections}, "
             f"open_connections={now.open_connections}{routes})"
         )
-
-
-class _CountedConnection(asyncio.Protocol):
-    """Passes everything on to a connection's protocol, and tells when it begins and ends."""
-
-    def __init__(self, requests: Requests, protocol: asyncio.Protocol) -> None:
-        self._requests = requests
-        self._protocol = protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._requests._opened()
-        self._protocol.connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._requests._closed()
-        self._protocol.connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._protocol.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._protocol.eof_received()
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()

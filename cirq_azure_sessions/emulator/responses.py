@@ -1,23 +1,53 @@
-"""Answers of the data plane, as aiohttp sends them."""
+"""Answers of the data plane in JSON, its refusals, and the door that turns errors into these."""
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
-from cirq_azure_sessions.emulator.api_error import ApiError, error_document
-from cirq_azure_sessions.emulator.query import QueryError
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 
-__all__ = ["json_response", "refusal", "translate"]
+__all__ = ["ApiError", "error_document", "gate_middleware", "json_response"]
+
+_KEY_HEADER = "x-ms-quantum-api-key"
+
+# The storage is opened by signed addresses instead.
+_GUARDED = ("/subscriptions/", "/emulator/")
 
 _SESSION_OVER = (
     "Session is already in a terminal state. "
     "This may have been due to failures in prior jobs in the session."
 )
+
+
+class ApiError(Exception):
+    """The data plane refuses a request.
+
+    Args:
+        status: The HTTP status.
+        code: Azure's word for the refusal, such as `InvalidJobDefinition`.
+        message: What is wrong. Never a secret, nor what the client sent.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+
+def error_document(code: str, message: str) -> dict[str, Any]:
+    """The body of a refusal, in the form of the recordings."""
+    return {"error": {"code": code, "message": message}}
 
 
 def json_response(document: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -30,14 +60,7 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> web.Respons
     )
 
 
-def refusal(error: ApiError) -> web.Response:
-    """The answer that a refusal becomes."""
-    response = json_response(error_document(error.code, error.message), error.status)
-    response.headers.update(error.headers)
-    return response
-
-
-def translate(error: Exception) -> ApiError:
+def _translate(error: Exception) -> ApiError:
     """The refusal that an error of the workspace means to its clients.
 
     Raises:
@@ -53,8 +76,6 @@ def translate(error: Exception) -> ApiError:
         case ServiceError():
             code = error.code or ("NotFound" if error.is_missing else "InvalidRequest")
             return ApiError(error.status_code or 400, code, str(error))
-        case QueryError():
-            return ApiError(400, "InvalidQueryParameter", str(error))
         case ConnectionError():
             return ApiError(400, "InvalidRequest", "The request was broken off.")
         case web.HTTPRequestEntityTooLarge():
@@ -63,3 +84,26 @@ def translate(error: Exception) -> ApiError:
             return ApiError(error.status, error.reason.replace(" ", ""), "There is no such route.")
         case _:
             raise error
+
+
+def gate_middleware(key: str) -> Middleware:
+    """Lets in who has the key, and turns errors into answers."""
+    expected = key.encode()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get(_KEY_HEADER, "").encode(errors="surrogateescape")
+        if request.path.startswith(_GUARDED) and not hmac.compare_digest(given, expected):
+            # As recorded: no body, and this header even for a key.
+            headers = {"www-authenticate": 'Bearer error="invalid_token"'}
+            return web.Response(status=401, headers=headers)
+        try:
+            return await handler(request)
+        except Exception as error:
+            refusal = _translate(error)
+            document = error_document(refusal.code, refusal.message)
+            response = json_response(document, refusal.status)
+            response.headers.update(refusal.headers)
+            return response
+
+    return guard

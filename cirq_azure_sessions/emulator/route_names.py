@@ -15,15 +15,15 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 __all__ = [
     "ALIASES",
     "CONTROL",
     "ROUTE_NAMES",
     "STORAGE_ROUTES",
-    "RoutePattern",
     "allowed_verbs",
+    "check_route",
+    "is_on_route",
     "route_name",
 ]
 
@@ -96,40 +96,28 @@ def _storage_name(verb: str, path: str) -> str:
     return "container" if len(segments) == 1 else _BLOB_VERBS.get(verb, "blob")
 
 
-@dataclass(frozen=True, slots=True)
-class RoutePattern:
-    """Which requests are meant.
+def check_route(route: str, verb: str | None = None) -> None:
+    """Passes if requests are named: by a name of this module's table, or by a glob on the path.
 
-    Attributes:
-        route: A name of this module's table, or a glob on the path, which has a slash or a star,
-            such as `*/jobs/*` or `/job-*/inputData`.
-        verb: An HTTP verb, or None for any.
+    A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`.
 
     Raises:
         ValueError: If `route` is neither, or `verb` is no verb.
     """
+    names = ROUTE_NAMES | ALIASES.keys()
+    if not _is_glob(route) and route not in names:
+        listed = ", ".join(sorted(names))
+        raise ValueError(f"Name a route, one of {listed}, or give a glob such as */jobs/*.")
+    if verb is not None and not (verb.isascii() and verb.isupper()):
+        raise ValueError(f"Give the verb in capitals, such as PUT, not {verb!r}.")
 
-    route: str
-    verb: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self._is_glob and self.route not in ROUTE_NAMES | set(ALIASES):
-            names = ", ".join(sorted(ROUTE_NAMES | set(ALIASES)))
-            raise ValueError(f"Name a route, one of {names}, or give a glob such as */jobs/*.")
-        if self.verb is not None and not (self.verb.isascii() and self.verb.isupper()):
-            raise ValueError(f"Give the verb in capitals, such as PUT, not {self.verb!r}.")
+def is_on_route(route: str, verb: str, path: str) -> bool:
+    """Whether a request is one of those that `route` names; the path is without a query."""
+    if _is_glob(route):
+        return fnmatch.fnmatchcase(path, route)
+    return route_name(verb, path) in ALIASES.get(route, {route})
 
-    @property
-    def _is_glob(self) -> bool:
-        return "/" in self.route or "*" in self.route
 
-    def matches(self, verb: str, path: str) -> bool:
-        """Whether a request is meant; the path is without a query."""
-        if self.verb not in (None, verb):
-            return False
-        if self._is_glob:
-            return fnmatch.fnmatchcase(path, self.route)
-        return route_name(verb, path) in ALIASES.get(self.route, {self.route})
-
-    def __str__(self) -> str:
-        return self.route if self.verb is None else f"{self.verb} {self.route}"
+def _is_glob(route: str) -> bool:
+    return "/" in route or "*" in route

@@ -10,11 +10,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from cirq_azure_sessions.emulator.api_error import ApiError
 from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.catalog import UNAVAILABLE, Catalog
 from cirq_azure_sessions.emulator.faults import Faults
-from cirq_azure_sessions.emulator.items import Items
 from cirq_azure_sessions.emulator.query import parse_query, select
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.reading import (
@@ -27,11 +25,11 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
-from cirq_azure_sessions.emulator.responses import json_response
+from cirq_azure_sessions.emulator.responses import ApiError, json_response
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import JobView
+from cirq_azure_sessions.emulator.wire import Items, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 

@@ -75,31 +75,38 @@ class SasSigner:
         # The signatures that expire before they say so, and when; only tests of clients make any.
         self._early_expiries: dict[str, float] = {}
 
-    def sign_account(self, container: str, permissions: str = "rwlac") -> str:
-        """The query string of an account SAS, which also creates the container."""
-        fields = {"sv": _VERSION, "ss": "b", "srt": "co", "spr": "https", "st": "", "se": ""}
-        return self._sign(fields | {"sp": permissions}, container)
-
-    def sign_container(self, container: str, permissions: str = "rl") -> str:
-        """The query string of a SAS on one container."""
-        fields = {"sv": _VERSION, "st": "", "se": "", "sr": "c", "sp": permissions}
-        return self._sign(fields, container)
-
-    def sign_blob(
-        self, container: str, blob: str, permissions: str = "r", filename: str | None = None
+    def sign(
+        self,
+        container: str,
+        blob: str = "",
+        permissions: str | None = None,
+        filename: str | None = None,
     ) -> str:
-        """The query string of a SAS on one blob.
+        """The query string of a SAS on a blob, or on a container.
 
         Args:
             container: The container's name.
-            blob: The blob's name.
-            permissions: Letters of Azure's: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete.
+            blob: The blob's name; empty for all in the container.
+            permissions: Letters of Azure's: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete, `l`ist.
+                None makes it the account SAS, which also creates the container.
             filename: Under which name a browser saves the blob, if that is to be said.
         """
-        fields = {"sv": _VERSION, "st": "", "se": "", "sr": "b", "sp": permissions}
+        fields = {"sv": _VERSION, "st": "", "se": "", "sr": "b" if blob else "c"}
+        if permissions is None:
+            fields = {"sv": _VERSION, "ss": "b", "srt": "co", "spr": "https", "st": "", "se": ""}
+        fields["sp"] = permissions or "rwlac"
         if filename is not None:
             fields["rscd"] = f"attachment; filename={filename}"
-        return self._sign(fields, container, blob)
+        lifetime = self._lifetimes(f"{container}/{blob}" if blob else container)
+        now = self._clock.time()
+        # One that expires early begins a second earlier, so that a good one which is signed in its
+        # place at the same time is not the same text.
+        fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual is not None))
+        fields["se"] = _format(now + lifetime.announced)
+        fields["sig"] = self._signature(fields, container, blob)
+        if lifetime.actual is not None:
+            self._early_expiries[fields["sig"]] = now + lifetime.actual
+        return "&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items())
 
     def check(
         self,
@@ -143,18 +150,6 @@ class SasSigner:
                 "Signature not valid in the specified time frame: "
                 f"Start [{begin}] - Expiry [{end}] - Current [{_format(now)}]",
             )
-
-    def _sign(self, fields: Mapping[str, str], container: str, blob: str = "") -> str:
-        lifetime = self._lifetimes(f"{container}/{blob}" if blob else container)
-        now = self._clock.time()
-        # One that expires early begins a second earlier, so that a good one which is signed in its
-        # place at the same time is not the same text.
-        begin = now - _CLOCK_SKEW - (lifetime.actual is not None)
-        signed = {**fields, "st": _format(begin), "se": _format(now + lifetime.announced)}
-        signed["sig"] = self._signature(signed, container, blob)
-        if lifetime.actual is not None:
-            self._early_expiries[signed["sig"]] = now + lifetime.actual
-        return "&".join(f"{name}={quote(value, safe='')}" for name, value in signed.items())
 
     def _signature(self, fields: Mapping[str, str], container: str, blob: str) -> str:
         # Lengths keep the parts apart: no two requests share a text to sign.

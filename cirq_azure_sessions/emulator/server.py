@@ -20,11 +20,11 @@ from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
-from cirq_azure_sessions.emulator.gate import gate_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
+from cirq_azure_sessions.emulator.responses import gate_middleware
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.shifted_clock import MovableClock, ShiftedClock
@@ -255,11 +255,9 @@ class EmulatorServer:
             shutdown_timeout=_PATIENCE_AT_STOP,
         )
         await self._runner.setup()
-        connect = self._runner.server
-        assert connect is not None
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self.requests.counting(connect), sock=self._socket
+        assert self._runner.server is not None
+        self._listener = await asyncio.get_running_loop().create_server(
+            self.requests.counting(self._runner.server), sock=self._socket
         )
 
     async def _stop(self) -> None:

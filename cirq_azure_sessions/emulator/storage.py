@@ -80,17 +80,14 @@ class LocalStorage:
         Without letters it is the account SAS that `sasUri` gives, which creates the container,
         lists, reads and writes.
         """
-        if permissions is None:
-            sas = self._signer.sign_account(container)
-        else:
-            sas = self._signer.sign_container(container, permissions)
+        sas = self._signer.sign(container, permissions=permissions)
         return f"{self.container_uri(container)}?{sas}"
 
     def blob_sas_uri(
         self, container: str, blob: str, permissions: str = "r", filename: str | None = None
     ) -> str:
         """The blob's address with a SAS; `filename` is what a browser saves it as."""
-        sas = self._signer.sign_blob(container, blob, permissions, filename)
+        sas = self._signer.sign(container, blob, permissions, filename)
         return f"{self.blob_uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:

@@ -30,7 +30,6 @@ _CODES: dict[str, tuple[int, str]] = {
     ),
     "ContainerAlreadyExists": (409, "The specified container already exists."),
     "ContainerNotFound": (404, "The specified container does not exist."),
-    "InvalidBlobType": (409, "The blob type is invalid for this operation."),
     "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (
         400,

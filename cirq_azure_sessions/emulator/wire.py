@@ -8,32 +8,33 @@ lists; `beginExecutionTime` and `endExecutionTime` are written as the provider w
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote_plus
 
 from cirq_azure_sessions.emulator.api_version import ApiVersion
-from cirq_azure_sessions.emulator.program import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.program_runner import StoredProgram, result_blob
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.workspace import JobDetails
+from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace, JobDetails
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import (
     Cost,
     Job,
-    JobRequest,
     JobStatus,
     Session,
     SessionRequest,
 )
 
 __all__ = [
+    "Items",
     "JobView",
     "NotedSessionRequest",
     "job_document",
     "output_blob",
     "session_document",
-    "update_document",
 ]
 
 _ZULU = "Z"
@@ -100,11 +101,11 @@ def job_document(
     """
     request = details.request
     program: StoredProgram = request.payload
-    uris = _job_uris(job, program, storage, view, version)
+    container_uri, input_uri, output_uri = _job_uris(job, program, storage, view, version)
     zone = _ZULU if view is JobView.LIST else _OFFSET
     return {
-        "containerUri": uris.container,
-        "inputDataUri": uris.input,
+        "containerUri": container_uri,
+        "inputDataUri": input_uri,
         "inputDataFormat": request.input_format,
         "inputParams": request.input_params,
         "metadata": request.metadata or None,
@@ -113,7 +114,7 @@ def job_document(
         "status": job.status.value,
         "jobType": "QuantumComputing",
         "outputDataFormat": request.output_format,
-        "outputDataUri": uris.output,
+        "outputDataUri": output_uri,
         "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
         "cancellationTime": format_time(details.cancellation_time, zone),
         **_modification(details.last_modified_time, zone, version),
@@ -130,12 +131,6 @@ def job_document(
         "costEstimate": _cost_document(job.cost),
         "itemType": "Job",
     }
-
-
-def update_document(job: Job, request: JobRequest) -> dict[str, Any]:
-    """What can be changed of a job (Azure's API specification, `JobUpdateResponse`)."""
-    priority = request.priority or "Standard"
-    return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
 
 
 def output_blob(job: Job) -> str:
@@ -166,27 +161,21 @@ def _execution_time(seconds: float | None, provider: str, zone: str) -> str | No
     return format_time(seconds, zone if provider == "quantinuum" else _ZULU)
 
 
-@dataclass(frozen=True, slots=True)
-class _JobUris:
-    container: str
-    input: str
-    output: str
-
-
 def _job_uris(
     job: Job, program: StoredProgram, storage: Storage, view: JobView, version: ApiVersion
-) -> _JobUris:
+) -> tuple[str, str, str]:
+    """The addresses of a job's container, program and result."""
     container, blob = program.container, output_blob(job)
     if container is None or program.blob is None:
-        return _JobUris(program.container_uri, program.input_uri, f"{program.container_uri}/{blob}")
+        return program.container_uri, program.input_uri, f"{program.container_uri}/{blob}"
     if view is JobView.GET:
-        return _JobUris(
+        return (
             storage.container_sas_uri(container, "rl" if version.has_bare_uris else "rcwl"),
             storage.blob_sas_uri(container, program.blob, "r", _filename(job, "input")),
             storage.blob_sas_uri(container, blob, "r", _filename(job, "output")),
         )
     if version.has_bare_uris:
-        return _JobUris(
+        return (
             program.container_uri,
             program.input_uri,
             _with_port(storage.blob_uri(container, blob)),
@@ -196,8 +185,8 @@ def _job_uris(
     if view is JobView.PUT:
         output = _with_port(storage.blob_uri(container, blob))
         sas = signed_container.partition("?")[2]
-        return _JobUris(signed_container, program.input_uri, f"{output}?{sas}")
-    return _JobUris(
+        return (signed_container, program.input_uri, f"{output}?{sas}")
+    return (
         signed_container,
         storage.blob_sas_uri(container, program.blob, "rcw"),
         storage.blob_sas_uri(container, blob, "rcw"),
@@ -261,3 +250,71 @@ def _cost_document(cost: Cost | None) -> Mapping[str, Any] | None:
         "events": [dict(event) for event in cost.events],
         "estimatedTotal": cost.total,
     }
+
+
+class Items:
+    """Knows of each session and job what answers and filters show.
+
+    While a filter looks at many, others have their turns, and may delete what it has found: then a
+    list goes without.
+
+    Args:
+        workspace: Holds the sessions and jobs.
+        storage: Signs the addresses of blobs.
+    """
+
+    def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
+        self._workspace = workspace
+        self._storage = storage
+
+    def session(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
+        """A session's document."""
+        return session_document(session, self._request(session.id), version)
+
+    def job(self, job: Job, view: JobView, version: ApiVersion) -> Mapping[str, Any]:
+        """A job's document in this kind of answer."""
+        details = self._workspace.job_details(job.id)
+        return job_document(job, details, self._storage, view, version)
+
+    def update(self, job: Job) -> Mapping[str, Any]:
+        """What can be changed of a job (Azure's API specification, `JobUpdateResponse`)."""
+        priority = self._workspace.job_details(job.id).request.priority or "Standard"
+        return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
+
+    def listed(
+        self, items: Iterable[Session | Job], version: ApiVersion
+    ) -> list[Mapping[str, Any]]:
+        """The documents of sessions and jobs in a list, of those that are still there."""
+        documents = []
+        for item in items:
+            with suppress(ServiceError):
+                if isinstance(item, Job):
+                    documents.append(self.job(item, JobView.LIST, version))
+                else:
+                    documents.append(self.session(item, version))
+        return documents
+
+    def field(self, item: Session | Job, name: str) -> Any:
+        """What a filter calls `name`; see `query.FIELDS`."""
+        if name != "ProviderId":
+            return _FIELDS[name](item)
+        with suppress(ServiceError):
+            if isinstance(item, Session):
+                return self._request(item.id).provider
+            return self._workspace.job_details(item.id).request.payload.provider
+        return ""
+
+    def _request(self, session_id: str) -> NotedSessionRequest:
+        # The emulator opens all sessions of its workspace, with requests of this kind.
+        return cast(NotedSessionRequest, self._workspace.session_request(session_id))
+
+
+_FIELDS: dict[str, Callable[[Session | Job], Any]] = {
+    "Name": lambda item: item.name,
+    # Azure's names of the two kinds are those of their classes.
+    "ItemType": lambda item: type(item).__name__,
+    "JobType": lambda item: "QuantumComputing" if isinstance(item, Job) else "",
+    "Target": lambda item: item.target,
+    "State": lambda item: item.status,
+    "CreationTime": lambda item: item.creation_time,
+}

@@ -6,10 +6,10 @@ import asyncio
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator.api_version import ApiVersion
-from cirq_azure_sessions.emulator.items import Items
-from cirq_azure_sessions.emulator.program import StoredProgram
+from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.emulator.query import parse_query, select
 from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.emulator.wire import Items
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import JobRequest
 

@@ -6,7 +6,7 @@ import pytest
 
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.pacing import Pacing
-from cirq_azure_sessions.emulator.program import StoredProgram
+from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace
 

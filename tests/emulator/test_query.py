@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from cirq_azure_sessions.emulator.query import (
     FIELDS,
     ListQuery,
-    QueryError,
     parse_filter,
     parse_query,
     select,
 )
+from cirq_azure_sessions.emulator.responses import ApiError
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def test_filters_that_the_sdk_writes(text: str, matching: list[Item]) -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(QueryError):
+    with pytest.raises(ApiError):
         parse_filter(text)
 
 
@@ -106,7 +106,7 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
     try:
         matches = parse_filter(text)
-    except QueryError:
+    except ApiError:
         return
     assert matches(SUCCEEDED.read) in (True, False)
 
@@ -115,7 +115,7 @@ def test_any_text_is_a_filter_or_refused(text: str) -> None:
 def test_any_parameters_are_a_query_or_refused(parameters: dict[str, str]) -> None:
     try:
         query = parse_query(parameters)
-    except QueryError:
+    except ApiError:
         return
     assert query.skip >= 0
     assert 1 <= query.top <= 100
@@ -123,7 +123,7 @@ def test_any_parameters_are_a_query_or_refused(parameters: dict[str, str]) -> No
 
 @pytest.mark.parametrize("orderby", ["Colour asc", "Name upwards", "Name asc asc", "asc"])
 def test_an_unknown_order_is_refused(orderby: str) -> None:
-    with pytest.raises(QueryError):
+    with pytest.raises(ApiError):
         parse_query({"orderby": orderby})
 
 

@@ -192,26 +192,7 @@ QUIL = {
 QIR = {
     **{
         f"{name}__body": _HQSLIB1[name]
-        for name in [
-            "h",
-            "x",
-            "y",
-            "z",
-            "s",
-            "t",
-            "sx",
-            "rx",
-            "ry",
-            "rz",
-            "cx",
-            "cy",
-            "cz",
-            "rxx",
-            "ryy",
-            "rzz",
-            "ccx",
-            "swap",
-        ]
+        for name in (*_COMMON, "sx", "cx", "cy", "rxx", "ryy", "rzz", "ccx")
     },
     "cnot__body": _CX,
     "s__adj": _QELIB1["sdg"],

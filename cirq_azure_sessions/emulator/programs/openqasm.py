@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import cirq
 
-from cirq_azure_sessions.emulator.programs.expressions import (
-    Expression,
-    evaluate,
-    read_expression,
-)
 from cirq_azure_sessions.emulator.programs.gates import BUILT_IN, LIBRARIES, LibraryGate
 from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.emulator.programs.program import Condition, Statement
-from cirq_azure_sessions.emulator.programs.tokens import Tokens
+from cirq_azure_sessions.emulator.programs.tokens import (
+    Expression,
+    Tokens,
+    evaluate,
+    read_expression,
+)
 
 __all__ = ["Program", "read"]
 
@@ -64,8 +64,18 @@ def read(text: str, budget: Budget | None = None) -> Program:
     return _Reader(Tokens(text, budget), budget).read()
 
 
-class _GateDefinition(Protocol):
-    """A gate that can be called: one of a library's or one that the program defines.
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A gate applied in a definition, to the definition's own parameters and qubits."""
+
+    gate: _Gate
+    params: list[Expression]
+    qubits: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _DefinedGate:
+    """A gate that the program defines.
 
     Attributes:
         size: How many applications of gates one call comes to, empty ones included.
@@ -73,33 +83,6 @@ class _GateDefinition(Protocol):
         depth: How many definitions lie on top of each other.
     """
 
-    @property
-    def num_params(self) -> int: ...
-
-    @property
-    def num_qubits(self) -> int: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def work(self) -> int: ...
-
-    @property
-    def depth(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A gate applied in a definition, to the definition's own parameters and qubits."""
-
-    gate: _GateDefinition
-    params: list[Expression]
-    qubits: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _DefinedGate:
     params: list[str]
     num_qubits: int
     body: list[_Call]
@@ -112,13 +95,16 @@ class _DefinedGate:
         return len(self.params)
 
 
+_Gate: TypeAlias = LibraryGate | _DefinedGate
+
+
 def _expand(
-    gate: _GateDefinition, params: Sequence[float], qubits: Sequence[cirq.Qid]
+    gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid]
 ) -> Iterator[cirq.Operation]:
     """What a gate comes to, in gates of the libraries."""
     if isinstance(gate, LibraryGate):
         yield gate.make(*params).on(*qubits)
-    elif isinstance(gate, _DefinedGate):
+    else:
         values = dict(zip(gate.params, params, strict=True))
         for call in gate.body:
             inner = [evaluate(param, values) for param in call.params]
@@ -132,7 +118,7 @@ class _Reader:
         self._tokens = tokens
         self._budget = budget
         # State: what is declared so far, with the elements of each register, and the program.
-        self._gates: dict[str, _GateDefinition] = dict(BUILT_IN)
+        self._gates: dict[str, _Gate] = dict(BUILT_IN)
         self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
         self._bits: dict[str, tuple[str, ...]] = {}
@@ -260,7 +246,7 @@ class _Reader:
         self._check_operands(gate, indices, start)
         return _Call(gate, values, indices)
 
-    def _gate(self) -> _GateDefinition:
+    def _gate(self) -> _Gate:
         name = self._tokens.name()
         if name in self._opaque:
             raise self._tokens.fail(f"the gate {name[:20]} is opaque: it cannot be run.")
@@ -268,7 +254,7 @@ class _Reader:
             raise self._tokens.fail(f"there is no gate {name[:20]}.")
         return self._gates[name]
 
-    def _parameters(self, gate: _GateDefinition, names: Set[str]) -> list[Expression]:
+    def _parameters(self, gate: _Gate, names: Set[str]) -> list[Expression]:
         """A gate's parameters in parentheses, which may be missing if there are none."""
 
         def read_name(tokens: Tokens, name: str) -> Expression:
@@ -285,7 +271,7 @@ class _Reader:
             raise self._tokens.fail(f"the gate takes {gate.num_params} parameters.")
         return params
 
-    def _check_operands(self, gate: _GateDefinition, qubits: Sequence[Any], place: int) -> None:
+    def _check_operands(self, gate: _Gate, qubits: Sequence[Any], place: int) -> None:
         if len(qubits) != gate.num_qubits:
             raise self._tokens.fail(f"the gate takes {gate.num_qubits} qubits.", place)
         if len(set(qubits)) < len(qubits):

@@ -15,11 +15,6 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator.programs.engine import sample
-from cirq_azure_sessions.emulator.programs.expressions import (
-    Expression,
-    evaluate,
-    read_expression,
-)
 from cirq_azure_sessions.emulator.programs.gates import QUIL
 from cirq_azure_sessions.emulator.programs.limits import (
     Budget,
@@ -28,7 +23,12 @@ from cirq_azure_sessions.emulator.programs.limits import (
     read_shots,
 )
 from cirq_azure_sessions.emulator.programs.program import Census, Output, Statement, take_census
-from cirq_azure_sessions.emulator.programs.tokens import Tokens
+from cirq_azure_sessions.emulator.programs.tokens import (
+    Expression,
+    Tokens,
+    evaluate,
+    read_expression,
+)
 
 __all__ = ["run"]
 

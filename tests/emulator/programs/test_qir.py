@@ -448,6 +448,9 @@ def test_bitcode_with_any_byte_changed_runs_or_fails_and_the_next_job_runs() -> 
     assert shots(bitcode) == [[1, 0, 0]] * 20
 
 
+READ = f"%one = call i1 @__quantum__rt__read_result({result(0)})"
+VALUE = (record("array", 1), record("result", 0))
+
 # qdk ends an endless program by itself after a second or so, and invents what it recorded; on
 # twenty qubits that second is hours.
 ENDLESS = {
@@ -458,6 +461,17 @@ ENDLESS = {
         *("br i1 %one, label %end, label %again", "end:"),
         *(record("array", 1), record("result", 0), RETURN),
     ),
+    "an end that is never reached": ("br label %again", "again:", "br label %again", "z:", RETURN),
+    "one endless way of three": (
+        *(gate("x", 0), measure(0, 0), READ, *VALUE, "br i1 %one, label %again, label %others"),
+        *("again:", "br label %again", "others:", "br i1 %one, label %a, label %b"),
+        *("a:", RETURN, "b:", RETURN),
+    ),
+    "loops in loops": (
+        *("br label %outer", "outer:", "br label %inner"),
+        *("inner:", "br i1 true, label %inner, label %between"),
+        *("between:", "br i1 true, label %outer, label %end", "end:", *VALUE, RETURN),
+    ),
 }
 
 
@@ -467,6 +481,57 @@ def test_a_program_that_never_ends_fails(body: Sequence[str]) -> None:
     with pytest.raises(ProgramError) as caught:
         run(endless, params={"shots": 1})
     assert caught.value.code == "ProviderTimeout"
+
+
+def test_a_program_with_several_ends_gives_what_it_recorded_before_them() -> None:
+    branches = module(
+        *(gate("x", 0), measure(0, 0), READ, "br label %records", "early:", RETURN),
+        *("late:", RETURN, "records:", *VALUE, "br i1 %one, label %early, label %late"),
+        profile="adaptive",
+    )
+    assert shots(branches) == [[1]] * 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param((*VALUE, "br label %again", "again:", "br label %again"), id="loop"),
+        pytest.param(
+            (
+                "switch i64 1, label %x [i64 1, label %y]",
+                "x:",
+                gate("x", 0),
+                *VALUE,
+                RETURN,
+                "y:",
+                *VALUE,
+                RETURN,
+            ),
+            id="switch",
+        ),
+    ],
+)
+def test_branches_in_the_base_profile_are_refused(body: Sequence[str]) -> None:
+    with pytest.raises(ProgramError, match="which its profile does not allow"):
+        run(module(*body))
+
+
+def with_function(*body: str) -> str:
+    """A program that calls a function of this body."""
+    text = module("call void @function()", *VALUE, RETURN, profile="adaptive")
+    function = "\n".join(["define void @function() {", "start:", *body, "}"])
+    return text.replace("declare", f"{function}\ndeclare", 1)
+
+
+def test_a_function_that_never_ends_fails() -> None:
+    with pytest.raises(ProgramError) as caught:
+        run(with_function("br label %again", "again:", "br label %again"))
+    assert caught.value.code == "ProviderTimeout"
+
+
+def test_records_in_functions_are_refused() -> None:
+    with pytest.raises(ProgramError, match="elsewhere than in its entry point"):
+        run(with_function(record("int", 7), RETURN))
 
 
 def test_a_loop_that_ends_gives_what_it_recorded() -> None:
