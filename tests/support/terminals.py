@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from fcntl import ioctl
 
+_END = "\0"
+
 
 def frames(written: str) -> list[str]:
     """What stood on the line, one picture after the other."""
@@ -25,19 +27,22 @@ def terminal(columns: int) -> Iterator[list[str]]:
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     written: list[str] = []
 
+    # A process that multiprocessing starts meanwhile may keep the other end open, so that what is
+    # written ends with a character of its own.
     def read() -> None:
-        while True:
-            try:
-                data = os.read(master, 65536)
-            except OSError:  # how Linux says that the other end is closed
-                return
-            written.append(data.decode())
+        while not (data := os.read(master, 65536).decode()).endswith(_END):
+            written.append(data)
+        written.append(data.removesuffix(_END))
 
     reader = threading.Thread(target=read)
     reader.start()
     with os.fdopen(slave, "w") as file, redirect_stderr(file):
-        yield written
-    reader.join()
+        try:
+            yield written
+        finally:
+            file.write(_END)
+            file.flush()
+            reader.join()
     os.close(master)
 
 
