@@ -1,8 +1,8 @@
 """Private names of other packages, in one place, and the versions the package was tested with.
 
 The SDK has no public name for the address, the credential and the user agent of a workspace, nor
-for where its backends keep that; nor has duet for what it interrupts a task with. Any release may
-rename them. Each function here reads such a name, and where it is gone raises one sentence that
+for where its backends keep that; nor has duet for what it interrupts a task with, nor qdk for compiling
+OpenQASM on any thread. Any release may rename them. Each function here reads such a name, and where it is gone raises one sentence that
 says which version of which package lacks it. Nothing is imported before it is asked for, and
 nothing of Azure's at all: callers bring their objects.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import importlib
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cirq_azure_sessions.errors import AzureSessionsError
@@ -29,6 +30,7 @@ __all__ = [
     "interrupt_reason",
     "is_tested",
     "num_workers",
+    "qasm_compiler",
     "separate_user_agent",
     "service_config",
     "session_host",
@@ -47,7 +49,7 @@ TESTED_VERSIONS = {
     "azure-identity": ("1.25.3", "1.27"),
     "aiohttp": ("3.12", "3.14"),
     "duet": ("0.2.9", "0.2.9"),
-    "qdk": ("1.28", "1.33"),
+    "qdk": ("1.30", "1.33"),
 }
 
 # What is read of the configuration of the SDK's client.
@@ -203,6 +205,26 @@ def interrupt_class() -> type[BaseException]:
     except ImportError:
         raise _missing("duet", "duet.impl.Interrupt") from None
     found: type[BaseException] = _read(duet, "Interrupt", "duet", "duet.impl")
+    return found
+
+
+def qasm_compiler() -> Callable[..., str]:
+    """qdk's compiler from OpenQASM to QIR, which any thread may call.
+
+    The public `qdk.openqasm.compile` makes an interpreter of Q# for the whole process on the thread
+    that calls it first, and no other thread may use or free that one.
+
+    Raises:
+        ImportError: If qdk is not installed.
+        AzureSessionsError: If this version of qdk keeps the compiler elsewhere.
+    """
+    importlib.import_module("qdk")
+    name = "compile_qasm_program_to_qir"
+    try:
+        native = importlib.import_module("qdk._native")
+    except ImportError:
+        raise _missing("qdk", f"qdk._native.{name}") from None
+    found: Callable[..., str] = _read(native, name, "qdk", "qdk._native")
     return found
 
 

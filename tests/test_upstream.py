@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import duet
@@ -90,6 +91,13 @@ def test_the_reason_of_an_interruption_is_found() -> None:
     interruption = upstream.interrupt_class()(None, reason)
     assert upstream.interrupt_reason(interruption) is reason
     assert upstream.interrupt_reason(reason) is reason
+
+
+def test_a_qdk_that_keeps_its_compiler_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("qdk")
+    monkeypatch.setitem(sys.modules, "qdk._native", None)
+    with pytest.raises(AzureSessionsError, match=r"qdk .* has no qdk\._native\.compile_qasm"):
+        upstream.qasm_compiler()
 
 
 def test_an_interruption_passes_where_duet_has_other_names(monkeypatch: pytest.MonkeyPatch) -> None:

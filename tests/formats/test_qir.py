@@ -162,6 +162,22 @@ def test_names_are_never_written_into_a_program() -> None:
     assert payload(QIR, circuit) == payload(QIR, cirq.Circuit(cirq.measure(A, key="m")))
 
 
+def test_a_translation_on_another_thread_leaves_q_sharp_to_the_main_one() -> None:
+    script = (
+        "import threading, cirq\n"
+        "from cirq_azure_sessions.formats import format_for\n"
+        "from cirq_azure_sessions.formats.translation import TranslationOptions\n"
+        "circuit = cirq.Circuit(cirq.measure(cirq.q(0)))\n"
+        "thread = threading.Thread(target=format_for('rigetti.sim.qvm').translate, args=(\n"
+        "    circuit, [cirq.ParamResolver()], 1, TranslationOptions('rigetti.sim.qvm')))\n"
+        "thread.start(); thread.join()\n"
+        "from qdk import qsharp\n"
+        "print(qsharp.eval('1 + 1'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
 def test_without_qdk_the_error_names_the_extra() -> None:
     script = (
         "import sys; sys.modules['qdk'] = None\n"
