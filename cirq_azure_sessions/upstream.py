@@ -1,10 +1,11 @@
 """Private names of other packages, in one place, and the versions the package was tested with.
 
 The SDK has no public name for the address, the credential and the user agent of a workspace, nor
-for where its backends keep that; nor has duet for what it interrupts a task with, nor qdk for compiling
-OpenQASM on any thread. Any release may rename them. Each function here reads such a name, and where it is gone raises one sentence that
-says which version of which package lacks it. Nothing is imported before it is asked for, and
-nothing of Azure's at all: callers bring their objects.
+for where its backends keep that; nor has duet for what it interrupts a task with, nor qdk for a
+compiler of OpenQASM that any thread may call. Any release may rename them. Each function here reads
+such a name, and where it is gone raises one sentence that says which version of which package lacks
+it. Nothing is imported before it is asked for, and nothing of Azure's at all: callers bring their
+objects.
 
 asyncio's `_asyncio_future_blocking` is not among them: the documentation of `asyncio.isfuture` says
 what it is for.
