@@ -1,8 +1,8 @@
-"""What makes benchmark harnesses fly: their circuits in one batch instead of one after the other.
+"""Adapters that run the circuits of a benchmark harness in one batch.
 
 Most harnesses call `sampler.run` in a loop, and wait for each answer before they ask for the next.
-Here are the few lines that hand all of their circuits to `run_batch` at once: for any harness, and
-for three of the well-known ones. None of them is needed to import this module.
+The adapters pass all of their circuits to `run_batch` at once: two for any harness, and three for
+well-known ones, none of which is needed to import this module.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _MAX_BATCHES = 64
 
 
 class BatchingSampler(cirq.Sampler):
-    """Gathers the calls that are made at the same time, from wherever, into one `run_batch`.
+    """A sampler that gathers simultaneous calls into one `run_batch`.
 
-    Threads, asyncio and duet may share it: whoever calls while another call waits joins its batch.
-    Each caller gets the results of its own circuit, or the error that its own circuit met. A caller
-    that is interrupted leaves the batch, which goes on for the others.
+    Threads, asyncio and duet may share it: a call that is made while another waits joins its batch.
+    Each caller gets the results of its own circuit, or that circuit's error. A caller that is
+    interrupted leaves the batch, which continues for the others.
 
     Args:
         sampler: The sampler whose `run_batch` is called.
@@ -172,14 +172,14 @@ def _outcomes(
 
 
 class PrefetchedSampler(cirq.Sampler):
-    """Has run a list of circuits in one batch, and answers a harness that asks for them in a loop.
+    """A sampler that runs a list of circuits in one batch, for a harness that runs them in a loop.
 
-    Every result is given out once, so that samples stay independent. What is not in the list, or
-    asked for once more than it is there, runs when it is asked for.
+    Each result is returned once, so that samples stay independent. A circuit that is not in the
+    list, or is run more often than it occurs there, runs when the harness runs it.
 
     Args:
-        sampler: The sampler that runs the circuits, at once.
-        circuits: What the harness is going to ask for, in any order.
+        sampler: The sampler that runs the circuits, when this object is made.
+        circuits: The circuits that the harness will run, in any order.
         repetitions: How often each is sampled; as a list, the repetitions of each.
 
     Raises:
@@ -232,7 +232,7 @@ def run_experiment(experiment: Any, sampler: cirq.Sampler, repetitions: int = 10
 
 
 def batch_qedc(execute: Any) -> None:
-    """Has the Cirq benchmarks of QED-C run the circuits of each step in one batch.
+    """Makes the Cirq benchmarks of QED-C run the circuits of each step in one batch.
 
     Args:
         execute: Their module `execute`, which from now on does so with whatever sampler it is given

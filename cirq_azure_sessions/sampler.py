@@ -252,7 +252,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
-        resolver = cirq.ParamResolver(param_resolver)
+        [resolver, *_] = cirq.to_resolvers(param_resolver)
         with error_of_point():
             [result] = self._strict().run_sweep(program, resolver, repetitions)
         return result
@@ -264,7 +264,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
-        resolver = cirq.ParamResolver(param_resolver)
+        [resolver, *_] = cirq.to_resolvers(param_resolver)
         with error_of_point():
             [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
         return result

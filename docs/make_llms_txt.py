@@ -12,17 +12,19 @@ def llms_txt() -> str:
     """The pages in the order of the table of contents, each with its title and introduction."""
     contents = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     lines = []
-    for entry in re.findall(r"^ +- (.+)$", contents, re.MULTILINE):
+    for indent, entry in re.findall(r"^( +)- (?:\w+: )?(.+)$", contents, re.MULTILINE):
         if entry.endswith(":"):
-            lines += ["", f"## {entry[:-1]}", ""]
+            level = "##" if len(indent) == 2 else "###"
+            lines += [f"\n{level} {entry[:-1]}\n"]
             continue
         title, _, text = (DOCS / entry).read_text(encoding="utf-8").partition("\n")
         if not lines:
             lines += [title, "", f"> {_introduction(text)}"]
             continue
+        title = title.lstrip("# ").replace("\\#", "#")
         about = _introduction(text)
-        lines.append(f"- [{title.lstrip('# ')}]({entry})" + (f": {about}" if about else ""))
-    return "\n".join(lines) + "\n"
+        lines.append(f"- [{title}]({entry})" + (f": {about}" if about else ""))
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
 def _introduction(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import logging
 import re
 import runpy
@@ -18,6 +19,7 @@ import pytest
 from pages import ROOT, Block, Page, call, emulated_azure
 
 import cirq_azure_sessions
+from cirq_azure_sessions import harness
 from cirq_azure_sessions.emulator import EmulatorServer
 
 PAGES = {
@@ -30,7 +32,14 @@ FOREIGN = ("az login", "export ", "pip install ")
 # Packages that not all who run the tests have: the blocks that need them are left out without them.
 NEEDED = ("mitiq", "qbraid", "qedclib", "supermarq")
 # What the reference shows beside the public names of the package, and what it need not show.
-BESIDE_THE_PACKAGE = {"EmulatorServer", "Fault", "Faults", "Requests", "instrument"}
+BESIDE_THE_PACKAGE = {
+    "EmulatorServer",
+    "Fault",
+    "Faults",
+    "Requests",
+    "instrument",
+    *harness.__all__,
+}
 ALIASES = {"PooledJob", "PooledSession"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -87,7 +96,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     source = tmp_path_factory.mktemp("source")
     shutil.copy(ROOT / "mkdocs.yml", source)
-    shutil.copy(ROOT / "CONTRIBUTING.md", source)
+    for included in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / included, source)
     shutil.copytree(ROOT / "docs", source / "docs")
     # Where the docstrings are read.
     (source / "cirq_azure_sessions").symlink_to(ROOT / "cirq_azure_sessions")
@@ -114,6 +124,20 @@ def test_reference_shows_public_names_only(site: Path) -> None:
     assert names - modules == {*cirq_azure_sessions.__all__, *BESIDE_THE_PACKAGE} - ALIASES
 
 
+def test_signatures_of_the_reference_have_one_argument_a_line(site: Path) -> None:
+    signatures = [
+        re.sub(r"<[^>]+>", "", signature)
+        for page in (site / "reference").glob("*/index.html")
+        for signature in re.findall(
+            r'<div class="doc-signature.*?</div>', page.read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
+    assert [each for each in signatures if re.search(r"\b_[a-zA-Z]", each)] == []
+    sampler = next(each for each in signatures if each.strip().startswith("AzureSessionSampler("))
+    options = list(inspect.signature(cirq_azure_sessions.AzureSessionSampler).parameters)
+    assert re.findall(r"^ {4}(\w+):", sampler, re.MULTILINE) == options
+
+
 def test_contributors_page_names_the_long_run_of_the_state_machine(site: Path) -> None:
     page = (site / "contributing" / "index.html").read_text()
     assert "CIRQ_AZURE_SESSIONS_STATE_MACHINE=2000" in re.sub(r"<[^>]+>", "", page)
@@ -124,6 +148,20 @@ def test_list_for_language_models_is_made_from_the_pages() -> None:
     listed = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
     assert listed == made, "run python docs/make_llms_txt.py"
     assert [page for page in PAGES if f"({page})" not in listed] == ["index.md"]
+
+
+def test_page_of_the_commands_has_all_of_their_options() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))["commands_page"]()
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert page == made, "run python docs/make_commands.py"
+
+
+def test_map_of_the_house_names_every_room() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = Path(cirq_azure_sessions.__file__).parent
+    rooms = {path.name for path in package.glob("[!_]*.py")}
+    rooms |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", contributing, re.MULTILINE)) == rooms
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:

@@ -134,6 +134,13 @@ def test_every_kind_of_sweepable_is_accepted(sampler: AzureSessionSampler) -> No
 # cirq's interface
 
 
+@pytest.mark.parametrize("params", [[{"theta": 0.5}], [{"theta": 0.5}, {"theta": 0.6}], SWEEP])
+def test_a_run_takes_the_first_point_of_a_sweepable_as_cirqs_does(
+    sampler: AzureSessionSampler, params: Any
+) -> None:
+    assert sampler.run(RABI, params).params == cirq.Simulator().run(RABI, params).params
+
+
 def test_run_batch_gives_one_list_of_results_a_program(sampler: AzureSessionSampler) -> None:
     other = cirq.Circuit(cirq.X(A), cirq.measure(A, key="x"))
     batch = sampler.run_batch([RABI, other], [SWEEP, None], repetitions=[10, 20])

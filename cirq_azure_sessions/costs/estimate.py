@@ -37,7 +37,7 @@ class JobCost:
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """How long jobs may have to wait for their turn; how long they run is known to nobody before.
+    """How long jobs may wait in the queue; how long they then run is not known in advance.
 
     Attributes:
         target: The target's id.

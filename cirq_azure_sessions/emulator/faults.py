@@ -55,8 +55,6 @@ from cirq_azure_sessions.emulator.storage_error import error_xml
 
 __all__ = ["Fault", "Faults", "fault_middleware"]
 
-_GARBAGE = "<html><body>This is not the answer.</body></html>"
-
 # What Azure's services say with these statuses; storage calls both of the last two ServerBusy.
 _CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
@@ -278,7 +276,9 @@ class Faults:
         """The next requests on `route` lose their connection, before or after they took effect."""
         self.add(route, reset=True, **members)
 
-    def garble(self, route: str, garbage: str = _GARBAGE, **members: Any) -> None:
+    def garble(
+        self, route: str, garbage: str = "<p>This is not the answer.</p>", **members: Any
+    ) -> None:
         """The next requests on `route` are answered with 200 and `garbage` for a body."""
         self.add(route, garbage=garbage, **members)
 

@@ -77,8 +77,18 @@ def check_call(
         program = with_open_gates(program)
     formulas = _formulas(program) if cirq.is_parameterized(program) else []
     for index, resolver in enumerate(resolvers):
-        for formula in formulas:
-            _check_value(formula, resolver, index)
+        try:
+            for formula in formulas:
+                _check_value(formula, resolver, index)
+        except UnsupportedProgram as error:
+            # Some gates, such as cirq.FSimGate, refuse a number that is not real by its type.
+            try:
+                cirq.resolve_parameters(program, resolver)
+            except TypeError as reason:
+                raise TypeError(str(error)) from reason
+            except (ArithmeticError, ValueError, LookupError, RecursionError):
+                pass
+            raise
     return program, count
 
 

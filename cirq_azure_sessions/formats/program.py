@@ -6,7 +6,6 @@ in a program's text; what the numbers mean stays with the job in its layout.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +13,9 @@ from dataclasses import dataclass, field
 
 import cirq
 import numpy as np
-import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.conditions import signed_cases
 from cirq_azure_sessions.formats.layout import Measurement
 from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
@@ -28,10 +27,6 @@ __all__ = ["Condition", "Program", "Step", "check_num_qubits", "decomposed", "fl
 # 2**k - 1.
 _MAX_CONDITION_BITS = 10
 _MAX_LISTED_BITS = 3
-# Of conditions of that kind on one gate, every subset becomes a statement; of several that ask for
-# less or more than a number, every combination of their cases.
-_MAX_EXCEPTIONS = 4
-_MAX_CASES = 64
 
 # Of simulators alone, whose size is that of their software; that of hardware changes, and the
 # service tells. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
@@ -309,15 +304,25 @@ def _conditional(
     bits = sorted(read)
     inverse = cirq.inverse(gate, None) if compile and gate is not _RESET else None
     if len(bits) > _MAX_CONDITION_BITS:
-        terms = _terms(controls, records)
-        steps = [(gate if is_done else inverse, where) for is_done, where in terms or ()]
-        if terms is None or any(done is None for done, _ in steps):
+        try:
+            cases = signed_cases(
+                controls,
+                records,
+                has_inverse=inverse is not None,
+                is_own_inverse=inverse == gate,
+            )
+        except LookupError as error:
             raise UnsupportedProgram(
                 f"{shown(operation)} depends on {len(bits)} measured bits in a way that takes "
                 f"{target} too long a program; use at most {_MAX_CONDITION_BITS} bits, or compare "
                 "whole keys with numbers."
-            )
-        return [(done, where) for done, where in steps if done is not None]
+            ) from error
+        steps: list[tuple[cirq.Gate, Condition | None]] = []
+        for is_done, case in cases:
+            where = Condition(tuple(sorted(case)), (tuple(case[bit] for bit in sorted(case)),))
+            done = gate if is_done or inverse is None else inverse
+            steps.append((done, where if case else None))
+        return steps
     measured = {key: records[key] for control in controls for key in control.keys}
     lists: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     for value in itertools.product((0, 1), repeat=len(bits)):
@@ -334,114 +339,6 @@ def _conditional(
     if is_long and len(fulfilling.bits) > _MAX_LISTED_BITS and inverse is not None:
         return [(gate, None), (inverse, unfulfilling)]
     return [(gate, fulfilling)]
-
-
-def _terms(
-    controls: Sequence[cirq.Condition], records: _Records
-) -> Sequence[tuple[bool, Condition | None]] | None:
-    """The controls as conditions of one value each, under which the gate is done or undone.
-
-    None if the controls are not all comparisons of a key with a number, or make too many terms.
-    """
-    cases: list[dict[int, int]] = [{}]
-    exceptions: list[dict[int, int]] = []
-    for control in controls:
-        mask = None
-        if isinstance(control, cirq.KeyCondition):
-            relation, wanted = "!=", 0
-        elif isinstance(control, cirq.BitMaskKeyCondition):
-            relation, wanted = "==" if control.equal_target else "!=", control.target_value
-            mask = control.bitmask
-        elif isinstance(control, cirq.SympyCondition) and _is_comparison(control.expr):
-            relation, wanted = _bound(control.expr)
-        else:
-            return None
-        instance = records[control.keys[0]][getattr(control, "index", -1)]
-        width = len(instance.bits)
-        is_equal = relation == "=="
-        if relation in ("<", ">"):
-            cases = _merged(cases, _cases(relation, wanted, instance))
-            continue
-        mask = (1 << width) - 1 if mask is None else mask & ((1 << width) - 1)
-        if wanted & ~mask:  # no value of the key is equal
-            if is_equal:
-                return []
-            continue
-        value = {
-            bit: (wanted >> width - 1 - k & 1) ^ (k in instance.inverted)
-            for k, bit in enumerate(instance.bits)
-            if mask >> width - 1 - k & 1
-        }
-        if not is_equal and len(value) == 1:
-            value, is_equal = {bit: 1 - digit for bit, digit in value.items()}, True
-        if is_equal:
-            cases = _merged(cases, [value])
-        else:
-            exceptions.append(value)
-    if len(exceptions) > _MAX_EXCEPTIONS or len(cases) > _MAX_CASES:
-        return None
-    terms: list[tuple[bool, Condition | None]] = []
-    # Inclusion and exclusion: what holds in none of several exceptions.
-    for size in range(len(exceptions) + 1):
-        for some in itertools.combinations(exceptions, size):
-            for case in functools.reduce(_merged, ([value] for value in some), cases):
-                ordered = tuple(sorted(case))
-                values = (tuple(case[bit] for bit in ordered),)
-                terms.append((size % 2 == 0, Condition(ordered, values) if ordered else None))
-    return terms
-
-
-def _merged(
-    cases: Sequence[Mapping[int, int]], others: Sequence[Mapping[int, int]]
-) -> list[dict[int, int]]:
-    """What holds where one of the cases does and one of the others: digits of bits by bit."""
-    return [
-        {**case, **other}
-        for case in cases
-        for other in others
-        if all(case.get(bit, digit) == digit for bit, digit in other.items())
-    ]
-
-
-def _is_comparison(formula: sympy.Basic) -> bool:
-    """Whether it compares one key with a whole number."""
-    if not isinstance(formula, sympy.Rel):
-        return False
-    key, number = sorted(formula.args, key=lambda side: isinstance(side, sympy.Integer))
-    return isinstance(key, sympy.Symbol) and isinstance(number, sympy.Integer)
-
-
-def _bound(comparison: sympy.Rel) -> tuple[str, int]:
-    """A comparison of a key with a number: equal, not equal, less or greater, and the number."""
-    if isinstance(comparison.lhs, sympy.Integer):
-        comparison = comparison.reversed
-    number = int(comparison.rhs)
-    return {"<=": ("<", number + 1), ">=": (">", number - 1)}.get(
-        comparison.rel_op, (comparison.rel_op, number)
-    )
-
-
-def _cases(relation: str, bound: int, instance: Measurement) -> list[dict[int, int]]:
-    """The cases in which a key is less or greater than a number, at most one of which holds.
-
-    What is less agrees with the number up to some digit, which is 0 in the one and 1 in the other.
-    """
-    width = len(instance.bits)
-    # A key is greater if its complement is less.
-    is_flipped = relation == ">"
-    bound = (1 << width) - 1 - bound if is_flipped else bound
-    if bound >> width:
-        return [{}] if bound > 0 else []
-    digits = [bound >> width - 1 - k & 1 for k in range(width)]
-    flips = [is_flipped ^ (k in instance.inverted) for k in range(width)]
-    return [
-        {
-            bit: (digits[j] if j < k else 0) ^ flips[j]
-            for j, bit in enumerate(instance.bits[: k + 1])
-        }
-        for k in range(width)
-        if digits[k]
-    ]
 
 
 def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cirq
 import numpy as np
 
 from cirq_azure_sessions.errors import ResultFormatError
-from cirq_azure_sessions.results.histogram import count_outcomes
+from cirq_azure_sessions.results.histogram import count_integers, count_outcomes
 from cirq_azure_sessions.results.html import Bar, table
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ __all__ = ["AzureResult"]
 
 # A table shows at most this many outcomes; the result has them all.
 _MAX_ROWS = 16
+# Cirq's own default, which has no public name.
+_BIG_ENDIAN: Callable[[Any], Any] = (
+    inspect.signature(cirq.Result.multi_measurement_histogram).parameters["fold_func"].default
+)
 
 
 class AzureResult(cirq.ResultDict):
@@ -144,6 +150,26 @@ class AzureResult(cirq.ResultDict):
         joined.end_time = parts[-1].end_time
         joined._azure_job = first.azure_job
         return joined
+
+    # Cirq's two histograms call a function for each repetition: five seconds for a million of them.
+
+    def histogram(
+        self, *, key: Any, fold_func: Callable[[Any], Any] = cirq.big_endian_bits_to_int
+    ) -> Counter[Any]:
+        """Counts the outcomes of one key, as `cirq.Result.histogram` does."""
+        if fold_func is not cirq.big_endian_bits_to_int:
+            return super().histogram(key=key, fold_func=fold_func)
+        counts = self.multi_measurement_histogram(keys=[key])
+        return Counter({outcome: count for (outcome,), count in counts.items()})
+
+    def multi_measurement_histogram(
+        self, *, keys: Iterable[Any], fold_func: Callable[[Any], Any] = _BIG_ENDIAN
+    ) -> Counter[Any]:
+        """Counts the outcomes of several keys together, as that of `cirq.Result` does."""
+        names = [key if isinstance(key, str) else ",".join(map(str, key)) for key in keys]
+        if fold_func is not _BIG_ENDIAN or not names or not self.repetitions:
+            return super().multi_measurement_histogram(keys=names, fold_func=fold_func)
+        return count_integers([self.measurements[name] for name in names])
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's job holds a connection to its workspace.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cirq
 import numpy as np
 
-__all__ = ["Histogram", "count_outcomes", "sorted_keys"]
+__all__ = ["Histogram", "count_integers", "count_outcomes", "sorted_keys"]
+
+# Outcomes are counted in an array with a place for each possible one, if that has at most so many
+# places a repetition.
+_DENSE = 4
 
 
 @dataclass(frozen=True)
@@ -63,30 +68,74 @@ def _natural(key: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]
 
 
+def count_integers(measurements: Sequence[np.ndarray]) -> Counter[tuple[int, ...]]:
+    """Counts the outcomes of several keys together, each a big-endian integer.
+
+    Args:
+        measurements: For each key its measurements, of shape (repetitions, qubits), at least one
+            key. As in Cirq, whatever is not 0 is a 1.
+
+    Returns:
+        The counts, in the order in which the outcomes first occur.
+    """
+    bits = [measured != 0 for measured in measurements]
+    words, counts, firsts = _count_distinct(_pack(np.hstack(bits)))
+    order = np.argsort(firsts)
+    chosen = firsts[order]
+    # The words of one key are its integers already.
+    packed = [words[order]] if len(bits) == 1 else [_pack(each[chosen]) for each in bits]
+    outcomes = zip(*map(_integers, packed), strict=True)
+    return Counter(dict(zip(outcomes, counts[order].tolist(), strict=True)))
+
+
 def _count_rows(records: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The distinct rows of digits in ascending order, and how often each occurs."""
     is_binary = all(record.min() >= 0 and record.max() <= 1 for record in records)
     dtype = np.uint8 if is_binary else np.int64
     digits = np.hstack([record.reshape(len(record), -1).astype(dtype) for record in records])
     if not is_binary:
-        return _count_distinct(digits)
-    # Words of 64 bits are compared at once, which makes a million repetitions a matter of
-    # milliseconds; big-endian ones sort as their bits do.
-    packed = np.packbits(digits, axis=1)
-    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
-    words, counts = _count_distinct(padded.view(">u8").astype(np.uint64))
-    octets = words.astype(">u8").view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=digits.shape[1]), counts
+        rows, counts, _ = _count_distinct(digits[:, ::-1])
+        return rows[:, ::-1], counts
+    words, counts, _ = _count_distinct(_pack(digits))
+    octets = words.astype("<u8").view(np.uint8)
+    bits = np.unpackbits(octets, axis=1, count=digits.shape[1], bitorder="little")
+    return bits[:, ::-1], counts
 
 
-def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if rows.shape[1] == 1:
-        values, counts = np.unique(rows[:, 0], return_counts=True)
-        return values[:, np.newaxis], counts
-    ordered = rows[np.lexsort(rows.T[::-1])]
+def _pack(bits: np.ndarray) -> np.ndarray:
+    """Rows of bits as big-endian integers, each in words of 64 bits, the lowest word first."""
+    packed = np.packbits(bits[:, ::-1], axis=1, bitorder="little")
+    padding = -packed.shape[1] % 8 if packed.shape[1] else 8
+    return np.pad(packed, ((0, 0), (0, padding))).view("<u8").astype(np.uint64, copy=False)
+
+
+def _integers(words: np.ndarray) -> list[int]:
+    """The integers that `_pack` made words of."""
+    if words.shape[1] == 1:
+        integers: list[int] = words[:, 0].tolist()
+        return integers
+    return [int.from_bytes(row.tobytes(), "little") for row in words.astype("<u8")]
+
+
+def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct rows in ascending order, how often each occurs, and where first.
+
+    The last column of `rows` is the most significant.
+    """
+    if rows.shape[1] == 1 and rows.min() >= 0 and rows.max() < _DENSE * len(rows):
+        # A million repetitions of few bits take milliseconds: nothing is sorted.
+        values = rows[:, 0].astype(np.intp)
+        occurrences = np.bincount(values)
+        firsts = np.empty_like(occurrences)
+        # Of several numbers assigned to one place, the last stays.
+        firsts[values[::-1]] = np.arange(len(values))[::-1]
+        distinct = np.flatnonzero(occurrences)
+        return distinct[:, np.newaxis], occurrences[distinct], firsts[distinct]
+    order = np.lexsort(rows.T)
+    ordered = rows[order]
     is_new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
     starts = np.flatnonzero(is_new)
-    return ordered[starts], np.diff(starts, append=len(ordered))
+    return ordered[starts], np.diff(starts, append=len(ordered)), order[starts]
 
 
 def _write(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str]:

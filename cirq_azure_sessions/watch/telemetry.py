@@ -66,14 +66,14 @@ _ERRORS = {"failed", "lost", "interrupted"}
 _SECONDS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600, 86400)
 
 
-class _EventSource(Protocol):
+class EventSource(Protocol):
     """A `SessionPool` or an `EventLog`."""
 
     def subscribe(self, callback: Callable[[AnyEvent], None], /) -> Callable[[], None]: ...
 
 
 def instrument(
-    pool: _EventSource,
+    pool: EventSource,
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,

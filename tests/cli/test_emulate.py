@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import signal
 import subprocess
@@ -15,9 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from azure.quantum._workspace_connection_params import WorkspaceConnectionParams
 from click.testing import CliRunner, Result
 from command_line import BELL
 
+import cirq_azure_sessions.emulator
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.cli.circuit_file import read_circuit
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -151,6 +154,26 @@ def test_a_program_of_the_sdk_runs_under_it_unmodified(
     )
     assert "{'histogram': {'1': 1.0}}" in done.stdout, done.stderr
     assert done.returncode == 7
+
+
+def test_emulator_that_the_program_starts_itself_is_not_redirected(
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preload = Path(cirq_azure_sessions.emulator.__file__).parent / "preload" / "sitecustomize.py"
+    redirect = runpy.run_path(str(preload))["_redirect"]
+    for name, value in emulator.environment.items():
+        monkeypatch.setenv(name, value)
+
+    class Parameters(WorkspaceConnectionParams):
+        """The SDK's own, which stay as they are."""
+
+    redirect(Parameters)
+    own = Parameters(quantum_endpoint="http://127.0.0.1:2")
+    own.default_from_env_vars()
+    assert own.quantum_endpoint == "http://127.0.0.1:2"
+    azure = Parameters(quantum_endpoint="https://eastus.quantum.azure.com/")
+    azure.default_from_env_vars()
+    assert (azure.quantum_endpoint, azure.api_key) == (emulator.endpoint, emulator.key)
 
 
 def test_a_command_that_does_not_exist_is_named() -> None:

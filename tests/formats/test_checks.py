@@ -28,9 +28,10 @@ GATES = {
 
 NUMBERS = [
     *(kind(1) for kind in (int, float, bool, fractions.Fraction, sympy.Integer, sympy.Float)),
-    *(kind(1) for kind in (np.int8, np.int64, np.uint8, np.uint64)),
+    *(kind(1) for kind in (np.int8, np.int16, np.int32, np.int64)),
+    *(kind(1) for kind in (np.uint8, np.uint16, np.uint32, np.uint64)),
     *(kind(0.5) for kind in (np.float16, np.float32, np.float64, np.longdouble)),
-    *(sympy.pi, sympy.Rational(1, 3), -0.0, 1e300),
+    *(sympy.pi, sympy.Rational(1, 3), sympy.E, sympy.sqrt(2), -0.0, 5e-324, 1e300, 2**63),
 ]
 
 NOT_REAL = [
@@ -38,7 +39,8 @@ NOT_REAL = [
     *(kind(0.3) for kind in (complex, np.complex64, np.complex128)),
     *(sympy.I, sympy.Float(0.3) + sympy.I, sympy.zoo, sympy.nan, sympy.oo),
     *(math.nan, math.inf, -math.inf, np.float32("nan"), np.float64("inf")),
-    *("a", np.array(0.3), np.bool_(True)),
+    *(-sympy.oo, sympy.pi * sympy.I, complex("nan"), 1 + 0j),
+    *("a", "0.3", np.array(0.3), np.array(1), np.bool_(True)),
 ]
 
 NO_NUMBERS = [None, decimal.Decimal("0.3")]
@@ -69,6 +71,21 @@ def test_what_is_not_finite_and_real_is_refused_as_cirq_refuses_it(
     # Cirq divides by zero on the way to some infinities.
     with pytest.raises((ValueError, ZeroDivisionError)):
         cirq.Simulator().run(circuit(gate), {"t": value})
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [cirq.FSimGate(T, 0.1), cirq.FSimGate(0.1, T), cirq.PhasedFSimGate(0.1, zeta=T)],
+    ids=["theta", "phi", "zeta"],
+)
+@pytest.mark.parametrize("value", [0.3 + 0.5j, np.complex64(1), sympy.I, sympy.zoo, sympy.nan])
+def test_a_gate_that_refuses_complex_numbers_by_their_type_is_refused_so(
+    gate: cirq.Gate, value: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"Point 0 of the sweep .*: give it"):
+        check(gate(A, B), value)
+    with pytest.raises(TypeError):
+        cirq.Simulator().run(circuit(gate(A, B)), {"t": value})
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)

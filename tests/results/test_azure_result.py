@@ -9,6 +9,8 @@ from dataclasses import replace
 import cirq
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.model import Cost, Job, JobStatus
@@ -142,3 +144,53 @@ def test_the_sdks_job_is_at_hand_and_stays_out_of_copies_json_and_comparison() -
     assert cirq.to_json(named) == cirq.to_json(PLAIN)
     assert pickle.loads(pickle.dumps(named)).azure_job is None
     assert OURS.azure_job is None
+
+
+@given(
+    widths=st.lists(st.integers(1, 70), min_size=1, max_size=3),
+    repetitions=st.integers(0, 40),
+    dtype=st.sampled_from([np.bool_, np.uint8, np.int64, np.float64]),
+    levels=st.sampled_from([2, 2, 3]),
+    seed=st.integers(0, 1000),
+)
+def test_histograms_are_those_of_cirq(
+    widths: list[int], repetitions: int, dtype: type, levels: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, 7, repetitions)
+    measurements = {
+        name: rng.integers(0, levels, (7, width))[chosen].astype(dtype)
+        for name, width in zip("abc", widths, strict=False)
+    }
+    plain = cirq.ResultDict(measurements=measurements)
+    ours = AzureResult(measurements=measurements)
+    keys = [*measurements]
+    for chosen_keys in ([], keys, keys[::-1], [keys[0], keys[0]]):
+        expected = plain.multi_measurement_histogram(keys=chosen_keys)
+        found = ours.multi_measurement_histogram(keys=iter(chosen_keys))
+        # In the same order too, which decides between outcomes of the same count.
+        assert list(found.items()) == list(expected.items())
+    for key in keys:
+        found = ours.histogram(key=key)
+        assert list(found.items()) == list(plain.histogram(key=key).items())
+        assert {type(outcome) for outcome in found} <= {int}
+        assert ours.histogram(key=key, fold_func=sum) == plain.histogram(key=key, fold_func=sum)
+
+
+def test_a_histogram_is_refused_as_cirq_refuses_it() -> None:
+    repeated = AzureResult(records={"m": np.zeros((3, 2, 1), np.uint8)})
+    with pytest.raises(ValueError, match="repeated keys"):
+        repeated.histogram(key="m")
+    with pytest.raises(KeyError):
+        AzureResult(measurements={"m": np.zeros((3, 1), np.uint8)}).histogram(key="n")
+
+
+def test_a_histogram_may_name_its_key_by_qubits() -> None:
+    ours = AzureResult(measurements={"q(0),q(1)": np.array([[1, 0], [1, 0]])})
+    assert ours.histogram(key=cirq.LineQubit.range(2)) == {2: 2}
+
+
+def test_no_function_is_called_for_each_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cirq.Result, "multi_measurement_histogram", None)
+    ours = AzureResult(measurements={"m": np.ones((1_000_000, 3), np.uint8)})
+    assert ours.histogram(key="m") == {7: 1_000_000}

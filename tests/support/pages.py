@@ -79,7 +79,7 @@ def call(command: str) -> Result:
 
 @contextlib.contextmanager
 def emulated_azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
-    """`Workspace(...)`, with three dots as a page writes it, connects to an emulator."""
+    """Connects `Workspace()` to an emulator, and `Workspace(resource_id=..., location=...)` too."""
     # It takes hold of the SDK's class when it is first imported, which must not be the one below.
     importlib.import_module("cirq_azure_sessions.workspaces.azure")
     with EmulatorServer(key="emulator") as server:
@@ -92,7 +92,7 @@ def _emulated_workspace(server: EmulatorServer) -> type[azure.quantum.Workspace]
 
     class Workspace(original):
         def __init__(self, *args: object, **options: Any) -> None:
-            if ... in (*args, *options.values()):
+            if all(value is ... for value in (*args, *options.values())):
                 options = {
                     "resource_id": server.resource_id,
                     "location": "eastus",

@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 __all__: list[str] = []
 
@@ -47,7 +48,11 @@ def _redirect(parameters: Any) -> None:
     complete = parameters.default_from_env_vars
 
     def default_from_env_vars(self: Any) -> Any:
+        named = urlsplit(self.quantum_endpoint or "").hostname
         complete(self)
+        # The program serves an emulator of its own.
+        if named in ("127.0.0.1", "::1", "localhost"):
+            return self
         # Whatever the program says: nothing that it does may reach Azure, and cost money there.
         self.quantum_endpoint = endpoint
         self.api_key = key and key[1]

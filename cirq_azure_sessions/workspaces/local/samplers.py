@@ -45,9 +45,9 @@ BUILT_IN_TARGETS = {
 # Samplers that take no seed, and draw from entropy of their own; their sweeps stay whole.
 _UNSEEDED = {"local.stim"}
 
-# A sweep is cut into so many chunks for each worker, or more of them if they would have more points
-# than this. A second chunk waits at each worker while it sends the first one home; a round more costs
-# a Dask cluster about 10 ms.
+# Chunks of a sweep for each worker; there are more of them if they would have more points than the
+# maximum below. A worker returns its first chunk while the second waits; each further round costs a
+# Dask cluster about 10 ms.
 _CHUNKS_PER_WORKER = 2
 _MAX_POINTS_PER_CHUNK = 64
 # How many workers an executor is taken to have that does not say.
