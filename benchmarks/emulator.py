@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import requests
 
 from benchmarks.figure import Figure
 from benchmarks.measurements import TARGET, Effort, seconds
+from benchmarks.peers import RawClient
 from benchmarks.programs import rabi, sweep
 from benchmarks.service import Service
 from cirq_azure_sessions import AzureSessionSampler, SessionPool
@@ -19,11 +15,6 @@ from cirq_azure_sessions import AzureSessionSampler, SessionPool
 __all__ = ["emulator_with_many_jobs"]
 
 FEW, HALF, MANY = 10, 10_000, 20_000
-VERSION = "2026-01-15-preview"
-BELL = {
-    "qubits": 2,
-    "circuit": [{"gate": "h", "target": 0}, {"gate": "cnot", "control": 0, "target": 1}],
-}
 
 
 def emulator_with_many_jobs(effort: Effort) -> Iterator[Figure]:
@@ -76,48 +67,18 @@ def _compare(name: str, few: Callable[[], object], many: Callable[[], object]) -
     )
 
 
-class _Client:
-    """Raw requests to a workspace, on one connection; `works` has those to compare by name."""
+class _Client(RawClient):
+    """Requests to a workspace; `works` has those to compare by name."""
 
     def __init__(self, service: Service) -> None:
-        endpoint, key, resource_id = service.address
-        self._root = endpoint + resource_id
-        self._http = requests.Session()
-        self._http.headers["x-ms-quantum-api-key"] = key
-        self._job = self.submit()
+        super().__init__(service)
+        job_id, _ = self.submit()
         self.works: dict[str, Callable[[], object]] = {
             "submission of a job": self.submit,
-            "GET of a job": lambda: self._ask("GET", f"/jobs/{self._job}"),
+            "GET of a job": lambda: self.ask("GET", f"/jobs/{job_id}"),
             # Ten jobs are what both workspaces have.
-            "a page of ten jobs": lambda: self._ask("GET", "/jobs", top=10),
+            "a page of ten jobs": lambda: self.ask("GET", "/jobs", top=10),
         }
-
-    def submit(self) -> str:
-        """All three requests of a job; its id."""
-        job_id = str(uuid.uuid4())
-        container = f"job-{job_id}"
-        named = self._ask("POST", "/storage/sasUri", {"containerName": container}).json()
-        address, _, sas = named["sasUri"].partition("?")
-        headers = {"x-ms-blob-type": "BlockBlob"}
-        self._http.put(f"{address}/inputData?{sas}", data=json.dumps(BELL), headers=headers)
-        document = {
-            "itemType": "Job",
-            "name": "job",
-            "providerId": "ionq",
-            "target": TARGET,
-            "containerUri": named["sasUri"],
-            "inputDataUri": f"{address}/inputData",
-            "inputDataFormat": "ionq.circuit.v1",
-            "outputDataFormat": "ionq.quantum-results.v1",
-        }
-        self._ask("PUT", f"/jobs/{job_id}", document)
-        return job_id
 
     def find_nothing(self) -> None:
-        self._ask("GET", "/jobs", filter="(State eq 'Failed')")
-
-    def _ask(self, verb: str, path: str, document: Any = None, **query: Any) -> requests.Response:
-        query["api-version"] = VERSION
-        answer = self._http.request(verb, self._root + path, json=document, params=query)
-        answer.raise_for_status()
-        return answer
+        self.ask("GET", "/jobs", filter="(State eq 'Failed')")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import cirq
 
 from benchmarks.figure import Figure
-from benchmarks.peers import service_run_loop, target_submit_loop
+from benchmarks.peers import RawClient, service_run_loop, target_submit_loop
 from benchmarks.programs import ansatz, heavy, rabi, sweep
 from benchmarks.service import Service
 from cirq_azure_sessions import AzureSessionSampler, SessionPool
@@ -166,25 +166,33 @@ def client_cpu(effort: Effort) -> Iterator[Figure]:
     points, peers = effort.of(500, 300), effort.of(40, 15)
     with Service() as service, SessionPool(service.workspace()) as pool:
         sampler = AzureSessionSampler(TARGET, pool=pool)
-        workspace = service.workspace()
+        workspace, raw = service.workspace(), RawClient(service)
         sampler.run_sweep(rabi(), sweep(100), repetitions=100)
         target_submit_loop(workspace, rabi(), sweep(2))
-        pairs = [
+        rounds = [
             (
-                _cpu(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100)),
-                _cpu(lambda: target_submit_loop(workspace, rabi(), sweep(peers))),
+                _cpu(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100)) / points,
+                _cpu(lambda: raw.run(points)) / points,
+                _cpu(lambda: target_submit_loop(workspace, rabi(), sweep(peers))) / peers,
             )
             for _ in range(3)
         ]
-    ours, peer = (statistics.median(each) for each in zip(*pairs, strict=True))
-    ours, peer = ours / points, peer / peers
+    ours, bare, peer = (statistics.median(each) for each in zip(*rounds, strict=True))
     yield Figure(
         "client CPU a point",
         1e3 * ours,
         "ms",
         at_most=3.0,
         decides=False,
-        detail=f"goal 1.5 ms; {points} points",
+        detail=f"goal 1.3 ms; {points} points",
+    )
+    yield Figure(
+        "client CPU a point, to bare requests of http.client",
+        ours / bare,
+        "times",
+        at_most=2.0,
+        decides=False,
+        detail=f"{1e3 * bare:.2f} ms a point, nothing translated, checked or decoded",
     )
     yield Figure(
         "client CPU of target.submit, to ours",
@@ -193,6 +201,59 @@ def client_cpu(effort: Effort) -> Iterator[Figure]:
         # 3 ms here for each 15 ms of the SDK.
         at_least=effort.of(5, 4),
         detail=f"{1e3 * peer:.1f} ms a point",
+    )
+
+
+def many_circuits(effort: Effort) -> Iterator[Figure]:
+    """Batches of different circuits, of which each is translated alone; not in a quick run."""
+    if effort.is_quick:
+        return
+    with Service() as service, SessionPool(service.workspace()) as pool:
+        sampler = AzureSessionSampler(TARGET, pool=pool)
+
+        def cost(count: int) -> float:
+            circuits = [cirq.resolve_parameters(rabi(), each) for each in sweep(count)]
+            return _cpu(lambda: sampler.run_batch(circuits, repetitions=100)) / count
+
+        cost(50)
+        sizes = 100, 500, 2000
+        costs = [statistics.median(cost(size) for _ in range(3)) for size in sizes]
+    few, some, many = (1e3 * each for each in costs)
+    detail = f"{few:.2f}, {some:.2f} and {many:.2f} ms for {', '.join(map(str, sizes))} circuits"
+    yield Figure(
+        f"client CPU a circuit, run_batch of {sizes[1]}",
+        some,
+        "ms",
+        at_most=2.5,
+        decides=False,
+        detail=detail,
+    )
+
+
+def named_pool(effort: Effort) -> Iterator[Figure]:
+    """Opening a session by name, where old ones bear that name too; not in a quick run."""
+    if effort.is_quick:
+        return
+    old = 20_000
+
+    def requests(service: Service) -> int:
+        service.forget()
+        with SessionPool(service.workspace(), name="nightly") as pool:
+            pool.session(TARGET)
+            return service.requests().total
+
+    with Service() as service:
+        empty = requests(service)
+        raw = RawClient(service)
+        for _ in range(old):
+            raw.open_and_close_session("nightly")
+        full = requests(service)
+    yield Figure(
+        f"requests of a named pool, {old} old sessions, more than none",
+        full - empty,
+        "requests",
+        at_most=2,
+        detail=f"{full} and {empty}",
     )
 
 
@@ -454,6 +515,8 @@ MEASUREMENTS: tuple[Callable[[Effort], Iterator[Figure]], ...] = (
     few_connections,
     many_points,
     client_cpu,
+    many_circuits,
+    named_pool,
     growth,
     translation,
     throttled,

@@ -1,17 +1,30 @@
-"""The SDK's own two ways to run a sweep, as its documentation shows them."""
+"""Other ways to run a sweep: the two of the SDK's documentation, and bare requests."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
+import json
 import logging
+import uuid
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import cirq
 from azure.quantum import Workspace
 from azure.quantum.cirq import AzureQuantumService
 
-__all__ = ["service_run_loop", "target_submit_loop"]
+from benchmarks.service import Service
+
+__all__ = ["RawClient", "service_run_loop", "target_submit_loop"]
+
+_VERSION = "2026-01-15-preview"
+_BELL = {
+    "qubits": 2,
+    "circuit": [{"gate": "h", "target": 0}, {"gate": "cnot", "control": 0, "target": 1}],
+}
 
 
 def service_run_loop(workspace: Workspace, circuit: cirq.Circuit, sweep: cirq.Sweep) -> int:
@@ -35,6 +48,68 @@ def target_submit_loop(workspace: Workspace, circuit: cirq.Circuit, sweep: cirq.
         ]
         results = [job.results() for job in jobs]
     return len(results)
+
+
+class RawClient:
+    """Bare requests on one connection of the standard library, with no more checks than needed."""
+
+    def __init__(self, service: Service) -> None:
+        endpoint, key, self._root = service.address
+        self._connection = http.client.HTTPConnection(urlsplit(endpoint).netloc)
+        self._headers = {"Content-Type": "application/json", "x-ms-quantum-api-key": key}
+
+    def run(self, points: int) -> None:
+        """Runs as many jobs, which take no time, and downloads what they bring."""
+        outputs = [self.submit()[1] for _ in range(points)]
+        for _ in range(0, points, 100):
+            self.ask("GET", "/jobs", top=100)
+        for output in outputs:
+            self._request("GET", output)
+
+    def submit(self) -> tuple[str, str]:
+        """The three requests of a new job; its id, and where its output will be."""
+        job_id = str(uuid.uuid4())
+        signed = self.ask("POST", "/storage/sasUri", {"containerName": f"job-{job_id}"})["sasUri"]
+        container, _, sas = signed.partition("?")
+        path = urlsplit(container).path
+        blob = json.dumps(_BELL)
+        self._request("PUT", f"{path}/inputData?{sas}", blob, {"x-ms-blob-type": "BlockBlob"})
+        document = {
+            "itemType": "Job",
+            "name": "job",
+            "providerId": "ionq",
+            "target": "ionq.simulator",
+            "containerUri": signed,
+            "inputDataUri": f"{container}/inputData",
+            "inputDataFormat": "ionq.circuit.v1",
+            "outputDataFormat": "ionq.quantum-results.v1",
+        }
+        self.ask("PUT", f"/jobs/{job_id}", document)
+        return job_id, f"{path}/rawOutputData?{sas}"
+
+    def open_and_close_session(self, name: str) -> None:
+        """The two requests of a session that nobody uses."""
+        path = f"/sessions/{uuid.uuid4()}"
+        document = {"name": name, "providerId": "ionq", "target": "ionq.simulator"}
+        self.ask("PUT", path, document)
+        self.ask("POST", f"{path}:close")
+
+    def ask(self, verb: str, path: str, document: Any = None, **query: Any) -> Any:
+        """A request to the workspace; the document that comes back."""
+        body = None if document is None else json.dumps(document)
+        query["api-version"] = _VERSION
+        url = f"{self._root}{path}?{urlencode(query)}"
+        return json.loads(self._request(verb, url, body, self._headers))
+
+    def _request(
+        self, verb: str, url: str, body: str | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
+        self._connection.request(verb, url, body, headers or {})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{verb} {url}: HTTP {answer.status}")
+        return content
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from cirq_azure_sessions.clock import (
     RETRY_TIMEOUT,
@@ -92,8 +93,9 @@ class JobRunner:
 
     async def run(self, sweeps: Sequence[SweepRun], seconds: float | None) -> None:
         """Runs all jobs of a call; results go into their sweep, or into the call's stream."""
+        call = WeakSet(sweeps)
         for sweep in sweeps:
-            sweep.call = sweeps
+            sweep.call = call
         try:
             await timeout(self.pool._clock, seconds, self._run_all(sweeps))
         except TimeoutError:

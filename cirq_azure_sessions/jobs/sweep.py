@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
@@ -61,8 +62,9 @@ class SweepRun:
         self.progress: SweepProgress | None = None
         # Where results go instead of into `results`.
         self.stream: ResultStream | None = None
-        # All sweeps of the same call: this one, or those of a batch.
-        self.call: Sequence[SweepRun] = (self,)
+        # All sweeps of the same call: this one, or those of a batch. In a cycle of references,
+        # results would stay in memory until the garbage collector has looked at everything.
+        self.call = WeakSet([self])
         # State, of jobs: those that were begun and have not ended, by index; by id, those whose
         # outputs were fetched, with their places in the journal; whether the service has accepted
         # any; the sessions that took them; and the error after which none is submitted.

@@ -71,7 +71,10 @@ class _Poller:
                 await retry(self.clock, self._poll, retry_for(_POLL_TIMEOUT))
             except BaseException as error:
                 task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                is_cancelled = task is not None and task.cancelling()
+                # Its error holds this frame, and no frame may hold the task in turn.
+                del task
+                if is_cancelled:
                     raise
                 # All waiters get the error, whatever a verb raised; the jobs themselves go on.
                 for job_id in list(self.jobs):
