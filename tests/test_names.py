@@ -62,9 +62,9 @@ def test_a_session_of_any_name_is_shown(name: str) -> None:
 def test_a_progress_bar_and_a_timeline_take_any_word_of_the_service(name: str) -> None:
     job = Job("job", name, name, JobStatus.WAITING, session_id=name)
     with SweepProgress(name) as progress:
-        progress.add_jobs(1)
+        progress.add_points(1)
         progress.job_seen(job)
-        progress.job_finished(job.id, failed=False)
+        progress.job_finished(job.id, done=1, failed=0)
         assert str(progress).replace("\r", "").isprintable()
     session = Session(name, name, name, SessionStatus("Perhaps"))
     timeline = Timeline.of_service([(session, [job])], now=1e9)

@@ -146,7 +146,7 @@ class SessionHandle(_Handle[Session]):
         name: str | None = None,
         max_age: float | None = None,
         limit: int | None = None,
-    ) -> Listing[JobHandle]:
+    ) -> Sequence[JobHandle]:
         """The jobs of the session, newest first.
 
         Args:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,7 +141,7 @@ class SessionPool(PickledAsRecipe):
             generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
-    def sessions(self) -> Listing[SessionHandle]:
+    def sessions(self) -> Sequence[SessionHandle]:
         """The sessions of the pool that are open, as far as it knows, oldest first."""
         return Listing(self._table.open_sessions())
 
@@ -206,7 +206,7 @@ class SessionPool(PickledAsRecipe):
         name: str | None = None,
         max_age: float | None = None,
         limit: int | None = 100,
-    ) -> Listing[SessionHandle]:
+    ) -> Sequence[SessionHandle]:
         """The sessions of the whole workspace, those of others included, newest first.
 
         Args:
@@ -241,7 +241,7 @@ class SessionPool(PickledAsRecipe):
         name: str | None = None,
         max_age: float | None = None,
         limit: int | None = 100,
-    ) -> Listing[JobHandle]:
+    ) -> Sequence[JobHandle]:
         """The jobs of the whole workspace, in sessions and outside, newest first.
 
         Arguments and errors are those of `list_sessions`.
