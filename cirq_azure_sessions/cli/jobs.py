@@ -153,6 +153,7 @@ def wait_for_jobs(
       cirq-azure-sessions jobs wait 9ab2f1 04c7aa && echo all done
     """
     from cirq_azure_sessions.clock import SystemClock
+    from cirq_azure_sessions.errors import JobTimeout
 
     clock = SystemClock()
     began = clock.monotonic()
@@ -160,7 +161,13 @@ def wait_for_jobs(
         found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
         for job in found:
             left = None if timeout is None else max(0.0, timeout - (clock.monotonic() - began))
-            job.wait(left)
+            try:
+                job.wait(left)
+            except JobTimeout:
+                raise click.ClickException(
+                    f"Job {job.id} has not finished within {timeout:g} s: `jobs show` shows its "
+                    "status, and `jobs wait` waits on."
+                ) from None
     show_items(found, as_json, "jobs")
     if any(job.status != "Succeeded" for job in found):
         raise click.exceptions.Exit(1)

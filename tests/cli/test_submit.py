@@ -161,6 +161,14 @@ def test_waiting_for_a_failed_job_exits_with_1(server: EmulatorServer, tmp_path:
     assert "Failed" in waited.stdout
 
 
+def test_waiting_says_how_long_it_waited_in_vain(tmp_path: Path) -> None:
+    with EmulatorServer(job_time=3600) as server:
+        job_id = submit(server, write(tmp_path, "flip.quil", QUIL), "rigetti.sim.qvm")
+        waited = call_on(server, "jobs", "wait", job_id, "--timeout", "0.25")
+    assert waited.exit_code == 1
+    assert "has not finished within 0.25 s" in waited.stderr
+
+
 def refused(server: EmulatorServer, *arguments: object) -> Result:
     """A wrong command, after which nothing was opened or submitted."""
     shown = call_on(server, "jobs", "submit", *arguments)
