@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cirq
@@ -30,7 +30,7 @@ _MAX_LINES_INSIDE = 4
 
 
 def plot_sweep(
-    results: Sequence[cirq.Result | None],
+    results: Sequence[cirq.Result | None] | Mapping[str, Sequence[cirq.Result | None]],
     ax: Axes | None = None,
     *,
     symbol: str | sympy.Symbol | None = None,
@@ -46,9 +46,11 @@ def plot_sweep(
     outcome that is the most frequent in the whole sweep. They are drawn as a heat map; with
     `symbol`, as one line against it for each value of the other, if those are not too many.
 
+    Sweeps by name, such as one on each of several targets, are compared: there is one line a name.
+
     Args:
         results: What `run_sweep` of any sampler returned, or the `results` of a `SweepError`;
-            None, a point that failed, is left out.
+            None, a point that failed, is left out. Or several of them by name.
         ax: The axes to plot on; by default those of a new figure.
         symbol: The parameter of the horizontal axis, or its name; by default the one that varies.
         value: The number to plot instead: a function of a result that returns a number, or one
@@ -61,20 +63,28 @@ def plot_sweep(
         The axes that were plotted on.
 
     Raises:
-        ValueError: If there is nothing to plot, or more than two parameters vary.
+        ValueError: If there is nothing to plot, or more than two parameters vary, or more than one
+            in sweeps that are compared.
     """
     from matplotlib import pyplot as plt
 
-    completed = _check_results(results, value)
+    sweeps = results if isinstance(results, Mapping) else {"": results}
+    completed = _check_results([each for sweep in sweeps.values() for each in sweep], value)
     x, y = _choose_axes(completed, None if symbol is None else str(symbol))
-    completed.sort(key=lambda result: _number(result, x))
+    if sweeps is results and (y is not None or len(sweeps) > _MAX_LINES):
+        raise ValueError(f"Only sweeps of one parameter are compared, and at most {_MAX_LINES}.")
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-    if y is not None:
+    if sweeps is results:
         label, numbers = _one_number_a_point(completed, value)
-        if symbol is None or len({_number(each, y) for each in completed}) > _MAX_LINES:
+        names = [name for name, sweep in sweeps.items() for each in sweep if each is not None]
+        _plot_family(ax, completed, x, names, "", label, numbers, plot_kwargs)
+    elif y is not None:
+        label, numbers = _one_number_a_point(completed, value)
+        settings = [_number(result, y) for result in completed]
+        if symbol is None or len(set(settings)) > _MAX_LINES:
             return _plot_heat_map(ax, completed, x, y, label, numbers, plot_kwargs)
-        _plot_family(ax, completed, x, y, label, numbers, plot_kwargs)
+        _plot_family(ax, completed, x, settings, y, label, numbers, plot_kwargs)
     elif value is not None:
         _, numbers = _one_number_a_point(completed, value)
         _plot_line(ax, completed, x, numbers, _STYLES[0] | plot_kwargs)
@@ -196,19 +206,21 @@ def _plot_family(
     ax: Axes,
     results: Sequence[cirq.Result],
     x: str,
-    y: str,
+    groups: Sequence[str] | Sequence[float],
+    title: str,
     label: str,
     numbers: Sequence[tuple[float, float]],
     plot_kwargs: dict[str, Any],
 ) -> None:
-    """One line against x for each value of y."""
-    settings = [_number(result, y) for result in results]
-    for setting, style in zip(sorted(set(settings)), _STYLES, strict=False):
-        chosen = [index for index, each in enumerate(settings) if each == setting]
-        style = style | {"label": f"{setting:.6g}"} | plot_kwargs
+    """One line against x for each group of results; `groups` has that of each result."""
+    settings = dict.fromkeys(groups if isinstance(groups[0], str) else sorted(groups))
+    for setting, style in zip(settings, _STYLES, strict=False):
+        chosen = [index for index, group in enumerate(groups) if group == setting]
+        name = drawable(setting) if isinstance(setting, str) else f"{setting:.6g}"
+        style = style | {"label": name} | plot_kwargs
         _plot_line(ax, [results[index] for index in chosen], x, [numbers[i] for i in chosen], style)
     ax.set_ylabel(drawable(label))
-    _add_legend(ax, y)
+    _add_legend(ax, title)
 
 
 def _plot_heat_map(
@@ -240,8 +252,10 @@ def _plot_line(
     style: dict[str, Any],
 ) -> None:
     usual = {"markersize": 4, "linewidth": 1.2, "elinewidth": 0.8}
-    xs = [_number(result, x) for result in results]
-    ys, errors = zip(*numbers, strict=True)
+    points = sorted(
+        (_number(result, x), *number) for result, number in zip(results, numbers, strict=True)
+    )
+    xs, ys, errors = zip(*points, strict=True)
     ax.errorbar(xs, ys, yerr=errors, **usual | style)
 
 

@@ -190,6 +190,31 @@ def test_lines_that_cannot_be_distinguished_are_a_heat_map() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("theta", "phi")
 
 
+def test_sweeps_by_name_are_compared_in_the_fraction_of_one_outcome() -> None:
+    exact, noisy = (
+        cirq.DensityMatrixSimulator(seed=1, noise=noise).run_sweep(CIRCUIT, SWEEP, 100)
+        for noise in (None, cirq.depolarize(0.1))
+    )
+    ax = plot_sweep({"ideal": exact, "$noisy$": [*reversed(noisy), None]})
+    shown = lines(ax)
+    assert list(shown) == ["ideal", r"\$noisy\$"]
+    outcome = {"fraction with m = 00": 0, "fraction with m = 11": 3}[ax.get_ylabel()]
+    for line, sweep in zip(shown.values(), (exact, noisy), strict=True):
+        assert_allclose(line[:, 0], np.linspace(0, np.pi, 5))
+        assert_allclose(line[:, 1], [result.histogram(key="m")[outcome] / 100 for result in sweep])
+
+
+def test_a_comparison_that_cannot_be_drawn_leaves_no_figure(
+    grid: list[cirq.Result], results: list[cirq.Result]
+) -> None:
+    for sweeps in ({"one": grid, "other": grid}, {str(name): results for name in range(8)}):
+        with pytest.raises(ValueError, match="Only sweeps of one parameter are compared"):
+            plot_sweep(sweeps)
+    with pytest.raises(ValueError, match="the sweep has no points"):
+        plot_sweep({})
+    assert not plt.get_fignums()
+
+
 def test_three_parameters_are_plotted_one_value_of_the_others_at_a_time() -> None:
     circuit = PHI[:-1] + cirq.Circuit(cirq.ry(sympy.Symbol("eta"))(A)) + PHI[-1:]
     sweep = cirq.Product(*(cirq.Linspace(name, 0, 1, 2) for name in ("theta", "phi", "eta")))
