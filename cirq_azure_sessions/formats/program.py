@@ -327,7 +327,13 @@ def _conditional(
     lists: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     for value in itertools.product((0, 1), repeat=len(bits)):
         store = _store(measured, dict(zip(bits, value, strict=True)))
-        lists[all(control.resolve(store) for control in controls)].append(value)
+        try:
+            lists[all(control.resolve(store) for control in controls)].append(value)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UnsupportedProgram(
+                f"Cirq cannot decide {' and '.join(map(str, controls))} for all that the keys may "
+                "be; read each key either as a number or by its bits."
+            ) from error
     unfulfilling, fulfilling = (
         _without_idle_bits(Condition(tuple(bits), tuple(values))) for values in lists
     )
