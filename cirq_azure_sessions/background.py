@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from duet.futuretools import AwaitableFuture
 
@@ -26,7 +27,11 @@ __all__ = [
     "loop",
 ]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+# Makes a coroutine. It is called on the loop: between a caller who makes one and the loop a signal
+# could strike, and leave a coroutine that nobody awaits.
+_Work = Callable[P, Coroutine[Any, Any, T]]
 
 # A running loop and its thread.
 _Serving = tuple[asyncio.AbstractEventLoop, threading.Thread]
@@ -51,9 +56,7 @@ class Call(Generic[T]):
         is_done: Whether the coroutine has returned, raised or been cancelled.
     """
 
-    def __init__(
-        self, thread: EventLoopThread, serving: _Serving, work: Coroutine[Any, Any, T]
-    ) -> None:
+    def __init__(self, thread: EventLoopThread, serving: _Serving, work: _Work[[], T]) -> None:
         self._thread = thread
         self._serving = serving
         self._loop = serving[0]
@@ -145,13 +148,13 @@ class Call(Generic[T]):
 
     # On the loop's thread
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> None:
-        self._task = asyncio.get_running_loop().create_task(work)
+    def _begin(self, work: _Work[[], T]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work())
         self._task.add_done_callback(self._end)
 
     def _cancel(self) -> None:
         assert self._task is not None, "begun before it is cancelled"
-        # Not before its first step, in which it takes over the coroutine that it was given.
+        # Not before its first step, in which closing, for one, begins what nothing cancels.
         self._loop.call_soon(self._task.cancel)
 
     def _end(self, task: asyncio.Task[T]) -> None:
@@ -233,38 +236,41 @@ class EventLoopThread:
         """Whether the caller runs on this loop's thread."""
         return self._serving is not None and threading.current_thread() is self._serving[1]
 
-    def check_not_current(self, work: Coroutine[Any, Any, Any] | None = None) -> None:
-        """Raises `RuntimeError` on the loop's own thread, where waiting for `work` never ends."""
+    def check_not_current(self) -> None:
+        """Raises `RuntimeError` on the loop's own thread, where waiting never ends."""
         if self._serving is not None and threading.current_thread() is self._serving[1]:
-            if work is not None:
-                work.close()
             raise RuntimeError(
                 "This call waits for the background event loop and was made on that loop: "
                 "make it on another thread, not in an event callback."
             )
 
-    def start(self, work: Coroutine[Any, Any, T]) -> Call[T]:
+    def start(self, work: _Work[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
-        return Call(self, self._serving or self._begin_to_serve(), work)
+        return Call(self, self._serving or self._begin_to_serve(), partial(work, *args, **kwargs))
 
     def _begin_to_serve(self) -> _Serving:
         with self._lock:
             if self._serving is None:
-                loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
+                made: list[asyncio.AbstractEventLoop] = []
+                is_made, is_given_up = threading.Semaphore(0), threading.Event()
+                work = partial(_serve, made, is_made, is_given_up)
+                thread = threading.Thread(target=work, name=self._name, daemon=True)
                 try:
                     thread.start()
-                    self._serving = loop, thread
+                    is_made.acquire()
+                    self._serving = made[0], thread
                 finally:
                     # A signal may have come before the thread, or just after it.
                     if self._serving is None:
-                        loop.call_soon_threadsafe(loop.stop)
+                        is_given_up.set()
+                        with suppress(IndexError, RuntimeError):
+                            made[0].call_soon_threadsafe(made[0].stop)
             return self._serving
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: _Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a coroutine on the loop and waits for its result."""
-        self.check_not_current(work)
-        return self.start(work).result()
+        self.check_not_current()
+        return self.start(work, *args, **kwargs).result()
 
     def stop(self) -> None:
         """Cancels what still runs and waits for the thread to end; nothing may start meanwhile."""
@@ -278,7 +284,18 @@ class EventLoopThread:
             thread.join(_CLEAN_UP_TIMEOUT)
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _serve(
+    made: list[asyncio.AbstractEventLoop],
+    is_made: threading.Semaphore,
+    is_given_up: threading.Event,
+) -> None:
+    """Makes a loop, on this thread, where no signal leaves half of one, and runs it."""
+    loop = asyncio.new_event_loop()
+    made.append(loop)
+    is_made.release()
+    if is_given_up.is_set():
+        loop.close()
+        return
     asyncio.set_event_loop(loop)
     try:
         while True:
@@ -312,10 +329,10 @@ class Portal:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: _Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a coroutine and waits for its result."""
-        loop.check_not_current(work)
-        return loop.start(self.admit(work, set())).result()
+        loop.check_not_current()
+        return loop.start(self.admit, set(), partial(work, *args, **kwargs)).result()
 
     # On the loop's thread
 
@@ -336,17 +353,16 @@ class Portal:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def admit(self, work: Coroutine[Any, Any, T], group: set[asyncio.Task[Any]]) -> T:
+    async def admit(self, group: set[asyncio.Task[Any]], work: _Work[[], T]) -> T:
         """Runs a coroutine in the caller's task, which closing cancels; `group` holds it."""
         task = asyncio.current_task()
         assert task is not None, "runs in a task of its own"
         if self._is_closed:
-            work.close()
             raise PoolClosed
         self._tasks.add(task)
         group.add(task)
         try:
-            return await work
+            return await work()
         except asyncio.CancelledError:
             if self._is_closed:
                 raise PoolClosed from None

@@ -66,7 +66,7 @@ class DaemonExecutor:
             result: T = await asyncio.wrap_future(self.submit(context.run, function, *args))
             return result
 
-        return loop.start(outcome())
+        return loop.start(outcome)
 
     def _drain(self) -> None:
         while True:

@@ -72,13 +72,13 @@ class BatchingSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """The sampler's `run_sweep`, together with the calls made meanwhile."""
-        return background.loop.run(self._join((program, params, repetitions)))
+        return background.loop.run(self._join, (program, params, repetitions))
 
     async def run_sweep_async(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """`run_sweep` for asyncio and duet."""
-        return await background.loop.start(self._join((program, params, repetitions)))
+        return await background.loop.start(self._join, (program, params, repetitions))
 
     def run(
         self,

@@ -113,7 +113,7 @@ class AzureSessionsProvider(QuantumProvider):
 
 def _list_targets(pool: SessionPool) -> Sequence[TargetStatus]:
     workspace = pool._given or pool._router.for_target("local.simulator")
-    return pool._portal.run(workspace.list_targets())
+    return pool._portal.run(workspace.list_targets)
 
 
 class AzureSessionsDevice(QuantumDevice):
@@ -165,11 +165,11 @@ class AzureSessionsDevice(QuantumDevice):
 
         def send(sweep: Any) -> AzureSessionsJob:
             (run,) = sweep.jobs()
-            stored = portal.run(workspace.store_input(run.request))
+            stored = portal.run(workspace.store_input, run.request)
 
             def send_in(session_id: str) -> Job:
                 request = replace(run.request, session_id=session_id)
-                return portal.run(workspace.submit_job(request, stored))
+                return portal.run(workspace.submit_job, request, stored)
 
             job = self._pool._hosts.submit(self.id, send_in)
             return AzureSessionsJob(job.id, device=self, pool=self._pool)
@@ -264,7 +264,7 @@ def _look_up(pool: SessionPool, job_id: str) -> JobHandle:
         async def collect() -> list[Job]:
             return [each async for each in job._workspace.list_jobs(where, session_id=session_id)]
 
-        others = pool._portal.run(collect())
+        others = pool._portal.run(collect)
         with _lock:
             listed.update((each.id, JobHandle(each, job._workspace, pool)) for each in others)
             listed.pop(job_id, None)

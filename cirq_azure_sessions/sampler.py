@@ -474,8 +474,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
 
     def _start(self, sweeps: Sequence[SweepRun]) -> Call[None]:
         """Starts the jobs of a call on the background loop."""
-        run = self._runner.run(sweeps, self._timeout)
-        return background.loop.start(self._pool._portal.admit(run, self._pool._calls))
+        run = partial(self._runner.run, sweeps, self._timeout)
+        return background.loop.start(self._pool._portal.admit, self._pool._calls, run)
 
     @contextmanager
     def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
@@ -532,7 +532,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:
-                while (item := background.loop.run(stream.get())) is not None:
+                while (item := background.loop.run(stream.get)) is not None:
                     yield item
                     call.check_reachable()
                 call.result()
@@ -544,7 +544,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         with self._one_call([sweep]):
             stream, call = self._start_stream(sweep)
             try:
-                while (item := await background.loop.start(stream.get())) is not None:
+                while (item := await background.loop.start(stream.get)) is not None:
                     yield item
                     call.check_reachable()
                 await call
@@ -560,7 +560,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             # The pool may have been closed since the stream was asked for.
             self._pool._table.check_open()
             self._pool._streams.add(stream)
-            run = self._runner.run([sweep], self._timeout)
-            await self._pool._portal.admit(run, self._pool._calls)
+            run = partial(self._runner.run, [sweep], self._timeout)
+            await self._pool._portal.admit(self._pool._calls, run)
 
-        return stream, background.loop.start(stream.feed(feed))
+        return stream, background.loop.start(stream.feed, feed)

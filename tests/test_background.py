@@ -52,24 +52,24 @@ class _Forever:
 class TestEventLoopThread:
     def test_no_thread_runs_until_it_is_needed(self, loop: EventLoopThread) -> None:
         assert _threads() == []
-        assert loop.run(_answer()) == 42
+        assert loop.run(_answer) == 42
         assert len(_threads()) == 1
 
     def test_a_stopped_loop_has_no_thread_and_can_be_used_again(
         self, loop: EventLoopThread
     ) -> None:
-        loop.run(_answer())
+        loop.run(_answer)
         loop.stop()
         loop.stop()
         assert _threads() == []
-        assert loop.run(_answer()) == 42
+        assert loop.run(_answer) == 42
 
     def test_an_error_reaches_the_caller(self, loop: EventLoopThread) -> None:
         async def fail() -> None:
             raise KeyError("theta")
 
         with pytest.raises(KeyError, match="theta"):
-            loop.run(fail())
+            loop.run(fail)
 
     @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
     def test_an_error_that_ends_a_program_reaches_the_caller_and_the_loop_goes_on(
@@ -79,16 +79,16 @@ class TestEventLoopThread:
             raise error("of a workspace's own")
 
         forever = _Forever()
-        call = loop.start(forever.wait())
+        call = loop.start(forever.wait)
         with pytest.raises(error, match="of a workspace's own"):
-            loop.run(fail())
-        assert loop.run(_answer()) == 42
+            loop.run(fail)
+        assert loop.run(_answer) == 42
         assert not call.is_done
         call.cancel()
 
     def test_stopping_cancels_calls_in_flight(self, loop: EventLoopThread) -> None:
         forever = _Forever()
-        call = loop.start(forever.wait())
+        call = loop.start(forever.wait)
         forever.has_begun.wait()
         loop.stop()
         assert call.wait(10)
@@ -98,10 +98,10 @@ class TestEventLoopThread:
 
     def test_waiting_for_the_loop_on_the_loop_is_refused(self, loop: EventLoopThread) -> None:
         async def wait_for_itself() -> None:
-            loop.run(_answer())
+            loop.run(_answer)
 
         with pytest.raises(RuntimeError, match="on another thread, not in an event callback"):
-            loop.run(wait_for_itself())
+            loop.run(wait_for_itself)
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_a_signal_while_the_thread_starts_leaves_nothing_half_done(
@@ -115,15 +115,13 @@ class TestEventLoopThread:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(threading.Thread, "start", start_with_signal)
-        work = _answer()
         with pytest.raises(KeyboardInterrupt):
-            loop.start(work)
-        work.close()
+            loop.start(_answer)
         monkeypatch.undo()
         for thread in _threads():
             thread.join(10)
         assert _threads() == []
-        assert loop.run(_answer()) == 42
+        assert loop.run(_answer) == 42
 
 
 class _Signal:
@@ -144,7 +142,7 @@ class _Signal:
 class TestCall:
     def test_cancelling_waits_for_the_cleanup(self, loop: EventLoopThread) -> None:
         forever = _Forever()
-        call = loop.start(forever.wait())
+        call = loop.start(forever.wait)
         forever.has_begun.wait()
         call.cancel()
         assert forever.has_cleaned_up
@@ -158,12 +156,12 @@ class TestCall:
 
         async def begin_and_cancel() -> Call[int]:
             # Both are in the loop's queue before it takes its next step.
-            call = loop.start(work())
+            call = loop.start(work)
             call._ask_to_cancel()
             return call
 
         inner = _answer()
-        call = loop.run(begin_and_cancel())
+        call = loop.run(begin_and_cancel)
         assert call.wait(10)
         # Whoever is given a coroutine has begun it: it is not collected as one never awaited.
         assert inspect.getcoroutinestate(inner) == inspect.CORO_CLOSED
@@ -171,11 +169,11 @@ class TestCall:
     def test_waiting_for_a_call_of_a_loop_that_has_stopped_returns(
         self, loop: EventLoopThread
     ) -> None:
-        call, serving = loop.start(_Forever().wait()), loop._serving
+        call, serving = loop.start(_Forever().wait), loop._serving
         # As after a fork, which has neither the loop nor its thread.
         loop._after_fork()
         assert not in_background(call.wait).result(HANG_TIMEOUT)
-        assert loop.run(_answer()) == 42
+        assert loop.run(_answer) == 42
         loop.stop()
         loop._serving = serving
 
@@ -183,7 +181,7 @@ class TestCall:
         self, loop: EventLoopThread
     ) -> None:
         forever = _Forever()
-        call = loop.start(forever.wait())
+        call = loop.start(forever.wait)
         assert not call.wait(timeout=0)
         assert not call.is_done
 
@@ -197,12 +195,12 @@ class TestCall:
         async def wake() -> None:
             release.set()
 
-        call = loop.start(work())
+        call = loop.start(work)
         results: list[int] = []
         waiters = [threading.Thread(target=lambda: results.append(call.result())) for _ in range(8)]
         for waiter in waiters:
             waiter.start()
-        loop.run(wake())
+        loop.run(wake)
         for waiter in waiters:
             waiter.join(10)
         assert results == [42] * 8
@@ -212,7 +210,7 @@ class TestCall:
         self, loop: EventLoopThread, door: str
     ) -> None:
         for step in itertools.count(1):
-            call = loop.start(_Forever().wait() if door == "cancel" else _answer())
+            call = loop.start(_Forever().wait if door == "cancel" else _answer)
             signal = _Signal(step)
             before = sys.gettrace()
             sys.settrace(signal)
@@ -223,7 +221,7 @@ class TestCall:
             finally:
                 sys.settrace(before)
             call.cancel()
-            assert loop.run(_answer()) == 42
+            assert loop.run(_answer) == 42
             if signal.steps_left > 0:
                 break
         assert step > 10
@@ -234,43 +232,43 @@ class TestPortal:
         async def thread() -> threading.Thread:
             return threading.current_thread()
 
-        assert Portal().run(thread()) is Portal().run(thread())
+        assert Portal().run(thread) is Portal().run(thread)
 
     def test_closing_ends_calls_in_flight_with_pool_closed(self) -> None:
         portal, forever = Portal(), _Forever()
-        call = background.loop.start(portal.admit(forever.wait(), set()))
+        call = background.loop.start(portal.admit, set(), forever.wait)
         forever.has_begun.wait()
-        background.loop.run(portal.close())
+        background.loop.run(portal.close)
         with pytest.raises(PoolClosed, match="session pool is closed"):
             call.result()
         assert forever.has_cleaned_up
 
     def test_a_closed_portal_refuses_calls(self) -> None:
         portal = Portal()
-        background.loop.run(portal.close())
+        background.loop.run(portal.close)
         with pytest.raises(PoolClosed, match="session pool is closed"):
-            portal.run(_answer())
+            portal.run(_answer)
 
     def test_closing_leaves_the_calls_of_other_portals_alone(self) -> None:
         portal, other, forever = Portal(), Portal(), _Forever()
-        call = background.loop.start(other.admit(forever.wait(), set()))
+        call = background.loop.start(other.admit, set(), forever.wait)
         forever.has_begun.wait()
-        background.loop.run(portal.close())
+        background.loop.run(portal.close)
         assert not call.is_done
         call.cancel()
 
     def test_closing_from_within_does_not_wait_for_itself(self) -> None:
         portal = Portal()
-        portal.run(portal.close())
+        portal.run(portal.close)
 
     def test_a_call_on_the_loop_itself_is_refused(self) -> None:
         portal = Portal()
 
         async def wait_for_itself() -> None:
-            portal.run(_answer())
+            portal.run(_answer)
 
         with pytest.raises(RuntimeError, match="on another thread"):
-            portal.run(wait_for_itself())
+            portal.run(wait_for_itself)
 
     def test_a_spawned_task_outlives_the_call_that_needed_it(self) -> None:
         portal, has_run = Portal(), threading.Event()
@@ -282,7 +280,7 @@ class TestPortal:
         async def need() -> None:
             portal.spawn(work())
 
-        portal.run(need())
+        portal.run(need)
         assert has_run.wait(timeout=10)
 
     def test_a_spawned_task_ends_when_the_portal_is_closed(self) -> None:
@@ -291,6 +289,6 @@ class TestPortal:
         async def need() -> None:
             portal.spawn(forever.wait())
 
-        portal.run(need())
-        background.loop.run(portal.close())
+        portal.run(need)
+        background.loop.run(portal.close)
         assert forever.has_cleaned_up

@@ -159,7 +159,7 @@ def play(
             story = Story(_outcomes(sampler.run_sweep(TWO_SWITCHES, POINTS, REPETITIONS)))
         except SweepError as error:
             story = Story(_outcomes(error.results), error.failures)
-    background.loop.run(workspace.aclose())
+    background.loop.run(workspace.aclose)
     assert workspace.passed > place, "there was such a request"
     then()
     story.seconds = clock.monotonic() - began

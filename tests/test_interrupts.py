@@ -11,7 +11,9 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import traceback
+import warnings
 from typing import BinaryIO
 
 import pytest
@@ -25,6 +27,9 @@ from cirq_azure_sessions import (
 )
 
 COUNT = int(os.environ.get("SIGINTS", "12"))
+
+# An interrupt in the callback of a weak reference, which Python prints and forgets.
+_SWALLOWED_BY_PYTHON = "Exception ignored in: <function WeakSet"
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
@@ -52,6 +57,12 @@ def batch(workspace: LastingWorkspace) -> None:
         sampler.run_batch([ROTATION] * 5, [angles(3)] * 5)
 
 
+def close(workspace: LastingWorkspace) -> None:
+    with SessionPool(workspace) as pool:
+        pool.session(LOCAL)
+        pool.close(cancel=True)
+
+
 def check_interrupted(call: object, delay: float) -> None:
     """Calls until a SIGINT comes; then nothing is open, and everything works."""
     assert callable(call)
@@ -59,7 +70,8 @@ def check_interrupted(call: object, delay: float) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *args: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
-        signal.setitimer(signal.ITIMER_REAL, delay)
+        # Once more after a second: Python itself may swallow one, in a weak reference's callback.
+        signal.setitimer(signal.ITIMER_REAL, delay, 1.0)
         while True:
             call(workspace)
     # From here on a hang ends the child, and fails the test.
@@ -81,6 +93,13 @@ def in_child(output: BinaryIO, call: object, delay: float) -> int:
         try:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
+            # pytest keeps to itself what Python prints, and warnings such as those of coroutines
+            # that nobody awaits.
+            sys.stdout = sys.stderr = stream = os.fdopen(2, "w", closefd=False)
+            sys.unraisablehook = sys.__unraisablehook__
+            threading.excepthook = threading.__excepthook__
+            warnings.showwarning = lambda message, *rest: stream.write(f"{message}\n") and None
+            warnings.simplefilter("always", RuntimeWarning)
             check_interrupted(call, delay)
             status = 0
         except BaseException:
@@ -92,7 +111,7 @@ def in_child(output: BinaryIO, call: object, delay: float) -> int:
     return os.waitpid(child, 0)[1]
 
 
-@pytest.mark.parametrize("call", [run, stream, batch])
+@pytest.mark.parametrize("call", [run, stream, batch, close])
 def test_ctrl_c_at_any_instant_prints_nothing_and_leaves_nothing_open(call: object) -> None:
     chance = random.Random(130)
     for _ in range(COUNT // 4):
@@ -100,4 +119,6 @@ def test_ctrl_c_at_any_instant_prints_nothing_and_leaves_nothing_open(call: obje
             delay = chance.uniform(0.0005, 0.15)
             status = in_child(output, call, delay)
             output.seek(0)
-            assert (status, output.read().decode()) == (0, ""), f"after {delay} s"
+            printed = output.read().decode()
+            assert status == 0, f"after {delay} s: {printed}"
+            assert not printed or printed.startswith(_SWALLOWED_BY_PYTHON), f"after {delay} s"

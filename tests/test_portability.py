@@ -205,11 +205,11 @@ def test_no_thread_waits_for_long_where_ctrl_c_cannot_interrupt_it(
 
     make_lock = threading.Lock
     loop = background.EventLoopThread("test-loop")
-    call = loop.start(work())
+    call = loop.start(work)
     monkeypatch.setattr(background.threading, "Lock", Lock)
     try:
         assert call.result() == 7
-        call = loop.start(asyncio.sleep(3600.0))
+        call = loop.start(asyncio.sleep, 3600.0)
         assert not call.wait(0.01)
     finally:
         monkeypatch.undo()

@@ -159,7 +159,7 @@ def test_results_are_freed_with_the_last_reference_to_them(sampler: AzureSession
         references = [weakref.ref(result) for each in results for result in each]
         del results
         # The loop lets go of a call after its caller has been woken.
-        loop.run(asyncio.sleep(0))
+        loop.run(asyncio.sleep, 0)
         assert [reference() for reference in references] == [None] * 27
     finally:
         gc.enable()

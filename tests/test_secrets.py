@@ -123,7 +123,7 @@ def test_no_secret_is_logged_shown_or_written(
             said += _all_of(error)
         server.faults.clear()
         said += [repr(thing) for thing in (pool, sampler, workspace, pool.sessions())]
-    background.loop.run(workspace.aclose())
+    background.loop.run(workspace.aclose)
     text = " ".join(said)
     files = b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode(errors="replace")
     # The trial is real: requests were logged, signatures used and results written down.

@@ -111,11 +111,11 @@ def _findings(
         yield unexpected("workspace", error)
     yield from diagnostics.check_network(workspace)
     try:
-        yield from background.loop.run(diagnostics.check_sign_in(workspace))
+        yield from background.loop.run(diagnostics.check_sign_in, workspace)
     except Exception as error:
         yield unexpected("credential", error)
     try:
-        yield from background.loop.run(diagnostics.check_connection(workspace, clock))
+        yield from background.loop.run(diagnostics.check_connection, workspace, clock)
     except Exception as error:
         yield unexpected("round trip", error)
     if workspace is None:
@@ -125,10 +125,10 @@ def _findings(
     port = None
     try:
         port = AzureWorkspace(workspace, clock=clock)
-        service = background.loop.run(diagnostics.check_service(port, clock))
+        service = background.loop.run(diagnostics.check_service, port, clock)
         yield service
         if live and service.status == "ok":
-            target = target or _free_target(background.loop.run(port.list_targets()))
+            target = target or _free_target(background.loop.run(port.list_targets))
             yield from _live(workspace, target, yes=yes)
         elif live:
             yield Finding("live job", "not run: the service comes first", "skipped")
@@ -139,7 +139,7 @@ def _findings(
         yield unexpected("live job" if port else "service", error)
     finally:
         if port is not None:
-            background.loop.run(port.aclose())
+            background.loop.run(port.aclose)
 
 
 def _free_target(targets: Sequence[TargetStatus]) -> str:

@@ -382,7 +382,7 @@ def _fetch_output(workspace: WorkspaceOptions, job_id: str) -> Any:
     with workspace.port() as port, SessionPool(port) as pool:
         job = _find(pool, job_id).wait()._item
         check_succeeded(job)
-        return background.loop.run(port.fetch_output(job))
+        return background.loop.run(port.fetch_output, job)
 
 
 def _find(pool: SessionPool, given: str) -> JobHandle:

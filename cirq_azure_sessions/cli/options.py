@@ -397,7 +397,7 @@ class WorkspaceOptions:
         try:
             yield port
         finally:
-            background.loop.run(port.aclose())
+            background.loop.run(port.aclose)
 
     def pool(self) -> SessionPool:
         """A pool on the workspace, to look at its sessions and jobs."""
@@ -420,7 +420,7 @@ class WorkspaceOptions:
         finally:
             # Closing it would wait for the job and end the session.
             process.let_go(pool)
-            background.loop.run(port.aclose())
+            background.loop.run(port.aclose)
 
 
 def _with_scheme(url: str | None) -> str | None:

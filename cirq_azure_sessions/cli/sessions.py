@@ -297,7 +297,7 @@ def _close_orphans(workspace: WorkspaceOptions, path: Path, as_json: bool) -> No
             pool.close_orphans()
         left = {one.id for one in _open_sessions(journal)}
         closed = [one.id for one in orphans if one.id not in left]
-        found = [background.loop.run(port.get_session(session_id)) for session_id in closed]
+        found = [background.loop.run(port.get_session, session_id) for session_id in closed]
         left_here = [one.id for one in orphans if one.id in left and one.workspace == port.identity]
         elsewhere = [one.workspace for one in orphans if one.workspace != port.identity]
     show_items(found, as_json, "orphans")
@@ -332,7 +332,7 @@ def watch(session: SessionHandle, interval: float, clock: Clock) -> Iterator[Map
         shown = (session.status, jobs)
         if not session.is_open:
             return
-        background.loop.run(clock.sleep(interval))
+        background.loop.run(clock.sleep, interval)
 
 
 def _find(pool: SessionPool, given: str) -> SessionHandle:

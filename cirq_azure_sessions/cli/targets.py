@@ -42,7 +42,7 @@ def targets(workspace: WorkspaceOptions, sort: str | None, as_json: bool) -> Non
     from cirq_azure_sessions.cli.tables import target_table
 
     with workspace.port() as port:
-        listed = background.loop.run(port.list_targets())
+        listed = background.loop.run(port.list_targets)
     if sort == "queue":
         listed = sorted(
             listed, key=lambda each: (each.availability != "Available", each.average_queue_time)
@@ -59,7 +59,7 @@ def quotas(workspace: WorkspaceOptions, as_json: bool) -> None:
     from cirq_azure_sessions.cli.tables import quota_table
 
     with workspace.port() as port:
-        listed = background.loop.run(port.list_quotas())
+        listed = background.loop.run(port.list_quotas)
     _show(listed, quota_table, "quotas", as_json)
 
 

@@ -214,7 +214,7 @@ class EmulatorServer:
         Raises:
             ValueError: If there is no such target or no such word.
         """
-        self._loop.run(self._change_availability(target, availability))
+        self._loop.run(self._change_availability, target, availability)
 
     async def _change_availability(self, target: str, availability: str) -> None:
         self._catalog.set_availability(target, availability)
@@ -224,7 +224,7 @@ class EmulatorServer:
 
     def start(self) -> None:
         """Begins to serve; on return the server answers."""
-        self._loop.run(self._start())
+        self._loop.run(self._start)
 
     def stop(self) -> None:
         """Ends serving and forgets everything; harmless if it has not started.
@@ -234,7 +234,7 @@ class EmulatorServer:
         if os.getpid() != self._process:
             self._socket.close()
             return
-        self._loop.run(self._stop())
+        self._loop.run(self._stop)
         self._loop.stop()
         self._socket.close()
 

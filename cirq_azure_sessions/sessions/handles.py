@@ -69,7 +69,7 @@ class _Handle(Generic[Item]):
             return await timeout(self._pool._clock, seconds, work())
 
         try:
-            return self._pool._portal.run(bounded())
+            return self._pool._portal.run(bounded)
         except TimeoutError:
             raise late(seconds or 0.0) from None
 
@@ -112,7 +112,7 @@ class SessionHandle(_Handle[Session]):
 
     def refresh(self) -> SessionHandle:
         """Asks the service for the session's state; returns the handle itself."""
-        self._item = self._pool._portal.run(self._workspace.get_session(self.id))
+        self._item = self._pool._portal.run(self._workspace.get_session, self.id)
         return self
 
     def wait(self, timeout: float | None = None) -> SessionHandle:
@@ -135,8 +135,8 @@ class SessionHandle(_Handle[Session]):
 
         If it is the one that the pool keeps for its target, the next job goes in another.
         """
-        close = self._pool._lifecycle.close_by_hand(self.id, self._workspace)
-        self._item = self._pool._portal.run(close)
+        close = self._pool._lifecycle.close_by_hand
+        self._item = self._pool._portal.run(close, self.id, self._workspace)
         return self
 
     def jobs(
@@ -161,7 +161,7 @@ class SessionHandle(_Handle[Session]):
         async def collect() -> list[Job]:
             return [job async for job in self._workspace.list_jobs(where, session_id=self.id)]
 
-        jobs = self._pool._portal.run(collect())
+        jobs = self._pool._portal.run(collect)
         return Listing(JobHandle(job, self._workspace, self._pool) for job in jobs)
 
     async def _poll(self) -> None:
@@ -211,7 +211,7 @@ class JobHandle(_Handle[Job]):
 
     def refresh(self) -> JobHandle:
         """Asks the service for the job's state; returns the handle itself."""
-        self._item = self._pool._portal.run(self._workspace.get_job(self.id))
+        self._item = self._pool._portal.run(self._workspace.get_job, self.id)
         return self
 
     def wait(self, timeout: float | None = None) -> JobHandle:
@@ -229,7 +229,7 @@ class JobHandle(_Handle[Job]):
 
     def cancel(self) -> JobHandle:
         """Asks the service to cancel the job, which may take a while; returns the handle itself."""
-        self._item = self._pool._portal.run(self._workspace.cancel_job(self.id))
+        self._item = self._pool._portal.run(self._workspace.cancel_job, self.id)
         return self
 
     @checked()
@@ -241,13 +241,14 @@ class JobHandle(_Handle[Job]):
         priority: str | None = None,
     ) -> JobHandle:
         """Changes name, priority or all tags of the job where given; returns the handle itself."""
-        change = self._workspace.update_job(self.id, name=name, tags=tags, priority=priority)
-        self._item = self._pool._portal.run(change)
+        self._item = self._pool._portal.run(
+            self._workspace.update_job, self.id, name=name, tags=tags, priority=priority
+        )
         return self
 
     def delete(self) -> None:
         """Has the service forget the job and its result; it is cancelled if it still runs."""
-        self._pool._portal.run(self._workspace.delete_job(self.id))
+        self._pool._portal.run(self._workspace.delete_job, self.id)
 
     def attachments(self) -> Sequence[Any]:
         """What lies in the job's container, as the SDK has it; nothing for a local target."""

@@ -46,13 +46,14 @@ class HostedJobs:
         Whatever interrupts the caller, a job that is being sent is sent, and counted.
         """
         context = copy_context()
-        work = self._submit(target, lambda session_id: context.run(send, session_id))
-        return self._pool._portal.run(work)
+        return self._pool._portal.run(
+            self._submit, target, lambda session_id: context.run(send, session_id)
+        )
 
     def saw(self, job: Job) -> None:
         """Notes what the user's program has learned of a job, whether it is one of these or not."""
         if job.is_final and job.id in self._running:
-            noting = background.loop.start(self.note_end(job))
+            noting = background.loop.start(self.note_end, job)
             if not background.loop.is_current:
                 noting.result()
 

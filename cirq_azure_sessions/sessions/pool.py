@@ -136,7 +136,7 @@ class SessionPool(PickledAsRecipe):
         generation = self._table.take_fresh(target)
         if generation is None:
             workspace = self._router.for_target(target)
-            found = self._portal.run(self._lifecycle.find(target, workspace))
+            found = self._portal.run(self._lifecycle.find, target, workspace)
             # With a tiny max_idle it may be due for a check again by now.
             generation = self._table.take_fresh(target) or found
         return generation.opened_session
@@ -163,7 +163,7 @@ class SessionPool(PickledAsRecipe):
         if not isinstance(session_id, str):
             raise TypeError(f"attach takes a session or the id of one, not {session!r}.")
         self._table.check_open()
-        found, _ = self._portal.run(self._router.get_session(session_id))
+        found, _ = self._portal.run(self._router.get_session, session_id)
         if not found.is_open:
             raise SessionNotAvailable(
                 f"Session {found.id} on {found.target} has ended ({found.status}): attach one that "
@@ -171,7 +171,7 @@ class SessionPool(PickledAsRecipe):
                 session_id=found.id,
             )
         workspace = self._router.for_target(found.target)
-        return self._portal.run(self._lifecycle.attach(found, workspace))
+        return self._portal.run(self._lifecycle.attach, found, workspace)
 
     def host(self, backend_or_target: T) -> T:
         """A copy of one of the SDK's backends or targets, whose jobs go in the pool's sessions.
@@ -221,7 +221,7 @@ class SessionPool(PickledAsRecipe):
             ValueError: If there is no such status.
         """
         where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
-        found = self._portal.run(self._router.list_sessions(where))
+        found = self._portal.run(self._router.list_sessions, where)
         return Listing(self._lifecycle.handle(*each) for each in found)
 
     def get_session(self, session_id: str) -> SessionHandle:
@@ -231,7 +231,7 @@ class SessionPool(PickledAsRecipe):
             SessionNotAvailable: If there is none with this id.
             ServiceError: If the service does not say.
         """
-        return self._lifecycle.handle(*self._portal.run(self._router.get_session(session_id)))
+        return self._lifecycle.handle(*self._portal.run(self._router.get_session, session_id))
 
     def list_jobs(
         self,
@@ -247,7 +247,7 @@ class SessionPool(PickledAsRecipe):
         Arguments and errors are those of `list_sessions`.
         """
         where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
-        found = self._portal.run(self._router.list_jobs(where))
+        found = self._portal.run(self._router.list_jobs, where)
         return Listing(JobHandle(*each, self) for each in found)
 
     def get_job(self, job_id: str) -> JobHandle:
@@ -257,15 +257,15 @@ class SessionPool(PickledAsRecipe):
             JobError: If there is none with this id.
             ServiceError: If the service does not say.
         """
-        return JobHandle(*self._portal.run(self._router.get_job(job_id)), self)
+        return JobHandle(*self._portal.run(self._router.get_job, job_id), self)
 
     def least_busy(self, target: str = "*") -> str:
         """The available target with the shortest queue now; `UnsupportedTarget` if none fits."""
-        return self._portal.run(self._router.least_busy(target)).id
+        return self._portal.run(self._router.least_busy, target).id
 
     def estimate_time(self, cost: CostEstimate, max_concurrent_jobs: int = 100) -> TimeEstimate:
         """How long the jobs of an estimate wait, by what the service says of the queue now."""
-        status = self._portal.run(self._router.least_busy(cost.target, is_asked_for=True))
+        status = self._portal.run(self._router.least_busy, cost.target, is_asked_for=True)
         return cost.time(status.average_queue_time, max_concurrent_jobs)
 
     # Watching
@@ -329,7 +329,7 @@ class SessionPool(PickledAsRecipe):
             JournalError: If the journal cannot be written.
         """
         self._table.check_open()
-        return self._portal.run(self._lifecycle.close_orphans())
+        return self._portal.run(self._lifecycle.close_orphans)
 
     @checked()
     def close(self, cancel: bool = False) -> None:
@@ -376,7 +376,7 @@ class SessionPool(PickledAsRecipe):
         """
         self._table.is_closed = True
         # Not through the portal, which the end of closing closes.
-        return background.loop.start(self._join_closing(cancel, left_by))
+        return background.loop.start(self._join_closing, cancel, left_by)
 
     async def _join_closing(self, cancel: bool, left_by: type[BaseException] | None) -> None:
         """Waits for the task that closes the pool, and hurries it as asked."""

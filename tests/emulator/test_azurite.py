@@ -51,7 +51,7 @@ def storage(
 ) -> Iterator[AzureStorage]:
     storage = AzureStorage(connection_string, lifetimes=lifetimes)
     yield storage
-    loop.run(storage.aclose())
+    loop.run(storage.aclose)
 
 
 class TestAzureStorage(StorageSuite):

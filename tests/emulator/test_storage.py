@@ -73,10 +73,10 @@ def storage(
         await runner.setup()
         await web.SockSite(runner, listener).start()
 
-    loop.run(serve())
+    loop.run(serve)
     yield storage
-    loop.run(runner.cleanup())
-    loop.run(storage.aclose())
+    loop.run(runner.cleanup)
+    loop.run(storage.aclose)
 
 
 class TestLocalStorage(StorageSuite):

@@ -353,7 +353,7 @@ def test_a_job_that_the_service_never_took_is_not_said_to_run(kind: type[_Held])
         thread = threading.Thread(target=call, args=(sampler,))
         thread.start()
         assert workspace.is_held.wait(60)
-        pool._portal.run(_turns())
+        pool._portal.run(_turns)
         clock.advance(61)
         thread.join(60)
     assert jobs(workspace) == []
@@ -379,9 +379,9 @@ def test_a_result_that_waits_for_the_reader_at_the_timeout_is_named() -> None:
         )
         stream = sampler.stream_sweep(SWITCH, cirq.Points("flip", [0, 1, 0, 1]), 2)
         read = [next(stream)[0]]
-        pool._portal.run(_turns())
+        pool._portal.run(_turns)
         clock.advance(61)
-        pool._portal.run(_turns())
+        pool._portal.run(_turns)
         with pytest.raises(SweepTimeout) as caught:
             read.extend(point for point, _ in stream)
         assert sorted([*read, *caught.value.failures]) == [0, 1, 2, 3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -421,12 +421,12 @@ def test_whatever_a_verb_raises_reaches_every_waiter_and_polling_goes_on(
     async def story() -> list[BaseException | None]:
         return await asyncio.gather(*map(outcome, names * 2))
 
-    assert [type(each) for each in _bounded(loop, story())] == [error] * 2 * len(names)
-    assert _bounded(loop, story()) == [None] * 2 * len(names)
+    assert [type(each) for each in _bounded(loop, story)] == [error] * 2 * len(names)
+    assert _bounded(loop, story) == [None] * 2 * len(names)
     loop.stop()
 
 
-def _bounded(loop: EventLoopThread, story: Coroutine[Any, Any, T]) -> T:
+def _bounded(loop: EventLoopThread, story: Callable[[], Coroutine[Any, Any, T]]) -> T:
     call = loop.start(story)
     assert call.wait(HANG_TIMEOUT)
     return call.result()

@@ -187,8 +187,8 @@ def test_an_emulator_is_well(server: EmulatorServer) -> None:
     found = check_connection(server.endpoint)
     assert {finding.status for finding in found.values()} == {"ok"}
     port = AzureWorkspace(server.workspace())
-    service = background.loop.run(diagnostics.check_service(port, server.clock))
-    background.loop.run(port.aclose())
+    service = background.loop.run(diagnostics.check_service, port, server.clock)
+    background.loop.run(port.aclose)
     assert service.status == "ok"
     assert "ionq" not in service.text
 

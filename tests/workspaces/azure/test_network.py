@@ -301,14 +301,14 @@ def test_workspaces_of_several_threads_share_the_background_loop(server: Emulato
     workspaces = [AzureWorkspace(server.workspace()) for _ in range(3)]
 
     def use(workspace: AzureWorkspace) -> str:
-        session = background.loop.run(workspace.open_session(session_request()))
-        background.loop.run(workspace.aclose())
-        return background.loop.run(workspace.get_session(session.id)).id
+        session = background.loop.run(workspace.open_session, session_request())
+        background.loop.run(workspace.aclose)
+        return background.loop.run(workspace.get_session, session.id).id
 
     with ThreadPoolExecutor(6) as threads:
         assert len(set(threads.map(use, workspaces * 4))) == 12
     for workspace in workspaces:
-        background.loop.run(workspace.aclose())
+        background.loop.run(workspace.aclose)
 
 
 def test_a_name_that_nobody_knows_is_reported() -> None:
