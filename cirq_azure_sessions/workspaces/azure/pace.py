@@ -1,4 +1,4 @@
-"""How often requests go to a host that asks for fewer."""
+"""Pacing of requests to a host that asks for fewer."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Pace:
         self._pauses = 0
 
     def pause(self, seconds: float) -> None:
-        """Sends nothing for so long, as the host asks for a reason that is not the pace."""
+        """Sends nothing for this long, as the host asks for reasons other than the pace."""
         self._next_turn = max(self._next_turn, self._clock.monotonic() + seconds)
 
     def refused(self, seconds: float | None) -> None:

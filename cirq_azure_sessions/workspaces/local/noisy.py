@@ -14,7 +14,7 @@ _MAX_DENSE_QUBITS = 10
 
 
 class NoisySimulator(cirq.Sampler):
-    """Density matrices where one serves all repetitions, and else a state vector for each of them.
+    """Simulates density matrices if one serves all repetitions, else a state vector for each.
 
     Args:
         seed: Where samples come from.
