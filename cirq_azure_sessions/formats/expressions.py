@@ -60,7 +60,7 @@ _NAMES = {value: name for name, value in (*_CONSTANTS.items(), *_OPERATIONS.item
 def values_at(
     expressions: Sequence[sympy.Basic], resolvers: Sequence[cirq.ParamResolver]
 ) -> list[Floats]:
-    """For each expression its values at all points.
+    """The values of each expression at all points.
 
     Raises:
         UnsupportedProgram: If an expression has no value at a point, or none that is a finite real
@@ -168,7 +168,7 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
 
 
 def value_from_json(first: Any, *imaginary: Any) -> Any:
-    """The value that `value_to_json` took to these parts.
+    """The value that `value_to_json` wrote as these parts.
 
     Raises:
         ValueError, TypeError, KeyError: If they are those of no value.
