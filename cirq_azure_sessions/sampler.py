@@ -31,6 +31,7 @@ from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.html import table
 from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.results.sweep_results import (
     SweepResults,
@@ -394,6 +395,9 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
 
     def __repr__(self) -> str:
         return f"AzureSessionSampler({self._target!r}, pool={self._pool!r})"
+
+    def _repr_html_(self) -> str:
+        return table(f"AzureSessionSampler on {self._target}", [], []) + self._pool._repr_html_()
 
     def _strict(self) -> AzureSessionSampler:
         """This sampler, for calls that cannot return a gap."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from cirq_azure_sessions.formats.translation import Workload
 from cirq_azure_sessions.options import STRING, check_option, shown
+from cirq_azure_sessions.results.html import table
 
 __all__ = ["Rates", "known_rates"]
 
@@ -135,6 +136,11 @@ class Rates:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         given = [f"{name}={value!r}" for name, value in values.items() if value or name == "unit"]
         return f"Rates({', '.join(given)})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name.replace("_", " "), rate) for name, rate in self._numbers().items() if rate]
+        source = " of ".join(filter(None, [self.source, self.date]))
+        return table(f"Rates in {self.unit}" if rows else "Free", [], rows, below=f"by {source}")
 
 
 def _is_amount(value: Any) -> bool:

@@ -7,9 +7,11 @@ may have no longer matter: `m < 5` on thirteen bits is decided in three cases.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import cirq
 import sympy
@@ -24,10 +26,18 @@ Case = Mapping[int, int]
 # and whether they are inverted.
 _Words = dict[sympy.Basic, Sequence[tuple[int, bool]]]
 _Terms = list[tuple[bool, Case]]
+# What is true or false, or an operator and the trees it joins, or a relation and the number that it
+# compares with zero.
+_Tree = bool | tuple[str, Any]
+
+_OPERATORS = ("&", "|", "^")
 
 # Every case becomes a statement, and every branch of the search for them takes time.
-_MAX_CASES = 64
-_MAX_BRANCHES = 4096
+_MAX_CASES = 512
+_MAX_BRANCHES = 16_384
+
+# Floating-point numbers are taken as they are up to this denominator.
+_MAX_EXACT = 1 << 20
 
 
 def signed_cases(
@@ -69,12 +79,13 @@ def signed_cases(
     def product(factors: Sequence[sympy.Basic]) -> _Terms:
         found: _Terms = [(True, {})]
         for factor in factors:
-            found = [
+            pairs = itertools.product(found, terms(factor))
+            both = (
                 (is_done == also_done, {**case, **other})
-                for is_done, case in found
-                for also_done, other in terms(factor)
+                for (is_done, case), (also_done, other) in pairs
                 if all(case.get(bit, digit) == digit for bit, digit in other.items())
-            ]
+            )
+            found = [*itertools.islice(both, _MAX_CASES + 1)]
             if len(found) > _MAX_CASES:
                 raise LookupError("too many cases")
         return found
@@ -138,15 +149,15 @@ def _split(formula: sympy.Basic, words: _Words) -> tuple[list[Case], list[Case]]
     """The cases that fulfil a formula and those that do not; always exactly one holds."""
     fulfilling: list[Case] = []
     others: list[Case] = []
-    open_cases: list[Case] = [{}]
+    open_cases: list[tuple[Case, _Tree]] = [({}, _tree(formula))]
     while open_cases:
-        case = open_cases.pop()
-        is_fulfilled = _decide(formula, words, case)
-        if is_fulfilled is None:
-            bit = _most_significant(formula, words, case)
-            open_cases += [{**case, bit: 1}, {**case, bit: 0}]
+        case, tree = open_cases.pop()
+        tree = _pruned(tree, words, case)
+        if isinstance(tree, bool):
+            (fulfilling if tree else others).append(case)
         else:
-            (fulfilling if is_fulfilled else others).append(case)
+            bit = _most_significant(tree, words, case)
+            open_cases += [({**case, bit: 1}, tree), ({**case, bit: 0}, tree)]
         if min(len(fulfilling), len(others)) > _MAX_CASES:
             raise LookupError("too many cases")
         if len(fulfilling) + len(others) > _MAX_BRANCHES:
@@ -154,30 +165,46 @@ def _split(formula: sympy.Basic, words: _Words) -> tuple[list[Case], list[Case]]
     return fulfilling, others
 
 
-def _decide(formula: sympy.Basic, words: _Words, case: Case) -> bool | None:
-    """Whether the formula is true; None if that depends on more than the bits of the case."""
-    if isinstance(formula, sympy.And | sympy.Or | sympy.Not | sympy.Xor):
-        parts = [_decide(part, words, case) for part in formula.args]
-        if isinstance(formula, sympy.And | sympy.Or):
-            deciding = isinstance(formula, sympy.Or)
-            return deciding if deciding in parts else None if None in parts else not deciding
-        if None in parts:
-            return None
-        return not parts[0] if isinstance(formula, sympy.Not) else sum(map(bool, parts)) % 2 == 1
+def _tree(formula: sympy.Basic) -> _Tree:
     if formula in (sympy.true, sympy.false):
         return bool(formula)
-    relation, number = "!=", formula
+    if isinstance(formula, sympy.Not):
+        return "^", [True, _tree(formula.args[0])]
+    for kind, operator in ((sympy.And, "&"), (sympy.Or, "|"), (sympy.Xor, "^")):
+        if isinstance(formula, kind):
+            return operator, [_tree(part) for part in formula.args]
     if isinstance(formula, sympy.Rel):
-        relation, number = formula.rel_op, formula.lhs - formula.rhs
+        return formula.rel_op, formula.lhs - formula.rhs
+    return "!=", formula
+
+
+def _pruned(tree: _Tree, words: _Words, case: Case) -> _Tree:
+    """What the bits of the case leave open of a formula; a bool if nothing."""
+    if isinstance(tree, bool):
+        return tree
+    relation, number = tree
+    if relation in _OPERATORS:
+        parts = []
+        for part in number:
+            pruned = _pruned(part, words, case)
+            if relation != "^" and pruned == (relation == "|"):
+                return pruned
+            parts.append(pruned)
+        open_parts = [part for part in parts if not isinstance(part, bool)]
+        is_odd = parts.count(True) % 2 == 1
+        if not open_parts:
+            return is_odd if relation == "^" else relation == "&"
+        return relation, [*open_parts, *([True] if relation == "^" and is_odd else [])]
     low, high = _range(number, words, case)
     if relation in ("==", "!="):
-        is_zero = True if low == high == 0 else None if low <= 0 <= high else False
-        return is_zero if is_zero is None else is_zero == (relation == "==")
+        if low < high and low <= 0 <= high:
+            return tree
+        return (low == high == 0) == (relation == "==")
     if relation in (">", ">="):
         low, high = -high, -low
     if relation in ("<", ">"):
-        return True if high < 0 else False if low >= 0 else None
-    return True if high <= 0 else False if low > 0 else None
+        return True if high < 0 else False if low >= 0 else tree
+    return True if high <= 0 else False if low > 0 else tree
 
 
 def _range(number: sympy.Basic, words: _Words, case: Case) -> tuple[Fraction, Fraction]:
@@ -195,9 +222,12 @@ def _range(number: sympy.Basic, words: _Words, case: Case) -> tuple[Fraction, Fr
             for unknown in (0, 1)
         )
         return Fraction(lowest), Fraction(highest)
-    if isinstance(number, sympy.Rational):
-        value = Fraction(int(number.p), int(number.q))
-        return value, value
+    if isinstance(number, sympy.Rational | sympy.Float):
+        exact = sympy.Rational(number)
+        value = Fraction(int(exact.p), int(exact.q))
+        # Cirq rounds what it computes with others.
+        if isinstance(number, sympy.Rational) or value.denominator <= _MAX_EXACT:
+            return value, value
     parts = [_range(part, words, case) for part in number.args]
     if isinstance(number, sympy.Add):
         lows, highs = zip(*parts, strict=True)
@@ -217,13 +247,14 @@ def _range(number: sympy.Basic, words: _Words, case: Case) -> tuple[Fraction, Fr
     raise LookupError(f"{type(number).__name__} is of another kind")
 
 
-def _most_significant(formula: sympy.Basic, words: _Words, case: Case) -> int:
-    """The open bit that weighs most in the first part of the formula that is not decided."""
-    while isinstance(formula, sympy.And | sympy.Or | sympy.Not | sympy.Xor):
-        formula = next(part for part in formula.args if _decide(part, words, case) is None)
+def _most_significant(tree: tuple[str, Any], words: _Words, case: Case) -> int:
+    """The open bit that weighs most in the first part that is open."""
+    relation, number = tree
+    while relation in _OPERATORS:
+        relation, number = number[0]
     _, bit = max(
         (len(words[word]) - k, -bit)
-        for word in formula.free_symbols
+        for word in number.free_symbols
         for k, (bit, _) in enumerate(words.get(word, ()))
         if bit not in case
     )

@@ -34,6 +34,9 @@ __all__ = ["Floats", "evaluate", "value_from_json", "value_to_json", "values_at"
 
 Floats = npt.NDArray[np.float64]
 
+# Longer texts are no labels, and have no room in a job's metadata.
+_MAX_LABEL = 200
+
 _CONSTANTS = {
     str(constant): constant for constant in (sympy.pi, sympy.I, sympy.E, sympy.true, sympy.false)
 }
@@ -146,11 +149,15 @@ def _number(resolver: cirq.ParamResolver, expression: sympy.Basic) -> float:
 
 
 def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
-    """The parts of a parameter's value: of a number, or one list that is an expression.
+    """The parts of a parameter's value: of a number, one list that is an expression or a label.
 
-    There are none where the value stands for no number, so that no gate can depend on it.
+    There are none where the value is nothing of these, so that no gate can depend on it.
     """
     value = params.param_dict[key]
+    if value is None:
+        return [["None"]]
+    if isinstance(value, str) and len(value) <= _MAX_LABEL:
+        return [["Text", str(value)]]
     if isinstance(value, sympy.Basic):
         # A function of some other version's may not be what its name and arguments say.
         with contextlib.suppress(KeyError, ValueError, TypeError):
@@ -174,6 +181,11 @@ def value_from_json(first: Any, *imaginary: Any) -> Any:
         ValueError, TypeError, KeyError: If they are those of no value.
     """
     if isinstance(first, list) and not imaginary:
+        match first:
+            case ["None"]:
+                return None
+            case ["Text", str(text)]:
+                return text
         return _expression_from_json(first)
     return complex(_real(first), *map(_real, imaginary)) if imaginary else _real(first)
 

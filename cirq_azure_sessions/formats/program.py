@@ -6,10 +6,12 @@ in a program's text; what the numbers mean stays with the job in its layout.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cirq
 import numpy as np
@@ -40,6 +42,8 @@ _MAX_LISTED_BITS = 3
 # Of simulators alone, whose size is that of their software; that of hardware changes, and the
 # service tells. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
 _MAX_QUBITS = {"ionq.simulator": 29}
+
+_Part = TypeVar("_Part", bound=cirq.Gate | cirq.Operation)
 
 _MEASURE = cirq.MeasurementGate(1, key="m")
 _RESET = cirq.ResetChannel()
@@ -213,6 +217,7 @@ def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
 
 def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
     """The operation as gates, measurements and resets, each with all of its classical controls."""
+    operation = _with_plain_numbers(operation)
     inner = operation.without_classical_controls().untagged
     gate = inner.gate
     basic = cirq.MeasurementGate | cirq.ResetChannel
@@ -249,6 +254,26 @@ def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]
         )
     for part in parts:
         yield from unrolled(part, target)
+
+
+def _with_plain_numbers(value: _Part) -> _Part:
+    """A gate or operation whose own numbers are Python's instead of numpy's.
+
+    Cirq computes with numbers as they come, and those of numpy may have half a double's digits, or
+    no sign to change.
+    """
+    plain: dict[str, object] = {}
+    for name, part in getattr(value, "__dict__", {}).items():
+        if isinstance(part, np.generic | np.ndarray) and part.ndim == 0:
+            number = part.item()
+            plain[name] = float(number) if isinstance(number, np.longdouble) else number
+        elif isinstance(part, cirq.Gate | cirq.Operation):
+            plain[name] = _with_plain_numbers(part)
+    if all(part is vars(value)[name] for name, part in plain.items()):
+        return value
+    copied = copy.copy(value)
+    vars(copied).update(plain)
+    return copied
 
 
 def decomposed(operation: cirq.Operation, target: str) -> Sequence[cirq.Operation] | None:
@@ -336,7 +361,13 @@ def _conditional(
     lists: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     for value in itertools.product((0, 1), repeat=len(bits)):
         store = _store(measured, dict(zip(bits, value, strict=True)))
-        lists[all(control.resolve(store) for control in controls)].append(value)
+        try:
+            lists[all(control.resolve(store) for control in controls)].append(value)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UnsupportedProgram(
+                f"Cirq cannot decide {' and '.join(map(str, controls))} for all that the keys may "
+                "be; read each key either as a number or by its bits."
+            ) from error
     unfulfilling, fulfilling = (
         _without_idle_bits(Condition(tuple(bits), tuple(values))) for values in lists
     )

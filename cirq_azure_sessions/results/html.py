@@ -114,7 +114,7 @@ def pool_card(
 ) -> str:
     """A pool as a table of its sessions, with its statistics below."""
     counts = [
-        f"{count:g} {counter.replace('_', ' ')}"
+        f"{counter.replace('_', ' ')}: {count:g}"
         for counter, count in stats.items()
         if count and counter != "cost"
     ]

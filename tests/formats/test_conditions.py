@@ -106,6 +106,7 @@ SUMS_OF_CASES: list[Sequence[Any]] = [
     *([compare(M, bound)] for compare in (sympy.Eq, sympy.Ne) for bound in RANGE),
     *([M + K > 3], [M < K], [sympy.Eq(M, K)], [M <= 2 * K - 1], [M - K], [M * K >= 6], [M / 2 > 1]),
     *([sympy.Eq(M % 4, 1)], [sympy.Eq((M + 1) % 4, 2)], [sympy.Ne(M % 3, 1)], [sympy.Eq(M % 8, K)]),
+    *([M > 2.5], [sympy.Eq(M / 2, 1.5)], [sympy.Or(sympy.Eq(M, 0.5), M + K < 3.25)]),
     *([sympy.Or(M > 3, K < 2)], [sympy.And(M > 3, sympy.Not(K < 2))], [sympy.Xor(M > 3, K > 3)]),
     *([sympy.Xor(B, DIGITS[0], DIGITS[1])], [sympy.Not(sympy.Xor(B, DIGITS[0]))]),
     *([cirq.KeyCondition(A_KEY), cirq.KeyCondition(ANOTHER), B], [M > 2, K < 5, sympy.Eq(B, 0)]),
@@ -147,6 +148,23 @@ def test_cases_sum_to_the_condition(
 def test_a_parity_takes_a_statement_a_bit() -> None:
     circuit = _circuit(0, *FORMULAS["exclusive"])
     assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == WIDTH
+
+
+def test_a_list_of_allowed_values_takes_a_statement_a_value() -> None:
+    allowed = range(7, ALL, 41)
+    circuit = _circuit(0, sympy.Or(*(sympy.Eq(M, value) for value in allowed)))
+    assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == len(allowed)
+
+
+@pytest.mark.filterwarnings("ignore::sympy.utilities.exceptions.SymPyDeprecationWarning")
+def test_a_condition_that_cirq_cannot_decide_is_refused() -> None:
+    circuit = cirq.Circuit(
+        cirq.measure(*DATA[:2], key="m"),
+        cirq.X(OUT).with_classical_controls(sympy.Eq(M + DIGITS[0], 1)),
+        cirq.measure(OUT, key="out"),
+    )
+    with pytest.raises(UnsupportedProgram, match=r"cannot decide .*m\[0\]"):
+        payload(QUANTINUUM, circuit)
 
 
 def test_a_key_of_few_bits_lists_the_exception() -> None:

@@ -133,6 +133,15 @@ def _come_back(params: dict[str, object]) -> cirq.ParamResolver:
     return read_layout(write_layout(sent)).params
 
 
+@pytest.mark.parametrize("value", ["blue", "u", "0.5", "é\n", "", None])
+def test_a_parameter_that_is_no_number_comes_back(value: object) -> None:
+    assert _come_back({"t": 1, "u": 0.5, "label": value}).param_dict["label"] == value
+
+
+def test_a_text_too_long_for_a_label_is_left_out() -> None:
+    assert [*_come_back({"t": 1, "u": "x" * 10_000}).param_dict] == ["t"]
+
+
 expressions = st.recursive(
     st.sampled_from([*sympy.symbols("t u"), sympy.pi, sympy.I])
     | st.fractions(max_denominator=99).map(sympy.Rational)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cirq
@@ -17,6 +18,7 @@ from formats_lab import (
     assert_cirqs_answer,
     assert_exactly,
     exact_distribution,
+    payload,
     run,
     translation,
 )
@@ -138,3 +140,30 @@ def test_operation_without_a_gate_may_have_a_parameter(target: str) -> None:
 def test_operation_without_a_unitary_is_refused(target: str) -> None:
     with pytest.raises(UnsupportedProgram, match="unitary gates"):
         translation(target, cirq.Circuit(Bare(A), cirq.measure(A, key="m")))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: cirq.PhasedISwapPowGate(exponent=value, phase_exponent=0.2)(A, B),
+        lambda value: cirq.ISwapPowGate(exponent=value, global_shift=value)(A, B),
+        lambda value: cirq.ControlledGate(cirq.XPowGate(exponent=value))(A, B),
+        lambda value: cirq.PhasedXZGate(x_exponent=1, z_exponent=0.2, axis_phase_exponent=value)(A),
+        lambda value: cirq.PauliStringPhasor(cirq.X(A) * cirq.Y(B), exponent_neg=value),
+        lambda value: cirq.CircuitOperation(cirq.FrozenCircuit(cirq.SWAP(A, B) ** value)),
+    ],
+    ids=["phased iswap", "iswap", "controlled", "phased xz", "phasor", "subcircuit"],
+)
+@pytest.mark.parametrize(
+    "value",
+    [np.float16(0.3), np.float32(0.3), np.longdouble(0.5), np.uint8(1), np.array(0.3)],
+    ids=lambda value: f"{value.dtype}, {value.ndim}",
+)
+def test_a_number_of_a_gate_is_its_value_whatever_its_type(
+    make: Callable[[Any], cirq.Operation], value: Any
+) -> None:
+    def program(number: Any) -> str:
+        circuit = cirq.Circuit(cirq.H(A), make(number), cirq.H(A), cirq.measure(A, B, key="m"))
+        return payload(QUANTINUUM, circuit)
+
+    assert program(value) == program(float(value))

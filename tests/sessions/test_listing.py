@@ -7,6 +7,7 @@ import sympy
 from services import FLIP
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool
+from cirq_azure_sessions.costs.rates import known_rates
 
 QUBIT = cirq.LineQubit(0)
 ROTATION = cirq.Circuit(cirq.rx(sympy.Symbol("a"))(QUBIT), cirq.measure(QUBIT, key="m"))
@@ -37,3 +38,21 @@ def test_an_estimate_is_a_table_with_a_row_a_job() -> None:
     shown = estimate._repr_html_()
     assert str(estimate) in shown
     assert shown.count("<tr>") == 1 + len(estimate.jobs)
+
+
+def test_a_sampler_shows_its_target_and_its_pool() -> None:
+    with AzureSessionSampler("local.simulator", workspace=LocalWorkspace()) as sampler:
+        sampler.run(FLIP)
+        shown = sampler._repr_html_()
+    assert "AzureSessionSampler on local.simulator" in shown
+    assert "jobs submitted: 1, jobs succeeded: 1" in shown
+
+
+def test_rates_are_a_table_with_their_source_and_date() -> None:
+    rates = known_rates("ionq.qpu.aria-1")
+    assert rates
+    shown = rates._repr_html_()
+    assert (
+        f'per two qubit gate</td><td style="text-align:right">{rates.per_two_qubit_gate}' in shown
+    )
+    assert f"{rates.source} of {rates.date}" in shown

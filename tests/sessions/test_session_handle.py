@@ -242,7 +242,7 @@ def test_a_session_and_a_pool_have_notebook_tables(pool: SessionPool, scene: Sce
     scene.run(pool)
     for text in (session.id, "night run", f"Session on {scene.targets[0]}", "Waiting", "UTC"):
         assert text in session._repr_html_()
-    for text in ("SessionPool night run", session.id, "OPEN", "1 sessions opened"):
+    for text in ("SessionPool night run", session.id, "OPEN", "sessions opened: 1"):
         assert text in pool._repr_html_()
     pool.close()
     assert "SessionPool night run closed" in pool._repr_html_()
