@@ -1,7 +1,7 @@
 """Checks of an installation, without importing the checked packages.
 
-A check that fails says so and what to do, and never keeps the others from running. What it says is
-for a report that others read: of the environment it shows the names alone.
+A failed check gives advice and never keeps the others from running. Its text may go into a
+public report: of the environment it shows only names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _VARIABLES = re.compile(
 )
 _SECRET_VARIABLES = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|CONNECTION_STRING", re.IGNORECASE)
 _SECRET_FIELDS = re.compile(r"(?:Key|Signature)=([^;]+)", re.IGNORECASE)
-# Shorter values are no secrets, and would be found within other words.
+# Shorter values are not secrets, and would be found within other words.
 _MIN_SECRET_LENGTH = 6
 
 

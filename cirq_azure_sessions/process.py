@@ -77,7 +77,7 @@ def _close_on_sigterm() -> None:
     """Closes on a thread, then ends the process as the signal would have.
 
     An exception in the main thread, as at an ordinary exit, may be lost there: a worker that waits
-    for work may miss the signal, or get it in a destructor, and its pool would wait for ever.
+    for work may miss the signal, or get it in a destructor, and its pool would wait forever.
     """
     global _is_prepared
     reader, writer = os.pipe()

@@ -66,7 +66,7 @@ class Budget:
         """The budget for a sampler's `max_cost`; None for no cap.
 
         Raises:
-            ValueError: If it is no amount, or the target's rates are not known.
+            ValueError: If it is not an amount, or the target's rates are not known.
         """
         if max_cost is None:
             return None
@@ -179,7 +179,7 @@ class Budget:
 def amount_of(bill: Cost, unit: str) -> float | None:
     """A job's cost as the service reports it, in this unit; None if it does not.
 
-    A total of nothing for a job that consumed something is no price: plans that include the use
+    A total of nothing for a job that consumed something is not a price: plans that include the use
     report it.
     """
     consumed = bill.consumed

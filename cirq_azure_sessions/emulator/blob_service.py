@@ -346,7 +346,7 @@ def _parse_block_list(body: bytes) -> list[str]:
     """The ids of the blocks to commit, in order.
 
     Raises:
-        StorageError: With `InvalidXmlDocument` if it is no block list.
+        StorageError: With `InvalidXmlDocument` if it is not a block list.
     """
     try:
         text = body.decode()

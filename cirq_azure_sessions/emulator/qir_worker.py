@@ -188,8 +188,8 @@ def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
     """The module, in text or bitcode, with its entry point and no other.
 
     Raises:
-        ValueError: If it is no valid module, there is no such entry point, or it says nothing of
-            its size, or too much.
+        ValueError: If it is not a valid module, lacks the entry point, or declares no
+            size or too large a one.
     """
     import pyqir
 

@@ -16,12 +16,12 @@ class Retention:
     """Keeps a limited number of containers and drops those of the earliest jobs.
 
     Only a container of the job's own goes, which is called `job-ID` as the SDK calls it, and only
-    when the job is over. The job itself stays in the lists.
+    when the job finishes. The job itself stays in the lists.
 
     Lives on the server's event loop, and needs no lock.
 
     Args:
-        workspace: Knows which jobs are over.
+        workspace: Knows which jobs have finished.
         storage: Where the containers lie.
         max_stored_jobs: How many jobs keep theirs; None means all.
     """

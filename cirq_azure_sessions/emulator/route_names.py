@@ -102,7 +102,7 @@ def check_route(route: str, verb: str | None = None) -> None:
     A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`.
 
     Raises:
-        ValueError: If `route` is neither, or `verb` is no verb.
+        ValueError: If `route` is neither, or `verb` is not an HTTP verb.
     """
     names = ROUTE_NAMES | ALIASES.keys()
     if not _is_glob(route) and route not in names:

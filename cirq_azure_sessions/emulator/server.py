@@ -56,7 +56,7 @@ _logger.addFilter(
 _MAX_BODY_BYTES = 256 * 1024 * 1024
 
 # Seconds that requests under way have when the server stops, twice: to end of themselves, and once
-# they are cancelled. (For aiohttp 0 is no limit.)
+# they are cancelled. (For aiohttp 0 means no limit.)
 _PATIENCE_AT_STOP = 0.05
 
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"

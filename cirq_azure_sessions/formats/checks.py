@@ -29,8 +29,8 @@ def check_call(
         The circuit, and the repetitions as a plain integer.
 
     Raises:
-        ValueError: If the repetitions are no number of 0 or more.
-        TypeError: If they are no integer, the program is no circuit, or a parameter no number.
+        ValueError: If the repetitions are not a number of 0 or more.
+        TypeError: If the repetitions, the program or a parameter have a wrong type.
         UnsupportedProgram: If the circuit measures nothing or a key in two sizes, has symbols
             without a value, or is given numbers that are not finite and real.
     """

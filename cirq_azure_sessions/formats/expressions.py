@@ -34,7 +34,7 @@ __all__ = ["Floats", "evaluate", "value_from_json", "value_to_json", "values_at"
 
 Floats = npt.NDArray[np.float64]
 
-# Longer texts are no labels, and have no room in a job's metadata.
+# Longer texts are not labels, and do not fit into a job's metadata.
 _MAX_LABEL = 200
 
 _CONSTANTS = {
@@ -224,7 +224,7 @@ def _expression_from_json(parts: Sequence[Any]) -> sympy.Basic:
     if not args:
         return _CONSTANTS[kind]
     # Nothing is worked out: the parts are in sympy's own order already, and what a stranger wrote
-    # could take for ever.
+    # could take forever.
     return _OPERATIONS[kind](*map(_expression_from_json, args), evaluate=False)
 
 

@@ -500,7 +500,7 @@ def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
     """A histogram's values: fractions that sum to one, up to rounding and lost shots.
 
     Raises:
-        ResultFormatError: If one is no fraction, or their sum is not within 0.01 of one.
+        ResultFormatError: If one is not a fraction, or their sum is not within 0.01 of one.
     """
     try:
         found = np.array(values, dtype=np.float64)

@@ -181,7 +181,7 @@ class QirFormat(Format):
         out of the records, counted, and kept raw.
 
         Raises:
-            ResultFormatError: If the payload is no result of these formats, or has more shots than
+            ResultFormatError: If the payload is not in these formats, or has more shots than
                 repetitions, or none that can be read though the service does not call them lost.
         """
         alone = layout.blocks[0] if layout.is_pack else layout

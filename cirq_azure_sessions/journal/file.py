@@ -1,7 +1,7 @@
 """The file behind a journal: its schema, its transactions, and many writes in one commit.
 
-It is SQLite, private to its owner, in a version that is known. What is no journal is refused and
-left as it is.
+It is SQLite, private to its owner, in a version that is known. A file that is not a journal is
+refused and left as it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Outcome = tuple["asyncio.Future[Any]", Any]
 # Seconds to wait for another process that is writing.
 _BUSY_SECONDS = 30.0
 
-# SQLite keeps this number in the file's header; it says whose the file is.
+# SQLite keeps this number in the file's header; it identifies the application.
 _APPLICATION_ID = 0x63617A73
 
 # How an SQLite file begins (https://www.sqlite.org/fileformat.html, 1.3).
@@ -53,7 +53,7 @@ _BESIDE: dict[str, tuple[bytes, ...]] = {
 #     after it died until another one notices.
 # jobs: one row a job, from before it was submitted. Jobs are never removed.
 # places: the n-th request with a fingerprint, the job that answers it, and the run that has asked
-#     for it; null once that run is over, and then it is free for the next one.
+#     for it; null once that run has ended, and then it is free for the next one.
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
 #     that is not known. places.used: the last run that held it. places.answered: whether that run

@@ -95,7 +95,7 @@ class Journal(PickledAsRecipe):
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
     (`PRAGMA synchronous = FULL`).
 
-    A job that the service accepted is never submitted again for want of an answer: where the
+    A job that the service accepted is never submitted again because an answer is missing: where the
     service does not know it any more, every run waits for it for some minutes and then fails that
     point. Only the user may say that it is to be submitted again, by `forget` or
     `resubmit_lost`.

@@ -79,7 +79,7 @@ class JournalEntry:
         occurrence: It answers the n-th request with this fingerprint, counted from 1.
         metadata: What was sent as the job's metadata; how to read its output is among it.
         state: How far it is.
-        status: The service's word for it, once it is over.
+        status: The service's word for it, once it has finished.
         code, message: The service's reason for a failure; the error, where the job succeeded and
             its result could not be had.
         output: The result's bytes, once it is finished.

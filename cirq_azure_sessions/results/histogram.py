@@ -12,8 +12,8 @@ import numpy as np
 
 __all__ = ["Histogram", "count_integers", "count_outcomes", "sorted_keys"]
 
-# Outcomes are counted in an array with a place for each possible one, if that has at most so many
-# places a repetition.
+# Outcomes are counted in an array with a place for each possible one, if that has at most this
+# many places per repetition.
 _DENSE = 4
 
 

@@ -335,7 +335,7 @@ class SessionPool(PickledAsRecipe):
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened, once their jobs have finished.
 
-        Closing twice, or from several threads, is no error: all wait for the same end. In an event
+        Closing twice, or from several threads, is harmless: all wait for the same end. In an event
         callback, where waiting would never end, it only begins to close.
 
         Args:

@@ -27,7 +27,7 @@ _WORD = re.compile(
 # What finding a word costs, in the budget's units.
 _WORK = 300
 
-# Longer numbers are no sensible register sizes; those that conditions compare with may be.
+# Longer numbers are not sensible register sizes, but conditions may compare with them.
 _MAX_DIGITS = 1_300
 
 
@@ -139,7 +139,7 @@ class Tokens:
 # What an expression is worth, once its names have values. May raise ArithmeticError or ValueError.
 Expression: TypeAlias = Callable[[Mapping[str, float]], float]
 
-# How a name is read that is no function and not pi: it may have more to it, such as an index.
+# Reads a name other than a function or pi; more may follow it, such as an index.
 ReadName: TypeAlias = Callable[[Tokens, str], Expression]
 
 _FUNCTIONS: dict[str, Callable[[float], float]] = {

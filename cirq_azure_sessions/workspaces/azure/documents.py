@@ -214,7 +214,7 @@ def read_quota(document: Mapping[str, Any]) -> Quota:
     period = _field(document, "period", str)
     used, held, limit = (_number(document, name) for name in ("utilization", "holds", "limit"))
     if used is None or held is None or limit is None:
-        raise TypeError("an amount is no number")
+        raise TypeError("an amount is not a number")
     return Quota(
         dimension=_field(document, "dimension", str, is_required=True),
         scope=_field(document, "scope", str, is_required=True),

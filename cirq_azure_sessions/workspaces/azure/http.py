@@ -61,7 +61,7 @@ _MAX_RETRY_AFTER = 60.0
 
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
-# Nor must one that comes byte by byte be read for ever, which a read's own timeout lets pass. So an
+# Nor must one that comes byte by byte be read forever, which a read's own timeout lets pass. So an
 # exchange ends after this many seconds; those with storage may take longer, by as much as their
 # bodies take at this many bytes a second. None is repeated that began longer ago.
 _EXCHANGE_TIMEOUT = 120.0

@@ -93,7 +93,7 @@ class CannotConnect(ServiceError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        # It is no use to try again.
+        # Retrying is useless.
         self.is_ambiguous = self.may_pass = False
 
 

@@ -61,7 +61,7 @@ class SignedUrl:
 
     @classmethod
     def parse(cls, text: str) -> SignedUrl:
-        """Reads a URL with a SAS. `ValueError` if it is no address of a blob or container."""
+        """Reads a URL with a SAS. `ValueError` if it is not the address of a blob or container."""
         if not BLOB_URL.fullmatch(text):
             raise ValueError("not the address of a blob or container")
         url, _, sas = text.partition("?")

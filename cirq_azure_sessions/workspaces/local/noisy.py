@@ -9,7 +9,7 @@ import cirq
 
 __all__ = ["NoisySimulator"]
 
-# A density matrix of so many qubits takes 8 MB, and one evolution serves all repetitions.
+# A density matrix of this many qubits takes 8 MB, and one evolution serves all repetitions.
 _MAX_DENSE_QUBITS = 10
 
 

@@ -1,6 +1,6 @@
 """The past and the due events of sessions and jobs.
 
-A `Schedule` knows no clock, thread or lock: it is told the time, and lets everything happen that is
+A `Schedule` knows no clock, thread or lock: it is given the time, and runs everything that is
 due by then, in the order of time. Each call costs at most the logarithm of what there is.
 """
 
@@ -26,7 +26,7 @@ from cirq_azure_sessions.workspaces.local.target_queue import TargetQueue
 
 __all__ = ["Schedule"]
 
-# Enough to look back at, and little enough that a process may run jobs for ever.
+# Enough to look back at, and little enough that a process may run jobs forever.
 MAX_HISTORY = 10_000
 MAX_OUTPUTS = 1_000
 
@@ -52,7 +52,7 @@ class Schedule:
         session_order: The sessions in the order of their creation.
         top_level: The sessions, and the jobs that are in none, in the order of their creation.
         ledger: The jobs of all sessions and of none.
-        unfinished: How many jobs are not over, by target.
+        unfinished: The number of unfinished jobs, by target.
         just_ended: Jobs that ended since its owner last took them out.
     """
 
@@ -176,7 +176,7 @@ class Schedule:
         return [self.ledger] if job.session is None else [self.ledger, job.session.ledger]
 
     def _plan(self, due: float, happen: Callable[[float], None]) -> None:
-        # What never happens would stay for ever.
+        # Events that never happen would stay forever.
         if due < math.inf:
             heapq.heappush(self._agenda, (due, next(self._numbers), happen))
 
@@ -262,7 +262,7 @@ class Schedule:
         over = (session for session in self.session_order if session.status.is_final)
         session = next(over, None)
         if session is not None:
-            # A session that is over has no job that is not.
+            # An ended session has no unfinished jobs.
             for job in tuple(session.ledger.jobs):
                 self.remove(job)
             del self.sessions[session.request.id]

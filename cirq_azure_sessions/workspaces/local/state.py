@@ -1,7 +1,7 @@
 """The state machines of sessions and jobs, apart from threads, locks and clocks.
 
 What is here decides; `LocalWorkspace` looks at the clock, runs the programs and keeps the lock. All
-times are seconds of the clock's `monotonic`, given by whoever calls. The rules are the recorded
+times are seconds of the clock's `monotonic`, given by the caller. The rules are the recorded
 ones.
 """
 
@@ -62,7 +62,7 @@ class ProgramError(Exception):
 
     Attributes:
         code: The service's code, such as `InvalidInputData`.
-        message: A sentence for whoever submitted the job.
+        message: A sentence for the submitter of the job.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -237,7 +237,7 @@ class SessionRecord:
 class JobRecord:
     """One job: its request, its times and its outcome.
 
-    Its program is run at once; when the job is over is for its pace to say, or for the program if
+    Its program is run at once; when the job finishes depends on its pace, or on the program if
     that takes longer.
 
     Args:
@@ -371,7 +371,7 @@ class JobRecord:
         if self.last_words is not None:
             return self.last_words
         job = self._describe(epoch, now)
-        # Long lists are mostly of jobs that are over, and these are described once.
+        # Long lists hold mostly finished jobs, and these are described once.
         if self.final is not None:
             self.last_words = job
         return job

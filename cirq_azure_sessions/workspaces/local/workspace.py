@@ -73,7 +73,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     Thread-safe, and may be used from several event loops. It remembers the last 10,000 finished
     jobs and sessions, and of these the program and output of the last 1,000 that were fetched, so
-    that a process may run jobs for ever.
+    that a process may run jobs forever.
 
     Args:
         samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
