@@ -112,7 +112,7 @@ class ManualClock(PickledAsRecipe):
 
     @checked()
     def advance(self, seconds: float) -> None:
-        """Moves the clock on, and wakes every sleeper whose time has come.
+        """Advances the clock and wakes the sleepers that are due.
 
         Raises:
             ValueError: If `seconds` is negative.

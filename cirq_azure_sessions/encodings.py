@@ -1,4 +1,4 @@
-"""Files as editors write them: gzipped or not, with a mark of their encoding or without."""
+"""Decoding of files: gzipped or not, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_SIZE = 256 << 20
 
 
 def in_utf8(content: bytes) -> bytes:
-    """A file's content in UTF-8 and without a mark, if its encoding tells itself; or as it is.
+    """A file's content in UTF-8 without a byte order mark; unchanged if the encoding is unknown.
 
     Raises:
         ValueError: If the content is damaged; the message says how.
@@ -42,7 +42,7 @@ def in_utf8(content: bytes) -> bytes:
         return content.decode(encoding).encode()
     except UnicodeError as error:
         raise ValueError(
-            f"The file begins like {encoding.upper()} and then is not: save it as UTF-8."
+            f"The file begins like {encoding.upper()} but is not valid: save it as UTF-8."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Every error of the package, and how a job or an HTTP answer becomes one.
+"""Errors of the package, and their construction from jobs and HTTP answers.
 
 AzureSessionsError
 +-- PoolClosed                  the pool was closed before or during the call
@@ -210,11 +210,11 @@ class UnsupportedProgram(AzureSessionsError, ValueError):
 
 
 class DroppedOperationWarning(UserWarning):
-    """Something of a circuit was not sent that a machine might notice, such as a wait."""
+    """A part of the circuit, such as a wait, was left out that might affect a machine."""
 
 
 class ResultFormatError(AzureSessionsError, ValueError):
-    """The service returned something else than the result format promises."""
+    """The service returned something other than the result format promises."""
 
 
 class ServiceError(AzureSessionsError):
@@ -287,7 +287,7 @@ def not_finished(job_id: str, seconds: float) -> JobTimeout:
 
 
 def result_unavailable(job: Job, error: ServiceError) -> ResultNotAvailable:
-    """The error for an accepted job whose result the service does not hand out."""
+    """The error for an accepted job whose result is not available."""
     if error.is_missing:
         state = f"ended ({job.status}), but its result is missing; inspect it in the Azure portal"
     else:

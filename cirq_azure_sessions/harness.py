@@ -206,7 +206,7 @@ class PrefetchedSampler(cirq.Sampler):
     def run_sweep(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
-        """The results that are there, or those of the sampler's `run_sweep`."""
+        """The prefetched results, or else those of the sampler's `run_sweep`."""
         is_prefetched = list(cirq.to_resolvers(params)) == [cirq.ParamResolver()]
         ready = self._results.get((program.freeze(), repetitions)) if is_prefetched else None
         return ready.pop() if ready else self._sampler.run_sweep(program, params, repetitions)

@@ -1,7 +1,7 @@
-"""Checks of an installation, which import nothing of what they check.
+"""Checks of an installation, without importing the checked packages.
 
-A check that fails says so and what to do, and never keeps the others from running. What it says is
-for a report that others read: of the environment it shows the names alone.
+A failed check gives advice and never keeps the others from running. Its text may go into a
+public report: of the environment it shows only names.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _VARIABLES = re.compile(
 )
 _SECRET_VARIABLES = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|CONNECTION_STRING", re.IGNORECASE)
 _SECRET_FIELDS = re.compile(r"(?:Key|Signature)=([^;]+)", re.IGNORECASE)
-# Shorter values are no secrets, and would be found within other words.
+# Shorter values are not secrets, and would be found within other words.
 _MIN_SECRET_LENGTH = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         check: What was checked.
@@ -56,7 +56,7 @@ def unexpected(check: str, error: Exception) -> Finding:
         request = f" (Request {request_id}.)" if request_id else ""
         return Finding(check, f"{error}{request}", "failed")
     # Foreign words may quote anything.
-    return Finding(check, f"The check ended with {type(error).__name__}: report it.", "failed")
+    return Finding(check, f"The check raised {type(error).__name__}: please report this.", "failed")
 
 
 def check_versions() -> Iterator[Finding]:
@@ -83,13 +83,13 @@ def check_versions() -> Iterator[Finding]:
 def check_environment() -> Finding:
     """The environment variables that matter: their names."""
     names = sorted(name for name in os.environ if _VARIABLES.fullmatch(name))
-    return Finding("environment", ", ".join(names) or "no variable that matters is set")
+    return Finding("environment", ", ".join(names) or "no relevant variable is set")
 
 
 def known_secrets(
     given: Iterable[str | None] = (), *, addresses: Iterable[str | None] = ()
 ) -> list[str]:
-    """What must not be shown, whoever quotes it: secrets of the environment, and given ones.
+    """The secrets to redact from findings: those of the environment, and given ones.
 
     Args:
         given: Keys and connection strings.

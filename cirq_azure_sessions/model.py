@@ -27,7 +27,7 @@ __all__ = [
 
 
 class JobFailurePolicy(enum.StrEnum):
-    """What a failed job does to its session."""
+    """The effect of a failed job on its session."""
 
     ABORT = "Abort"
     CONTINUE = "Continue"
@@ -60,7 +60,7 @@ class SessionStatus(_Status):
 
     @property
     def is_final(self) -> bool:
-        """Whether the session takes no more jobs for good. `Failure(s)` is not final."""
+        """Whether the session permanently takes no more jobs. `Failure(s)` is not final."""
         return self in (self.SUCCEEDED, self.FAILED, self.TIMED_OUT)
 
 
@@ -80,7 +80,7 @@ class JobStatus(_Status):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has finished, well or not."""
+        """Whether the job has finished, successfully or not."""
         return self in (self.COMPLETED, self.SUCCEEDED, self.FAILED, self.CANCELLED)
 
     @property
@@ -97,7 +97,7 @@ def _has_ended(item: Session | Job) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the service says a job or session costs.
+    """The cost that the service reports for a job or session.
 
     Attributes:
         total: The amount, in `currency`.
@@ -111,7 +111,7 @@ class Cost:
 
     @property
     def consumed(self) -> Mapping[str, float]:
-        """How much was consumed of each dimension, such as `{"ehqc": 8.3}`, billed or not."""
+        """The amount consumed of each dimension, such as `{"ehqc": 8.3}`, billed or not."""
         amounts: dict[str, float] = defaultdict(float)
         for event in self.events:
             amount = event.get("amountConsumed") or 0.0
@@ -158,7 +158,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job to submit. The id is the client's to choose, and identifies the job for good.
+    """A job to submit. The id is the client's to choose, and identifies the job permanently.
 
     Attributes:
         payload: The program: bytes in the input format, or a `LocalProgram`.
@@ -230,7 +230,7 @@ class Job:
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has finished, well or not."""
+        """Whether the job has finished, successfully or not."""
         return _has_ended(self)
 
 

@@ -1,4 +1,4 @@
-"""The noise of machines: one small model of Cirq's, and its rates for each class of hardware.
+"""Noise of machines: a small Cirq noise model, and its rates for each class of hardware.
 
 Rates are what the makers have published, with source and date beside them; what nobody has
 published is a stand-in, and says so. The emulator's machines and the targets `local.like:TARGET`
@@ -115,7 +115,7 @@ NOISELESS = MachineNoise()
 
 
 def is_silent(noise: cirq.NoiseModel) -> bool:
-    """Whether nothing ever goes wrong."""
+    """Whether all error rates are zero."""
     return noise in (NOISELESS, cirq.NO_NOISE)
 
 
@@ -233,7 +233,7 @@ def target_noise(target: str) -> MachineNoise:
 
 
 def published_targets() -> dict[str, str]:
-    """The targets whose noise is published, and where and when."""
+    """The targets with published noise, with source and date."""
     return {target: row.source for row in _TARGETS for target in row.targets}
 
 

@@ -1,4 +1,4 @@
-"""The types of options: one of another is refused, in a sentence that names it.
+"""Types of options, and the errors for options of a wrong type.
 
 An option of the same name takes the same wherever it is given.
 """
@@ -63,7 +63,7 @@ _TEXT = "a non-empty string", _is_text
 # numpy's booleans are none of Python's.
 _SWITCH = "True or False", lambda value: type(value).__name__ in ("bool", "bool_")
 LIMITS: _Kind = (
-    "an integer of 1 or more, or a mapping of targets to such",
+    "an integer of 1 or more, or a mapping of targets to such integers",
     lambda value: all(map(_COUNT[1], value.values() if isinstance(value, Mapping) else [value])),
 )
 
@@ -84,7 +84,7 @@ _KINDS: dict[str, _Kind] = {
     ),
     "host": _TEXT,
     "input_params": (
-        "a mapping of names to what JSON can hold: strings, finite numbers, booleans, None, lists "
+        "a mapping of names to JSON values: strings, finite numbers, booleans, None, lists "
         "and mappings",
         _is_json,
     ),
@@ -174,7 +174,7 @@ def check_option(
 
 
 def shown(value: Any) -> str:
-    """A value of any type as a sentence shows it."""
+    """A value of any type as messages show it."""
     try:
         text = repr(value)
     except Exception:

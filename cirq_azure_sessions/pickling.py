@@ -1,4 +1,4 @@
-"""Pickles that say how a thing is made: in another process it is made again, once."""
+"""Pickles that hold the constructor call, made once in each process."""
 
 from __future__ import annotations
 

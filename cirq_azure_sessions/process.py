@@ -1,4 +1,4 @@
-"""What exit, SIGTERM and fork do to what a process has open."""
+"""Handling of exit, SIGTERM and fork for open resources."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hold(owner: Any) -> None:
 
 
 def let_go(owner: Any) -> None:
-    """Says that `owner` has nothing open any more."""
+    """Unregisters `owner`, which has nothing open."""
     _held.discard(owner)
 
 
@@ -63,7 +63,7 @@ def exit_on_sigterm() -> None:
 
 
 def close_in_workers() -> None:
-    """Has SIGTERM, by which `multiprocessing` ends its workers, close what is held before.
+    """Lets SIGTERM, which ends `multiprocessing` workers, close open resources first.
 
     In this process, if it is a worker, and in those that are forked from it from now on.
     """
@@ -74,10 +74,10 @@ def close_in_workers() -> None:
 
 
 def _close_on_sigterm() -> None:
-    """Has a thread do it, and the process end as it would have.
+    """Closes on a thread, then ends the process as the signal would have.
 
     An exception in the main thread, as at an ordinary exit, may be lost there: a worker that waits
-    for work may miss the signal, or get it in a destructor, and its pool would wait for ever.
+    for work may miss the signal, or get it in a destructor, and its pool would wait forever.
     """
     global _is_prepared
     reader, writer = os.pipe()

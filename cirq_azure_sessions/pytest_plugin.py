@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--azure-target",
         action="append",
         metavar="NAME",
-        help=f"A target for azure_sampler, by default {_DEFAULT_TARGET}; may be given again.",
+        help=f"A target for azure_sampler, by default {_DEFAULT_TARGET}; may be repeated.",
     )
     group.addoption(
         "--azure-resource-id",

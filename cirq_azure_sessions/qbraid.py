@@ -83,7 +83,7 @@ class AzureSessionsProvider(QuantumProvider):
     """The targets of a workspace as devices of qBraid.
 
     Args:
-        pool: The sessions that jobs go in. By default those of the workspace that the environment
+        pool: The pool that runs the jobs. By default those of the workspace that the environment
             names, as for the command line; they are closed when the process ends, and their jobs
             run on.
     """
@@ -103,7 +103,7 @@ class AzureSessionsProvider(QuantumProvider):
                 return device
         raise UnsupportedTarget(
             f"This workspace has no target {device_id!r}: "
-            "`cirq-azure-sessions targets` lists those it has."
+            "`cirq-azure-sessions targets` lists its targets."
         )
 
     def get_devices(self, **kwargs: Any) -> list[AzureSessionsDevice]:

@@ -1,4 +1,4 @@
-"""What is written down or shown: without secrets, and as one line of text."""
+"""Redaction of secrets, and printable one-line text."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
 
     @property
     def pool(self) -> SessionPool:
-        """The sessions that jobs go in."""
+        """The pool that runs the jobs."""
         return self._pool
 
     # Cirq's interface
@@ -186,7 +186,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         Args:
             program: The circuit, with measurements.
             params: The sweep.
-            repetitions: How often to sample each point.
+            repetitions: Shots for each point.
 
         Returns:
             One result per point, in the order of the sweep; with `on_error="return"`, None where a
@@ -338,7 +338,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         result = self._pool.get_job(job_id).result(self._timeout)
         if not isinstance(result, cirq.Result):
             raise ResultFormatError(
-                f"Job {job_id} was not submitted by this package, and its result is none of Cirq's:"
+                f"Job {job_id} was not submitted by this package, and has no Cirq result:"
                 f" pool.get_job({job_id!r}).result() has it."
             )
         return result
@@ -351,12 +351,12 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         *,
         rates: Rates | None = None,
     ) -> CostEstimate:
-        """What a sweep is going to cost. Sends nothing.
+        """Estimates the cost of a sweep. Sends nothing.
 
         Args:
             program: The circuit; what is counted is what it is compiled to.
             params: The sweep.
-            repetitions: How often to sample each point.
+            repetitions: Shots for each point.
             rates: What jobs cost, instead of the sampler's own rates.
 
         Returns:
@@ -412,8 +412,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         # Not as one object in a process: what a seed gives must not depend on who else draws there.
         if self._runner.budget is not None:
             raise TypeError(
-                "A sampler with max_cost cannot be pickled, since each copy could spend as much: "
-                "make one in each process, with its share."
+                "A sampler with max_cost cannot be pickled, since each copy could spend the "
+                "whole amount: make one in each process, with its share."
             )
         args, options = self._made_with
         options = {**options, "pool": self._pool, "journal": self._journal}

@@ -159,7 +159,7 @@ def separate_user_agent(workspace: Any) -> None:
 
 
 def num_workers(executor: Any) -> int | None:
-    """How many workers an executor has; None if it does not say.
+    """The number of an executor's workers; None if unknown.
 
     The interface of executors has no name for it. Those of the standard library and of joblib have
     the first, that of MPI the second, and Dask's has a client that asks the cluster.
@@ -172,7 +172,7 @@ def num_workers(executor: Any) -> int | None:
 
 
 def answering_credential(chain: Any) -> str:
-    """The name of the credential of a chain of `azure.identity` that gave the last token.
+    """The credential of an `azure.identity` chain that gave the last token.
 
     Raises:
         AzureSessionsError: If this version of azure-identity does not keep it, or none gave one.
@@ -182,7 +182,7 @@ def answering_credential(chain: Any) -> str:
 
 
 def interrupt_reason(error: BaseException) -> BaseException:
-    """What interrupted a task of duet, which hands it on in an exception of its own.
+    """The cause of an interrupted duet task, which duet wraps in its own exception.
 
     Any other error is its own reason. So is one that cannot be told from duet's: this is asked
     while an interruption is handled, which no other error may replace.

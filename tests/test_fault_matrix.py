@@ -487,7 +487,7 @@ def test_a_job_that_is_denied_for_minutes_is_named(server: EmulatorServer) -> No
     ((point, error),) = story.failures.items()
     assert point == LAST
     assert type(error) is JobError
-    assert "does not show it any more" in str(error)
+    assert "no longer shows it" in str(error)
 
 
 @pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])

@@ -50,7 +50,7 @@ def test_environment_is_shown_by_names_alone(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_error_of_any_kind_is_a_finding_without_its_words() -> None:
     found = installation.unexpected("clock", RuntimeError(SECRET))
-    assert found == Finding("clock", "The check ended with RuntimeError: report it.", "failed")
+    assert found == Finding("clock", "The check raised RuntimeError: please report this.", "failed")
 
 
 def test_secrets_are_known_wherever_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:

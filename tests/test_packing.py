@@ -185,7 +185,7 @@ def test_a_failed_job_fails_its_points_and_no_neighbours(
     assert [k for k, result in enumerate(results) if result is None] == [0, 3, 6, 9]
 
 
-def test_a_failed_job_of_a_batch_is_told_by_circuit(
+def test_a_failed_job_of_a_batch_is_reported_by_circuit(
     server: EmulatorServer, pool: SessionPool
 ) -> None:
     server.faults.fail_job()
@@ -254,7 +254,7 @@ def test_a_rerun_with_another_pack_submits_nothing_again(
 
 
 @pytest.mark.parametrize("second", [4, 3, None])
-def test_only_points_that_nobody_paid_for_are_submitted(
+def test_only_unpaid_points_are_submitted(
     server: EmulatorServer,
     pool: SessionPool,
     tmp_path: Path,
@@ -304,7 +304,7 @@ def test_equal_points_of_a_sweep_have_results_of_their_own(
     assert len({str(result) for result in after}) > 1
 
 
-def test_cancelled_jobs_of_an_earlier_run_are_packed_anew(
+def test_cancelled_jobs_of_an_earlier_run_are_packed_again(
     server: EmulatorServer, pool: SessionPool, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal"

@@ -74,7 +74,7 @@ def _counts(number: int, *connect: str) -> list[list[int]]:
     return counts
 
 
-def test_samplers_on_local_targets_that_nobody_closes_hold_nothing() -> None:
+def test_unclosed_samplers_on_local_targets_hold_nothing() -> None:
     first, last = _counts(400)
     assert last == first
 

@@ -22,7 +22,7 @@ CIRCUIT = cirq.Circuit(cirq.measure(cirq.q(0), key="m"))
         ("rigetti.qmv", "rigetti.sim.qvm"),
     ],
 )
-def test_a_misspelled_target_is_told_the_one_meant(misspelled: str, meant: str) -> None:
+def test_a_misspelled_target_gets_a_suggestion(misspelled: str, meant: str) -> None:
     with pytest.raises(errors.UnsupportedTarget, match=f"Did you mean '{meant}'"):
         format_for(misspelled)
 
@@ -47,7 +47,7 @@ def test_a_target_that_may_exist_is_looked_up_before_it_is_refused(misspelled: s
 
 
 @pytest.mark.parametrize("target", ["pasqal.qpu.fresnel", "Pasqal.sim.emu-tn"])
-def test_a_provider_without_circuits_is_told_so(target: str) -> None:
+def test_a_provider_without_circuits_is_refused(target: str) -> None:
     with pytest.raises(errors.UnsupportedTarget, match="pulse sequences"):
         format_for(target)
 

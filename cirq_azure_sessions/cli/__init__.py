@@ -1,9 +1,9 @@
-"""The command `cirq-azure-sessions`: the only room that prints.
+"""The command `cirq-azure-sessions`; the only package that prints.
 
 circuit_file  `read_circuit`: circuits from Cirq JSON and OpenQASM 2
-commands    the command itself, and which file has which of its commands
-options     options that commands share, and how commands fail
-tables      results, sessions, jobs, targets and quotas as tables and as JSON
+commands    the command itself, and the file of each subcommand
+options     shared options and error handling
+tables      tables and JSON of results, sessions, jobs, targets and quotas
 """
 
 from cirq_azure_sessions.cli.commands import main

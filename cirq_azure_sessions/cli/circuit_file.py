@@ -1,4 +1,4 @@
-"""Reads a circuit from a file or a text: Cirq's JSON, or OpenQASM 2.
+"""Reads circuits from a file or text in Cirq's JSON or OpenQASM 2.
 
 OpenQASM is read by the emulator's reader, which shares no code with the writer in `formats`: a
 mistake made in both would cancel out.
@@ -29,7 +29,7 @@ _OPENQASM_3 = (
     "`cirq-azure-sessions jobs submit FILE --target TARGET`, or write it in OpenQASM 2."
 )
 
-# OpenQASM 3 has comments of several lines too.
+# OpenQASM 3 also has multi-line comments.
 _VERSION = re.compile(r"\s*(?://[^\n]*\s*|/\*.*?\*/\s*)*OPENQASM\s*(\d)", re.DOTALL)
 
 
@@ -37,50 +37,50 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
     """A circuit from Cirq JSON (gzipped or not) or OpenQASM 2, as the command line reads it.
 
     In OpenQASM the qubit `q[0]` becomes `cirq.NamedQubit("q_0")` and the bit `c[2]` the measurement
-    key `c_2`; a bit that is measured several times has one record for each time.
+    key `c_2`; a bit that is measured several times has one record per measurement.
 
     Args:
-        path_or_text: A file, whose content decides what it is and not its name, or the text itself.
+        path_or_text: A file, whose format is detected from its content, or the text itself.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If there is no circuit in it; the message says where and why.
+        ValueError: If it is not a circuit; the message says where and why.
     """
     return parse_circuit(read_text(path_or_text))
 
 
 def read_text(path_or_text: str | os.PathLike[str]) -> str:
-    """The text of a file in any encoding that tells itself, or the text that is given."""
+    """The text of a file in any encoding that can be detected, or the given text."""
     if isinstance(path_or_text, str) and _is_text(path_or_text):
         return _plain(path_or_text)
     return decode_text(Path(path_or_text).read_bytes())
 
 
 def decode_text(content: bytes) -> str:
-    """The text that a file holds, packed or not.
+    """The text of a file, gzipped or not.
 
     Raises:
-        ValueError: If it holds no text; the message says why.
+        ValueError: If it is not text; the message says why.
     """
     return _plain(_decode(in_utf8(content)))
 
 
 def _plain(text: str) -> str:
-    # Old editors of DOS end a file with Ctrl-Z.
+    # Old DOS editors end a file with Ctrl-Z.
     plain = text.removeprefix("\ufeff").removesuffix("\x1a")
     return plain.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_openqasm(text: str) -> bool:
-    """Whether a text is meant to be OpenQASM."""
+    """Whether a text looks like OpenQASM."""
     return _VERSION.match(text) is not None
 
 
 def parse_circuit(text: str) -> cirq.Circuit:
-    """The circuit that a text describes, in Cirq's JSON or in OpenQASM 2.
+    """The circuit in a text of Cirq's JSON or OpenQASM 2.
 
     Raises:
-        ValueError: If it is no circuit; the message says where and why.
+        ValueError: If it is not a circuit; the message says where and why.
     """
     if text.lstrip().startswith(("{", "[")):
         return _from_json(text)
@@ -107,7 +107,7 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        # All of OpenQASM is ASCII but its comments, and these are passed over.
+        # OpenQASM is ASCII except in comments, which are skipped.
         text = content.decode("latin-1")
         if is_openqasm(text.replace("\r", "\n")):
             return text
@@ -123,7 +123,7 @@ def _from_json(text: str) -> cirq.Circuit:
     try:
         value = cirq.read_json(json_text=text)
     except Exception as error:
-        # The classes that the JSON names may raise anything on fields that do not fit them.
+        # The classes named in the JSON may raise anything on invalid fields.
         raise ValueError(f"Cirq cannot read this JSON: {_in_one_line(error)}") from error
     if not isinstance(value, cirq.AbstractCircuit):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The command `cirq-azure-sessions`, with one file for each group of its commands.
+"""The command `cirq-azure-sessions`, with one file per command group.
 
 Cirq, Azure's SDK and the rest are imported by the command that needs them, so that `--help` answers
 at once.
@@ -31,7 +31,7 @@ def main() -> None:
       cirq-azure-sessions run bell.qasm
       cirq-azure-sessions demo
 
-    On an emulated workspace, which the first command serves:
+    On an emulated workspace, served by the first command:
 
     \b
       cirq-azure-sessions emulate --port 8080 --key my-key
@@ -48,7 +48,7 @@ def main() -> None:
       cirq-azure-sessions targets
       cirq-azure-sessions run bell.qasm --target ionq.simulator
 
-    The exit code is 0 for success, 1 for a failure, 2 for a wrong command and 130 after Ctrl-C.
+    The exit code is 0 for success, 1 for a failure, 2 for a usage error and 130 after Ctrl-C.
     """
 
 

@@ -1,7 +1,7 @@
 """The command `demo`: one QAOA sweep on three targets, without an account.
 
 The circuit looks for the largest cut of a ring, at depth one. Its mean cut is known in closed form,
-so every target can be held to the theory as well as to the others.
+so every target can be compared with theory as well as with the others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NODES = 6
 POINTS = 12
 REPETITIONS = 500
 
-# The mixing angle at which a ring's mean cut varies most with the other angle.
+# The mixing angle at which a ring's mean cut is most sensitive to the other angle.
 _BETA = np.pi / 8
 
 # The service ends a session after 600 s without use.
@@ -58,11 +58,11 @@ _PAUSE = 601.0
 
 @dataclass(frozen=True)
 class Curve:
-    """What one target answered.
+    """The results of one target.
 
     Attributes:
         target: The target's id.
-        results: One result a point of the sweep, in order.
+        results: One result per point of the sweep, in order.
     """
 
     target: str
@@ -88,14 +88,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two targets are from each other, averaged over the sweep.
+    """The difference between two targets, averaged over the sweep.
 
     Attributes:
         first, second: The targets' curves.
         cut_difference: The mean absolute difference of their mean cuts, in edges.
-        expected_cut_difference: What sampling alone makes of it if the targets are equal.
+        expected_cut_difference: Its expectation for equal targets, from sampling noise alone.
         distance: The mean total variation distance of their outcomes, from 0 to 1.
-        expected_distance: What sampling alone makes of it if the targets are equal.
+        expected_distance: Its expectation for equal targets, from sampling noise alone.
     """
 
     first: Curve
@@ -108,12 +108,12 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Lifeline:
-    """What the pool told about one session.
+    """The pool's events of one session.
 
     Attributes:
         kinds: What happened to it, in order, in the words of `SessionEvent.kind`; but `reopened`
-            where it took the place of another.
-        jobs: How many of its jobs brought a result.
+            where it replaced another.
+        jobs: How many of its jobs have a result.
     """
 
     session_id: str
@@ -124,12 +124,12 @@ class Lifeline:
 
 @dataclass(frozen=True)
 class Demo:
-    """All that the demonstration found out.
+    """The results of the demonstration.
 
     Attributes:
         gammas: The swept angle, in radians.
         theory: The exact mean cut at each angle.
-        curves: One for each of `TARGETS`.
+        curves: One curve for each of `TARGETS`.
         events: The events of the pool, in order.
         stats: The pool's statistics after it was closed.
     """
@@ -146,8 +146,8 @@ class Demo:
 def run_demo(*, nodes: int = NODES, points: int = POINTS, repetitions: int = REPETITIONS) -> Demo:
     """Samples the sweep on every target, in one pool, with the SDK between it and the emulator.
 
-    Half way through the sweep of the last target the emulator's clock is put on by more than the
-    service's ten minutes, so that the session of the first half is over when the second begins.
+    Halfway through the sweep of the last target the emulator's clock is advanced by more than
+    the service's ten minutes, so that the first half's session has ended when the second begins.
     """
     circuit = qaoa_ring(nodes)
     gammas = np.linspace(0, np.pi / 2, points)
@@ -214,7 +214,7 @@ def _cuts(result: cirq.Result) -> np.ndarray:
 
 
 def compare(first: Curve, second: Curve) -> Agreement:
-    """How far two targets agree, and how far two equal ones would."""
+    """The difference between two targets, and its expectation for equal targets."""
     # The mean of |x| is sqrt(2 / pi) standard deviations for a normal x of mean zero.
     of_normal = np.sqrt(2 / np.pi)
     spread = np.hypot(first.standard_errors, second.standard_errors)
@@ -232,7 +232,7 @@ def compare(first: Curve, second: Curve) -> Agreement:
 
 
 def _distance(first: cirq.Result, second: cirq.Result) -> tuple[float, float]:
-    """The total variation distance of two samples, and its expectation if their source is one."""
+    """The total variation distance of two samples, and its expectation for a common source."""
     p, q = _frequencies(first), _frequencies(second)
     n, m = first.repetitions, second.repetitions
     common = (n * p + m * q) / (n + m)
@@ -247,7 +247,7 @@ def _frequencies(result: cirq.Result) -> np.ndarray:
     return np.array([counts[outcome] / len(sides) for outcome in outcomes])
 
 
-# What is shown
+# Output
 
 _INTRODUCTION = """\
 QAOA for the largest cut of a ring of {nodes} nodes: one sweep, on three targets.
@@ -258,19 +258,19 @@ The last two are served by an emulator on this machine, through Azure's own SDK.
 
 The mean number of cut edges:
 """
-_BEST = "\nWhere theory puts the largest mean:\n"
+_BEST = "\nWhere theory predicts the largest mean:\n"
 _SESSIONS = """
-Half way through the last sweep the emulator's clock was put on by ten minutes,
+Halfway through the last sweep the emulator's clock was advanced by ten minutes,
 so its session timed out. The pool opened another, and the sweep went on:
 """
 _AGREEMENT = """
-How far the answers are apart, averaged over the sweep, and how far {repetitions} samples
+How far apart the answers are, averaged over the sweep, and how far {repetitions} samples
 of equal targets would be: mean cuts in edges, distributions by total variation.
 """
 
 
 def show_demo() -> None:
-    """Runs the demonstration, and prints what it is about and how it went."""
+    """Runs the demonstration and prints its description and results."""
     click.echo(_INTRODUCTION.format(nodes=NODES, points=POINTS, repetitions=REPETITIONS))
     outcome = run_demo()
     show(_sweep_table(outcome))
@@ -285,7 +285,7 @@ def show_demo() -> None:
 
 
 def _sweep_table(demo: Demo) -> Table:
-    """One row a point: the mean cut of theory and of each target, in figures and as a plot."""
+    """One row per point: the mean cut in theory and on each target, as numbers and as a plot."""
     providers = [curve.provider for curve in demo.curves]
     table = new_table()
     for header in ("gamma", "theory", *providers):
@@ -301,7 +301,7 @@ def _sweep_table(demo: Demo) -> Table:
 
 
 def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
-    """A line with a mark at each position from 0 to 1; later marks hide earlier ones."""
+    """A line of text with marks at positions from 0 to 1; later marks hide earlier ones."""
     line = [" "] * width
     for position, mark in zip(positions, marks, strict=True):
         line[round(position * (width - 1))] = mark
@@ -309,7 +309,7 @@ def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
 
 
 def _best_cut_table(demo: Demo) -> Table:
-    """One row a target: the outcome it gave most often where theory puts the largest mean cut."""
+    """One row per target: its most frequent outcome where theory predicts the largest mean cut."""
     table = new_table()
     for header in ("target", "most frequent outcome", "cut edges"):
         table.add_column(header)
@@ -325,9 +325,9 @@ def _best_cut_table(demo: Demo) -> Table:
 
 
 def _lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
-    """One row a session: what became of it, and how many of its jobs brought a result."""
+    """One row a session: history, and how many of its jobs brought a result."""
     table = new_table()
-    for header in ("target", "session", "what became of it"):
+    for header in ("target", "session", "history"):
         table.add_column(header)
     table.add_column("jobs", justify="right")
     for line in lifelines:
@@ -337,7 +337,7 @@ def _lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
 
 
 def _agreement_table(agreements: Sequence[Agreement]) -> Table:
-    """One row a pair of targets: how far apart they are, and how far chance would put them."""
+    """One row per pair of targets: their difference, and that expected from sampling noise."""
     table = new_table()
     table.add_column("targets")
     for header in ("mean cuts", "by chance", "distributions", "by chance "):

@@ -1,4 +1,4 @@
-"""The command that checks an installation, this machine and a workspace."""
+"""The command `doctor`: checks of an installation, this machine and a workspace."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ __all__ = ["doctor"]
 _MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 
 _REPETITIONS = 100
-# Seconds, which a free simulator takes when it is busy.
+# Seconds that a busy free simulator may take.
 _LIVE_TIMEOUT = 900.0
 _FIRST_CHOICE = "ionq.simulator"
 
 
 @click.command(cls=Command)
 @click.option("--live", is_flag=True, help="Open and close a session, and run one free job.")
-@click.option("--target", metavar="TARGET", help="With --live, the target of the job.")
+@click.option("--target", metavar="TARGET", help="The target of the job that --live runs.")
 @YES
 @AS_JSON
 @takes_workspace
@@ -54,15 +54,15 @@ def doctor(
 ) -> None:
     """Check the installation, this machine and a workspace.
 
-    It prints one line for each check, and what to do where something is wrong. There are no secrets
-    in it: paste it into a bug report. The exit code is 1 if a check failed.
+    It prints one line for each check, and what to do where something is wrong. The output holds no
+    secrets and can be pasted into a bug report. The exit code is 1 if a check failed.
 
     \b
       cirq-azure-sessions doctor
       cirq-azure-sessions doctor --live
     """
     if target is not None and not live:
-        raise click.UsageError("--target is for the job of --live.")
+        raise click.UsageError("--target needs --live.")
     given = [workspace.connection_string, workspace.emulator_key]
     secrets = known_secrets(given, addresses=[workspace.emulator])
     shown = []
@@ -70,7 +70,7 @@ def doctor(
         text = finding.text
         for secret in secrets:
             text = text.replace(secret, "...")
-        # One line each, whatever a text quotes.
+        # One line each, even if a text has several.
         shown.append({**asdict(finding), "text": printable(" ".join(text.split()))})
         if not as_json:
             line = "{0:<5} {check:<23} {text}".format(_MARKS[finding.status], **shown[-1])
@@ -80,7 +80,7 @@ def doctor(
         show_json({"ok": not failed, "checks": shown})
     else:
         checks = "check" if failed == 1 else "checks"
-        click.echo(f"\n{failed} {checks} failed." if failed else "\nAll is well.")
+        click.echo(f"\n{failed} {checks} failed." if failed else "\nAll checks passed.")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -88,7 +88,7 @@ def doctor(
 def _findings(
     options: WorkspaceOptions, target: str | None, *, live: bool, yes: bool
 ) -> Iterator[Finding]:
-    """What every check found, as soon as it is known."""
+    """The findings of all checks, yielded as they arrive."""
     yield from check_versions()
     yield check_environment()
     try:
@@ -96,7 +96,7 @@ def _findings(
         from cirq_azure_sessions.clock import SystemClock
         from cirq_azure_sessions.workspaces.azure import AzureWorkspace, diagnostics
     except Exception as error:
-        # A package that is missing, or of a version that lacks something.
+        # A package is missing, or its version lacks something.
         yield Finding("imports", f"{type(error).__name__}, {error}: install it again", "failed")
         return
     clock = SystemClock()
@@ -120,7 +120,7 @@ def _findings(
         yield unexpected("round trip", error)
     if workspace is None:
         for check in ("service", *(["live job"] if live else [])):
-            yield Finding(check, "not checked, for want of a workspace", "skipped")
+            yield Finding(check, "not checked: no workspace is given", "skipped")
         return
     port = None
     try:
@@ -131,9 +131,9 @@ def _findings(
             target = target or _free_target(background.loop.run(port.list_targets))
             yield from _live(workspace, target, yes=yes)
         elif live:
-            yield Finding("live job", "not run: the service comes first", "skipped")
+            yield Finding("live job", "not run: the service check failed", "skipped")
     except click.Abort:
-        # Ctrl-C at the question.
+        # Ctrl-C at the prompt.
         raise
     except Exception as error:
         yield unexpected("live job" if port else "service", error)
@@ -143,19 +143,19 @@ def _findings(
 
 
 def _free_target(targets: Sequence[TargetStatus]) -> str:
-    """A target of a workspace on which jobs cost nothing."""
-    # Those of the test provider, which have no dot in their names, run no circuits.
+    """A target of the workspace whose jobs are free."""
+    # The test provider's targets, which have no dot in their names, run no circuits.
     open_ids = [each.id for each in targets if each.availability == "Available"]
     free = [target for target in open_ids if "." in target and is_free(target)]
     if not free:
         raise AzureSessionsError(
-            "No free simulator is available in this workspace: name another target by --target."
+            "No free simulator is available in this workspace: name one with --target."
         )
     return _FIRST_CHOICE if _FIRST_CHOICE in free else free[0]
 
 
 def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
-    """Opens a session, runs a job in it, and closes it; asks before anything that may cost."""
+    """Opens a session, runs a job in it and closes it; asks first if the job may cost money."""
     import cirq
 
     from cirq_azure_sessions.clock import SystemClock
@@ -165,18 +165,18 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
     if not yes and not is_free(target):
         question = f"A job of {_REPETITIONS} shots on {target} may cost money. Run it?"
         if not is_interactive():
-            text = f"not run, as it may cost money: add --yes to run it on {target}"
+            text = f"not run: it may cost money; add --yes to run it on {target}"
             yield Finding("live job", text, "failed")
             return
         if not click.confirm(question, err=True):
-            yield Finding("live job", f"not run on {target}, as you said no", "skipped")
+            yield Finding("live job", f"not run on {target}: you declined", "skipped")
             return
     clock = SystemClock()
     qubit = cirq.LineQubit(0)
     circuit = cirq.Circuit(cirq.X(qubit), cirq.measure(qubit, key="m"))
     try:
         with SessionPool(workspace) as pool:
-            # A target that takes no circuits is refused before a session is opened.
+            # A target that does not accept circuits is refused before a session is opened.
             sampler = AzureSessionSampler(
                 target, pool=pool, timeout=_LIVE_TIMEOUT, job_name="cirq-azure-sessions-doctor"
             )
@@ -199,8 +199,8 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
 def _judge(target: str, result: Any, text: str) -> Finding:
     """The finding on a job that flipped a qubit."""
     right = result.histogram(key="m")[1]
-    # Machines make errors, but not so many; checkers of syntax measure nothing.
+    # Hardware makes errors, but fewer than this; syntax checkers measure nothing.
     if target.removesuffix("-preview").endswith("sc") or 2 * right > result.repetitions:
         return Finding("live job", text)
-    text += f", and {right} of {result.repetitions} shots are right: report it"
+    text += f", and {right} of {result.repetitions} shots are correct: please report this"
     return Finding("live job", text, "failed")

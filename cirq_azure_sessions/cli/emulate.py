@@ -1,4 +1,4 @@
-"""The command that serves an emulated workspace."""
+"""The command `emulate`: serves an emulated workspace."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ or, in PowerShell:
 
 {powershell}
 
-or at once, with `cirq-azure-sessions emulate -- python my_program.py`.
+or in one command: `cirq-azure-sessions emulate -- python my_program.py`.
 
-With the SDK, where you can say the address:
+With the SDK, passing the address:
 
     from azure.core.credentials import AzureKeyCredential
     from azure.quantum import Workspace
@@ -52,7 +52,7 @@ From a shell:
     cirq-azure-sessions run CIRCUIT --target ionq.simulator \
 --emulator {endpoint} --emulator-key {key}
 
-To put its clock ten minutes on, so that idle sessions time out:
+To advance its clock by ten minutes, so that idle sessions time out:
 
     curl --header "x-ms-quantum-api-key: {key}" \
 --data '{{"advance": 600}}' {endpoint}/emulator/clock
@@ -77,7 +77,7 @@ def _parse_quotas(
         try:
             quotas[dimension] = float(limit)
         except ValueError:
-            raise click.BadParameter(f"{text!r} is not of the form ehqc=100.") from None
+            raise click.BadParameter(f"{text!r} does not have the form ehqc=100.") from None
     return quotas
 
 
@@ -96,23 +96,23 @@ def _parse_quotas(
     default=0,
     help="The port; by default a free one.",
 )
-@click.option("--key", metavar="KEY", help="The key of clients; by default a new one.")
+@click.option("--key", metavar="KEY", help="The access key; by default a new one.")
 @click.option(
     "--latency", metavar="SECONDS", type=_SECONDS, default=0.0, help="The delay of every request."
 )
-@click.option("--realistic", is_flag=True, help="Give jobs the queue and run times of Azure's.")
+@click.option("--realistic", is_flag=True, help="Use the queue and run times recorded on Azure.")
 @click.option(
     "--job-time",
     metavar="SECONDS",
     type=_SECONDS,
     default=0.0,
-    help="Or the run time of every job.",
+    help="Or give every job this run time.",
 )
 @click.option(
-    "--slots", metavar="N", type=_COUNT, help="The jobs that a target runs at once; others queue."
+    "--slots", metavar="N", type=_COUNT, help="Jobs that a target runs at once; others queue."
 )
 @click.option(
-    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="Refuse more unfinished jobs than this."
+    "--max-concurrent-jobs", metavar="N", type=_COUNT, help="Maximum number of unfinished jobs."
 )
 @click.option(
     "--quota",
@@ -120,7 +120,7 @@ def _parse_quotas(
     metavar="NAME=LIMIT",
     multiple=True,
     callback=_parse_quotas,
-    help="A limit on gs1q, gs2q, hqc, ehqc or qpu_time_centiseconds.",
+    help="A quota on gs1q, gs2q, hqc, ehqc or qpu_time_centiseconds.",
 )
 @click.option(
     "--session-timeout",
@@ -131,11 +131,21 @@ def _parse_quotas(
     help="The idle time after which a session ends.",
 )
 @click.option("--noiseless", is_flag=True, help="Simulate hardware without noise.")
-@click.option("--store", metavar="PATH", help="Keep programs and results here, not in memory.")
 @click.option(
-    "--max-stored-jobs", metavar="N", type=_COUNT, help="Keep only those of the last N jobs."
+    "--store", metavar="PATH", help="Store programs and results in this directory, not in memory."
 )
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Repeat results and times.")
+@click.option(
+    "--max-stored-jobs",
+    metavar="N",
+    type=_COUNT,
+    help="Keep programs and results of the last N jobs only.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Seed for reproducible results and times.",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def emulate(
@@ -150,8 +160,8 @@ def emulate(
 ) -> None:
     """Serve an emulated workspace until Ctrl-C, or while COMMAND runs.
 
-    It prints how to connect to it, from Python and from a shell. COMMAND, after two hyphens, runs
-    with the variables set that connect it, and its exit code is this command's.
+    It prints how to connect from Python and from a shell. COMMAND, after two hyphens, runs with
+    the connection's environment variables set, and its exit code is this command's.
 
     \b
       cirq-azure-sessions emulate --port 8080
@@ -167,7 +177,7 @@ def emulate(
     try:
         emulator = EmulatorServer(host=host, port=port, key=key, noise=noise, **options)
     except OSError as error:
-        message = f"{host}:{port} cannot be had: choose another --port or --host."
+        message = f"Cannot listen on {host}:{port}: choose another --port or --host."
         raise click.ClickException(message) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -193,14 +203,14 @@ def emulate(
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Runs a command to its end, and gives its exit code."""
+    """Runs a command and returns its exit code."""
     try:
         process = subprocess.Popen(command, env={**os.environ, **variables})
     except OSError as error:
         message = f"{command[0]} cannot be run: {error.strerror}."
         raise click.ClickException(message) from error
     while True:
-        # Ctrl-C reaches the command as well, which may want to finish something.
+        # Ctrl-C also reaches the command, which may need time to finish.
         with suppress(KeyboardInterrupt):
             return process.wait()
 

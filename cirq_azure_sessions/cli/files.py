@@ -1,4 +1,4 @@
-"""The files of commands: none is written to that the command reads, or did not make."""
+"""Output files of commands: no input and no foreign file is overwritten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FilePath", "check_not_printed_to", "check_replaceable", "replacing"]
 
 
 class FilePath(click.Path):
-    """The path of a file; an empty one, such as of an unset shell variable, is refused."""
+    """A file path; an empty one, as from an unset shell variable, is refused."""
 
     def __init__(self, *, exists: bool = False, allow_dash: bool = False) -> None:
         super().__init__(exists=exists, dir_okay=False, allow_dash=allow_dash, path_type=Path)
@@ -30,11 +30,11 @@ class FilePath(click.Path):
 
 
 def check_not_printed_to(path: Path) -> None:
-    """Refuses a file that the shell has made the command's output, as by `>> FILE`.
+    """Refuses a file that the shell redirects the command's output to, as `>> FILE` does.
 
     Raises:
         click.UsageError: If stdout is this file.
-        click.exceptions.Exit: If stderr is, so that there is nowhere to say why.
+        click.exceptions.Exit: If stderr is this file, so that no message can be printed.
     """
     if _is_stream(2, path):
         raise click.exceptions.Exit(2)
@@ -46,7 +46,7 @@ def check_not_printed_to(path: Path) -> None:
 
 
 def _is_stream(number: int, path: Path) -> bool:
-    # The file or the stream may not be there.
+    # The file or the stream may not exist.
     with suppress(OSError):
         return path.is_file() and os.path.samestat(os.fstat(number), path.stat())
     return False
@@ -61,32 +61,32 @@ def check_replaceable(output: Path, is_own: Callable[[Path], bool], kind: str) -
     """
     if output.is_file() and output.stat().st_size and not is_own(output):
         raise click.UsageError(
-            f"{output} is there already and is no {kind}: choose another file for --output, or "
-            "remove that one."
+            f"{output} already exists and is not this command's {kind}: choose another file "
+            "for --output, or remove it."
         )
 
 
 @contextmanager
 def replacing(output: Path, is_own: Callable[[Path], bool], kind: str) -> Iterator[Path]:
-    """A new file to write, which takes the place of `output` once the block has ended well.
+    """A new file to write, which replaces `output` when the block succeeds.
 
     Args:
-        output: The file that the user wants; a pipe or a terminal is itself what is to be written.
-        is_own: Whether the command may have written a file that is there already.
+        output: The file to replace; a pipe or a terminal is written to directly.
+        is_own: Whether the command may have written an existing file.
         kind: What it writes, for messages.
 
     Raises:
         click.UsageError: If it did not write the file that is there.
         click.ClickException: If the file cannot be written.
     """
-    # A link stays one.
+    # A symbolic link stays a link.
     real = Path(os.path.realpath(output))
     try:
         if output.exists() and not output.is_file():
             yield output
             return
         check_replaceable(output, is_own, kind)
-        # Nobody has a file of this name: it is made anew, or the command ends with an error.
+        # The name is unused: the file is created, or the command ends with an error.
         part = real.with_name(f".{secrets.token_hex(16)}{real.suffix}")
         part.touch(exist_ok=False)
         try:

@@ -1,4 +1,4 @@
-"""The commands `jobs ...`: the jobs of a workspace, whoever submitted them."""
+"""The commands `jobs ...`, for all jobs of a workspace."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _JOB = click.argument("job_id", metavar="ID")
 def jobs() -> None:
     """Submit, list, tag, cancel and delete jobs, and fetch results.
 
-    For the ID of a job its first six or more characters will do.
+    The first six or more characters of a job's ID are enough.
     """
 
 
@@ -65,20 +65,24 @@ def _read_params(
 
 @jobs.command("submit")
 @click.argument("file", type=FilePath(allow_dash=True))
-@click.option("--target", "-t", metavar="TARGET", required=True, help="Where to run it.")
+@click.option("--target", "-t", metavar="TARGET", required=True, help="The target to run on.")
 @click.option("--shots", metavar="N", type=click.IntRange(min=1), help="The number of shots.")
-@click.option("--entry", metavar="CALL", default="Main()", show_default=True, help="What Q# runs.")
-@click.option("--input-format", metavar="FORMAT", help="Its format, if the content does not tell.")
-@click.option("--output-format", metavar="FORMAT", help="The format of the result.")
+@click.option(
+    "--entry", metavar="CALL", default="Main()", show_default=True, help="The Q# expression to run."
+)
+@click.option(
+    "--input-format", metavar="FORMAT", help="The input format, if the content does not show it."
+)
+@click.option("--output-format", metavar="FORMAT", help="The output format.")
 @click.option(
     "--param",
     "params",
     metavar="K=V",
     multiple=True,
     callback=_read_params,
-    help="A parameter for the provider; may be given again.",
+    help="A parameter for the provider; may be repeated.",
 )
-@click.option("--name", metavar="NAME", help="The name of the job; by default that of the file.")
+@click.option("--name", metavar="NAME", help="The job's name; by default the file's.")
 @takes_pool_name("--session-name")
 @YES
 @AS_JSON
@@ -99,10 +103,10 @@ def submit_job(
 ) -> None:
     """Submit a program, and print the job's id.
 
-    It goes in a session that is kept open for the next one.
+    It runs in a session that stays open for the next job.
 
-    A file .qs is Q#. Of the others the content tells: OpenQASM 2 and 3 and QIR bitcode; all else is
-    sent as it is, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
+    A .qs file is Q#. OpenQASM 2 and 3 and QIR bitcode are recognized by content; all else is sent
+    as it is, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
 
     \b
       cirq-azure-sessions jobs submit bell.quil --target rigetti.sim.qvm
@@ -138,16 +142,16 @@ def submit_job(
 @jobs.command("wait")
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="The longest to wait."
+    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="Maximum time to wait."
 )
 @AS_JSON
 @takes_workspace
 def wait_for_jobs(
     workspace: WorkspaceOptions, job_ids: Sequence[str], timeout: float | None, as_json: bool
 ) -> None:
-    """Return when jobs have finished, and show them.
+    """Wait until jobs have finished, and show them.
 
-    The exit code is 1 if one did not succeed. Ctrl-C ends the waiting, not the jobs.
+    The exit code is 1 if one did not succeed. Ctrl-C stops the waiting, not the jobs.
 
     \b
       cirq-azure-sessions jobs wait 9ab2f1 04c7aa && echo all done
@@ -165,8 +169,8 @@ def wait_for_jobs(
                 job.wait(left)
             except JobTimeout:
                 raise click.ClickException(
-                    f"Job {job.id} has not finished within {timeout:g} s: `jobs show` shows its "
-                    "status, and `jobs wait` waits on."
+                    f"Job {job.id} has not finished within {timeout:g} s: see its status with "
+                    "`jobs show`, or run `jobs wait` again."
                 ) from None
     show_items(found, as_json, "jobs")
     if any(job.status != "Succeeded" for job in found):
@@ -215,7 +219,7 @@ def _list_jobs_of(
 @AS_JSON
 @takes_workspace
 def show_job(workspace: WorkspaceOptions, job_id: str, as_json: bool) -> None:
-    """Show a job: its times, its cost, and why it failed if it did."""
+    """Show a job's times, cost and error."""
     from cirq_azure_sessions.cli.tables import as_values
 
     with workspace.pool() as pool:
@@ -228,7 +232,7 @@ def show_job(workspace: WorkspaceOptions, job_id: str, as_json: bool) -> None:
     "--journal",
     metavar="PATH",
     type=FilePath(),
-    help="Cancel all that this journal has unfinished.",
+    help="Cancel all unfinished jobs of this journal.",
 )
 @YES
 @AS_JSON
@@ -242,15 +246,15 @@ def cancel_jobs(
 ) -> None:
     """Ask the service to cancel jobs.
 
-    Others may be waiting for a job that you name: you are asked first, or say --yes. The jobs in
-    your journal are yours, and are cancelled at once.
+    Jobs given by id may be somebody else's: you are asked first, unless you pass --yes. The jobs
+    in your journal are yours and are cancelled without asking.
 
     \b
       cirq-azure-sessions jobs cancel 9ab2f1 04c7aa --yes
       cirq-azure-sessions jobs cancel --journal run.journal
     """
     if bool(job_ids) == (journal is not None):
-        raise click.UsageError("Say which jobs: by ID..., or by --journal.")
+        raise click.UsageError("Name the jobs: give ID... or --journal.")
     with workspace.pool() as pool:
         if journal is None:
             found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
@@ -258,7 +262,7 @@ def cancel_jobs(
             found = _unfinished_jobs(pool, journal)
         for job in found:
             if job.is_final:
-                click.echo(f"Job {job.id} has finished already: {job.status}.", err=True)
+                click.echo(f"Job {job.id} has already finished: {job.status}.", err=True)
         unfinished = [job for job in found if not job.is_final]
         if journal is None:
             confirm("cancel", unfinished, yes=yes)
@@ -275,9 +279,9 @@ def cancel_jobs(
 def delete_jobs(
     workspace: WorkspaceOptions, job_ids: Sequence[str], yes: bool, as_json: bool
 ) -> None:
-    """Have the service forget jobs and their results, for good.
+    """Delete jobs and their results permanently.
 
-    One that still runs is cancelled. You are asked first, or say --yes.
+    A running job is cancelled first. You are asked first, unless you pass --yes.
 
     \b
       cirq-azure-sessions jobs delete 9ab2f1 04c7aa --yes
@@ -295,7 +299,7 @@ def delete_jobs(
 
 @jobs.command("tag")
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A tag; may be given again.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A tag; may be repeated.")
 @click.option("--replace", is_flag=True, help="Remove all other tags.")
 @YES
 @AS_JSON
@@ -310,13 +314,13 @@ def tag_jobs(
 ) -> None:
     """Add tags to jobs.
 
-    Others may find their jobs by their tags: you are asked first, or say --yes.
+    Others may find their jobs by tags: you are asked first, unless you pass --yes.
 
     \b
       cirq-azure-sessions jobs tag 9ab2f1 04c7aa --tag paper --yes
     """
     if not (tags or replace):
-        raise click.UsageError("Say which tags: by --tag TAG.")
+        raise click.UsageError("Give at least one --tag TAG.")
     with workspace.pool() as pool:
         found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
         confirm("tag", found, yes=yes)
@@ -326,7 +330,7 @@ def tag_jobs(
 
 
 def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
-    """The jobs of this workspace of which a journal does not know the end."""
+    """The jobs of this workspace that are unfinished in a journal."""
     from cirq_azure_sessions.errors import JobError
 
     with opened(path) as journal:
@@ -341,14 +345,16 @@ def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
 
 @jobs.command("result")
 @_JOB
-@click.option("--raw", is_flag=True, help="Print the provider's output, for any client's job.")
+@click.option(
+    "--raw", is_flag=True, help="Print the provider's output, whichever client submitted the job."
+)
 @AS_JSON
 @takes_workspace
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
     """Print the result of a job, once it has finished.
 
-    The outcomes of a job that this package submitted are counted. Of any other it is what the SDK
-    makes of it, and with --raw what the provider wrote.
+    For a job that this package submitted, the outcomes are counted. For any other job it is the
+    SDK's result, and with --raw the provider's output.
 
     \b
       cirq-azure-sessions jobs result 9ab2f1
@@ -386,5 +392,5 @@ def _fetch_output(workspace: WorkspaceOptions, job_id: str) -> Any:
 
 
 def _find(pool: SessionPool, given: str) -> JobHandle:
-    """The job with this id, or with an id that begins with it."""
+    """The job with this id or id prefix."""
     return pool.get_job(find_id(given, "job", pool.list_jobs))

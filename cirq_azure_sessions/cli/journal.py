@@ -1,4 +1,4 @@
-"""The commands that look into a journal, for which no workspace is needed."""
+"""The commands `journal ...`, which need no workspace."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["journal", "opened"]
 
-# How every export begins that has a job.
+# The start of every export that has a job.
 _FIRST_JOB = b'{"number": 1, "job_id": '
-_ADVICE = "give the path that a pool or sampler had as its journal"
+_ADVICE = "give the path that a pool or sampler used as its journal"
 _PATH = click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 
 
@@ -30,8 +30,8 @@ def opened(path: Path) -> Iterator[Journal]:
     from cirq_azure_sessions.journal import Journal
 
     if not path.exists():
-        raise click.ClickException(f"There is no file {path}: {_ADVICE}.")
-    # A library call makes a journal of an empty file; a command that looks at it must not.
+        raise click.ClickException(f"{path} does not exist: {_ADVICE}.")
+    # A library call turns an empty file into a journal; a command that only reads must not.
     if path.is_file() and not path.stat().st_size:
         raise click.ClickException(f"The file {path} is empty: {_ADVICE}.")
     check_not_printed_to(path)
@@ -41,18 +41,18 @@ def opened(path: Path) -> Iterator[Journal]:
 
 @click.group(cls=Group)
 def journal() -> None:
-    """Show, export and correct what runs wrote down in their journal."""
+    """Show, export and correct the journal of earlier runs."""
 
 
 @journal.command("show")
 @_PATH
-@limited("Show up to this many runs, and jobs.")
+@limited("Maximum number of runs and of jobs.")
 @AS_JSON
 def show_journal(path: Path, limit: int, as_json: bool) -> None:
     """Show the latest runs and jobs of a journal.
 
-    And the sessions that may be open. The service is not asked: jobs and sessions stand as they
-    were last written down.
+    Sessions that may be open are shown too. The service is not asked: jobs and sessions are
+    shown as they were last recorded.
 
     \b
       cirq-azure-sessions journal show run.journal
@@ -75,17 +75,18 @@ def show_journal(path: Path, limit: int, as_json: bool) -> None:
     "-o",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write to this file, not to the terminal.",
+    help="Write to this file instead of the terminal.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one list, not a line for each job.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON list instead of a line for each job."
+)
 def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
     """Print the jobs of a journal with their results.
 
     Each is one line of JSON. It holds the job_id, target, session_id, state, status, cost and times
-    of the job; the code and message of an error; the output as the provider wrote it; and what it
-    means: the measurement keys, and for each of its points the params, the repetitions and the
-    counts of the outcomes. An outcome shows the bits of the keys in their order, with blanks
-    between.
+    of the job; the code and message of an error; the output as the provider wrote it; and its
+    meaning: the measurement keys, and for each point the params, the repetitions and the counts of
+    the outcomes. An outcome shows the bits of the keys in order, separated by blanks.
 
     \b
       cirq-azure-sessions journal export run.journal -o results.jsonl
@@ -103,10 +104,10 @@ def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
 @AS_JSON
 def forget_jobs(path: Path, job_ids: tuple[str, ...], as_json: bool) -> None:
-    """Have jobs submitted again that the service accepted and lost.
+    """Submit jobs again that the service accepted and then lost.
 
-    A run that finds such a job in its journal waits for it. Once you have given it up, the next run
-    submits a new one in its place. If the service has the first one after all, both are paid for.
+    A run that finds such a job in its journal waits for it. Once it is forgotten, the next run
+    submits a new one in its place. If the first one turns up after all, both are paid for.
 
     \b
       cirq-azure-sessions journal forget run.journal \\
@@ -122,7 +123,7 @@ def forget_jobs(path: Path, job_ids: tuple[str, ...], as_json: bool) -> None:
 
 
 def _as_list(lines: Iterable[str]) -> Iterator[str]:
-    """One JSON list of what stands in the lines."""
+    """The lines as one JSON list."""
     before = "["
     for line in lines:
         yield f"{before}{line}"
@@ -131,20 +132,22 @@ def _as_list(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _write(lines: Iterable[str], output: Path | None, journal: Path) -> None:
-    """Prints lines, or writes a file that changes only once all of them are there."""
+    """Prints lines, or writes them to a file, which is replaced only when all are written."""
     if output is None:
         for line in lines:
             click.echo(line)
         return
     real = Path(os.path.realpath(output))
     if real == journal or str(real).startswith(f"{journal}-"):
-        raise click.UsageError("The journal would be lost: choose another file for --output.")
+        raise click.UsageError(
+            "This would overwrite the journal: choose another file for --output."
+        )
     with replacing(output, _is_export, "export") as path, path.open("w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
 def _is_export(path: Path) -> bool:
-    """Whether a file begins as those that the command writes."""
+    """Whether a file begins like an export of this command."""
     with path.open("rb") as file:
         begin = file.read(100)
     return begin == b"[]\n" or begin.removeprefix(b"[").startswith(_FIRST_JOB)

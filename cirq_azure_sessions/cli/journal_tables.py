@@ -1,4 +1,4 @@
-"""What stands in a journal: as tables for a terminal of 80 columns, and as values for JSON."""
+"""The contents of a journal, as tables for 80 columns and as JSON values."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["Contents", "contents", "export_lines", "journal_tables"]
 
 @dataclass(frozen=True)
 class Contents:
-    """What there is to see of a journal.
+    """The contents of a journal.
 
     Attributes:
-        states: How many jobs are in each state that any is in.
+        states: The number of jobs in each state that occurs.
         runs, jobs: The latest, oldest first.
-        alive: The ids of the runs that are not over.
-        open_sessions: Those that were not seen to be over.
+        alive: The ids of the runs that have not ended.
+        open_sessions: The sessions that were not seen to end.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Contents:
 
 
 def contents(journal: Journal, limit: int) -> Contents:
-    """What there is to see of a journal; of runs and jobs at most the latest `limit`."""
+    """The contents of a journal, with at most `limit` of the latest runs and jobs."""
     counts = journal.summary()
     del counts["sessions_open"]
     runs = list(journal.runs())
@@ -65,7 +65,7 @@ def contents(journal: Journal, limit: int) -> Contents:
 
 
 def journal_tables(seen: Contents) -> Iterator[Table | str]:
-    """The tables of what there is, with a title each."""
+    """The tables that are not empty, each with a title."""
     summary = {"journal": str(seen.path), "jobs": seen.states}
     yield detail_table({**summary, "sessions open": len(seen.open_sessions)})
     if seen.runs:
@@ -90,7 +90,7 @@ def journal_tables(seen: Contents) -> Iterator[Table | str]:
         yield _table(
             ("session", "target", "run"),
             [
-                (one.id, one.target, f"{one.run}, {'alive' if one.run in seen.alive else 'over'}")
+                (one.id, one.target, f"{one.run}, {'alive' if one.run in seen.alive else 'ended'}")
                 for one in seen.open_sessions
             ],
         )
@@ -110,7 +110,7 @@ def export_lines(journal: Journal) -> Iterator[str]:
 
 
 def _meaning(job: JournalEntry) -> dict[str, Any]:
-    """The keys and points in a job's output; none where there is no output that makes sense."""
+    """The keys and points in a job's output; empty if the output cannot be read."""
     try:
         results = [] if job.output is None else results_of(job.job, job.output)
     except AzureSessionsError as error:
@@ -127,7 +127,7 @@ def _values(item: object) -> dict[str, Any]:
 
 
 def _text(output: bytes | None) -> str | None:
-    """An output that is text as it is; other bytes as escapes."""
+    """An output as text, with other bytes escaped."""
     return None if output is None else output.decode(errors="backslashreplace")
 
 
@@ -136,7 +136,7 @@ def _reason(job: JournalEntry) -> str:
 
 
 def _moment(seconds: float | None) -> str:
-    """A time in UTC to the second."""
+    """A time in UTC, to the second."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 

@@ -13,7 +13,7 @@ from cirq_azure_sessions.emulator.programs.program import Condition, Statement
 
 __all__ = ["to_circuit"]
 
-# Formulas of more terms take sympy long, in every shot.
+# Longer formulas are slow in sympy, in every shot.
 _MAX_INEQUALITY = 64
 
 _RELATIONS = {"!=": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge}
@@ -30,13 +30,13 @@ def to_circuit(program: Program) -> cirq.Circuit:
 
 
 def _moments(operations: Iterable[cirq.Operation]) -> Iterator[cirq.Moment]:
-    """Moments, each operation in the first after all that it shares a qubit or a key with.
+    """Moments, with each operation in the first one after all that it shares a qubit or key with.
 
-    Cirq's own placement, up to its version 1.6, lets a measurement slip before a condition on what
-    its key held before.
+    Cirq's own placement, up to version 1.6, may move a measurement before a condition on the
+    earlier value of its key.
     """
     moments: list[list[cirq.Operation]] = []
-    # How many moments are taken, for each qubit and key.
+    # The number of moments taken, for each qubit and key.
     taken: dict[cirq.Qid | cirq.MeasurementKey, int] = {}
     for operation in operations:
         shared: tuple[cirq.Qid | cirq.MeasurementKey, ...] = (
@@ -82,7 +82,7 @@ class _Writer:
                 measurements.append(cirq.measure(_helper(key), key=key))
             else:
                 measurements.append(operation)
-        # The last to be written, because they may change what their own condition reads.
+        # Written last, because they may change what their own condition reads.
         yield from measurements
         self._measured |= {cirq.measurement_key_name(each) for each in measurements}
 
@@ -101,9 +101,9 @@ class _Writer:
         yield cirq.CNOT(operation.qubits[0], helper).with_classical_controls(*conditions)
 
     def _conditions(self, condition: Condition) -> Sequence[cirq.Condition] | None:
-        """What has to hold, which may be nothing, or None for what cannot.
+        """The conditions that must hold, possibly none, or None if they cannot.
 
-        Bits that nothing was measured into are zero.
+        Bits that were never measured are zero.
         """
         size = len(condition.keys)
         places = [i for i, bit in enumerate(condition.keys) if bit in self._measured]
@@ -116,7 +116,7 @@ class _Writer:
         ]
 
     def _bit_is(self, bit: str, value: int) -> cirq.Condition:
-        """One object each, because programs may have thousands of conditions on a bit."""
+        """One object per value, because programs may have thousands of conditions on a bit."""
         if (bit, value) not in self._bit_conditions:
             self._bit_conditions[bit, value] = cirq.BitMaskKeyCondition(
                 bit, target_value=value, equal_target=True
@@ -139,5 +139,5 @@ class _Writer:
 
 
 def _helper(key: str) -> cirq.Qid:
-    # No register of a program can have a name with a blank.
+    # No register of a program has a blank in its name.
     return cirq.NamedQubit(f"if {key}")

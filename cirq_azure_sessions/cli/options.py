@@ -1,4 +1,4 @@
-"""What commands share: options, how they print, ask and fail."""
+"""Shared parts of commands: options, output, confirmation and errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ __all__ = [
 
 _EMULATOR_KEY = "CIRQ_AZURE_SESSIONS_EMULATOR_KEY"
 
-# Exit code of what Ctrl-C ended, as shells have it.
+# The exit code after Ctrl-C, as shells use it.
 _INTERRUPTED = 130
 
 # The ids of the service are UUIDs.
@@ -100,7 +100,7 @@ class Group(click.Group):
     command_class = Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the command line; what an encoding of its streams lacks is shown in ASCII."""
+        """Runs the command line; characters that the output's encoding lacks are shown in ASCII."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=_IN_ASCII)
@@ -116,57 +116,57 @@ class Group(click.Group):
             raise
 
 
-# Groups in this group are of its own type.
+# Subgroups are of this type too.
 Group.group_class = Group
 
 
 def _show_interruption(error: BaseException) -> None:
-    """Prints what the interrupted work left behind: the notes on the error."""
+    """Prints the notes on the error, which name the jobs that an interruption left."""
     notes = getattr(error, "__notes__", [])
     for line in ("\nInterrupted.", *map(printable, notes)):
         click.echo(line, err=True)
 
 
 def find_id(given: str, kind: str, list_items: Callable[..., Sequence[Any]]) -> str:
-    """The id of the one session or job that is meant by an id or its beginning.
+    """The id of the session or job with this id or id prefix.
 
     Args:
         given: What the user typed.
         kind: `session` or `job`, for messages.
-        list_items: Lists all sessions or jobs; called with `limit=None`, for prefixes alone.
+        list_items: Lists all sessions or jobs; called with `limit=None`, only for prefixes.
     """
     if len(given) >= _ID_LENGTH:
         return given
     if len(given) < _MIN_PREFIX:
         raise click.UsageError(
-            f"{given!r} is too short for the id of a {kind}: "
-            f"give the id, or at least the first {_MIN_PREFIX} characters of it."
+            f"{given!r} is too short for a {kind} id: give "
+            f"at least its first {_MIN_PREFIX} characters."
         )
     found = [item.id for item in list_items(limit=None) if item.id.startswith(given)]
     if not found:
         raise click.ClickException(
-            f"This workspace has no {kind} {given}: `{kind}s list` shows those it has."
+            f"This workspace has no {kind} {given}: `{kind}s list` lists them."
         )
     if len(found) > 1 and given not in found:
         raise click.UsageError(
-            f"The ids of {len(found)} {kind}s begin with {given!r}: give more of it."
+            f"The ids of {len(found)} {kind}s begin with {given!r}: give more characters."
         )
     return given if given in found else found[0]
 
 
 def confirm(verb: str, items: Sequence[SessionHandle | JobHandle], *, yes: bool) -> None:
-    """Asks before sessions or jobs are ended that other programs may be using.
+    """Asks before ending sessions or jobs that other programs may be using.
 
     Raises:
-        click.UsageError: If there is nobody to ask, and no `--yes`.
+        click.UsageError: If stdin is not interactive and `--yes` is not given.
         click.Abort: If the answer is no.
     """
     if yes or not items:
         return
     if not is_interactive():
         raise click.UsageError(
-            "Other programs may be using what you name here: "
-            f"add --yes to {verb} {' '.join(item.id for item in items)}."
+            "Other programs may be using these: add --yes "
+            f"to {verb} {' '.join(item.id for item in items)}."
         )
     for item in items:
         words = (item.id, item.target, item.name, item.status)
@@ -175,7 +175,7 @@ def confirm(verb: str, items: Sequence[SessionHandle | JobHandle], *, yes: bool)
 
 
 def is_free(target: str) -> bool:
-    """Whether it is known that jobs on a target cost nothing."""
+    """Whether jobs on a target are known to be free."""
     from cirq_azure_sessions.costs import known_rates
 
     rates = known_rates(target)
@@ -183,7 +183,7 @@ def is_free(target: str) -> bool:
 
 
 def confirm_cost(target: str, *, yes: bool) -> None:
-    """Asks before a job is submitted that may cost money; errors are those of `confirm`."""
+    """Asks before submitting a job that may cost money; raises what `confirm` does."""
     if yes or is_free(target):
         return
     if not is_interactive():
@@ -196,11 +196,11 @@ def _these(count: int) -> str:
 
 
 def is_interactive() -> bool:
-    """Whether a person sits at the terminal who can be asked."""
+    """Whether a user at a terminal can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-# Printing
+# Output
 
 
 # How a bar, a rule and an ellipsis look where the encoding of the output has none of them, as the
@@ -210,7 +210,7 @@ _ASCII_TWINS = str.maketrans("█▉▊▋▌▐▍▎▏▕━╸╺…", "####
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: twins of drawn characters, escapes for all others."""
+    """A codec error handler: ASCII equivalents of drawing characters, escapes for all others."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end].translate(_ASCII_TWINS)
@@ -221,7 +221,7 @@ codecs.register_error(_IN_ASCII, _in_ascii)
 
 
 def wrapped(text: str, file: TextIO, *, indent: int = 0) -> str:
-    """A text broken between words where it is shown on a terminal; programs get it on one line."""
+    """A text wrapped to the terminal; on one line if the output is not a terminal."""
     if not file.isatty():
         return text
     width = shutil.get_terminal_size().columns
@@ -238,7 +238,7 @@ def wrapped(text: str, file: TextIO, *, indent: int = 0) -> str:
 
 
 def show(*renderables: RenderableType) -> None:
-    """Prints tables as wide as the terminal; what stands in them is shown as it is."""
+    """Prints tables as wide as the terminal, without interpreting markup in them."""
     from rich.console import Console
 
     Console(highlight=False, markup=False, emoji=False).print(*renderables)
@@ -255,7 +255,7 @@ def show_items(
     noun: str,
     filters: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Prints sessions or jobs; if there are none, by which filters they were looked for."""
+    """Prints sessions or jobs; if there are none, the filters that were used."""
     from cirq_azure_sessions.cli.tables import as_values, item_table
     from cirq_azure_sessions.clock import SystemClock
 
@@ -273,7 +273,7 @@ def show_items(
 
 
 def show_details(values: Mapping[str, Any], as_json: bool) -> None:
-    """Prints what is known of one session or job."""
+    """Prints the details of one session or job."""
     from cirq_azure_sessions.cli.tables import detail_table
 
     if as_json:
@@ -324,7 +324,7 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--hours", metavar="N", type=click.FloatRange(min=0), help="Only the last N hours."
     )
-    @limited("The maximum number, counted from the newest.")
+    @limited("Maximum number of rows, newest first.")
     @functools.wraps(command)
     def with_filters(
         *args: Any,
@@ -358,7 +358,7 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class WorkspaceOptions:
-    """How the command line names a workspace; with nothing given, the SDK's environment does."""
+    """The options that name a workspace; by default the SDK's environment variables do."""
 
     resource_id: str | None
     location: str | None
@@ -370,7 +370,7 @@ class WorkspaceOptions:
         """The SDK's workspace."""
         from cirq_azure_sessions.workspaces.azure import connect
 
-        # Without a login the SDK warns at length, and the error below says it in one sentence.
+        # Without a login the SDK logs long warnings; the error below says it in one sentence.
         logging.getLogger("azure").addHandler(logging.NullHandler())
         try:
             return connect(
@@ -389,7 +389,7 @@ class WorkspaceOptions:
 
     @contextmanager
     def port(self) -> Iterator[WorkspacePort]:
-        """The workspace for what no pool is needed for; closed at the end."""
+        """The workspace, for commands that need no pool; closed at the end."""
         from cirq_azure_sessions import background
         from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 
@@ -400,7 +400,7 @@ class WorkspaceOptions:
             background.loop.run(port.aclose)
 
     def pool(self) -> SessionPool:
-        """A pool on the workspace, to look at its sessions and jobs."""
+        """A pool on the workspace, to inspect its sessions and jobs."""
         from cirq_azure_sessions.sessions.pool import SessionPool
 
         return SessionPool(self.connect())
@@ -424,7 +424,7 @@ class WorkspaceOptions:
 
 
 def _with_scheme(url: str | None) -> str | None:
-    """The address of an emulator in full: people type it as they do in a browser."""
+    """The full address of an emulator; users may leave out the scheme."""
     return url if url is None or "://" in url else f"http://{url}"
 
 
@@ -452,14 +452,20 @@ def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--resource-id", metavar="ID", help="The workspace, as the portal shows it.")
     @click.option("--location", metavar="REGION", help="Its region, such as eastus.")
-    @click.option("--connection-string", metavar="TEXT", help="Or its connection string.")
-    @click.option("--emulator", metavar="URL", help="Or an emulator (cirq-azure-sessions emulate).")
+    @click.option(
+        "--connection-string", metavar="TEXT", help="Or the workspace's connection string."
+    )
+    @click.option(
+        "--emulator",
+        metavar="URL",
+        help="Or the address of an emulator (cirq-azure-sessions emulate).",
+    )
     @click.option(
         "--emulator-key",
         metavar="KEY",
         envvar=_EMULATOR_KEY,
         show_envvar=True,
-        help="The emulator's key, as it printed it.",
+        help="The key that the emulator printed.",
     )
     @functools.wraps(command)
     def with_workspace(

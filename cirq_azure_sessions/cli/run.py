@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cost", "run"]
 
-# Kinds of jobs that differ in their gates; a table shows this many at most.
+# The maximum number of job kinds (which differ in their gates) in a table.
 _ROWS = 24
 
 
@@ -89,7 +89,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         metavar="TARGET",
         default="local.simulator",
         show_default=True,
-        help="Where to run it.",
+        help="The target to run on.",
     )
     @click.option(
         "--repetitions",
@@ -99,7 +99,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(min=0),
         default=1000,
         show_default=True,
-        help="How often to sample each point.",
+        help="Shots for each point.",
     )
     @click.option(
         "--sweep",
@@ -115,7 +115,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         "--pack",
         metavar="N|auto",
         callback=_parse_pack,
-        help="Put that many points side by side in one job, or as many as fit, so that its minimum "
+        help="Run this many points side by side in one job, or as many as fit, so that its minimum "
         "price is paid once.",
     )
     @functools.wraps(command)
@@ -144,7 +144,7 @@ def _parse_pack(ctx: click.Context, param: click.Parameter, text: str | None) ->
     if text is None or text == "auto":
         return text
     if not text.isdecimal() or not int(text):
-        raise click.BadParameter("give a number of points, or auto.")
+        raise click.BadParameter("give a number of points, or auto")
     return int(text)
 
 
@@ -161,7 +161,7 @@ def _parse_sweep(text: str) -> cirq.Linspace | cirq.Points:
             numbers = [_number(value) for value in given.split(",")]
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
         raise click.BadParameter(
-            f"{text!r} is not of the form theta=0:2*pi:50 or theta=0,pi/4,1e-3."
+            f"{text!r} does not have the form theta=0:2*pi:50 or theta=0,pi/4,1e-3."
         ) from None
     if not name.strip() or (count is not None and count < 1):
         raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
@@ -204,7 +204,7 @@ def _number(text: str) -> float:
 
 
 def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points]) -> cirq.Sweep:
-    """All combinations of the given values, checked against the circuit's parameters."""
+    """All combinations of the given values; checks them against the circuit's parameters."""
     import cirq
 
     known = cirq.parameter_names(program)
@@ -224,7 +224,7 @@ def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points
 
 # Running it
 
-# What made a picture, and how the other files of results begin.
+# The creator noted in pictures, and the beginnings of other result files.
 _MAKER = "cirq-azure-sessions run"
 _BEGINNINGS = {".json": b'{\n  "target": ', ".csv": b"point,"}
 _ENDINGS = (*_BEGINNINGS, ".png", ".svg", ".pdf")
@@ -240,54 +240,54 @@ def _is_own(output: Path) -> bool:
 
 
 def _check_outputs(outputs: Sequence[Path], *, is_sweep: bool) -> None:
-    """Refuses what could not be written afterwards, before anything is paid for.
+    """Checks that the outputs can be written, before anything is paid for.
 
     Raises:
-        click.UsageError: If a file is not the command's, or nothing can be written to it.
+        click.UsageError: If a file was not written by the command, or cannot be written.
     """
     for output in outputs:
         ending = output.suffix.lower()
         if ending not in _ENDINGS:
-            raise click.UsageError(f"{output} ends in none of {', '.join(_ENDINGS)}.")
+            raise click.UsageError(f"{output} must end in one of {', '.join(_ENDINGS)}.")
         if ending not in _BEGINNINGS and not is_sweep:
-            raise click.UsageError(f"{output} would show a sweep: add --sweep, or leave it out.")
+            raise click.UsageError(f"{output} is a plot of a sweep: add --sweep, or leave it out.")
         check_replaceable(output, _is_own, "file of results")
 
 
 @click.command(cls=Command)
 @takes_program
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(min=0), help="Draw the same samples every time."
+    "--seed", metavar="N", type=click.IntRange(min=0), help="Seed for reproducible samples."
 )
 @click.option(
     "--max-cost",
     metavar="AMOUNT",
     type=click.FloatRange(min=0),
-    help="Submit nothing beyond this: dollars on IonQ, credits on Quantinuum. See `cost`.",
+    help="Spending cap: dollars on IonQ, credits on Quantinuum. See `cost`.",
 )
 @click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
-    help="Wait no longer than this for results.",
+    help="Maximum time to wait for results.",
 )
 @click.option(
     "--on-interrupt",
     type=click.Choice(["leave", "cancel"]),
     default="leave",
     show_default=True,
-    help="What becomes of submitted jobs on Ctrl-C or SIGTERM.",
+    help="What happens to submitted jobs on Ctrl-C or SIGTERM.",
 )
 @click.option(
     "--journal",
     metavar="PATH",
     type=FilePath(),
-    help="Record the jobs in this file: run again with it to continue, without paying twice.",
+    help="Record jobs in this file; a second run with it continues without paying twice.",
 )
 @click.option(
     "--name",
     metavar="NAME",
-    help="Name the session, and join an open one of this name and target.",
+    help="Session name; an open session of this name and target is reused.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
 @click.option(
@@ -315,11 +315,11 @@ def run(
 ) -> None:
     """Sample the circuit in a file.
 
-    CIRCUIT is a file of Cirq's JSON, as cirq.to_json writes it, or of OpenQASM 2; - is standard
-    input. A workspace is needed for targets that are not local.*; with no option the SDK's
-    environment variables name it.
+    CIRCUIT is a file in Cirq's JSON, as cirq.to_json writes it, or in OpenQASM 2; - is standard
+    input. Targets other than local.* need a workspace; by default the SDK's environment
+    variables name it.
 
-    Ctrl-C leaves submitted jobs running, and prints how to fetch or cancel them.
+    After Ctrl-C submitted jobs keep running; the command prints how to fetch or cancel them.
 
     \b
       cirq-azure-sessions run bell.qasm --repetitions 500 --seed 1
@@ -367,7 +367,7 @@ def run(
 
 
 def _save(target: str, results: Sequence[Any], output: Path) -> None:
-    """Writes or draws results in a file, as its ending says."""
+    """Writes or draws results in a file, by its extension."""
     from cirq_azure_sessions.cli.tables import results_as_json
     from cirq_azure_sessions.results.picture import save_picture
     from cirq_azure_sessions.results.plot import plot_sweep
@@ -395,7 +395,7 @@ def _new_pool(workspace: Any, name: str | None, journal: Path | None) -> Session
 
 @contextmanager
 def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[None]:
-    """Says how the command line gets back to the jobs that an interruption leaves running."""
+    """Adds how to fetch or cancel the jobs that an interruption left running."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:
@@ -419,7 +419,7 @@ def _parse_rates(
 ) -> Mapping[str, str]:
     pairs = [text.partition("=") for text in texts]
     if not all(sign for _, sign, _ in pairs):
-        raise click.BadParameter("a rate is of the form per_job=1.5.")
+        raise click.BadParameter("a rate has the form per_job=1.5.")
     return {name: value for name, _, value in pairs}
 
 
@@ -431,15 +431,15 @@ def _parse_rates(
     multiple=True,
     metavar="NAME=VALUE",
     callback=_parse_rates,
-    help="A rate of your own, over the published ones: unit, per_job, per_shot, "
+    help="Overrides a published rate: unit, per_job, per_shot, "
     "per_one_qubit_gate, per_two_qubit_gate, per_spam, per_centisecond, seconds_per_shot, minimum.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every point.")
 def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> None:
     """Estimate the cost of the circuit in a file. Nothing is sent.
 
-    CIRCUIT is a file as for the command `run`. The estimate counts what the circuit is compiled to,
-    with the published rates of the target or with your own.
+    CIRCUIT is a file as for the command `run`. The estimate counts the gates that the circuit
+    compiles to, at the published rates of the target or at your own.
 
     \b
       cirq-azure-sessions cost bell.qasm --target ionq.qpu.aria-1
@@ -460,7 +460,7 @@ def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> No
         raise click.UsageError(printable(str(error))) from error
     if estimate.amount is None:
         raise click.UsageError(
-            f"What {program.target} charges is not known: give it with --rate, "
+            f"The price of {program.target} is not known: give it with --rate, "
             f"such as --rate {'per_job=1' if estimate.rates is None else 'seconds_per_shot=0.001'}."
         )
     if as_json:
@@ -471,12 +471,12 @@ def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> No
 
 
 def _own_rates(target: str, given: Mapping[str, str]) -> Rates:
-    """The published rates of the target with the given ones in their places."""
+    """The target's published rates, overridden by the given ones."""
     from cirq_azure_sessions.costs import Rates, known_rates
 
     known = {rate.name for rate in dataclasses.fields(Rates)} - {"source", "date"}
     if unknown := given.keys() - known:
-        raise click.UsageError(f"There is no rate {', '.join(sorted(unknown))}: see --help.")
+        raise click.UsageError(f"Unknown rate {', '.join(sorted(unknown))}: see --help.")
     try:
         values = {name: text if name == "unit" else float(text) for name, text in given.items()}
         published = known_rates(target) or Rates()
@@ -487,7 +487,7 @@ def _own_rates(target: str, given: Mapping[str, str]) -> Rates:
 
 
 def _table(estimate: CostEstimate) -> Table:
-    """One row a kind of job: how many there are, what each asks of the machine, and its cost."""
+    """One row per kind of job: how many there are, each one's workload, and the cost."""
     from cirq_azure_sessions.cli.tables import new_table
 
     kinds = Counter((job.workload, job.amount) for job in estimate.jobs)
@@ -506,7 +506,7 @@ def _table(estimate: CostEstimate) -> Table:
 
 
 def _as_values(estimate: CostEstimate) -> dict[str, Any]:
-    """The estimate as JSON's values."""
+    """The estimate as JSON values."""
     return {
         "target": estimate.target,
         "amount": estimate.amount,

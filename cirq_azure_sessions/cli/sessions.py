@@ -1,4 +1,4 @@
-"""The commands `sessions ...`: the sessions of a workspace, whoever opened them."""
+"""The commands `sessions ...`, for all sessions of a workspace."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["sessions", "watch"]
 
 _PICTURES = (".png", ".svg", ".pdf")
-# Sessions whose jobs are listed at the same time.
+# The number of sessions whose jobs are listed at the same time.
 _MAX_LISTINGS = 8
 
 _SESSION = click.argument("session_id", metavar="ID")
@@ -49,7 +49,7 @@ _INTERVAL = click.option(
     type=click.FloatRange(min=0.1),
     default=5.0,
     show_default=True,
-    help="The time between two looks.",
+    help="The polling interval.",
 )
 
 
@@ -57,7 +57,7 @@ _INTERVAL = click.option(
 def sessions() -> None:
     """Open, list, watch, wait for and close sessions.
 
-    For the ID of a session its first six or more characters will do.
+    The first six or more characters of a session's ID are enough.
     """
 
 
@@ -96,7 +96,7 @@ def show_session(workspace: WorkspaceOptions, session_id: str, as_json: bool) ->
     type=click.Choice(["Continue", "Abort"], case_sensitive=False),
     default="Continue",
     show_default=True,
-    help="What a failed job does to it.",
+    help="What a failed job does to the session.",
 )
 @AS_JSON
 @takes_workspace
@@ -105,8 +105,8 @@ def open_session(
 ) -> None:
     """Open a session, and print its id.
 
-    One of its name that is open already is taken. It takes the jobs of `jobs submit`, and of every
-    pool of that name, until it is closed or no job was submitted for ten minutes.
+    An open session of this name is reused. It takes the jobs of `jobs submit` and of every pool of
+    that name, until it is closed or idle for ten minutes.
 
     \b
       cirq-azure-sessions sessions open --target ionq.simulator --name calibration
@@ -118,7 +118,7 @@ def open_session(
     with workspace.lasting_pool(session_name, job_failure_policy=policy) as (pool, _):
         session = pool.session(target)
         if session.job_failure_policy != policy:
-            click.echo(f"It is open already, with policy {session.job_failure_policy}.", err=True)
+            click.echo(f"It is already open, with policy {session.job_failure_policy}.", err=True)
     if as_json:
         show_details(_values(session, {}), as_json)
     else:
@@ -135,10 +135,10 @@ def watch_session(
 ) -> None:
     """Print each change of a session until it has ended.
 
-    A line has the session's status, and how many jobs are in each: `3 Succeeded (+1)` is one more
-    than in the line before.
+    A line shows the session's status and the number of jobs in each status: `3 Succeeded (+1)` is
+    one more than in the line before.
 
-    The exit code is 1 if it failed or timed out. Ctrl-C ends the watching, not the session.
+    The exit code is 1 if it failed or timed out. Ctrl-C stops the watching, not the session.
 
     \b
       cirq-azure-sessions sessions watch 1f3c29 --interval 30
@@ -165,7 +165,7 @@ def watch_session(
 def wait_for_session(
     workspace: WorkspaceOptions, session_id: str, interval: float, as_json: bool
 ) -> None:
-    """Return when a session has ended, and show it.
+    """Wait until a session has ended, and show it.
 
     The exit code is 1 if it failed or timed out.
 
@@ -234,7 +234,9 @@ def draw_timeline(
 
 @sessions.command("close")
 @click.argument("session_ids", metavar="[ID]...", nargs=-1)
-@click.option("--orphans", is_flag=True, help="Close what dead runs of a --journal left open.")
+@click.option(
+    "--orphans", is_flag=True, help="Close the sessions that dead runs of a --journal left open."
+)
 @click.option("--journal", metavar="PATH", type=FilePath(), help="The journal of those runs.")
 @click.option("--name", metavar="NAME", help="Close all open sessions of this name.")
 @YES
@@ -249,10 +251,10 @@ def close_sessions(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Close sessions to new jobs; the jobs they have still run.
+    """Close sessions to new jobs; jobs already submitted still run.
 
-    Others may be using a session that you name: you are asked first, or say --yes. The orphans of
-    your journal are yours, and are closed at once.
+    Sessions given by id may be in use: you are asked first, unless you pass --yes. The orphans of
+    your journal are yours and are closed without asking.
 
     \b
       cirq-azure-sessions sessions close 1f3c29 8a21d0
@@ -260,7 +262,7 @@ def close_sessions(
       cirq-azure-sessions sessions close --name calibration --yes
     """
     if [bool(session_ids), orphans, name is not None].count(True) != 1:
-        raise click.UsageError("Say which sessions: by ID..., --orphans or --name.")
+        raise click.UsageError("Name the sessions: give ID..., --orphans or --name.")
     if orphans != (journal is not None):
         raise click.UsageError("--orphans and --journal PATH belong together: give both.")
     if name == "":
@@ -276,7 +278,7 @@ def close_sessions(
             found = [each for each in listed if each.name == name and each.is_open]
         for session in found:
             if not session.is_open:
-                click.echo(f"Session {session.id} has ended already: {session.status}.", err=True)
+                click.echo(f"Session {session.id} has already ended: {session.status}.", err=True)
         still_open = [session for session in found if session.is_open]
         confirm("close", still_open, yes=yes)
         for session in still_open:
@@ -285,14 +287,14 @@ def close_sessions(
 
 
 def _close_orphans(workspace: WorkspaceOptions, path: Path, as_json: bool) -> None:
-    """Closes what the dead runs of a journal left open; an error tells what is left open."""
+    """Closes the sessions that a journal's dead runs left open; raises if any stay open."""
     from cirq_azure_sessions import background
     from cirq_azure_sessions.sessions.pool import SessionPool
 
     with opened(path) as journal, workspace.port() as port:
         alive = {run.id for run in journal.runs() if run.ended is None}
         orphans = [one for one in _open_sessions(journal) if one.run not in alive]
-        # Closing the pool tries once more.
+        # Closing the pool tries again.
         with SessionPool(port, journal=journal) as pool:
             pool.close_orphans()
         left = {one.id for one in _open_sessions(journal)}
@@ -319,7 +321,7 @@ def watch(session: SessionHandle, interval: float, clock: Clock) -> Iterator[Map
     """Refreshes the session every `interval` seconds until it has ended.
 
     Yields:
-        The number of its jobs in each status, whenever that or the session's status has changed.
+        The number of its jobs in each status, whenever this or the session's status changes.
     """
     from cirq_azure_sessions import background
 
@@ -336,7 +338,7 @@ def watch(session: SessionHandle, interval: float, clock: Clock) -> Iterator[Map
 
 
 def _find(pool: SessionPool, given: str) -> SessionHandle:
-    """The session with this id, or with an id that begins with it."""
+    """The session with this id or id prefix."""
     return pool.get_session(find_id(given, "session", pool.list_sessions))
 
 
@@ -352,6 +354,6 @@ def _values(session: SessionHandle, jobs: Mapping[str, int]) -> Mapping[str, Any
 
 
 def _exit_as(session: SessionHandle) -> None:
-    """Ends the command with the exit code that says how the session ended."""
+    """Exits with the code for how the session ended."""
     if session.status != "Succeeded":
         raise click.exceptions.Exit(1)

@@ -1,4 +1,4 @@
-"""Tables for a terminal of 80 columns, and the same as values for JSON."""
+"""Tables for a terminal of 80 columns, and the same data as JSON values."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ __all__ = [
     "target_table",
 ]
 
-# A table shows this many outcomes at most; JSON has them all.
+# The maximum number of outcomes in a table; JSON has them all.
 _ROWS = 24
 _COLUMNS = 6
-# Names of keys up to this length together stand above the outcomes.
+# Key names up to this total length are shown above the outcomes.
 _TITLE = 40
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-# Fields that hold times, beside those whose names say so.
+# Fields that hold times, in addition to those named `*_time`.
 _MOMENTS = ("written", "changed", "started", "ended", "opened", "closed")
 
 
@@ -67,7 +67,7 @@ def new_table(**options: Any) -> Table:
 
 
 def histogram_table(histogram: Histogram) -> Group:
-    """One row an outcome: its count, its fraction and a bar; the most frequent first."""
+    """One row per outcome, most frequent first: its count, its fraction and a bar."""
     title = " ".join(histogram.keys)
     is_short = len(title) <= _TITLE
     table = new_table(expand=True)
@@ -87,14 +87,14 @@ def histogram_table(histogram: Histogram) -> Group:
 
 
 def _align(outcome: str, keys: Sequence[str]) -> str:
-    """Puts the bits of each key under its name in the title."""
+    """Aligns the bits of each key with its name in the title."""
     return " ".join(
         bits.ljust(len(key)) for bits, key in zip(outcome.split(" "), keys, strict=True)
     )
 
 
 def sweep_table(results: Sequence[cirq.Result]) -> Group:
-    """One row a point: its parameters, and the fractions of the most frequent outcomes."""
+    """One row per point: its parameters, and the fractions of the most frequent outcomes."""
     from cirq_azure_sessions.results.histogram import count_outcomes
 
     histograms = [count_outcomes(result) for result in results]
@@ -114,14 +114,14 @@ def sweep_table(results: Sequence[cirq.Result]) -> Group:
 
 
 def results_table(results: Sequence[cirq.Result], *, is_sweep: bool) -> Group:
-    """The results of a sweep, or the one of a circuit without parameters."""
+    """The table of a sweep's results, or of the one result of a circuit without parameters."""
     from cirq_azure_sessions.results.histogram import count_outcomes
 
     return sweep_table(results) if is_sweep else histogram_table(count_outcomes(results[0]))
 
 
 def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, Any]:
-    """The results of a sweep as JSON's values: every outcome of every point."""
+    """The results of a sweep as JSON values: every outcome of every point."""
     from cirq_azure_sessions.results.histogram import count_outcomes
 
     histograms = [count_outcomes(result) for result in results]
@@ -147,11 +147,11 @@ def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, An
 
 
 def as_values(item: object) -> dict[str, Any]:
-    """A session, job, target, quota or row of a journal as JSON's values; times are in UTC.
+    """A session, job, target, quota or journal row as JSON values; times are in UTC.
 
-    What its `repr` leaves out, such as addresses and payloads, is not for JSON either.
+    Fields that its `repr` leaves out, such as addresses and payloads, are left out here too.
     """
-    # A handle shows what the service last described.
+    # A handle shows its last description from the service.
     item = getattr(item, "_item", item)
     return {
         field.name: _as_value(field.name, getattr(item, field.name))
@@ -170,9 +170,9 @@ def _as_value(name: str, value: Any) -> Any:
 
 
 def item_table(items: Sequence[SessionHandle | Session | JobHandle], now: float) -> Table:
-    """One row a session or job: its id, target, status and age."""
+    """One row per session or job: its id, target, status and age."""
     table = new_table()
-    # On a narrow terminal the widest column is broken first: the id, and no word.
+    # On a narrow terminal the widest column, the id, is broken first, so that words stay whole.
     for header in ("id", "target"):
         table.add_column(header, overflow="fold")
     table.add_column("status", no_wrap=True)
@@ -184,7 +184,7 @@ def item_table(items: Sequence[SessionHandle | Session | JobHandle], now: float)
 
 
 def detail_table(values: Mapping[str, Any]) -> Table:
-    """One row a field that has a value."""
+    """One row per field that has a value."""
     table = new_table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -195,7 +195,7 @@ def detail_table(values: Mapping[str, Any]) -> Table:
 
 
 def in_words(value: Any) -> str:
-    """A value of JSON as a person reads it; nothing for what is not there."""
+    """A JSON value in words; empty for null."""
     if value is None:
         return ""
     if isinstance(value, list):
@@ -217,7 +217,7 @@ def changes_in_words(counts: Mapping[str, int], before: Mapping[str, int]) -> st
 
 
 def target_table(targets: Sequence[TargetStatus]) -> Table:
-    """One row a target: whether it takes jobs, and how long they queue."""
+    """One row per target: its availability and queue time."""
     table = new_table()
     table.add_column("target", overflow="fold")
     table.add_column("availability", no_wrap=True)
@@ -228,7 +228,7 @@ def target_table(targets: Sequence[TargetStatus]) -> Table:
 
 
 def quota_table(quotas: Sequence[Quota]) -> Table:
-    """One row a quota: what of it is used, held by running jobs, and allowed."""
+    """One row per quota: the amounts used, held by running jobs, and allowed."""
     table = new_table()
     table.add_column("provider and dimension", overflow="fold")
     for header in ("scope", "period"):
@@ -247,7 +247,7 @@ def quota_table(quotas: Sequence[Quota]) -> Table:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds in the largest unit that they fill: `3 s`, `12 min`, `5 h`, `2 d`."""
+    """A duration in its largest whole unit: `3 s`, `12 min`, `5 h`, `2 d`."""
     for length, unit in _UNITS:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

@@ -26,7 +26,7 @@ __all__ = ["quotas", "targets"]
 @click.option(
     "--sort",
     type=click.Choice(["queue"]),
-    help="The shortest queue first, and last what takes no jobs now.",
+    help="By queue time, unavailable targets last.",
 )
 @AS_JSON
 @takes_workspace

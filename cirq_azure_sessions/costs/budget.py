@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 _counting = DaemonExecutor(name="cirq-azure-sessions-usage")
 
-# Sums of floats may miss a limit by their last digits.
+# Sums of floats may miss a limit by rounding.
 _TOLERANCE = 1e-9
-# Seconds for which a reading of the quotas counts as fresh.
+# Seconds for which the quotas that were read count as fresh.
 _QUOTA_LIFETIME = 30.0
 
 
 class Budget:
-    """What the jobs of a sampler may cost together.
+    """The spending cap of a sampler's jobs.
 
     A job counts with its estimate from before its submission until its bill comes. Where there is
     no room for the next job, it waits for bills that may be lower than their estimates; when none
@@ -63,10 +63,10 @@ class Budget:
 
     @classmethod
     def of(cls, max_cost: Any, pricing: Pricing) -> Budget | None:
-        """The budget of a sampler whose user gave `max_cost`; None for no cap.
+        """The budget for a sampler's `max_cost`; None for no cap.
 
         Raises:
-            ValueError: If it is no amount, or the target's rates are not known.
+            ValueError: If it is not an amount, or the target's rates are not known.
         """
         if max_cost is None:
             return None
@@ -74,17 +74,17 @@ class Budget:
         rates = pricing.rates
         if rates is None or not rates.is_complete:
             reason = how_to_know(pricing.target, rates)
-            raise ValueError(f"max_cost cannot be kept where costs are not known: {reason}")
+            raise ValueError(f"max_cost needs known costs: {reason}")
         return cls(float(max_cost), rates.unit)
 
     @property
     def committed(self) -> float:
-        """What is spent, and what the jobs without a bill are estimated to cost."""
+        """The amount spent, plus the estimates of jobs without a bill."""
         held = sum(self._to_come[point] for point in self._begun)
         return self._spent + sum(self._open.values()) + held
 
     def holds(self, point: tuple[str, int]) -> bool:
-        """Whether room is held for more jobs of a point, which has been begun."""
+        """Whether budget is reserved for more jobs of a point that has begun."""
         return point in self._begun
 
     async def reserve(
@@ -121,7 +121,7 @@ class Budget:
                         raise CostLimitReached(
                             f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} "
                             f"are spent, and the next point costs about {point_cost:,.2f}: raise "
-                            "max_cost or take fewer repetitions; a journal keeps what is paid for."
+                            "max_cost or use fewer repetitions; a journal keeps what is paid for."
                         )
                 self._change.clear()
                 await self._change.wait()
@@ -132,7 +132,7 @@ class Budget:
         self.pass_over(estimate, point, point_cost)
 
     def pass_over(self, estimate: float, point: tuple[str, int], point_cost: float) -> None:
-        """Holds no room any more for a job of a point: it has its own, or is not submitted.
+        """Drops the reservation for a job of a point: it has its own, or is not submitted.
 
         Args:
             estimate: What the job is estimated to cost.
@@ -177,9 +177,9 @@ class Budget:
 
 
 def amount_of(bill: Cost, unit: str) -> float | None:
-    """What the service says that a job cost, in this unit; None if it does not say so.
+    """A job's cost as the service reports it, in this unit; None if it does not.
 
-    A total of nothing for a job that consumed something is no price: plans that include the use
+    A total of nothing for a job that consumed something is not a price: plans that include the use
     report it.
     """
     consumed = bill.consumed
@@ -228,7 +228,7 @@ class QuotaGuard:
     async def room_for(
         self, workspace: WorkspacePort, usages: Sequence[Callable[[], Mapping[str, float]]]
     ) -> AsyncIterator[None]:
-        """Holds room for what a call is going to consume, until the block is left.
+        """Reserves quota for a call until the block ends.
 
         Args:
             workspace: Whose quotas these are.
@@ -242,7 +242,7 @@ class QuotaGuard:
             return
         usage: Counter[str] = Counter()
         for count in usages:
-            # Counting makes every job once; the loop has other calls to serve meanwhile.
+            # Counting makes every job once; let the loop serve other calls meanwhile.
             usage.update(await asyncio.wrap_future(_counting.submit(count)))
         async with self._turn:
             if self._is_worth_reading(usage):
@@ -257,7 +257,7 @@ class QuotaGuard:
                 raise QuotaExceeded(
                     f"The call consumes about {usage[lacking.dimension]:g} {lacking.dimension} on "
                     f"{self._target}, and the {lacking.scope.lower()}'s quota has "
-                    f"{room:g} of {lacking.limit:g} left: take fewer points or "
+                    f"{room:g} of {lacking.limit:g} left: use fewer points or "
                     "repetitions, or ask for a larger quota in the portal."
                 )
             self._under_way.update(usage)
@@ -269,7 +269,7 @@ class QuotaGuard:
             self._ended.update(usage)
 
     def _is_worth_reading(self, usage: Mapping[str, float]) -> bool:
-        """Whether nothing is known of the quotas, or what is known would refuse and may be old."""
+        """Whether the quotas are unknown, or known ones would refuse the call but may be stale."""
         is_old = self._clock.monotonic() - self._read_at > _QUOTA_LIFETIME
         if self._quotas is None:
             return is_old
@@ -295,7 +295,7 @@ class QuotaGuard:
         try:
             quotas = await workspace.list_quotas()
         except ServiceError as error:
-            logger.info("Quotas cannot be read, so calls are not held against them: %s", error)
-            # Who may not read them now may not later; a fault passes.
+            logger.info("Quotas cannot be read, so calls are not checked against them: %s", error)
+            # A missing permission is permanent; other faults are transient.
             return None if error.may_pass else []
         return [q for q in quotas if q.provider.lower() == provider and q.dimension in usage]

@@ -1,4 +1,4 @@
-"""Estimates of what jobs and sweeps are going to cost."""
+"""Cost estimates of jobs and sweeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cirq_azure_sessions.results.html import table
 
 __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 
-# A table shows at most so many jobs, and of each the first points; the estimate has them all.
+# The maximum number of jobs in a table, and of points per job; the estimate has them all.
 _MAX_ROWS = 50
 _MAX_POINTS = 4
 # Seconds. Rates that are older may have changed.
@@ -41,7 +41,7 @@ class JobCost:
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """How long jobs may wait in the queue; how long they then run is not known in advance.
+    """The queue time of jobs; their run time is not known in advance.
 
     Attributes:
         target: The target's id.
@@ -62,7 +62,7 @@ class TimeEstimate:
 
     @property
     def at_most(self) -> float:
-        """Seconds if each round of jobs begins to queue when the one before has finished."""
+        """Seconds if each round of jobs starts to queue when the previous one has finished."""
         return self.queue_time * math.ceil(self.num_jobs / self.max_concurrent_jobs)
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class CostEstimate:
 
     @property
     def amount(self) -> float | None:
-        """The cost of all jobs, in `unit`; None if it is not known: `str(estimate)` says why."""
+        """The cost of all jobs, in `unit`; None if unknown: `str(estimate)` gives the reason."""
         return None if self.rates is None else _total(self.jobs)
 
     @property
@@ -128,11 +128,11 @@ class CostEstimate:
 
     @property
     def usage(self) -> Mapping[str, float]:
-        """What the jobs consume, by the `dimensionId` of the service's bills."""
+        """The jobs' consumption, by the `dimensionId` of the service's bills."""
         return {} if self.rates is None else self.rates.usage([job.workload for job in self.jobs])
 
     def time(self, queue_time: float, max_concurrent_jobs: int = 100) -> TimeEstimate:
-        """How long the jobs wait where the average is `queue_time` seconds in the queue."""
+        """The jobs' queue time if the average is `queue_time` seconds."""
         return TimeEstimate(self.target, len(self.jobs), max_concurrent_jobs, queue_time)
 
     def __repr__(self) -> str:
@@ -183,18 +183,18 @@ def _total(jobs: Sequence[JobCost]) -> float | None:
 
 
 def how_to_know(target: str, rates: Rates | None) -> str:
-    """What to do where the cost of a job is not known: the rates to pass."""
+    """The rates to pass if a job's cost is unknown, as advice in a message."""
     if rates is None:
         return f"no rates are published for {target}; pass rates=Rates(unit=..., per_job=..., ...)."
     return (
         f"{target} bills {rates.per_centisecond:g} {rates.unit} for 10 ms on the machine, and "
-        f"nobody publishes how long a shot takes; pass rates=dataclasses.replace("
+        f"the time of a shot is not published; pass rates=dataclasses.replace("
         f"known_rates({target!r}), seconds_per_shot=...)."
     )
 
 
 def _said(rates: Rates) -> str:
-    """Where rates come from, and of what date they are."""
+    """The source and the date of rates."""
     if not rates.date:
         return rates.source
     age = SystemClock().time() - datetime.fromisoformat(f"{rates.date}T00:00:00+00:00").timestamp()

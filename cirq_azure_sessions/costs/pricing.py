@@ -72,7 +72,7 @@ class Pricing:
         repetitions: int,
         options: TranslationOptions,
     ) -> CostEstimate:
-        """The cost of what a sampler is called with."""
+        """The cost of a sampler's call."""
         call = [program], [params], [repetitions]
         [(translation, *_)] = translate_calls(self._format, *call, options)
         return self.estimate(translation)
@@ -87,7 +87,7 @@ class Pricing:
         return CostEstimate(self.target, self.rates, jobs, alone)
 
     def usage(self, translation: Translation | None) -> Mapping[str, float]:
-        """What all jobs of a sweep consume, by the `dimensionId` of bills and quotas."""
+        """The consumption of a sweep's jobs, by the `dimensionId` of bills and quotas."""
         if self.rates is None:
             return {}
         return self.rates.usage([self._format.workload(job) for job in _jobs(translation)])
@@ -104,13 +104,13 @@ def estimate_cost(
     input_params: Mapping[str, Any] | None = None,
     pack: int | str | Sequence[Sequence[int]] | None = None,
 ) -> CostEstimate:
-    """Estimates what a sweep is going to cost. Sends nothing, and needs no workspace.
+    """Estimates the cost of a sweep. Sends nothing, and needs no workspace.
 
     Args:
         target: The target's id.
         program: The circuit; the gates that count are those that it is compiled to.
         params: The sweep; None for the circuit as it is.
-        repetitions: How often to sample each point.
+        repetitions: Shots for each point.
         rates: The rates to use instead of the published ones.
         compile: Whether to compile to the gates that the target takes.
         input_params: Provider options; IonQ's error mitigation has a price.

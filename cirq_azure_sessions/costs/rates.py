@@ -1,4 +1,4 @@
-"""Rates: what a provider charges for a job; those that are published, with source and date.
+"""Rates of providers, and the published ones with their source and date.
 
 IonQ and Rigetti publish prices in dollars. Quantinuum bills credits, of which a plan includes so
 many, and what a credit costs is between Quantinuum and its customer. The page states IonQ's minimum
@@ -24,7 +24,7 @@ __all__ = ["Rates", "known_rates"]
 
 # Quantinuum's units, which are also the dimensions of its bills and quotas.
 _CREDITS = ("HQC", "EHQC")
-# Those fields of rates that are no numbers.
+# The fields of rates that are not numbers.
 _WORDS = ("unit", "source", "date")
 
 
@@ -77,13 +77,13 @@ class Rates:
             check_option(name, getattr(self, name), kind=STRING)
 
     def _numbers(self) -> dict[str, float]:
-        """The rates by name, without a time of a shot that is not known."""
+        """The rates by name, without an unknown time of a shot."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _WORDS}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
     def is_free(self) -> bool:
-        """Whether no job costs anything."""
+        """Whether all jobs are free."""
         return not any(self._numbers().values())
 
     @property
@@ -93,12 +93,12 @@ class Rates:
 
     @property
     def is_complete(self) -> bool:
-        """Whether they determine what a job costs: time is billed only if a shot's is known."""
+        """Whether they determine a job's cost: billed time needs a known time of a shot."""
         return not self.per_centisecond or self.seconds_per_shot is not None
 
     def centiseconds(self, work: Workload) -> int:
         """The job's time on the machine in units of 10 ms, rounded up."""
-        # Less than a nanosecond is an error of the arithmetic.
+        # Less than a nanosecond is rounding error.
         return math.ceil(round(100 * work.shots * (self.seconds_per_shot or 0.0), 7))
 
     def of_shot(self, work: Workload) -> float:
@@ -118,11 +118,11 @@ class Rates:
         return round(max(self.minimum, total), 9)
 
     def is_minimum(self, work: Workload) -> bool:
-        """Whether a job costs the minimum, because what it does would cost less."""
+        """Whether a job costs the minimum, because its workload would cost less."""
         return self.minimum > 0 and self.amount(work) == self.minimum
 
     def usage(self, works: Sequence[Workload]) -> Mapping[str, float]:
-        """What jobs consume, in the dimensions of the service's bills and quotas (recorded)."""
+        """Jobs' consumption, in the dimensions of the service's bills and quotas (recorded)."""
         if self.is_in_credits:
             return {self.unit.lower(): round(sum(self.amount(work) for work in works), 9)}
         if self.per_centisecond:

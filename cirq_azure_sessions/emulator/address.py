@@ -1,4 +1,4 @@
-"""Where the server is reached: what links and the addresses of blobs begin with."""
+"""Addresses of the server, with which links and blob URLs begin."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Address:
         return f"http://{_REACHED_AS.get(self._local)}" if self._is_wildcard else self.local
 
     def middleware(self) -> Middleware:
-        """Takes note of how each client has reached the server."""
+        """Records the address that each client used."""
 
         @web.middleware
         async def note_host(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""What differs between the API versions that clients name in `api-version`.
+"""Differences between the API versions that clients name in `api-version`.
 
 Three generations are known: that of `2024-10-01-preview` and that of `2025-12-01-preview` from
 recordings, that of `2026-01-15-preview` from the SDK's source. A version counts to the last

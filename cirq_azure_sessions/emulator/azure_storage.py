@@ -127,7 +127,7 @@ class AzureStorage:
         return self._service.get_blob_client(container, blob)
 
     def _signing(self, resource: str) -> dict[str, Any]:
-        """What every signature needs: the account, its key, and the time."""
+        """The common arguments of signatures: the account, its key and the time."""
         now = datetime.fromtimestamp(self._clock.time(), UTC)
         return {
             "account_name": self._service.account_name,
@@ -142,7 +142,7 @@ class AzureStorage:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turns the account's word for a missing blob or container into the emulator's own."""
+    """Translates the account's errors for missing blobs and containers to the emulator's."""
     try:
         yield
     except HttpResponseError as error:

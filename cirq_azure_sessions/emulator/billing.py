@@ -1,4 +1,4 @@
-"""Bills: what jobs cost, as the service writes it into `costEstimate`.
+"""Bills of jobs, in the form of the service's `costEstimate`.
 
 Names, units and the zero prices of simulators are recorded. Programs are counted as this emulator
 decodes them, apart from the formats of the package, so that a mistake in either count shows; prices
@@ -21,7 +21,7 @@ __all__ = ["estimate_cost"]
 
 
 def estimate_cost(target: str, params: Mapping[str, Any], census: Census) -> Cost | None:
-    """The bill of a job that ran, or None where nothing is billed.
+    """The bill of a job that ran, or None if nothing is billed.
 
     Args:
         target: The target's id.

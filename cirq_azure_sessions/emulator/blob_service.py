@@ -150,7 +150,7 @@ class BlobService:
         )
 
     def _check_write(self, call: _Call) -> None:
-        """Passes if the call may write this blob: `c` is enough to make one, not to replace it."""
+        """Checks write permission on this blob; `c` suffices to create one, not to replace it."""
         is_there = self._store.exists(call.container, call.blob)
         self._check(call, "w" if is_there else "wc")
         if is_there and call.headers.get("If-None-Match") == "*":
@@ -255,7 +255,7 @@ _LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "availabl
 
 
 def _check_characters(call: _Call) -> None:
-    """Refuses what could not be written into a header or into XML again."""
+    """Refuses text that could not be written into a header or XML again."""
     if not call.blob.isprintable():
         raise StorageError("InvalidUri")
     if not all(value.isprintable() for value in call.query.values()):
@@ -346,7 +346,7 @@ def _parse_block_list(body: bytes) -> list[str]:
     """The ids of the blocks to commit, in order.
 
     Raises:
-        StorageError: With `InvalidXmlDocument` if it is no block list.
+        StorageError: With `InvalidXmlDocument` if it is not a block list.
     """
     try:
         text = body.decode()

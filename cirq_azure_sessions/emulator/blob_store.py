@@ -38,7 +38,7 @@ _PROPERTIES = "name, content_type, content_encoding, metadata, etag, modified, l
 
 @dataclass(frozen=True, slots=True)
 class ContainerProperties:
-    """What is known of a container; times are seconds since the epoch."""
+    """The properties of a container; times are seconds since the epoch."""
 
     name: str
     etag: str
@@ -47,7 +47,7 @@ class ContainerProperties:
 
 @dataclass(frozen=True, slots=True)
 class BlobProperties:
-    """What is known of a blob beside its content.
+    """The properties of a blob, without its content.
 
     Attributes:
         modified: When it was written, in seconds since the epoch.
@@ -87,7 +87,7 @@ class BlobStore:
         self._database.executescript(_SCHEMA)
 
     def create_container(self, name: str) -> bool:
-        """Makes a container; False if it was there."""
+        """Creates a container; False if it exists."""
         return bool(
             self._write(
                 "INSERT OR IGNORE INTO containers VALUES (?, ?, ?)",
@@ -103,7 +103,7 @@ class BlobStore:
         return ContainerProperties(*rows[0])
 
     def delete_container(self, name: str) -> None:
-        """Forgets a container with its blobs. Harmless if there is none."""
+        """Deletes a container with its blobs. Harmless if there is none."""
         self._write("DELETE FROM containers WHERE name = ?", (name,))
 
     def exists(self, container: str, blob: str) -> bool:
@@ -164,7 +164,7 @@ class BlobStore:
         return self.properties(container, blob)
 
     def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
-        """Keeps a block until it is committed or another upload of the blob makes it void."""
+        """Keeps a block until it is committed or discarded by another upload of the blob."""
         self.container(container)
         self._write(
             "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
@@ -183,7 +183,7 @@ class BlobStore:
             raise StorageError("InvalidBlockList") from None
 
     def close(self) -> None:
-        """Closes the file; what is in memory is gone."""
+        """Closes the file; data in memory is lost."""
         with self._lock:
             self._database.close()
 

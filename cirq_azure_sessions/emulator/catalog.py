@@ -94,7 +94,7 @@ _STATUS_PAGES: dict[str, str | None] = {
 
 
 class Catalog:
-    """Which targets there are, and the availability of each.
+    """The targets and their availability.
 
     Args:
         is_realistic: Whether jobs queue as they did when recorded. Where they run at once, no
@@ -115,7 +115,7 @@ class Catalog:
         return tuple(self._availability)
 
     def has_provider(self, provider: str) -> bool:
-        """Whether there is a provider of this id, in whatever case it is written."""
+        """Whether the provider exists; case does not matter."""
         return provider.lower() in _PROVIDER_IDS
 
     def has_target(self, provider: str, target: str) -> bool:
@@ -144,7 +144,7 @@ class Catalog:
         if word not in (AVAILABLE, DEGRADED, UNAVAILABLE):
             raise ValueError(f"A target is Available, Degraded or Unavailable, not {availability}.")
         if target not in self._availability:
-            raise ValueError(f"There is no target {target}; see `targets` for those there are.")
+            raise ValueError(f"There is no target {target}; see `targets`.")
         self._availability[target] = word
 
     def documents(self) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@
         faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
         faults.garble("job")                                      # 200, and no JSON
         faults.add("*/jobs/*", verb="PUT", status=500)            # any path, by a glob
-        faults.latency = 0.05                                     # every request, for good
+        faults.latency = 0.05                                     # every request, permanently
 
         faults.fail_job(code="InternalError", message="Lost.")    # the next job submitted
-        faults.hang_job(target="ionq.*")                          # it executes for ever
+        faults.hang_job(target="ionq.*")                          # it executes forever
         faults.cancel_job()                                       # the service cancels it
         faults.time_out_session()                                 # found at the next submission
         faults.fail_session()
@@ -77,7 +77,7 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What goes wrong: with a request, a job, a session or a signature, by the first that is given.
+    """One kind of fault: of a request, a job, a session or a signature, by the first field given.
 
     Attributes:
         route: The requests it happens to: a name of `route_names`, or a glob on the path.
@@ -130,7 +130,7 @@ class Fault:
         kinds = [kind for kind in _KINDS if kind in given]
         _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
         others = given.keys() - {*kinds, "times", "duration", *_KINDS[kinds[0]]}
-        _check(not others, f"a {kinds[0]} fault", "only the members that it has")
+        _check(not others, f"a {kinds[0]} fault", "only its own attributes")
         texts = ("route", "job", "session", "sas", "target", "verb", "garbage", "code", "message")
         for name in (*texts, "trigger"):
             _check(isinstance(given.get(name, ""), str), name, "a text")
@@ -164,12 +164,12 @@ class Fault:
 
     @property
     def is_only_late(self) -> bool:
-        """Whether a request is served as ever once the delay is over."""
+        """Whether a request is served normally after the delay."""
         return self.status is None and not self.reset and self.garbage is None
 
     @property
     def keeps_running(self) -> bool:
-        """Whether a job never ends of itself: it hangs, or the service is to cancel it."""
+        """Whether a job never ends by itself: it hangs, or the service cancels it."""
         return self.job in ("hang", "cancel")
 
     @property
@@ -201,7 +201,7 @@ class Fault:
 
 @dataclasses.dataclass(slots=True)
 class _Pending:
-    """A fault and how often it is still to happen; infinitely often until it is cleared."""
+    """A fault and its remaining number of times; infinite until it is cleared."""
 
     fault: Fault
     times: float
@@ -229,7 +229,7 @@ class _Pending:
 
 
 class Faults:
-    """The faults that are still to happen. Thread-safe.
+    """The pending faults. Thread-safe.
 
     Args:
         latency: Seconds that every request waits first, on the server's clock.
@@ -256,10 +256,10 @@ class Faults:
         self._latency = float(seconds)
 
     def add(self, route: str | None = None, /, **members: Any) -> None:
-        """Lets something go wrong; `members` are attributes of `Fault`.
+        """Adds a fault; `members` are attributes of `Fault`.
 
         Raises:
-            ValueError: If they make no sense; the message says what would.
+            ValueError: If they are invalid; the message says what is valid.
         """
         if route is not None:
             members["route"] = route
@@ -268,7 +268,7 @@ class Faults:
         try:
             fault = Fault(**members)
         except TypeError:
-            raise ValueError("Give a fault only the members that there are.") from None
+            raise ValueError("Unknown fault attribute: see the attributes of Fault.") from None
         times = math.inf if fault.times is None else fault.times
         with self._lock:
             self._pending.append(_Pending(fault, times, fault.skip))
@@ -314,25 +314,25 @@ class Faults:
         self.add(sas=resource, **members)
 
     def clear(self) -> None:
-        """Forgets every fault to come; `latency` stays."""
+        """Drops all pending faults; `latency` stays."""
         with self._lock:
             self._pending.clear()
 
     def pending(self) -> list[str]:
-        """What is to come, one phrase a fault, oldest first."""
+        """The pending faults in words, oldest first."""
         with self._lock:
             return [str(pending) for pending in self._pending]
 
     def take_request(self, verb: str, path: str) -> Fault | None:
-        """What happens to this request; it counts as having happened."""
+        """The fault for this request, which is used up."""
         return self._take("route", lambda pending: pending.matches(verb, path))
 
     def take_job(self, target: str) -> Fault | None:
-        """What becomes of a job on `target` that is accepted now."""
+        """The fault for a job on `target` that is accepted now."""
         return self._take("job", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
 
     def take_session(self, target: str) -> Fault | None:
-        """How the session of a submission on `target` has ended, if it has."""
+        """The end of the session of a submission on `target`, if there is a fault for it."""
         return self._take("session", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
 
     def sas_lifetime(self, resource: str) -> Lifetime:

@@ -1,4 +1,4 @@
-"""How long jobs take: no time at all, or times as recorded.
+"""Pacing of jobs: no time at all, or times as recorded.
 
 The times recorded from the service are the least, the median and the most of a few jobs on
 simulators. Half of the drawn times lie below the median, spread evenly, and half above it, bunched
@@ -74,7 +74,7 @@ _FINISHING_SECONDS = 1.0
 
 
 class Pacing:
-    """Gives every job its times.
+    """The queue and run times of jobs.
 
     Lives on the server's event loop, and needs no lock.
 
@@ -112,11 +112,11 @@ class Pacing:
         return pace
 
     def release(self, target: str) -> list[JobRequest]:
-        """The jobs that waited for a target that runs again; they need a new pace."""
+        """The jobs that waited for a target that is available again; they need a new pace."""
         return self._held.pop(target, [])
 
     def timeout_notice(self) -> float:
-        """By how many seconds the end of an idle session is noticed too late; on any thread."""
+        """The delay, in seconds, until the end of an idle session is noticed; on any thread."""
         return float(self._rng.uniform(*_SWEEP_DELAY)) if self._is_realistic else 0.0
 
     def _draw(self, target: str) -> JobPace:

@@ -47,12 +47,12 @@ class StoredProgram:
 
     @property
     def is_to_be_cancelled(self) -> bool:
-        """Whether the service is to cancel the job."""
+        """Whether the service cancels the job."""
         return self.fault is not None and self.fault.job == "cancel"
 
 
 def result_blob(output_format: str) -> str:
-    """The blob with a result in this format: what a provider gives stays raw."""
+    """The name of the result blob; a provider's own format stays raw."""
     is_translated = output_format.startswith("microsoft.quantum-results.")
     return "outputData" if is_translated else "rawOutputData"
 
@@ -83,7 +83,7 @@ class ProgramRunner:
         self._entropy = np.random.SeedSequence(seed).entropy
 
     def __call__(self, request: JobRequest) -> Cost | None:
-        """Runs a job's program, stores its result, and says what that costs.
+        """Runs a job's program, stores its result and returns the cost.
 
         Raises:
             ProgramError: If the program is at fault, or a failure was asked for.
@@ -121,6 +121,6 @@ class ProgramRunner:
         self._run(self._storage.write(program.container, blob, output, content_type))
 
     def _generator(self, request: JobRequest) -> np.random.Generator:
-        """A generator of the job's own: its results depend on no other job."""
+        """The job's own random generator, so that its results depend on no other job."""
         key = np.frombuffer(request.id.encode(), dtype=np.uint8).tolist()
         return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=tuple(key)))

@@ -1,4 +1,4 @@
-"""Reads and runs QIR, in a process of its own: LLVM is not made for hostile bitcode.
+"""Reads and runs QIR in a separate process, since LLVM is not hardened against hostile bitcode.
 
 `programs.qir_pool` keeps the processes. The module lies outside of `programs` because that imports
 Cirq, which would take longer than most programs run.
@@ -83,7 +83,7 @@ def start() -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends the process when its parent has ended, however that came."""
+    """Ends the process when its parent has ended, for any reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -91,7 +91,7 @@ def _end_with_parent() -> None:
 
 
 def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Does some work, and ends the process if that takes too long.
+    """Runs a function, and ends the process if it takes too long.
 
     Raises:
         ValueError: If the program is at fault.
@@ -148,7 +148,7 @@ def run(
     seed: int,
     noise: Mapping[str, Any] | None,
 ) -> list[Any]:
-    """What each shot records: a result is 0 or 1 or "-", an array a list, a tuple {"Item1": ...}.
+    """The records of each shot: a result is 0, 1 or "-", an array a list, a tuple {"Item1": ...}.
 
     Raises:
         TimeoutError: If a shot never ends: qdk gives up after some steps, and says nothing.
@@ -188,8 +188,8 @@ def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
     """The module, in text or bitcode, with its entry point and no other.
 
     Raises:
-        ValueError: If it is no valid module, there is no such entry point, or it says nothing of
-            its size, or too much.
+        ValueError: If it is not a valid module, lacks the entry point, or declares no
+            size or too large a one.
     """
     import pyqir
 
@@ -227,7 +227,7 @@ def _is_record(instruction: Any) -> bool:
 
 
 def _is_straight(function: Any) -> bool:
-    """Whether each block is followed by the next, and the last by none."""
+    """Whether the blocks form a straight line."""
     blocks = function.basic_blocks
     following = [[next.name for next in block.terminator.successors] for block in blocks]
     return following == [*([block.name] for block in blocks[1:]), []]

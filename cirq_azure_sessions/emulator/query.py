@@ -1,4 +1,4 @@
-"""What a list request asks for: `filter`, `orderby`, `skip` and `top`, without the `$` of OData.
+"""Parameters of list requests: `filter`, `orderby`, `skip` and `top`, without OData's `$`.
 
 The grammar covers every form that the SDK writes and what follows from it:
 
@@ -61,7 +61,7 @@ _DEEPEST = 16
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A list request, understood.
+    """A parsed list request.
 
     Attributes:
         texts: `filter` and `orderby` as they came, for the link to the next page.
@@ -153,7 +153,7 @@ async def _search(
 
 @types.coroutine
 def _give_way() -> Iterator[None]:
-    """Lets the event loop serve others before going on."""
+    """Yields to the event loop."""
     yield
 
 

@@ -1,4 +1,4 @@
-"""The quotas of the emulated workspace: what `quotas` lists, and what uses them up.
+"""The quotas of the emulated workspace, and their consumption.
 
 Without limits of its own the workspace lists what the recorded one had, two quotas of providers
 whose jobs the emulator does not run. A limit is on a dimension of `costEstimate`, and used up by
@@ -33,7 +33,7 @@ _PROVIDERS = {
 
 
 class Quotas:
-    """Limits on what jobs may consume in a month, and how much of each is used up.
+    """Monthly limits on jobs' consumption, and the amounts used.
 
     Args:
         limits: By dimension, such as `{"ehqc": 100.0}`.
@@ -54,13 +54,13 @@ class Quotas:
         self._lock = threading.Lock()
 
     def charge(self, cost: Cost | None) -> None:
-        """Takes note of what a job consumed."""
+        """Adds a job's consumption."""
         with self._lock:
             for event in cost.events if cost is not None else ():
                 self._used[event["dimensionId"]] += event["amountConsumed"]
 
     def check(self, provider: str) -> None:
-        """Passes if a provider's jobs may be run.
+        """Checks that a provider's jobs may run.
 
         Raises:
             ApiError: If a quota is used up.

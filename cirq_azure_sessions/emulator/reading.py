@@ -1,4 +1,4 @@
-"""What clients send, checked and turned into the requests of the workspace.
+"""Checks clients' requests and turns them into requests to the workspace.
 
 Nothing in a request is trusted: every field is looked at before it is used, and what does not fit
 is refused with 400 and a sentence that names the field, never its value.
@@ -134,7 +134,7 @@ def read_blob_details(document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def read_text(document: Mapping[str, Any], field: str, *, default: str | None = None) -> str:
-    """A field of text; without a default it must be there and not empty."""
+    """A field of text; without a default it must be present and not empty."""
     value = document.get(field)
     if value is None and default is not None:
         return default

@@ -1,4 +1,4 @@
-"""Answers of the data plane in JSON, its refusals, and the door that turns errors into these."""
+"""JSON answers and errors of the data plane, and the middleware that translates errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SESSION_OVER = (
 
 
 class ApiError(Exception):
-    """The data plane refuses a request.
+    """An error answer of the data plane.
 
     Args:
         status: The HTTP status.
@@ -61,7 +61,7 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> web.Respons
 
 
 def _translate(error: Exception) -> ApiError:
-    """The refusal that an error of the workspace means to its clients.
+    """The error answer for an error of the workspace.
 
     Raises:
         Exception: The error itself, if it means nothing to them.
@@ -87,7 +87,7 @@ def _translate(error: Exception) -> ApiError:
 
 
 def gate_middleware(key: str) -> Middleware:
-    """Lets in who has the key, and turns errors into answers."""
+    """Checks the key, and turns errors into answers."""
     expected = key.encode()
 
     @web.middleware

@@ -1,4 +1,4 @@
-"""For how many jobs programs and results are kept."""
+"""Retention of jobs' programs and results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Retention"]
 
 
 class Retention:
-    """Drops the containers of the earliest jobs, once there are more than so many.
+    """Keeps a limited number of containers and drops those of the earliest jobs.
 
     Only a container of the job's own goes, which is called `job-ID` as the SDK calls it, and only
-    when the job is over. The job itself stays in the lists.
+    when the job finishes. The job itself stays in the lists.
 
     Lives on the server's event loop, and needs no lock.
 
     Args:
-        workspace: Knows which jobs are over.
+        workspace: Knows which jobs have finished.
         storage: Where the containers lie.
         max_stored_jobs: How many jobs keep theirs; None means all.
     """
@@ -36,7 +36,7 @@ class Retention:
         self._stored: deque[str] = deque()
 
     async def note(self, request: JobRequest) -> None:
-        """Takes note of a job that was accepted, and lets go of an earlier one in its place."""
+        """Adds an accepted job, and drops an earlier one in its place."""
         if self._max_stored_jobs is None or request.payload.container != f"job-{request.id}":
             return
         self._stored.append(request.id)

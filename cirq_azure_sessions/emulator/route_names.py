@@ -1,4 +1,4 @@
-"""Short names of the emulator's routes, for counting requests and for choosing which to disturb.
+"""Short names of the emulator's routes, for request counts and faults.
 
     open, session, sessions, close, sessionJobs    sessions: PUT, GET, list, :close, jobs of one
     sasUri                                         POST storage/sasUri
@@ -97,12 +97,12 @@ def _storage_name(verb: str, path: str) -> str:
 
 
 def check_route(route: str, verb: str | None = None) -> None:
-    """Passes if requests are named: by a name of this module's table, or by a glob on the path.
+    """Checks that a route is valid: a name of this module's table, or a glob on the path.
 
     A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`.
 
     Raises:
-        ValueError: If `route` is neither, or `verb` is no verb.
+        ValueError: If `route` is neither, or `verb` is not an HTTP verb.
     """
     names = ROUTE_NAMES | ALIASES.keys()
     if not _is_glob(route) and route not in names:

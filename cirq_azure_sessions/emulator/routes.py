@@ -228,7 +228,7 @@ class WorkspaceRoutes:
             raise _invalid_job("The target is unavailable and takes no jobs now.")
 
     async def _disturb(self, request: JobRequest) -> JobRequest:
-        """Lets happen to the job and to its session what was asked for."""
+        """Applies the pending faults to the job and its session."""
         if request.session_id is not None:
             found = self._faults.take_session(request.target)
             if found is not None and found.session is not None:

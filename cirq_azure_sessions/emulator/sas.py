@@ -1,4 +1,4 @@
-"""Shared access signatures: URLs that open one container or one blob, for a while.
+"""Shared access signatures (SAS): time-limited access to one container or blob.
 
 The shapes are those of the recordings:
 
@@ -36,12 +36,12 @@ _SIGNED_FIELDS = ("sv", "ss", "srt", "spr", "st", "se", "sr", "sp", "rscd")
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long a SAS holds, in seconds from its signing.
+    """The lifetime of a SAS, in seconds from its signing.
 
     Attributes:
         announced: What its `se` says. The SDK itself signs for two weeks, and renews what has less
             than five minutes left.
-        actual: When it is refused all the same, or None if `se` tells the truth.
+        actual: When it is refused regardless, or None if `se` is accurate.
     """
 
     announced: float = 14 * 24 * 3600.0
@@ -49,7 +49,7 @@ class Lifetime:
 
     @property
     def shortest(self) -> float:
-        """When it is refused, whatever it says."""
+        """The time after which it is refused in any case."""
         return self.announced if self.actual is None else min(self.announced, self.actual)
 
 
@@ -58,7 +58,7 @@ Lifetimes = Callable[[str], Lifetime]
 
 
 class SasSigner:
-    """Signs and checks the query strings that open containers and blobs.
+    """Signs and checks the query strings of SAS URLs.
 
     Args:
         key: The account's key; it never leaves this object.
@@ -117,7 +117,7 @@ class SasSigner:
         permissions: str,
         account_only: bool = False,
     ) -> None:
-        """Passes if the SAS in `query` opens this resource, now, for one of `permissions`.
+        """Checks that the SAS in `query` grants one of `permissions` on this resource now.
 
         Args:
             query: The request's query parameters.

@@ -56,7 +56,7 @@ _logger.addFilter(
 _MAX_BODY_BYTES = 256 * 1024 * 1024
 
 # Seconds that requests under way have when the server stops, twice: to end of themselves, and once
-# they are cancelled. (For aiohttp 0 is no limit.)
+# they are cancelled. (For aiohttp 0 means no limit.)
 _PATIENCE_AT_STOP = 0.05
 
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -170,7 +170,7 @@ class EmulatorServer:
 
     @property
     def connection_string(self) -> str:
-        """What `Workspace.from_connection_string` takes, in the `environment` of this server.
+        """The argument of `Workspace.from_connection_string`, in this server's `environment`.
 
         It names an address of Azure's, because the SDK takes no other.
         """
@@ -182,7 +182,7 @@ class EmulatorServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a Python program's workspaces are this server, unmodified."""
+        """Environment variables that connect an unmodified Python program to this server."""
         others = os.environ.get("PYTHONPATH")
         paths = [str(Path(__file__).with_name("preload")), *([others] if others else [])]
         return {
@@ -223,11 +223,11 @@ class EmulatorServer:
                 await self._workspace.change_pace(request.id, self._pacing.pace(request))
 
     def start(self) -> None:
-        """Begins to serve; on return the server answers."""
+        """Starts the server; it is ready on return."""
         self._loop.run(self._start)
 
     def stop(self) -> None:
-        """Ends serving and forgets everything; harmless if it has not started.
+        """Stops the server and drops its state; harmless if it has not started.
 
         In the child of a fork, which has the server and not its thread, it lets go of the port.
         """
@@ -271,7 +271,7 @@ class EmulatorServer:
         return cost
 
     def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs what a worker thread asks of the loop, while there is one."""
+        """Runs a worker thread's call on the loop, while the loop runs."""
         if self._listener is None or not self._listener.is_serving():
             work.close()
             raise RuntimeError("The server has been stopped.")

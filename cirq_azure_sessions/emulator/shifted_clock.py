@@ -1,4 +1,4 @@
-"""A clock that runs like the machine's own and can be put forward."""
+"""A clock that runs like the machine's own and can be advanced."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["MovableClock", "ShiftedClock"]
 
 
 class MovableClock(Clock, Protocol):
-    """A clock that can be put forward: a `ManualClock` or a `ShiftedClock`."""
+    """A clock that can be advanced: a `ManualClock` or a `ShiftedClock`."""
 
     def advance(self, seconds: float) -> None:
-        """Puts the clock forward. `ValueError` if `seconds` is negative."""
+        """Advances the clock. `ValueError` if `seconds` is negative."""
 
 
 class ShiftedClock:
-    """The machine's own time, put forward by as much as `advance` was asked to. Thread-safe."""
+    """The machine's own time, moved forward by `advance`. Thread-safe."""
 
     def __init__(self) -> None:
         self._real = SystemClock()
@@ -38,7 +38,7 @@ class ShiftedClock:
 
     @checked()
     def advance(self, seconds: float) -> None:
-        """Puts the clock forward, and wakes every sleeper whose time has come.
+        """Advances the clock and wakes the sleepers that are due.
 
         Raises:
             ValueError: If `seconds` is negative.

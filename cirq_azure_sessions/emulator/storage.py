@@ -1,4 +1,4 @@
-"""Where the emulated workspace keeps programs and results.
+"""The storage of the emulated workspace's programs and results.
 
 `LocalStorage` is the emulator's own account, in memory or on disk, served by `blob_service`.
 `azure_storage.AzureStorage` is a real one, or Azurite, with the same methods. `open_storage`
@@ -99,7 +99,7 @@ class LocalStorage:
         return (container, blob) if container else None
 
     async def create_container(self, container: str) -> None:
-        """Makes the container, if it is not there."""
+        """Creates the container unless it exists."""
         self._store.create_container(container)
 
     async def read(self, container: str, blob: str) -> bytes:
@@ -121,11 +121,11 @@ class LocalStorage:
         BlobService(self._store, self._signer, self._clock).add_routes(router)
 
     async def drop(self, container: str) -> None:
-        """Forgets the container and all that is in it. Harmless if there is none."""
+        """Deletes the container and its blobs. Harmless if there is none."""
         self._store.delete_container(container)
 
     async def aclose(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._store.close()
 
     def __repr__(self) -> str:

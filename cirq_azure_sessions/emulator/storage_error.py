@@ -1,4 +1,4 @@
-"""The refusals of the blob service, as codes with their status and message.
+"""Errors of the blob service: codes with their status and message.
 
 Codes and statuses are those of Azure Storage's "Blob Service error codes"; the form of the XML is
 the one in the recordings (a byte order mark, then `<Error><Code>...`).
@@ -60,7 +60,7 @@ _CODES: dict[str, tuple[int, str]] = {
 
 
 class StorageError(Exception):
-    """The blob service refuses a request.
+    """An error answer of the blob service.
 
     Args:
         code: A code of Azure Storage, such as `BlobNotFound`; it settles status and message.

@@ -45,7 +45,7 @@ _MILLISECOND_PROVIDERS = ("ionq", "microsoft.test.firstparty", "microsoft.test")
 
 
 class JobView(enum.Enum):
-    """In what kind of answer a job appears."""
+    """The kinds of answers that show a job."""
 
     PUT = "put"
     GET = "get"
@@ -54,7 +54,7 @@ class JobView(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class NotedSessionRequest(SessionRequest):
-    """A session to open, with what the service gives back of it and a workspace need not know.
+    """A session to open, with fields that only the service's answers use.
 
     Attributes:
         provider: The provider's id, in lower case as the service gives it back.
@@ -277,7 +277,7 @@ class Items:
         return job_document(job, details, self._storage, view, version)
 
     def update(self, job: Job) -> Mapping[str, Any]:
-        """What can be changed of a job (Azure's API specification, `JobUpdateResponse`)."""
+        """The updatable fields of a job (Azure's API specification, `JobUpdateResponse`)."""
         priority = self._workspace.job_details(job.id).request.priority or "Standard"
         return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
 

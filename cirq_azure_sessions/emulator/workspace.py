@@ -1,4 +1,4 @@
-"""The emulator's workspace: `LocalWorkspace`, and what only a service shows and does."""
+"""The emulator's workspace: `LocalWorkspace` with the features of a service."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class EmulatedWorkspace(LocalWorkspace):
         return self._live.view(self._schedule.top_level)
 
     def session_request(self, session_id: str) -> SessionRequest:
-        """What a session was opened with. `ServiceError.is_missing` if there is none."""
+        """The request that opened a session. `ServiceError.is_missing` if there is none."""
         return self._session(session_id).request
 
     def job_details(self, job_id: str) -> JobDetails:
@@ -101,7 +101,7 @@ class EmulatedWorkspace(LocalWorkspace):
             return _details(self._job(job_id), self._live.epoch, now)
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
-        """Ends a session and cancels its jobs, as the service does where something went wrong."""
+        """Ends a session and cancels its jobs, as the service does after a fault."""
         session = self._session(session_id)
         with self._live.deciding() as now:
             self._schedule.break_off(session, status, now)

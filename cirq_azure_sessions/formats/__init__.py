@@ -1,4 +1,4 @@
-"""Circuits to payloads and result bytes to `cirq.Result`: one file a provider's format.
+"""Circuits to payloads and result bytes to `cirq.Result`, with one file per provider's format.
 
 Adding a provider is one file and one row of `_FORMATS`.
 """
@@ -72,11 +72,11 @@ def format_for(target: str) -> Format:
     written = target if isinstance(target, str) else ""
     if written.lower().startswith("pasqal."):
         raise UnsupportedTarget(
-            f"{target!r} takes pulse sequences (pasqal.pulser.v1) and no circuits: write them with "
+            f"{target!r} accepts pulse sequences (pasqal.pulser.v1), not circuits: write them with "
             "Pulser and submit them with azure.quantum.target.Pasqal."
         )
     raise UnsupportedTarget(
-        f"{target!r} is no target that takes circuits: check its spelling, list your workspace's "
+        f"{target!r} does not accept circuits: check its spelling, list your workspace's "
         "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."
         f"{did_you_mean(written, _KNOWN_TARGETS)}"
     )

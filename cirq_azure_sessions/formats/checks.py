@@ -29,8 +29,8 @@ def check_call(
         The circuit, and the repetitions as a plain integer.
 
     Raises:
-        ValueError: If the repetitions are no number of 0 or more.
-        TypeError: If they are no integer, the program is no circuit, or a parameter no number.
+        ValueError: If the repetitions are not a number of 0 or more.
+        TypeError: If the repetitions, the program or a parameter have a wrong type.
         UnsupportedProgram: If the circuit measures nothing or a key in two sizes, has symbols
             without a value, or is given numbers that are not finite and real.
     """
@@ -66,7 +66,7 @@ def check_call(
             if sizes.setdefault(key, size) != size:
                 raise UnsupportedProgram(
                     f"The measurement key {key} is used for measurements of different sizes: "
-                    "give each size a key of its own."
+                    "use a separate key for each size."
                 )
     # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
     if any(
@@ -105,7 +105,7 @@ def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
 
 
 class _Recorder(cirq.ParamResolver):
-    """Notes each formula that it is asked for the value of, by its text."""
+    """Records each formula that it evaluates, by its text."""
 
     def __init__(self, param_dict: Any) -> None:
         # Cirq initializes a resolver again whenever it is passed on.
@@ -149,14 +149,14 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
         missing = sorted(map(str, getattr(value, "free_symbols", [value])))
         raise UnsupportedProgram(
             f"Point {index} of the sweep leaves {', '.join(missing) or formula} without a value: "
-            "give every symbol of the circuit one in the parameters."
+            "give every symbol of the circuit a value in the parameters."
         )
     if isinstance(value, Real) and math.isfinite(value):
         return
     words = f"Point {index} of the sweep gives {formula} the value {value}: "
     if isinstance(value, Complex):
         raise UnsupportedProgram(words + "give it a finite real number.")
-    raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq takes.")
+    raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq accepts.")
 
 
 def as_seeds(seed: Any) -> Iterator[tuple[int, ...] | None]:

@@ -1,4 +1,4 @@
-"""From any gate to the gates that a provider takes, one operation at a time, by cirq's compilers.
+"""Compiles any gate to a provider's gates, one operation at a time, with cirq's compilers.
 
 Compiling looks at one operation and never at its neighbours. So a parametrised circuit is compiled
 once for its sweep, and gives at every point exactly what the resolved circuit gives.
@@ -69,7 +69,7 @@ _MAX_COMPILED_QUBITS = 3
 
 
 class Compiler:
-    """The way to one language's gates.
+    """The compiler to one language's gates.
 
     Args:
         takes: Whether the language can write a gate as it is, once its parameters are resolved.
@@ -84,7 +84,7 @@ class Compiler:
         self._remembered: dict[object, Sequence[cirq.Operation]] = {}
 
     def parts(self, step: Step, target: str) -> Iterator[Step]:
-        """A gate that the language does not take, in simpler gates. Its parameters are resolved.
+        """An unsupported gate in simpler gates. Its parameters are resolved.
 
         Raises:
             UnsupportedProgram: If the gate cannot be brought into that form.
@@ -143,7 +143,7 @@ class Compiler:
     def _ways(
         self, operation: cirq.Operation, target: str
     ) -> Iterator[Sequence[cirq.Operation] | None]:
-        """The ways in which an operation may be simplified, the best first; None for a dead end."""
+        """The possible simplifications of an operation, best first; None for a dead end."""
         if len(operation.qubits) > _MAX_COMPILED_QUBITS:
             yield decomposed(operation, target)
         else:

@@ -34,7 +34,7 @@ __all__ = ["Floats", "evaluate", "value_from_json", "value_to_json", "values_at"
 
 Floats = npt.NDArray[np.float64]
 
-# Longer texts are no labels, and have no room in a job's metadata.
+# Longer texts are not labels, and do not fit into a job's metadata.
 _MAX_LABEL = 200
 
 _CONSTANTS = {
@@ -63,7 +63,7 @@ _NAMES = {value: name for name, value in (*_CONSTANTS.items(), *_OPERATIONS.item
 def values_at(
     expressions: Sequence[sympy.Basic], resolvers: Sequence[cirq.ParamResolver]
 ) -> list[Floats]:
-    """For each expression its values at all points.
+    """The values of each expression at all points.
 
     Raises:
         UnsupportedProgram: If an expression has no value at a point, or none that is a finite real
@@ -175,7 +175,7 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
 
 
 def value_from_json(first: Any, *imaginary: Any) -> Any:
-    """The value that `value_to_json` took to these parts.
+    """The value that `value_to_json` wrote as these parts.
 
     Raises:
         ValueError, TypeError, KeyError: If they are those of no value.
@@ -224,7 +224,7 @@ def _expression_from_json(parts: Sequence[Any]) -> sympy.Basic:
     if not args:
         return _CONSTANTS[kind]
     # Nothing is worked out: the parts are in sympy's own order already, and what a stranger wrote
-    # could take for ever.
+    # could take forever.
     return _OPERATIONS[kind](*map(_expression_from_json, args), evaluate=False)
 
 

@@ -50,7 +50,7 @@ _SERIALIZER = cirq_ionq.Serializer()
 
 
 def _takes(gate: cirq.Gate) -> bool:
-    """Whether it is one of the `qis` gates, once its parameters are resolved."""
+    """Whether it becomes one of the `qis` gates once its parameters are resolved."""
     if isinstance(gate, _FIXED_GATES):
         return not cirq.is_parameterized(gate) and gate.exponent % 2 == 1
     return isinstance(gate, ROTATIONS)
@@ -102,7 +102,7 @@ class _IonQTemplate(Template):
             ]
         except (TypeError, ValueError) as error:
             raise UnsupportedProgram(
-                f"{shown(step.source)} holds what is no number that is finite and real."
+                f"{shown(step.source)} holds a number that is not finite and real: correct it."
             ) from error
         return ", ".join(texts)
 
@@ -131,15 +131,15 @@ class IonQFormat(Format):
             )
 
     def pack_caution(self, shots: int, options: TranslationOptions) -> str:
-        """Warns of IonQ's debiasing, whose sharpening votes on the outcomes of whole jobs."""
+        """A warning about IonQ's debiasing, whose sharpening votes on whole outcomes."""
         mitigation = options.input_params.get("error-mitigation")
         debias = mitigation.get("debias") if isinstance(mitigation, Mapping) else None
         if debias is False or shots < _MIN_DEBIASED_SHOTS:
             return ""
         return (
             f"{options.target} debiases jobs of {_MIN_DEBIASED_SHOTS} shots or more, and where it "
-            "sharpens, it takes the plurality of whole outcomes, in which the points of a job are "
-            'one: pass input_params={"error-mitigation": {"debias": False}} with pack=.'
+            "sharpens, it takes the plurality over whole outcomes, which mixes the points of a "
+            'job: pass input_params={"error-mitigation": {"debias": False}} with pack=.'
         )
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:

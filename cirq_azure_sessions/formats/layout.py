@@ -1,4 +1,4 @@
-"""What a job's result means, and how results are read: strictly, and within bounds.
+"""Layouts of results, and reading results: strictly and within bounds.
 
 A provider returns bits by number. The layout says which measurement key each belongs to, what to
 invert and confuse, and how many repetitions were asked for. It goes with the job in its metadata,
@@ -117,7 +117,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is needed to turn a provider's answer into a `cirq.Result`.
+    """The information needed to turn a provider's answer into a `cirq.Result`.
 
     Attributes:
         target: The target's id.
@@ -154,7 +154,7 @@ class Layout:
         return (range(self.num_bits),)
 
     def generator(self) -> np.random.Generator:
-        """The source of this job's draws: its own, and the same in every run of a seed."""
+        """The random generator of this job, the same in every run with the same seed."""
         key = (self.point, self.part) if self.part else (self.point,)
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=key))
 
@@ -232,7 +232,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class PackLayout:
-    """What the answer to a job of several points means: which of its bits are whose.
+    """The layout of a job of several points: which bits belong to which point.
 
     Attributes:
         blocks: The layout that each point has in a job of its own.
@@ -354,7 +354,7 @@ def read_layout(metadata: Mapping[str, str]) -> Layout | PackLayout:
             return _pack_from_json(document)
         if version != _VERSION:
             raise ResultFormatError(
-                f"The job was submitted by a later cirq-azure-sessions (layout {version!r}); "
+                f"The job was submitted by a newer cirq-azure-sessions (layout {version!r}); "
                 "update this one to read it."
             )
         return _from_json(document)
@@ -376,7 +376,7 @@ def _joined(metadata: Mapping[str, str]) -> str:
             raise ValueError("too many chunks")
     if not chunks:
         raise ResultFormatError(
-            "The job carries no layout of cirq-azure-sessions; only jobs that it submitted can be "
+            "The job has no layout of cirq-azure-sessions; only jobs that it submitted can be "
             "read back."
         )
     text = "".join(chunks)
@@ -497,10 +497,10 @@ def _refuse(constant: str) -> Any:
 
 
 def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
-    """A histogram's values as they are: fractions that sum to one, but for rounding and lost shots.
+    """A histogram's values: fractions that sum to one, up to rounding and lost shots.
 
     Raises:
-        ResultFormatError: If one is no fraction, or their sum is not within 0.01 of one.
+        ResultFormatError: If one is not a fraction, or their sum is not within 0.01 of one.
     """
     try:
         found = np.array(values, dtype=np.float64)
@@ -509,7 +509,7 @@ def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
     are_numbers = set(map(type, values)) <= {int, float}
     if not are_numbers or not np.all((found >= -_ZERO_TOLERANCE) & (found < np.inf)):
         raise ResultFormatError(
-            "The histogram holds values that are no probabilities; "
+            "The histogram holds values that are not probabilities; "
             "fetch the job's output to see it."
         )
     total = float(found.sum())
@@ -522,7 +522,7 @@ def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
 
 
 def settled_fractions(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.float64]:
-    """The fractions without their rounding, where they are counts of `shots` but for that.
+    """The fractions without rounding, if they are rounded counts of `shots`.
 
     They may then be added up, however many there are.
     """

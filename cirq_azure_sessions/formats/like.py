@@ -1,4 +1,4 @@
-"""`local.like:TARGET`: what the target would run, with the noise of its machine, for Cirq here."""
+"""`local.like:TARGET`: the target's compiled circuit with its noise, for local simulation."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LikeFormat(LocalFormat):
 def _noisy(
     circuit: cirq.AbstractCircuit, template: Template, noise: MachineNoise, target: str
 ) -> cirq.Circuit:
-    """The circuit in the target's gates, and what goes wrong."""
+    """The circuit in the target's gates, with errors inserted."""
     noisy: list[cirq.Operation] = []
     for whole in circuit.all_operations():
         for operation in unrolled(whole, target):

@@ -28,7 +28,7 @@ _TARGET = "cirq-azure-sessions.target"
 
 @dataclass(frozen=True, slots=True)
 class LocalLayout:
-    """What a local job's result must hold.
+    """The layout of a local job's result.
 
     Attributes:
         target: The target's id.
@@ -50,7 +50,7 @@ class LocalFormat(Format):
 
     def check_pack(self, pack: Pack, target: str) -> None:
         """Refuses it: a sweep is one job as it is."""
-        raise ValueError(f"{target} runs a sweep in one job, free of charge: leave out pack=.")
+        raise ValueError(f"{target} runs a sweep in one free job: leave out pack=.")
 
     def translate(
         self,
@@ -115,6 +115,6 @@ class LocalFormat(Format):
             return LocalLayout(metadata[_TARGET], int(metadata[_POINTS]))
         except (KeyError, ValueError) as error:
             raise ResultFormatError(
-                "The job carries no layout of cirq-azure-sessions; only jobs that it submitted "
-                "can be read back."
+                "The job has no layout of cirq-azure-sessions; only jobs that it submitted can "
+                "be read back."
             ) from error

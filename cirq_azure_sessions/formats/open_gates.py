@@ -1,4 +1,4 @@
-"""Symbols in gates that hold them without letting Cirq know.
+"""Gates whose symbols Cirq does not see.
 
 IonQ's native gates of `cirq_ionq` take a symbol for a number, neither say that they hold one nor
 take a value for it.
@@ -21,7 +21,7 @@ PACKAGE = "cirq_ionq"
 
 @cirq.value_equality
 class OpenGate(cirq.Gate):
-    """A gate whose numbers are not all known; it becomes the gate itself where they are.
+    """A gate with unresolved numbers, which becomes the gate itself when they are resolved.
 
     Args:
         kind: The class of the gate.
@@ -70,7 +70,7 @@ def opened(gate: cirq.Gate) -> cirq.Gate:
 
 
 def with_open_gates(circuit: cirq.AbstractCircuit) -> cirq.AbstractCircuit:
-    """The circuit, with its symbols where Cirq finds them."""
+    """The circuit, with all its symbols visible to Cirq."""
     if PACKAGE not in sys.modules:
         return circuit
     return cirq.map_operations(circuit, lambda operation, _: _opened(operation), deep=True)

@@ -1,4 +1,4 @@
-"""Gates in OpenQASM, in the words that versions 2 and 3 and all their dialects share.
+"""Gates as OpenQASM statements that are valid in versions 2 and 3 and all dialects.
 
 Qubits are called `q[0]`, `q[1]`, ...: no name of the user's is ever written into a program.
 """
@@ -41,7 +41,7 @@ def takes(gate: cirq.Gate) -> bool:
 
 
 def gate_operations(gate: cirq.Gate, qubits: Sequence[cirq.Qid]) -> Sequence[cirq.Operation]:
-    """The gate, without open parameters, in operations that have one statement each."""
+    """The gate, with resolved parameters, as operations of one statement each."""
     parts = next((parts for kind, parts in _PARTS.items() if isinstance(gate, kind)), None)
     if parts is None:
         return [gate.on(*qubits)]

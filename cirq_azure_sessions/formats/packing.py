@@ -1,4 +1,4 @@
-"""Packs: several points side by side on the qubits of one job.
+"""Packing: several points side by side on the qubits of one job.
 
 A pack is one program, in which each point has qubits and bits of its own; it is compiled and
 written as any other. What its answer means for each point is in its layout, which keeps for each
@@ -93,7 +93,7 @@ class PackedTranslation(Translation):
     def resumed(
         self, earlier: Sequence[tuple[Sequence[Key], Any]], places: Mapping[Key, tuple[str, int]]
     ) -> PackedTranslation:
-        """The jobs of earlier runs, then those of all points that none of them has.
+        """The jobs of earlier runs, then new ones for all remaining points.
 
         Args:
             earlier: The points and parts that a job has, and what the journal has of it.
@@ -130,7 +130,7 @@ class PackedTranslation(Translation):
 
 
 def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
-    """How many points are to share a job, or on which qubits; None for one point a job.
+    """The number of points per job, or their qubits; None for one point per job.
 
     Raises:
         ValueError: If it is neither a number of points, nor `"auto"`, nor a placement; or if the
@@ -161,13 +161,13 @@ def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
     job_format.check_pack(checked, target)
     if checked == "auto" and _capacity(target) is None:
         raise ValueError(
-            f"How many qubits {target} has is not known here: give a number of points as pack=."
+            f"The number of qubits of {target} is not known: give a number of points as pack=."
         )
     return checked
 
 
 def _placement(pack: Any) -> tuple[tuple[int, ...], ...]:
-    """The qubits of each point of a job; none if that is not what it says."""
+    """The qubits of each point of a job; empty if `pack` does not list qubits."""
     try:
         placement = tuple(tuple(operator.index(qubit) for qubit in qubits) for qubits in pack)
     except TypeError:
@@ -176,7 +176,7 @@ def _placement(pack: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def _capacity(target: str) -> int | None:
-    """How many qubits the target has, by what is published."""
+    """The target's published number of qubits."""
     found = (size for each, size in _NUM_QUBITS.items() if fnmatch.fnmatchcase(target, each))
     return next(found, None)
 
@@ -187,7 +187,7 @@ def translate_pack(
     repetitions: int,
     options: TranslationOptions,
 ) -> PackedTranslation:
-    """Translates circuits with their sweeps, several points a job.
+    """Translates circuits with their sweeps, with several points per job.
 
     Points are numbered through all circuits. Those that are next to each other in a sweep are in
     different jobs, so that a job that fails leaves no gap of neighbours.
@@ -262,13 +262,13 @@ class _Packer:
             jobs += [(pack, part) for pack in packs for part in missing]
         if jobs and len(write_layout(self.pack(*jobs[0]).layout)) > MAX_CHUNKS:
             raise UnsupportedProgram(
-                "What the points of a job measure takes more room than there is in its metadata: "
-                "take fewer points a job, or give measurements shorter keys."
+                "The measurements of a job's points do not fit into its metadata: use fewer "
+                "points per job or shorter measurement keys."
             )
         return PackedTranslation(jobs, len(parts), self.pack, self.pack, self.alone, self.without)
 
     def _spread(self, points: Sequence[int]) -> list[tuple[int, ...]]:
-        """The points of each job: few jobs, and neighbours in different ones."""
+        """The points of each job: few jobs, with neighbours in different jobs."""
         wanted, target = self._options.pack, self._options.target
         capacity = _capacity(target)
         sizes = [self._points[point].program.num_qubits for point in points]
@@ -297,8 +297,8 @@ class _Packer:
             if largest > capacity:
                 raise UnsupportedProgram(
                     f"pack={wanted} takes {largest} qubits, and {target} has {capacity} (Azure's "
-                    f'page on it, {_READ}): take fewer points a job, or pack="auto"; if it has '
-                    "more now, give the numbers of the qubits for each point of a job."
+                    f'page on it, {_READ}): use fewer points per job, or pack="auto"; if the '
+                    "target now has more, give the numbers of the qubits for each point of a job."
                 )
         return packs
 
@@ -365,7 +365,7 @@ class _Packer:
 
 
 def _side_by_side(programs: Sequence[Program], places: Sequence[Sequence[int]]) -> Program:
-    """One program that does what these do, each on the qubits of its place."""
+    """One program that runs all of these, each on its own qubits."""
     steps: list[Step] = []
     measurements: list[Measurement] = []
     first = 0

@@ -1,4 +1,4 @@
-"""A circuit as the providers see it: a flat list of steps on numbered qubits and numbered bits.
+"""A circuit as providers see it: a flat list of steps on numbered qubits and bits.
 
 Names of qubits and measurement keys end here. What goes on is numbers, so that no name can end up
 in a program's text; what the numbers mean stays with the job in its layout.
@@ -51,7 +51,7 @@ _RESET = cirq.ResetChannel()
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a classically controlled step is done: when `bits` have one of `values`.
+    """The condition of a classically controlled step: `bits` have one of `values`.
 
     Attributes:
         bits: Numbers of measured bits, as the machine measured them: before any inversion.
@@ -122,7 +122,7 @@ class Program:
 
 
 def shown(operation: object) -> str:
-    """The operation as a message shows it: on one line, and not all of a large matrix."""
+    """The operation as messages show it: on one line, with large matrices shortened."""
     text = " ".join(repr(operation).split())
     return text if len(text) <= 200 else f"{text[:140]} ... {text[-50:]}"
 
@@ -149,7 +149,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
     for qid in numbers:
         if qid.dimension != 2:
             raise UnsupportedProgram(
-                f"{target} has qubits only, and {qid!r} has {qid.dimension} levels; "
+                f"{target} has only qubits, and {qid!r} has {qid.dimension} levels; "
                 "encode it in qubits or run on local.simulator."
             )
     check_num_qubits(len(numbers), target, _MAX_QUBITS.get(target))
@@ -194,7 +194,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
         if len({len(instance.bits) for instance in instances}) > 1:
             raise UnsupportedProgram(
                 f"Key {str(key)!r} measures different numbers of qubits at different times; "
-                "give each its own key."
+                "use a separate key for each."
             )
     if not measurements:
         raise UnsupportedProgram(
@@ -210,8 +210,8 @@ def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
     """Refuses a program of more qubits than the target has, if that is known."""
     if limit is not None and num_qubits > limit:
         raise UnsupportedProgram(
-            f"{target} has at most {limit} qubits and the circuit {num_qubits}: "
-            "take qubits out of it, or run on a target with more."
+            f"{target} has at most {limit} qubits and the circuit needs "
+            f"{num_qubits}: use fewer, or run on a target with more."
         )
 
 
@@ -248,9 +248,9 @@ def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]
                     parts = [whole.with_classical_controls(*operation.classical_controls)]
     if parts is None:
         raise UnsupportedProgram(
-            f"{target} runs unitary gates, measurements and resets, and {shown(operation)} is "
-            "none of them: leave out noise and random channels, give every parameter a number, "
-            "or run on local.simulator."
+            f"{target} runs unitary gates, measurements and resets, but not "
+            f"{shown(operation)}: leave out noise and random channels, give every parameter a "
+            "number, or run on local.simulator."
         )
     for part in parts:
         yield from unrolled(part, target)
@@ -292,8 +292,8 @@ def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
         )
     if cirq.is_parameterized(subcircuit.repetitions):
         raise UnsupportedProgram(
-            f"How often a subcircuit repeats is still open ({subcircuit.repetitions}); "
-            "give its parameter a value."
+            f"The number of repetitions of a subcircuit is unresolved "
+            f"({subcircuit.repetitions}); give its parameter a value."
         )
 
 
@@ -327,12 +327,12 @@ def _conditional(
             except IndexError:
                 raise UnsupportedProgram(
                     f"The condition {shown(control)} reads a record of key {str(key)!r} that is "
-                    "not measured by then; use a smaller index."
+                    "not measured before it; use a smaller index."
                 ) from None
             if instance.confusion:
                 raise UnsupportedProgram(
-                    f"{shown(operation)} depends on key {instance.key!r}, whose confusion map only "
-                    f"the client applies, after {target} has run; leave the map out."
+                    f"{shown(operation)} depends on key {instance.key!r}, whose confusion map the "
+                    f"client applies only after {target} has run; leave the map out."
                 )
             read.update(instance.bits)
     bits = sorted(read)
@@ -347,9 +347,9 @@ def _conditional(
             )
         except LookupError as error:
             raise UnsupportedProgram(
-                f"{shown(operation)} depends on {len(bits)} measured bits in a way that takes "
-                f"{target} too long a program; use at most {_MAX_CONDITION_BITS} bits, or compare "
-                "whole keys with numbers."
+                f"{shown(operation)} depends on {len(bits)} measured bits in a way that makes "
+                f"the program for {target} too long; use at most {_MAX_CONDITION_BITS} bits, or "
+                "compare whole keys with numbers."
             ) from error
         steps: list[tuple[cirq.Gate, Condition | None]] = []
         for is_done, case in cases:

@@ -1,4 +1,4 @@
-"""QIR, for every provider without a format of its own: compiled by qdk, from OpenQASM 3.
+"""QIR, for every provider without its own format: compiled by qdk from OpenQASM 3.
 
 The QIR is compiled once for a program's form, whatever its angles, and the angles are put in
 afterwards: compiling takes about a tenth of a second, and rounds angles to qdk's own grid.
@@ -64,8 +64,8 @@ _POINTER = re.compile(rb"(?:%\w+\*|ptr) (null|inttoptr \(i64 \d+)")
 _NUM_QUBITS = re.compile(rb'"required_num_qubits"="(\d+)"')
 _BRANCH = re.compile(rb"^  br i1 ", re.MULTILINE)
 _WITH_BRANCHES = (
-    "run it on a target that has them, such as quantinuum.sim.h2-1e, or do without "
-    "(cirq.defer_measurements)"
+    "run it on a target that has them, such as quantinuum.sim.h2-1e, or remove "
+    "them with cirq.defer_measurements"
 )
 _SPAM = (b"m", b"mz", b"mresetz", b"reset")
 
@@ -78,7 +78,9 @@ _HOLE = "@"
 _ONES = (1, "1", "One", "True")
 _LOST = ("Loss", "-", None)
 _WORDS = (0, "0", "Zero", "False", *_ONES, *_LOST)
-_NO_BIT = "A shot of the result holds something that is no bit; fetch the job's output to see it."
+_NO_BIT = (
+    "A shot of the result holds something that is not a bit; fetch the job's output to see it."
+)
 
 _ERROR = "Error"
 _ERROR_DISPLAY = re.compile(rf"{_ERROR}\b.*", re.DOTALL)
@@ -87,7 +89,7 @@ _DISPLAY = re.compile(r"[\[(][\w\s,()\[\]-]*[\])]")
 
 
 class _ShotLost(Exception):
-    """The service says that it has no result of this shot."""
+    """The service reports that this shot has no result."""
 
 
 class _QirTemplate(Template):
@@ -140,7 +142,7 @@ class _QirTemplate(Template):
 
 
 class QirFormat(Format):
-    """QIR, of the Base profile where that is enough and of Adaptive RI where it is not.
+    """QIR in the Base profile where it suffices, else in Adaptive RI.
 
     Base programs measure at the end. For targets that take nothing else, qdk moves measurements
     there, at the price of a qubit each; what depends on a measured result cannot be moved, and is
@@ -157,7 +159,7 @@ class QirFormat(Format):
     own_params = frozenset({"entryPoint", "arguments", "items"})
 
     def check_target(self, request: JobRequest, status: TargetStatus) -> None:
-        """Refuses too many qubits, and another profile than Base where there is no other.
+        """Refuses too many qubits, and profiles that the target does not support.
 
         Where qdk has moved measurements to the end, a program needs more qubits than its circuit.
         """
@@ -179,7 +181,7 @@ class QirFormat(Format):
         out of the records, counted, and kept raw.
 
         Raises:
-            ResultFormatError: If the payload is no result of these formats, or has more shots than
+            ResultFormatError: If the payload is not in these formats, or has more shots than
                 repetitions, or none that can be read though the service does not call them lost.
         """
         alone = layout.blocks[0] if layout.is_pack else layout
@@ -231,7 +233,7 @@ def _profile(program: Program, options: TranslationOptions) -> str:
     if wanted == _BASE and conditional is not None:
         raise UnsupportedProgram(
             f"QIR's Base profile has no branches, and {shown(conditional.source)} depends on a "
-            "measurement; leave out target_profile, or name one that has them."
+            "measurement; leave out target_profile, or name a profile with branches."
         )
     if wanted is not None:
         return str(wanted)
@@ -262,7 +264,7 @@ def _compiled(form: str, profile: str) -> tuple[str, ...]:
     found = [float(number) for number in _DOUBLE.findall(qir)]
     if len(found) != len(probes) or not np.allclose(found, probes, rtol=0, atol=1e-9):
         raise UnsupportedProgram(
-            "qdk does not keep the angles of this program in their places; "
+            "qdk does not keep the angles of this program in place; "
             "install the version of qdk that this package was tested with."
         )
     return tuple(_DOUBLE.split(qir))
@@ -275,7 +277,7 @@ def _qdk_compile(source: str, profile: str) -> str:
         from qdk.openqasm import OutputSemantics, QasmError
     except ImportError as error:
         raise UnsupportedTarget(
-            "Targets that take QIR need qdk: pip install 'cirq-azure-sessions[qir]'."
+            "Targets that take QIR need qdk: run pip install '.[qir]' in your checkout."
         ) from error
     try:
         # The four callbacks read files that a program includes; ours include none.
@@ -298,9 +300,11 @@ def _refuse_file(*path: str) -> Any:
 
 
 def _shots(document: Any, repetitions: int, generator: np.random.Generator) -> list[Any]:
-    """The shots of a result in Azure's format 2 or 1, each as the service wrote it."""
+    """The shots of a result in Azure's format 2 or 1, unparsed."""
     if not isinstance(document, dict):
-        raise ResultFormatError("The result is no object; fetch the job's output to see it.")
+        raise ResultFormatError(
+            "The result is not a JSON object; fetch the job's output to see it."
+        )
     if "Results" not in document:
         outcomes, fractions = _fractions(document.get("Histogram"))
         counts = whole_counts(fractions, repetitions)
@@ -315,19 +319,19 @@ def _shots(document: Any, repetitions: int, generator: np.random.Generator) -> l
 
 
 def _counted(histogram: Any, repetitions: int) -> tuple[list[Any], npt.NDArray[np.int64]]:
-    """The outcomes of a histogram of format 2, and how often each came."""
+    """The outcomes of a histogram of format 2, with their counts."""
     if not isinstance(histogram, list) or not all(isinstance(item, dict) for item in histogram):
         raise ResultFormatError('The result has neither "Shots" nor a "Histogram".')
     counts = [item.get("Count") for item in histogram]
     if not all(type(count) is int and 0 <= count <= repetitions for count in counts):
-        raise ResultFormatError("The histogram's counts are no numbers of shots.")
+        raise ResultFormatError("The histogram's counts are not numbers of shots.")
     if sum(counts) > repetitions:
         raise ResultFormatError(f"The histogram counts {sum(counts)} shots of {repetitions}.")
     return [item.get("Outcome") for item in histogram], np.array(counts, dtype=np.int64)
 
 
 def _fractions(histogram: Any) -> tuple[list[Any], npt.NDArray[np.float64]]:
-    """The outcomes of a histogram of format 1, and the fraction of each."""
+    """The outcomes of a histogram of format 1, with their fractions."""
     if not isinstance(histogram, list) or not histogram or len(histogram) % 2:
         raise ResultFormatError('The result has no "Histogram"; fetch the job\'s output to see it.')
     return histogram[::2], fractions(histogram[1::2])
@@ -377,7 +381,7 @@ def _of_columns(shots: Sequence[Any], num_bits: int, columns: Sequence[int]) -> 
 
 
 def _results(shot: Any, num_bits: int) -> list[Any]:
-    """What a shot holds for each bit: its value in some spelling, or that it was lost."""
+    """The content of a shot for each bit: a value in some spelling, or a loss."""
     leaves = [*itertools.islice(_leaves(shot), num_bits + 1)]
     if len(leaves) != num_bits:
         raise ResultFormatError(f"A shot of the result does not hold {num_bits} bits.")

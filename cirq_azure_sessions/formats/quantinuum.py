@@ -1,4 +1,4 @@
-"""Quantinuum: OpenQASM 2 programs, and one string a shot and classical register as the result.
+"""Quantinuum: OpenQASM 2 programs; results have one string per shot and classical register.
 
 A measured bit has a classical register of its own, so that the order of characters in a register's
 string, which no recording settles, cannot matter.
@@ -160,7 +160,7 @@ class QuantinuumFormat(Format):
 
 
 def _bits_of_reused_qubits(steps: Sequence[Step]) -> frozenset[int]:
-    """The bits whose qubits go on, after their measurement, to something other than a reset."""
+    """The bits whose qubits are used again after their measurement, other than by a reset."""
     next_step: dict[int, Step] = {}
     reused = set()
     for step in reversed(steps):

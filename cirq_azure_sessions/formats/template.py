@@ -1,4 +1,4 @@
-"""A program's text with holes for the numbers of a sweep point.
+"""Program templates, with holes for the numbers of a sweep point.
 
 A gate such as `cirq.rx(theta)` keeps its form at every point but for a number, so its text is cut
 in two once and the number is put between. At a few round values (a quarter of a half turn and its
@@ -44,7 +44,7 @@ _NEGLIGIBLE = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class _Hole:
-    """A rotation whose exponent the point decides.
+    """A rotation whose exponent depends on the point.
 
     Attributes:
         probe: The rotation with some exponent.
@@ -214,8 +214,8 @@ class Template(abc.ABC):
                 yield step
         elif not self._compile:
             raise UnsupportedProgram(
-                f"{self._target} does not take {shown(step.source)} as it is; leave compile=True, "
-                "or write the circuit in the target's own gates."
+                f"{self._target} does not accept {shown(step.source)} as it is; leave "
+                "compile=True, or write the circuit in the target's own gates."
             )
         else:
             for part in self.compiler.parts(step, self._target):
@@ -231,7 +231,7 @@ class Template(abc.ABC):
             gate = cirq.resolve_parameters(step.gate, resolver)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise UnsupportedProgram(
-                f"{shown(step.source)} takes no such parameters; give it finite real numbers."
+                f"{shown(step.source)} does not accept these parameters; use finite real numbers."
             ) from error
         return self._written(replace(step, gate=gate))
 
@@ -268,7 +268,7 @@ _Keeping = Callable[[Floats], Floats]
 
 
 def _keeping(gate: cirq.Gate, symbol: sympy.Basic) -> _Keeping:
-    """What a gate's constructor makes of a value that is resolved into it."""
+    """The value that a gate's constructor makes of a resolved parameter."""
     if isinstance(gate, cirq.Rx | cirq.Ry | cirq.Rz):
         return _as_angle
     if isinstance(gate, cirq.PhasedXPowGate) and symbol == gate.phase_exponent:

@@ -1,4 +1,4 @@
-"""A sweep as a provider's jobs, and what the formats of all providers do alike.
+"""Translation of a sweep into a provider's jobs; the common part of all formats.
 
 Values and pure functions, that know no session, no clock and no socket.
 """
@@ -74,7 +74,7 @@ _REPETITIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TranslationOptions:
-    """What the caller wants of a translation, beside the program.
+    """The options of a translation.
 
     Attributes:
         target: The target's id, such as `ionq.simulator`.
@@ -97,7 +97,7 @@ class TranslationOptions:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """One job of a translated sweep: what to send, and what is needed to read the answer.
+    """One job of a translated sweep: its payload, and what is needed to read the answer.
 
     Attributes:
         points: The indices, in the sweep, of the points that this job covers. A point whose
@@ -124,7 +124,7 @@ class JobInput:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one job asks of a machine, in the quantities that providers bill.
+    """The workload of one job, in the quantities that providers bill.
 
     Attributes:
         shots: How often the program is run.
@@ -142,7 +142,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A whole sweep, checked: making any one of its jobs can no longer fail.
+    """A translated and checked sweep: making its jobs cannot fail.
 
     A parametrised circuit is compiled once; `job` only fills numbers in, so that a sweep of ten
     thousand points need not be held in memory.
@@ -168,7 +168,7 @@ class Translation:
 
 
 class Format(abc.ABC):
-    """A provider's way of writing programs and results. Pure and stateless.
+    """A provider's format for programs and results. Pure and stateless.
 
     Attributes:
         input_format: Azure's `inputDataFormat`.
@@ -204,7 +204,7 @@ class Format(abc.ABC):
                 )
 
     def check_pack(self, pack: Pack, target: str) -> None:
-        """Refuses that several points share a job where that cannot help, or does harm.
+        """Refuses to pack points where that is useless or harmful.
 
         Raises:
             ValueError: If it is so.
@@ -212,17 +212,17 @@ class Format(abc.ABC):
         is_packable = any(fnmatch.fnmatchcase(target, each) for each in _PACKABLE)
         if not is_packable and not isinstance(pack, tuple):
             raise ValueError(
-                f"On {target} it depends on the qubits whether points disturb each other: pass the "
+                f"On {target}, whether points disturb each other depends on the qubits: pass the "
                 "numbers of the qubits for each point of a job, such as pack=[[0, 1], [4, 5]], or "
                 "leave out pack=."
             )
 
     def pack_caution(self, shots: int, options: TranslationOptions) -> str:
-        """A warning of what the provider does that is meant for jobs of one point; often none."""
+        """A warning about provider features meant for jobs of one point; usually empty."""
         return ""
 
     def check_target(self, request: JobRequest, status: TargetStatus) -> None:
-        """Refuses a job that its target cannot run, by what the service says of it.
+        """Refuses a job that its target cannot run, by the service's description of the target.
 
         Raises:
             UnsupportedProgram: If the target has too few qubits, or does not take the profile.
@@ -271,10 +271,10 @@ class Format(abc.ABC):
             # IonQ's native gates. No recording shows that Azure takes either, and a program that
             # is refused measures nothing at all.
             # A warning is shown once a place in a program, and a log has every call.
-            logger.warning("%s: the waits of the circuit are left out", options.target)
+            logger.warning("%s: the circuit's waits are left out", options.target)
             warnings.warn(
-                f"{options.target} is not known to take waits, and none is sent: no time passes "
-                "where the circuit has cirq.wait. Pass compile=False to have it refused, or run on "
+                f"{options.target} is not known to support waits, so cirq.wait is left out and "
+                "no time passes there. Pass compile=False to get an error instead, or run on "
                 "a local target whose sampler has a noise model.",
                 DroppedOperationWarning,
                 stacklevel=2,
@@ -313,8 +313,8 @@ class Format(abc.ABC):
         points = [range(point, point + 1) for point in range(len(resolvers))]
         if len(write_layout(job(points[0], 0).layout)) > MAX_CHUNKS:
             raise UnsupportedProgram(
-                "What the circuit measures takes more room than there is in a job's metadata: "
-                "give measurements shorter keys or fewer qubits, and no confusion maps."
+                "The circuit's measurements do not fit into a job's metadata: use shorter "
+                "measurement keys, fewer measured qubits, and no confusion maps."
             )
         return Translation([*itertools.product(points, range(len(shares)))], len(shares), job)
 
@@ -379,7 +379,7 @@ def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cir
         return cirq.resolve_parameters(program, resolver)
     except (ValueError, ArithmeticError) as error:
         raise UnsupportedProgram(
-            f"The circuit does not take {shown(resolver)}; give it finite real numbers."
+            f"The circuit does not accept {shown(resolver)}; give it finite real numbers."
         ) from error
 
 
@@ -415,7 +415,7 @@ def translate_calls(
     for name, given in (("params_list", params_list), ("repetitions", repetitions)):
         if len(given) != each:
             raise ValueError(
-                f"{name} has {len(given)} entries for {each} programs: give one for each."
+                f"{name} has {len(given)} entries for {each} programs: give one per program."
             )
     # All points of a job have its repetitions.
     sharing: dict[int, dict[int, Circuit]] = {}

@@ -47,7 +47,7 @@ class JobRun:
     _journal: Journal | None = None
 
     async def claim(self, journal: Journal, find: FindJob) -> None:
-        """Learns what earlier runs left, or writes the request down before anything is sent.
+        """Loads what earlier runs recorded, or records the request before anything is sent.
 
         `find` asks the service for the job with an id. Every error means that nothing may be sent.
         """
@@ -74,7 +74,7 @@ class JobRun:
         self.is_fetched = True
 
     def failed(self, error: Exception) -> None:
-        """Notes that there is no result; the next same request tries again."""
+        """Notes that there is no result; the next equal request tries again."""
         if self.job is not None and isinstance(error, ServiceError):
             error = result_unavailable(self.job, error)
         if not isinstance(error, AzureSessionsError):
@@ -84,6 +84,6 @@ class JobRun:
             self._journal._failed(self.entry, self.job, error)
 
     def give_back(self) -> None:
-        """Has the journal offer the job to the next same request: no call waits for it now."""
+        """Lets the journal offer the job to the next equal request: no call waits for it now."""
         if self._journal and self.entry:
             self._journal._give_back(self.entry.places)

@@ -184,7 +184,7 @@ class JobRunner:
                 await job.claim(self.journal, partial(self._find, job))
         except BaseException:
             if budget is not None:
-                # Jobs that wait for room would otherwise wait for this one for ever.
+                # Otherwise jobs that wait for a slot would wait for this one forever.
                 budget.pass_over(*share)
             raise
         if budget is not None:
@@ -222,7 +222,7 @@ class JobRunner:
                 if ended.failed_under_abort and has_used:
                     raise SessionNotAvailable(
                         f"Session {ended.id} on {ended.target} failed under the Abort policy: "
-                        "look at the failed job; the next call opens a fresh session.",
+                        "look at the failed job; the next call opens a new session.",
                         session_id=ended.id,
                     )
         raise SessionNotAvailable(
@@ -254,7 +254,7 @@ class JobRunner:
                 if error.is_throttled:
                     await slot.refused(error)
                     continue
-                # 3. Refused for good.
+                # 3. Refused permanently.
                 if not error.is_ambiguous:
                     raise
                 # 4. The answer was lost: before anything else, ask whether the job arrived. While
@@ -288,21 +288,21 @@ class JobRunner:
         self.pool._events.report_job(job.job, self._clock.time(), sweep_id=job.sweep.id)
 
     async def _find(self, job: JobRun, job_id: str) -> Job | None:
-        """The job that the service may have for `job`; None if it has not."""
+        """The service's job for `job`; None if it has none."""
         try:
             return await self._request(job, partial(self._workspace.get_job, job_id))
         except ServiceError as error:
             if error.is_missing:
                 return None
             raise ServiceError(
-                f"Whether the service has job {job_id} cannot be learned now: {error} "
-                f"get_result({job_id!r}) finds out later, and fetches its result.",
+                f"It is not known whether the service has job {job_id}: {error} Call "
+                f"get_result({job_id!r}) later to find out and to fetch its result.",
                 status_code=error.status_code,
                 code=error.code,
             ) from error
 
     async def _request(self, job: JobRun, call: Callable[[], Awaitable[T]]) -> T:
-        """Makes a request that is harmless to repeat; giving up would lose what is paid for."""
+        """Makes a repeatable request, with long retries: giving up would lose a paid result."""
 
         async def attempt() -> T:
             async with self.throttle.requests:

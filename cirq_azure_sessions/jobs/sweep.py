@@ -86,13 +86,13 @@ class SweepRun:
     # Jobs
 
     async def reuse(self, journal: Journal, *service: Any) -> None:
-        """Has the jobs of earlier runs answer what points they can, where points share jobs."""
+        """Reuses jobs of earlier runs for the points they cover, if points share jobs."""
         if (packed := self.translation) is not None and packed.is_packed:
             self.translation = await reuse_jobs(journal, packed, self.make_request, *service)
             self.num_jobs = len(self.translation)
 
     def jobs(self) -> Iterator[JobRun]:
-        """The jobs, each made when its turn comes; those of one point are priced together."""
+        """The jobs, made lazily; those of one point are priced together."""
         translation = self.translation
         if translation is None:
             return
@@ -115,15 +115,15 @@ class SweepRun:
         jobs = list(self.jobs_in_flight.values())
         return [job.request.id for job in jobs if job.may_exist and not job.is_fetched]
 
-    # What becomes of them
+    # Outcomes
 
     @property
     def is_answered(self) -> bool:
-        """Whether the service has accepted a job of the call: once it did, it will again."""
+        """Whether the service has accepted any job of the call, so that retries are worthwhile."""
         return any(sweep.is_accepted for sweep in self.call)
 
     def stop(self, error: Exception) -> None:
-        """Submits nothing more of the call: its other jobs would meet the same error."""
+        """Stops submitting jobs of the call, since they would meet the same error."""
         for sweep in self.call:
             sweep.stopped_by = sweep.stopped_by or error
 
@@ -141,7 +141,7 @@ class SweepRun:
                     raise failure
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
-        """Reads what a job brought; yields the points that are complete with it.
+        """Reads a job's results; yields the points that they complete.
 
         A point counts as delivered when the next is asked for. Until then its job is in flight, so
         that a call that ends meanwhile says how to get at the result.
@@ -182,7 +182,7 @@ class SweepRun:
         del self.jobs_in_flight[job.index]
 
     def give_back(self, journal: Journal | None) -> None:
-        """The call did not end well: the next same call is offered the same jobs."""
+        """Offers the jobs to the next equal call, since this one did not succeed."""
         if journal is not None and self.fetched:
             journal._give_back([*itertools.chain.from_iterable(self.fetched.values())])
 
@@ -196,14 +196,14 @@ class SweepRun:
                 self.failures[point] = not_finished(submitted[point], seconds)
             else:
                 self.failures[point] = PoolTimeout(
-                    f"The point was not submitted within {seconds:g} s: allow more time, "
-                    "or run the missing points again."
+                    f"The point was not submitted within {seconds:g} s: raise the "
+                    "timeout, or run the missing points again."
                 )
 
     # How it ended
 
     def errors(self, on_error: str) -> Iterator[tuple[int, Exception]]:
-        """What each circuit raises: the error that stopped it at the start, or a `SweepError`."""
+        """The error of each circuit: the one that stopped it at the start, or a `SweepError`."""
         is_begun = any(each.is_accepted or each.fetched for each in self.call)
         for index, points in self.circuits.items() if self.failures else ():
             failures = {p - points.start: e for p, e in self.failures.items() if p in points}

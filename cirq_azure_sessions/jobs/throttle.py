@@ -49,7 +49,7 @@ class Gate:
         self.admit()
 
     def admit(self) -> None:
-        """Admits as many as there is room for; called after every change of the numbers."""
+        """Admits as many as fit; called after every change of the counts."""
         while self.inside < self.limit and (queue := self._urgent or self._others):
             future = queue.popleft()
             if not future.done():
@@ -122,7 +122,7 @@ class Slot:
             slots.admit()
 
     async def refused(self, error: ServiceError) -> None:
-        """Returns when it is worth submitting the refused job again.
+        """Returns when the refused job should be submitted again.
 
         It is next in line once another job finishes. All pause where the service says for how long,
         or where no other job is running, and a job that is refused again pauses alone.

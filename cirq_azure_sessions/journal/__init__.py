@@ -1,4 +1,4 @@
-"""The durable record: which jobs were submitted, in which sessions, and what their results are.
+"""The durable record of submitted jobs, their sessions and their results.
 
 journal  `Journal`: what is recorded, and what a later run gets
 rows     runs, jobs and sessions as values, and the SQL of jobs

@@ -1,7 +1,7 @@
 """The file behind a journal: its schema, its transactions, and many writes in one commit.
 
-It is SQLite, private to its owner, in a version that is known. What is no journal is refused and
-left as it is.
+It is SQLite, private to its owner, in a version that is known. A file that is not a journal is
+refused and left as it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Outcome = tuple["asyncio.Future[Any]", Any]
 # Seconds to wait for another process that is writing.
 _BUSY_SECONDS = 30.0
 
-# SQLite keeps this number in the file's header; it says whose the file is.
+# SQLite keeps this number in the file's header; it identifies the application.
 _APPLICATION_ID = 0x63617A73
 
 # How an SQLite file begins (https://www.sqlite.org/fileformat.html, 1.3).
@@ -53,7 +53,7 @@ _BESIDE: dict[str, tuple[bytes, ...]] = {
 #     after it died until another one notices.
 # jobs: one row a job, from before it was submitted. Jobs are never removed.
 # places: the n-th request with a fingerprint, the job that answers it, and the run that has asked
-#     for it; null once that run is over, and then it is free for the next one.
+#     for it; null once that run has ended, and then it is free for the next one.
 # outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
 # places.line: the run that first made a place of this line; 0 for the places of version 1, of which
 #     that is not known. places.used: the last run that held it. places.answered: whether that run
@@ -199,7 +199,7 @@ class JournalFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is on the disk once it is left, or undone if it is left by an error.
+        """A transaction that is on disk after the block, or rolled back after an error.
 
         Those of one process take turns.
 
@@ -231,7 +231,7 @@ class JournalFile:
                 _open_here[self._key] -= 1
 
     def close(self) -> None:
-        """Closes the connection that writes; closing twice is no error."""
+        """Closes the writing connection; closing twice is harmless."""
         with no_fork:
             self._connection.close()
             _open_here[self._key] -= not self._is_closed
@@ -251,7 +251,7 @@ class JournalFile:
         self._enter_wal()
         self._connection.execute("PRAGMA synchronous = FULL")
         if self._version() == len(_VERSIONS):
-            # To look at a journal does not change it.
+            # Reading a journal does not change it.
             return
         with self.transaction() as connection:
             for number in range(self._version(), len(_VERSIONS)):
@@ -261,12 +261,12 @@ class JournalFile:
             connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
     def _refuse_what_is_no_journal(self) -> None:
-        """Looks at what is there, before anything changes it."""
+        """Checks an existing file before anything changes it."""
         if not self.path.exists():
             self._refuse_others_beside()
             return
         if not self.path.is_file():
-            raise self._error("it is no ordinary file: give the path of a file")
+            raise self._error("it is not a regular file: give the path of a file")
         if self.path.stat().st_nlink > 1:
             raise self._error(_SECOND_NAME)
         if _open_here[_key(self.path)]:
@@ -289,13 +289,15 @@ class JournalFile:
             raise self._error(_LATER_VERSION)
 
     def _refuse_others_beside(self) -> None:
-        """Looks at the files that SQLite would take for its own, and would overwrite or delete."""
+        """Checks neighbouring files that SQLite would overwrite or delete as its own."""
         for suffix, magics in _BESIDE.items():
             beside = Path(f"{self.path}{suffix}")
             # Of a process that was killed they may be empty, or not have been begun.
             begin = _begin_of(beside, 8)
             if any(begin) and not begin.startswith(magics):
-                raise self._error(f"{beside.name} beside it is not its own: give another path")
+                raise self._error(
+                    f"{beside.name} next to it belongs to something else: give another path"
+                )
 
     def _first_page_in_log(self) -> bytes:
         """The header of the first page that the write-ahead log has; none if it has none."""
@@ -337,7 +339,7 @@ class JournalFile:
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
-        """The door at which the errors of SQLite and of the file system become ours."""
+        """Translates errors of SQLite and of the file system to `JournalError`."""
         try:
             yield
         except sqlite3.Error as error:
@@ -351,7 +353,7 @@ class JournalFile:
 
 
 def make_private(path: Path) -> None:
-    """Makes the file if there is none; takes it from everybody but its owner."""
+    """Creates the file if needed, and makes it accessible to its owner only."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         return
@@ -360,7 +362,7 @@ def make_private(path: Path) -> None:
 
 
 def _key(path: Path) -> tuple[int, int]:
-    """What tells a file from all others, whatever the path to it."""
+    """The identity of a file, whatever the path to it."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -376,23 +378,23 @@ def _number(header: bytes, at: int) -> int:
     return int.from_bytes(header[at : at + 4], "big")
 
 
-_OTHER_DATABASE = "it is some other program's database: give another path"
+_OTHER_DATABASE = "it is another program's database: give another path"
 _SECOND_NAME = (
-    "it has a second name (a hard link), under which SQLite would not see what is written here: "
-    "remove that name, or make a copy"
+    "it has a second name (a hard link), through which SQLite would miss what is written here: "
+    "remove that link, or use a copy"
 )
-_LATER_VERSION = "a later cirq-azure-sessions wrote it: update this one"
+_LATER_VERSION = "a newer cirq-azure-sessions wrote it: update this one"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} s: end "
     "that process or give another path",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory exists and is yours",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: put back a copy of it, or move it away and look at "
-    "your workspace for the jobs of earlier runs",
-    sqlite3.SQLITE_FULL: "there is no room for it: make room on the disk and run again",
-    sqlite3.SQLITE_IOERR: "the disk does not take or give the data: check its room, its quota and "
-    "its health, then run again",
-    sqlite3.SQLITE_NOTADB: "it is some other program's file: give another path",
-    sqlite3.SQLITE_READONLY: "it may not be written: check the permissions of the file and of its "
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory exists and is writable",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore a backup, or move it away and look for the "
+    "jobs of earlier runs in your workspace",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space and run again",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written: check its space, quota and health, "
+    "then run again",
+    sqlite3.SQLITE_NOTADB: "it is another program's file: give another path",
+    sqlite3.SQLITE_READONLY: "it is not writable: check the permissions of the file and of its "
     "directory",
 }
 

@@ -1,4 +1,4 @@
-"""The durable record of jobs: what was asked for, which job answers it, and what came of it.
+"""The durable record of jobs: requests, the jobs that answer them, and outcomes.
 
 A job is written down before the first request that could cost anything, so a run that is killed at
 any instant leaves word of every job that the service may have. The next run asks for the same
@@ -95,7 +95,7 @@ class Journal(PickledAsRecipe):
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
     (`PRAGMA synchronous = FULL`).
 
-    A job that the service accepted is never submitted again for want of an answer: where the
+    A job that the service accepted is never submitted again because an answer is missing: where the
     service does not know it any more, every run waits for it for some minutes and then fails that
     point. Only the user may say that it is to be submitted again, by `forget` or
     `resubmit_lost`.
@@ -120,7 +120,7 @@ class Journal(PickledAsRecipe):
     ) -> None:
         if not os.fspath(path):
             raise JournalError("The path of the journal is empty: give the path of a file.")
-        # Whatever name it is given by: SQLite's files and the locks of runs stand beside the file.
+        # Resolved, because SQLite's files and the locks of runs are next to the file itself.
         self._path = Path(os.path.realpath(path))
         self._resubmit_lost = resubmit_lost
         self._clock: Clock = clock or SystemClock()
@@ -130,17 +130,17 @@ class Journal(PickledAsRecipe):
         self._file: JournalFile | None = JournalFile(self._path)
         self._run: _Run | None = None
         self._is_closed = False
-        # Set once and for good: nothing is ever removed from a journal.
+        # Never unset: nothing is ever removed from a journal.
         self._is_packed = False
         self._commits = self._new_commits()
         process.register(self)
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
         return self._path
 
-    # Jobs, as they go
+    # Jobs
 
     async def _claim(self, request: JobRequest) -> JournalEntry:
         """The job that answers this request: one of an earlier run, or a new one.
@@ -198,7 +198,7 @@ class Journal(PickledAsRecipe):
         return entry, request, job
 
     async def _take(self, fingerprints: Sequence[str]) -> list[JournalEntry | None]:
-        """For each request the job that an earlier run has for it, if any; without its output.
+        """An earlier run's job for each request, if any, without its output.
 
         These are this run's from now on, those without a result too.
         """
@@ -207,7 +207,7 @@ class Journal(PickledAsRecipe):
         )
 
     async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
-        """How far the job of an earlier run is by now, and the job itself, if there is one.
+        """The present state of an earlier run's job, and the job itself, if it exists.
 
         `find` asks the service for the job with an id. What the service alone knows is not written
         down here.
@@ -227,7 +227,7 @@ class Journal(PickledAsRecipe):
         return EntryState.CANCELLED if is_cancelled else EntryState.ACCEPTED, job
 
     def _give_up(self, entry: JournalEntry, state: EntryState, job: Job | None) -> None:
-        """The job brings no result; its places stay this run's, for the jobs that are to come."""
+        """Ends a job without a result; its places stay this run's, for later jobs."""
         described = {} if job is None else columns_of(job)
         self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
 
@@ -242,7 +242,7 @@ class Journal(PickledAsRecipe):
     async def _renew(
         self, entry: JournalEntry, request: JobRequest, job: Job | None
     ) -> JournalEntry:
-        """A new job, under the request's id, in the place of a cancelled or a forgotten one.
+        """A new job, under the request's id, that replaces a cancelled or forgotten one.
 
         Args:
             entry: The job to replace.
@@ -280,7 +280,7 @@ class Journal(PickledAsRecipe):
         return replace(entry.job, status=JobStatus.WAITING)
 
     def _accepted(self, entry: JournalEntry, job: Job) -> None:
-        """The service has the job. Written soon: until then, asking for the id tells the same."""
+        """Records that the service has the job; not urgent, since the id would find it too."""
         self._commits.post(
             lambda file: self._jobs.update(
                 file, entry, state=EntryState.ACCEPTED, session_id=job.session_id
@@ -288,7 +288,7 @@ class Journal(PickledAsRecipe):
         )
 
     async def _finished(self, entry: JournalEntry, job: Job, output: Any) -> None:
-        """The result is here; returns when it is on the disk.
+        """Records the result; returns when it is on disk.
 
         A result that cannot be written is not lost to the caller for that: it is logged, and the
         next run fetches it from the service. So it does if the output is neither bytes nor text.
@@ -298,12 +298,12 @@ class Journal(PickledAsRecipe):
             self._jobs.store_output(file, entry, redact_bytes(_bytes_of(output)))
             self._jobs.update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 
-        # Whatever is wrong with it has been logged.
+        # Any problem with it has been logged.
         with suppress(Exception):
             await self._commits.write(work)
 
     def _failed(self, entry: JournalEntry, job: Job | None, error: Exception) -> None:
-        """The job brought no output; the next same request tries again as far as that is safe.
+        """Records that the job has no output; the next equal request tries again if that is safe.
 
         Args:
             entry: The job in the journal.
@@ -315,15 +315,15 @@ class Journal(PickledAsRecipe):
         elif isinstance(error, JobError) and not isinstance(error, ResultNotAvailable):
             self._ended(entry, _ENDS.get(type(error), EntryState.LOST), job)
         else:
-            # It may run on, or was never sent: the next same request takes it over.
+            # It may still run, or was never sent: the next equal request takes it over.
             self._give_back(entry.places)
 
     def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
-        """The job succeeded, and its output is missing, refused or makes no sense.
+        """Records that the job succeeded, but its output is missing, refused or invalid.
 
         It has been paid for: the next same request asks for the output again, and is not sent.
         """
-        # Of other errors than ours nobody knows what they quote.
+        # Foreign errors may quote anything, secrets included.
         words = str(error) if isinstance(error, AzureSessionsError) else ""
         described = columns_of(job) | {"code": type(error).__name__, "message": words}
 
@@ -334,7 +334,7 @@ class Journal(PickledAsRecipe):
         self._give_back(entry.places)
 
     def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None = None) -> None:
-        """The job brings no result; the next same request takes its place with a new one."""
+        """Records that the job has no result; the next equal request submits a new one."""
         self._give_up(entry, state, job)
         self._give_back(entry.places)
 
@@ -350,10 +350,10 @@ class Journal(PickledAsRecipe):
             )
         )
 
-    # Sessions, as they come and go
+    # Sessions
 
     async def _opening(self, request: SessionRequest, workspace: str) -> None:
-        """A pool is about to open this session; on the disk when this returns.
+        """Records a session that a pool is about to open; it is on disk when this returns.
 
         Raises:
             JournalError: If it cannot be written down; the session must not be opened then.
@@ -368,7 +368,7 @@ class Journal(PickledAsRecipe):
         )
 
     def _closed(self, session_id: str) -> None:
-        """The session is over, whoever ended it."""
+        """Records that the session has ended."""
         now = self._clock.time()
         self._commits.post(
             lambda file: file.execute(
@@ -377,7 +377,7 @@ class Journal(PickledAsRecipe):
         )
 
     async def _inherit_sessions(self, workspace: str) -> list[JournalSession]:
-        """The sessions that runs which are over may have left open in this workspace.
+        """The sessions that ended runs may have left open in this workspace.
 
         They are this run's to close from now on.
 
@@ -386,7 +386,7 @@ class Journal(PickledAsRecipe):
         """
         return await self._commits.write(lambda file: self._inherit(file, workspace))
 
-    # For people
+    # Inspection
 
     def entries(self) -> Iterator[JournalEntry]:
         """All jobs, in the order of submission, as they were when the first was read.
@@ -408,7 +408,7 @@ class Journal(PickledAsRecipe):
             return self._jobs.latest(file, count)
 
     def runs(self) -> Iterator[JournalRun]:
-        """All runs, oldest first. Those whose processes have died are over by the time of reading.
+        """All runs, oldest first. Runs whose processes have died are marked as ended by then.
 
         Raises:
             JournalError: If the file cannot be read, or a dead run cannot be ended.
@@ -430,7 +430,7 @@ class Journal(PickledAsRecipe):
 
     @checked()
     def forget(self, job_id: str) -> None:
-        """Has the next run submit a job again, for whose result this one only waited.
+        """Lets the next run submit a job again whose result this run only waited for.
 
         The service may still have the first one, and then both are paid for.
 
@@ -441,7 +441,7 @@ class Journal(PickledAsRecipe):
         self._commits.then(lambda: self._forget(job_id))
 
     def export(self) -> Iterator[str]:
-        """All jobs as JSON, one line each; an output that is text stands there as it is.
+        """All jobs as JSON, one line each; text outputs are kept as text.
 
         Raises:
             JournalError: If the file cannot be read.
@@ -454,7 +454,7 @@ class Journal(PickledAsRecipe):
             yield json.dumps(document)
 
     def summary(self) -> dict[str, int]:
-        """How many jobs are in each state, by its name, and how many `sessions_open`.
+        """The number of jobs in each state, by its name, and of `sessions_open`.
 
         Raises:
             JournalError: If the file cannot be read.
@@ -469,11 +469,11 @@ class Journal(PickledAsRecipe):
     # The end
 
     def flush(self) -> None:
-        """Waits until everything noted so far is on the disk."""
+        """Waits until everything recorded so far is on disk."""
         self._commits.then(lambda: None)
 
     def close(self) -> None:
-        """Ends the run: its places are free for the next one. Closing twice is no error."""
+        """Ends the run and frees its places for the next one. Closing twice is harmless."""
         self._commits.then(self._end_run)
 
     def _end_run(self) -> None:
@@ -490,7 +490,7 @@ class Journal(PickledAsRecipe):
             file.close()
 
     def _close_at_exit(self) -> None:
-        """Writes what still waits; the run ends with its process."""
+        """Writes what is still queued; the run ends with its process."""
         self.flush()
 
     def _after_fork(self) -> None:
@@ -508,7 +508,7 @@ class Journal(PickledAsRecipe):
         return GroupCommit(self._transaction, _log_failure, self._hold_while)
 
     def _hold_while(self, is_waiting: bool) -> None:
-        """At exit what waits is written; an idle journal is nobody's concern then."""
+        """Registers for exit while writes are queued, so that they are written then."""
         if is_waiting:
             process.hold(self)
         else:
@@ -575,7 +575,7 @@ class Journal(PickledAsRecipe):
                     "INSERT INTO runs (host, pid, started) VALUES (?, ?, ?)", row
                 ).lastrowid
                 assert run_id is not None, "a row was inserted"
-                # Before the commit, so that nobody ever sees a run that is alive without a lock.
+                # Before the commit, so that no live run is ever visible without its lock.
                 lock = RunLock.take(self._lock_path(run_id))
                 undo.callback(lock.release)
             undo.pop_all()
@@ -609,8 +609,8 @@ class Journal(PickledAsRecipe):
                 )
             if self._jobs.is_held(file, entry):
                 raise JournalError(
-                    f"A run that is alive waits for job {job_id}: end that run before you have the "
-                    "job forgotten."
+                    f"A live run is waiting for job {job_id}: end that run before you forget the "
+                    "job."
                 )
             if not entry.state.is_without_result:
                 self._jobs.update(file, entry, state=EntryState.FORGOTTEN)
@@ -630,7 +630,7 @@ class Journal(PickledAsRecipe):
 
 
 def _bytes_of(output: Any) -> bytes:
-    """The output of any workspace's job as bytes; a port is free to bring text."""
+    """The output of any workspace's job as bytes; a port may return text."""
     if isinstance(output, str):
         return output.encode()
     if isinstance(output, bytes | bytearray | memoryview):

@@ -38,14 +38,15 @@ class RunLock:
         with no_fork:
             if not _may_be_lock(path):
                 raise FileExistsError(
-                    errno.EEXIST, f"{path.name} beside it is not its own: give another path"
+                    errno.EEXIST,
+                    f"{path.name} next to it belongs to something else: give another path",
                 )
             make_private(path)
             return cls(path, _lock(path))
 
     @staticmethod
     def is_held(path: Path) -> bool:
-        """Whether some run is alive that holds this lock. What a dead run left is removed.
+        """Whether a live run holds this lock. A dead run's lock file is removed.
 
         Two that ask at the same time take each other for the run: the caller sees to it that they
         ask in turn.
@@ -63,13 +64,13 @@ class RunLock:
         """Unlocks the file and removes it."""
         with no_fork:
             self._connection.close()
-            # On Windows a file that somebody is just looking at cannot be removed; the next one
-            # will.
+            # On Windows an open file cannot be removed; the next run will remove
+            # it.
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
     def abandon(self) -> None:
-        """Lets go of the copy that the child of a fork has; the parent keeps its lock.
+        """Drops the copy in the child of a fork; the parent keeps its lock.
 
         The locks of a process are its own, so that the child has none to lose. It forgets that its
         memory says otherwise, and there is nothing in the file that it could damage.
@@ -78,7 +79,7 @@ class RunLock:
 
 
 def _may_be_lock(path: Path) -> bool:
-    """Whether there is no file of that name, or one in which nothing was ever written."""
+    """Whether the file is missing or has never been written."""
     return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 

@@ -1,4 +1,4 @@
-"""Which jobs of earlier runs have points that this one asks for, however they were packed then."""
+"""Reuse of earlier runs' jobs whose points this run needs, however they were packed."""
 
 from __future__ import annotations
 

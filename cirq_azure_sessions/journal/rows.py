@@ -29,7 +29,7 @@ Place = tuple[str, int]
 
 
 def fingerprint(request: JobRequest, workspace: str | None) -> str:
-    """A hash of what a request asks of a workspace, by its identity; the same in every run.
+    """A hash of a request and the workspace's identity; the same in every run.
 
     The layout of the result follows from that. Name, tags and priority do not matter to it.
     """
@@ -46,7 +46,7 @@ def fingerprint(request: JobRequest, workspace: str | None) -> str:
 
 
 class EntryState(enum.StrEnum):
-    """How far a job is, as far as its journal knows.
+    """The state of a job in its journal.
 
     A lost job was accepted, and the service did not know it when a run waited for it; the next run
     waits again. A forgotten one is submitted again: the user said so, or it never arrived and its
@@ -64,7 +64,7 @@ class EntryState(enum.StrEnum):
 
     @property
     def is_without_result(self) -> bool:
-        """Whether there will be no result, so that the next same request makes a new job."""
+        """Whether there will be no result, so that the next equal request makes a new job."""
         return self in (self.FAILED, self.CANCELLED, self.FORGOTTEN)
 
 
@@ -79,7 +79,7 @@ class JournalEntry:
         occurrence: It answers the n-th request with this fingerprint, counted from 1.
         metadata: What was sent as the job's metadata; how to read its output is among it.
         state: How far it is.
-        status: The service's word for it, once it is over.
+        status: The service's word for it, once it has finished.
         code, message: The service's reason for a failure; the error, where the job succeeded and
             its result could not be had.
         output: The result's bytes, once it is finished.
@@ -160,7 +160,7 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class JournalRun:
-    """One run in a journal: what one opening of it has written.
+    """One run in a journal: everything written by one opening of it.
 
     Attributes:
         host, pid: Where it ran, and the id of its process there.
@@ -196,7 +196,7 @@ class JournalSession:
 
 
 def columns_of(job: Job) -> dict[str, Any]:
-    """What the service says of a job that is over, by column."""
+    """The service's description of a finished job, by column."""
     return {
         "session_id": job.session_id,
         "status": job.status.value,
@@ -326,11 +326,11 @@ class JobTable:
         )
 
     def store_output(self, file: sqlite3.Connection, entry: JournalEntry, output: bytes) -> None:
-        """Keeps what a job brought."""
+        """Stores a job's output."""
         file.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (entry.number, output))
 
     def output(self, file: sqlite3.Connection, entry: JournalEntry) -> bytes:
-        """What a finished job brought."""
+        """A finished job's output."""
         query = "SELECT payload FROM outputs WHERE job = ?"
         (payload,) = file.execute(query, (entry.number,)).fetchone()
         return bytes(payload)
@@ -355,7 +355,7 @@ class JobTable:
         return [JournalEntry.read(row) for row in reversed(rows)]
 
     def counts(self, file: sqlite3.Connection) -> dict[str, int]:
-        """How many jobs are in each state, by its name."""
+        """The number of jobs in each state, by its name."""
         found = file.execute("SELECT state, count(*) FROM jobs GROUP BY state")
         return {state.value: 0 for state in EntryState} | dict(map(tuple, found))
 

@@ -99,7 +99,7 @@ class AzureResult(cirq.ResultDict):
         return cls(params=result.params, records=result.records, target=target)
 
     def _set_job(self, job: model.Job) -> None:
-        """Notes the job that brought the result."""
+        """Sets the job that the result came from."""
         self.job_ids = (job.id,)
         self.session_id = job.session_id
         self.target = job.target

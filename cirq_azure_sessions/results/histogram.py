@@ -12,8 +12,8 @@ import numpy as np
 
 __all__ = ["Histogram", "count_integers", "count_outcomes", "sorted_keys"]
 
-# Outcomes are counted in an array with a place for each possible one, if that has at most so many
-# places a repetition.
+# Outcomes are counted in an array with a place for each possible one, if that has at most this
+# many places per repetition.
 _DENSE = 4
 
 
@@ -36,7 +36,7 @@ class Histogram:
     hidden: int = 0
 
     def fraction(self, outcome: str) -> float:
-        """The fraction of the repetitions that gave this outcome; 0 where it never occurred."""
+        """The fraction of repetitions with this outcome; 0 if it never occurred."""
         return self.counts.get(outcome, 0) / max(self.repetitions, 1)
 
 
@@ -82,14 +82,14 @@ def count_integers(measurements: Sequence[np.ndarray]) -> Counter[tuple[int, ...
     words, counts, firsts = _count_distinct(_pack(np.hstack(bits)))
     order = np.argsort(firsts)
     chosen = firsts[order]
-    # The words of one key are its integers already.
+    # The words of one key are already its integers.
     packed = [words[order]] if len(bits) == 1 else [_pack(each[chosen]) for each in bits]
     outcomes = zip(*map(_integers, packed), strict=True)
     return Counter(dict(zip(outcomes, counts[order].tolist(), strict=True)))
 
 
 def _count_rows(records: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows of digits in ascending order, and how often each occurs."""
+    """The distinct rows of digits in ascending order, and their counts."""
     is_binary = all(record.min() >= 0 and record.max() <= 1 for record in records)
     dtype = np.uint8 if is_binary else np.int64
     digits = np.hstack([record.reshape(len(record), -1).astype(dtype) for record in records])
@@ -118,7 +118,7 @@ def _integers(words: np.ndarray) -> list[int]:
 
 
 def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct rows in ascending order, how often each occurs, and where first.
+    """The distinct rows in ascending order, their counts, and their first positions.
 
     The last column of `rows` is the most significant.
     """

@@ -127,7 +127,7 @@ def pool_card(
 
 
 def _escape(text: str) -> str:
-    """Text as HTML that shows it as it is, control characters as escapes."""
+    """Escaped HTML of a text, with control characters made visible."""
     return html.escape(printable(text))
 
 

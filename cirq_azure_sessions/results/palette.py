@@ -30,7 +30,7 @@ OUTCOMES = {
 }
 # Outcomes that are drawn larger, since something went wrong.
 PROBLEMS = ("cancelled", "failed")
-# Sessions by how they ended.
+# Sessions by their ends.
 ENDINGS = {
     "open": QUIET,
     "closed": QUIET,

@@ -1,4 +1,4 @@
-"""Files of pictures, which say what made them."""
+"""Picture files that name their creator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 __all__ = ["is_picture", "save_picture"]
 
-# The fields that name the maker. Without the date of writing the same picture gives the same file.
+# The metadata fields that name the creator. Without a date, equal pictures give equal files.
 _FIELDS = {
     ".png": ("Software", {}),
     ".svg": ("Creator", {"Date": None}),
@@ -29,7 +29,7 @@ def save_picture(
     """Draws a figure in a PNG, SVG or PDF file, without a display.
 
     Args:
-        path: The file; its ending says what is written.
+        path: The file; its extension decides the format.
         maker: What made it, as the file says.
         draw: Draws on the axes that it is given.
         figsize: Width and height in inches; matplotlib's own by default.
@@ -46,11 +46,11 @@ def save_picture(
     field, undated = _FIELDS[Path(path).suffix.lower()]
     figure = Figure(figsize=figsize, layout="constrained")
     draw(figure.add_subplot())
-    # Letters stay letters in SVG, and the same picture gives the same file.
+    # Text stays text in SVG, and equal pictures give equal files.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": maker}):
         figure.savefig(path, dpi=150, metadata={field: maker, **undated})
 
 
 def is_picture(path: Path, maker: str) -> bool:
-    """Whether a file was written by `save_picture` for this maker."""
+    """Whether a file was written by `save_picture` for this creator."""
     return maker.encode() in path.read_bytes()

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_sweep"]
 
-# One line an outcome, told apart by its mark too; the last is for all outcomes beyond these.
+# One style per outcome, with its own marker; the last is for all other outcomes.
 _STYLES: Sequence[dict[str, Any]] = [
     *({"color": c, "marker": m} for c, m in zip(palette.CYCLE, "osD^vPX", strict=True)),
     {"color": palette.QUIET, "linestyle": "--"},
 ]
 _MAX_LINES = len(palette.CYCLE)
-# The legend of more lines than this stands beside the axes: between them there is no room.
+# With more lines than this the legend is placed next to the axes, for lack of room.
 _MAX_LINES_INSIDE = 4
 
 
@@ -103,9 +103,9 @@ def _check_results(
     """The results of the points that completed."""
     completed = [result for result in results if result is not None]
     if not results:
-        raise ValueError("There is no result to plot: the sweep has no points.")
+        raise ValueError("There are no results to plot: the sweep has no points.")
     if not completed:
-        raise ValueError("There is no result to plot: all points failed.")
+        raise ValueError("There are no results to plot: all points failed.")
     if value is None and not any(result.repetitions for result in completed):
         raise ValueError("There is nothing to plot: the results have no repetitions.")
     return completed
@@ -130,15 +130,15 @@ def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[st
     points = len({result.params for result in results})
     is_grid = len(varying) == 2 and all(points > len(settings[name]) for name in varying)
     if symbol is None and len(varying) > 1 and not is_grid:
-        raise ValueError(f"The results vary in {names}: say with symbol= what to plot against.")
+        raise ValueError(f"The results vary in {names}: name the one to plot against with symbol=.")
     x = symbol or varying[0]
     if points == len(settings[x]):
         return x, None
     others = [name for name in varying if name != x]
     if len(others) != 1:
         raise ValueError(
-            f"At one {x} there are several results, since they vary in {names}: "
-            "plot those of one value of the others at a time."
+            f"There are several results for one {x}, since they vary in "
+            f"{names}: plot one value of the other parameters at a time."
         )
     return x, others[0]
 
@@ -146,7 +146,7 @@ def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[st
 def _one_number_a_point(
     results: Sequence[cirq.Result], value: Callable[[cirq.Result], Any] | None
 ) -> tuple[str, list[tuple[float, float]]]:
-    """What is plotted, in words, and the number of each result with its standard error."""
+    """The label of the plotted quantity, and each result's value with its standard error."""
     if value is not None:
         return "", [_mean_and_error(value(result)) for result in results]
     histograms = [count_outcomes(result) for result in results]
@@ -156,7 +156,7 @@ def _one_number_a_point(
 
 
 def _mean_and_error(sampled: Any) -> tuple[float, float]:
-    """A number, or the mean of one number a repetition, and its standard error."""
+    """A number, or the mean of one number per repetition, and its standard error."""
     values = np.asarray(sampled, dtype=float)
     if values.ndim == 0:
         return float(values), 0.0
@@ -189,7 +189,7 @@ def _plot_outcomes(
 
 
 def _lines(histograms: Sequence[Histogram]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """The fractions of each outcome at every point; the rarer outcomes together, as the last."""
+    """The fractions of each outcome at every point; the rarer ones together, as the last line."""
     totals = _totals(histograms)
     shown = sorted(outcome for outcome, _ in totals.most_common(_MAX_LINES))
     for outcome in shown:
@@ -232,7 +232,7 @@ def _plot_heat_map(
     numbers: Sequence[tuple[float, float]],
     plot_kwargs: dict[str, Any],
 ) -> Axes:
-    """One cell a point; those without a result stay empty."""
+    """One cell per point; those without a result stay empty."""
     columns, xs = np.unique([_number(result, x) for result in results], return_inverse=True)
     rows, ys = np.unique([_number(result, y) for result in results], return_inverse=True)
     cells = np.full((len(rows), len(columns)), np.nan)

@@ -13,7 +13,7 @@ __all__ = ["ResultStream"]
 
 
 class ResultStream:
-    """Results between the background loop, which runs a sweep, and the reader of the sweep.
+    """A bounded queue between the background loop, which runs a sweep, and its reader.
 
     Holds a limited number, so that a slow reader slows the sweep down; once its pool is closing it
     holds any number, so that nobody waits for a reader who may never come back.
@@ -41,7 +41,7 @@ class ResultStream:
                 self._change.notify_all()
 
     async def put(self, point: int, result: AzureResult) -> None:
-        """Adds a result, as soon as there is room."""
+        """Adds a result, waiting for room."""
         async with self._change:
             await self._change.wait_for(lambda: len(self._items) < self._limit)
             self._items.append((point, result))

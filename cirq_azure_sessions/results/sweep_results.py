@@ -33,7 +33,7 @@ _MAX_PARAMS = 4
 
 
 class SweepResults(list[AzureResult | None]):
-    """One result a point, in the order of the sweep; None where a point failed.
+    """One result per point, in the order of the sweep; None where a point failed.
 
     It equals, pickles and sorts as the list that it is; its slices, copies and sums are
     `SweepResults` too.
@@ -51,7 +51,7 @@ class SweepResults(list[AzureResult | None]):
         return plot_sweep(self, ax, symbol=symbol, value=value, **plot_kwargs)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a point, also for a point that failed.
+        """A data frame with one row per point, failed ones included.
 
         Returns:
             A frame whose index is the point, and whose columns are the parameters by name, then
@@ -148,7 +148,7 @@ class SweepResults(list[AzureResult | None]):
 
 
 def by_circuit(parts: Iterable[tuple[SweepResults, Mapping[int, range]]]) -> list[Any]:
-    """The results of a batch, one list a circuit in their order.
+    """The results of a batch, one list per circuit in their order.
 
     Args:
         parts: Results of one or several circuits, and by a circuit's index which are its own.
@@ -181,7 +181,7 @@ def _short(value: Any) -> str:
 
 
 def warn_of_lost_shots(target: str, lost: int) -> None:
-    """Says, once for a call, that results have fewer repetitions than were asked for."""
+    """Warns, once per call, that results have fewer repetitions than requested."""
     logger.warning(
         "%d repetitions on %s were lost: lost_shots of a result says how many it lacks.",
         lost,

@@ -101,7 +101,7 @@ class SessionHandle(_Handle[Session]):
         cost: What the service says it costs; None if it does not say, or not yet.
         status: Its status, such as `SessionStatus.EXECUTING`.
         is_open: Whether it had not ended.
-        job_failure_policy: What a failed job does to it.
+        job_failure_policy: What a failed job does to the session.
         azure_session: The SDK's own `azure.quantum.Session`; None for a local target.
     """
 

@@ -98,7 +98,7 @@ class HostedJobs:
         try:
             job = await self._pool._watcher.wait(job, generation.workspace)
         except AzureSessionsError as error:
-            logger.warning("It is not known what became of job %s: %s", job.id, error)
+            logger.warning("The outcome of job %s is unknown: %s", job.id, error)
         await self.note_end(job)
 
     async def note_end(self, job: Job) -> None:

@@ -166,7 +166,7 @@ class SessionLifecycle:
             if error.is_missing:
                 self._note_end(session_id)
                 return "missing"
-            message = "Session %s may be open and could not be closed: %s"
+            message = "Session %s could not be closed and may still be open: %s"
             logger.warning(message, session_id, error, extra={"session_id": session_id})
             return "failed"
         self.handle(closed, workspace)

@@ -161,7 +161,7 @@ class SessionPool(PickledAsRecipe):
         """
         session_id = getattr(session, "id", session)
         if not isinstance(session_id, str):
-            raise TypeError(f"attach takes a session or the id of one, not {session!r}.")
+            raise TypeError(f"attach takes a session or a session id, not {session!r}.")
         self._table.check_open()
         found, _ = self._portal.run(self._router.get_session, session_id)
         if not found.is_open:
@@ -207,29 +207,29 @@ class SessionPool(PickledAsRecipe):
         max_age: float | None = None,
         limit: int | None = 100,
     ) -> Sequence[SessionHandle]:
-        """The sessions of the whole workspace, those of others included, newest first.
+        """The workspace's sessions, including other users', newest first.
 
         Args:
             target: A target or a provider, such as `ionq`; `*` stands for any characters.
             status: A word of the service's, or `queued`, `running`, `done`, `finished`, `open`.
             name: Name prefix.
             max_age: Seconds since opening.
-            limit: Maximum number of sessions; None for all, however long it takes to list them.
+            limit: Maximum number of sessions; None for all, which may take long.
 
         Raises:
-            ServiceError: If the service does not list them.
-            ValueError: If there is no such status.
+            ServiceError: If the service cannot list them.
+            ValueError: If the status is unknown.
         """
         where = ItemFilter.of(self._clock.time(), target, status, name, max_age, limit)
         found = self._portal.run(self._router.list_sessions, where)
         return Listing(self._lifecycle.handle(*each) for each in found)
 
     def get_session(self, session_id: str) -> SessionHandle:
-        """Any session of the workspace, as it stands now.
+        """Any session of the workspace, in its present state.
 
         Raises:
             SessionNotAvailable: If there is none with this id.
-            ServiceError: If the service does not say.
+            ServiceError: If the service does not answer.
         """
         return self._lifecycle.handle(*self._portal.run(self._router.get_session, session_id))
 
@@ -242,7 +242,7 @@ class SessionPool(PickledAsRecipe):
         max_age: float | None = None,
         limit: int | None = 100,
     ) -> Sequence[JobHandle]:
-        """The jobs of the whole workspace, in sessions and outside, newest first.
+        """The workspace's jobs, inside and outside sessions, newest first.
 
         Arguments and errors are those of `list_sessions`.
         """
@@ -251,11 +251,11 @@ class SessionPool(PickledAsRecipe):
         return Listing(JobHandle(*each, self) for each in found)
 
     def get_job(self, job_id: str) -> JobHandle:
-        """Any job of the workspace, as it stands now.
+        """Any job of the workspace, in its present state.
 
         Raises:
             JobError: If there is none with this id.
-            ServiceError: If the service does not say.
+            ServiceError: If the service does not answer.
         """
         return JobHandle(*self._portal.run(self._router.get_job, job_id), self)
 
@@ -264,14 +264,14 @@ class SessionPool(PickledAsRecipe):
         return self._portal.run(self._router.least_busy, target).id
 
     def estimate_time(self, cost: CostEstimate, max_concurrent_jobs: int = 100) -> TimeEstimate:
-        """How long the jobs of an estimate wait, by what the service says of the queue now."""
+        """The queue time of an estimate's jobs, by the service's present averages."""
         status = self._portal.run(self._router.least_busy, cost.target, is_asked_for=True)
         return cost.time(status.average_queue_time, max_concurrent_jobs)
 
     # Watching
 
     def get_stats(self) -> dict[str, float]:
-        """What happened so far, as numbers.
+        """Statistics so far.
 
         Returns:
             The counts `sessions_opened`, `sessions_adopted`, `sessions_reused` (a job or a call
@@ -290,7 +290,7 @@ class SessionPool(PickledAsRecipe):
 
         The callback must be quick: it runs on the background loop, where methods that wait for the
         service are refused with `RuntimeError`; a `SweepEvent` of the kind `started` comes on the
-        thread and in the context of its call. An error in a callback is logged, and no more.
+        thread and in the context of its call. An error in a callback is only logged.
 
         Returns:
             A function that ends the subscription.
@@ -298,7 +298,7 @@ class SessionPool(PickledAsRecipe):
         return self._events.subscribe(callback)
 
     def plot_timeline(self, ax: Axes | None = None) -> Axes:
-        """Draws the pool's sessions, one per row, how they ended, and what became of their jobs.
+        """Draws the pool's sessions, one per row, with their ends and their jobs.
 
         Sends no request, and works after the pool is closed too. The pool remembers the latest
         sessions, some 500, and their latest jobs, some 5,000.
@@ -335,7 +335,7 @@ class SessionPool(PickledAsRecipe):
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened, once their jobs have finished.
 
-        Closing twice, or from several threads, is no error: all wait for the same end. In an event
+        Closing twice, or from several threads, is harmless: all wait for the same end. In an event
         callback, where waiting would never end, it only begins to close.
 
         Args:
@@ -369,7 +369,7 @@ class SessionPool(PickledAsRecipe):
             self._begin_to_close(False, SystemExit).wait(_EXIT_TIMEOUT)
 
     def _begin_to_close(self, cancel: bool, left_by: type[BaseException] | None) -> Call[None]:
-        """Hands out no more sessions, and closes those there are.
+        """Stops handing out sessions, and closes the open ones.
 
         At the end of a block, which an error of closing would rob of its results, it raises none;
         after an interruption such as Ctrl-C it does not wait for jobs.
@@ -412,7 +412,7 @@ class SessionPool(PickledAsRecipe):
 
     async def _close_all(self, draining: asyncio.Task[None]) -> None:
         await asyncio.wait({draining})
-        # What is being opened can be closed only then.
+        # Sessions that are still opening can be closed only afterwards.
         generations = self._table.generations()
         opening = [each.ready for each in generations if each.ready is not None]
         await asyncio.gather(*map(asyncio.shield, opening), return_exceptions=True)
@@ -426,7 +426,7 @@ class SessionPool(PickledAsRecipe):
                 await self._given.aclose()
         finally:
             if self._journal is not None:
-                # What became of the sessions is on the disk when the pool is closed.
+                # The sessions' outcomes are on disk when the pool is closed.
                 (self._journal.close if self._owns_journal else self._journal.flush)()
             process.let_go(self)
         if isinstance(orphans, JournalError):

@@ -56,7 +56,7 @@ class Generation:
     state: State = State.OPENING
     # When it was last used, or seen to be open; within max_idle of that it needs no check.
     used_at: float = -math.inf
-    # Counts those who asked for the session, and the jobs put in it.
+    # Counts the uses of the session: requests for it, and jobs submitted to it.
     uses: Iterator[int] = field(default_factory=itertools.count)
     # How many jobs are being submitted or run; the event is set while there are none.
     jobs: int = 0
@@ -115,7 +115,7 @@ class SessionTable:
     rate.
 
     Args:
-        max_idle: Seconds without use after which a session is not trusted to be open.
+        max_idle: Idle seconds after which a session must be checked before use.
         clock: Where idle time is measured.
     """
 
@@ -124,7 +124,7 @@ class SessionTable:
         self._clock = clock
         # State: for each target the generation that its jobs go to; every generation that has not
         # ended or still has jobs; whether no more sessions are handed out; how often one was used
-        # again, and how often that was read. Any thread counts: `next` is atomic, and `+=` is not.
+        # again, and how often that was read. Any thread may count: `next` is atomic, `+=` is not.
         self._current: dict[str, Generation] = {}
         self._generations: list[Generation] = []
         self.is_closed = False
@@ -187,7 +187,7 @@ class SessionTable:
             next(self._reused)
         return generation
 
-    # What became of it
+    # Outcomes
 
     def settle(self, generation: Generation, *, is_open: bool | None) -> None:
         """Ends OPENING: the session is open or not, or with None the service did not say."""
@@ -236,14 +236,14 @@ class SessionTable:
         return True
 
     def release(self, generation: Generation) -> None:
-        """Counts a job of the generation out."""
+        """Notes that a job of the generation has finished."""
         generation.jobs -= 1
         if not generation.jobs:
             generation.idle.set()
             if generation.has_ended:
                 self._generations.remove(generation)
 
-    # What there is
+    # Inspection
 
     def check_open(self) -> None:
         """Raises `PoolClosed` if the pool is closed."""
@@ -269,7 +269,7 @@ class SessionTable:
         """How often sessions were used again; how many are open now, and how many jobs run."""
         generations = self.generations()
         return {
-            # Reading a counter takes one number of it.
+            # Reading a counter also advances it.
             "sessions_reused": next(self._reused) - next(self._reused_reads),
             "sessions_open": sum(each.is_open for each in generations),
             "jobs_running": sum(each.jobs for each in generations),

@@ -17,9 +17,9 @@ from cirq_azure_sessions.workspaces.polling import MIN_DELAY, next_poll
 
 __all__ = ["JobWatcher"]
 
-# Where ends are announced, frequent polls would only slow the simulators down.
+# If the workspace announces ends, frequent polls would only slow its simulators down.
 _MIN_DELAY_ANNOUNCED = 1.0
-# A progress bar is to show how jobs leave the queue.
+# A progress bar needs to show how jobs leave the queue.
 _MAX_DELAY_OBSERVED = 5.0
 # Up to this many jobs are looked up one by one; for more, another page of the list is read.
 _MAX_LOOKUPS = 3
@@ -81,7 +81,7 @@ class _Poller:
                     self.jobs.pop(job_id).outcome.set_exception(error)
 
     async def _poll(self) -> None:
-        """Waits as long as seems right, then asks about all jobs."""
+        """Waits for the polling delay, then asks about all jobs."""
         now, watched = self.clock.monotonic(), self.jobs.values()
         due = next_poll(self.durations, [each.since for each in watched], self.last_poll)
         waiters = [waiter for each in watched for waiter in each.waiters]
@@ -99,9 +99,9 @@ class _Poller:
         self.last_poll = min(self.poll_due, self.clock.monotonic())
 
     async def _ask(self, asked: set[str], delay: float) -> None:
-        """Asks for one job by its id, for more by as few pages of the list as needed."""
+        """Asks for one job by its id, and for more by as few list pages as needed."""
         if self.session_id is not None and len(asked) > 1:
-            # Running jobs are among the newest: a page with room for as many finished ones.
+            # Running jobs are among the newest, so the page leaves room for as many finished ones.
             seen, page_size = 0, min(2 * len(asked), JOBS_PER_PAGE)
             while not seen or len(asked) > _MAX_LOOKUPS:
                 page = await self.workspace.list_session_jobs(
@@ -146,7 +146,7 @@ class _Poller:
         self.jobs.pop(job.id).outcome.set_result(job)
 
     def _note_missing(self, job_id: str) -> None:
-        """Gives up on a job that the service does not show for minutes; one in memory, at once."""
+        """Gives up on a job that has been missing for minutes; on one in memory, immediately."""
         watched, now = self.jobs.get(job_id), self.clock.monotonic()
         if watched is None:
             return
@@ -154,9 +154,9 @@ class _Poller:
             watched.missing_since = now
         if now - watched.missing_since >= _MISSING_TIMEOUT or self.workspace.announces_ends:
             message = (
-                f"The service accepted job {job_id} and does not show it any more: look for it in "
-                f"the Azure portal, or try get_result({job_id!r}) later; submitting the point "
-                "again may pay for it twice."
+                f"The service accepted job {job_id} but no longer shows it: look for it in the "
+                f"Azure portal, or try get_result({job_id!r}) later; submitting the point again "
+                "may cost twice."
             )
             error = JobError(message, job_id=job_id, status="Missing")
             self.jobs.pop(job_id).outcome.set_exception(error)
@@ -181,7 +181,7 @@ class JobWatcher:
         observer: _Observer | None = None,
         gate: _Gate | None = None,
     ) -> Job:
-        """Returns the job once it has finished, well or not.
+        """Returns the job once it has finished, successfully or not.
 
         The observer is called with the job at every poll before that; the gate is held during
         requests. `JobError` if the service has not known the job for minutes, and `ServiceError` if
@@ -203,7 +203,7 @@ class JobWatcher:
             watched = _Watched(now, asyncio.get_running_loop().create_future())
             poller.jobs[job.id] = watched
             if poller.polling is not None and poller.poll_due - now > MIN_DELAY:
-                # The new job may be a quick one: the delay begins anew.
+                # The new job may be quick, so the delay starts over.
                 poller.polling.cancel()
                 poller.polling, poller.poll_due = None, now
         if poller.polling is None or poller.polling.done():
@@ -213,7 +213,7 @@ class JobWatcher:
         try:
             return await asyncio.shield(watched.outcome)
         finally:
-            # However the wait ends, only this waiter leaves; the others wait on.
+            # This waiter leaves, and the others keep waiting.
             watched.waiters.remove(waiter)
             if not watched.waiters and poller.jobs.get(job.id) is watched:
                 del poller.jobs[job.id]

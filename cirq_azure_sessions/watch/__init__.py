@@ -1,1 +1,1 @@
-"""What people see of a pool while it works: events, progress, timelines, telemetry."""
+"""Observing a pool: events, progress bars, timelines and telemetry."""

@@ -16,7 +16,7 @@ __all__ = ["EventLog"]
 
 logger = logging.getLogger(__name__)
 
-# How many events are kept: those of some 500 sessions and 5,000 jobs, in about two megabytes.
+# The number of events kept: those of some 500 sessions and 5,000 jobs, about two megabytes.
 _MAX_SESSION_EVENTS = 1_000
 _MAX_JOB_EVENTS = 10_000
 
@@ -152,7 +152,7 @@ class EventLog:
         )
 
     def count(self, counter: str) -> None:
-        """Counts something that is no event."""
+        """Counts something that is not an event."""
         with self._lock:
             self._counts[counter] += 1
 
@@ -172,7 +172,7 @@ class EventLog:
 
 
 def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:
-    """Calls a subscriber; whatever it raises is logged and goes no further.
+    """Calls a subscriber; whatever it raises is logged and not propagated.
 
     That includes SystemExit, CancelledError and KeyboardInterrupt: on the background loop they
     would end the loop, or look as if the pool's own task had been cancelled.

@@ -1,4 +1,4 @@
-"""The events of a pool, as its subscribers receive them."""
+"""Events of a pool, as subscribers receive them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["AnyEvent", "JobEvent", "SessionEvent", "SweepEvent"]
 
 
 class _Event:
-    """What all events have in common. As a string, an event is a line of a log."""
+    """Base class of events. As a string, an event is a log line."""
 
     __slots__ = ()
 

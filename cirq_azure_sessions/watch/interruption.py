@@ -8,7 +8,7 @@ from shlex import quote
 
 __all__ = ["interruption_note"]
 
-# As many ids as fit into a line or two of a traceback.
+# The number of ids that fit into a line or two of a traceback.
 _MAX_NAMED = 5
 
 

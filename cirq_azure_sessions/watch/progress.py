@@ -19,7 +19,7 @@ __all__ = ["SweepProgress"]
 
 _SHORT_ID = 8
 _QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
-# Templates of tqdm's, and the shortest text that it puts into them.
+# Templates for tqdm, and the shortest text that it puts into them.
 _TIMES = "{elapsed}<{remaining}"
 _TIME_TAKEN = "in {elapsed}"
 _MIN_TEXTS = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
@@ -29,8 +29,8 @@ class SweepProgress:
     """A progress bar on stderr, or below a notebook's cell, for the points of a call.
 
     The line shows the target, the session of the latest job, how many points have finished and
-    failed, how many jobs are queued and run, and the time so far and the time left. In the end it
-    says `50 done`. A call that ends with an error removes its bar. Thread-safe.
+    failed, how many jobs are queued and run, and the time so far and the time left. When all have
+    finished it reads `50 done`. A call that ends with an error removes its bar. Thread-safe.
 
     Args:
         target: The target's id, which labels the bar.
@@ -48,7 +48,7 @@ class SweepProgress:
         self._lock = threading.Lock()
 
     def add_points(self, count: int) -> None:
-        """Adds points that are going to be run."""
+        """Adds points that will be run."""
         with self._lock:
             self._expected += count
             if self._bar is None:
@@ -132,12 +132,12 @@ class SweepProgress:
 
 
 def _literal(text: str) -> str:
-    """Text that stands in a template as it is."""
+    """Text escaped for a template."""
     return printable(text).replace("{", "{{").replace("}", "}}")
 
 
 def _in_notebook() -> bool:
-    """Whether this is the kernel of a notebook; IPython in a terminal shows bars as any program."""
+    """Whether this is a notebook's kernel; IPython in a terminal shows bars like any program."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
@@ -167,7 +167,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
         return self.ncols if isinstance(self.ncols, int) else None
 
     def leave_line(self, line: str) -> None:
-        """Leaves a line where the bar was; the bar itself would confuse those of other threads."""
+        """Replaces the bar by a plain line; the bar itself would confuse those of other threads."""
         self.write(line, file=self.fp)
 
 

@@ -8,7 +8,7 @@ Spans, timed by the pool's clock:
     sweep TARGET      one call of a sampler, under the span that is current where it is made
     job TARGET        one job from its submission to its end, under its sweep, linked to its session
     session TARGET    one session that the pool opened, under the span that was current when
-                      `instrument` was called; an adopted one is its opener's to trace
+                      `instrument` was called; an adopted one is traced by its opener
 
 Metrics, each by target, and the durations by outcome:
 
@@ -40,7 +40,7 @@ try:
     from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 except ImportError as error:
     raise ImportError(
-        "Telemetry needs OpenTelemetry: pip install 'cirq-azure-sessions[telemetry]'."
+        "Telemetry needs OpenTelemetry: run pip install '.[telemetry]' in your checkout."
     ) from error
 
 __all__ = ["instrument"]
@@ -59,7 +59,7 @@ _OUTCOME = "azure_quantum.outcome"
 
 # Kinds of events with which a span begins.
 _BEGINNINGS = {"opened", "submitted", "started"}
-# Outcomes that are errors; that a session times out is normal, and it is replaced.
+# Outcomes that are errors; a session's timeout is normal, and it is replaced.
 _ERRORS = {"failed", "lost", "interrupted"}
 
 # Bucket boundaries: from a local target's milliseconds to a day in a queue.
@@ -158,7 +158,7 @@ class _Recorder:
         running, left = self._take(event)
         for job in left:
             self._end(job, event.time, "left")
-        # What began before the recording, or in another process, has no span here.
+        # Anything begun before the recording or in another process has no span here.
         if running is not None:
             running.span.set_attributes(_attributes(event))
             self._end(running, event.time, event.kind, event.reason)
@@ -167,7 +167,7 @@ class _Recorder:
             self._cost.add(event.cost, {_ATTRIBUTES[name]: value for name, value in names.items()})
 
     def end_all(self) -> None:
-        """Ends all spans; how long they were going to be is not known, so it is not recorded."""
+        """Ends all spans; their durations are unknown and are not recorded."""
         with self._lock:
             left = list(self._running.values())
             self._running.clear()
@@ -209,7 +209,7 @@ class _Recorder:
         return self._parent if sweep is None else trace.set_span_in_context(sweep.span)
 
     def _take(self, event: AnyEvent) -> tuple[_Running | None, list[_Running]]:
-        """What ends with this event, and the jobs that its sweep leaves to run on alone."""
+        """The span that this event ends, and the jobs that its sweep leaves running."""
         with self._lock:
             running = self._running.pop(event.id, None)
             if event.subject == "sweep":
@@ -231,7 +231,7 @@ class _Recorder:
         running.span.set_attributes(attributes)
         running.span.end(_nanoseconds(time))
         self._count(running.begun, -1)
-        # The system's clock may have been set back.
+        # The system clock may have been set back.
         self._durations[subject].record(max(time - running.begun.time, 0.0), attributes)
 
 

@@ -62,7 +62,7 @@ class Timeline:
         *,
         now: float,
     ) -> Timeline:
-        """The timeline of a pool's events; jobs of sessions that have no event are left out.
+        """The timeline of a pool's events; jobs of sessions without an event are left out.
 
         Args:
             session_events: The events of sessions, in order.
@@ -85,7 +85,7 @@ class Timeline:
         return cls(_linked(_with_jobs(bar, marks[id_].values()) for id_, bar in bars.items()))
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws one row a session, with its jobs from submission to end; times are in UTC.
+        """Draws one row per session, with its jobs from submission to end; times are in UTC.
 
         Args:
             ax: Where to draw; by default in a new figure.
@@ -101,16 +101,18 @@ class Timeline:
         """Writes a picture to a PNG, SVG or PDF file.
 
         Args:
-            path: The file; its ending says what is written.
+            path: The file; its extension decides the format.
 
         Raises:
-            ValueError: If the file has another ending, or there is no session to draw.
+            ValueError: If the file has another extension, or there is no session to draw.
             OSError: If the file cannot be written.
         """
         from cirq_azure_sessions.watch.timeline_figure import save_timeline
 
         if not self.sessions:
-            raise ValueError("There is no session to draw: run something first, or list others.")
+            raise ValueError(
+                "There are no sessions to draw: run something first, or widen the filters."
+            )
         save_timeline(self.sessions, path)
 
 

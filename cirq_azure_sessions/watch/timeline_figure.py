@@ -47,7 +47,7 @@ _MAKER = "cirq-azure-sessions timeline"
 
 
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
-    """Draws one row a session, with its jobs from submission to end; times are in UTC.
+    """Draws one row per session, with its jobs from submission to end; times are in UTC.
 
     A job is faint while it waits, and a tick marks one that went wrong.
 

@@ -1,1 +1,1 @@
-"""Where jobs go: the port, Azure Quantum behind it, and the same in memory."""
+"""Workspaces: the port, Azure Quantum, and a workspace in memory."""

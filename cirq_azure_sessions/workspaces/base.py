@@ -24,7 +24,7 @@ JOBS_PER_PAGE = 100
 
 
 class WorkspacePort(Protocol):
-    """Where jobs go. All verbs are called on the background loop."""
+    """The interface of a workspace. All verbs are called on the background loop."""
 
     @property
     def identity(self) -> str | None:
@@ -35,7 +35,7 @@ class WorkspacePort(Protocol):
         """Whether a verb with `wait` returns as soon as a job finishes, without polling."""
 
     def takes(self, target: str) -> bool:
-        """Whether jobs for this target can go here, as far as is known without a request."""
+        """Whether it takes jobs for this target, as far as is known without a request."""
 
     async def open_session(self, request: SessionRequest) -> Session:
         """Opens a session under the id in the request. Repeating it is harmless.
@@ -44,7 +44,7 @@ class WorkspacePort(Protocol):
         """
 
     async def get_session(self, session_id: str) -> Session:
-        """The session as it stands now. `ServiceError.is_missing` if there is none."""
+        """The session in its present state. `ServiceError.is_missing` if there is none."""
 
     async def close_session(self, session_id: str) -> Session:
         """Closes the session to new jobs; those in it still run. Repeating it is harmless."""
@@ -99,10 +99,10 @@ class WorkspacePort(Protocol):
     async def update_job(
         self, job_id: str, *, name: str | None, tags: Sequence[str] | None, priority: str | None
     ) -> Job:
-        """Changes what is not None; tags replace those that the job has."""
+        """Changes the fields that are not None; tags replace the job's tags."""
 
     async def delete_job(self, job_id: str) -> None:
-        """Has the service forget the job, which it cancels first if it has not finished."""
+        """Deletes the job, which the service cancels first if it has not finished."""
 
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         """The result of a job that `has_result`: bytes, or an object from a local target.

@@ -80,7 +80,7 @@ class ItemFilter:
         if statuses is None:
             service = ", ".join(status for (status,) in _SERVICE.values())
             raise ValueError(
-                f"There is no status {status!r}: use one of {', '.join(_EVERYDAY)}, or a word of "
+                f"Unknown status {status!r}: use one of {', '.join(_EVERYDAY)}, or a word of "
                 f"the service: {service}."
             )
         return cls(
@@ -92,7 +92,7 @@ class ItemFilter:
         )
 
     async def apply(self, newest_first: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """The items that match, up to the limit; no more of the list is read than it takes."""
+        """The items that match, up to the limit; reads no more of the list than needed."""
         found = 0
         if self.limit == 0:
             return

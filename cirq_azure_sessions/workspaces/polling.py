@@ -1,4 +1,4 @@
-"""When to ask a workspace again about jobs that have not finished.
+"""The polling delay for unfinished jobs.
 
 The delay between two polls follows the jobs: how long such jobs usually take, and for how long
 these have been running.

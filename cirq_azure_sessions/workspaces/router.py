@@ -50,7 +50,7 @@ class WorkspaceRouter:
         self._workspaces = [in_memory] if self.given is None else [in_memory, self.given]
 
     def for_target(self, target: str) -> WorkspacePort:
-        """The workspace that takes jobs for this target; rather the user's own.
+        """The workspace that takes jobs for this target, preferably the user's own.
 
         Raises:
             UnsupportedTarget: If there is none.

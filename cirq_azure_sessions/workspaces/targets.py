@@ -1,4 +1,4 @@
-"""What workspaces say of their targets, remembered for ten minutes."""
+"""The targets that workspaces list, cached for ten minutes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TargetCatalog:
     def list(
         self, workspace: WorkspacePort, gate: AbstractAsyncContextManager[Any]
     ) -> Awaitable[Mapping[str, TargetStatus]]:
-        """The targets of which the list says what they take, by id; none if there is no list.
+        """The listed targets with known capabilities, by id; empty if there is no list.
 
         The gate is held while the service is asked.
         """

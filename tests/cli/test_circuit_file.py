@@ -61,7 +61,7 @@ def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
         ("OPENQASM 4.0;", "this is OpenQASM 4, and the version has to be 2.0"),
     ],
 )
-def test_what_is_no_circuit_is_refused_with_what_to_do(text: str, reason: str) -> None:
+def test_an_invalid_circuit_is_refused_with_advice(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as refused:
         parse_circuit(text)
     assert "\n" not in str(refused.value)
@@ -95,7 +95,7 @@ def test_files_are_read_in_the_encodings_of_windows(
     assert read_circuit(path) == read_circuit(str(path)) == parse_circuit(text)
 
 
-def test_the_mark_at_the_end_of_a_dos_file_is_passed_over(tmp_path: Path) -> None:
+def test_the_mark_at_the_end_of_a_dos_file_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "bell.qasm"
     path.write_bytes(BELL.encode() + b"\x1a")
     assert read_circuit(path) == parse_circuit(BELL)

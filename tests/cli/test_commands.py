@@ -58,7 +58,7 @@ def test_an_error_is_wrapped_on_a_terminal_and_one_line_for_programs(
 ) -> None:
     words = ["sessions", "list", "--status", "ready"]
     (sentence,) = CliRunner().invoke(main, words).stderr.splitlines()[-1:]
-    assert sentence.startswith("Error: There is no status 'ready': use one of ")
+    assert sentence.startswith("Error: Unknown status 'ready': use one of ")
     with terminal(40) as written:
         monkeypatch.setenv("COLUMNS", "40")
         with pytest.raises(SystemExit):

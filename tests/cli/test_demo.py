@@ -63,7 +63,7 @@ def curve(bits: list[list[int]], target: str = "local.simulator") -> Curve:
     return Curve(target, [cirq.ResultDict(measurements={"cut": np.array(bits)})])
 
 
-def test_equal_samples_are_at_no_distance() -> None:
+def test_equal_samples_have_distance_zero() -> None:
     one = curve([[0, 1], [1, 0]])
     agreement = compare(one, one)
     assert (agreement.cut_difference, agreement.distance) == (0, 0)
@@ -75,7 +75,7 @@ def test_samples_without_a_common_outcome_are_at_distance_one() -> None:
     assert agreement.cut_difference == 2
 
 
-def test_what_chance_makes_of_equal_targets_is_foreseen() -> None:
+def test_the_expected_difference_of_equal_targets_is_right() -> None:
     """The mean of 200 distances strays from its expectation by less than 5 % at this seed."""
     circuit = qaoa_ring(4)
     sampler = cirq.Simulator(seed=5)

@@ -81,7 +81,7 @@ def test_an_emulator_is_well(server: EmulatorServer) -> None:
     shown = call_on(server, "doctor")
     assert shown.exit_code == 0, shown.output
     assert "FAIL" not in shown.stdout
-    assert shown.stdout.endswith("All is well.\n")
+    assert shown.stdout.endswith("All checks passed.\n")
     expected = {"python", "azure-quantum", "environment", "workspace", "endpoint", "storage"}
     expected |= {"proxy", "trust", "credential", "round trip", "clock", "service"}
     assert expected <= statuses(shown).keys()
@@ -131,7 +131,7 @@ def test_live_runs_nothing_where_nothing_is_free(server: EmulatorServer) -> None
             server.set_availability(target["id"], "Unavailable")
     shown = call_on(server, "doctor", "--live")
     assert shown.exit_code == 1
-    assert "name another target by --target" in shown.stdout
+    assert "name one with --target" in shown.stdout
     assert server.requests["open"] == jobs_of(server) == 0
 
 
@@ -257,7 +257,7 @@ def _all() -> str:
 
 @pytest.mark.parametrize("source", QUOTES)
 @pytest.mark.parametrize("extra", [[], ["--json"]])
-def test_no_secret_is_shown_whoever_quotes_it(
+def test_secrets_are_redacted_from_every_finding(
     monkeypatch: pytest.MonkeyPatch, no_waits: None, source: str, extra: list[str]
 ) -> None:
     for name, value in SECRETS.items():

@@ -75,10 +75,12 @@ def test_a_port_that_is_taken_is_named(emulator: EmulatorServer) -> None:
     port = urlsplit(emulator.endpoint).port
     shown = call("emulate", "--port", port)
     assert shown.exit_code == 1
-    assert shown.stderr.startswith(f"Error: 127.0.0.1:{port} cannot be had: choose another --port")
+    assert shown.stderr.startswith(
+        f"Error: Cannot listen on 127.0.0.1:{port}: choose another --port"
+    )
 
 
-def test_every_emulator_makes_up_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_emulator_generates_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = []
 
     class Interrupted:

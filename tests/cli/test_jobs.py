@@ -44,7 +44,7 @@ def test_nothing_secret_or_bulky_is_shown_of_a_job(scene: Scene) -> None:
 def test_cancelling_a_finished_job_says_so(scene: Scene) -> None:
     shown = scene.call("jobs", "cancel", scene.done)
     assert shown.exit_code == 0
-    assert shown.stderr == f"Job {scene.done} has finished already: Succeeded.\n"
+    assert shown.stderr == f"Job {scene.done} has already finished: Succeeded.\n"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_tags_are_added_or_replace_the_others(running: tuple[EmulatorServer, Any
         call_on(server, "jobs", "tag", job.id, *options.split(), "--yes")
         job.refresh()
         assert job.details.tags == tags
-    assert "Say which tags" in call_on(server, "jobs", "tag", job.id, "--yes").stderr
+    assert "Give at least one --tag" in call_on(server, "jobs", "tag", job.id, "--yes").stderr
 
 
 def test_a_result_is_fetched_without_its_circuit(scene: Scene) -> None:

@@ -173,7 +173,7 @@ def test_a_journal_that_is_not_there_is_not_made(command: str, tmp_path: Path) -
     shown = call("journal", command, tmp_path / "nowhere.journal")
     assert (shown.exit_code, shown.stdout) == (1, "")
     (sentence,) = shown.stderr.splitlines()
-    assert "There is no file" in sentence
+    assert "does not exist" in sentence
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,7 +183,7 @@ def test_a_file_that_is_no_journal_is_one_sentence(tmp_path: Path) -> None:
     shown = call("journal", "show", path)
     assert shown.exit_code == 1
     (sentence,) = shown.stderr.splitlines()
-    assert "some other program's file" in sentence
+    assert "another program's file" in sentence
 
 
 def test_a_journal_is_not_exported_onto_itself(scene: Scene) -> None:
@@ -201,7 +201,7 @@ def test_export_harms_no_file_that_it_did_not_make(scene: Scene, tmp_path: Path)
     assert call("journal", "export", part, "-o", tmp_path / "results.jsonl").exit_code == 0
     assert read("journal", "show", part, "--json")["jobs"]
     refused = call("journal", "export", part, "-o", other)
-    assert (refused.exit_code, "is no export" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "is not this command's export" in refused.stderr) == (2, True)
     notes = tmp_path / "notes"
     notes.write_text("mine")
     assert call("journal", "export", part, "-o", notes).exit_code == 2
@@ -212,7 +212,7 @@ def test_export_harms_no_file_that_it_did_not_make(scene: Scene, tmp_path: Path)
         link.symlink_to(name)
         for output in (name, link):
             beside = call("journal", "export", part, "-o", output)
-            assert (beside.exit_code, "would be lost" in beside.stderr) == (2, True)
+            assert (beside.exit_code, "would overwrite the journal" in beside.stderr) == (2, True)
         link.unlink()
     assert (part.read_bytes(), other.read_bytes()) == before
     mine = tmp_path / "mine.jsonl.part"
@@ -372,8 +372,8 @@ def test_all_open_sessions_of_a_name_are_closed_and_no_others(server: EmulatorSe
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "by ID..., --orphans or --name"),
-        (["1f3c", "--name", "vqe"], "by ID..., --orphans or --name"),
+        ([], "give ID..., --orphans or --name"),
+        (["1f3c", "--name", "vqe"], "give ID..., --orphans or --name"),
         (["--orphans"], "--orphans and --journal PATH belong together"),
         (["1f3c", "--journal", "run.journal"], "--orphans and --journal PATH belong together"),
     ],
@@ -389,5 +389,5 @@ def test_it_must_be_said_which_sessions(
 def test_orphans_of_no_journal_are_one_sentence(server: EmulatorServer, tmp_path: Path) -> None:
     shown = close(server, "--orphans", "--journal", tmp_path / "nowhere.journal")
     assert shown.exit_code == 1
-    assert "There is no file" in shown.stderr
+    assert "does not exist" in shown.stderr
     assert list(tmp_path.iterdir()) == []

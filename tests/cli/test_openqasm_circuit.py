@@ -142,7 +142,7 @@ def test_a_qubit_may_have_the_name_of_a_gate() -> None:
     assert_same("gate flip t, x { t t; x x; } flip q[0], q[1];", "t q[0]; x q[1];")
 
 
-def test_a_program_may_define_a_gate_of_the_library_anew() -> None:
+def test_a_program_may_redefine_a_library_gate() -> None:
     assert_same("gate cu1(a) x, y { cx x, y; } cu1(1) q[0], q[1];", "cx q[0], q[1];")
 
 
@@ -150,7 +150,7 @@ def test_custom_gates_on_registers_are_applied_to_each_qubit() -> None:
     assert_same("gate flip a { x a; } flip q;", "x q[0]; x q[1]; x q[2];")
 
 
-def test_barriers_opaque_gates_and_comments_are_passed_over() -> None:
+def test_barriers_opaque_gates_and_comments_are_skipped() -> None:
     assert_same(
         "opaque magic(a) x, y; // x q[0];\nbarrier q; x q[1]; barrier q[0],\n q[1];"
         "gate pair a, b { x a; barrier a, b; x b; } pair q[0], q[2];",

@@ -50,7 +50,7 @@ def test_an_empty_list_names_its_filters(scene: Scene) -> None:
 def test_an_unknown_status_is_a_wrong_command(scene: Scene) -> None:
     shown = scene.call("sessions", "list", "--status", "Succeded")
     assert shown.exit_code == 2
-    assert "There is no status 'Succeded': use one of queued, running, done," in shown.stderr
+    assert "Unknown status 'Succeded': use one of queued, running, done," in shown.stderr
     assert "or a word of the service: Queued, Waiting, Executing," in shown.stderr
 
 
@@ -85,14 +85,14 @@ def test_the_first_six_characters_of_an_id_will_do(scene: Scene) -> None:
 def test_an_empty_or_short_id_is_refused(command: list[str], given: str, scene: Scene) -> None:
     shown = scene.call(*command, given)
     assert shown.exit_code == 2
-    assert "at least the first 6 characters" in shown.stderr
+    assert "at least its first 6 characters" in shown.stderr
 
 
 def test_an_ambiguous_prefix_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "_MIN_PREFIX", 0)
     shown = scene.call("sessions", "close", "--yes", "")
     assert shown.exit_code == 2
-    assert "sessions begin with '': give more of it." in shown.stderr
+    assert "sessions begin with '': give more characters." in shown.stderr
 
 
 @pytest.mark.parametrize("given", [MISSING, "nobody"])
@@ -179,7 +179,7 @@ def test_nothing_is_closed_if_one_of_the_ids_is_unknown(scene: Scene) -> None:
 def test_closing_what_has_ended_says_so(scene: Scene) -> None:
     shown = scene.call("sessions", "close", scene.closed)
     assert shown.exit_code == 0
-    assert shown.stderr == f"Session {scene.closed} has ended already: Succeeded.\n"
+    assert shown.stderr == f"Session {scene.closed} has already ended: Succeeded.\n"
 
 
 def test_sessions_are_closed_by_their_exact_name(scene: Scene) -> None:

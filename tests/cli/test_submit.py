@@ -145,7 +145,7 @@ def test_a_session_is_opened_by_name_and_policy(server: EmulatorServer) -> None:
     assert shown["job_failure_policy"] == "Abort"
     again = call_on(server, "sessions", "open", *options[:4])
     assert again.stdout.strip() == shown["id"]
-    assert again.stderr == "It is open already, with policy Abort.\n"
+    assert again.stderr == "It is already open, with policy Abort.\n"
 
 
 def test_no_session_is_opened_that_would_end_with_the_command(server: EmulatorServer) -> None:
@@ -161,7 +161,7 @@ def test_waiting_for_a_failed_job_exits_with_1(server: EmulatorServer, tmp_path:
     assert "Failed" in waited.stdout
 
 
-def test_waiting_says_how_long_it_waited_in_vain(tmp_path: Path) -> None:
+def test_waiting_reports_the_timeout(tmp_path: Path) -> None:
     with EmulatorServer(job_time=3600) as server:
         job_id = submit(server, write(tmp_path, "flip.quil", QUIL), "rigetti.sim.qvm")
         waited = call_on(server, "jobs", "wait", job_id, "--timeout", "0.25")
@@ -191,6 +191,6 @@ def test_wrong_programs_and_targets_are_refused_before_a_session_is_opened(
     assert "is empty" in refused(server, write(tmp_path, "a.quil", ""), *on_ionq).stderr
     assert "cannot be read" in refused(server, tmp_path / "none.quil", *on_ionq).stderr
     odd = write(tmp_path, "odd.qs", "operation {")
-    assert "does not compile" in refused(server, odd, *on_ionq).stderr
+    assert "cannot compile" in refused(server, odd, *on_ionq).stderr
     assert "has no target" in refused(server, odd, "--target", "ionq.none").stderr
     assert "name=value" in refused(server, odd, *on_ionq, "--param", "shots").stderr

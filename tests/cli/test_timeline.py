@@ -59,7 +59,7 @@ def test_the_command_takes_known_endings_only(server: EmulatorServer) -> None:
 def test_without_a_session_the_command_fails(server: EmulatorServer, tmp_path: Path) -> None:
     code, told = draw(server, "-o", str(tmp_path / "timeline.png"), "--name", "nobody")
     assert (code, told.count("\n")) == (1, 1)
-    assert told.startswith("Error: There is no session to draw")
+    assert told.startswith("Error: There are no sessions to draw")
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
@@ -71,5 +71,5 @@ def test_the_command_replaces_its_own_pictures_only(
         assert draw(server, "-o", str(path))[0] == 0
     path.write_text("mine")
     code, told = draw(server, "-o", str(path))
-    assert (code, "is no timeline" in told, path.read_text()) == (2, True, "mine")
+    assert (code, "is not this command's timeline" in told, path.read_text()) == (2, True, "mine")
     assert [*tmp_path.iterdir()] == [path]

@@ -226,7 +226,7 @@ def test_a_bill_above_its_estimate_counts_in_full() -> None:
     ],
     ids=["none", "included in a plan", "in another currency"],
 )
-def test_the_estimate_stands_where_the_bill_has_no_price(bill: Cost | None) -> None:
+def test_the_estimate_is_kept_if_the_bill_has_no_price(bill: Cost | None) -> None:
     service = Service(bill)
     with capped(service, max_cost=30.0) as sampler, pytest.raises(SweepCostLimit) as raised:
         sampler.run_sweep(ROTATION, SWEEP, 100)

@@ -62,7 +62,7 @@ def test_time_is_a_range_from_one_queue_to_one_a_round() -> None:
     assert estimate_cost(ARIA, RABI, []).time(600.0).at_least == 0.0
 
 
-def test_time_is_told_by_the_queue_that_the_service_reports() -> None:
+def test_queue_time_comes_from_the_service() -> None:
     estimate = estimate_cost(EMULATOR, BELL)
     with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
         # As recorded; a target that takes no jobs now has a queue all the same.
@@ -188,7 +188,7 @@ def test_rates_of_more_than_a_year_ago_say_so(days: int, note: str) -> None:
 
 
 @pytest.mark.parametrize(("target", "missing"), [("qci.machine1", "per_job="), (MACHINE, "")])
-def test_where_nothing_is_published_the_amount_is_none_and_it_says_what_to_give(
+def test_without_published_rates_the_amount_is_none_and_names_the_missing_rates(
     target: str, missing: str
 ) -> None:
     estimate = estimate_cost(target, BELL, repetitions=100)
@@ -285,7 +285,7 @@ def test_rates_take_every_spelling_of_a_real_number(number: Any) -> None:
     ],
     ids=lambda rate: repr(rate)[:20],
 )
-def test_what_is_no_rate_is_refused(rate: Any) -> None:
+def test_an_invalid_rate_is_refused(rate: Any) -> None:
     with pytest.raises(ValueError, match="per_job"):
         Rates(per_job=rate)
 

@@ -77,7 +77,7 @@ def test_a_throttled_post_without_a_hint_is_not_repeated(
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_data_plane_error_is_repeated_at_once(
+def test_a_data_plane_error_is_retried_immediately(
     server: EmulatorServer, target: IonQ, waits: list[float], status: int
 ) -> None:
     server.faults.add("submit", status=status)
@@ -85,7 +85,7 @@ def test_a_data_plane_error_is_repeated_at_once(
     assert (waits, server.requests["submit"]) == ([], 2)
 
 
-def test_a_busy_storage_is_asked_again_a_quarter_of_a_minute_later(
+def test_a_busy_storage_is_retried_after_fifteen_seconds(
     server: EmulatorServer, target: IonQ, waits: list[float]
 ) -> None:
     server.faults.add("upload", status=503)
@@ -114,7 +114,7 @@ def test_an_upload_whose_answer_was_lost_collides_with_itself(
     assert (len(waits), server.requests["upload"]) == (1, 2)
 
 
-def test_a_post_whose_connection_was_cut_is_not_repeated(
+def test_a_post_with_a_lost_connection_is_not_repeated(
     server: EmulatorServer, target: IonQ, waits: list[float]
 ) -> None:
     server.faults.reset("sasUri")
@@ -124,7 +124,7 @@ def test_a_post_whose_connection_was_cut_is_not_repeated(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_submission_whose_connection_was_cut_makes_one_job(
+def test_a_submission_with_a_lost_connection_makes_one_job(
     server: EmulatorServer, workspace: Workspace, target: IonQ, waits: list[float], after: bool
 ) -> None:
     server.faults.reset("submit", after=after)
@@ -190,7 +190,7 @@ def test_the_service_cancels_a_job(server: EmulatorServer, target: IonQ) -> None
 
 
 @pytest.mark.parametrize("ending", ["TimedOut", "Failed"])
-def test_a_submission_finds_its_session_over(
+def test_a_submission_finds_its_session_ended(
     server: EmulatorServer, target: IonQ, ending: str
 ) -> None:
     session = target.open_session(name="rehearsal")

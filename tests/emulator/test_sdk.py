@@ -87,7 +87,7 @@ def test_jobs_are_renamed_cancelled_and_deleted(workspace: Workspace) -> None:
         workspace.get_job(job.id)
 
 
-def test_attachments_lie_beside_the_program(workspace: Workspace) -> None:
+def test_attachments_are_stored_next_to_the_program(workspace: Workspace) -> None:
     job = submit(workspace)
     job.upload_attachment("note.txt", b"hello")
     assert job.download_attachment("note.txt") == b"hello"
@@ -109,7 +109,7 @@ def test_a_session_holds_the_jobs_submitted_in_it(workspace: Workspace) -> None:
     assert workspace.get_session(session.id).details.name == "My Session"
 
 
-def test_a_session_over_takes_no_jobs(workspace: Workspace) -> None:
+def test_an_ended_session_takes_no_jobs(workspace: Workspace) -> None:
     target = workspace.get_targets("ionq.simulator")
     with target.open_session():
         pass

@@ -305,7 +305,7 @@ def test_a_route_says_which_verbs_it_takes(
 
 
 @pytest.mark.parametrize("path", ["", "/nothing", f"/sessions/{AN_ID}:open", "/jobs/a/b"])
-def test_what_is_no_route_is_not_found(serve: Callable[..., Client], path: str) -> None:
+def test_an_unknown_route_is_not_found(serve: Callable[..., Client], path: str) -> None:
     assert code_of(serve().send("GET", path)) == (404, "NotFound")
 
 
@@ -406,7 +406,7 @@ def test_a_cancelled_job_says_so(serve: Callable[..., Client]) -> None:
     assert job["outputDataUri"].partition("?")[0].endswith("/outputData")
 
 
-def test_what_early_jobs_stored_is_dropped_when_that_is_asked_for(
+def test_data_of_early_jobs_is_dropped_on_request(
     serve: Callable[..., Client], clock: ManualClock
 ) -> None:
     client = serve(max_stored_jobs=2, job_time=lambda request: JobPace(run=paces.pop(0)))
@@ -563,7 +563,7 @@ def test_jobs_beyond_the_limit_on_concurrency_are_refused(
 # Time.
 
 
-def test_a_target_runs_so_many_jobs_at_once_and_the_others_wait(
+def test_a_target_with_slots_queues_further_jobs(
     serve: Callable[..., Client], clock: ManualClock
 ) -> None:
     client = serve(slots={"ionq.simulator": 1}, job_time=60)

@@ -108,7 +108,7 @@ def test_a_sas_that_creates_does_not_replace(storage: LocalStorage, run: Run) ->
     assert refusal.value.error_code == "AuthorizationPermissionMismatch"
 
 
-def test_a_sas_holds_until_the_clock_says_otherwise(
+def test_a_sas_expires_by_the_clock(
     storage: LocalStorage, run: Run, clock: ManualClock, lifetimes: Lifetimes
 ) -> None:
     run(storage.create_container("job-1"))

@@ -165,7 +165,7 @@ class TestForTheServer:
         desk.submit()
         assert len(view) == 1
 
-    def test_a_job_tells_what_was_asked_for(self, desk: Desk) -> None:
+    def test_a_job_shows_its_request(self, desk: Desk) -> None:
         request = desk.request(None)
         job = desk.run(desk.workspace.submit_job(request))
         assert desk.workspace.job_details(job.id).request == request

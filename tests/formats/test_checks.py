@@ -63,7 +63,7 @@ def test_every_real_number_that_cirq_runs_is_taken(gate: cirq.Operation, value: 
 
 @pytest.mark.parametrize("gate", GATES.values(), ids=GATES)
 @pytest.mark.parametrize("value", NOT_REAL, ids=lambda value: f"{type(value).__name__}-{value}")
-def test_what_is_not_finite_and_real_is_refused_as_cirq_refuses_it(
+def test_values_not_finite_and_real_are_refused_as_in_cirq(
     gate: cirq.Operation, value: Any
 ) -> None:
     with pytest.raises(UnsupportedProgram, match="Point 0 of the sweep"):
@@ -89,7 +89,7 @@ def test_a_gate_that_refuses_complex_numbers_by_their_type_is_refused_so(
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_what_is_no_number_is_a_type_error_as_in_cirq(value: Any) -> None:
+def test_a_non_number_is_a_type_error_as_in_cirq(value: Any) -> None:
     with pytest.raises(TypeError):
         check(GATES["X**t"], value)
     with pytest.raises(TypeError):

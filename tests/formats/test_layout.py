@@ -116,7 +116,7 @@ def test_a_layout_with_no_room_in_the_metadata_is_refused_before_anything_is_sen
 ) -> None:
     monkeypatch.setattr(translation, "MAX_CHUNKS", 1)
     wide = cirq.Circuit(cirq.measure(q, key=f"a long key for {q}") for q in cirq.LineQubit.range(9))
-    with pytest.raises(UnsupportedProgram, match="shorter keys"):
+    with pytest.raises(UnsupportedProgram, match="shorter measurement keys"):
         job(target, wide)
     assert job(target, cirq.Circuit(cirq.measure(cirq.q(0), key="m"))).metadata
 

@@ -100,6 +100,6 @@ def test_microsofts_targets_for_other_things_are_refused(target: str) -> None:
 @pytest.mark.parametrize(
     "target", ["", ".", "ionq.", ".simulator", "ionq simulator", "pasqal.sim.emu-tn", "a..b", None]
 )
-def test_what_is_no_target_for_circuits_is_refused(target: str) -> None:
+def test_a_target_without_circuits_is_refused(target: str) -> None:
     with pytest.raises(UnsupportedTarget):
         format_for(target)

@@ -86,7 +86,7 @@ def test_native_gates_take_numbers_of_every_type(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j], ids=repr)
-def test_native_gates_refuse_what_is_not_finite_and_real(value: Any) -> None:
+def test_native_gates_refuse_values_not_finite_and_real(value: Any) -> None:
     with pytest.raises(UnsupportedProgram, match="finite and real"):
         payload(IONQ, _circuit(cirq_ionq.GPIGate(phi=value).on(A)))
 

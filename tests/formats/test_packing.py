@@ -287,7 +287,7 @@ def test_a_point_is_read_out_of_the_job_of_an_earlier_run() -> None:
     ("target", "words"),
     [
         (IONQ, "exact probabilities"),
-        ("local.simulator", "in one job"),
+        ("local.simulator", "in one free job"),
         ("rigetti.qpu.ankaa-3", "pass the numbers of the qubits"),
         ("qci.machine1", "pass the numbers of the qubits"),
         ("pluto.qpu.nine", "pass the numbers of the qubits"),
@@ -301,7 +301,7 @@ def test_targets_on_which_points_share_no_job(target: str, words: str) -> None:
 @pytest.mark.parametrize(
     "pack", [0, -1, True, 2.0, "all", [], [[]], [[0, 1], [1, 2]], [[0, -1]], [0, 1], b"auto"]
 )
-def test_what_is_no_pack_is_refused(pack: Any) -> None:
+def test_an_invalid_pack_is_refused(pack: Any) -> None:
     with pytest.raises(ValueError, match="pack must be"):
         as_pack(pack, format_for(QUANTINUUM), QUANTINUUM)
 

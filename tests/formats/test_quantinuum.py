@@ -152,7 +152,7 @@ def test_condition_on_a_confused_key_is_refused() -> None:
     circuit = cirq.Circuit(
         measurement, cirq.X(B).with_classical_controls("m"), cirq.measure(B, key="n")
     )
-    with pytest.raises(UnsupportedProgram, match="confusion map only the client applies"):
+    with pytest.raises(UnsupportedProgram, match="confusion map the client applies only"):
         payload(QUANTINUUM, circuit)
 
 

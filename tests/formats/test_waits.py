@@ -39,7 +39,7 @@ WITHOUT_TIME = [IONQ, "quantinuum.sim.h2-1sc", "rigetti.sim.qvm"]
 def test_a_wait_on_a_target_with_time_is_left_out_with_a_warning(
     circuit: cirq.Circuit, target: str
 ) -> None:
-    with pytest.warns(DroppedOperationWarning, match=f"{target} is not known to take waits"):
+    with pytest.warns(DroppedOperationWarning, match=f"{target} is not known to support waits"):
         translation(target, circuit, [{"t": 5.0}])
 
 
@@ -99,7 +99,7 @@ def test_gates_after_a_measurement_are_refused_where_nothing_is_compiled() -> No
         )
 
 
-def test_native_gates_stay_native_beside_a_wait() -> None:
+def test_native_gates_stay_native_next_to_a_wait() -> None:
     gate = cirq_ionq.GPIGate(phi=0.25).on(A)
     with pytest.warns(DroppedOperationWarning):
         sent = payload(

@@ -311,7 +311,7 @@ def test_closing_a_stream_leaves_no_job_running() -> None:
 
 
 class _Held(LocalWorkspace):
-    """A workspace in which everything after the first input is stored for ever."""
+    """A workspace in which everything after the first input is stored forever."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(backends={TARGET: lambda request: b""}, clock=clock)

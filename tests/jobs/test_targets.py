@@ -48,7 +48,7 @@ class Listing(Counted):
 def test_a_circuit_of_too_many_qubits_is_refused_before_anything_is_submitted() -> None:
     workspace = Listing(num_qubits=1)
     with AzureSessionSampler(REMOTE, workspace=workspace) as sampler:
-        with pytest.raises(UnsupportedProgram, match="at most 1 qubits and the circuit 2"):
+        with pytest.raises(UnsupportedProgram, match="at most 1 qubits and the circuit needs 2"):
             sampler.run_batch([BELL, FLIP], repetitions=5)
         assert workspace.submitted == []
         assert sampler.run(FLIP, repetitions=5).measurements["m"].all()

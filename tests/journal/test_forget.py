@@ -46,7 +46,7 @@ def run(server: EmulatorServer, clock: ManualClock, journal: Any) -> cirq.Result
 
 def lose(server: EmulatorServer, clock: ManualClock, journal: Any) -> str:
     """A run that waits in vain; the id of its job."""
-    with pytest.raises(SweepError, match="does not show it any more") as failure:
+    with pytest.raises(SweepError, match="no longer shows it") as failure:
         run(server, clock, journal)
     (error,) = failure.value.failures.values()
     assert isinstance(error, JobError)
@@ -68,7 +68,7 @@ def test_no_run_submits_a_job_again_that_the_service_accepted(
     assert server.requests["submit"] == 1
 
 
-def test_the_next_run_says_for_what_it_waits_and_gets_the_result(
+def test_the_next_run_logs_the_job_it_waits_for_and_gets_the_result(
     server: EmulatorServer,
     clock: ManualClock,
     path: Path,

@@ -150,7 +150,7 @@ def test_after_a_failure_the_next_write_is_as_good_as_any(ledger: Ledger):
     assert ledger.lines() == [7]
 
 
-def test_a_write_whose_loop_is_gone_is_written_all_the_same(ledger: Ledger):
+def test_a_write_is_committed_even_if_its_loop_is_closed(ledger: Ledger):
     async def leave() -> None:
         ledger.may_begin.clear()
         ledger.commits.write(line(1))
@@ -161,7 +161,7 @@ def test_a_write_whose_loop_is_gone_is_written_all_the_same(ledger: Ledger):
     assert ledger.lines() == [1]
 
 
-def test_what_comes_then_comes_after_all_that_was_asked_for(ledger: Ledger):
+def test_then_runs_after_all_earlier_writes(ledger: Ledger):
     seen: list[list[int]] = []
     for number in range(10):
         ledger.commits.post(line(number))

@@ -158,7 +158,7 @@ def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
         assert [claim(journal, "bell", job_id).job_id for job_id in "xy"] == ["c", "b"]
 
 
-def test_what_is_given_back_is_handed_out_again_in_the_same_run(path: Path):
+def test_a_returned_job_is_reused_in_the_same_run(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
         journal._give_back(second.places)
@@ -167,7 +167,7 @@ def test_what_is_given_back_is_handed_out_again_in_the_same_run(path: Path):
         assert [claim(journal, "bell", job_id).job_id for job_id in "de"] == ["a", "b"]
 
 
-def test_a_claim_whose_caller_has_gone_is_given_back(path: Path):
+def test_a_claim_is_returned_if_its_caller_was_cancelled(path: Path):
     async def leave(journal: Journal) -> None:
         claiming = asyncio.ensure_future(journal._claim(ask("bell", "a")))
         await asyncio.sleep(0)
@@ -236,7 +236,7 @@ def test_however_often_a_program_is_stopped_every_request_has_one_job(
 # Runs, dead and alive
 
 
-def test_a_run_that_is_alive_shares_its_jobs_with_nobody(path: Path):
+def test_a_live_run_does_not_share_its_jobs(path: Path):
     with Journal(path) as first, Journal(path) as second:
         finish(first, claim(first, "bell", "a"))
         entry = claim(second, "bell", "b")
@@ -249,7 +249,7 @@ def test_a_run_that_is_alive_shares_its_jobs_with_nobody(path: Path):
 def test_a_job_that_a_live_run_waits_for_is_not_forgotten(path: Path):
     with Journal(path) as live, Journal(path) as journal:
         claim(live, "bell", "a")
-        with pytest.raises(JournalError, match="A run that is alive waits for job a"):
+        with pytest.raises(JournalError, match="A live run is waiting for job a"):
             journal.forget("a")
         live.close()
         journal.forget("a")
@@ -286,7 +286,7 @@ def test_killed_run_is_distinguished_from_a_live_one_even_with_the_same_process_
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_the_child_of_a_fork_is_a_run_of_its_own_and_its_end_is_not_the_parents(path: Path):
+def test_a_fork_is_a_separate_run_and_its_end_does_not_end_the_parents(path: Path):
     script = """
         import os, sys
         from cirq_azure_sessions import Journal
@@ -484,7 +484,7 @@ def test_runs_that_were_stopped_go_on_with_every_job_that_was_paid(
 
 @pytest.mark.parametrize("is_first", [False, True])
 @pytest.mark.parametrize("end", [killed, interrupted])
-def test_a_run_that_was_stopped_beside_another_gets_its_own_jobs_again(
+def test_a_stopped_run_gets_its_own_jobs_again_despite_a_concurrent_run(
     path: Path, end: Callable[[Journal, Sequence[JournalEntry]], None], is_first: bool
 ):
     ends = [end, finished] if is_first else [finished, end]
@@ -613,7 +613,7 @@ def test_output_that_is_like_bytes_is_kept_as_bytes(path: Path, output: object):
 
 
 @pytest.mark.parametrize("output", [object(), {"histogram": {}}, "\ud800", None])
-def test_output_that_cannot_be_kept_hurts_nobody_and_is_fetched_by_the_next_run(
+def test_output_that_cannot_be_stored_is_fetched_again_by_the_next_run(
     path: Path, output: object, caplog: pytest.LogCaptureFixture
 ):
     async def both(journal: Journal, entry: JournalEntry) -> JournalEntry:
@@ -758,7 +758,7 @@ def test_reading_does_not_begin_a_run(path: Path):
 # The file
 
 
-def test_nobody_but_the_owner_may_read_any_of_the_files(path: Path):
+def test_only_the_owner_may_read_the_files(path: Path):
     before = os.umask(0)
     try:
         with Journal(path) as journal:
@@ -884,7 +884,7 @@ def test_refused_path_is_as_it_was(path: Path, make: Callable[[Path], object]):
 
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm", "-run-1"])
 @pytest.mark.parametrize("is_there", [False, True])
-def test_file_of_somebody_else_beside_a_journal_is_left_as_it_is(
+def test_a_foreign_file_next_to_a_journal_is_left_unchanged(
     path: Path, suffix: str, is_there: bool
 ):
     mine = path.with_name(f"{path.name}{suffix}")
@@ -893,7 +893,7 @@ def test_file_of_somebody_else_beside_a_journal_is_left_as_it_is(
     before = mine.stat()
     if is_there:
         path.touch()
-    with pytest.raises(JournalError, match=f"{mine.name} beside it is not its own"):
+    with pytest.raises(JournalError, match=f"{mine.name} next to it belongs to something else"):
         claim(Journal(path), "bell", "a")
     after = mine.stat()
     assert mine.read_text() == "my notes"
@@ -960,7 +960,7 @@ def test_journal_is_not_opened_a_second_time_as_a_file_in_this_process(
 def test_a_journal_in_no_directory_or_that_is_one_says_so(tmp_path: Path):
     with pytest.raises(JournalError, match="No such file or directory"):
         Journal(tmp_path / "nowhere" / "journal.db")
-    with pytest.raises(JournalError, match="no ordinary file"):
+    with pytest.raises(JournalError, match="not a regular file"):
         Journal(tmp_path)
     with pytest.raises(JournalError, match="path of the journal is empty"):
         Journal("")
@@ -988,7 +988,7 @@ def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
     for directory in path.parents:
         if directory.owner() == path.parent.owner() and directory.stat().st_mode & 0o077 == 0:
             directory.chmod(0o755)
-    assert "may not be written: check the permissions" in run_python(script, str(path))
+    assert "it is not writable: check the permissions" in run_python(script, str(path))
 
 
 def test_a_full_disk_is_one_clear_error_and_what_was_recorded_stays(path: Path):
@@ -1009,7 +1009,7 @@ def test_a_full_disk_is_one_clear_error_and_what_was_recorded_stays(path: Path):
     """
     done, cause, message = run_python(script, str(path)).split(maxsplit=2)
     assert cause == "OperationalError"
-    assert "cannot be used: the disk does not take or give the data" in message
+    assert "cannot be used: the disk cannot be read or written" in message
     with Journal(path) as journal:
         assert journal.summary()["finished"] in (int(done), int(done) - 1)
         assert int(done) > 5

@@ -29,7 +29,7 @@ def test_a_lock_is_held_until_it_is_released_and_leaves_no_file(path: Path):
     assert not path.exists()
 
 
-def test_nobody_takes_a_lock_that_is_held(path: Path):
+def test_a_held_lock_cannot_be_taken(path: Path):
     lock = RunLock.take(path)
     with pytest.raises(BlockingIOError):
         RunLock.take(path)

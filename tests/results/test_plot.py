@@ -117,7 +117,7 @@ PHI = cirq.Circuit(cirq.rx(THETA)(A), cirq.rz(sympy.Symbol("phi"))(A), cirq.meas
 def test_two_parameters_that_vary_together_need_a_choice() -> None:
     sweep = cirq.Zip(cirq.Linspace("theta", 0, 1, 3), cirq.Linspace("phi", 5, 6, 3))
     results = cirq.Simulator(seed=1).run_sweep(PHI, sweep, 10)
-    with pytest.raises(ValueError, match=r"vary in theta, phi: say with symbol="):
+    with pytest.raises(ValueError, match=r"vary in theta, phi: name the one to plot"):
         plot_sweep(results)
     assert plot_sweep(results, symbol="phi").get_xlabel() == "phi"
 
@@ -219,7 +219,7 @@ def test_three_parameters_are_plotted_one_value_of_the_others_at_a_time() -> Non
     circuit = PHI[:-1] + cirq.Circuit(cirq.ry(sympy.Symbol("eta"))(A)) + PHI[-1:]
     sweep = cirq.Product(*(cirq.Linspace(name, 0, 1, 2) for name in ("theta", "phi", "eta")))
     results = cirq.Simulator(seed=1).run_sweep(circuit, sweep, 10)
-    with pytest.raises(ValueError, match="one value of the others at a time"):
+    with pytest.raises(ValueError, match="one value of the other parameters at a time"):
         plot_sweep(results, symbol="theta")
     plot_sweep([result for result in results if result.params["eta"] == 0])
 

@@ -153,7 +153,7 @@ def test_a_session_on_a_target_without_jobs_is_refused(clock: ManualClock) -> No
 
 @pytest.mark.parametrize("nothing", [None, 3, object()])
 def test_anything_but_a_session_or_an_id_is_refused(nothing: object, pool: SessionPool) -> None:
-    with pytest.raises(TypeError, match="a session or the id of one"):
+    with pytest.raises(TypeError, match="a session or a session id"):
         pool.attach(nothing)
 
 

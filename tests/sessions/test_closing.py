@@ -260,7 +260,7 @@ def test_an_error_in_the_block_comes_before_that_of_closing(
         pool.close()
 
 
-def test_closing_beside_a_call_that_opens_a_session_leaves_none_open() -> None:
+def test_closing_during_a_call_that_opens_a_session_leaves_none_open() -> None:
     for _ in range(30):
         workspace = LocalWorkspace()
         pool = SessionPool(workspace)
@@ -285,7 +285,7 @@ def test_closing_beside_a_call_that_opens_a_session_leaves_none_open() -> None:
 
 
 class _Full(LocalWorkspace):
-    """A workspace that answers 429 to every submission, for ever."""
+    """A workspace that answers 429 to every submission, forever."""
 
     def __init__(self, retry_after: float | None, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""The Abort policy: the failure is raised once, and the next call opens a fresh session."""
+"""The Abort policy: the failure is raised once, and the next call opens a new session."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_call_of_another_sampler_after_a_failure_opens_a_fresh_session() -> 
         assert pool.get_stats()["sessions_opened"] == 2
 
 
-def test_calls_beside_a_failure_all_end_and_leave_no_session_open() -> None:
+def test_calls_concurrent_with_a_failure_end_and_leave_no_session_open() -> None:
     workspace = LocalWorkspace(backends={REMOTE: _failing_once()})
     with SessionPool(workspace, job_failure_policy="Abort") as pool:
         sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=2)

@@ -278,7 +278,7 @@ def test_session_that_is_closed_by_hand_on_the_original_gives_its_jobs_back(
     assert pool.get_stats()["jobs_submitted"] == 2
 
 
-def test_copy_of_an_original_whose_session_is_closed_names_it_no_more(
+def test_copy_of_an_original_drops_its_closed_session(
     azure: Workspace, pool: SessionPool, server: EmulatorServer
 ) -> None:
     original = azure.get_targets(TARGET)
@@ -471,7 +471,7 @@ def test_cancelled_and_deleted_jobs_are_counted() -> None:
 # Closing the pool
 
 
-def test_closing_pool_waits_for_hosted_jobs_that_nobody_asks_for(clock: ManualClock) -> None:
+def test_closing_pool_waits_for_hosted_jobs_without_waiters(clock: ManualClock) -> None:
     with EmulatorServer(clock=clock, realistic=True) as server:
         azure = server.workspace()
         with SessionPool(azure, clock=clock) as pool:

@@ -169,9 +169,7 @@ def test_result_of_a_foreign_qir_job_has_its_histogram_and_shots_in_the_sdks_job
     assert job.azure_job.get_results_shots() == [1] * 5
 
 
-def test_result_of_a_foreign_job_is_none_of_cirqs(
-    pool: SessionPool, server: EmulatorServer
-) -> None:
+def test_a_foreign_job_has_no_cirq_result(pool: SessionPool, server: EmulatorServer) -> None:
     sampler = AzureSessionSampler("ionq.simulator", pool=pool)
     with pytest.raises(ResultFormatError, match="was not submitted by this package"):
         sampler.get_result(submit_with_the_sdk(server))

@@ -390,7 +390,7 @@ def _days(request: JobRequest) -> JobPace:
     return JobPace(run=1e6)
 
 
-def test_closing_with_cancel_cancels_jobs_nobody_waits_for(clock: ManualClock) -> None:
+def test_closing_with_cancel_cancels_jobs_without_waiters(clock: ManualClock) -> None:
     workspace = LocalWorkspace(clock=clock, pace=_days)
     with SessionPool(workspace, clock=clock) as pool:
         with pytest.raises(JobTimeout):
@@ -438,7 +438,7 @@ def test_closing_with_cancel_cancels_a_job_that_is_being_submitted() -> None:
 # What goes wrong
 
 
-def test_a_tiny_max_idle_hands_out_a_session_all_the_same() -> None:
+def test_a_tiny_max_idle_still_hands_out_a_session() -> None:
     with SessionPool(max_idle=1e-12) as pool:
         assert pool.session(TARGET).target == TARGET
 

@@ -115,7 +115,7 @@ def test_an_unknown_session_is_an_error_that_names_it(pool: SessionPool) -> None
         pool.get_session("00000000-0000-0000-0000-000000000000")
 
 
-def test_local_sessions_are_listed_beside_those_of_the_workspace() -> None:
+def test_local_sessions_are_listed_with_those_of_the_workspace() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         remote, local = pool.session("ionq.simulator"), pool.session("local.simulator")
         assert set(pool.list_sessions()) == {remote, local}

@@ -355,16 +355,16 @@ def test_a_waiter_that_is_cancelled_leaves_the_others_waiting() -> None:
 
 
 def test_a_job_that_the_service_denies_for_minutes_is_missing(clock: ManualClock) -> None:
-    with pytest.raises(JobError, match="does not show it any more") as caught:
+    with pytest.raises(JobError, match="no longer shows it") as caught:
         _watch(_Session(clock, {}), clock, ["lost"])
     assert (caught.value.job_id, caught.value.status) == ("lost", "Missing")
     assert 300 <= clock.monotonic() <= 400
 
 
-def test_a_job_that_a_workspace_in_memory_denies_is_missing_at_once(clock: ManualClock) -> None:
+def test_a_job_unknown_to_a_workspace_in_memory_is_missing_immediately(clock: ManualClock) -> None:
     session = _Session(clock, {})
     session.announces_ends = True
-    with pytest.raises(JobError, match="does not show it any more"):
+    with pytest.raises(JobError, match="no longer shows it"):
         _watch(session, clock, ["lost"])
     assert session.gets == 1
 

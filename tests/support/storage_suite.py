@@ -156,9 +156,7 @@ class StorageSuite:
         assert disposition == "attachment; filename=Job+1-id.output.json"
         assert storage.locate(uri) == (container, "rawOutputData")
 
-    def test_what_is_missing_is_said_by_its_name(
-        self, storage: Storage, run: Run, container: str
-    ) -> None:
+    def test_missing_items_are_named(self, storage: Storage, run: Run, container: str) -> None:
         uri = storage.blob_sas_uri(container, "rawOutputData")
         for code in ("ContainerNotFound", "BlobNotFound"):
             with pytest.raises(StorageError) as refusal:

@@ -116,7 +116,7 @@ def test_a_failure_is_an_error_of_its_spans(
     assert duration.attributes["error.type"] == "InvalidInputData"
 
 
-def test_jobs_that_nobody_waits_for_any_more_end_with_their_sweep(backend: Backend) -> None:
+def test_jobs_without_waiters_end_with_their_sweep(backend: Backend) -> None:
     clock = ManualClock(auto_advance=False)
     with (
         EmulatorServer(clock=clock, job_time=1e6) as slow,
@@ -174,7 +174,7 @@ def test_the_end_of_the_recording_ends_open_spans(pool: SessionPool, backend: Ba
     assert other.spans("sweep") == []
 
 
-def test_what_was_open_at_the_end_of_the_recording_is_not_active_for_ever(
+def test_uninstrument_decrements_active_counters(
     pool: SessionPool,
 ) -> None:
     other = Backend()
@@ -213,5 +213,5 @@ def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == (
-        "Telemetry needs OpenTelemetry: pip install 'cirq-azure-sessions[telemetry]'.\n"
+        "Telemetry needs OpenTelemetry: run pip install '.[telemetry]' in your checkout.\n"
     ), done.stderr

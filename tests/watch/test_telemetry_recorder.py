@@ -101,7 +101,7 @@ def test_costs_of_jobs_are_added_up(log: EventLog, backend: Backend) -> None:
     }
 
 
-def test_the_end_of_a_sweep_takes_no_longer_beside_many_others(log: EventLog) -> None:
+def test_the_end_of_a_sweep_takes_no_longer_next_to_many_others(log: EventLog) -> None:
     """Calls of functions are counted: a look at every span in progress would add to them."""
 
     def calls_of_one_sweep() -> int:

@@ -114,7 +114,7 @@ def test_what_the_service_lists_becomes_bars_and_ticks() -> None:
     assert second.summary == "open, 4 jobs, 1 failed, 1 cancelled, 1 unfinished"
 
 
-def test_a_session_after_one_that_was_closed_took_nobodys_place() -> None:
+def test_a_session_after_a_closed_one_is_not_a_replacement() -> None:
     listed = [
         (session(1, SessionStatus.SUCCEEDED, 1, 2), []),
         (session(2, SessionStatus.WAITING, 3), []),
@@ -156,7 +156,7 @@ def test_rows_are_labelled_with_target_and_short_id_and_times_with_utc(timeline:
     assert {text.get_text() for text in ax.texts} >= {bar.summary for bar in bars}
 
 
-def test_the_legend_explains_only_what_there_is(timeline: Timeline) -> None:
+def test_the_legend_explains_only_drawn_marks(timeline: Timeline) -> None:
     legend = timeline.plot().get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == [
@@ -221,7 +221,7 @@ def test_a_short_axis_shows_minutes_and_seconds() -> None:
     ("suffix", "beginning"),
     [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")],
 )
-def test_the_name_of_the_file_says_what_is_written(
+def test_the_file_extension_decides_the_format(
     suffix: str, beginning: bytes, timeline: Timeline, tmp_path: Path
 ) -> None:
     path = tmp_path / f"timeline.{suffix}"
@@ -261,5 +261,5 @@ def test_a_timeline_is_drawn_on_axes_of_its_own_or_on_given_ones(timeline: Timel
 
 
 def test_without_a_session_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no session to draw"):
+    with pytest.raises(ValueError, match="no sessions to draw"):
         Timeline([]).save(tmp_path / "timeline.png")

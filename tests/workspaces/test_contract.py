@@ -281,7 +281,7 @@ class TestOpeningASession:
         assert again.name == "first"
         assert scene.sessions() == [session.id]
 
-    def test_again_when_it_is_over_it_stays_over(self, scene: Scene) -> None:
+    def test_ended_stays_ended(self, scene: Scene) -> None:
         session = scene.open()
         scene.close(session)
         assert scene.open(session_id=session.id).status is SessionStatus.SUCCEEDED

@@ -1,4 +1,4 @@
-"""Sends every workspace of the SDK in this process to the emulator that the environment names.
+"""Redirects the SDK's workspaces in this process to the emulator named by the environment.
 
 The SDK takes no other address than Azure's from a connection string or a variable. Python imports
 this module when it starts, because `EmulatorServer.environment` puts its folder on PYTHONPATH. It
@@ -63,7 +63,7 @@ def _redirect(parameters: Any) -> None:
 
 
 def _run_next() -> None:
-    """Runs the module of this name that this one hides, as some systems have one."""
+    """Runs the system's own module of this name, which this one hides."""
     here = Path(__file__).parent
     spec = PathFinder.find_spec("sitecustomize", [p for p in sys.path if Path(p) != here])
     if spec is not None and spec.loader is not None:

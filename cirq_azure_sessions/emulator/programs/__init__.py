@@ -1,4 +1,4 @@
-"""What the emulated targets do with a job: its program, run into the bytes of its result.
+"""Runs the programs of jobs and returns the bytes of their results.
 
 Everything here is a pure function of the job, the noise and the generator of random numbers. The
 languages are read with code of this package's own, not with that of `formats`: one mistake made on

@@ -33,7 +33,7 @@ MAX_QUBITS = 22
 # time, and the job has to stay within its memory.
 _MAX_PRECISE = 18
 
-# Up to so many amplitudes a gate's matrix is faster than Cirq's ways around it.
+# Up to this many amplitudes a gate's matrix is faster than Cirq's alternatives.
 _SMALL = 1 << 10
 
 # Amplitudes held in one batch, 16 MB, unless two state vectors need more.
@@ -72,7 +72,7 @@ def sample(
     rng: np.random.Generator,
     budget: Budget,
 ) -> NDArray[np.uint8]:
-    """Runs a program so many times.
+    """Samples a program.
 
     Returns:
         The bits at the end of each run: one row a shot, one column a key.
@@ -249,7 +249,7 @@ class _Batch:
         self._shots = np.concatenate([self._shots, others._shots])
 
     def _compare(self, condition: Condition) -> NDArray[np.bool_]:
-        """In which rows a condition holds."""
+        """The rows in which a condition holds."""
         width = len(condition.keys)
         self._budget.spend(_OVERHEAD + width * (_COMPARISON + len(self._bits)))
         order: Any = -1
@@ -287,7 +287,7 @@ class _Batch:
             self._choose(_tensors(cirq.kraus(operation)), axes)
 
     def _mix(self, weights: Sequence[float], operators: Sequence[Any], axes: Sequence[int]) -> None:
-        """Lets one of some unitaries happen, each with its weight; None stands for no change."""
+        """Applies one of some unitaries, chosen by weight; None stands for no change."""
         event = self._split(self._rng.multinomial(self._shots, weights))
         for number in np.unique(event):
             if operators[number] is not None:
@@ -297,7 +297,7 @@ class _Batch:
                 )
 
     def _choose(self, operators: Sequence[Any], axes: Sequence[int]) -> NDArray[np.uint8]:
-        """Lets one of some Kraus operators happen, and gives the number of that of each row."""
+        """Applies one of some Kraus operators; returns the index chosen in each row."""
         self._budget.spend(_CHOICE * len(operators) * self._states.size)
         made = np.stack(
             [cirq.targeted_left_multiply(each, self._states, axes) for each in operators], axis=1

@@ -59,7 +59,7 @@ def run(
 
 
 def machine_size(target: str) -> int:
-    """How many qubits the target takes."""
+    """The target's number of qubits."""
     return _SIZES.get(target, _LARGEST)
 
 
@@ -114,7 +114,7 @@ def read(payload: bytes, size: int, budget: Budget) -> tuple[int, list[cirq.Oper
 
 
 class _Fields:
-    """The fields of one gate, each read as what it has to be."""
+    """The fields of one gate, read with type checks."""
 
     def __init__(self, fields: Any, index: int, num_qubits: int) -> None:
         if not isinstance(fields, dict):

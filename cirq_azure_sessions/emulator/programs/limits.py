@@ -1,4 +1,4 @@
-"""What one job may use, and how it fails: with the codes that the service was recorded to give."""
+"""Limits of one job, and its errors, with the codes recorded from the service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MEMORY = 512 << 20
 class Budget:
     """The work and the memory that one job may still use, in whatever language it is written.
 
-    Whoever reads, writes out or simulates a program asks before it does.
+    Readers, writers and simulators of programs ask before they act.
     """
 
     def __init__(self, work: int = _WORK, memory: int = _MEMORY) -> None:
@@ -34,7 +34,7 @@ class Budget:
         self._memory = memory
 
     def spend(self, work: int) -> None:
-        """Takes off work that is about to be done. `ProgramError` if there is not as much left."""
+        """Spends work before it is done. `ProgramError` if too little is left."""
         self._work -= work
         if self._work < 0:
             raise ProgramError(
@@ -43,7 +43,7 @@ class Budget:
             )
 
     def hold(self, size: int) -> None:
-        """Takes off bytes that are kept to the end. `ProgramError` if there are not as many."""
+        """Reserves bytes until the end. `ProgramError` if too few are left."""
         self._memory -= size
         if self._memory < 0:
             raise invalid_input(

@@ -1,4 +1,4 @@
-"""The noise that a job's own parameters ask for, over that of its target."""
+"""The noise that a job's parameters request, overriding its target's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ionq_noise", "quantinuum_noise"]
 
 
 def ionq_noise(params: Mapping[str, Any]) -> tuple[MachineNoise, int | None] | None:
-    """What IonQ's parameter `noise` asks for: `{"model": "aria-1", "seed": 7}`.
+    """The noise of IonQ's parameter `noise`: `{"model": "aria-1", "seed": 7}`.
 
     Returns:
         The model and the seed, or None if the job does not ask.

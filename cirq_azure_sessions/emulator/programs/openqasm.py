@@ -1,4 +1,4 @@
-"""Reads OpenQASM 2 programs, as the emulator and the files of circuits have them.
+"""Reads OpenQASM 2 programs, for the emulator and for circuit files.
 
 The reader is complete for OpenQASM 2.0 (https://arxiv.org/abs/1707.03429), and takes what
 Quantinuum's machines take beyond it: the gates of `hqslib1.inc`, and conditions on single bits and
@@ -101,7 +101,7 @@ _Gate: TypeAlias = LibraryGate | _DefinedGate
 def _expand(
     gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid]
 ) -> Iterator[cirq.Operation]:
-    """What a gate comes to, in gates of the libraries."""
+    """A gate expanded into gates of the libraries."""
     if isinstance(gate, LibraryGate):
         yield gate.make(*params).on(*qubits)
     else:
@@ -112,7 +112,7 @@ def _expand(
 
 
 class _Reader:
-    """Reads one program. Each method reads one kind of phrase, and says so in its name."""
+    """Reads one program, with one method per grammar rule."""
 
     def __init__(self, tokens: Tokens, budget: Budget) -> None:
         self._tokens = tokens
@@ -226,7 +226,7 @@ class _Reader:
         return params, qubits
 
     def _names(self, end: str) -> list[str]:
-        """Names up to `end`, or none."""
+        """A list of names up to `end`, possibly empty."""
         if self._tokens.accept(end):
             return []
         names = [self._tokens.name()]

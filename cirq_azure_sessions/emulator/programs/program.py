@@ -1,4 +1,4 @@
-"""A program as every language's reader makes it: operations of Cirq, and conditions on bits.
+"""Programs as the readers of all languages make them: Cirq operations, and conditions on bits.
 
 Cirq has no measurement under a condition, so conditions stand beside the operations. A classical
 bit is the key of the measurements into it, and 0 before the first of them.
@@ -31,7 +31,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Operations written as one; their condition is looked at once, before the first of them.
+    """Operations of one statement; their condition is evaluated once, before the first.
 
     A measurement is of one qubit, and a reset too.
     """

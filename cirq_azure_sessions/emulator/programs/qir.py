@@ -35,7 +35,7 @@ from cirq_azure_sessions.noise import MachineNoise, is_silent
 
 __all__ = ["run"]
 
-# The SDK makes batches of up to so many items.
+# The SDK makes batches of up to this many items.
 _MAX_ITEMS = 1_000
 
 # What a call costs, in the budget's units, and the bytes of a recorded result.
@@ -283,7 +283,7 @@ def _index(value: Any, size: int) -> int:
 
 
 def _map(function: Callable[[Any], Any], value: Any) -> Any:
-    """A value of the same form, with the function applied to all that is no array or tuple."""
+    """A value of the same form, with the function applied to everything but arrays and tuples."""
     if isinstance(value, list):
         return [_map(function, item) for item in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The processes in which QIR is read and run; see `qir_worker`."""
+"""The pool of processes that read and run QIR; see `qir_worker`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class QirPool:
 
     def _forget(self) -> None:
         self._places = threading.BoundedSemaphore(os.cpu_count() or 1)
-        # State: the executors that nobody uses now; one belongs to whoever took it out.
+        # State: the idle executors; one in use belongs to its user.
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -49,7 +49,7 @@ class QirPool:
             ProgramError: If the program is at fault, or takes too long.
         """
         if importlib.util.find_spec("qdk") is None:
-            raise invalid_input("QIR needs qdk: pip install 'cirq-azure-sessions[emulator]'.")
+            raise invalid_input("QIR needs qdk: run pip install '.[emulator]' in your checkout.")
         with self._places:
             try:
                 return self._exchange(work, *arguments)

@@ -1,4 +1,4 @@
-"""The words of a program text and the arithmetic in it: what OpenQASM and Quil have in common."""
+"""Tokens and arithmetic, shared by the readers of OpenQASM and Quil."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WORD = re.compile(
 # What finding a word costs, in the budget's units.
 _WORK = 300
 
-# Longer numbers are no sensible register sizes; those that conditions compare with may be.
+# Longer numbers are not sensible register sizes, but conditions may compare with them.
 _MAX_DIGITS = 1_300
 
 
 class Tokens:
-    """A program's words, and how far it has been read.
+    """The tokens of a program, and the reading position.
 
     Words are found as they are asked for, so that a long text costs no more memory than itself.
     All methods raise a `ProgramError`, with line and column, if the text is not as it has to be.
@@ -62,12 +62,12 @@ class Tokens:
 
     @property
     def place(self) -> int:
-        """Where the next word begins."""
+        """The position of the next word."""
         return self._start
 
     @property
     def num_read(self) -> int:
-        """How many words have been read."""
+        """The number of words read."""
         return self._num_read
 
     @property
@@ -80,7 +80,7 @@ class Tokens:
         return self._word
 
     def accept(self, *words: str) -> str:
-        """Reads the next word if it is one of these, and else gives an empty string."""
+        """Reads the next word if it is one of these, else returns an empty string."""
         return self._advance() if self._word and self._word in words else ""
 
     def expect(self, *words: str) -> str:
@@ -100,7 +100,7 @@ class Tokens:
         return int(word)
 
     def accept_name(self) -> str:
-        """Reads the next word if it is a name, and else gives an empty string."""
+        """Reads the next word if it is a name, else returns an empty string."""
         return self.name() if self._kind == "name" else ""
 
     def number(self) -> float:
@@ -139,7 +139,7 @@ class Tokens:
 # What an expression is worth, once its names have values. May raise ArithmeticError or ValueError.
 Expression: TypeAlias = Callable[[Mapping[str, float]], float]
 
-# How a name is read that is no function and not pi: it may have more to it, such as an index.
+# Reads a name other than a function or pi; more may follow it, such as an index.
 ReadName: TypeAlias = Callable[[Tokens, str], Expression]
 
 _FUNCTIONS: dict[str, Callable[[float], float]] = {

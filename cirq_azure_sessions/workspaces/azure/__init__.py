@@ -1,4 +1,4 @@
-"""Azure Quantum behind the port: the only room that imports `azure.*`.
+"""Azure Quantum behind the port; the only package that imports `azure.*`.
 
 workspace     the verbs, as requests
 storage       the storage account for inputs and outputs, and its signatures

@@ -35,7 +35,7 @@ def connect(
     endpoint: str | None = None,
     key: str | None = None,
 ) -> Workspace:
-    """Connects to the workspace that the arguments name, or else the environment.
+    """Connects to the workspace named by the arguments or, without them, by the environment.
 
     A connection string, or an endpoint with its key, is used as it is. Otherwise Azure is asked for
     the workspace's endpoint, with whichever credential `DefaultAzureCredential` finds; no browser
@@ -56,7 +56,7 @@ def connect(
     """
     if endpoint is not None:
         if not key:
-            raise AzureSessionsError("An emulator needs a key: give the one that it printed.")
+            raise AzureSessionsError("An emulator needs a key: give the one it printed.")
         return _translated(
             resource_id=resource_id or _EMULATED,
             location=location or _ANY_LOCATION,
@@ -85,7 +85,7 @@ def connect(
 
 
 def _names(connection_string: str, resource_id: str) -> bool:
-    """Whether a connection string is of the workspace with this resource id."""
+    """Whether a connection string belongs to the workspace with this resource id."""
     fields = dict(field.partition("=")[::2] for field in connection_string.split(";"))
     words = ("SubscriptionId", "ResourceGroupName", "WorkspaceName")
     # /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Quantum/Workspaces/NAME
@@ -100,7 +100,7 @@ def _from_connection_string(connection_string: str) -> Workspace:
         pass
     # Not the SDK's own message: it may quote the string, which contains a key.
     raise AzureSessionsError(
-        "The connection string is not of the form SubscriptionId=...;ResourceGroupName=...;"
+        "The connection string does not have the form SubscriptionId=...;ResourceGroupName=...;"
         "WorkspaceName=...;ApiKey=...;QuantumEndpoint=https://...; : copy it from the portal."
     )
 

@@ -1,4 +1,4 @@
-"""Signing in with the credential of the user's workspace, without holding up the event loop."""
+"""Signs in with the workspace's credential, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Identity:
         self.refused_since: float | None = None
 
     def refused(self, error: ServiceError) -> ServiceError:
-        """The error for a refusal. Where it may pass it has no status, and any caller retries.
+        """The error for a refusal. A transient one has no status, so that callers retry.
 
         It does not pass where the identity was never accepted, or has been refused for minutes.
         """
@@ -89,7 +89,7 @@ class Credential:
         raise failure
 
     def _failure(self, error: Exception) -> ServiceError:
-        """The error for a token that was not given.
+        """The error for a failed token request.
 
         The SDK raises the same for a wrong secret and for a network that is away. After a first
         token it is the network, unless Entra says otherwise, and has no status: it may pass.
@@ -99,7 +99,7 @@ class Credential:
         words = f": {without_secrets(said[0])}" if said else ""
         reason = f"{type(error).__name__}{words}"
         if self._has_given and not said:
-            return ServiceError(f"Signing in to Azure again failed ({reason}): try again later.")
+            return ServiceError(f"Renewing the Azure sign-in failed ({reason}): try again later.")
         return self._identity.refused(
             ServiceError(
                 f"Signing in to Azure failed ({reason}): run `az login`, or set AZURE_TENANT_ID, "
@@ -138,7 +138,7 @@ class TokenSender:
 
 
 class _Sending(AsyncHTTPPolicy[Any, Any]):
-    """What comes after azure-core's policy: the request is sent."""
+    """The last step after azure-core's policy: sends the request."""
 
     def __init__(self, send: Callable[[Any], Awaitable[Any]]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Checks of the way to a workspace, and of the workspace, for the command `doctor`.
+"""Checks of the network and of a workspace, for the command `doctor`.
 
 What they say is for a report that others read: it holds no secret and no id of a subscription.
 """
@@ -82,7 +82,7 @@ def check_private_names() -> Iterator[Finding]:
 
 
 def check_network(workspace: Workspace | None = None) -> Iterator[Finding]:
-    """The proxy on the way to a workspace, and the certificates that are trusted."""
+    """Checks the proxy for a workspace, and the trusted certificates."""
     try:
         options = proxy_options(_address(workspace))
         login = " with a login" if "proxy_headers" in options else ""
@@ -101,12 +101,12 @@ def check_network(workspace: Workspace | None = None) -> Iterator[Finding]:
 
 
 def check_workspace(workspace: Workspace) -> Iterator[Finding]:
-    """What is known of a workspace without asking anybody."""
+    """Checks a workspace's settings without a request."""
     config = upstream.service_config(workspace)
     yield Finding("workspace", f"{workspace.name} in {workspace.location}")
     yield Finding("endpoint", f"{_address(workspace)}, API version {config.api_version}")
     account = re.search(r"AccountName=([a-z0-9]+)", workspace.storage or "")
-    own = f"an account of your own, {account[1] if account else 'without a name'}"
+    own = f"your own account, {account[1] if account else 'without a name'}"
     yield Finding("storage", "linked to the workspace" if workspace.storage is None else own)
 
 
@@ -118,7 +118,7 @@ async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
         config = upstream.service_config(workspace)
         credential, scopes = config.credential, config.credential_scopes
     if not hasattr(credential, "get_token"):
-        return [Finding("credential", "a key, with which the service is asked below")]
+        return [Finding("credential", "an access key; it is tested below")]
     kind = type(credential).__name__
     try:
         await call_either(credential.get_token, *scopes)
@@ -172,7 +172,7 @@ async def check_connection(workspace: Workspace | None, clock: Clock) -> list[Fi
         )
         return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
     if answer.status == 407:
-        text = "the proxy refuses (HTTP 407): add a user name and a password to its address"
+        text = "the proxy refused (HTTP 407): add a user name and a password to its address"
         return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
     first, second = times
     return [
@@ -188,11 +188,11 @@ def _compare_clocks(date: str, now: float) -> Finding:
     try:
         skew = now - parsedate_to_datetime(date).timestamp()
     except ValueError:
-        return Finding("clock", "the service does not say its time", "skipped")
+        return Finding("clock", "the service does not report its time", "skipped")
     if abs(skew) <= _MAX_SKEW:
         return Finding("clock", f"within {_MAX_SKEW:.0f} s of the service's")
     direction = "ahead of" if skew > 0 else "behind"
-    text = f"this machine is {abs(skew):.0f} s {direction} the service: set its clock"
+    text = f"this machine's clock is {abs(skew):.0f} s {direction} the service's: set it"
     return Finding("clock", f"{text}, or tokens and signatures are refused", "failed")
 
 
@@ -212,7 +212,7 @@ async def check_service(port: AzureWorkspace, clock: Clock) -> Finding:
 
 
 def _address(workspace: Workspace | None) -> URL:
-    """The address of the service, without a login or a query in it."""
+    """The address of the service, without user name, password or query."""
     if workspace is None:
         return URL(_ANY_ENDPOINT)
     return URL(upstream.service_config(workspace).endpoint).origin()

@@ -89,7 +89,7 @@ _BIT_BYTES = 128
 
 
 def parse(content: bytes) -> Any:
-    """An answer's JSON; `ValueError` if it is none.
+    """The JSON of an answer; `ValueError` if it is not JSON.
 
     In one document of a list there may be nesting, an integer or a character that Python does not
     read. It then counts as null, infinity or a question mark, so that all others are read.
@@ -118,7 +118,7 @@ def parse(content: bytes) -> Any:
 
 
 def sdk_results(job: AzureJob, output: bytes) -> Any:
-    """What the SDK's `get_results` makes of the output of a job that succeeded."""
+    """The result of the SDK's `get_results` for the output of a successful job."""
     fetched = AzureJob(job.workspace, job.details)
     fetched.download_data = lambda uri: output
     return fetched.get_results()
@@ -177,7 +177,7 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
 
 
 def max_output_bytes(job: Job) -> float:
-    """The maximum size of a job's result, however the service writes it; infinite if unknown.
+    """The maximum size of a job's result in any format of the service; infinite if unknown.
 
     It follows from the job's shots and bits. Only this package's jobs tell how many bits they have.
     """
@@ -214,7 +214,7 @@ def read_quota(document: Mapping[str, Any]) -> Quota:
     period = _field(document, "period", str)
     used, held, limit = (_number(document, name) for name in ("utilization", "holds", "limit"))
     if used is None or held is None or limit is None:
-        raise TypeError("an amount is no number")
+        raise TypeError("an amount is not a number")
     return Quota(
         dimension=_field(document, "dimension", str, is_required=True),
         scope=_field(document, "scope", str, is_required=True),
@@ -249,7 +249,7 @@ def read_page(
 
 
 def session_document(request: SessionRequest) -> dict[str, Any]:
-    """What to send to open a session, but for the provider."""
+    """The request body to open a session, without the provider."""
     return {
         "itemType": "Session",
         "name": request.name,
@@ -259,7 +259,7 @@ def session_document(request: SessionRequest) -> dict[str, Any]:
 
 
 def job_document(request: JobRequest, *, container_uri: str, input_uri: str) -> dict[str, Any]:
-    """What to send to submit a job, but for the provider, as `azure.quantum.JobDetails` would."""
+    """The request body to submit a job, without the provider, as `azure.quantum` makes it."""
     document: dict[str, Any] = {
         "itemType": "Job",
         "name": request.name,
@@ -280,7 +280,7 @@ def job_document(request: JobRequest, *, container_uri: str, input_uri: str) -> 
 
 
 def read_time(text: object) -> float | None:
-    """Seconds since the Unix epoch of a time as the service writes it, or None if it is none.
+    """Seconds since the Unix epoch of a time in the service's format; None if it is not one.
 
     With `Z` or an offset, or neither, which means UTC; with 0 to 7 digits after the second. Years
     before 1970 are .NET's way to say none, and those that UTC does not reach cannot be shown.
@@ -296,7 +296,7 @@ def read_time(text: object) -> float | None:
 
 
 def without_secrets(text: str) -> str:
-    """A message of the service in one line, redacted, without URLs' queries, of a fit length."""
+    """A message of the service in one line: redacted, without URL queries, and shortened."""
     if not text:
         # Of most jobs: it is quicker than four passes.
         return text
@@ -322,7 +322,7 @@ def _read_cost(document: Mapping[str, Any]) -> Cost | None:
 
 
 def _number(document: Mapping[str, Any], name: str) -> float | None:
-    """A field that is a finite number; None if it is none."""
+    """A field that is a finite number, else None."""
     try:
         number = float(_field(document, name, (int, float), is_required=True))
     except (TypeError, OverflowError):
@@ -360,7 +360,7 @@ def _word(document: Mapping[str, Any], name: str, *, is_required: bool = False) 
 
 
 def _session_handle(workspace: Workspace, document: Mapping[str, Any]) -> AzureSession:
-    """The SDK's own session; of a document that it does not read, with what words there are."""
+    """The SDK's own session; if it cannot read the document, with the fields that can be read."""
     try:
         return AzureSession(workspace, SessionDetails(document))
     except UNREADABLE:

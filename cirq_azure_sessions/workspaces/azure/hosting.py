@@ -1,4 +1,4 @@
-"""The SDK's own backends and targets, whose jobs a pool puts in its sessions.
+"""Hosting of the SDK's backends and targets: their jobs run in a pool's sessions.
 
 Every framework of the SDK ends in `Workspace.submit_job`, with the id of the session that was
 opened on the backend or target, if one was. So a backend is hosted by giving a copy of it a copy of
@@ -63,8 +63,8 @@ def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
     if ours is None or _address(theirs) != _address(ours):
         raise UnsupportedTarget(
             f"{target} is a target of the workspace {theirs.name!r}, which "
-            "is not the pool's: host takes what comes from the azure.quantum.Workspace that the "
-            "pool was made with."
+            "is not the pool's: take it from the azure.quantum.Workspace that the pool was made "
+            "with."
         )
     is_hosted = isinstance(theirs, _HostedWorkspace) and theirs._jobs is jobs
     hosted = theirs if is_hosted else _hosted(theirs, jobs)
@@ -80,7 +80,7 @@ def _says_session_has_ended(error: HttpResponseError) -> bool:
 
 
 def _address(workspace: Workspace) -> tuple[str, ...]:
-    """What tells workspaces apart: the resource, and the service that has it."""
+    """The identity of a workspace: its resource and its service."""
     service = urlsplit(upstream.service_config(workspace).endpoint).netloc.lower()
     # Azure serves a workspace at several addresses: its region's and its own.
     service = _AZURE if service.endswith(_AZURE) else service
@@ -114,7 +114,7 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
             if not isinstance(error, Exception):
                 error.add_note(
                     f"Job {job.id} on {job.details.target} may have been submitted: "
-                    f"workspace.get_job({job.id!r}) has it then."
+                    f"check with workspace.get_job({job.id!r})."
                 )
             raise
         return submitted
@@ -140,7 +140,7 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
             return accepted
 
     def _find(self, job_id: str) -> Job | None:
-        """A job whose submission had no answer, or none that can be trusted, if it arrived."""
+        """The job of a submission without a reliable answer, if it arrived."""
         with suppress(AzureError):
             return self._read(super().get_job(job_id))
         return None

@@ -1,4 +1,4 @@
-"""HTTP requests: one is sent, its errors are translated, and what is worth it is sent again.
+"""HTTP requests with retries; translates transport errors to `ServiceError`.
 
 What the network, the service or the credential raises leaves here as a `ServiceError`; neither it
 nor what it was raised from holds a URL's query, a key or a body. Errors of our own code pass as
@@ -61,7 +61,7 @@ _MAX_RETRY_AFTER = 60.0
 
 # An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
-# Nor must one that comes byte by byte be read for ever, which a read's own timeout lets pass. So an
+# Nor must one that comes byte by byte be read forever, which a read's own timeout lets pass. So an
 # exchange ends after this many seconds; those with storage may take longer, by as much as their
 # bodies take at this many bytes a second. None is repeated that began longer ago.
 _EXCHANGE_TIMEOUT = 120.0
@@ -78,7 +78,7 @@ _ADVICE = {
     401: "check the key, or run `az login`",
     403: "check that you may use this workspace",
     404: "check the id and the workspace",
-    407: "the proxy, not the service, asks for a user name and password: add them to its address "
+    407: "the proxy, not the service, requires a user name and a password: add them to its address "
     "in HTTPS_PROXY",
     429: "send fewer requests",
 }
@@ -86,8 +86,8 @@ _ADVICE = {
 # What storage answers to a machine that its network rules keep out, whatever its signature.
 _FIREWALL_CODES = ("AuthorizationFailure", "AuthorizationSourceIPMismatch")
 _FIREWALL_ADVICE = (
-    "the storage account's firewall keeps this machine out; have its address allowed in the "
-    "account's networking settings"
+    "the storage account's firewall blocks this machine: allow its address in the account's "
+    "networking settings"
 )
 
 # What the network and the service raise through aiohttp and azure-core. `TimeoutError` and the
@@ -121,13 +121,13 @@ class Request:
 
     @property
     def url(self) -> str:
-        """The address as azure-core's policy wants it."""
+        """The address as azure-core's policy expects it."""
         return str(self.address)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. The names are those that azure-core's policy looks for.
+    """An HTTP answer, with the attribute names that azure-core's policy expects.
 
     Attributes:
         headers: By name, in any case.
@@ -242,7 +242,7 @@ class HttpClient:
             except UNREADABLE as error:
                 reason = type(error).__name__
             raise ServiceError(
-                f"The answer to {request.label} is not the JSON that the service promises "
+                f"The answer to {request.label} is not the expected JSON "
                 f"({reason}): try again later.",
                 status_code=status_code,
             )
@@ -284,12 +284,12 @@ class HttpClient:
             # job without its input would be paid for nothing.
             if method == "PUT" and answer.status_code != HTTPStatus.CREATED:
                 raise ServiceError(
-                    f"Storage did not confirm {request.label}: check for a proxy on the way."
+                    f"Storage did not confirm {request.label}: check for a proxy in between."
                 )
             if answer.headers.get("Content-Type", "").startswith("text/html"):
                 raise ServiceError(
-                    f"The answer to {request.label} is a web page and no blob: check for a proxy, "
-                    "or a login page of the network, on the way."
+                    f"The answer to {request.label} is a web page, not a blob: check for a proxy "
+                    "or a login page of your network."
                 )
             if not answer.is_whole:
                 raise ServiceError(
@@ -302,12 +302,12 @@ class HttpClient:
         return await self._send(request, read_content, repeatable=True)
 
     async def aclose(self) -> None:
-        """Closes the connections when the requests in flight are finished; later ones open new."""
+        """Closes the connections after the requests in flight; later requests open new ones."""
         if self._connections is not None:
             await self._connections.aclose()
 
     async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
-        """Sends a request until there is an answer that `read` accepts, or trying is no use."""
+        """Sends a request until `read` accepts the answer, or retrying is pointless."""
         was_sent = False
         failures: Counter[bool] = Counter()
 
@@ -503,8 +503,9 @@ def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or name
         return CannotConnect(
-            f"The certificate of the server for {what} is not trusted ({reason}): name your "
-            "organization's certificates in REQUESTS_CA_BUNDLE, or ask who reads its traffic."
+            f"The certificate of the server for {what} is not trusted ({reason}): put the "
+            "path of your organization's certificates in REQUESTS_CA_BUNDLE, or ask who "
+            "intercepts the traffic."
         )
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return ServiceError(
@@ -526,7 +527,7 @@ def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError
 
 
 def _refused_here(error: Exception) -> str | None:
-    """The host and port at which this machine itself refused a connection; None if none did."""
+    """The local host and port that refused the connection, or None."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return None
     if not isinstance(error.os_error, ConnectionRefusedError):
@@ -539,13 +540,13 @@ def _refused_here(error: Exception) -> str | None:
 
 
 def _refused(response: Answer, what: str, now: float) -> ServiceError:
-    """The error for an answer that says no."""
+    """The error for an error status."""
     status = response.status_code
     if status < 400:
         # It has no status, and passes once the network is open again.
         return ServiceError(
-            f"{what} was answered with HTTP {status}, which the service never does: check for a "
-            "proxy, or a login page of the network, on the way."
+            f"{what} was answered with HTTP {status}, which the service never sends: check for "
+            "a proxy or a login page of your network."
         )
     code, message = _explanation(response)
     advice = _ADVICE.get(status, "try again later" if status >= 500 else "")
@@ -562,7 +563,7 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
 
 
 def _explanation(response: Answer) -> tuple[str, str]:
-    """The error's code and message, as far as they may be shown."""
+    """The error's code and message, redacted."""
     # Storage explains itself in XML, and may quote the string it signed; its code is enough.
     code = response.headers.get("x-ms-error-code") or ""
     try:

@@ -1,4 +1,4 @@
-"""What a connection needs: names, trust, proxies, threads, and an end without harm.
+"""Connections: name resolution, certificates, proxies, threads and shutdown.
 
 aiohttp sends, over connections that it opens when a request needs one and closes when they have
 been idle. Its and asyncio's defaults that would do harm here:
@@ -89,16 +89,16 @@ def timeouts(read_timeout: float, total: float | None = None) -> aiohttp.ClientT
 
 
 class CannotConnect(ServiceError):
-    """No connection can be made as this machine is set up; nothing was sent."""
+    """This machine's settings prevent a connection; nothing was sent."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        # It is no use to try again.
+        # Retrying is useless.
         self.is_ambiguous = self.may_pass = False
 
 
 def connection_options(address: URL) -> dict[str, Any]:
-    """How to reach a server, as options for aiohttp: which certificates to trust, and its proxy.
+    """aiohttp's options for a server: trusted certificates and proxy.
 
     Raises:
         CannotConnect: If the environment names a proxy or certificates that cannot be used.
@@ -108,7 +108,7 @@ def connection_options(address: URL) -> dict[str, Any]:
 
 
 def proxy_options(address: URL) -> dict[str, Any]:
-    """The proxy on the way to a server, as options for aiohttp; none if there is none.
+    """aiohttp's options for the proxy to a server; empty without a proxy.
 
     Raises:
         CannotConnect: If the environment names a proxy that cannot be used.
@@ -123,8 +123,8 @@ def proxy_options(address: URL) -> dict[str, Any]:
         server = url.with_user(None)
     except ValueError:
         raise CannotConnect(
-            f"The proxy for {address.scheme} is not an address: correct the environment variable "
-            f"{address.scheme.upper()}_PROXY or ALL_PROXY."
+            f"The proxy address for {address.scheme} is malformed: correct the environment "
+            f"variable {address.scheme.upper()}_PROXY or ALL_PROXY."
         ) from None
     if url.scheme not in ("http", "https"):
         raise CannotConnect(
@@ -139,7 +139,7 @@ def proxy_options(address: URL) -> dict[str, Any]:
 
 
 def trusted_certificates() -> tuple[str, str]:
-    """Who names the certificates to trust, and where they are.
+    """The source and the path of the trusted certificates.
 
     They are chosen as the SDK's own transport chooses them: by a variable, or else certifi's.
     """

@@ -1,4 +1,4 @@
-"""How often requests go to a host that asks for fewer."""
+"""Pacing of requests to a host that asks for fewer."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _MAX_INTERVAL = 1.0
 _GROWTH_TIME = 20.0
 _UNKNOWN_GROWTH_TIME = 2.0
 _FREE_AFTER = 3.0
-# What was answered before so many seconds without a request does not count: the host may answer
-# more often than it was asked.
+# After this many seconds without a request, earlier answers do not count: the host may
+# answer more often than it was asked.
 _SILENCE = 1.0
 
 
 class Pace:
     """The pace of all requests to one host: free, until the host asks for fewer.
 
-    What one request is told holds for all. After the pause they go one at a time, as often as the
+    A refusal of one request applies to all. After the pause they go one at a time, as often as the
     host answered up to then, pause included; then more and more often, as long as requests wait.
 
     Lives on one event loop.
@@ -90,7 +90,7 @@ class Pace:
         self._pauses = 0
 
     def pause(self, seconds: float) -> None:
-        """Sends nothing for so long, as the host asks for a reason that is not the pace."""
+        """Sends nothing for this long, as the host asks for reasons other than the pace."""
         self._next_turn = max(self._next_turn, self._clock.monotonic() + seconds)
 
     def refused(self, seconds: float | None) -> None:

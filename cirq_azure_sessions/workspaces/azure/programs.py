@@ -1,4 +1,4 @@
-"""Programs in any language and what lies beside them, as the SDK's own objects handle them."""
+"""Programs in any language and their attachments, handled by the SDK's own objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find_target(workspace: Workspace, name: str) -> Any:
 
     Raises:
         UnsupportedTarget: If the workspace has none.
-        ServiceError: If the service does not say.
+        ServiceError: If the service does not answer.
     """
     try:
         found = workspace.get_targets(name)
@@ -39,7 +39,8 @@ def find_target(workspace: Workspace, name: str) -> Any:
     # Of a target that it does not know, the SDK returns an empty list.
     if isinstance(found, list):
         raise UnsupportedTarget(
-            f"This workspace has no target {name!r}: `cirq-azure-sessions targets` lists its own."
+            f"This workspace has no target {name!r}: `cirq-azure-sessions targets` "
+            "lists its targets."
         )
     return found
 
@@ -73,7 +74,7 @@ def prepare(
         except ValueError as error:
             raise UnsupportedProgram(f"{path.name}: {error}") from error
     if not content.strip():
-        raise UnsupportedProgram(f"{path.name} is empty: there is no program in it.")
+        raise UnsupportedProgram(f"{path.name} is empty: give a file that holds a program.")
     if input_format == _QIR or (input_format is None and content.startswith(_BITCODE)):
         return {
             "input_data": content,
@@ -102,7 +103,7 @@ def _compile(text: str, entry: str | None, profile: str) -> Any:
         from qdk import openqasm, qsharp
     except ImportError as error:
         raise UnsupportedProgram(
-            "Q# and OpenQASM 3 need qdk, which compiles them: install cirq-azure-sessions[qir]."
+            "Q# and OpenQASM 3 are compiled by qdk: run pip install '.[qir]' in your checkout."
         ) from error
     try:
         qsharp.init(target_profile=qsharp.TargetProfile.from_str(profile))
@@ -111,7 +112,7 @@ def _compile(text: str, entry: str | None, profile: str) -> Any:
         qsharp.eval(text)
         return qsharp.compile(entry)
     except (qsharp.QSharpError, openqasm.QasmError) as error:
-        raise UnsupportedProgram(f"qdk does not compile the program: {error}") from error
+        raise UnsupportedProgram(f"qdk cannot compile the program: {error}") from error
 
 
 def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:

@@ -1,4 +1,4 @@
-"""The storage account for jobs' inputs and outputs, and the signatures (SAS) that open it.
+"""The storage account for jobs' inputs and outputs, and its signatures (SAS).
 
 Either the account is linked to the workspace and the service signs, or the user gives one by its
 connection string and the signing is done here.
@@ -46,7 +46,7 @@ _EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """The address of a container or a blob, and the signature (SAS) that opens it.
+    """The address of a container or blob, and its signature (SAS).
 
     Attributes:
         url: The address, without the signature.
@@ -61,7 +61,7 @@ class SignedUrl:
 
     @classmethod
     def parse(cls, text: str) -> SignedUrl:
-        """Reads a URL with a SAS. `ValueError` if it is no address of a blob or container."""
+        """Reads a URL with a SAS. `ValueError` if it is not the address of a blob or container."""
         if not BLOB_URL.fullmatch(text):
             raise ValueError("not the address of a blob or container")
         url, _, sas = text.partition("?")
@@ -74,7 +74,7 @@ class SignedUrl:
         return f"{url}?{self.sas}"
 
     def holds(self, blob_url: str) -> bool:
-        """Whether a blob is in this container: the signature is shown to nobody else."""
+        """Whether a blob is in this container; the signature is sent nowhere else."""
         name = urlsplit(self.url).path.rpartition("/")[2]
         is_inside = name in urlsplit(blob_url).path.split("/")[:-1]
         return is_inside and _origin(URL(self.url)) == _origin(URL(blob_url))

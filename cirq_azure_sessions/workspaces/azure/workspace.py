@@ -407,7 +407,7 @@ class AzureWorkspace(PickledAsRecipe):
         if target not in self._providers:
             raise UnsupportedTarget(
                 f"This workspace has no target {target!r}: `cirq-azure-sessions targets` lists "
-                f"those it has.{did_you_mean(target, self._providers)}"
+                f"its targets.{did_you_mean(target, self._providers)}"
             )
         return self._providers[target]
 

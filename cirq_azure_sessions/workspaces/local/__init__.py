@@ -1,4 +1,4 @@
-"""The port in memory: sessions, jobs and timeouts, run by Cirq's own simulators.
+"""A workspace in memory: sessions, jobs and timeouts, run by Cirq's own simulators.
 
 workspace      the verbs
 state          what the workspace holds: sessions and jobs

@@ -27,7 +27,7 @@ _MOMENT = 1.0
 
 
 class LiveSchedule:
-    """Lets happen on a schedule what is due by a clock, whenever somebody looks.
+    """A schedule that catches up with a clock whenever it is read.
 
     May be used from several threads and event loops.
 
@@ -109,7 +109,7 @@ class LiveSchedule:
         is_late: Callable[[], bool],
         seconds: float,
     ) -> None:
-        """Waits until there is news of what somebody asks about, or the time has passed.
+        """Waits until one of the given jobs has news, or the time has passed.
 
         Args:
             ledger: Whose jobs the news is of.
@@ -133,7 +133,7 @@ class LiveSchedule:
     async def _wait(
         self, ledger: Ledger, is_over: Callable[[], bool], clock: Clock, seconds: float
     ) -> None:
-        """Waits until so it is, looking whenever a job ends, or for so many seconds."""
+        """Waits until a condition holds, checked whenever a job ends, or until the timeout."""
         with self.deciding():
             if is_over():
                 return
@@ -155,13 +155,13 @@ class LiveSchedule:
 
 
 class _Record(Protocol[V_co]):
-    """What a view is of: something that describes itself, as it is at a time."""
+    """An item of a view: it describes its state at a time."""
 
     def describe(self, epoch: float, now: float) -> V_co: ...
 
 
 class _View(Sequence[V]):
-    """A list of records as the values that describe them, made as they are looked at."""
+    """A list of records as the values that describe them, made on access."""
 
     def __init__(self, schedule: LiveSchedule, records: Sequence[_Record[V]]) -> None:
         self._schedule = schedule
@@ -186,7 +186,7 @@ class _View(Sequence[V]):
 
 
 def _let_go(job: JobRecord) -> None:
-    """Lets go of the program of a job that is over."""
+    """Drops the program of a finished job."""
     run, job.run = job.run, None
     if run is not None and job.final is JobStatus.CANCELLED:
         run.cancel()

@@ -9,12 +9,12 @@ import cirq
 
 __all__ = ["NoisySimulator"]
 
-# A density matrix of so many qubits takes 8 MB, and one evolution serves all repetitions.
+# A density matrix of this many qubits takes 8 MB, and one evolution serves all repetitions.
 _MAX_DENSE_QUBITS = 10
 
 
 class NoisySimulator(cirq.Sampler):
-    """Density matrices where one serves all repetitions, and else a state vector for each of them.
+    """Simulates density matrices if one serves all repetitions, else a state vector for each.
 
     Args:
         seed: Where samples come from.

@@ -97,7 +97,7 @@ def check_installed(target: str) -> None:
     package, module, _ = BUILT_IN_TARGETS[target]
     if importlib.util.find_spec(module) is None:
         raise UnsupportedTarget(
-            f"{target!r} needs {package}: pip install 'cirq-azure-sessions[simulators]'."
+            f"{target!r} needs {package}: run pip install '.[simulators]' in your checkout."
         )
 
 
@@ -124,7 +124,7 @@ def _in_order(run: Callable[[LocalProgram], list[cirq.Result]]) -> Machine:
         if worker in callers:
             raise RuntimeError(
                 f"The sampler of {request.target!r} runs one job at a time and was called from its "
-                "own run_sweep, which would wait for ever: call another target there."
+                "own run_sweep, which would deadlock: call another target there."
             )
         return worker.submit(_run_called, run, request.payload, callers | {worker})
 
@@ -161,7 +161,7 @@ def _run_program(make: SamplerFactory, program: LocalProgram) -> list[cirq.Resul
 def _run_unseeded(target: str, program: LocalProgram) -> list[cirq.Result]:
     """Runs a sweep with a built-in sampler that takes no seed."""
     if program.seed is not None:
-        raise UnsupportedProgram(f"{target!r} draws from entropy of its own: leave out the seed.")
+        raise UnsupportedProgram(f"{target!r} does not accept a seed: leave it out.")
     return _run_whole(_make_built_in(target), program)
 
 
@@ -170,7 +170,7 @@ def _run_whole(sampler: cirq.Sampler, program: LocalProgram) -> list[cirq.Result
 
 
 def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Set[str], Set[str]]:
-    """The keys that results need to have, and all that they may have."""
+    """The keys that results must have, and all that they may have."""
     import cirq
 
     # A channel's key, or one whose measurement is conditional, need not be there.
@@ -187,7 +187,7 @@ def _sample(
     needed: Set[str],
     keys: Set[str],
 ) -> list[cirq.Result]:
-    """The results of a program at some points, one for each, with all `needed` of its `keys`.
+    """The results of a program at some points, checked to have all `needed` of its `keys`.
 
     Raises:
         TypeError, ValueError: If the sampler returns something else.
@@ -237,7 +237,7 @@ def _sample(
     pairs = zip(results, params, strict=True)
     other = next((result.params for result, asked in pairs if result.params != asked), None)
     if other is not None and other in params:
-        raise ValueError(f"{name}.run_sweep returned results in another order than their points.")
+        raise ValueError(f"{name}.run_sweep returned results in the wrong order.")
     return results
 
 
@@ -294,7 +294,7 @@ def _cuts(count: int, workers: int) -> Iterator[slice]:
 
 
 class _Shared:
-    """What all chunks of a sweep need: pickled once, and read once by each worker process."""
+    """The shared part of a sweep's chunks: pickled once, and read once by each worker process."""
 
     def __init__(self, make: SamplerFactory, program: LocalProgram, entropy: Any) -> None:
         self.make = make

@@ -1,6 +1,6 @@
-"""What has happened to sessions and jobs, and what is due to happen to them.
+"""The past and the due events of sessions and jobs.
 
-A `Schedule` knows no clock, thread or lock: it is told the time, and lets everything happen that is
+A `Schedule` knows no clock, thread or lock: it is given the time, and runs everything that is
 due by then, in the order of time. Each call costs at most the logarithm of what there is.
 """
 
@@ -26,13 +26,13 @@ from cirq_azure_sessions.workspaces.local.target_queue import TargetQueue
 
 __all__ = ["Schedule"]
 
-# Enough to look back at, and little enough that a process may run jobs for ever.
+# Enough to look back at, and little enough that a process may run jobs forever.
 MAX_HISTORY = 10_000
 MAX_OUTPUTS = 1_000
 
 
 class Schedule:
-    """Every session and job of a workspace, in time.
+    """The schedule of a workspace's sessions and jobs.
 
     Not thread-safe: its owner's lock guards it. All times are seconds of one monotonic clock; call
     `settle` first with the time that the other methods are then given.
@@ -52,7 +52,7 @@ class Schedule:
         session_order: The sessions in the order of their creation.
         top_level: The sessions, and the jobs that are in none, in the order of their creation.
         ledger: The jobs of all sessions and of none.
-        unfinished: How many jobs are not over, by target.
+        unfinished: The number of unfinished jobs, by target.
         just_ended: Jobs that ended since its owner last took them out.
     """
 
@@ -79,11 +79,11 @@ class Schedule:
 
     @property
     def next_due(self) -> float:
-        """When the next thing is due to happen, or infinity."""
+        """The time of the next due event, or infinity."""
         return self._agenda[0][0] if self._agenda else math.inf
 
     def settle(self, now: float) -> None:
-        """Lets everything happen that is due, in the order of time."""
+        """Runs all due events in order of time."""
         while self._agenda and self._agenda[0][0] <= now:
             due, _, happen = heapq.heappop(self._agenda)
             happen(due)
@@ -122,7 +122,7 @@ class Schedule:
         return job
 
     def resolve(self, job: JobRecord, outcome: Outcome, now: float, duration: float) -> None:
-        """Takes note of what came of the job's program, after `duration` real seconds."""
+        """Records the outcome of the job's program, after `duration` real seconds."""
         if job.final is not None:
             return
         job.resolve(outcome, now, duration)
@@ -131,12 +131,12 @@ class Schedule:
             self.settle(now)
 
     def cancel(self, job: JobRecord, now: float) -> None:
-        """Ends the job if it is not over."""
+        """Ends the job if it has not finished."""
         if job.final is None:
             self._end(job, JobStatus.CANCELLED, now)
 
     def note_fetched(self, job: JobRecord) -> None:
-        """Takes note that the job's output was fetched, or that it has none, and keeps the bound.
+        """Notes that the job's output was fetched, or that it has none, and enforces the bound.
 
         An output that nobody has fetched yet is not dropped before its job is forgotten.
         """
@@ -151,7 +151,7 @@ class Schedule:
         job.forget()
 
     def remove(self, job: JobRecord) -> None:
-        """Forgets a job that is over."""
+        """Forgets a finished job."""
         del self.jobs[job.request.id]
         self._fetched.pop(job, None)
         for ledger in self.ledgers(job):
@@ -172,11 +172,11 @@ class Schedule:
             self._line_up(job, now)
 
     def ledgers(self, job: JobRecord) -> list[Ledger]:
-        """Where the job is written down: with all jobs, and with those of its session."""
+        """The ledgers of the job: of all jobs, and of its session's."""
         return [self.ledger] if job.session is None else [self.ledger, job.session.ledger]
 
     def _plan(self, due: float, happen: Callable[[float], None]) -> None:
-        # What never happens would stay for ever.
+        # Events that never happen would stay forever.
         if due < math.inf:
             heapq.heappush(self._agenda, (due, next(self._numbers), happen))
 
@@ -210,14 +210,14 @@ class Schedule:
             self._vacate(job, now)
 
     def _vacate(self, job: JobRecord, now: float) -> None:
-        """Gives the job's slot, if it has one, to the next that waits."""
+        """Gives the job's slot, if it has one, to the next waiting job."""
         queue = self._queue(job.request.target)
         following = None if queue is None else queue.leave(job)
         if following is not None:
             self._begin(following, now)
 
     def _come_due(self, job: JobRecord, now: float) -> None:
-        """The job's time is up: it ends, unless its program is not done."""
+        """Ends the job, which is due, unless its program is still running."""
         if job.final is not None or now < job.due:
             # It was cancelled, or this appointment is from before its pace changed.
             return
@@ -231,7 +231,7 @@ class Schedule:
             self._end(job, job.outcome.status, now)
 
     def _end(self, job: JobRecord, status: JobStatus, now: float) -> None:
-        """Ends a job, and with it what its end decides."""
+        """Ends a job, and its session if the policy says so."""
         job.end(status, now)
         self._vacate(job, now)
         self.just_ended.append(job)
@@ -256,13 +256,13 @@ class Schedule:
             self.remove(job)
 
     def _forget_a_session(self) -> None:
-        """Keeps the number of sessions, too, within the history: one that was opened, one goes."""
+        """Keeps the number of sessions within the history: drops one for each one opened."""
         if len(self.session_order) <= self.max_history:
             return
         over = (session for session in self.session_order if session.status.is_final)
         session = next(over, None)
         if session is not None:
-            # A session that is over has no job that is not.
+            # An ended session has no unfinished jobs.
             for job in tuple(session.ledger.jobs):
                 self.remove(job)
             del self.sessions[session.request.id]
@@ -270,7 +270,7 @@ class Schedule:
             remove(self.top_level, session)
 
     def _watch(self, session: SessionRecord) -> None:
-        """Plans a look at the session's idle clock, if it is running and none is planned."""
+        """Schedules a check of the session's idle clock, if it is running and none is scheduled."""
         if session.is_watched or not session.is_idle:
             return
         session.is_watched = True
@@ -279,7 +279,7 @@ class Schedule:
         self._plan(session.last_activity + patience, partial(self._look, session, patience))
 
     def _look(self, session: SessionRecord, patience: float, now: float) -> None:
-        """Ends the session if it has been idle all the time, or else comes back when it may be."""
+        """Ends the session if it was idle throughout, else checks again when it may be due."""
         session.is_watched = False
         if session.is_idle and session.last_activity + patience <= now:
             session.time_out(now)

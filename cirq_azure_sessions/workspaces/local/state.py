@@ -1,7 +1,7 @@
 """The state machines of sessions and jobs, apart from threads, locks and clocks.
 
 What is here decides; `LocalWorkspace` looks at the clock, runs the programs and keeps the lock. All
-times are seconds of the clock's `monotonic`, given by whoever calls. The rules are the recorded
+times are seconds of the clock's `monotonic`, given by the caller. The rules are the recorded
 ones.
 """
 
@@ -62,7 +62,7 @@ class ProgramError(Exception):
 
     Attributes:
         code: The service's code, such as `InvalidInputData`.
-        message: A sentence for whoever submitted the job.
+        message: A sentence for the submitter of the job.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -73,7 +73,7 @@ class ProgramError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of running a program: an output, or the error that it raised."""
+    """The outcome of a program: an output, or the error that it raised."""
 
     status: JobStatus
     output: Any = field(default=None, repr=False)
@@ -84,7 +84,7 @@ class Outcome:
 
     @classmethod
     def of(cls, run: Future[Any]) -> Outcome:
-        """What came of a run that is over."""
+        """The outcome of a finished run."""
         error = run.exception()
         if error is None:
             return cls(JobStatus.SUCCEEDED, run.result())
@@ -92,7 +92,7 @@ class Outcome:
 
     @classmethod
     def failure(cls, error: BaseException) -> Outcome:
-        """What comes of a run that raised this error."""
+        """The outcome of a run that raised this error."""
         code, message = "RuntimeError", f"{type(error).__name__}: {error}"
         if isinstance(error, ProgramError):
             code, message = error.code, error.message
@@ -100,7 +100,7 @@ class Outcome:
 
 
 class Ledger:
-    """Jobs in the order of their creation, how they stand, and who waits for news of them."""
+    """Jobs in order of creation, their counts by status, and the waiters for their news."""
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
@@ -112,7 +112,7 @@ class Ledger:
 
     @property
     def is_late(self) -> bool:
-        """Whether the end of some job waits for its program."""
+        """Whether any job's end waits for its program."""
         return self.overdue > 0
 
     def add(self, job: JobRecord) -> None:
@@ -126,7 +126,7 @@ class Ledger:
 
 
 class SessionRecord:
-    """One session: its jobs, and what has become of it.
+    """One session: its jobs and its state.
 
     Args:
         request: What was asked for.
@@ -161,12 +161,12 @@ class SessionRecord:
         return not (self.ledger.unfinished or self.status.is_final)
 
     def add(self, job: JobRecord) -> None:
-        """Takes note of a job that was accepted."""
+        """Adds an accepted job."""
         self.ledger.add(job)
         self.last_activity = job.created
 
     def end_job(self, status: JobStatus, now: float) -> list[JobRecord]:
-        """Takes note of the end of one of its jobs.
+        """Notes the end of one of its jobs.
 
         Returns:
             The jobs that have to be cancelled now.
@@ -185,7 +185,7 @@ class SessionRecord:
         return []
 
     def add_cost(self, cost: Cost) -> None:
-        """Takes note of what a job costs; a session tells the sum alone."""
+        """Adds the cost of a job; a session reports only the sum."""
         total = cost.total + (self.cost.total if self.cost else 0.0)
         self.cost = Cost(total, cost.currency)
 
@@ -195,7 +195,7 @@ class SessionRecord:
         self._end_if_closed(now)
 
     def time_out(self, now: float) -> None:
-        """Ends because nothing has happened for too long."""
+        """Ends the session because it was idle for too long."""
         self._end(SessionStatus.TIMED_OUT, now)
 
     def break_off(self, status: SessionStatus, now: float) -> list[JobRecord]:
@@ -210,7 +210,7 @@ class SessionRecord:
         return list(self.ledger.unfinished.values())
 
     def describe(self, epoch: float, now: float) -> Session:
-        """The session as it stands now, on a clock that read zero at `epoch`."""
+        """The session's present state, on a clock that read zero at `epoch`."""
         return Session(
             id=self.request.id,
             target=self.request.target,
@@ -235,9 +235,9 @@ class SessionRecord:
 
 
 class JobRecord:
-    """One job: what was asked, when, and what came of it.
+    """One job: its request, its times and its outcome.
 
-    Its program is run at once; when the job is over is for its pace to say, or for the program if
+    Its program is run at once; when the job finishes depends on its pace, or on the program if
     that takes longer.
 
     Args:
@@ -309,7 +309,7 @@ class JobRecord:
 
     @property
     def cost(self) -> Cost | None:
-        """What it costs, if it has succeeded and that is known."""
+        """Its cost, if it has succeeded and the cost is known."""
         has_result = self.final is not None and self.final.has_result
         return self.outcome.cost if has_result and self.outcome is not None else None
 
@@ -325,22 +325,22 @@ class JobRecord:
 
     @property
     def stops(self) -> float:
-        """When it stops executing, as far as its pace goes."""
+        """When it stops executing, by its pace alone."""
         return self.begins + self.pace.run
 
     def begin(self, now: float) -> None:
-        """Its target has room for it now: it begins, as soon as it is ready."""
+        """Begins as soon as it is ready, since its target has a slot."""
         self.begins = max(self.ready, now)
         self.due = self.ripe = self.stops + self.pace.visible
 
     def change_pace(self, pace: JobPace, now: float) -> None:
-        """Takes another pace, as if it had been submitted now."""
+        """Changes its pace, as if it had been submitted now."""
         self.pace = pace
         self.ready = now + pace.queue
         self.begins = self.due = self.ripe = math.inf
 
     def resolve(self, outcome: Outcome, now: float, duration: float) -> None:
-        """Takes note of what came of the program, after `duration` seconds of real time.
+        """Records the outcome of the program, after `duration` seconds of real time.
 
         A program that is slower than its job's pace delays the job's end, by its own duration at
         most: a manual clock that is put on while it runs must not make it look slow.
@@ -349,13 +349,13 @@ class JobRecord:
         self.ripe = max(self.due, min(now, self.created + duration))
 
     def end(self, status: JobStatus, now: float) -> None:
-        """The job is over, and stays so."""
+        """Ends the job, permanently."""
         self.final = status
         # News of another job's failure, which takes this one along, may come late.
         self.ended = max(self.created, now)
 
     def change(self, **fields: Any) -> None:
-        """Changes what was asked for: its name, its priority or its tags."""
+        """Changes its name, its priority or its tags."""
         self.request = replace(self.request, **fields)
         self.last_words = None
 
@@ -367,11 +367,11 @@ class JobRecord:
         self.is_forgotten = True
 
     def describe(self, epoch: float, now: float) -> Job:
-        """The job as it stands now, on a clock that read zero at `epoch`."""
+        """The job's present state, on a clock that read zero at `epoch`."""
         if self.last_words is not None:
             return self.last_words
         job = self._describe(epoch, now)
-        # Long lists are mostly of jobs that are over, and these are described once.
+        # Long lists hold mostly finished jobs, and these are described once.
         if self.final is not None:
             self.last_words = job
         return job
@@ -399,13 +399,13 @@ class JobRecord:
         )
 
     def _begin_time(self, now: float) -> float | None:
-        """When it began to execute, if that shows."""
+        """When it began to execute, if visible."""
         is_over = self.final is not None and self.final is not JobStatus.CANCELLED
         has_begun = is_over or self.begins <= (now if self.ended is None else self.ended)
         return self.begins if has_begun and self.status(now) is not JobStatus.WAITING else None
 
     def _end_time(self, now: float) -> float | None:
-        """When it stopped executing, if that shows: some time before the job is over."""
+        """When it stopped executing, if visible: some time before the job finishes."""
         if self.status(now) is JobStatus.FINISHING:
             return self.stops
         if self.ended is None or self.final is JobStatus.CANCELLED:

@@ -1,4 +1,4 @@
-"""The queue of a target that runs only so many jobs at once."""
+"""The queue of a target that runs a limited number of jobs at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TargetQueue:
         self._waiting: dict[JobRecord, None] = {}
 
     def enter(self, job: JobRecord) -> bool:
-        """Takes in a job; whether it has a slot now, or else waits for one."""
+        """Adds a job; returns whether it has a slot now."""
         if len(self._served) < self._slots:
             self._served.add(job)
             return True
@@ -31,7 +31,7 @@ class TargetQueue:
         return False
 
     def leave(self, job: JobRecord) -> JobRecord | None:
-        """Lets go of a job, wherever it is; the job that has its slot now, if there is one."""
+        """Removes a job; returns the job that takes over its slot, if any."""
         self._waiting.pop(job, None)
         if job not in self._served:
             return None

@@ -1,4 +1,4 @@
-"""The port in memory: sessions, jobs and timeouts as on the service, programs run right here."""
+"""A workspace in memory: sessions, jobs and timeouts as on the service, programs run locally."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     Thread-safe, and may be used from several event loops. It remembers the last 10,000 finished
     jobs and sessions, and of these the program and output of the last 1,000 that were fetched, so
-    that a process may run jobs for ever.
+    that a process may run jobs forever.
 
     Args:
         samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
@@ -122,7 +122,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     @property
     def identity(self) -> None:
-        """None: what is in memory ends with the process."""
+        """None: the workspace ends with the process."""
         return None
 
     @property
@@ -131,7 +131,7 @@ class LocalWorkspace(PickledAsRecipe):
         return True
 
     def takes(self, target: str) -> bool:
-        """Whether jobs for this target can go here.
+        """Whether the workspace takes jobs for this target.
 
         Raises:
             UnsupportedTarget: If they could, with a package that has to be installed, or if they
@@ -162,7 +162,7 @@ class LocalWorkspace(PickledAsRecipe):
         return where.apply(self._newest_first(self.sessions()))
 
     def sessions(self) -> Sequence[Session]:
-        """All sessions in the order of their creation: a view, of which slices are cheap."""
+        """All sessions in order of creation: a view with cheap slices."""
         return self._live.view(self._schedule.session_order)
 
     # Jobs.
@@ -219,7 +219,7 @@ class LocalWorkspace(PickledAsRecipe):
             return [job.describe(self._live.epoch, now) for job in reversed(page)]
 
     def _news(self, ledger: Ledger, until: Collection[str]) -> Callable[[], bool]:
-        """Tells whether one of these jobs has finished; of none given, any from now on."""
+        """A check whether one of these jobs has finished; without ids, any from now on."""
         if not until:
             known = ledger.ended
             return lambda: ledger.ended > known
@@ -232,7 +232,7 @@ class LocalWorkspace(PickledAsRecipe):
         return where.apply(self._newest_first(self.jobs(session_id)))
 
     def jobs(self, session_id: str | None = None) -> Sequence[Job]:
-        """The jobs of a session, or all, in the order of their creation: a view likewise.
+        """The jobs of a session, or all, in order of creation: also a view.
 
         Unlike the verbs of the port it does not wait for programs that are due: `await settle()`
         first.
@@ -404,7 +404,7 @@ class LocalWorkspace(PickledAsRecipe):
             run.cancel()
 
     def _finish(self, job: JobRecord, run: Future[Any]) -> None:
-        """Takes note that the program has finished; called on the thread that ran it."""
+        """Notes that the program has finished; called on the thread that ran it."""
         if run.cancelled():
             return
         outcome = self._outcome(job.request, run)
@@ -413,7 +413,7 @@ class LocalWorkspace(PickledAsRecipe):
             self._schedule.resolve(job, outcome, now, duration)
 
     def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
-        """What came of the program of a job."""
+        """The outcome of a job's program."""
         return Outcome.of(run)
 
     async def _newest_first(self, view: Sequence[V]) -> AsyncIterator[V]:

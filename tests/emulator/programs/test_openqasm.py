@@ -362,7 +362,7 @@ def test_correlations_between_shots_of_different_registers_are_kept() -> None:
     assert set(found["a"]) == {"0", "1"}
 
 
-def test_shots_come_in_no_order() -> None:
+def test_shots_are_unordered() -> None:
     found = run(HEADER + "qreg q[1]; creg c[1]; h q[0]; measure q -> c;", shots=200)["c"]
     assert found not in (sorted(found), sorted(found, reverse=True))
 

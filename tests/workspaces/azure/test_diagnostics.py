@@ -123,7 +123,7 @@ def test_workspace_is_described_without_ids_or_keys() -> None:
     found = by_check(diagnostics.check_workspace(workspace))
     assert found["workspace"].text == "ws in eastus"
     assert found["endpoint"].text.startswith("https://quantum.invalid, API version 20")
-    assert found["storage"].text == "an account of your own, mine"
+    assert found["storage"].text == "your own account, mine"
     linked = by_check(diagnostics.check_workspace(sdk_workspace_at(CLOSED)))
     assert linked["storage"].text == "linked to the workspace"
 

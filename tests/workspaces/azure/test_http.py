@@ -80,9 +80,9 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_is_asked_again_and_then_reported(body: bytes) -> None:
+def test_garbage_is_retried_and_then_reported(body: bytes) -> None:
     assert ask(answer(body), answer(SESSION)).id == "s"
-    with pytest.raises(ServiceError, match="not the JSON that the service promises") as failure:
+    with pytest.raises(ServiceError, match="is not the expected JSON") as failure:
         ask(*[answer(body)] * 6)
     assert failure.value.is_ambiguous
 
@@ -115,7 +115,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
-def test_a_broken_answer_is_asked_again_and_then_reported(raw: bytes) -> None:
+def test_a_broken_answer_is_retried_and_then_reported(raw: bytes) -> None:
     assert ask(raw, answer(SESSION)).id == "s"
     with pytest.raises(ServiceError) as failure:
         ask(*[raw] * 6)
@@ -149,7 +149,7 @@ def test_a_storage_firewall_is_distinguished_from_a_bad_signature() -> None:
         refusal = answer(b"", 403, x_ms_error_code="AuthorizationFailure")
         async with ScriptedServer(refusal) as server:
             workspace = AzureWorkspace(sdk_workspace_at(server.endpoint))
-            with pytest.raises(ServiceError, match="firewall keeps this machine out"):
+            with pytest.raises(ServiceError, match="firewall blocks this machine"):
                 await workspace._client.store("GET", f"{server.endpoint}/job-j/output?sig=x")
             await workspace.aclose()
 
@@ -199,7 +199,7 @@ def test_endless_json_does_not_fill_the_memory(
     packing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "_MAX_DOCUMENT_BYTES", 1_000_000)
-    with pytest.raises(ServiceError, match="not the JSON that the service promises"):
+    with pytest.raises(ServiceError, match="is not the expected JSON"):
         ask(*[ENDLESS[packing]] * 6)
 
 
@@ -239,7 +239,7 @@ def test_transport_error_becomes_service_error(
     assert type(failure.value) is ServiceError
 
 
-def test_a_list_whose_links_lead_nowhere_is_left() -> None:
+def test_a_list_with_dead_links_ends() -> None:
     def page(number: int) -> bytes:
         link = f"http://elsewhere.example/sessions?skip={100 * number}&top=100"
         return answer({"value": [SESSION], "nextLink": link})
@@ -368,7 +368,7 @@ def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> 
 @pytest.mark.parametrize(
     "value", ["61", "86400", "1e300", format_datetime(datetime.fromtimestamp(1_767_229_200, UTC))]
 )
-def test_a_service_that_asks_for_more_than_a_minute_is_asked_again_after_one(value: str) -> None:
+def test_a_retry_after_of_more_than_a_minute_is_capped(value: str) -> None:
     clock = ManualClock(1_767_225_600.0)
     ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
     assert clock.monotonic() == 60.0
@@ -406,13 +406,13 @@ def test_a_web_page_is_not_taken_for_a_result() -> None:
                 await workspace.aclose()
 
     assert asyncio.run(play(page, answer(b"{}"))) == b"{}"
-    with pytest.raises(ServiceError, match="web page and no blob") as failure:
+    with pytest.raises(ServiceError, match="web page, not a blob") as failure:
         asyncio.run(play(*[page] * 6))
     assert failure.value.is_ambiguous
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
-def test_a_refusal_is_not_asked_again(status: int) -> None:
+def test_a_refusal_is_not_retried(status: int) -> None:
     clock = ManualClock()
     error = {"error": {"code": "Nope", "message": "Because."}}
     with pytest.raises(ServiceError, match=rf"HTTP {status} \(Nope\).*Because\.") as refusal:

@@ -147,7 +147,7 @@ def test_a_token_that_cannot_be_renewed_is_asked_for_again() -> None:
 
 def test_a_token_that_is_not_renewed_for_long_is_reported_as_transient() -> None:
     login = FlakyLogin(failures=99)
-    with pytest.raises(ServiceError, match="Signing in to Azure again failed") as failure:
+    with pytest.raises(ServiceError, match="Renewing the Azure sign-in failed") as failure:
         tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at(CLOSED, login))
     assert failure.value.may_pass
     assert "s3cr3t" not in str(failure.value)
@@ -311,7 +311,7 @@ def test_workspaces_of_several_threads_share_the_background_loop(server: Emulato
         background.loop.run(workspace.aclose)
 
 
-def test_a_name_that_nobody_knows_is_reported() -> None:
+def test_an_unresolvable_name_is_reported() -> None:
     with pytest.raises(ServiceError, match="check the network and the endpoint"):
         tell(
             lambda workspace: workspace.get_session("s"),

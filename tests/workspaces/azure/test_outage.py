@@ -65,7 +65,9 @@ def test_a_rerun_with_a_journal_and_without_a_network_fails_in_seconds(
     server.faults.reset("*", times=None)
     with SessionPool(server.workspace(), clock=clock, journal=journal) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool)
-        with pytest.raises(AzureSessionsError, match=f"Whether the service has job {job.id}"):
+        with pytest.raises(
+            AzureSessionsError, match=f"not known whether the service has job {job.id}"
+        ):
             sampler.run(TURN, {"angle": 1}, repetitions=10)
         assert clock.monotonic() < began + 60
 

@@ -456,7 +456,7 @@ def test_opening_again_under_the_same_id_is_harmless(server: EmulatorServer) -> 
     tell(story, server.workspace())
 
 
-def test_closing_twice_and_cancelling_what_is_over_is_harmless(server: EmulatorServer) -> None:
+def test_closing_twice_and_cancelling_a_finished_job_is_harmless(server: EmulatorServer) -> None:
     async def story(workspace: AzureWorkspace) -> None:
         session = await workspace.open_session(session_request())
         request = job_request(session.id)
@@ -508,7 +508,7 @@ def test_a_service_that_minds_a_late_cancellation_is_asked_how_the_job_stands(
 # A job is submitted once
 
 
-def test_a_submission_to_a_session_that_is_over_says_so(server: EmulatorServer) -> None:
+def test_a_submission_to_an_ended_session_is_refused(server: EmulatorServer) -> None:
     async def story(workspace: AzureWorkspace) -> None:
         session = await workspace.open_session(session_request())
         request = job_request(session.id)

@@ -255,7 +255,7 @@ class TestAnIdleSession:
         story.advance(1)
         assert (session.status, session.ended) == (SessionStatus.TIMED_OUT, 1350)
 
-    def test_with_failures_times_out_all_the_same(self) -> None:
+    def test_with_failures_still_times_out(self) -> None:
         story = Story()
         session = story.open()
         story.submit(session, outcome=BAD)
@@ -406,7 +406,7 @@ class TestFromOutside:
 
 
 class TestWhatIsRemembered:
-    def test_is_bounded_for_jobs_that_are_over(self) -> None:
+    def test_is_bounded_for_finished_jobs(self) -> None:
         story = Story(history=3)
         session = story.open()
         hanging = story.submit(session, JobPace(run=math.inf))
