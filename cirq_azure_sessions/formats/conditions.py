@@ -36,6 +36,9 @@ _OPERATORS = ("&", "|", "^")
 _MAX_CASES = 512
 _MAX_BRANCHES = 16_384
 
+# OpenQASM compares whole registers, so that each set of bits is measured into one of its own.
+_MAX_REGISTERS = 64
+
 # Floating-point numbers are taken as they are up to this denominator.
 _MAX_EXACT = 1 << 20
 
@@ -90,7 +93,10 @@ def signed_cases(
                 raise LookupError("too many cases")
         return found
 
-    return product(formulas)
+    found = product(formulas)
+    if len({frozenset(case) for _, case in found}) > _MAX_REGISTERS:
+        raise LookupError("too many registers")
+    return found
 
 
 def _formula(

@@ -112,7 +112,13 @@ def _check_results(
 
 
 def _number(result: cirq.Result, symbol: str) -> float:
-    return complex(result.params.value_of(symbol)).real
+    try:
+        return complex(result.params.value_of(symbol)).real
+    except TypeError:
+        value = result.params.param_dict.get(symbol)
+        raise ValueError(
+            f"{symbol} is {value!r} at one point: plot against a parameter that has numbers."
+        ) from None
 
 
 def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[str, str | None]:

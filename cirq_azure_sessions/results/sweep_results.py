@@ -31,6 +31,9 @@ _MAX_ROWS = 50
 # A repr shows at most this many parameters; each point has them all.
 _MAX_PARAMS = 4
 
+# How many characters of a parameter's value a repr shows.
+_MAX_VALUE = 30
+
 
 class SweepResults(list[AzureResult | None]):
     """One result per point, in the order of the sweep; None where a point failed.
@@ -177,7 +180,9 @@ def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, numbers.Real) else str(value)
+    # Sympy's numbers are real ones too, and know no format.
+    text = f"{float(value):.6g}" if isinstance(value, numbers.Real) else str(value)
+    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 3]}..."
 
 
 def warn_of_lost_shots(target: str, lost: int) -> None:

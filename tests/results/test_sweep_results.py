@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from fractions import Fraction
 from html import unescape
 
 import cirq
@@ -15,6 +16,7 @@ import sympy
 from cirq_azure_sessions.errors import SweepError
 from cirq_azure_sessions.results import sweep_results
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.results.plot import plot_sweep
 from cirq_azure_sessions.results.sweep_results import SweepResults
 
 QUBITS = cirq.LineQubit.range(2)
@@ -67,6 +69,35 @@ def test_repr_of_many_parameters_fits_on_a_line() -> None:
     assert repr(SweepResults([result])) == (
         "<SweepResults: 1 point, t0=x, t1=x, t2=x, t3=x, 96 more parameters, 0 repetitions>"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (sympy.Integer(0), "0"),
+        (sympy.Rational(1, 3), "0.333333"),
+        (Fraction(1, 2), "0.5"),
+        (sympy.pi, "pi"),
+        (None, "None"),
+        ("x" * 99, "x" * 27 + "..."),
+    ],
+)
+def test_repr_shows_a_value_of_any_type_in_short(value: object, shown: str) -> None:
+    result = AzureResult(params=cirq.ParamResolver({"t": value}), records={})
+    assert repr(SweepResults([result])) == f"<SweepResults: 1 point, t={shown}, 0 repetitions>"
+
+
+@pytest.mark.parametrize("label", ["blue", None])
+def test_a_plot_against_labels_is_refused(label: object) -> None:
+    results = [
+        AzureResult(
+            params=cirq.ParamResolver({"t": value, "label": label}),
+            records={"m": np.zeros((1, 1, 1), dtype=np.uint8)},
+        )
+        for value in (0, 1)
+    ]
+    with pytest.raises(ValueError, match=r"label is .* plot against a parameter that has numbers"):
+        plot_sweep(results, symbol="label")
 
 
 def test_dataframe_has_one_row_a_point() -> None:
