@@ -228,6 +228,8 @@ def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points
 _MAKER = "cirq-azure-sessions run"
 _BEGINNINGS = {".json": b'{\n  "target": ', ".csv": b"point,"}
 _ENDINGS = (*_BEGINNINGS, ".png", ".svg", ".pdf")
+# How a formula in a spreadsheet begins.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _is_own(output: Path) -> bool:
@@ -379,7 +381,11 @@ def _save(target: str, results: Sequence[Any], output: Path) -> None:
             values = results_as_json(target, [each for each in results if each is not None])
             path.write_text(f"{json.dumps(values, indent=2)}\n", encoding="utf-8")
         elif ending == ".csv":
-            SweepResults(results).to_dataframe().to_csv(path)
+            # A spreadsheet computes what begins like a formula, unless a quote comes before it.
+            frame = SweepResults(results).to_dataframe()
+            frame.columns = [f"'{each}" if each.startswith(_FORMULA) else each for each in frame]
+            # Half a character has no bytes in UTF-8, and the results are paid for.
+            frame.to_csv(path, errors="backslashreplace")
         else:
             save_picture(path, _MAKER, functools.partial(plot_sweep, results))
 

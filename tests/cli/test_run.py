@@ -126,6 +126,19 @@ def test_results_are_written_and_drawn_in_files(rotation: Path, tmp_path: Path) 
         assert files[2].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("symbol", "column"), [("@SUM(1)", "'@SUM(1)"), ("\ud83d", r"\ud83d"), ('a"b,\nc', 'a"b,\nc')]
+)
+def test_a_symbol_of_any_name_is_text_in_a_table(symbol: str, column: str, tmp_path: Path) -> None:
+    qubit = cirq.LineQubit(0)
+    turn = cirq.Circuit(cirq.X(qubit) ** sympy.Symbol(symbol), cirq.measure(qubit, key="m"))
+    cirq.to_json(turn, tmp_path / "turn.json")
+    table = tmp_path / "results.csv"
+    shown = call("run", tmp_path / "turn.json", "--sweep", f"{symbol}=0:1:2", "-o", table)
+    assert shown.exit_code == 0, shown.output
+    assert pd.read_csv(table)[column].tolist() == [0, 1]
+
+
 def test_zero_repetitions_print_an_empty_histogram(bell: Path) -> None:
     shown = call("run", bell, "--repetitions", 0)
     assert shown.exit_code == 0
