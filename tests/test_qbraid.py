@@ -93,6 +93,8 @@ def test_jobs_that_are_polled_together_take_one_list(
     assert server.requests["sessionJobs"] == 1
     jobs[-1].cancel()
     assert jobs[-1].status() == JobStatus.CANCELLED
+    # Leaving the pool would wait for those that hang.
+    provider.pool.close(cancel=True)
 
 
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e"])
