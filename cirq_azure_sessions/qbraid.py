@@ -7,6 +7,7 @@ which later processes join while it is open.
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import re
 from collections import Counter
@@ -19,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import cirq
 import numpy as np
-from cachetools import TTLCache
+from cachetools import TTLCache, cachedmethod
 from qbraid.programs import ExperimentType, ProgramSpec
 from qbraid.runtime import (
     DeviceStatus,
@@ -130,16 +131,26 @@ class AzureSessionsDevice(QuantumDevice):
         )
         super().__init__(profile=profile)
         self._pool = pool
+        self._descriptions: TTLCache[Any, TargetStatus] = TTLCache(
+            1, _LIFETIME, pool._clock.monotonic
+        )
 
     def status(self) -> DeviceStatus:
-        """Whether the target takes jobs now."""
-        (now,) = (each for each in _list_targets(self._pool) if each.id == self.id)
-        return DeviceStatus.ONLINE if now.availability == "Available" else DeviceStatus.UNAVAILABLE
+        """Whether the target takes jobs now, or did within the last second."""
+        is_online = self._described().availability == "Available"
+        return DeviceStatus.ONLINE if is_online else DeviceStatus.UNAVAILABLE
 
     def avg_queue_time(self) -> int:
         """The average seconds in the target's queue, by what the service says."""
-        (now,) = (each for each in _list_targets(self._pool) if each.id == self.id)
-        return round(now.average_queue_time)
+        return round(self._described().average_queue_time)
+
+    @cachedmethod(operator.attrgetter("_descriptions"))
+    def _described(self) -> TargetStatus:
+        """The target as it is now, or was within the last second.
+
+        qBraid's `run` asks whether it is online for each circuit of a list.
+        """
+        return next(each for each in _list_targets(self._pool) if each.id == self.id)
 
     def submit(
         self, run_input: cirq.Circuit | list[cirq.Circuit], shots: int = 1000, **options: Any

@@ -431,9 +431,11 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         """Checks and translates everything; fails before any request."""
         self._pool._table.check_open()
         options, journal = self._options, self._runner.journal
-        if options.pack is None and journal is not None and journal._has_packs():
+        if journal is not None:
             # Its jobs may have several of the points, and so each looks for its own in all of them.
-            options = replace(options, pack=1)
+            pack = options.pack or (1 if journal._has_packs() else None)
+            earlier = journal._earlier_repetitions(self._target)
+            options = replace(options, pack=pack, earlier_repetitions=earlier)
         translated = translate_calls(
             self._format, programs, params_list, repetitions, options, self._seeds
         )

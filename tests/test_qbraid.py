@@ -12,6 +12,7 @@ from circuits import BELL, FLIP
 from cirq_azure_sessions import (
     JobCancelled,
     JobFailed,
+    ManualClock,
     SessionPool,
     UnsupportedProgram,
     UnsupportedTarget,
@@ -43,12 +44,25 @@ def provider(pool: SessionPool) -> AzureSessionsProvider:
 def test_devices_are_the_targets_of_the_workspace(
     provider: AzureSessionsProvider, server: EmulatorServer
 ) -> None:
-    device = provider.get_device("ionq.simulator")
-    assert device.status() == DeviceStatus.ONLINE
+    assert provider.get_device("ionq.simulator").status() == DeviceStatus.ONLINE
     server.set_availability("ionq.simulator", "Unavailable")
-    assert device.status() == DeviceStatus.UNAVAILABLE
+    assert provider.get_device("ionq.simulator").status() == DeviceStatus.UNAVAILABLE
     with pytest.raises(UnsupportedTarget, match="no target 'ionq'"):
         provider.get_device("ionq")
+
+
+def test_status_of_a_device_is_asked_for_once_a_second(server: EmulatorServer) -> None:
+    clock = ManualClock()
+    with SessionPool(server.workspace(), clock=clock) as pool:
+        device = AzureSessionsProvider(pool).get_device("ionq.simulator")
+        server.requests.clear()
+        # As `run` does, for each circuit of its list.
+        for _ in range(5):
+            device.apply_runtime_profile(FLIP)
+        assert server.requests["providerStatus"] == 1
+        server.set_availability("ionq.simulator", "Unavailable")
+        clock.advance(1.5)
+        assert device.status() == DeviceStatus.UNAVAILABLE
 
 
 def test_queue_of_a_device_is_the_services() -> None:
@@ -79,6 +93,8 @@ def test_jobs_that_are_polled_together_take_one_list(
     assert server.requests["sessionJobs"] == 1
     jobs[-1].cancel()
     assert jobs[-1].status() == JobStatus.CANCELLED
+    # Leaving the pool would wait for those that hang.
+    provider.pool.close(cancel=True)
 
 
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e"])
