@@ -36,7 +36,7 @@ from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.workspaces.local import JobPace
 
 # Seconds of real time after which a call is taken to hang.
-_HANG_TIMEOUT = 20.0
+_HANG_TIMEOUT = 40.0
 
 
 def _run(story: Any) -> Any:

@@ -33,7 +33,7 @@ FLIP = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
 ROTATION = cirq.Circuit(cirq.rx(sympy.Symbol("angle"))(QUBIT), cirq.measure(QUBIT, key="m"))
 
 # Seconds of real time after which a call is taken to hang.
-HANG_TIMEOUT = 15.0
+HANG_TIMEOUT = 40.0
 # Seconds of a manual clock within which whatever can finish has finished.
 _MANUAL_LIMIT = 7 * 86400.0
 

@@ -82,6 +82,6 @@ def test_the_timeout_of_a_call_ends_it_also_without_a_network() -> None:
         drive(clock, call)
         assert isinstance(call.exception(), PoolTimeout)
         assert isinstance(call.exception(), SweepError)
-        assert HOUR <= clock.monotonic() < 2 * HOUR
+        assert clock.monotonic() >= HOUR
         server.faults.clear()
         drive(clock, in_background(pool.close, cancel=True))
