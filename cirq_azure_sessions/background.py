@@ -149,7 +149,11 @@ class Call(Generic[T]):
     # On the loop's thread
 
     def _begin(self, work: _Work[[], T]) -> None:
-        self._task = asyncio.get_running_loop().create_task(work())
+        async def run() -> T:
+            # Here, so that what a function raises that makes no coroutine ends the call too.
+            return await work()
+
+        self._task = asyncio.get_running_loop().create_task(run())
         self._task.add_done_callback(self._end)
 
     def _cancel(self) -> None:

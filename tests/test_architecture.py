@@ -12,7 +12,7 @@ import pytest
 import cirq_azure_sessions
 
 # Docstrings and comments included.
-MAX_SPINE_LINES = 4_360
+MAX_SPINE_LINES = 4_370
 
 PACKAGE = cirq_azure_sessions.__name__
 SOURCE = Path(cirq_azure_sessions.__file__).parent

@@ -167,7 +167,7 @@ def test_a_job_that_adds_repetitions_is_paid_once_though_its_run_never_saw_it(
         sampler = AzureSessionSampler(ARIA, pool=pool, journal=journal, input_params=PLAIN)
         session_id, workspace = pool.session(ARIA).id, sampler._workspace
         [sweep] = sampler._translate([BELL], [None], 250)
-        pool._portal.run(submit_the_rest())
+        pool._portal.run(submit_the_rest)
     [[result]] = run(250)
     entries = {each.job_id: each.input_params["shots"] for each in Journal(run.path).entries()}
     assert [entries[each] for each in result.job_ids] == [100, 150]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from functools import partial
+from typing import Any
 
 import cirq
 import pytest
@@ -37,7 +39,10 @@ def loop() -> Iterator[EventLoopThread]:
 
 @pytest.fixture
 def run(loop: EventLoopThread) -> Run:
-    return loop.run
+    async def outcome(work: Awaitable[Any]) -> Any:
+        return await work
+
+    return partial(loop.run, outcome)
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from xml.etree import ElementTree
 
@@ -44,7 +46,10 @@ def loop() -> Iterator[EventLoopThread]:
 
 @pytest.fixture
 def run(loop: EventLoopThread) -> Run:
-    return loop.run
+    async def outcome(work: Awaitable[Any]) -> Any:
+        return await work
+
+    return partial(loop.run, outcome)
 
 
 @pytest.fixture
