@@ -431,11 +431,9 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         """Checks and translates everything; fails before any request."""
         self._pool._table.check_open()
         options, journal = self._options, self._runner.journal
-        if journal is not None:
+        if options.pack is None and journal is not None and journal._has_packs():
             # Its jobs may have several of the points, and so each looks for its own in all of them.
-            pack = options.pack or (1 if journal._has_packs() else None)
-            earlier = journal._earlier_repetitions(self._target)
-            options = replace(options, pack=pack, earlier_repetitions=earlier)
+            options = replace(options, pack=1)
         translated = translate_calls(
             self._format, programs, params_list, repetitions, options, self._seeds
         )

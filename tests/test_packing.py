@@ -335,10 +335,7 @@ def test_a_job_that_never_arrived_is_submitted_again_under_its_id(
         made = sampler(pool, 4, journal=journal)
         [sweep] = made._translate([ROTATION], [SWEEP], 100)
         # As if the run had been killed before its first request.
-        keys = sweep.translation.keys()
-        fingerprints = sweep.translation.fingerprints(keys, made._job_request)
-        places = {key: (each, 0) for key, each in zip(keys, fingerprints, strict=True)}
-        with_places = sweep.translation.resumed([], places, {})
+        with_places = sweep.translation.resumed([], sweep.translation.places(made._job_request))
         request = made._job_request(with_places.job(0), 0)
 
         asyncio.run(journal._claim(request))
@@ -385,5 +382,5 @@ def test_programs_that_shared_a_journal_get_every_job_once_in_every_order_of_rer
         assert run_in_turn(order) == shared
     assert run_together() == shared
     assert server.requests["submit"] == submitted
-    # Fewer repetitions are other jobs.
-    assert not {*run_together(40)} & {*shared}
+    # Other repetitions are other jobs.
+    assert not {*run_together(60)} & {*shared}

@@ -13,7 +13,6 @@ from cirq_azure_sessions.formats.program import Step, flatten, unrolled
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
     JobInput,
-    Part,
     Translation,
     TranslationOptions,
     resolved,
@@ -53,7 +52,7 @@ class LikeFormat(LocalFormat):
             template = language(flatten(circuit, target, compile=options.compile), own)
             circuits.append(_noisy(circuit, template, noise, target))
 
-        def job(points: Sequence[int], part: Part) -> JobInput:
+        def job(points: Sequence[int], part: int) -> JobInput:
             (point,) = points
             # Each job counts its points from 0.
             seed = None if options.seed is None else (*options.seed, point)
@@ -64,7 +63,7 @@ class LikeFormat(LocalFormat):
             return replace(whole.job(0), points=points)
 
         points = [range(point, point + 1) for point in range(len(resolvers))]
-        return Translation([(each, (0, repetitions)) for each in points], 1, job)
+        return Translation([(each, 0) for each in points], 1, job)
 
 
 def _noisy(

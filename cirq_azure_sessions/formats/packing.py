@@ -28,10 +28,8 @@ from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
     Pack,
-    Part,
     Translation,
     TranslationOptions,
-    split_repetitions,
 )
 from cirq_azure_sessions.model import JobRequest
 
@@ -54,7 +52,7 @@ _NUM_QUBITS = {
 
 
 # A point, numbered through all circuits, and a part of its repetitions.
-Key = tuple[int, Part]
+Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,63 +81,52 @@ class PackedTranslation(Translation):
     Attributes:
         pack: The job of some points, with one part of their repetitions.
         alone: The job that a point would have of its own, with one part of its repetitions.
-        parts: The parts of the points whose repetitions are split otherwise than usual.
-        without: The jobs of all other points and parts, which are spread over packs anew, given
-            the parts of such points.
-        options: What the caller wants.
+        without: The jobs of all other points and parts, which are spread over packs anew.
     """
 
-    pack: Callable[[Sequence[int], Part], JobInput]
-    alone: Callable[[int, Part], JobInput]
-    parts: Mapping[int, Sequence[Part]]
-    without: Callable[[Collection[Key], Mapping[int, Sequence[Part]]], PackedTranslation]
-    options: TranslationOptions
+    pack: Callable[[Sequence[int], int], JobInput]
+    alone: Callable[[int, int], JobInput]
+    without: Callable[[Collection[Key]], PackedTranslation]
 
     is_packed: ClassVar[bool] = True
 
     def resumed(
-        self,
-        earlier: Sequence[tuple[Sequence[Key], Any]],
-        places: Mapping[Key, tuple[str, int]],
-        parts: Mapping[int, Sequence[Part]],
+        self, earlier: Sequence[tuple[Sequence[Key], Any]], places: Mapping[Key, tuple[str, int]]
     ) -> PackedTranslation:
         """The jobs of earlier runs, then new ones for all remaining points.
 
         Args:
             earlier: The points and parts that a job has, and what the journal has of it.
             places: Which request each point and part is.
-            parts: The parts of the points that are to have others than usual.
         """
-        rest = self.without({key for keys, _ in earlier for key in keys}, parts)
+        rest = self.without({key for keys, _ in earlier for key in keys})
         jobs = [(tuple(point for point, _ in keys), keys[0][1]) for keys, _ in earlier]
-        known = dict(zip(jobs, earlier, strict=True))
+        entries = {job: entry for job, (_, entry) in zip(jobs, earlier, strict=True)}
 
-        def make(points: Sequence[int], part: Part) -> JobInput:
-            new = [(point, part) for point in points], None
-            keys, entry = known.get((tuple(points), part), new)
-            own = tuple(places[key] for key in keys)
+        def make(points: Sequence[int], part: int) -> JobInput:
+            entry = entries.get((tuple(points), part))
+            own = tuple(places[point, part] for point in points)
             return replace(self.pack(points, part), places=own, entry=entry)
 
         # What is left of a point's repetitions is priced job by job.
-        each = 1 if earlier or parts else self.jobs_each
-        same = rest.pack, rest.alone, rest.parts, rest.without, rest.options
-        return PackedTranslation([*jobs, *rest._jobs], each, make, *same)
+        each = 1 if earlier else self.jobs_each
+        return PackedTranslation(
+            [*jobs, *rest._jobs], each, make, rest.pack, rest.alone, rest.without
+        )
 
-    def keys(self) -> list[Key]:
-        """All points and parts, the first parts of all points first."""
-        keys = [(point, part) for points, part in self._jobs for point in points]
-        return sorted(keys, key=operator.itemgetter(1, 0))
-
-    def fingerprints(
-        self, keys: Sequence[Key], make_request: Callable[[JobInput, int | None], JobRequest]
-    ) -> list[str]:
-        """For each point and part the fingerprint of a job of its own."""
-        return [make_request(self.alone(*key), None).fingerprint or "" for key in keys]
+    def places(
+        self, make_request: Callable[[JobInput, int | None], JobRequest]
+    ) -> dict[Key, tuple[str, int]]:
+        """For each point and part the fingerprint of a job of its own, and 0, parts in order."""
+        prints = {key: make_request(job, None).fingerprint for key, job in self.alone_jobs()}
+        ordered = sorted(prints, key=operator.itemgetter(1, 0))
+        return {key: (prints[key] or "", 0) for key in ordered}
 
     def alone_jobs(self) -> Iterator[tuple[Key, JobInput]]:
         """What the jobs would be if each point had its own, by point and part."""
-        for key in self.keys():
-            yield key, self.alone(*key)
+        for points, part in self._jobs:
+            for point in points:
+                yield (point, part), self.alone(point, part)
 
 
 def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
@@ -215,8 +202,8 @@ def translate_pack(
         sweep = job_format.translate(circuit, resolvers, repetitions, replace(alone, seed=seed))
         flat = _flattened(job_format, circuit, resolvers, alone)
         points += [_Point(*each, sweep, number) for number, each in enumerate(flat)]
-    packer = _Packer(job_format, points, repetitions, options)
-    translation = packer.without((), {})
+    packer = _Packer(job_format, points, options)
+    translation = packer.without(())
     caution = job_format.pack_caution(repetitions, options)
     if caution and len(translation) < len(points) * translation.jobs_each:
         # A warning is shown once a place in a program, and a log has every call.
@@ -249,15 +236,10 @@ class _Packer:
     """Spreads points over jobs, and makes the jobs."""
 
     def __init__(
-        self,
-        job_format: Format,
-        points: Sequence[_Point],
-        repetitions: int,
-        options: TranslationOptions,
+        self, job_format: Format, points: Sequence[_Point], options: TranslationOptions
     ) -> None:
         self._format = job_format
         self._points = points
-        self._repetitions = repetitions
         self._options = options
         # State: of the packs that were asked for, by their points, what makes the program, and
         # which bits of its answer are whose.
@@ -265,17 +247,15 @@ class _Packer:
             tuple[int, ...], tuple[Callable[[], JobInput], Sequence[Sequence[int]]]
         ] = {}
 
-    def without(
-        self, done: Collection[Key], parts: Mapping[int, Sequence[Part]]
-    ) -> PackedTranslation:
+    def without(self, done: Collection[Key]) -> PackedTranslation:
         """As `PackedTranslation` has it."""
-        usual = split_repetitions(self._options.target, self._repetitions)
+        parts = range(self._points[0].sweep.jobs_each)
         # Points share their jobs if they lack the same parts, in one dialect.
-        alike: dict[tuple[tuple[Part, ...], str], list[int]] = defaultdict(list)
+        alike: dict[tuple[tuple[int, ...], str], list[int]] = defaultdict(list)
         for index, point in enumerate(self._points):
-            missing = tuple(part for part in parts.get(index, usual) if (index, part) not in done)
+            missing = tuple(part for part in parts if (index, part) not in done)
             alike[missing, point.dialect].append(index)
-        jobs: list[tuple[Sequence[int], Part]] = []
+        jobs: list[tuple[Sequence[int], int]] = []
         for (missing, _), points in alike.items():
             packs = self._spread(points) if missing else []
             self._prepare(packs)
@@ -285,10 +265,7 @@ class _Packer:
                 "The measurements of a job's points do not fit into its metadata: use fewer "
                 "points per job or shorter measurement keys."
             )
-        make = self.pack
-        return PackedTranslation(
-            jobs, len(usual), make, make, self.alone, parts, self.without, self._options
-        )
+        return PackedTranslation(jobs, len(parts), self.pack, self.pack, self.alone, self.without)
 
     def _spread(self, points: Sequence[int]) -> list[tuple[int, ...]]:
         """The points of each job: few jobs, with neighbours in different jobs."""
@@ -359,7 +336,7 @@ class _Packer:
             for program, end in zip(programs, ends, strict=True)
         ]
 
-    def pack(self, points: Sequence[int], part: Part) -> JobInput:
+    def pack(self, points: Sequence[int], part: int) -> JobInput:
         """As `PackedTranslation` has it."""
         points = tuple(points)
         if points not in self._drafts:
@@ -381,10 +358,10 @@ class _Packer:
             layout=layout,
         )
 
-    def alone(self, point: int, part: Part) -> JobInput:
+    def alone(self, point: int, part: int) -> JobInput:
         """As `PackedTranslation` has it."""
         own = self._points[point]
-        return own.sweep._make_job(range(own.number, own.number + 1), part)
+        return own.sweep.job(own.number * own.sweep.jobs_each + part)
 
 
 def _side_by_side(programs: Sequence[Program], places: Sequence[Sequence[int]]) -> Program:

@@ -36,11 +36,9 @@ __all__ = [
     "Format",
     "JobInput",
     "Pack",
-    "Part",
     "Translation",
     "TranslationOptions",
     "Workload",
-    "split_repetitions",
     "translate_calls",
 ]
 
@@ -61,9 +59,6 @@ _PACKABLE = ("ionq.*", "quantinuum.*", "*.sim.*", "*.simulator*", "echo-*", "spa
 
 # A circuit with its sweep, and where the samples that the client draws come from.
 Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, ...] | None]
-
-# Some of a point's repetitions: a number that tells them apart, and how many they are.
-Part = tuple[int, int]
 
 # How many points share a job, or "auto", or for each point of a job the numbers of its qubits.
 Pack = int | str | tuple[tuple[int, ...], ...]
@@ -91,8 +86,6 @@ class TranslationOptions:
             arrive in. None draws fresh entropy once, so that a point is still reproducible.
         input_params: Provider options to pass on in Azure's `inputParams`, over the format's own.
         pack: How several points share a job, as `packing.as_pack` returns it; None if they do not.
-        earlier_repetitions: The numbers of repetitions of the jobs that earlier runs have; a point
-            that asks for another may be in several of them.
     """
 
     target: str
@@ -100,7 +93,6 @@ class TranslationOptions:
     seed: tuple[int, ...] | None = None
     input_params: Mapping[str, Any] = field(default_factory=dict)
     pack: Pack | None = None
-    earlier_repetitions: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +148,9 @@ class Translation:
     thousand points need not be held in memory.
     """
 
-    _jobs: Sequence[tuple[Sequence[int], Part]]  # the points of each job, and which part it is
+    _jobs: Sequence[tuple[Sequence[int], int]]  # the points of each job, and which part it is
     jobs_each: int  # how many parts the repetitions of a point are split into
-    _make_job: Callable[[Sequence[int], Part], JobInput]
+    _make_job: Callable[[Sequence[int], int], JobInput]
 
     is_packed: ClassVar[bool] = False
 
@@ -287,24 +279,29 @@ class Format(abc.ABC):
                 DroppedOperationWarning,
                 stacklevel=2,
             )
-        parts = split_repetitions(options.target, repetitions)
+        limits = [
+            limit
+            for pattern, limit in _MAX_JOB_REPETITIONS.items()
+            if fnmatch.fnmatchcase(options.target, pattern)
+        ]
+        most = min(limits, default=repetitions)
+        full, rest = divmod(repetitions, most)
+        shares = (most,) * full + ((rest,) if rest else ())
         dropped = {"dropped": "waits"} if drops_waits else {}
         entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
-        def job(points: Sequence[int], part: Part) -> JobInput:
+        def job(points: Sequence[int], part: int) -> JobInput:
             (point,) = points
-            number, share = part
             common = draft(point)
             layout = replace(
                 common.layout,
                 params=resolvers[point],
                 point=point,
-                part=number,
-                # Any number of samples can be drawn from probabilities.
-                repetitions=repetitions if common.layout.is_exact else share,
+                part=part,
+                repetitions=shares[part],
                 entropy=entropy,
             )
-            shots = dict.fromkeys(self.shots_names, share)
+            shots = dict.fromkeys(self.shots_names, shares[part])
             return JobInput(
                 points=points,
                 payload=common.payload,
@@ -314,12 +311,12 @@ class Format(abc.ABC):
             )
 
         points = [range(point, point + 1) for point in range(len(resolvers))]
-        if len(write_layout(job(points[0], parts[0]).layout)) > MAX_CHUNKS:
+        if len(write_layout(job(points[0], 0).layout)) > MAX_CHUNKS:
             raise UnsupportedProgram(
                 "The circuit's measurements do not fit into a job's metadata: use shorter "
                 "measurement keys, fewer measured qubits, and no confusion maps."
             )
-        return Translation([*itertools.product(points, parts)], len(parts), job)
+        return Translation([*itertools.product(points, range(len(shares)))], len(shares), job)
 
     def _point_by_point(
         self,
@@ -369,18 +366,6 @@ class Format(abc.ABC):
             ResultFormatError: If the job was not submitted by this package, or by a later version.
         """
         return read_layout(metadata)
-
-
-def split_repetitions(target: str, repetitions: int, first: int = 0) -> tuple[Part, ...]:
-    """Repetitions as parts of which each fits a job, numbered from `first`."""
-    limits = [
-        limit
-        for pattern, limit in _MAX_JOB_REPETITIONS.items()
-        if fnmatch.fnmatchcase(target, pattern)
-    ]
-    most = min(limits, default=max(1, repetitions))
-    full, rest = divmod(repetitions, most)
-    return tuple(enumerate((most,) * full + ((rest,) if rest else ()), first))
 
 
 def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cirq.AbstractCircuit:
@@ -446,7 +431,7 @@ def translate_calls(
             yield None, [AzureResult.from_result(result) for result in empty], own_points
             continue
         own = options if seeds is None else replace(options, seed=next(seeds))
-        if options.pack is None and options.earlier_repetitions <= {shots}:
+        if options.pack is None:
             translation = job_format.translate(circuit, resolvers, shots, own)
             yield translation, [None] * len(resolvers), own_points
         else:
@@ -454,8 +439,7 @@ def translate_calls(
     for shots, circuits in sharing.items():
         from cirq_azure_sessions.formats.packing import translate_pack
 
-        alone = replace(options, pack=options.pack or 1)
-        packed = translate_pack(job_format, [*circuits.values()], shots, alone)
+        packed = translate_pack(job_format, [*circuits.values()], shots, options)
         points, end = {}, 0
         for index, (_, sweep, _) in circuits.items():
             points[index] = range(end, end + len(sweep))

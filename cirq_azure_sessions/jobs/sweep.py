@@ -79,10 +79,8 @@ class SweepRun:
         self.lost_shots = 0
         self.failures: dict[int, Exception] = {}
         self.has_timed_out = False
-        # Of points whose repetitions are split: into how many jobs, by point where they differ; and
-        # the results so far, by job.
+        # Of a point whose repetitions are split into several jobs: the results so far, by job.
         self._jobs_each = 1 if self.translation is None else self.translation.jobs_each
-        self._num_jobs_of: dict[int, int] = {}
         self._parts: dict[int, dict[tuple[int, int], AzureResult]] = defaultdict(dict)
 
     # Jobs
@@ -90,9 +88,8 @@ class SweepRun:
     async def reuse(self, journal: Journal, *service: Any) -> None:
         """Reuses jobs of earlier runs for the points they cover, if points share jobs."""
         if (packed := self.translation) is not None and packed.is_packed:
-            resumed = await reuse_jobs(journal, packed, self.make_request, *service)
-            self.translation, self.num_jobs = resumed, len(resumed)
-            self._num_jobs_of = {point: len(parts) for point, parts in resumed.parts.items()}
+            self.translation = await reuse_jobs(journal, packed, self.make_request, *service)
+            self.num_jobs = len(self.translation)
 
     def jobs(self) -> Iterator[JobRun]:
         """The jobs, made lazily; those of one point are priced together."""
@@ -170,10 +167,10 @@ class SweepRun:
             assert job.job is not None, "a job with an output was accepted"
             result._set_job(job.job)
             self.lost_shots += result.lost_shots
-            if (num_jobs := self._num_jobs_of.get(point, self._jobs_each)) > 1:
+            if self._jobs_each > 1:
                 parts = self._parts[point]
                 parts[job.index, place] = result
-                if len(parts) < num_jobs:
+                if len(parts) < self._jobs_each:
                     continue
                 result = AzureResult.join([parts[each] for each in sorted(parts)])
                 del self._parts[point]

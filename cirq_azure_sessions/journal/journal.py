@@ -89,9 +89,7 @@ class Journal(PickledAsRecipe):
     4. is the oldest.
 
     So runs that shared a journal can be repeated in any order, and no job is handed out twice
-    before all were. If no job is free, the request becomes a new one, in the run's line; but free
-    jobs of earlier runs that differ in having fewer repetitions are taken first, and the new one is
-    for the rest.
+    before all were. If no job is free, the request becomes a new one, in the run's line.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
@@ -134,8 +132,6 @@ class Journal(PickledAsRecipe):
         self._is_closed = False
         # Never unset: nothing is ever removed from a journal.
         self._is_packed = False
-        # By target; set once and for good likewise, for the jobs of earlier runs.
-        self._known_repetitions: dict[str, frozenset[int]] = {}
         self._commits = self._new_commits()
         process.register(self)
 
@@ -242,16 +238,6 @@ class Journal(PickledAsRecipe):
                 found = file.execute("SELECT 1 FROM places WHERE block > 0 LIMIT 1").fetchone()
             self._is_packed = found is not None
         return self._is_packed
-
-    def _earlier_repetitions(self, target: str) -> frozenset[int]:
-        """The numbers of repetitions of the jobs that earlier runs have on a target."""
-        if target not in self._known_repetitions:
-            query = "SELECT DISTINCT input_params FROM jobs WHERE target = ?"
-            with self._reading() as file:
-                found = [json.loads(params) for (params,) in file.execute(query, (target,))]
-            counts = (params.get("shots") for params in found)
-            self._known_repetitions[target] = frozenset(c for c in counts if type(c) is int)
-        return self._known_repetitions[target]
 
     async def _renew(
         self, entry: JournalEntry, request: JobRequest, job: Job | None
