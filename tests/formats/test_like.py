@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import cirq
-import numpy as np
 import pytest
 import sympy
-from formats_lab import assert_same_distribution, decode, job, translation
+from formats_lab import assert_same_distribution, decode, emulate, job, translation
 
 from cirq_azure_sessions import AzureSessionSampler
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
-from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.noise import published_noise, published_targets
 from cirq_azure_sessions.workspaces.local import LocalWorkspace
 
@@ -35,16 +32,7 @@ FEEDBACK = cirq.Circuit(
 
 def on_the_emulated_machine(target: str, circuit: cirq.Circuit, repetitions: int) -> cirq.Result:
     sent = job(target, circuit, repetitions=repetitions)
-    output = programs.run(
-        target=target,
-        provider=target.split(".")[0],
-        input_format=format_for(target).input_format,
-        output_format=format_for(target).output_format,
-        payload=sent.payload,
-        input_params=sent.input_params,
-        rng=np.random.default_rng(1),
-    )
-    return decode(target, sent, output.content)
+    return decode(target, sent, emulate(target, sent, noise=None))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import re
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 import cirq
 import duet
 import pytest
+from children import PROCESSES, Address
 from circuits import FLIP, ROTATION, SWITCH, angles
 from contents import jobs
 
@@ -39,12 +39,6 @@ from cirq_azure_sessions.workspaces.local import JobPace
 TARGET = "ionq.simulator"
 POINTS = angles(6)
 IN_FLIGHT = 3
-
-# Children are forked from a process that has imported everything and holds nothing open.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
-    ["azure.quantum", "cirq_azure_sessions.emulator", "cirq_azure_sessions.sampler", "pytest"]
-)
 
 
 @pytest.fixture
@@ -92,19 +86,9 @@ class Ending:
     threads: int
 
 
-def _child(pipe: Any, call: Call, connect: tuple[str, str, str], options: dict[str, Any]) -> None:
-    from azure.core.credentials import AzureKeyCredential
-    from azure.quantum import Workspace
-
-    endpoint, resource_id, key = connect
-    workspace = Workspace(
-        resource_id=resource_id,
-        location="eastus",
-        credential=AzureKeyCredential(key),
-        _quantum_endpoint=endpoint,
-    )
+def _child(pipe: Any, call: Call, address: Address, options: dict[str, Any]) -> None:
     try:
-        with SessionPool(workspace, close_on_sigterm=True) as pool:
+        with SessionPool(address.workspace(), close_on_sigterm=True) as pool:
             pool.subscribe(lambda event: pipe.send(event.counter))
             call(AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=IN_FLIGHT, **options))
     except BaseException as error:
@@ -129,9 +113,8 @@ def _run(server: EmulatorServer, call: Call) -> Ending:
 
 
 def _start(server: EmulatorServer, call: Call, options: dict[str, Any]) -> tuple[Any, Any]:
-    connect = (server.endpoint, server.resource_id, server.key)
-    ours, theirs = _processes.Pipe()
-    child = _processes.Process(target=_child, args=(theirs, call, connect, options))
+    ours, theirs = PROCESSES.Pipe()
+    child = PROCESSES.Process(target=_child, args=(theirs, call, Address.of(server), options))
     child.start()
     theirs.close()
     return child, ours

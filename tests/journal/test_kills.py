@@ -8,21 +8,19 @@ A long run, of so many kills in each scene:
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cirq
 import pytest
 import sympy
+from children import PROCESSES, Address
 
 from cirq_azure_sessions import AzureSessionSampler, Journal, SessionPool
 from cirq_azure_sessions.emulator.server import EmulatorServer
@@ -39,32 +37,11 @@ TURNS = (2, 4)
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of Unix")
 
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
-    [
-        "pytest",
-        "cirq_azure_sessions.workspaces.azure",
-        "cirq_azure_sessions.emulator.server",
-        "cirq_azure_sessions.formats.ionq",
-        "cirq_azure_sessions.sampler",
-    ]
-)
 
-
-def _program(address: Sequence[str], path: Path, turns: int, pipe: Any) -> None:
+def _program(address: Address, path: Path, turns: int, pipe: Any) -> None:
     """Sends the ids of its jobs in the order of its requests."""
-    from azure.core.credentials import AzureKeyCredential
-    from azure.quantum import Workspace
-
-    endpoint, resource_id, key = address
-    workspace = Workspace(
-        resource_id=resource_id,
-        location="eastus",
-        credential=AzureKeyCredential(key),
-        _quantum_endpoint=endpoint,
-    )
     pipe.send("begun")
-    with SessionPool(workspace, journal=path) as pool:
+    with SessionPool(address.workspace(), journal=path) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, max_concurrent_jobs=3)
         results = [*sampler.run_sweep(CIRCUIT, cirq.Linspace("theta", 0, 3, POINTS), 100)]
         results += [sampler.run(CIRCUIT, {"theta": 1.0}, 50) for _ in range(turns)]
@@ -75,20 +52,21 @@ class _Run:
     """A program in a process of its own."""
 
     def __init__(self, server: EmulatorServer, path: Path, turns: int) -> None:
-        self._pipe, theirs = _processes.Pipe()
-        address = (server.endpoint, server.resource_id, server.key)
-        self._child = _processes.Process(target=_program, args=(address, path, turns, theirs))
+        self._pipe, theirs = PROCESSES.Pipe()
+        arguments = (Address.of(server), path, turns, theirs)
+        self._child = PROCESSES.Process(target=_program, args=arguments)
         self._child.start()
         theirs.close()
         assert self._pipe.poll(60)
         assert self._pipe.recv() == "begun"
 
-    def kill(self) -> bool:
-        """Ends it if it is still at work; returns whether it was."""
-        is_alive = self._child.exitcode is None
-        self._child.kill()
+    def kill(self, delay: float) -> bool:
+        """Ends it after a delay if it is still at work; returns whether it was."""
+        is_at_work = not self._pipe.poll(delay)
+        if is_at_work:
+            self._child.kill()
         self._child.join()
-        return is_alive
+        return is_at_work
 
     def finish(self) -> list[str]:
         assert self._pipe.poll(60), "the program ends by itself"
@@ -132,11 +110,10 @@ def _kill_and_finish(
     known = _jobs_of(server)
     runs = [_Run(server, path, turns) for turns in programs]
     for _ in range(min(MAX_KILLS, KILLS - done["kills"])):
-        # Some of these are long enough to finish, and a program that has is begun once more.
-        time.sleep(draw.expovariate(3.0))
+        # Some delays are long enough to finish, and a program that has is begun once more.
+        delay = draw.expovariate(3.0)
         index = draw.randrange(len(runs))
-        with suppress(AssertionError):
-            done["kills"] += runs[index].kill()
+        done["kills"] += runs[index].kill(delay)
         runs[index] = _Run(server, path, programs[index])
     _check(server, path, known, [run.finish() for run in runs])
     paid = _jobs_of(server) - known

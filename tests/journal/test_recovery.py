@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import random
 import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cirq
 import pytest
 import sympy
+from children import PROCESSES, Address
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -42,18 +41,6 @@ CIRCUIT = cirq.Circuit(
     cirq.ry(THETA)(QUBITS[0]), cirq.CNOT(*QUBITS), cirq.measure(*QUBITS, key="m")
 )
 POINTS = cirq.Linspace("theta", 0.1, 3.0, 12)
-
-# Children are forked from a process that has imported everything and holds nothing open.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
-    [
-        "pytest",
-        "cirq_azure_sessions.workspaces.azure",
-        "cirq_azure_sessions.emulator.server",
-        "cirq_azure_sessions.formats.ionq",
-        "cirq_azure_sessions.sampler",
-    ]
-)
 
 
 @pytest.fixture
@@ -93,33 +80,13 @@ def sweep(server: EmulatorServer, **options: Any) -> Sequence[cirq.Result]:
 # Processes that are killed
 
 
-@dataclass(frozen=True)
-class _Address:
-    """What a child needs to find the server."""
-
-    endpoint: str
-    resource_id: str
-    key: str
-
-    def workspace(self) -> Any:
-        from azure.core.credentials import AzureKeyCredential
-        from azure.quantum import Workspace
-
-        return Workspace(
-            resource_id=self.resource_id,
-            location="eastus",
-            credential=AzureKeyCredential(self.key),
-            _quantum_endpoint=self.endpoint,
-        )
-
-
-def _sweep(address: _Address, path: Path, name: str | None) -> Sequence[cirq.Result]:
+def _sweep(address: Address, path: Path, name: str | None) -> Sequence[cirq.Result]:
     with SessionPool(address.workspace(), name=name, journal=path) as pool:
         sampler = AzureSessionSampler(TARGET, pool=pool, seed=7, max_concurrent_jobs=3)
         return sampler.run_sweep(CIRCUIT, POINTS, repetitions=100)
 
 
-def _loop(address: _Address, path: Path, name: str | None) -> Sequence[cirq.Result]:
+def _loop(address: Address, path: Path, name: str | None) -> Sequence[cirq.Result]:
     """A search whose every step depends on what the steps before it measured."""
     results: list[cirq.Result] = []
     theta = 0.3
@@ -131,18 +98,18 @@ def _loop(address: _Address, path: Path, name: str | None) -> Sequence[cirq.Resu
     return results
 
 
-Program = Callable[[_Address, Path, str | None], Sequence[cirq.Result]]
+Program = Callable[[Address, Path, str | None], Sequence[cirq.Result]]
 
 
-def _child(pipe: Any, program: Program, address: _Address, path: Path, name: str | None) -> None:
+def _child(pipe: Any, program: Program, address: Address, path: Path, name: str | None) -> None:
     pipe.send("begun")
     pipe.send(program(address, path, name))
 
 
 def _start(program: Program, server: EmulatorServer, path: Path, name: str | None) -> Any:
-    address = _Address(server.endpoint, server.resource_id, server.key)
-    ours, theirs = _processes.Pipe()
-    child = _processes.Process(target=_child, args=(theirs, program, address, path, name))
+    address = Address.of(server)
+    ours, theirs = PROCESSES.Pipe()
+    child = PROCESSES.Process(target=_child, args=(theirs, program, address, path, name))
     child.start()
     theirs.close()
     assert ours.poll(60)
@@ -230,7 +197,7 @@ def test_two_processes_on_one_journal_run_jobs_of_their_own(server: EmulatorServ
 
 
 def _sweep_on_full_disk(
-    address: _Address, path: Path, name: str | None
+    address: Address, path: Path, name: str | None
 ) -> Sequence[cirq.Result | None]:
     import resource
 
@@ -477,7 +444,7 @@ def _cancel(server: EmulatorServer, job_id: str) -> None:
 # Sessions that dead runs left open
 
 
-def _leave_sessions_open(address: _Address, path: Path, name: str | None) -> Sequence[cirq.Result]:
+def _leave_sessions_open(address: Address, path: Path, name: str | None) -> Sequence[cirq.Result]:
     pool = SessionPool(address.workspace(), name=name, journal=path)
     pool.session(TARGET)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -81,8 +81,13 @@ def payload(target: str, circuit: cirq.AbstractCircuit, **options: Any) -> str:
     return text
 
 
-def emulate(target: str, job: JobInput, seed: int = 1) -> bytes:
-    """The bytes that a noiseless service answers."""
+def emulate(
+    target: str,
+    job: JobInput,
+    seed: int = 1,
+    noise: cirq.NoiseModel | None = programs.NOISELESS,
+) -> bytes:
+    """The bytes that a service answers: without noise, or with the published noise if None."""
     output = programs.run(
         target=target,
         provider=target.split(".")[0],
@@ -91,7 +96,7 @@ def emulate(target: str, job: JobInput, seed: int = 1) -> bytes:
         payload=job.payload,
         input_params=job.input_params,
         rng=np.random.default_rng(seed),
-        noise=programs.NOISELESS,
+        noise=noise,
     )
     return output.content
 
