@@ -51,15 +51,15 @@ def gate_operations(gate: cirq.Gate, qubits: Sequence[cirq.Qid]) -> Sequence[cir
 
 def gate_statements(gate: cirq.Gate, qubits: Sequence[int]) -> list[str]:
     """The gate, without open parameters, as statements with their semicolons."""
-    operations = gate_operations(gate, cirq.LineQubit.range(len(qubits)))
+    operations = gate_operations(gate, [cirq.NamedQubit(f"q[{qubit}]") for qubit in qubits])
     # In a gate of several statements an angle is written whatever it is, as its form has it.
     is_part = len(operations) > 1
-    return [_statement(operation, qubits, is_part) for operation in operations]
+    return [_statement(operation, is_part) for operation in operations]
 
 
-def _statement(operation: cirq.Operation, qubits: Sequence[int], is_part: bool) -> str:
+def _statement(operation: cirq.Operation, is_part: bool) -> str:
     gate = operation.gate
-    names = ",".join(f"q[{qubits[qubit.x]}]" for qubit in operation.qubits)  # type: ignore[attr-defined]
+    names = ",".join(map(str, operation.qubits))
     rotation = next((name for kind, name in _ROTATIONS.items() if isinstance(gate, kind)), None)
     name = _name(gate)
     if name is not None and not (is_part and rotation):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,16 @@ def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
 
 def _lanes(bar: SessionBar) -> Iterator[tuple[int, JobMark, tuple[float, float, float]]]:
     """The jobs of a session with their phases, those at the same time one above the other."""
-    ends: list[float] = []
+    # Heaps: thousands of jobs may wait at the same time.
+    taken: list[tuple[float, int]] = []
+    free: list[int] = []
     timed = [(job.phases(bar.end), job) for job in bar.jobs]
     for phases, job in sorted(timed, key=lambda each: each[0]):
-        lane = next((i for i, end in enumerate(ends) if end <= phases[0]), len(ends))
-        ends[lane : lane + 1] = [phases[2]]
+        submitted, _, ended = phases
+        while taken and taken[0][0] <= submitted:
+            heappush(free, heappop(taken)[1])
+        lane = heappop(free) if free else len(taken)
+        heappush(taken, (ended, lane))
         yield lane, job, phases
 
 
