@@ -70,8 +70,8 @@ def check_interrupted(call: object, delay: float) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *args: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
-        # Once more after a second: Python itself may swallow one, in a weak reference's callback.
-        signal.setitimer(signal.ITIMER_REAL, delay, 1.0)
+        # Again after five seconds: Python itself may swallow one, in a weak reference's callback.
+        signal.setitimer(signal.ITIMER_REAL, delay, 5.0)
         while True:
             call(workspace)
     # From here on a hang ends the child, and fails the test.
