@@ -6,6 +6,7 @@ By default at a few. With `SIGINTS=1000` in the environment at so many, which ta
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -97,6 +98,8 @@ def in_child(output: BinaryIO, call: object, delay: float) -> int:
             # that nobody awaits.
             sys.stdout = sys.stderr = stream = os.fdopen(2, "w", closefd=False)
             sys.unraisablehook = sys.__unraisablehook__
+            # Hypothesis times the collector in a callback, which would swallow an interrupt too.
+            gc.callbacks.clear()
             threading.excepthook = threading.__excepthook__
             warnings.showwarning = lambda message, *rest: stream.write(f"{message}\n") and None
             warnings.simplefilter("always", RuntimeWarning)
