@@ -30,7 +30,17 @@ def emulator_with_many_jobs(effort: Effort) -> Iterator[Figure]:
         few, many = _Client(empty), _Client(full)
         for name in few.works:
             yield _compare(name, few.works[name], many.works[name])
+        busy = [_rate(full) for _ in range(3)]
         nothing = [seconds(many.find_nothing) for _ in range(50)]
+    requests, cpu = max(busy)
+    yield Figure(
+        f"emulator: requests of a sweep a second of its processor, {MANY} jobs",
+        requests,
+        "requests",
+        at_least=2000,
+        decides=False,
+        detail=f"{cpu:.1f} s for 1,000 points",
+    )
     yield Figure(
         f"emulator: a filter that no job of {MANY} matches",
         1e3 * statistics.median(nothing),
@@ -53,6 +63,15 @@ def _run_jobs(service: Service, count: int) -> None:
         sampler = AzureSessionSampler(TARGET, pool=pool)
         for _ in sampler.stream_sweep(rabi(), sweep(count), repetitions=100):
             pass
+
+
+def _rate(service: Service) -> tuple[float, float]:
+    """Requests of a sweep of a thousand points a second of the service's processor time; both."""
+    service.forget()
+    before = service.cpu()
+    _run_jobs(service, 1000)
+    used = service.cpu() - before
+    return service.requests().total / used, used
 
 
 def _compare(name: str, few: Callable[[], object], many: Callable[[], object]) -> Figure:

@@ -6,6 +6,8 @@ with each other only if they were taken in turn; of repeated ones the median cou
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import statistics
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 import cirq
 
 from benchmarks.figure import Figure
-from benchmarks.peers import RawClient, service_run_loop, target_submit_loop
+from benchmarks.peers import RawClient, raw_flight, service_run_loop, target_submit_loop
 from benchmarks.programs import ansatz, heavy, rabi, sweep
 from benchmarks.service import Service
 from cirq_azure_sessions import AzureSessionSampler, SessionPool
@@ -120,6 +122,41 @@ def wall_and_requests(effort: Effort) -> Iterator[Figure]:
     )
     yield Figure(
         "TCP connections, 50 points", counts.connections, "connections", at_most=CONNECTIONS
+    )
+
+
+def full_flight(effort: Effort) -> Iterator[Figure]:
+    """A thousand points, of which 100 are in flight, beside bare requests; not in a quick run."""
+    if effort.is_quick:
+        return
+    points = 1000
+    with Service(latency=LATENCY, job_time=JOB_TIME) as service:
+        timed_sweep(service, 100)
+        rounds = [
+            (
+                timed_sweep(service, points),
+                seconds(lambda: asyncio.run(raw_flight(service, points, CONNECTIONS, JOB_TIME))),
+            )
+            for _ in range(3)
+        ]
+    ours, bare = (statistics.median(each) for each in zip(*rounds, strict=True))
+    # A place is taken from the submission of a job until its status has been told.
+    least = 3 * LATENCY + points / CONNECTIONS * (JOB_TIME + 2 * LATENCY)
+    yield Figure(
+        f"wall of {points} points, to bare requests of aiohttp",
+        ours / bare,
+        "times",
+        at_most=1.15,
+        decides=False,
+        detail=f"{ours:.2f} s to {bare:.2f} s",
+    )
+    yield Figure(
+        f"wall of {points} points, to what {CONNECTIONS} places allow",
+        ours / least,
+        "times",
+        at_most=1.3,
+        decides=False,
+        detail=f"{least:.2f} s if no place were ever empty",
     )
 
 
@@ -369,6 +406,36 @@ def throttled(effort: Effort) -> Iterator[Figure]:
     )
 
 
+def request_rate(effort: Effort) -> Iterator[Figure]:
+    """A service that refuses what is beyond 120 requests a second; not in a quick run."""
+    if effort.is_quick:
+        return
+    points, rate, job_time, limit = 600, 120, 0.2, 8
+    least = 4 * points + points // 100
+    for jobs in (None, limit):
+        for pause in (1, None):
+            fault = {"status": 429, "rate": rate, "retry_after": pause}
+            service = Service(job_time=job_time, max_concurrent_jobs=jobs, fault=fault)
+            with service, SessionPool(service.workspace()) as pool:
+                sampler = AzureSessionSampler(TARGET, pool=pool)
+                # Whoever misses a point raises.
+                wall = seconds(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100))  # noqa: B023
+                counts = service.requests()
+            where = f"{rate} requests/s, {'Retry-After: 1' if pause else 'no Retry-After'}"
+            where += f", {jobs} jobs" if jobs else ""
+            yield Figure(
+                f"{where}: requests a second, to the rate",
+                counts.total / wall / rate if jobs else least / wall / rate,
+                "times",
+                at_least=0.9,
+                decides=False,
+                detail=f"{wall:.1f} s, {least / rate:.1f} s for {least} requests",
+            )
+            yield Figure(
+                f"{where}: requests, to the least", counts.total / least, "times", at_most=1.3
+            )
+
+
 def local(effort: Effort) -> Iterator[Figure]:
     """`local.simulator` beside the simulator itself, and over two processes."""
     circuit, points = heavy(), effort.of(24, 8)
@@ -402,6 +469,36 @@ def local(effort: Effort) -> Iterator[Figure]:
             for _ in range(3)
         )
     yield Figure("speed of two processes, to one", speedup, "times", at_least=1.7, decides=False)
+
+
+def other_simulators(effort: Effort) -> Iterator[Figure]:
+    """`local.qsim` and `local.stim` beside the packages themselves, where they are installed."""
+    flips = cirq.Circuit(
+        cirq.X.on_each(*cirq.LineQubit.range(20)), cirq.measure(*cirq.LineQubit.range(20), key="m")
+    )
+    for target, package, name, circuits in (
+        ("local.qsim", "qsimcirq", "QSimSimulator", (ansatz(), heavy())),
+        ("local.stim", "stimcirq", "StimSampler", (flips,)),
+    ):
+        if effort.is_quick or importlib.util.find_spec(package) is None:
+            continue
+        plain = getattr(importlib.import_module(package), name)()
+        for circuit in circuits:
+            points = sweep(24) if cirq.is_parameterized(circuit) else [{}] * 24
+            with AzureSessionSampler(target) as sampler:
+                wall, cpu = _more(
+                    lambda: sampler.run_sweep(circuit, points, 1000),  # noqa: B023
+                    lambda: plain.run_sweep(circuit, points, 1000),  # noqa: B023
+                    effort.of(15, 7),
+                )
+            yield Figure(
+                f"{target}, more than {package}, {len(circuit.all_qubits())} qubits",
+                wall,
+                "%",
+                at_most=2,
+                decides=False,
+                detail=f"24 points; by processor time {cpu:+.1f} %",
+            )
 
 
 def cluster(effort: Effort) -> Iterator[Figure]:
@@ -464,6 +561,17 @@ def imports(effort: Effort) -> Iterator[Figure]:
     yield Figure(
         "cirq-azure-sessions --help", statistics.median(helps), "s", at_most=0.3, decides=False
     )
+    lists = [
+        _python("from cirq_azure_sessions.cli import main; main(['journal', 'show', 'none'])")
+        for _ in range(runs)
+    ]
+    yield Figure(
+        "cirq-azure-sessions journal show",
+        statistics.median(lists),
+        "s",
+        at_most=0.5,
+        decides=False,
+    )
     probe = (
         "import sys; from cirq_azure_sessions.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: sys.exit('cirq' in sys.modules)"
@@ -512,6 +620,7 @@ def pool_session(effort: Effort) -> Iterator[Figure]:
 
 MEASUREMENTS: tuple[Callable[[Effort], Iterator[Figure]], ...] = (
     wall_and_requests,
+    full_flight,
     few_connections,
     many_points,
     client_cpu,
@@ -520,7 +629,9 @@ MEASUREMENTS: tuple[Callable[[Effort], Iterator[Figure]], ...] = (
     growth,
     translation,
     throttled,
+    request_rate,
     local,
+    other_simulators,
     cluster,
     imports,
     pool_session,

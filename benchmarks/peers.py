@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import io
@@ -12,13 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import aiohttp
 import cirq
 from azure.quantum import Workspace
 from azure.quantum.cirq import AzureQuantumService
 
 from benchmarks.service import Service
 
-__all__ = ["RawClient", "service_run_loop", "target_submit_loop"]
+__all__ = ["RawClient", "raw_flight", "service_run_loop", "target_submit_loop"]
 
 _VERSION = "2026-01-15-preview"
 _BELL = {
@@ -74,17 +76,7 @@ class RawClient:
         path = urlsplit(container).path
         blob = json.dumps(_BELL)
         self._request("PUT", f"{path}/inputData?{sas}", blob, {"x-ms-blob-type": "BlockBlob"})
-        document = {
-            "itemType": "Job",
-            "name": "job",
-            "providerId": "ionq",
-            "target": "ionq.simulator",
-            "containerUri": signed,
-            "inputDataUri": f"{container}/inputData",
-            "inputDataFormat": "ionq.circuit.v1",
-            "outputDataFormat": "ionq.quantum-results.v1",
-        }
-        self.ask("PUT", f"/jobs/{job_id}", document)
+        self.ask("PUT", f"/jobs/{job_id}", _document(signed))
         return job_id, f"{path}/rawOutputData?{sas}"
 
     def open_and_close_session(self, name: str) -> None:
@@ -110,6 +102,58 @@ class RawClient:
         if answer.status >= 300:
             raise RuntimeError(f"{verb} {url}: HTTP {answer.status}")
         return content
+
+
+async def raw_flight(service: Service, points: int, in_flight: int, job_time: float) -> None:
+    """The requests of as many jobs by concurrent coroutines, which sleep while a job runs.
+
+    Nothing is translated, checked, decoded or retried, and no answer but the first is read.
+    """
+    endpoint, key, root = service.address
+    headers = {"Content-Type": "application/json", "x-ms-quantum-api-key": key}
+    url, version = f"{endpoint}{root}", {"api-version": _VERSION}
+    blob, remaining = json.dumps(_BELL), iter(range(points))
+    connector = aiohttp.TCPConnector(limit=in_flight)
+
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def send(verb: str, to: str, **options: Any) -> bytes:
+            async with session.request(verb, to, **options) as answer:
+                return await answer.read()
+
+        async def fly() -> None:
+            for number in remaining:
+                job_id = str(uuid.uuid4())
+                asked = {"params": version, "headers": headers}
+                body = json.dumps({"containerName": f"job-{job_id}"})
+                signed = json.loads(
+                    await send("POST", f"{url}/storage/sasUri", data=body, **asked)
+                )["sasUri"]
+                container, _, sas = signed.partition("?")
+                stored = {"x-ms-blob-type": "BlockBlob"}
+                await send("PUT", f"{container}/inputData?{sas}", data=blob, headers=stored)
+                document = json.dumps(_document(signed))
+                await send("PUT", f"{url}/jobs/{job_id}", data=document, **asked)
+                await asyncio.sleep(job_time)
+                if number % in_flight == 0:
+                    await send("GET", f"{url}/jobs", **asked)
+                await send("GET", f"{container}/rawOutputData?{sas}")
+
+        await asyncio.gather(*(fly() for _ in range(in_flight)))
+
+
+def _document(signed: str) -> dict[str, str]:
+    """The document of a new job whose container has this address."""
+    return {
+        "itemType": "Job",
+        "name": "job",
+        "providerId": "ionq",
+        "target": "ionq.simulator",
+        "containerUri": signed,
+        "inputDataUri": f"{signed.partition('?')[0]}/inputData",
+        "inputDataFormat": "ionq.circuit.v1",
+        "outputDataFormat": "ionq.quantum-results.v1",
+    }
 
 
 @contextlib.contextmanager

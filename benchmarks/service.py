@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -24,6 +25,7 @@ class Service:
         latency: Seconds that every request waits.
         job_time: Seconds that a job takes.
         max_concurrent_jobs: Maximum number of unfinished jobs; more are refused with 429.
+        fault: The members of a `Fault` of every request; None for no fault.
 
     Attributes:
         address: The endpoint, the key and the resource id of the workspace.
@@ -37,7 +39,9 @@ class Service:
         latency: float = 0.0,
         job_time: float = 0.0,
         max_concurrent_jobs: int | None = None,
+        fault: dict[str, Any] | None = None,
     ) -> None:
+        self._fault = fault
         self._options = {
             "latency": latency,
             "job_time": job_time,
@@ -48,7 +52,9 @@ class Service:
         # A fresh interpreter: a forked one would share the client's threads and connections.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._options), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._options, self._fault), daemon=True
+        )
         self._process.start()
         # Held here too, it would keep `recv` waiting for a process that could not start.
         theirs.close()
@@ -84,6 +90,11 @@ class Service:
         size: int = self._ask("memory")
         return size
 
+    def cpu(self) -> float:
+        """The seconds of processor time that the service's process has used."""
+        used: float = self._ask("cpu")
+        return used
+
     def forget(self) -> None:
         """Resets the counts."""
         self._ask("forget")
@@ -93,14 +104,16 @@ class Service:
         return self._pipe.recv()
 
 
-def _serve(pipe: Connection, options: dict[str, Any]) -> None:
+def _serve(pipe: Connection, options: dict[str, Any], fault: dict[str, Any] | None) -> None:
     from cirq_azure_sessions.emulator import EmulatorServer
 
     with EmulatorServer(**options, seed=1) as server:
+        if fault is not None:
+            server.faults.add("*", times=None, **fault)
         pipe.send((server.endpoint, server.key, server.resource_id))
         while (question := pipe.recv()) != "stop":
-            if question == "memory":
-                pipe.send(_peak_memory())
+            if question in ("memory", "cpu"):
+                pipe.send(_peak_memory() if question == "memory" else time.process_time())
                 continue
             if question == "forget":
                 server.requests.clear()

@@ -5,6 +5,7 @@
         faults.add("submit", status=429, retry_after=1, times=3)  # three refusals, then all is well
         faults.add("poll", delay=30)                              # half a minute late, on the clock
         faults.add("job", status=404, duration=60)                # for a minute from the first on
+        faults.add("*", status=429, rate=120, times=None)         # beyond 120 requests a second
         faults.reset("upload")                                    # cut off before it took effect
         faults.reset("upload", after=True)                        # ... after the blob was stored
         faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
@@ -67,7 +68,7 @@ _SESSION_ENDS = ("TimedOut", "Failed")
 _KINDS = {
     "route": (
         *("verb", "status", "retry_after", "delay", "reset", "garbage", "after"),
-        *("code", "message", "trigger", "skip"),
+        *("code", "message", "trigger", "skip", "rate"),
     ),
     "job": ("target", "code", "message"),
     "session": ("target",),
@@ -99,6 +100,8 @@ class Fault:
         code, message: Of the body, or of the `errorData` of a job; by default what goes with it.
         trigger: The route that it begins with, in place of `route`.
         skip: How many requests on that route go well before.
+        rate: The requests a second on that route that go well, after up to one second's at once;
+            those beyond meet the fault. None for none.
     """
 
     route: str | None = None
@@ -120,6 +123,7 @@ class Fault:
     message: str = ""
     trigger: str | None = None
     skip: int = 0
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         given = {
@@ -140,6 +144,8 @@ class Fault:
             self.times is None or _is_whole(self.times, 1, 10**9), "times", "a whole number from 1"
         )
         _check(_is_whole(self.skip, 0, 10**9), "skip", "a number from 0")
+        is_rate = self.rate is None or (_is_duration(self.rate) and self.rate >= 1)
+        _check(is_rate, "rate", "requests a second, 1 or more")
         _check(self.job in (None, *_JOB_ENDS), "job", ", ".join(_JOB_ENDS))
         is_told = self.job in (None, "fail") or not (self.code or self.message)
         _check(is_told, "code and message", "to a job that fails")
@@ -194,6 +200,7 @@ class Fault:
             "reset": self.reset,
             "garbage": self.garbage is not None,
             "after it took effect": self.after,
+            f"beyond {self.rate or 0:g} requests a second": self.rate is not None,
         }
         route = self.route if self.verb is None else f"{self.verb} {self.route}"
         return f"{route}: {', '.join(part for part, is_so in parts.items() if is_so)}"
@@ -207,8 +214,11 @@ class _Pending:
     times: float
     skip: int
     end: float | None = None
+    # Of a fault beyond a rate: how many requests may go well now, and when that was counted.
+    spare: float = 0.0
+    counted_at: float = -math.inf
 
-    def matches(self, verb: str, path: str) -> bool:
+    def matches(self, verb: str, path: str, now: float) -> bool:
         """Whether a request is meant, which may be one that goes well before."""
         fault = self.fault
         has_begun = self.end is not None
@@ -218,6 +228,12 @@ class _Pending:
         if not has_begun and self.skip:
             self.skip -= 1
             return False
+        if fault.rate is not None:
+            refilled = self.spare + fault.rate * (now - self.counted_at)
+            self.spare, self.counted_at = min(refilled, fault.rate), now
+            if self.spare >= 1:
+                self.spare -= 1
+                return False
         return True
 
     def __str__(self) -> str:
@@ -325,7 +341,8 @@ class Faults:
 
     def take_request(self, verb: str, path: str) -> Fault | None:
         """The fault for this request, which is used up."""
-        return self._take("route", lambda pending: pending.matches(verb, path))
+        now = self._clock.monotonic()
+        return self._take("route", lambda pending: pending.matches(verb, path, now))
 
     def take_job(self, target: str) -> Fault | None:
         """The fault for a job on `target` that is accepted now."""

@@ -130,6 +130,7 @@ def test_a_fault_is_ordered_alike_from_python_and_as_json(
         {"route": "submit", "delay": float("inf")},
         {"route": "submit", "delay": 1, "after": True},
         {"route": "submit", "status": 500, "verb": "put"},
+        {"route": "submit", "status": 429, "rate": 0.5},
         {"route": "submit", "status": 500, "colour": "red"},
         {"route": "submit", "job": "fail"},
         {"route": ["submit"], "status": 500},
@@ -191,6 +192,25 @@ def test_a_fault_lasts_for_its_duration_from_the_first_time_on() -> None:
     clock.advance(1)
     assert not is_met("PUT", "/job-1/inputData")
     assert faults.pending() == []
+
+
+def test_a_fault_beyond_a_rate_spares_that_many_requests_a_second() -> None:
+    clock = ManualClock()
+    faults = Faults(clock=clock)
+    faults.add("*", status=429, rate=3, times=None)
+    assert faults.pending() == ["*: 429, beyond 3 requests a second, until cleared"]
+
+    def refused(number: int) -> int:
+        return sum(
+            faults.take_request("GET", "/job-1/outputData") is not None for _ in range(number)
+        )
+
+    assert refused(5) == 2
+    clock.advance(1 / 3)
+    assert refused(2) == 1
+    # What was not used a minute ago is lost.
+    clock.advance(60)
+    assert refused(5) == 2
 
 
 def test_a_fault_of_a_job_waits_for_its_target() -> None:
