@@ -42,6 +42,7 @@ __all__ = [
     "Workload",
     "is_repetitions",
     "letters",
+    "note_dropped_waits",
     "translate_calls",
 ]
 
@@ -278,20 +279,9 @@ class Format(abc.ABC):
             draft = template.fill([[resolver] for resolver in resolvers])
         first = draft(0)
         has_time = not any(fnmatch.fnmatchcase(options.target, each) for each in _WITHOUT_TIME)
-        drops_waits = first.has_waits and has_time and not first.layout.is_exact
-        if drops_waits:
-            # Two dialects have a wait: `sleep` of Quantinuum's hqslib1_dev.inc, and `nop` among
-            # IonQ's native gates. No recording shows that Azure takes either, and a program that
-            # is refused measures nothing at all.
-            # A warning is shown once a place in a program, and a log has every call.
-            logger.warning("%s: the circuit's waits are left out", options.target)
-            warnings.warn(
-                f"{options.target} is not known to support waits, so cirq.wait is left out and "
-                "no time passes there. Pass compile=False to get an error instead, or run on "
-                "a local target whose sampler has a noise model.",
-                DroppedOperationWarning,
-                stacklevel=2,
-            )
+        dropped = {}
+        if first.has_waits and has_time and not first.layout.is_exact:
+            dropped = note_dropped_waits(options.target)
         limits = [
             limit
             for pattern, limit in _MAX_JOB_REPETITIONS.items()
@@ -300,7 +290,6 @@ class Format(abc.ABC):
         most = min(limits, default=repetitions)
         full, rest = divmod(repetitions, most)
         shares = (most,) * full + ((rest,) if rest else ())
-        dropped = {"dropped": "waits"} if drops_waits else {}
         entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
         def job(points: Sequence[int], part: int) -> JobInput:
@@ -394,6 +383,25 @@ def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cir
         raise UnsupportedProgram(
             f"The circuit does not accept {shown(resolver)}; give it finite real numbers."
         ) from error
+
+
+def note_dropped_waits(target: str) -> dict[str, str]:
+    """Warns that a circuit's waits are left out; returns the metadata of its jobs that say so.
+
+    Two dialects have a wait: `sleep` of Quantinuum's hqslib1_dev.inc, and `nop` among IonQ's native
+    gates. No recording shows that Azure takes either, and a program that is refused measures
+    nothing at all.
+    """
+    # A warning is shown once a place in a program, and a log has every call.
+    logger.warning("%s: the circuit's waits are left out", target)
+    warnings.warn(
+        f"{target} is not known to support waits, so cirq.wait is left out and "
+        "no time passes there. Pass compile=False to get an error instead, or run on "
+        "a local target whose sampler has a noise model.",
+        DroppedOperationWarning,
+        stacklevel=2,
+    )
+    return {"dropped": "waits"}
 
 
 def translate_calls(
