@@ -27,7 +27,7 @@ __all__ = ["format_for", "results_of"]
 # machines.
 _FORMATS: tuple[tuple[str, str], ...] = (
     (r"local\.like:[\w.-]+", "like:LikeFormat"),
-    (r"local\.[\w.-]+", "local:LocalFormat"),
+    (r"local\..+", "local:LocalFormat"),
     (r"ionq\.(simulator|qpu(\.[\w-]+)?)", "ionq:IonQFormat"),
     (r"quantinuum\.(sim|qpu)\.[\w-]+", "quantinuum:QuantinuumFormat"),
     (r"rigetti\.(sim|qpu)\.[\w-]+", "qir:QirFormat"),
