@@ -243,11 +243,10 @@ def published_noise(target: str) -> MachineNoise:
     Raises:
         UnsupportedTarget: If it is not.
     """
-    row = _row(target)
-    if row is None or not row.source:
-        names = sorted(published_targets())
+    names = sorted(published_targets())
+    if target not in names:
         raise UnsupportedTarget(
             f"No noise of {target!r} is published; local.like:TARGET takes {', '.join(names)}."
             f"{did_you_mean(target, names)}"
         )
-    return row.noise
+    return target_noise(target)

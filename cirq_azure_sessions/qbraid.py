@@ -39,6 +39,7 @@ from cirq_azure_sessions.model import Job, TargetStatus
 from cirq_azure_sessions.sampler import AzureSessionSampler
 from cirq_azure_sessions.sessions.handles import JobHandle
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.filters import ItemFilter
 
 __all__ = ["AzureSessionsDevice", "AzureSessionsJob", "AzureSessionsProvider"]
@@ -99,13 +100,13 @@ class AzureSessionsProvider(QuantumProvider):
             UnsupportedTarget: If the workspace does not list it.
             ServiceError: If the service does not list its targets.
         """
-        for device in self.get_devices():
-            if device.id == device_id:
-                return device
-        raise UnsupportedTarget(
-            f"This workspace has no target {device_id!r}: "
-            "`cirq-azure-sessions targets` lists its targets."
-        )
+        devices = {device.id: device for device in self.get_devices()}
+        if device_id not in devices:
+            raise UnsupportedTarget(
+                f"This workspace has no target {device_id!r}: `cirq-azure-sessions targets` "
+                f"lists its targets.{did_you_mean(device_id, devices)}"
+            )
+        return devices[device_id]
 
     def get_devices(self, **kwargs: Any) -> list[AzureSessionsDevice]:
         """The devices for all targets that the workspace lists."""

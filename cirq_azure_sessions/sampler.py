@@ -149,8 +149,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self._pool = pool
         self._journal, self._owns_journal = open_journal(journal, pool._clock)
         try:
-            self._workspace = pool._router.for_target(target)
             self._format = format_for(target)
+            self._workspace = pool._router.for_target(target)
             self._format.check_input_params(params)
             self._pricing = Pricing(target, self._format, rates, input_params)
             budget = Budget.of(max_cost, self._pricing)

@@ -113,8 +113,13 @@ def submit_job(
       cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
           --target ionq.simulator
     """
+    from cirq_azure_sessions.formats.translation import is_repetitions
     from cirq_azure_sessions.workspaces.azure import programs
 
+    if shots is not None and (given := [each for each in params if is_repetitions(each)]):
+        raise click.UsageError(
+            f"--shots and --param {given[0]} both give the number of shots: leave out --param."
+        )
     with workspace.lasting_pool(session_name) as (pool, connected):
         host = pool.host(programs.find_target(connected, target))
         try:

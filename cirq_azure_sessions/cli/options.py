@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import functools
 import io
 import json
 import logging
+import os
 import shutil
 import sys
 import textwrap
@@ -101,6 +103,11 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command line; characters that the output's encoding lacks are shown in ASCII."""
+        for name in ("stdin", "stdout", "stderr"):
+            # Python has None where the shell has closed a stream.
+            if getattr(sys, name) is None:
+                mode = "r" if name == "stdin" else "w"
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # until the process ends
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=_IN_ASCII)
@@ -241,12 +248,32 @@ def show(*renderables: RenderableType) -> None:
     """Prints tables as wide as the terminal, without interpreting markup in them."""
     from rich.console import Console
 
-    Console(highlight=False, markup=False, emoji=False).print(*renderables)
+    console = Console(highlight=False, markup=False, emoji=False)
+    # By default it ends the process, as a signal does; click knows how to end without a reader.
+    console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
+    with _printing():
+        console.print(*renderables)
+
+
+def _raise_again() -> None:
+    raise  # rich calls this where it handles the error
 
 
 def show_json(value: Any) -> None:
     """Prints a value for other programs to read."""
-    click.echo(json.dumps(value, indent=2))
+    with _printing():
+        click.echo(json.dumps(value, indent=2))
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Has a full disk told in one sentence; click ends a command that nobody reads any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise click.ClickException(f"The output cannot be written: {error.strerror}.") from error
 
 
 def show_items(

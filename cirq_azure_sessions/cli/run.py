@@ -11,7 +11,7 @@ import operator
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -357,12 +357,14 @@ def run(
         except SweepError as error:
             results, failures = error.results, error.failures
     returned = [result for result in results if result is not None]
-    if as_json:
-        show_json(results_as_json(program.target, returned))
-    elif returned:
-        show(results_table(returned, is_sweep=bool(program.sweeps)))
-    for output in outputs if returned else ():
-        _save(program.target, results, output)
+    with ExitStack() as each:
+        # Last first, and each whatever becomes of the others: the results are paid for.
+        if as_json:
+            each.callback(lambda: show_json(results_as_json(program.target, returned)))
+        elif returned:
+            each.callback(lambda: show(results_table(returned, is_sweep=bool(program.sweeps))))
+        for output in reversed(outputs) if returned else ():
+            each.callback(_save, program.target, results, output)
     if failures:
         count = f"{len(failures)} of {len(results)} points failed: " if program.sweeps else ""
         raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))

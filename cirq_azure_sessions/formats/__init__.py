@@ -27,13 +27,29 @@ __all__ = ["format_for", "results_of"]
 # machines.
 _FORMATS: tuple[tuple[str, str], ...] = (
     (r"local\.like:[\w.-]+", "like:LikeFormat"),
-    (r"local\.[\w.-]+", "local:LocalFormat"),
+    (r"local\..+", "local:LocalFormat"),
     (r"ionq\.(simulator|qpu(\.[\w-]+)?)", "ionq:IonQFormat"),
     (r"quantinuum\.(sim|qpu)\.[\w-]+", "quantinuum:QuantinuumFormat"),
     (r"rigetti\.(sim|qpu)\.[\w-]+", "qir:QirFormat"),
     (r"microsoft\.sim\.[\w.-]*[\w-]", "qir:QirFormat"),
     (r"(?!(ionq|quantinuum|rigetti|microsoft|pasqal)\.)[a-z][\w-]*(\.[\w-]+)+", "qir:QirFormat"),
     (r"(echo|sparse-sim)-(?!output)[\w-]+", "qir:QirFormat"),
+)
+
+# Targets that workspaces list and that run no circuits, with what they are for.
+_WITHOUT_CIRCUITS = (
+    (
+        r"pasqal\b.*",
+        "accepts pulse sequences (pasqal.pulser.v1), not circuits: write them with Pulser and "
+        "submit them with azure.quantum.target.Pasqal",
+    ),
+    (
+        r"microsoft\.estimator",
+        "estimates the resources of programs and runs no circuits: estimate with qdk's own "
+        "resource estimator, and sample on another target",
+    ),
+    (r"microsoft\.hpc", "runs chemistry, not circuits: sample on another target"),
+    (r"echo-output", "returns what it is sent and runs no circuits: sample on another target"),
 )
 
 # Names to suggest for a misspelled one. What a workspace has, only the service knows.
@@ -70,11 +86,9 @@ def format_for(target: str) -> Format:
         if isinstance(target, str) and re.fullmatch(pattern, target):
             return _instance(name)
     written = target if isinstance(target, str) else ""
-    if written.lower().startswith("pasqal."):
-        raise UnsupportedTarget(
-            f"{target!r} accepts pulse sequences (pasqal.pulser.v1), not circuits: write them with "
-            "Pulser and submit them with azure.quantum.target.Pasqal."
-        )
+    for pattern, advice in _WITHOUT_CIRCUITS:
+        if re.fullmatch(pattern, written.strip(), re.IGNORECASE):
+            raise UnsupportedTarget(f"{target!r} {advice}.")
     raise UnsupportedTarget(
         f"{target!r} does not accept circuits: check its spelling, list your workspace's "
         "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."

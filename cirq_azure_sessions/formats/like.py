@@ -15,6 +15,7 @@ from cirq_azure_sessions.formats.translation import (
     JobInput,
     Translation,
     TranslationOptions,
+    note_dropped_waits,
     resolved,
 )
 from cirq_azure_sessions.noise import MachineNoise, published_noise
@@ -46,11 +47,13 @@ class LikeFormat(LocalFormat):
         noise = published_noise(target)
         own = replace(options, target=target)
         language = formats.format_for(target).template
-        circuits = []
+        circuits, has_waits = [], False
         for resolver in resolvers:
             circuit = resolved(program, resolver)
             template = language(flatten(circuit, target, compile=options.compile), own)
+            has_waits |= template.draft.has_waits
             circuits.append(_noisy(circuit, template, noise, target))
+        dropped = note_dropped_waits(options.target) if has_waits else {}
 
         def job(points: Sequence[int], part: int) -> JobInput:
             (point,) = points
@@ -60,7 +63,8 @@ class LikeFormat(LocalFormat):
             whole = LocalFormat.translate(
                 self, circuits[point], [resolvers[point]], repetitions, alone
             )
-            return replace(whole.job(0), points=points)
+            alone_job = whole.job(0)
+            return replace(alone_job, points=points, metadata={**alone_job.metadata, **dropped})
 
         points = [range(point, point + 1) for point in range(len(resolvers))]
         return Translation([(each, 0) for each in points], 1, job)

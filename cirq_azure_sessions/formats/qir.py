@@ -38,6 +38,7 @@ from cirq_azure_sessions.formats.translation import (
     JobInput,
     TranslationOptions,
     Workload,
+    letters,
 )
 from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -51,6 +52,7 @@ _DOUBLE = re.compile(r"(?<=double )-?\d+\.\d+")
 # QIR's profiles, as qdk and Azure's `target_profile` spell them. The first has no branches.
 _BASE = "Base"
 _ADAPTIVE = "Adaptive_RI"
+_PROFILES = re.compile("Base|Adaptive(_[A-Z]+)?")
 
 # Providers documented to take no other profile than Base (Azure's page on Rigetti). Programs with
 # branches are refused on their machines; their simulators, which are free, have the last word.
@@ -156,7 +158,27 @@ class QirFormat(Format):
     template = _QirTemplate
     # Recorded jobs carry the number under both names.
     shots_names = ("shots", "count")
-    own_params = frozenset({"entryPoint", "arguments", "items"})
+    own_params = frozenset({"entrypoint", "arguments", "items"})
+
+    def check_input_params(self, input_params: Mapping[str, Any]) -> None:
+        """Refuses also a profile that is none, or whose option has another name.
+
+        Raises:
+            ValueError: If it is so.
+        """
+        super().check_input_params(input_params)
+        for name, value in input_params.items():
+            if letters(name) not in ("targetprofile", "targetcapability"):
+                continue
+            if name != "target_profile":
+                raise ValueError(
+                    f"input_params must not hold {name!r}: the QIR profile is 'target_profile'."
+                )
+            if not (isinstance(value, str) and _PROFILES.fullmatch(value)):
+                raise ValueError(
+                    "input_params: target_profile must be 'Base', 'Adaptive_RI' or 'Adaptive_RIF', "
+                    f"not {value!r}."
+                )
 
     def check_target(self, request: JobRequest, status: TargetStatus) -> None:
         """Refuses too many qubits, and profiles that the target does not support.

@@ -108,7 +108,11 @@ class Template(abc.ABC):
             samples_at_end=program.samples_at_end,
         )
         metadata = {"qubits": str(program.num_qubits), "bits": str(program.num_bits)}
-        has_waits = any(isinstance(step.gate, cirq.WaitGate) for step in program.steps)
+        # What comes after the last measurement changes no result. A program without any measures
+        # all qubits at its end.
+        measured = [k for k, step in enumerate(program.steps) if step.bit is not None]
+        until = max(measured, default=None)
+        has_waits = any(_waits(step.gate) for step in program.steps[:until])
         self.draft = JobInput(range(0), b"", {}, metadata, layout, has_waits)
         self._target = options.target
         self._compile = options.compile
@@ -262,6 +266,18 @@ class Template(abc.ABC):
             holes.append(_Hole(probe, len(self._exponents), tuple(parts)))
             self._exponents.append((sympy.sympify(rotation.gate.exponent), names))
         return _OpenStep(before, step, tuple(names.values()), tuple(holes))
+
+
+def _waits(gate: cirq.Gate | None) -> bool:
+    """Whether a gate takes time for nothing else: a wait, or a gate made of one."""
+    if isinstance(gate, cirq.WaitGate):
+        return bool(gate.duration)
+    if inner := getattr(gate, "sub_gate", None):
+        return _waits(inner)
+    if gate is None or type(gate).__module__.startswith("cirq"):
+        return False
+    parts = cirq.decompose_once(gate.on(*cirq.LineQid.for_gate(gate)), default=())
+    return any(_waits(part.gate) for part in parts)
 
 
 _Keeping = Callable[[Floats], Floats]

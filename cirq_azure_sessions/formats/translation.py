@@ -11,6 +11,7 @@ import functools
 import itertools
 import json
 import logging
+import re
 import secrets
 import warnings
 import zlib
@@ -39,6 +40,9 @@ __all__ = [
     "Translation",
     "TranslationOptions",
     "Workload",
+    "is_repetitions",
+    "letters",
+    "note_dropped_waits",
     "translate_calls",
 ]
 
@@ -63,13 +67,23 @@ Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, .
 # How many points share a job, or "auto", or for each point of a job the numbers of its qubits.
 Pack = int | str | tuple[tuple[int, ...], ...]
 
-# How providers and their SDKs spell the repetitions, without case and punctuation, beside all names
-# with shots in them, as n_shots, nbShots and shotCount. No option of another kind has such a name.
-_REPETITIONS = frozenset(
-    f"{prefix}{word}"
-    for prefix in ("", "n", "num", "numberof")
-    for word in ("count", "repetitions", "reps", "samples", "trials")
+# How providers and their SDKs spell the repetitions, without case and punctuation: as n_shots,
+# nbShots, shotCount, and Pasqal's runs. A snapshot is no shot. No option of another kind has such a
+# name.
+_REPETITIONS = re.compile(
+    r".*(?<!snap)shot.*|(n|nb|num|number|numberof)?"
+    r"(count|(repetition|rep|sample|trial|run|execution)(s|s?count))"
 )
+
+
+def letters(name: Any) -> str:
+    """The letters of an option's name, in lower case: however it is spelled, they are the same."""
+    return "".join(filter(str.isalpha, str(name))).lower()
+
+
+def is_repetitions(name: Any) -> bool:
+    """Whether a provider option of this name is a number of repetitions."""
+    return _REPETITIONS.fullmatch(letters(name)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +189,8 @@ class Format(abc.ABC):
         output_format: Azure's `outputDataFormat`.
         template: The language, of a format that takes one circuit a job.
         shots_names: Under which names Azure's `inputParams` carry the repetitions.
-        own_params: What else in them is the package's own, and not the caller's to set.
+        own_params: What else in them is the package's own, and not the caller's to set; in lower
+            case, letters alone.
     """
 
     input_format: ClassVar[str]
@@ -191,13 +206,12 @@ class Format(abc.ABC):
             ValueError: If one is a number of repetitions, or something that the package fills in.
         """
         for name in input_params:
-            word = "".join(filter(str.isalpha, str(name))).lower()
-            if "shot" in word or word in _REPETITIONS:
+            if is_repetitions(name):
                 raise ValueError(
                     f"input_params must not hold {name!r}: the number of shots is the argument "
                     "`repetitions` of each call."
                 )
-            if name in self.own_params:
+            if letters(name) in self.own_params:
                 raise ValueError(
                     f"input_params must not hold {name!r}: it follows from the argument `program` "
                     "of each call."
@@ -265,20 +279,9 @@ class Format(abc.ABC):
             draft = template.fill([[resolver] for resolver in resolvers])
         first = draft(0)
         has_time = not any(fnmatch.fnmatchcase(options.target, each) for each in _WITHOUT_TIME)
-        drops_waits = first.has_waits and has_time and not first.layout.is_exact
-        if drops_waits:
-            # Two dialects have a wait: `sleep` of Quantinuum's hqslib1_dev.inc, and `nop` among
-            # IonQ's native gates. No recording shows that Azure takes either, and a program that
-            # is refused measures nothing at all.
-            # A warning is shown once a place in a program, and a log has every call.
-            logger.warning("%s: the circuit's waits are left out", options.target)
-            warnings.warn(
-                f"{options.target} is not known to support waits, so cirq.wait is left out and "
-                "no time passes there. Pass compile=False to get an error instead, or run on "
-                "a local target whose sampler has a noise model.",
-                DroppedOperationWarning,
-                stacklevel=2,
-            )
+        dropped = {}
+        if first.has_waits and has_time and not first.layout.is_exact:
+            dropped = note_dropped_waits(options.target)
         limits = [
             limit
             for pattern, limit in _MAX_JOB_REPETITIONS.items()
@@ -287,7 +290,6 @@ class Format(abc.ABC):
         most = min(limits, default=repetitions)
         full, rest = divmod(repetitions, most)
         shares = (most,) * full + ((rest,) if rest else ())
-        dropped = {"dropped": "waits"} if drops_waits else {}
         entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
         def job(points: Sequence[int], part: int) -> JobInput:
@@ -381,6 +383,25 @@ def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cir
         raise UnsupportedProgram(
             f"The circuit does not accept {shown(resolver)}; give it finite real numbers."
         ) from error
+
+
+def note_dropped_waits(target: str) -> dict[str, str]:
+    """Warns that a circuit's waits are left out; returns the metadata of its jobs that say so.
+
+    Two dialects have a wait: `sleep` of Quantinuum's hqslib1_dev.inc, and `nop` among IonQ's native
+    gates. No recording shows that Azure takes either, and a program that is refused measures
+    nothing at all.
+    """
+    # A warning is shown once a place in a program, and a log has every call.
+    logger.warning("%s: the circuit's waits are left out", target)
+    warnings.warn(
+        f"{target} is not known to support waits, so cirq.wait is left out and "
+        "no time passes there. Pass compile=False to get an error instead, or run on "
+        "a local target whose sampler has a noise model.",
+        DroppedOperationWarning,
+        stacklevel=2,
+    )
+    return {"dropped": "waits"}
 
 
 def translate_calls(

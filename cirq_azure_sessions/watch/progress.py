@@ -37,7 +37,9 @@ class SweepProgress:
     """
 
     def __init__(self, target: str) -> None:
-        self._target = target
+        # What the stream cannot encode is no reason for a call to fail.
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        self._target = target.encode(encoding, "backslashreplace").decode(encoding)
         # State: the bar, once there are points; how many there are, how many are done and have
         # failed; whether each job in flight is queued or running; and the session of the latest.
         self._bar: _Bar | None = None
@@ -51,10 +53,12 @@ class SweepProgress:
         """Adds points that will be run."""
         with self._lock:
             self._expected += count
-            if self._bar is None:
-                self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, count)
-            else:
-                self._bar.reset(self._expected)
+            # Nor is a terminal that has gone away.
+            with suppress(OSError, ValueError):
+                if self._bar is None:
+                    self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, count)
+                else:
+                    self._bar.reset(self._expected)
             self._draw(self._done + self._failed)
 
     def job_seen(self, job: Job) -> None:

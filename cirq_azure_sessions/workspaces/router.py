@@ -64,10 +64,12 @@ class WorkspaceRouter:
                 f"{shown(target)} is not a local target: pass workspace= (an "
                 "azure.quantum.Workspace) or use a local.* target such as 'local.simulator'."
             )
+        local = [each for each in self._workspaces if isinstance(each, LocalWorkspace)]
+        names = [*BUILT_IN_TARGETS, *(target for each in local for target in each.targets)]
         raise UnsupportedTarget(
             f"No workspace here has the target {shown(target)}: check its spelling, "
             "or list the targets of your workspace with `cirq-azure-sessions targets`."
-            f"{did_you_mean(name, BUILT_IN_TARGETS)}"
+            f"{did_you_mean(name, names)}"
         )
 
     async def get_session(self, session_id: str) -> Located[Session]:
@@ -112,16 +114,13 @@ class WorkspaceRouter:
         unavailable.
         """
         listed = await self._workspaces[-1].list_targets()
-        fitting = [
-            each
-            for each in listed
-            if fnmatchcase(each.id, target_pattern(pattern))
-            and (is_asked_for or each.availability == "Available")
-        ]
+        known = [each for each in listed if fnmatchcase(each.id, target_pattern(pattern))]
+        fitting = [each for each in known if is_asked_for or each.availability == "Available"]
         if not fitting:
+            hint = "" if known else did_you_mean(pattern, [each.id for each in listed])
             raise UnsupportedTarget(
                 f"No target {pattern!r} is available now: `cirq-azure-sessions targets` lists "
-                "those of your workspace."
+                f"those of your workspace.{hint}"
             )
         return min(fitting, key=lambda each: each.average_queue_time)
 

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cirq
 import pytest
 from click.testing import CliRunner
-from command_line import Scene, connection
+from command_line import connection
 from terminals import terminal
 
 from cirq_azure_sessions import Journal
@@ -88,27 +87,3 @@ def test_a_missing_login_is_reported_in_one_line() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     (sentence,) = done.stderr.splitlines()
     assert "run `az login`" in sentence
-
-
-ENCODINGS = ["ascii", "cp437", "cp850", "cp932", "cp1252", "iso-8859-1", "utf-8"]
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_no_encoding_of_the_output_loses_a_result(encoding: str, tmp_path: Path) -> None:
-    theta, path = "\N{GREEK SMALL LETTER THETA}", tmp_path / "phase.json"
-    qubit = cirq.LineQubit(0)
-    cirq.to_json(cirq.Circuit(cirq.X(qubit), cirq.measure(qubit, key=theta)), path)
-    shown = CliRunner(charset=encoding).invoke(main, ["run", str(path), "--repetitions", "100"])
-    assert shown.exit_code == 0, shown.exception
-    header, row = shown.stdout.splitlines()
-    assert header.split()[0] in (theta, r"\u03b8")
-    assert row.split()[:3] == ["1", "100", "1.0000"]
-    assert set(row.split()[3]) in ({"#"}, {"\N{FULL BLOCK}"})
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_encoding_shows_the_result_of_a_job(encoding: str, scene: Scene) -> None:
-    words = ["jobs", "result", scene.done, *connection(scene.server)]
-    shown = CliRunner(charset=encoding).invoke(main, words)
-    assert shown.exit_code == 0, shown.exception
-    assert "1.0000" in shown.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 
 import cirq
 import cirq_ionq
@@ -21,26 +22,60 @@ A, B, C = cirq.LineQubit.range(3)
 T = sympy.Symbol("t")
 WAITING = cirq.Circuit(cirq.X(A), cirq.wait(A, millis=100), cirq.measure(A, key="m"))
 # Machines, and emulators with the noise of machines.
-WITH_TIME = ["ionq.qpu.aria-1", "quantinuum.sim.h2-1e", "quantinuum.qpu.h2-1", "rigetti.qpu.x"]
+WITH_TIME = [
+    *("ionq.qpu.aria-1", "quantinuum.sim.h2-1e", "quantinuum.qpu.h2-1", "rigetti.qpu.x"),
+    *("qci.machine1", "local.like:ionq.qpu.aria-1", "local.like:quantinuum.sim.h2-1e"),
+]
 WITHOUT_TIME = [IONQ, "quantinuum.sim.h2-1sc", "rigetti.sim.qvm"]
 
 
+class Relaxation(cirq.Gate):
+    """A gate of the user's own that waits."""
+
+    def _num_qubits_(self) -> int:
+        return 1
+
+    def _decompose_(self, qubits: Sequence[cirq.Qid]) -> cirq.OP_TREE:
+        return [cirq.X(*qubits), cirq.wait(*qubits, micros=1)]
+
+
+def waiting(wait: cirq.OP_TREE) -> cirq.Circuit:
+    return cirq.Circuit(cirq.X(A), wait, cirq.measure(A, key="m"))
+
+
+NESTED = cirq.FrozenCircuit(cirq.CircuitOperation(cirq.FrozenCircuit(cirq.wait(A, nanos=T))))
+WAITS = {
+    "plain": WAITING,
+    "short": waiting(cirq.wait(A, picos=1)),
+    "subcircuit": cirq.Circuit(cirq.CircuitOperation(WAITING.freeze())),
+    "loop of subcircuits": waiting(cirq.CircuitOperation(NESTED, repetitions=3)),
+    "symbol": waiting(cirq.WaitGate(cirq.Duration(nanos=T)).on(A)),
+    "two qubits": cirq.Circuit(cirq.wait(A, B, micros=1), cirq.measure(A, B)),
+    "unmeasured qubit": waiting(cirq.wait(B, micros=1)),
+    "tag": waiting(cirq.wait(A, micros=1).with_tags("idle")),
+    "side by side": waiting(cirq.ParallelGate(cirq.WaitGate(cirq.Duration(nanos=5)), 2).on(A, B)),
+    "controlled": waiting(cirq.wait(A, nanos=5).controlled_by(B)),
+    "gate of one's own": waiting(Relaxation().on(A)),
+}
+
+
 @pytest.mark.parametrize("target", WITH_TIME)
-@pytest.mark.parametrize(
-    "circuit",
-    [
-        WAITING,
-        cirq.Circuit(cirq.CircuitOperation(WAITING.freeze())),
-        cirq.Circuit(cirq.X(A), cirq.WaitGate(cirq.Duration(nanos=T)).on(A), cirq.measure(A)),
-        cirq.Circuit(cirq.wait(A, B, micros=1), cirq.measure(A, B)),
-    ],
-    ids=["plain", "subcircuit", "symbol", "two qubits"],
-)
+@pytest.mark.parametrize("circuit", WAITS.values(), ids=WAITS)
 def test_a_wait_on_a_target_with_time_is_left_out_with_a_warning(
     circuit: cirq.Circuit, target: str
 ) -> None:
-    with pytest.warns(DroppedOperationWarning, match=f"{target} is not known to support waits"):
-        translation(target, circuit, [{"t": 5.0}])
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", DroppedOperationWarning)
+        sweep = translation(target, circuit, [{"t": 5.0}, {"t": 7.0}])
+    [warning] = [each for each in shown if each.category is DroppedOperationWarning]
+    assert f"{target} is not known to support waits" in str(warning.message)
+    assert sweep.job(0).metadata["dropped"] == sweep.job(1).metadata["dropped"] == "waits"
+
+
+def test_a_wait_under_a_condition_is_left_out_with_a_warning() -> None:
+    wait = cirq.wait(A, micros=1).with_classical_controls("k")
+    with pytest.warns(DroppedOperationWarning):
+        payload("quantinuum.sim.h2-1e", cirq.Circuit(cirq.measure(A, key="k"), waiting(wait)))
 
 
 @pytest.mark.parametrize("target", WITHOUT_TIME)
@@ -56,11 +91,12 @@ def test_a_wait_on_a_noisy_simulator_is_left_out_with_a_warning() -> None:
         format_for(IONQ).translate(WAITING, [cirq.ParamResolver()], 10, options)
 
 
-def test_a_wait_that_no_measurement_follows_is_left_out_in_silence() -> None:
-    circuit = cirq.Circuit(cirq.X(A), cirq.measure(A, key="m"), cirq.wait(A, millis=1))
+@pytest.mark.parametrize("target", WITH_TIME)
+def test_a_wait_that_changes_nothing_is_left_out_in_silence(target: str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        payload("ionq.qpu.aria-1", circuit)
+        warnings.simplefilter("error", DroppedOperationWarning)
+        translation(target, cirq.Circuit(WAITING[::2], cirq.wait(A, millis=1)))
+        translation(target, waiting(cirq.wait(A, nanos=0)))
 
 
 @pytest.mark.parametrize("target", WITH_TIME)
@@ -79,6 +115,9 @@ def test_the_result_says_what_was_left_out() -> None:
         assert result.dropped == ("waits",)
         assert sampler.get_result(result.job_id).dropped == ("waits",)
         assert sampler.run(WAITING[::2], repetitions=10).dropped == ()
+    with pytest.warns(DroppedOperationWarning):
+        result = AzureSessionSampler("local.like:ionq.qpu.aria-1").run(WAITING, repetitions=10)
+    assert result.dropped == ("waits",)
 
 
 @pytest.mark.parametrize("compile", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cirq
 import pytest
@@ -74,9 +75,24 @@ def test_samplers_of_a_pool_share_the_list_of_targets_for_ten_minutes() -> None:
         assert workspace.lists_asked == 2
 
 
-def test_a_job_waits_for_one_attempt_at_the_list_of_targets() -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 403},
+        {"status": 500},
+        {"status": 503},
+        {"reset": True},
+        {"garbage": "<p>Come back later.</p>"},
+        {"garbage": '{"value": []}'},
+        {"garbage": '{"value": [null, {"id": "ionq", "targets": [{"numQubits": 0}]}]}'},
+    ],
+    ids=str,
+)
+def test_a_job_needs_no_list_of_targets_and_waits_for_one_attempt_at_it(
+    fault: dict[str, Any],
+) -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
-        server.faults.add("providerStatus", status=503, times=None)
+        server.faults.add("providerStatus", times=None, **fault)
         AzureSessionSampler(REMOTE, pool=pool).run_sweep(ROTATION, angles(5), 2)
         assert server.requests["providerStatus"] == 1
 

@@ -133,3 +133,21 @@ def test_a_notebook_shows_text_that_is_there_when_it_is_opened_again(
         raise KeyboardInterrupt
     assert notebook.output == ""
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp850", "cp932", "iso-8859-1"])
+def test_a_stream_that_lacks_characters_shows_a_bar_all_the_same(encoding: str) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding, write_through=True)
+    with redirect_stderr(stream), SweepProgress("local.\N{PARTY POPPER}") as progress:
+        progress.add_points(2)
+        progress.job_finished("a", done=2, failed=0)
+    assert r"local.\U0001f389 |##########| 2 done" in written.getvalue().decode(encoding)
+
+
+def test_a_stream_that_is_closed_is_no_reason_to_fail() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    stream.close()
+    with redirect_stderr(stream), SweepProgress("local.simulator") as progress:
+        progress.add_points(2)
+        progress.job_finished("a", done=2, failed=0)

@@ -14,6 +14,7 @@ from azure.storage.blob import BlobProperties
 
 from cirq_azure_sessions.encodings import in_utf8
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
 __all__ = ["find_target", "list_attachments", "prepare", "submit"]
@@ -34,14 +35,15 @@ def find_target(workspace: Workspace, name: str) -> Any:
     """
     try:
         found = workspace.get_targets(name)
+        # Of a target that it does not know, the SDK returns an empty list.
+        if isinstance(found, list):
+            hint = did_you_mean(name, [each.name for each in workspace.get_targets()])
+            raise UnsupportedTarget(
+                f"This workspace has no target {name!r}: `cirq-azure-sessions targets` "
+                f"lists its targets.{hint}"
+            )
     except AzureError as error:
         raise _translated(error) from None
-    # Of a target that it does not know, the SDK returns an empty list.
-    if isinstance(found, list):
-        raise UnsupportedTarget(
-            f"This workspace has no target {name!r}: `cirq-azure-sessions targets` "
-            "lists its targets."
-        )
     return found
 
 

@@ -140,7 +140,8 @@ class AzureWorkspace(PickledAsRecipe):
         ).lower()
 
     def takes(self, target: str) -> bool:
-        return not target.startswith("local.")
+        # A misspelled local target is none of the service's, which would be asked for it.
+        return target.partition(".")[0].strip().lower() != "local"
 
     # Sessions
 
@@ -384,7 +385,8 @@ class AzureWorkspace(PickledAsRecipe):
         read = _read_as(read, id=path[1], **known)
         put = partial(self._client.ask, "PUT", path, read, repeatable=repeatable)
         guess, dot, _ = target.partition(".")
-        provider = self._providers.get(target) or (guess if dot else await self._look_up(target))
+        provider = self._providers.get(target, guess if dot else "")
+        provider = provider or await self._look_up(target) or guess
         try:
             return await put(body={**document, "providerId": provider})
         except ServiceError as error:
@@ -396,20 +398,25 @@ class AzureWorkspace(PickledAsRecipe):
                 listed = await self._look_up(target)
             except ServiceError:
                 raise error from None
-            if listed.lower() == provider.lower():
+            if listed is None or listed.lower() == provider.lower():
                 raise
         return await put(body={**document, "providerId": listed})
 
-    async def _look_up(self, target: str) -> str:
-        """The target's provider in the workspace's list of targets."""
+    async def _look_up(self, target: str) -> str | None:
+        """The target's provider in the workspace's list of targets; None if that lists nothing."""
         if target not in self._providers:
-            await self.list_targets()
-        if target not in self._providers:
+            try:
+                await self.list_targets()
+            except ServiceError as error:
+                # It is not the answer to the request that needs the provider.
+                if not error.is_unreadable:
+                    raise
+        if self._providers and target not in self._providers:
             raise UnsupportedTarget(
                 f"This workspace has no target {target!r}: `cirq-azure-sessions targets` lists "
                 f"its targets.{did_you_mean(target, self._providers)}"
             )
-        return self._providers[target]
+        return self._providers.get(target)
 
     async def _newest_first(
         self, path: tuple[str, ...], read_item: Callable[[Any], Item], where: ItemFilter

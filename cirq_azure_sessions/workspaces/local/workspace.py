@@ -287,9 +287,7 @@ class LocalWorkspace(PickledAsRecipe):
     # The workspace.
 
     async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
-        return [
-            TargetStatus(id=target, provider=target.split(".")[0]) for target in self._targets()
-        ]
+        return [TargetStatus(id=target, provider=target.split(".")[0]) for target in self.targets]
 
     async def list_quotas(self) -> Sequence[Quota]:
         return []
@@ -317,7 +315,7 @@ class LocalWorkspace(PickledAsRecipe):
     def _machine(self, target: str) -> Machine:
         name = self._machine_name(target)
         if name not in self._machines:
-            names = self._targets()
+            names = self.targets
             raise UnsupportedTarget(
                 f"This workspace has no target {target!r}: use one of {', '.join(names)}."
                 f"{did_you_mean(target, names)}"
@@ -332,7 +330,7 @@ class LocalWorkspace(PickledAsRecipe):
         Raises:
             UnsupportedTarget: If it asks for noise that is not published.
         """
-        if target in self._machines or not target.startswith(LIKE):
+        if not target.startswith(LIKE) or (target in self._machines and target != LIKE):
             return target
         # Imported here, as elsewhere, so that this module does not load cirq.
         from cirq_azure_sessions.noise import published_noise
@@ -340,7 +338,9 @@ class LocalWorkspace(PickledAsRecipe):
         published_noise(target.removeprefix(LIKE))
         return LIKE
 
-    def _targets(self) -> Sequence[str]:
+    @property
+    def targets(self) -> Sequence[str]:
+        """The ids of all targets, those of packages that are not installed among them."""
         from cirq_azure_sessions.noise import published_targets
 
         like = {LIKE + target for target in published_targets()}

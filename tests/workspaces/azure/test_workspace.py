@@ -214,6 +214,22 @@ def test_a_refusal_stands_where_the_list_is_refused_too(server: EmulatorServer) 
         )
 
 
+@pytest.mark.parametrize("target", ["ionq.simulator", "echo-ionq"])
+@pytest.mark.parametrize(
+    "garbage", ["null", '{"value": []}', '{"value": [{"id": "ionq", "targets": null}]}']
+)
+def test_a_list_without_targets_says_nothing_about_one(
+    server: EmulatorServer, target: str, garbage: str
+) -> None:
+    server.faults.add("open", status=400, message="The name is odd.")
+    server.faults.garble("providerStatus", garbage, times=None)
+    with pytest.raises(ServiceError, match="The name is odd"):
+        tell(
+            lambda workspace: workspace.open_session(session_request(target)),
+            server.workspace(),
+        )
+
+
 @pytest.mark.parametrize("target", ["echo-nothing", "ionq.qpu.nothing", "newcomer.qpu"])
 def test_a_target_that_no_provider_has_is_named(server: EmulatorServer, target: str) -> None:
     with pytest.raises(UnsupportedTarget, match=f"{target}.*cirq-azure-sessions targets"):
