@@ -1,46 +1,88 @@
-"""Conditions on many measured bits, as the sum of a few cases.
+"""Conditions on measured bits: as the sum of a few cases, or as a chain of short conditions.
 
 Every value of k bits would make a program of 2**k statements. Instead, the bits that a condition
 reads are given values one at a time, the most significant first, until the values that the others
 may have no longer matter: `m < 5` on thirteen bits is decided in three cases.
+
+Of two keys, `m < k` falls into thousands of cases. But after the first bits of both, only three
+things can be true: less, greater, or equal so far. A chain works out which, a few bits at a time.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import cirq
 import sympy
+from sympy.logic.boolalg import BooleanFunction
 
 from cirq_azure_sessions.formats.layout import Measurement
 
-__all__ = ["Case", "signed_cases"]
+__all__ = ["Case", "Condition", "chain", "signed_cases"]
 
 # Values of some bits by their numbers, as the machine measured them; those of all others are free.
 Case = Mapping[int, int]
+_Terms = list[tuple[bool, Case]]
 # A key, or a part of one, as the bits it is written in, the most significant first: their numbers,
 # and whether they are inverted.
 _Words = dict[sympy.Basic, Sequence[tuple[int, bool]]]
-_Terms = list[tuple[bool, Case]]
-# What is true or false, or an operator and the trees it joins, or a relation and the number that it
-# compares with zero.
+# A number as a sum of products, each with its coefficient. Their factors are bits, and remainders:
+# a sum and the number that divides it.
+_Sum = frozenset[tuple[frozenset[Any], Fraction]]
+# What is true or false, or an operator and the trees it joins, or a relation and the sum that it
+# compares with zero. Trees that are equal are fulfilled by the same values of the open bits.
 _Tree = bool | tuple[str, Any]
 
 _OPERATORS = ("&", "|", "^")
+# Functions that choose between numbers.
+_CHOICES = (sympy.Max, sympy.Min, sympy.Abs)
 
 # Every case becomes a statement, and every branch of the search for them takes time.
 _MAX_CASES = 512
-_MAX_BRANCHES = 16_384
+_MAX_BRANCHES = 4_096
 
 # OpenQASM compares whole registers, so that each set of bits is measured into one of its own.
 _MAX_REGISTERS = 64
 
+# How many trees a chain may have to tell apart, and how many bits its conditions read; one more
+# where that is needed to go on.
+_MAX_STATES = 32
+_MAX_CHAINED_BITS = 4
+
+_MAX_PRODUCTS = 1_024
+_MAX_POWER = 8
+
 # Floating-point numbers are taken as they are up to this denominator.
 _MAX_EXACT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The condition of a classically controlled step: `bits` have one of `values`.
+
+    Attributes:
+        bits: Numbers of measured bits, as the machine measured them: before any inversion.
+        values: The values of those bits, as tuples of 0 and 1 in the order of `bits`.
+    """
+
+    bits: tuple[int, ...]
+    values: tuple[tuple[int, ...], ...]
+
+    def without_idle_bits(self) -> Condition:
+        """The condition on the bits that matter, which earlier records of a key may not."""
+        for k in range(len(self.bits)):
+            fulfilling = set(self.values)
+            if all((*v[:k], 1 - v[k], *v[k + 1 :]) in fulfilling for v in fulfilling):
+                bits = self.bits[:k] + self.bits[k + 1 :]
+                values = tuple(sorted({value[:k] + value[k + 1 :] for value in fulfilling}))
+                return Condition(bits, values).without_idle_bits()
+        return self
 
 
 def signed_cases(
@@ -49,11 +91,12 @@ def signed_cases(
     *,
     has_inverse: bool,
     is_own_inverse: bool,
-) -> _Terms:
-    """When to do a gate that is under controls, and when to undo it.
+) -> Sequence[tuple[bool, Condition | None]]:
+    """When to do a gate that is under controls, and when to undo it; None for always.
 
-    Doing it in every case that is marked True and undoing it in every case that is marked False
-    amounts to doing it once where all controls are fulfilled, and not at all elsewhere.
+    Doing it under every condition that is marked True and undoing it under every one that is
+    marked False amounts to doing it once where all controls are fulfilled, and not at all
+    elsewhere.
 
     Args:
         controls: The controls.
@@ -96,7 +139,75 @@ def signed_cases(
     found = product(formulas)
     if len({frozenset(case) for _, case in found}) > _MAX_REGISTERS:
         raise LookupError("too many registers")
-    return found
+    # Cases of the same bits share a condition, except one that comes again.
+    times: Counter[tuple[bool, frozenset[tuple[int, int]]]] = Counter()
+    values: defaultdict[tuple[bool, tuple[int, ...], int], list[tuple[int, ...]]]
+    values = defaultdict(list)
+    for is_done, case in found:
+        bits = tuple(sorted(case))
+        same = is_done, frozenset(case.items())
+        values[is_done, bits, times[same]].append(tuple(case[bit] for bit in bits))
+        times[same] += 1
+    return [
+        (is_done, Condition(bits, tuple(listed)) if bits else None)
+        for (is_done, bits, _), listed in values.items()
+    ]
+
+
+def chain(
+    controls: Sequence[cirq.Condition],
+    records: Mapping[cirq.MeasurementKey, Sequence[Measurement]],
+    first: int,
+) -> Sequence[Condition]:
+    """When to set each of the bits `first`, `first` + 1, ...; the last says if all controls hold.
+
+    Args:
+        controls: The controls, which read one bit or more.
+        records: What each key has measured by then.
+        first: The number of the first of these bits, each of which may depend on those before.
+
+    Raises:
+        LookupError: If the chain has to tell too many things apart.
+    """
+    words: _Words = {}
+    trees = [_tree(_formula(control, records, words), words) for control in controls]
+    weights = _weights(words)
+    unread = sorted(weights, key=lambda bit: (-weights[bit], bit))
+    states: Sequence[_Tree] = [_joined("&", trees)]
+    # The bits that say which of the states it is, the least significant first.
+    held = range(0)
+    conditions: list[Condition] = []
+    while unread:
+        count = max(1, _MAX_CHAINED_BITS - len(held))
+        read, unread = unread[:count], unread[count:]
+        following = {
+            (*_digits(number, held), *digits): _given(tree, dict(zip(read, digits, strict=True)))
+            for number, tree in enumerate(states)
+            for digits in itertools.product((0, 1), repeat=len(read))
+        }
+        states = [*dict.fromkeys(following.values())] if unread else [False, True]
+        if len(states) > _MAX_STATES:
+            raise LookupError("too many states")
+        numbers = {tree: number for number, tree in enumerate(states)}
+        start, bits = first + len(conditions), (*held, *read)
+        held = range(start, start + (len(states) - 1).bit_length())
+        for k in range(len(held)):
+            values = (value for value, tree in following.items() if numbers[tree] >> k & 1)
+            conditions.append(Condition(bits, tuple(values)).without_idle_bits())
+    return conditions
+
+
+def _digits(number: int, bits: Sequence[int]) -> tuple[int, ...]:
+    return tuple(number >> k & 1 for k in range(len(bits)))
+
+
+def _weights(words: _Words) -> dict[int, int]:
+    """How much each bit decides: its place in the longest word that it is in."""
+    weights: dict[int, int] = {}
+    for word in words.values():
+        for k, (bit, _) in enumerate(word):
+            weights[bit] = max(weights.get(bit, 0), len(word) - k)
+    return weights
 
 
 def _formula(
@@ -130,40 +241,31 @@ def _formula(
     if not isinstance(control, cirq.SympyCondition):
         raise LookupError(f"{type(control).__name__} is of another kind")
     formula = control.expr
-    for indexed in formula.atoms(sympy.Indexed):
+    for indexed in sorted(formula.atoms(sympy.Indexed), key=str):
         key = cirq.MeasurementKey.parse_serialized(indexed.base.name)
-        digit = sympy.Dummy()
+        digit = sympy.Dummy(integer=True, nonnegative=True)
         words[digit] = [digits(key)[int(indexed.indices[0])]]
         formula = formula.xreplace({indexed: digit})
-    for symbol in formula.free_symbols - words.keys():
-        words[symbol] = digits(cirq.MeasurementKey.parse_serialized(symbol.name))
-
-    def low_bits(number: sympy.Basic, modulus: sympy.Basic) -> sympy.Basic:
-        """What is left of a key when it is divided by a power of two: its last bits."""
-        size = int(modulus) if isinstance(modulus, sympy.Integer) and modulus > 0 else 0
-        if number not in words or size.bit_count() != 1:
-            return sympy.Mod(number, modulus, evaluate=False)
-        count = size.bit_length() - 1
-        low = sympy.Dummy()
-        words[low] = words[number][-count:] if count else ()
-        return low
-
-    return formula.replace(sympy.Mod, low_bits)
+    for symbol in sorted(formula.free_symbols - words.keys(), key=str):
+        number = sympy.Dummy(integer=True, nonnegative=True)
+        words[number] = digits(cirq.MeasurementKey.parse_serialized(symbol.name))
+        formula = formula.xreplace({symbol: number})
+    return formula
 
 
 def _split(formula: sympy.Basic, words: _Words) -> tuple[list[Case], list[Case]]:
     """The cases that fulfil a formula and those that do not; always exactly one holds."""
+    weights = _weights(words)
     fulfilling: list[Case] = []
     others: list[Case] = []
-    open_cases: list[tuple[Case, _Tree]] = [({}, _tree(formula))]
+    open_cases: list[tuple[Case, _Tree]] = [({}, _tree(formula, words))]
     while open_cases:
         case, tree = open_cases.pop()
-        tree = _pruned(tree, words, case)
         if isinstance(tree, bool):
             (fulfilling if tree else others).append(case)
         else:
-            bit = _most_significant(tree, words, case)
-            open_cases += [({**case, bit: 1}, tree), ({**case, bit: 0}, tree)]
+            bit = max(_open_bits(tree), key=lambda bit: (weights[bit], -bit))
+            open_cases += [({**case, bit: digit}, _given(tree, {bit: digit})) for digit in (1, 0)]
         if min(len(fulfilling), len(others)) > _MAX_CASES:
             raise LookupError("too many cases")
         if len(fulfilling) + len(others) > _MAX_BRANCHES:
@@ -171,97 +273,175 @@ def _split(formula: sympy.Basic, words: _Words) -> tuple[list[Case], list[Case]]
     return fulfilling, others
 
 
-def _tree(formula: sympy.Basic) -> _Tree:
+def _open_bits(tree: tuple[str, Any]) -> set[int]:
+    """The bits that the first part of a tree reads."""
+    relation, number = tree
+    while relation in _OPERATORS:
+        relation, number = number[0]
+    return _bits(number)
+
+
+def _bits(number: _Sum) -> set[int]:
+    factors = {factor for product, _ in number for factor in product}
+    remainders = {factor for factor in factors if not isinstance(factor, int)}
+    return (factors - remainders).union(*(_bits(divided) for divided, _ in remainders))
+
+
+def _tree(formula: sympy.Basic, words: _Words) -> _Tree:
     if formula in (sympy.true, sympy.false):
         return bool(formula)
     if isinstance(formula, sympy.Not):
-        return "^", [True, _tree(formula.args[0])]
+        return _joined("^", [_tree(formula.args[0], words), True])
     for kind, operator in ((sympy.And, "&"), (sympy.Or, "|"), (sympy.Xor, "^")):
         if isinstance(formula, kind):
-            return operator, [_tree(part) for part in formula.args]
-    if isinstance(formula, sympy.Rel):
-        return formula.rel_op, formula.lhs - formula.rhs
-    return "!=", formula
+            return _joined(operator, [_tree(part, words) for part in formula.args])
+    if isinstance(formula, BooleanFunction):
+        return _tree(formula.to_nnf(simplify=False), words)
+    if not isinstance(formula, sympy.Rel):
+        formula = sympy.Ne(formula, 0, evaluate=False)
+    difference = (formula.lhs - formula.rhs).rewrite(_CHOICES, sympy.Piecewise)
+    choice = next(iter(sorted(difference.atoms(sympy.Piecewise), key=sympy.default_sort_key)), None)
+    if choice is None:
+        return _relation(formula.rel_op, _sum_of(difference, words))
+    # Of several values, the first whose condition holds; without any, Cirq decides nothing.
+    result: sympy.Basic = sympy.false
+    for value, where in reversed(choice.args):
+        relation = formula.func(difference.xreplace({choice: value}), 0, evaluate=False)
+        result = sympy.Or(sympy.And(where, relation), sympy.And(sympy.Not(where), result))
+    return _tree(result, words)
 
 
-def _pruned(tree: _Tree, words: _Words, case: Case) -> _Tree:
-    """What the bits of the case leave open of a formula; a bool if nothing."""
-    if isinstance(tree, bool):
-        return tree
-    relation, number = tree
-    if relation in _OPERATORS:
-        parts = []
-        for part in number:
-            pruned = _pruned(part, words, case)
-            if relation != "^" and pruned == (relation == "|"):
-                return pruned
-            parts.append(pruned)
-        open_parts = [part for part in parts if not isinstance(part, bool)]
-        is_odd = parts.count(True) % 2 == 1
-        if not open_parts:
-            return is_odd if relation == "^" else relation == "&"
-        return relation, [*open_parts, *([True] if relation == "^" and is_odd else [])]
-    low, high = _range(number, words, case)
+def _joined(operator: str, trees: Sequence[_Tree]) -> _Tree:
+    """The trees joined by an operator; a bool if nothing stays open."""
+    if operator != "^" and (operator == "|") in trees:
+        return operator == "|"
+    open_trees = [tree for tree in trees if not isinstance(tree, bool)]
+    is_odd = trees.count(True) % 2 == 1
+    if not open_trees:
+        return is_odd if operator == "^" else operator == "&"
+    if operator == "^" and is_odd:
+        return operator, (*open_trees, True)
+    return open_trees[0] if len(open_trees) == 1 else (operator, tuple(open_trees))
+
+
+def _relation(relation: str, number: _Sum) -> _Tree:
+    """The relation of a sum to zero; a bool if it is the same for all values of the bits."""
+    if relation in (">", ">="):
+        relation = relation.replace(">", "<")
+        number = _times(number, _constant(Fraction(-1)))
+    low, high = _range(number)
     if relation in ("==", "!="):
         if low < high and low <= 0 <= high:
-            return tree
+            return relation, number
         return (low == high == 0) == (relation == "==")
-    if relation in (">", ">="):
-        low, high = -high, -low
-    if relation in ("<", ">"):
-        return True if high < 0 else False if low >= 0 else tree
-    return True if high <= 0 else False if low > 0 else tree
+    if relation == "<":
+        return True if high < 0 else False if low >= 0 else (relation, number)
+    return True if high <= 0 else False if low > 0 else (relation, number)
 
 
-def _range(number: sympy.Basic, words: _Words, case: Case) -> tuple[Fraction, Fraction]:
-    """Bounds of a number's values, which are equal once all bits have values.
+def _given(tree: _Tree, case: Case) -> _Tree:
+    """What is open of a tree when the bits of the case have their values."""
+    if isinstance(tree, bool):
+        return tree
+    relation, parts = tree
+    if relation in _OPERATORS:
+        return _joined(relation, [_given(part, case) for part in parts])
+    return _relation(relation, _sum_given(parts, case))
+
+
+def _sum_given(number: _Sum, case: Case) -> _Sum:
+    terms: list[tuple[frozenset[Any], Fraction]] = []
+    for product, coefficient in number:
+        if not all(case.get(factor, 1) for factor in product):
+            continue
+        open_bits = {factor for factor in product if isinstance(factor, int)} - case.keys()
+        term = frozenset({(frozenset(open_bits), coefficient)})
+        for factor in product:
+            if not isinstance(factor, int):
+                term = _times(term, _remainder(_sum_given(factor[0], case), factor[1]))
+        terms += term
+    return _added(terms)
+
+
+def _sum_of(number: sympy.Basic, words: _Words) -> _Sum:
+    """A number as a sum of products of bits.
 
     Raises:
-        LookupError: If it is not made of keys and fractions by sums, products and remainders.
+        LookupError: If it is not made of keys and fractions by sums, products, powers and
+            remainders, or is too long.
     """
     if number in words:
-        digits = [(case.get(bit), is_inverted) for bit, is_inverted in words[number]]
-        lowest, highest = (
-            cirq.big_endian_bits_to_int(
-                unknown if digit is None else digit ^ is_inverted for digit, is_inverted in digits
+        digits = reversed(words[number])
+        return _added(
+            term
+            for k, (bit, is_inverted) in enumerate(digits)
+            for term in (
+                (frozenset({bit}), Fraction(-(1 << k) if is_inverted else 1 << k)),
+                (frozenset(), Fraction(is_inverted << k)),
             )
-            for unknown in (0, 1)
         )
-        return Fraction(lowest), Fraction(highest)
     if isinstance(number, sympy.Rational | sympy.Float):
         exact = sympy.Rational(number)
         value = Fraction(int(exact.p), int(exact.q))
         # Cirq rounds what it computes with others.
         if isinstance(number, sympy.Rational) or value.denominator <= _MAX_EXACT:
-            return value, value
-    parts = [_range(part, words, case) for part in number.args]
+            return _constant(value)
     if isinstance(number, sympy.Add):
-        lows, highs = zip(*parts, strict=True)
-        return sum(lows, Fraction()), sum(highs, Fraction())
+        return _added(itertools.chain.from_iterable(_sum_of(part, words) for part in number.args))
     if isinstance(number, sympy.Mul):
-        low = high = Fraction(1)
-        for part in parts:
-            corners = [one * other for one in (low, high) for other in part]
-            low, high = min(corners), max(corners)
-        return low, high
+        return functools.reduce(_times, (_sum_of(part, words) for part in number.args))
+    if isinstance(number, sympy.Pow) and number.exp in range(1, _MAX_POWER + 1):
+        return functools.reduce(_times, [_sum_of(number.base, words)] * int(number.exp))
     if isinstance(number, sympy.Mod):
-        (low, high), (modulus, _) = parts
-        if isinstance(number.args[1], sympy.Rational) and modulus > 0:
-            if math.floor(low / modulus) == math.floor(high / modulus):
-                return low % modulus, high % modulus
-            return Fraction(), modulus
+        divided, modulus = number.args
+        if isinstance(modulus, sympy.Rational) and modulus > 0:
+            return _remainder(_sum_of(divided, words), Fraction(int(modulus.p), int(modulus.q)))
     raise LookupError(f"{type(number).__name__} is of another kind")
 
 
-def _most_significant(tree: tuple[str, Any], words: _Words, case: Case) -> int:
-    """The open bit that weighs most in the first part that is open."""
-    relation, number = tree
-    while relation in _OPERATORS:
-        relation, number = number[0]
-    _, bit = max(
-        (len(words[word]) - k, -bit)
-        for word in number.free_symbols
-        for k, (bit, _) in enumerate(words.get(word, ()))
-        if bit not in case
+def _constant(value: Fraction) -> _Sum:
+    return _added([(frozenset(), value)])
+
+
+def _added(terms: Iterable[tuple[frozenset[Any], Fraction]]) -> _Sum:
+    totals: defaultdict[frozenset[Any], Fraction] = defaultdict(Fraction)
+    for product, coefficient in terms:
+        totals[product] += coefficient
+    if len(totals) > _MAX_PRODUCTS:
+        raise LookupError("too many products")
+    return frozenset((product, total) for product, total in totals.items() if total)
+
+
+def _times(one: _Sum, other: _Sum) -> _Sum:
+    def product(a: frozenset[Any], b: frozenset[Any]) -> frozenset[Any]:
+        # A bit is its own square, a remainder is not.
+        if not all(isinstance(factor, int) for factor in a & b):
+            raise LookupError("a power of a remainder")
+        return a | b
+
+    return _added((product(p, q), c * d) for (p, c), (q, d) in itertools.product(one, other))
+
+
+def _remainder(number: _Sum, modulus: Fraction) -> _Sum:
+    """What is left of a sum when it is divided; the sum itself where it is always less."""
+    reduced = _added(
+        (product, c % modulus if all(isinstance(each, int) for each in product) else c)
+        for product, c in number
     )
-    return -bit
+    low, high = _range(reduced)
+    if low >= 0 and high < modulus:
+        return reduced
+    return frozenset({(frozenset({(reduced, modulus)}), Fraction(1))})
+
+
+def _range(number: _Sum) -> tuple[Fraction, Fraction]:
+    """Bounds of a sum, which are equal once all bits have values."""
+    low = high = Fraction()
+    for product, coefficient in number:
+        extreme = coefficient
+        for factor in product:
+            if not isinstance(factor, int):
+                extreme *= factor[1]
+        low += min(extreme, extreme if not product else 0)
+        high += max(extreme, extreme if not product else 0)
+    return low, high

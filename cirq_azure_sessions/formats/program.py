@@ -6,6 +6,7 @@ in a program's text; what the numbers mean stays with the job in its layout.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
@@ -17,7 +18,7 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
-from cirq_azure_sessions.formats.conditions import signed_cases
+from cirq_azure_sessions.formats.conditions import Condition, chain, signed_cases
 from cirq_azure_sessions.formats.layout import Measurement
 from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
@@ -47,19 +48,6 @@ _Part = TypeVar("_Part", bound=cirq.Gate | cirq.Operation)
 
 _MEASURE = cirq.MeasurementGate(1, key="m")
 _RESET = cirq.ResetChannel()
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """The condition of a classically controlled step: `bits` have one of `values`.
-
-    Attributes:
-        bits: Numbers of measured bits, as the machine measured them: before any inversion.
-        values: The values of those bits, as tuples of 0 and 1 in the order of `bits`.
-    """
-
-    bits: tuple[int, ...]
-    values: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +84,8 @@ class Program:
         steps: The operations, in an order in which they may be done.
         measurements: What each measurement of the circuit writes where, in the circuit's order.
         num_qubits: How many qubits there are, idle ones included. They are numbered as cirq sorts
-            them.
-        num_bits: How many bits the measurements write.
+            them; one that works out conditions is the last.
+        num_bits: How many bits the measurements write, those that only conditions read included.
         samples_at_end: Whether `cirq.Simulator` samples this circuit once at its end, instead of
             running it once a repetition. The two differ in their dtype and in the order in which
             they invert and confuse.
@@ -157,6 +145,8 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
     measurements: list[Measurement] = []
     records: dict[cirq.MeasurementKey, list[Measurement]] = {}
     touched: set[int] = set()
+    # A further qubit works out long conditions, a bit at a time.
+    scratch = (len(numbers),)
     num_bits = 0
     for whole in circuit.all_operations():
         for operation in unrolled(whole, target):
@@ -184,9 +174,17 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
                         f"{shown(operation)} has the exponent {exponent}; give it a finite number."
                     )
                 gate = _RESET if isinstance(gate, cirq.ResetChannel) else gate
-                parts: Sequence[tuple[cirq.Gate, Condition | None]] = [(gate, None)]
+                parts: _Parts = [(gate, None)]
                 if operation.classical_controls:
-                    parts = _conditional(gate, operation, records, target, compile)
+                    links, parts = _conditional(gate, operation, records, num_bits, target, compile)
+                    for link in links:
+                        steps += [
+                            Step(_RESET, scratch, source=operation),
+                            Step(cirq.X, scratch, condition=link, source=operation),
+                            Step(_MEASURE, scratch, bit=num_bits, source=operation),
+                        ]
+                        num_bits += 1
+                        touched.update(scratch)
                 for done, condition in parts:
                     steps.append(Step(done, qubits, condition=condition, source=operation))
             touched.update(qubits)
@@ -201,8 +199,9 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
             "Circuit measures nothing: its measurements are in subcircuits with no repetitions; "
             "repeat them, or leave this point out."
         )
+    num_qubits = len(numbers) + touched.issuperset(scratch)
     return Program(
-        tuple(steps), tuple(measurements), len(numbers), num_bits, _samples_at_end(circuit)
+        tuple(steps), tuple(measurements), num_qubits, num_bits, _samples_at_end(circuit)
     )
 
 
@@ -298,19 +297,31 @@ def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
 
 
 _Records = Mapping[cirq.MeasurementKey, Sequence[Measurement]]
+# Gates, each with the condition it is done under; None for always.
+_Parts = Sequence[tuple[cirq.Gate, Condition | None]]
 
 
 def _conditional(
-    gate: cirq.Gate, operation: cirq.Operation, records: _Records, target: str, compile: bool
-) -> Sequence[tuple[cirq.Gate, Condition | None]]:
-    """What a gate under classical controls is done as: gates, each with the condition it is under.
+    gate: cirq.Gate,
+    operation: cirq.Operation,
+    records: _Records,
+    num_bits: int,
+    target: str,
+    compile: bool,
+) -> tuple[Sequence[Condition], _Parts]:
+    """What a gate under classical controls is done as.
 
     Args:
         gate: The gate.
         operation: The operation, with its controls.
         records: What has been measured by then.
+        num_bits: How many bits have been measured by then.
         target: The target's id, for messages.
-        compile: Whether it may be done and undone again.
+        compile: Whether it may be done and undone again, or further bits be measured.
+
+    Returns:
+        The conditions of bits to measure first, numbered from `num_bits`; and gates that may
+        depend on them.
     """
     controls = sorted(operation.classical_controls, key=str)
     read: set[int] = set()
@@ -338,25 +349,29 @@ def _conditional(
     bits = sorted(read)
     inverse = cirq.inverse(gate, None) if compile and gate is not _RESET else None
     if len(bits) > _MAX_CONDITION_BITS:
-        try:
+        cases = links = None
+        with contextlib.suppress(LookupError):
             cases = signed_cases(
                 controls,
                 records,
                 has_inverse=inverse is not None,
                 is_own_inverse=inverse == gate,
             )
-        except LookupError as error:
+        # Where the language compares whole registers, every bit of a set is measured once more. A
+        # chain takes that once a bit, and half as much again for what it works out.
+        sets = {case.bits for _, case in cases or () if case is not None and len(case.bits) > 1}
+        if compile and (cases is None or sum(map(len, sets)) > 2 * len(bits)):
+            with contextlib.suppress(LookupError):
+                links = chain(controls, records, num_bits)
+        if links is not None:
+            return links, [(gate, Condition((num_bits + len(links) - 1,), ((1,),)))]
+        if cases is None:
             raise UnsupportedProgram(
                 f"{shown(operation)} depends on {len(bits)} measured bits in a way that makes "
                 f"the program for {target} too long; use at most {_MAX_CONDITION_BITS} bits, or "
-                "compare whole keys with numbers."
-            ) from error
-        steps: list[tuple[cirq.Gate, Condition | None]] = []
-        for is_done, case in cases:
-            where = Condition(tuple(sorted(case)), (tuple(case[bit] for bit in sorted(case)),))
-            done = gate if is_done or inverse is None else inverse
-            steps.append((done, where if case else None))
-        return steps
+                "compare whole keys with numbers or with each other."
+            )
+        return [], [(gate if is_done or inverse is None else inverse, c) for is_done, c in cases]
     measured = {key: records[key] for control in controls for key in control.keys}
     lists: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     for value in itertools.product((0, 1), repeat=len(bits)):
@@ -369,16 +384,16 @@ def _conditional(
                 "be; read each key either as a number or by its bits."
             ) from error
     unfulfilling, fulfilling = (
-        _without_idle_bits(Condition(tuple(bits), tuple(values))) for values in lists
+        Condition(tuple(bits), tuple(values)).without_idle_bits() for values in lists
     )
     if not fulfilling.values:
-        return []
+        return [], []
     if not fulfilling.bits:
-        return [(gate, None)]
+        return [], [(gate, None)]
     is_long = len(fulfilling.values) > len(unfulfilling.values) + 1
     if is_long and len(fulfilling.bits) > _MAX_LISTED_BITS and inverse is not None:
-        return [(gate, None), (inverse, unfulfilling)]
-    return [(gate, fulfilling)]
+        return [], [(gate, None), (inverse, unfulfilling)]
+    return [], [(gate, fulfilling)]
 
 
 def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataStoreReader:
@@ -389,17 +404,6 @@ def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataSt
             digits = [value.get(bit, 0) ^ (k in one.inverted) for k, bit in enumerate(one.bits)]
             store.record_measurement(key, digits, cirq.LineQubit.range(len(digits)))
     return store
-
-
-def _without_idle_bits(condition: Condition) -> Condition:
-    """Leaves out the bits that do not matter, such as earlier records of a repeated key."""
-    for k in range(len(condition.bits)):
-        fulfilling = set(condition.values)
-        if all((*v[:k], 1 - v[k], *v[k + 1 :]) in fulfilling for v in fulfilling):
-            bits = condition.bits[:k] + condition.bits[k + 1 :]
-            values = tuple(sorted({value[:k] + value[k + 1 :] for value in fulfilling}))
-            return _without_idle_bits(Condition(bits, values))
-    return condition
 
 
 def _samples_at_end(circuit: cirq.AbstractCircuit) -> bool:

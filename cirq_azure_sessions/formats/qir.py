@@ -120,14 +120,8 @@ class _QirTemplate(Template):
             statements = openqasm.gate_statements(step.gate, step.qubits)
         if step.condition is None:
             return "\n".join(statements)
-        text = " ".join(statements)
-        guarded = []
-        for value in step.condition.values:
-            line = text
-            for bit, wanted in zip(step.condition.bits, value, strict=True):
-                line = f"if ({'' if wanted else '!'}c[{bit}]) {{ {line} }}"
-            guarded.append(line)
-        return "\n".join(guarded)
+        condition = step.condition
+        return _guarded(" ".join(statements), condition.bits, condition.values)
 
     def payload(self, operations: Sequence[str]) -> bytes:
         lines = [
@@ -242,6 +236,17 @@ class QirFormat(Format):
             two_qubit_gates=two,
             spam=spam + len(touched),
         )
+
+
+def _guarded(text: str, bits: Sequence[int], values: Sequence[tuple[int, ...]]) -> str:
+    """Statements under the condition that bits have one of the values, as a tree of branches."""
+    if not bits:
+        return text
+    zeros, ones = ([value[1:] for value in values if value[0] == digit] for digit in (0, 1))
+    if not ones:
+        return f"if (!c[{bits[0]}]) {{ {_guarded(text, bits[1:], zeros)} }}"
+    branch = f"if (c[{bits[0]}]) {{ {_guarded(text, bits[1:], ones)} }}"
+    return f"{branch} else {{ {_guarded(text, bits[1:], zeros)} }}" if zeros else branch
 
 
 def _profile(program: Program, options: TranslationOptions) -> str:

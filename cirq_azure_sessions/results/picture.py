@@ -1,16 +1,19 @@
-"""Picture files that name their creator."""
+"""Figures, and picture files that name their creator."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from weakref import ref
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["is_picture", "save_picture"]
+__all__ = ["is_picture", "new_axes", "save_picture"]
 
 # The metadata fields that name the creator. Without a date, equal pictures give equal files.
 _FIELDS = {
@@ -18,6 +21,28 @@ _FIELDS = {
     ".svg": ("Creator", {"Date": None}),
     ".pdf": ("Creator", {"CreationDate": None}),
 }
+
+# State: the figures that pyplot keeps of ours, the oldest first. It warns from 21 on.
+_figures: deque[ref[Figure]] = deque()
+_MAX_FIGURES = 10
+
+
+def new_axes(**options: Any) -> Axes:
+    """The axes of a new figure of pyplot's, which shows it in a notebook or a window.
+
+    pyplot forgets the oldest of ten figures, which stays valid for those who still have it.
+
+    Args:
+        **options: Passed on to `pyplot.figure`.
+    """
+    from matplotlib import pyplot as plt
+
+    while len(_figures) >= _MAX_FIGURES:
+        if (oldest := _figures.popleft()()) is not None:
+            plt.close(oldest)
+    figure = plt.figure(layout="constrained", **options)
+    _figures.append(ref(figure))
+    return figure.add_subplot()
 
 
 def save_picture(

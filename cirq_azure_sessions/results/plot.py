@@ -51,7 +51,8 @@ def plot_sweep(
     Args:
         results: What `run_sweep` of any sampler returned, or the `results` of a `SweepError`;
             None, a point that failed, is left out. Or several of them by name.
-        ax: The axes to plot on; by default those of a new figure.
+        ax: The axes to plot on; by default those of a new figure, of which pyplot keeps the last
+            ten open.
         symbol: The parameter of the horizontal axis, or its name; by default the one that varies.
         value: The number to plot instead: a function of a result that returns a number, or one
             number a repetition, of which the mean and its standard error are shown. That of a
@@ -66,7 +67,7 @@ def plot_sweep(
         ValueError: If there is nothing to plot, or more than two parameters vary, or more than one
             in sweeps that are compared.
     """
-    from matplotlib import pyplot as plt
+    from cirq_azure_sessions.results.picture import new_axes
 
     sweeps = results if isinstance(results, Mapping) else {"": results}
     completed = _check_results([each for sweep in sweeps.values() for each in sweep], value)
@@ -74,7 +75,7 @@ def plot_sweep(
     if sweeps is results and (y is not None or len(sweeps) > _MAX_LINES):
         raise ValueError(f"Only sweeps of one parameter are compared, and at most {_MAX_LINES}.")
     if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+        ax = new_axes()
     if sweeps is results:
         label, numbers = _one_number_a_point(completed, value)
         names = [name for name, sweep in sweeps.items() for each in sweep if each is not None]
@@ -113,12 +114,15 @@ def _check_results(
 
 def _number(result: cirq.Result, symbol: str) -> float:
     try:
-        return complex(result.params.value_of(symbol)).real
-    except TypeError:
-        value = result.params.param_dict.get(symbol)
+        value = complex(result.params.value_of(symbol))
+    except (TypeError, ValueError):
+        value = None
+    if value is None or value.imag:
+        given = result.params.param_dict.get(symbol, "missing")
         raise ValueError(
-            f"{symbol} is {value!r} at one point: plot against a parameter that has numbers."
-        ) from None
+            f"{symbol} is {given} at one point: plot against a parameter that has numbers."
+        )
+    return value.real
 
 
 def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[str, str | None]:
@@ -138,6 +142,8 @@ def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[st
     if symbol is None and len(varying) > 1 and not is_grid:
         raise ValueError(f"The results vary in {names}: name the one to plot against with symbol=.")
     x = symbol or varying[0]
+    if any(x not in map(str, result.params.param_dict) for result in results):
+        raise ValueError(f"{x} is missing at one point: plot the points that have it.")
     if points == len(settings[x]):
         return x, None
     others = [name for name in varying if name != x]

@@ -11,7 +11,6 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
@@ -19,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
-from cirq_azure_sessions.results.picture import is_picture, save_picture
+from cirq_azure_sessions.results.picture import is_picture, new_axes, save_picture
 from cirq_azure_sessions.watch.timeline_bars import JobMark, SessionBar, dates_of
 
 __all__ = ["is_timeline", "plot_timeline", "save_timeline"]
@@ -54,13 +53,14 @@ def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
 
     Args:
         bars: The sessions, one row each.
-        ax: The axes to draw on; by default those of a new figure.
+        ax: The axes to draw on; by default those of a new figure, of which pyplot keeps the last
+            ten open.
 
     Returns:
         The axes that were drawn on.
     """
     if ax is None:
-        _, ax = plt.subplots(figsize=_size(bars), layout="constrained")
+        ax = new_axes(figsize=_size(bars))
     _draw_bars(bars, ax)
     _draw_jobs(bars, ax)
     _draw_ends(bars, ax)

@@ -211,11 +211,22 @@ def test_a_condition_sees_the_latest_value() -> None:
     [
         ("nosuch q[0];", "Line 5, column 1: there is no gate nosuch."),
         ("\n\nx q[7];", "Line 7, column 6: the register q has no element 7."),
-        ("gate flip a { x a; }\n  flip q[0], q[1];", "Line 6, column 3: the gate takes 1 qubits."),
+        (
+            "gate flip a { x a; }\n  flip q[0], q[1];",
+            "Line 6, column 3: the gate takes 1 qubit, not 2.",
+        ),
+        ("rz q[0];", "Line 5, column 1: the gate takes 1 parameter, not 0."),
+        ("gate g a { x b; }", "Line 5, column 12: the definition has no qubit b."),
+        ("h c[0];", "Line 5, column 3: c is a register of bits, not of qubits."),
+        (
+            "gate g(pi) a { rz(pi) a; }",
+            "Line 5, column 7: pi is a word of the language; use another name.",
+        ),
+        ("qreg if[2];", "Line 5, column 6: if is a word of the language; use another name."),
         ("gate own a { own a; }", "Line 5, column 14: there is no gate own."),
         ("x q[0]", "Line 5, column 7: there should be ',' or ';' instead of the end."),
         ("if (c == 1) if (c == 1) x q;", "Line 5, column 13: there is no gate if."),
-        ("x q[0]; é", "Line 5, column 9: there is a character that the language does not have."),
+        ("x q[0]; é", "Line 5, column 9: unexpected character 'é'."),
         ("rx(ln(0)) q[0];", "Line 5, column 1: a parameter cannot be computed."),
         ("x q;\n  u3(0, 1/0, 0) q[0];", "Line 6, column 3: a parameter cannot be computed."),
         (
@@ -248,8 +259,18 @@ def test_operations_that_share_nothing_share_a_moment() -> None:
 
 
 WIRES = 5
-WIDTHS = {"a": 1, "b": 2, "wide": 3}
+WIDTHS = {"a": 1, "b": 2, "wide": 3, "all": WIRES}
 PLACES = [(name, index) for name, width in WIDTHS.items() for index in range(width)]
+
+
+LIBRARY_AND_GATES = """
+include "qelib1.inc";
+// größer: -> { } ; ist nur Text
+opaque magic(a,b) x,y;
+gate turn(t) x { rx(3*t/-3+2*t) x; }
+gate one(t,u) x,y,z { barrier x,y; cx x,y; turn(t*cos(0)) z; }
+gate both(t) x,y,z { one(t-pi,sqrt(2)) z,y,x; one(pi/2^1+t/4,-t) x,y,z; ccx x,y,z; }
+"""
 
 
 def classical_program(draw: random.Random) -> list[str]:
@@ -266,6 +287,9 @@ def classical_program(draw: random.Random) -> list[str]:
                 f"measure {wires[0]} -> {name}[{index}]",
                 f"measure {wires[0]} -> {name}[{index}]",
                 f"reset {wires[0]}",
+                f"both(2*pi) {','.join(wires)}",
+                draw.choice(["x q", "cx other[0],q", f"cx {wires[0]},other", "reset other"]),
+                draw.choice([f"barrier {wires[0]},other", "measure q -> all"]),
             ]
         )
         if draw.random() < 0.5:
@@ -279,8 +303,10 @@ def classical_program(draw: random.Random) -> list[str]:
 
 def interpret(statements: list[str]) -> list[int]:
     """What the program measures at its end, one statement after the other."""
-    wires = [0] * WIRES
+    # The register `other` is the last wire.
+    wires = [0] * (WIRES + 1)
     bits = dict.fromkeys([*PLACES, *(("out", wire) for wire in range(WIRES))], 0)
+    registers = {"q": range(WIRES), "other": range(WIRES, WIRES + 1)}
     for statement in statements:
         if condition := re.match(r"if\((\w+)(\W+)(\d+)\) ", statement):
             name, comparison, value = condition.groups()
@@ -288,20 +314,30 @@ def interpret(statements: list[str]) -> list[int]:
             if not eval(f"{number}{comparison}{value}"):
                 continue
             statement = statement[condition.end() :]
-        operands = [int(index) for index in re.findall(r"q\[(\d)\]", statement)]
-        if statement.startswith("measure"):
-            name, index = re.findall(r"-> (\w+)\[(\d)\]", statement)[0]
-            bits[name, int(index)] = wires[operands[0]]
-        elif statement.startswith("reset"):
-            wires[operands[0]] = 0
-        else:
-            wires[operands[-1]] ^= all(wires[control] for control in operands[:-1])
+        operands = [
+            registers[name][int(index or 0) :][: 1 if index else None]
+            for name, index in re.findall(r"\b(q|other)(?:\[(\d)\])?", statement)
+        ]
+        count = max(map(len, operands))
+        for place in range(count):
+            own = [operand[place % len(operand)] for operand in operands]
+            if statement.startswith("measure"):
+                name, index = re.findall(r"-> (\w+)(?:\[(\d)\])?", statement)[0]
+                bits[name, int(index or place)] = wires[own[0]]
+            elif statement.startswith("reset"):
+                wires[own[0]] = 0
+            elif statement.startswith("both"):
+                x, y, z = (wires[wire] for wire in own)
+                y ^= z ^ (x ^ 1)
+                wires[own[0]], wires[own[1]], wires[own[2]] = x ^ 1, y, z ^ 1 ^ ((x ^ 1) & y)
+            elif not statement.startswith("barrier"):
+                wires[own[-1]] ^= all(wires[control] for control in own[:-1])
     return [bits["out", wire] for wire in range(WIRES)]
 
 
 def declarations() -> Iterator[str]:
-    yield 'OPENQASM 2.0; include "qelib1.inc"'
-    yield f"qreg q[{WIRES}]; creg out[{WIRES}]"
+    yield f"OPENQASM 2.0; {LIBRARY_AND_GATES} qreg q[{WIRES}]"
+    yield f"qreg other[1]; creg out[{WIRES}]"
     yield from (f"creg {name}[{width}]" for name, width in WIDTHS.items())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import sympy
 from formats_lab import QIR, QUANTINUUM, payload, run, simulate
 
 from cirq_azure_sessions.errors import UnsupportedProgram
-from cirq_azure_sessions.formats.conditions import signed_cases
+from cirq_azure_sessions.formats.conditions import Condition, chain, signed_cases
 from cirq_azure_sessions.formats.layout import Measurement
 
 WIDTH = 13
@@ -108,6 +109,10 @@ SUMS_OF_CASES: list[Sequence[Any]] = [
     *([sympy.Eq(M % 4, 1)], [sympy.Eq((M + 1) % 4, 2)], [sympy.Ne(M % 3, 1)], [sympy.Eq(M % 8, K)]),
     *([M > 2.5], [sympy.Eq(M / 2, 1.5)], [sympy.Or(sympy.Eq(M, 0.5), M + K < 3.25)]),
     *([sympy.Or(M > 3, K < 2)], [sympy.And(M > 3, sympy.Not(K < 2))], [sympy.Xor(M > 3, K > 3)]),
+    *([sympy.Max(M, 2 * K, 5) > 9], [abs(M - K) < 2], [sympy.Min(M, K) <= 1], [M**2 > K + 3]),
+    *([sympy.ITE(M > K, M < 6, K > 2)], [sympy.Piecewise((M, M > K), (2 * K, True)) > 4]),
+    *([sympy.Eq((M + K) % 3, M % 2)], [sympy.Xor(M > K, sympy.Eq(K % 5, 1))], [M % 3 * K > 2]),
+    *([sympy.Equivalent(M > 3, K > 3)], [sympy.Implies(M > K, B > 0)]),
     *([sympy.Xor(B, DIGITS[0], DIGITS[1])], [sympy.Not(sympy.Xor(B, DIGITS[0]))]),
     *([cirq.KeyCondition(A_KEY), cirq.KeyCondition(ANOTHER), B], [M > 2, K < 5, sympy.Eq(B, 0)]),
     *(
@@ -119,30 +124,56 @@ SUMS_OF_CASES: list[Sequence[Any]] = [
 ]
 
 
-@pytest.mark.parametrize("conditions", SUMS_OF_CASES, ids=str)
-@pytest.mark.parametrize(
-    ("has_inverse", "is_own_inverse"), [(False, False), (True, False), (True, True)]
-)
-def test_cases_sum_to_the_condition(
-    conditions: Sequence[Any], has_inverse: bool, is_own_inverse: bool
-) -> None:
-    controls = [
+VALUES = [*itertools.product((0, 1), repeat=8)]
+
+
+def _controls(conditions: Sequence[Any]) -> list[cirq.Condition]:
+    return [
         cirq.SympyCondition(each) if isinstance(each, sympy.Basic) else each for each in conditions
     ]
-    terms = signed_cases(controls, RECORDS, has_inverse=has_inverse, is_own_inverse=is_own_inverse)
-    assert has_inverse or all(is_done for is_done, _ in terms)
-    for value in itertools.product((0, 1), repeat=8):
+
+
+@functools.cache
+def _fulfilling(number: int) -> list[bool]:
+    """Whether Cirq takes a sum of cases for fulfilled, for each of the values."""
+    controls = _controls(SUMS_OF_CASES[number])
+    fulfilled = []
+    for value in VALUES:
         store = cirq.ClassicalDataDictionaryStore()
         for key, (record,) in RECORDS.items():
             digits = [value[bit] ^ (k in record.inverted) for k, bit in enumerate(record.bits)]
             store.record_measurement(key, digits, cirq.LineQubit.range(len(digits)))
-        times = sum(
-            1 if is_done else -1
-            for is_done, case in terms
-            if all(value[bit] == digit for bit, digit in case.items())
+        fulfilled.append(all(control.resolve(store) for control in controls))
+    return fulfilled
+
+
+def _holds(condition: Condition | None, bits: Sequence[int]) -> bool:
+    return condition is None or tuple(bits[bit] for bit in condition.bits) in condition.values
+
+
+@pytest.mark.parametrize("number", range(len(SUMS_OF_CASES)), ids=lambda n: str(SUMS_OF_CASES[n]))
+def test_cases_sum_to_the_condition(number: int) -> None:
+    controls = _controls(SUMS_OF_CASES[number])
+    for has_inverse, is_own_inverse in ((False, False), (True, False), (True, True)):
+        terms = signed_cases(
+            controls, RECORDS, has_inverse=has_inverse, is_own_inverse=is_own_inverse
         )
-        times = times % 2 if is_own_inverse else times
-        assert times == all(control.resolve(store) for control in controls)
+        assert has_inverse or all(is_done for is_done, _ in terms)
+        for value, fulfilled in zip(VALUES, _fulfilling(number), strict=True):
+            times = sum(
+                1 if is_done else -1 for is_done, condition in terms if _holds(condition, value)
+            )
+            assert (times % 2 if is_own_inverse else times) == fulfilled
+
+
+@pytest.mark.parametrize("number", range(len(SUMS_OF_CASES)), ids=lambda n: str(SUMS_OF_CASES[n]))
+def test_last_bit_of_a_chain_is_the_condition(number: int) -> None:
+    links = chain(_controls(SUMS_OF_CASES[number]), RECORDS, first=8)
+    for value, fulfilled in zip(VALUES, _fulfilling(number), strict=True):
+        bits = [*value]
+        for link in links:
+            bits.append(_holds(link, bits))
+        assert bits[-1] == fulfilled
 
 
 def test_a_parity_takes_a_statement_a_bit() -> None:
@@ -187,11 +218,52 @@ def test_what_cannot_be_undone_is_done_case_by_case(gate: cirq.Gate) -> None:
     assert measured.tolist() == [[0]]
 
 
+def _two_keys(value: int, other: int, formula: sympy.Basic, width: int) -> cirq.Circuit:
+    """Keys `m` and `k` that read as the two values, measured from the same qubits."""
+    qubits, out = cirq.LineQubit.range(width), cirq.q(width)
+
+    def prepared(number: int, mask: tuple[bool, ...]) -> cirq.OP_TREE:
+        digits = cirq.big_endian_int_to_bits(number, bit_count=width)
+        wanted = itertools.zip_longest(qubits, digits, mask, fillvalue=False)
+        return [cirq.X(qubit) for qubit, digit, invert in wanted if digit != invert]
+
+    return cirq.Circuit(
+        prepared(value, (True, False, True)),
+        cirq.measure(*qubits, key="m", invert_mask=(True, False, True)),
+        cirq.reset_each(*qubits),
+        prepared(other, ()),
+        cirq.measure(*qubits, key="k"),
+        cirq.X(out).with_classical_controls(formula),
+        cirq.measure(out, key="out"),
+    )
+
+
+PAIRS = [(4, 5), (5, 4), (33, 33)]
+
+
+@pytest.mark.parametrize(("target", "width"), [(QUANTINUUM, 10), (QIR, 6)])
+def test_keys_of_many_bits_are_compared_with_each_other(target: str, width: int) -> None:
+    for pair in PAIRS:
+        circuit = _two_keys(*pair, M > K, width)
+        measured = run(target, circuit).measurements["out"]
+        np.testing.assert_array_equal(measured, simulate(circuit).measurements["out"])
+
+
+def test_a_comparison_of_keys_grows_with_their_bits() -> None:
+    short, long = (payload(QUANTINUUM, _two_keys(0, 0, M > K, width)) for width in (12, 24))
+    assert len(long) < 2.2 * len(short)
+
+
 @pytest.mark.parametrize(
     "formula",
-    [sympy.Eq(M % 3, 1), sympy.sin(M) > 0.5, sympy.Eq(M**2, 16)],
+    [sympy.Eq(M % 301, 1), sympy.sin(M) > 0.5, sympy.Eq(M**9, 16)],
     ids=["remainder", "function", "power"],
 )
 def test_a_formula_that_falls_into_many_cases_is_refused(formula: sympy.Basic) -> None:
     with pytest.raises(UnsupportedProgram, match="at most 10 bits, or compare"):
         payload(QUANTINUUM, _circuit(0, formula))
+
+
+def test_nothing_is_added_to_a_program_that_is_not_compiled() -> None:
+    with pytest.raises(UnsupportedProgram, match="at most 10 bits, or compare"):
+        payload(QUANTINUUM, _two_keys(0, 0, M > K, width=12), compile=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from typing import Any
 
 import cirq
 import numpy as np
@@ -249,3 +251,31 @@ def test_nothing_to_plot_is_said_and_leaves_no_figure(
 def test_a_parameter_that_is_not_there_is_named(results: list[cirq.Result]) -> None:
     with pytest.raises(ValueError, match="no parameter gamma; they vary in theta"):
         plot_sweep(results, symbol="gamma")
+
+
+@pytest.mark.filterwarnings("error")
+def test_many_plots_keep_few_figures_open(results: list[cirq.Result]) -> None:
+    plots = [plot_sweep(results) for _ in range(25)]
+    assert len(plt.get_fignums()) == 10
+    assert plt.gca() is plots[-1]
+    plots[0].figure.savefig(io.BytesIO())
+
+
+def points(*settings: dict[str, Any]) -> list[cirq.Result]:
+    return [
+        cirq.ResultDict(params=cirq.ParamResolver(each), measurements={"m": np.zeros((1, 1), int)})
+        for each in settings
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ([{"a": 1}, {}, {"a": 2}], "a is missing at one point"),
+        ([{"a": 1}, {"a": 2j}], "a is 2j at one point: plot against a parameter that has numbers"),
+        ([{"a": 1}, {"a": "x"}], "a is x at one point: plot against a parameter that has numbers"),
+    ],
+)
+def test_a_point_that_has_no_place_on_the_axis_is_refused(settings: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        plot_sweep(points(*settings))

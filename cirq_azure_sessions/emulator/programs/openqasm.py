@@ -31,6 +31,10 @@ _WORD = 300
 _OPERATION = 3_000
 _COMPARED_BIT = 50
 
+# Names that nothing may be given: a parameter called pi would be taken for the number.
+_STATEMENTS = ("include", "qreg", "creg", "gate", "opaque", "barrier", "if", "measure", "reset")
+_RESERVED = frozenset({*_STATEMENTS, "OPENQASM", "pi", "sin", "cos", "tan", "exp", "ln", "sqrt"})
+
 # How far gates may be defined by gates that are defined by gates.
 _MAX_DEPTH = 100
 
@@ -186,6 +190,11 @@ class _Reader:
     def _check_new(self, name: str, place: int) -> None:
         if name in self._qubits or name in self._bits or name in BUILT_IN:
             raise self._tokens.fail(f"{name[:20]} is declared already.", place)
+        self._check_unreserved(name, place)
+
+    def _check_unreserved(self, name: str, place: int) -> None:
+        if name in _RESERVED:
+            raise self._tokens.fail(f"{name} is a word of the language; use another name.", place)
 
     def _definition(self) -> None:
         name = self._new_name()
@@ -217,12 +226,15 @@ class _Reader:
         self._tokens.expect(";")
 
     def _parameters_and_qubits(self) -> tuple[list[str], list[str]]:
+        place = self._tokens.place
         params = self._names(")") if self._tokens.accept("(") else []
         qubits = [self._tokens.name()]
         while self._tokens.accept(","):
             qubits.append(self._tokens.name())
         if len({*params, *qubits}) < len(params) + len(qubits):
             raise self._tokens.fail("two parameters or qubits have the same name.")
+        for name in (*params, *qubits):
+            self._check_unreserved(name, place)
         return params, qubits
 
     def _names(self, end: str) -> list[str]:
@@ -240,8 +252,9 @@ class _Reader:
         gate = self._gate()
         values = self._parameters(gate, params)
         operands = self._names(";")
-        if any(operand not in places for operand in operands):
-            raise self._tokens.fail("the definition has no such qubit.", start)
+        for operand in operands:
+            if operand not in places:
+                raise self._tokens.fail(f"the definition has no qubit {operand[:20]}.", start)
         indices = [places[operand] for operand in operands]
         self._check_operands(gate, indices, start)
         return _Call(gate, values, indices)
@@ -251,7 +264,9 @@ class _Reader:
         if name in self._opaque:
             raise self._tokens.fail(f"the gate {name[:20]} is opaque: it cannot be run.")
         if name not in self._gates:
-            raise self._tokens.fail(f"there is no gate {name[:20]}.")
+            files = [file for file, gates in LIBRARIES.items() if name in gates]
+            hint = f'; include "{files[0]}" for it' if files else ""
+            raise self._tokens.fail(f"there is no gate {name[:20]}{hint}.")
         return self._gates[name]
 
     def _parameters(self, gate: _Gate, names: Set[str]) -> list[Expression]:
@@ -268,12 +283,12 @@ class _Reader:
             while self._tokens.expect(",", ")") == ",":
                 params.append(read_expression(self._tokens, read_name))
         if len(params) != gate.num_params:
-            raise self._tokens.fail(f"the gate takes {gate.num_params} parameters.")
+            raise self._tokens.fail(_miscounted(gate.num_params, "parameter", len(params)))
         return params
 
     def _check_operands(self, gate: _Gate, qubits: Sequence[Any], place: int) -> None:
         if len(qubits) != gate.num_qubits:
-            raise self._tokens.fail(f"the gate takes {gate.num_qubits} qubits.", place)
+            raise self._tokens.fail(_miscounted(gate.num_qubits, "qubit", len(qubits)), place)
         if len(set(qubits)) < len(qubits):
             raise self._tokens.fail("a gate has to have different qubits.", place)
 
@@ -290,6 +305,9 @@ class _Reader:
         value = self._tokens.integer()
         self._tokens.expect(")")
         self._budget.spend(_COMPARED_BIT * len(keys))
+        if self._tokens.accept("barrier"):
+            self._barrier()
+            return
         self._statements.append(Statement(self._operation(), Condition(keys, comparison, value)))
 
     def _operation(self) -> list[cirq.Operation]:
@@ -353,6 +371,9 @@ class _Reader:
     def _elements(self, registers: Mapping[str, Any]) -> tuple[str, Any]:
         name = self._tokens.name()
         if name not in registers:
+            if name in self._bits or name in self._qubits:
+                wanted, found = ("bits", "qubits") if name in self._qubits else ("qubits", "bits")
+                raise self._tokens.fail(f"{name[:20]} is a register of {found}, not of {wanted}.")
             raise self._tokens.fail(f"there is no such register as {name[:20]}.")
         register = registers[name]
         if not self._tokens.accept("["):
@@ -362,6 +383,10 @@ class _Reader:
         if index >= len(register):
             raise self._tokens.fail(f"the register {name[:20]} has no element {index}.")
         return name, register[index : index + 1]
+
+
+def _miscounted(wanted: int, noun: str, found: int) -> str:
+    return f"the gate takes {wanted} {noun}{'s' * (wanted != 1)}, not {found}."
 
 
 def _element(register: str, index: int) -> str:

@@ -127,7 +127,7 @@ class Tokens:
         elif self._start == len(self._text):
             self._kind, self._word = "end", ""
         else:
-            raise self.fail("there is a character that the language does not have.", self._start)
+            raise self.fail(f"unexpected character {self._text[self._start]!r}.", self._start)
         return word
 
     def _miss(self, description: str) -> NoReturn:
