@@ -102,7 +102,7 @@ class SessionPool(PickledAsRecipe):
         self._hosts: HostedJobs = HostedJobs(self)
         process.register(self)
         if close_on_sigterm:
-            process.exit_on_sigterm()
+            process.exit_on("SIGTERM")
         if self._given is not None and self._given.identity is not None:
             process.close_in_workers()
 
