@@ -741,3 +741,10 @@ def test_values_of_many_registers_are_taken_off_the_budget() -> None:
     registers = "".join(f"creg c{number}[1]; " for number in range(100))
     with pytest.raises(ProgramError, match="more memory than one job may"):
         run(f"OPENQASM 2.0; qreg q[1]; {registers}", shots=200_000)
+
+
+def test_barriers_and_declarations_cost_no_more_than_their_words() -> None:
+    # On all qubits there may be: writing them out would take minutes.
+    program = "OPENQASM 2.0; qreg q[900000]; " + "barrier q; " * 1_000
+    program += "".join(f"qreg q{number}[1]; " for number in range(20_000))
+    assert openqasm.read(program).statements == []
