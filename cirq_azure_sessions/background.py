@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError
@@ -139,7 +140,8 @@ class Call(Generic[T]):
     @property
     def _is_lost(self) -> bool:
         """Whether it never ends here: the loop is that of the parent, or has been stopped."""
-        return not self.is_done and self._thread._serving is not self._serving
+        is_served = self._thread._serving is self._serving and not sys.is_finalizing()
+        return not (self.is_done or is_served)
 
     def _ask_to_cancel(self) -> None:
         # Once the loop has ended, so has the task.
@@ -250,6 +252,8 @@ class EventLoopThread:
 
     def start(self, work: _Work[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]:
         """Starts a coroutine on the loop; the caller may wait for it or not."""
+        if sys.is_finalizing():
+            raise RuntimeError("Python is shutting down: make this call before the program ends.")
         return Call(self, self._serving or self._begin_to_serve(), partial(work, *args, **kwargs))
 
     def _begin_to_serve(self) -> _Serving:

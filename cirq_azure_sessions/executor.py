@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -50,7 +51,10 @@ class DaemonExecutor:
             self._queue.append((future, function, args))
             needs_thread = self._running < self._threads
             self._running += needs_thread
-        if needs_thread:
+        if sys.is_finalizing():
+            # All threads have ended, and none can be started.
+            self._drain()
+        elif needs_thread:
             try:
                 threading.Thread(target=self._drain, name=self._name, daemon=True).start()
             except RuntimeError:

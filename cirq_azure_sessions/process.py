@@ -11,7 +11,7 @@ import weakref
 from types import FrameType
 from typing import Any
 
-__all__ = ["close_in_workers", "exit_on_sigterm", "hold", "let_go", "register"]
+__all__ = ["close_in_workers", "exit_on", "hold", "let_go", "register"]
 
 _registered: weakref.WeakSet[Any] = weakref.WeakSet()
 # Strong references: what is open must be closed, also if nobody else refers to its owner.
@@ -47,10 +47,11 @@ def let_go(owner: Any) -> None:
     _held.discard(owner)
 
 
-def exit_on_sigterm() -> None:
-    """Turns SIGTERM into an ordinary exit, so that sessions are closed.
+def exit_on(*names: str) -> None:
+    """Turns signals, such as SIGTERM, into an ordinary exit, so that sessions are closed.
 
-    A handler that the program has installed stays; only the main thread can install one.
+    A handler that the program has installed stays; only the main thread can install one. Signals
+    that the system does not have are ignored.
     """
 
     def exit_now(number: int, frame: FrameType | None) -> None:
@@ -58,8 +59,9 @@ def exit_on_sigterm() -> None:
         if not _closing.locked():
             raise SystemExit(128 + number)
 
-    if _may_handle_sigterm():
-        signal.signal(signal.SIGTERM, exit_now)
+    for number in signal.valid_signals():
+        if getattr(number, "name", "") in names and _may_handle(number):
+            signal.signal(number, exit_now)
 
 
 def close_in_workers() -> None:
@@ -69,7 +71,7 @@ def close_in_workers() -> None:
     """
     global _closes_on_sigterm_in_workers
     _closes_on_sigterm_in_workers = True
-    if _is_worker() and sys.platform != "win32" and _may_handle_sigterm():
+    if _is_worker() and sys.platform != "win32" and _may_handle(signal.SIGTERM):
         _close_on_sigterm()
 
 
@@ -103,9 +105,9 @@ def _close_on_sigterm() -> None:
     threading.Thread(target=wait, name="cirq-azure-sessions-sigterm", daemon=True).start()
 
 
-def _may_handle_sigterm() -> bool:
+def _may_handle(number: int) -> bool:
     is_main = threading.current_thread() is threading.main_thread()
-    return is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    return is_main and signal.getsignal(number) is signal.SIG_DFL
 
 
 def _is_worker() -> bool:

@@ -189,7 +189,8 @@ def interrupt_reason(error: BaseException) -> BaseException:
     """
     try:
         is_of_duet = isinstance(error, interrupt_class())
-    except AzureSessionsError:
+    except (AzureSessionsError, ImportError):
+        # Nothing can be imported while Python shuts down.
         return error
     reason: BaseException = getattr(error, "error", error) if is_of_duet else error
     return reason

@@ -6,15 +6,18 @@ import asyncio
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import cirq
 import pytest
 from circuits import SWITCH
-from services import wait_until
+from services import HANG_TIMEOUT, wait_until
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -222,6 +225,46 @@ def test_the_child_of_a_fork_can_use_a_workspace_that_was_locked_meanwhile() -> 
     with workspace._live._lock:
         assert _in_child(use)
     assert use()
+
+
+_SHUTDOWN = """
+import sys
+import cirq
+from cirq_azure_sessions import AzureSessionSampler, Journal, LocalWorkspace, SessionPool
+
+circuit = cirq.Circuit(cirq.measure(cirq.LineQubit(0), key="m"))
+
+class Finalizer:
+    def __init__(self, *calls):
+        self.calls = calls
+
+    def __del__(self):
+        for call in self.calls:
+            call()
+
+class LastingWorkspace(LocalWorkspace):
+    identity = "lasting"
+
+pool, unused, journal = SessionPool(LastingWorkspace()), SessionPool(), Journal(sys.argv[1])
+sampler = AzureSessionSampler("local.simulator", pool=pool)
+stream = sampler.stream_sweep(circuit, [{}] * 30, 10)
+next(stream)
+first = Finalizer(pool.close, unused.close, journal.close)
+own = AzureSessionSampler("local.simulator")
+last = Finalizer(lambda: own.run(circuit))
+"""
+
+
+def test_finalizers_that_run_while_python_shuts_down_end_at_once(tmp_path: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", _SHUTDOWN, str(tmp_path / "journal")],
+        capture_output=True,
+        text=True,
+        timeout=HANG_TIMEOUT,
+        check=True,
+    )
+    (printed,) = [line for line in child.stderr.splitlines() if "Error" in line]
+    assert printed.startswith("RuntimeError: Python is shutting down: ")
 
 
 @needs_fork

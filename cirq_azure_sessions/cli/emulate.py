@@ -179,8 +179,6 @@ def emulate(
     except OSError as error:
         message = f"Cannot listen on {host}:{port}: choose another --port or --host."
         raise click.ClickException(message) from error
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     pace = _REALISTIC if options["realistic"] else ""
     with emulator as server:
         if command:
@@ -209,10 +207,18 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
     except OSError as error:
         message = f"{command[0]} cannot be run: {error.strerror}."
         raise click.ClickException(message) from error
-    while True:
-        # Ctrl-C also reaches the command, which may need time to finish.
-        with suppress(KeyboardInterrupt):
-            return process.wait()
+    try:
+        while True:
+            # Ctrl-C also reaches the command, which may need time to finish.
+            with suppress(KeyboardInterrupt):
+                code = process.wait()
+                # A signal that ended it, as shells show it.
+                return code if code >= 0 else 128 - code
+    except SystemExit:
+        # SIGTERM reaches this process alone.
+        process.terminate()
+        process.wait()
+        raise
 
 
 def _lines(variables: Mapping[str, str], form: str, quote: Callable[[str], str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -57,8 +58,21 @@ def check_replaceable(output: Path, is_own: Callable[[Path], bool], kind: str) -
 
     Raises:
         click.UsageError: If there is such a file.
-        OSError: If it cannot be read.
+        OSError: If it cannot be read, or no file can be made there.
     """
+    if output.exists() and not output.is_file():
+        return
+    real = Path(os.path.realpath(output))
+    problem = 0
+    if real.is_symlink():
+        # A loop of links, of which one would be replaced.
+        problem = errno.ELOOP
+    elif not real.parent.is_dir():
+        problem = errno.ENOENT
+    elif not os.access(real.parent, os.W_OK):
+        problem = errno.EACCES
+    if problem:
+        raise OSError(problem, os.strerror(problem), str(output))
     if output.is_file() and output.stat().st_size and not is_own(output):
         raise click.UsageError(
             f"{output} already exists and is not this command's {kind}: choose another file "
@@ -82,10 +96,10 @@ def replacing(output: Path, is_own: Callable[[Path], bool], kind: str) -> Iterat
     # A symbolic link stays a link.
     real = Path(os.path.realpath(output))
     try:
+        check_replaceable(output, is_own, kind)
         if output.exists() and not output.is_file():
             yield output
             return
-        check_replaceable(output, is_own, kind)
         # The name is unused: the file is created, or the command ends with an error.
         part = real.with_name(f".{secrets.token_hex(16)}{real.suffix}")
         part.touch(exist_ok=False)

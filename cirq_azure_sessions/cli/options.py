@@ -13,7 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -79,15 +79,27 @@ class Command(click.Command):
     """A command whose errors are one sentence on stderr, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from cirq_azure_sessions.process import exit_on_sigterm
+        from cirq_azure_sessions.process import exit_on
 
-        exit_on_sigterm()
+        # A terminal that is closed sends SIGHUP.
+        exit_on("SIGTERM", "SIGHUP")
         try:
             return super().invoke(ctx)
         except (UnsupportedProgram, UnsupportedTarget) as error:
-            raise click.UsageError(printable(str(error))) from error
+            raise click.UsageError(printable(str(error)), ctx) from error
         except AzureSessionsError as error:
             raise click.ClickException(printable(str(error))) from error
+        except ValueError as error:
+            # The library refuses values that click knows nothing of.
+            raise click.UsageError(printable(str(error)), ctx) from error
+        except OSError as error:
+            # What reads the output, as `head`, has read enough: click ends in silence.
+            if error.errno == errno.EPIPE:
+                raise
+            what = error.filename or "The output"
+            raise click.ClickException(
+                printable(f"{what} cannot be used ({error.strerror}): choose another file.")
+            ) from error
         except KeyboardInterrupt as error:
             _show_interruption(error)
             raise click.exceptions.Exit(_INTERRUPTED) from None
@@ -130,8 +142,10 @@ Group.group_class = Group
 def _show_interruption(error: BaseException) -> None:
     """Prints the notes on the error, which name the jobs that an interruption left."""
     notes = getattr(error, "__notes__", [])
-    for line in ("\nInterrupted.", *map(printable, notes)):
-        click.echo(line, err=True)
+    # The terminal may have been closed.
+    with suppress(OSError):
+        for line in ("\nInterrupted.", *map(printable, notes)):
+            click.echo(line, err=True)
 
 
 def find_id(given: str, kind: str, list_items: Callable[..., Sequence[Any]]) -> str:

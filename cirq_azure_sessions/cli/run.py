@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import operator
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cirq_azure_sessions.costs import CostEstimate, Rates
-    from cirq_azure_sessions.sessions.pool import SessionPool
 
 __all__ = ["cost", "run"]
 
@@ -241,13 +241,16 @@ def _is_own(output: Path) -> bool:
     return is_picture(output, _MAKER)
 
 
-def _check_outputs(outputs: Sequence[Path], *, is_sweep: bool) -> None:
+def _check_outputs(outputs: Sequence[Path], journal: Path | None, *, is_sweep: bool) -> None:
     """Checks that the outputs can be written, before anything is paid for.
 
     Raises:
-        click.UsageError: If a file was not written by the command, or cannot be written.
+        click.UsageError: If a file is the journal, or was not written by the command.
+        OSError: If one cannot be written.
     """
     for output in outputs:
+        if journal is not None and os.path.realpath(output) == os.path.realpath(journal):
+            raise click.UsageError(f"{output} is the --journal: choose another file for --output.")
         ending = output.suffix.lower()
         if ending not in _ENDINGS:
             raise click.UsageError(f"{output} must end in one of {', '.join(_ENDINGS)}.")
@@ -331,40 +334,41 @@ def run(
     """
     from cirq_azure_sessions.cli.tables import results_as_json, results_table
     from cirq_azure_sessions.sampler import AzureSessionSampler
+    from cirq_azure_sessions.sessions.pool import SessionPool
 
     circuit, sweep = program.read()
-    _check_outputs(outputs, is_sweep=bool(program.sweeps))
+    _check_outputs(outputs, journal, is_sweep=bool(program.sweeps))
     is_local = program.target.startswith("local.")
     connected = None if is_local else workspace.connect()
     results: Sequence[cirq.Result | None]
     failures: Mapping[int, Exception] = {}
-    with _explained_interruption(is_local, journal), _new_pool(connected, name, journal) as pool:
-        try:
-            sampler = AzureSessionSampler(
-                program.target,
-                pool=pool,
-                seed=seed,
-                max_cost=max_cost,
-                timeout=timeout,
-                pack=program.pack,
-                on_interrupt=on_interrupt,
-                progress=sys.stderr.isatty(),
-            )
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+    with (
+        _explained_interruption(is_local, journal),
+        SessionPool(connected, name=name, journal=journal) as pool,
+    ):
+        sampler = AzureSessionSampler(
+            program.target,
+            pool=pool,
+            seed=seed,
+            max_cost=max_cost,
+            timeout=timeout,
+            pack=program.pack,
+            on_interrupt=on_interrupt,
+            progress=sys.stderr.isatty(),
+        )
         try:
             results = sampler.run_sweep(circuit, sweep, program.repetitions)
         except SweepError as error:
             results, failures = error.results, error.failures
     returned = [result for result in results if result is not None]
-    with ExitStack() as each:
-        # Last first, and each whatever becomes of the others: the results are paid for.
+    # The last is done first. What goes wrong with one leaves the others, which are paid for.
+    with ExitStack() as ways_out:
         if as_json:
-            each.callback(lambda: show_json(results_as_json(program.target, returned)))
+            ways_out.callback(show_json, results_as_json(program.target, returned))
         elif returned:
-            each.callback(lambda: show(results_table(returned, is_sweep=bool(program.sweeps))))
+            ways_out.callback(show, results_table(returned, is_sweep=bool(program.sweeps)))
         for output in reversed(outputs) if returned else ():
-            each.callback(_save, program.target, results, output)
+            ways_out.callback(_save, program.target, results, output)
     if failures:
         count = f"{len(failures)} of {len(results)} points failed: " if program.sweeps else ""
         raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))
@@ -390,15 +394,6 @@ def _save(target: str, results: Sequence[Any], output: Path) -> None:
             frame.to_csv(path, errors="backslashreplace")
         else:
             save_picture(path, _MAKER, functools.partial(plot_sweep, results))
-
-
-def _new_pool(workspace: Any, name: str | None, journal: Path | None) -> SessionPool:
-    from cirq_azure_sessions.sessions.pool import SessionPool
-
-    try:
-        return SessionPool(workspace, name=name, journal=journal)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 @contextmanager
@@ -460,12 +455,9 @@ def cost(program: ProgramOptions, rates: Mapping[str, str], as_json: bool) -> No
 
     circuit, sweep = program.read()
     own = _own_rates(program.target, rates) if rates else None
-    try:
-        estimate = estimate_cost(
-            program.target, circuit, sweep, program.repetitions, rates=own, pack=program.pack
-        )
-    except ValueError as error:
-        raise click.UsageError(printable(str(error))) from error
+    estimate = estimate_cost(
+        program.target, circuit, sweep, program.repetitions, rates=own, pack=program.pack
+    )
     if estimate.amount is None:
         raise click.UsageError(
             f"The price of {program.target} is not known: give it with --rate, "

@@ -18,7 +18,7 @@ from typing import Any
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = ["BlobProperties", "BlobStore", "ContainerProperties"]
+__all__ = ["MAX_BLOB_BYTES", "BlobProperties", "BlobStore", "ContainerProperties"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS blocks (
     container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, blob TEXT NOT NULL,
     id TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, blob, id));
 """
+
+# Programs and results; Azure takes far larger blobs.
+MAX_BLOB_BYTES = 256 * 1024 * 1024
 
 _PROPERTIES = "name, content_type, content_encoding, metadata, etag, modified, length(content)"
 
@@ -172,15 +175,19 @@ class BlobStore:
         )
 
     def staged_blocks(self, container: str, blob: str, block_ids: Sequence[str]) -> bytes:
-        """The staged blocks of these ids, joined in this order."""
+        """The staged blocks of these ids, joined in this order; together no larger than a body."""
         rows = self._rows(
             "SELECT id, content FROM blocks WHERE container = ? AND blob = ?", (container, blob)
         )
         staged: dict[str, bytes] = dict(rows)
         try:
-            return b"".join(staged[block_id] for block_id in block_ids)
+            blocks = [staged[block_id] for block_id in block_ids]
         except KeyError:
             raise StorageError("InvalidBlockList") from None
+        # A list may name a block any number of times.
+        if sum(map(len, blocks)) > MAX_BLOB_BYTES:
+            raise StorageError("RequestBodyTooLarge")
+        return b"".join(blocks)
 
     def close(self) -> None:
         """Closes the file; data in memory is lost."""

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.emulator.address import Address
+from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
@@ -51,9 +52,6 @@ _logger = logging.getLogger(__name__)
 _logger.addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 )
-
-# Programs and results; Azure takes far larger blobs, in blocks.
-_MAX_BODY_BYTES = 256 * 1024 * 1024
 
 # Seconds that requests under way have when the server stops, twice: to end of themselves, and once
 # they are cancelled. (For aiohttp 0 means no limit.)
@@ -288,7 +286,7 @@ class EmulatorServer:
             self._retention,
         )
         application = web.Application(
-            client_max_size=_MAX_BODY_BYTES,
+            client_max_size=MAX_BLOB_BYTES,
             middlewares=[
                 self._address.middleware(),
                 fault_middleware(self.faults, self.requests, self.clock),

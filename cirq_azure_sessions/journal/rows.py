@@ -119,12 +119,17 @@ class JournalEntry:
     def read(cls, row: sqlite3.Row) -> JournalEntry:
         """The entry in a row that has a column for each attribute of a job."""
         values = dict(row)
-        values["state"] = EntryState(values["state"])
-        values["input_params"] = json.loads(values["input_params"])
-        values["metadata"] = json.loads(values["metadata"])
-        if values["cost"] is not None:
-            cost = json.loads(values["cost"])
-            values["cost"] = Cost(cost["total"], cost["currency"], tuple(cost["events"]))
+        try:
+            values["state"] = EntryState(values["state"])
+            values["input_params"] = json.loads(values["input_params"])
+            values["metadata"] = json.loads(values["metadata"])
+            if values["cost"] is not None:
+                cost = json.loads(values["cost"])
+                values["cost"] = Cost(cost["total"], cost["currency"], tuple(cost["events"]))
+        except (LookupError, TypeError, ValueError) as error:
+            damage = sqlite3.DatabaseError(f"the row of job {values['job_id']} makes no sense")
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage from error
         return cls(**values)
 
     @property
@@ -351,7 +356,8 @@ class JobTable:
 
     def latest(self, file: sqlite3.Connection, count: int) -> list[JournalEntry]:
         """The latest jobs in the order of submission, without their outputs."""
-        rows = file.execute(f"{_SELECT_BARE} ORDER BY number DESC LIMIT ?", (count,)).fetchall()
+        latest = f"{_SELECT_BARE} ORDER BY number DESC LIMIT ?"
+        rows = file.execute(latest, (min(count, _MAX_ROWS),)).fetchall()
         return [JournalEntry.read(row) for row in reversed(rows)]
 
     def counts(self, file: sqlite3.Connection) -> dict[str, int]:
@@ -360,6 +366,8 @@ class JobTable:
         return {state.value: 0 for state in EntryState} | dict(map(tuple, found))
 
 
+# The largest integer of SQLite.
+_MAX_ROWS = 2**63 - 1
 _JOB = """
     number, jobs.id AS job_id, jobs.fingerprint, jobs.occurrence, target, name, session_id,
     output_format, input_params, metadata, state, status, code, message, cost,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -102,7 +103,7 @@ class SessionPool(PickledAsRecipe):
         self._hosts: HostedJobs = HostedJobs(self)
         process.register(self)
         if close_on_sigterm:
-            process.exit_on_sigterm()
+            process.exit_on("SIGTERM")
         if self._given is not None and self._given.identity is not None:
             process.close_in_workers()
 
@@ -345,6 +346,9 @@ class SessionPool(PickledAsRecipe):
         Raises:
             SessionNotAvailable: If a session could not be closed; all others are closed then.
         """
+        if sys.is_finalizing():
+            # It was closed at exit.
+            return
         closing = self._begin_to_close(cancel, None)
         if not background.loop.is_current:
             closing.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shlex
@@ -176,6 +177,28 @@ def test_emulator_that_the_program_starts_itself_is_not_redirected(
     azure = Parameters(quantum_endpoint="https://eastus.quantum.azure.com/")
     azure.default_from_env_vars()
     assert (azure.quantum_endpoint, azure.api_key) == (emulator.endpoint, emulator.key)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_sigterm_ends_the_program_too() -> None:
+    script = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    command = ["-m", "cirq_azure_sessions", "emulate", "--", sys.executable, "-c", script]
+    with subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as emulate:
+        assert emulate.stdout is not None
+        program = int(emulate.stdout.readline())
+        emulate.terminate()
+        emulate.wait()
+        with pytest.raises(ProcessLookupError):
+            os.kill(program, signal.SIGKILL)
+    assert emulate.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_a_program_that_a_signal_ended_has_the_exit_code_of_shells() -> None:
+    script = "import os; os.kill(os.getpid(), 9)"
+    assert call("emulate", "--", sys.executable, "-c", script).exit_code == 128 + 9
 
 
 def test_a_command_that_does_not_exist_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import uuid
@@ -101,6 +102,7 @@ def test_the_latest_jobs_are_shown_and_all_are_counted(scene: Scene) -> None:
     shown = read("journal", "show", scene.path, "--json", "--limit", 1)
     assert [job["state"] for job in shown["jobs"]] == ["failed"]
     assert sum(shown["jobs_by_state"].values()) == 3
+    assert len(read("journal", "show", scene.path, "--json", "--limit", 10**30)["jobs"]) == 3
 
 
 def test_a_run_that_is_alive_and_its_open_session_are_shown(scene: Scene, tmp_path: Path) -> None:
@@ -208,6 +210,10 @@ def test_export_harms_no_file_that_it_did_not_make(scene: Scene, tmp_path: Path)
     assert notes.read_text() == "mine"
     notes.unlink()
     link = tmp_path / "link"
+    link.symlink_to("link")
+    assert call("journal", "export", part, "-o", link).exit_code == 1
+    assert link.is_symlink()
+    link.unlink()
     for name in (part, f"{part}-wal", f"{part}-run-1"):
         link.symlink_to(name)
         for output in (name, link):
@@ -289,6 +295,25 @@ def test_a_file_that_cannot_be_written_is_one_sentence(scene: Scene, tmp_path: P
     shown = call("journal", "export", scene.path, "-o", tmp_path / "nowhere" / "file")
     assert shown.exit_code == 1
     assert "cannot be written (No such file or directory)" in shown.stderr
+
+
+def test_an_empty_id_and_a_path_that_is_too_long_are_one_sentence(scene: Scene) -> None:
+    for words in (("forget", scene.path, ""), ("show", "x" * 5000)):
+        shown = call("journal", *words)
+        assert shown.exit_code in (1, 2)
+        assert shown.stderr.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+def test_a_damaged_job_is_one_sentence(command: str, scene: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.journal"
+    path.write_bytes(scene.path.read_bytes())
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE jobs SET metadata = 'zero' WHERE number = 2")
+    file.close()
+    shown = call("journal", command, path)
+    assert shown.exit_code == 1
+    assert "it is damaged: restore a backup" in shown.stderr
 
 
 # Closing what dead runs left open

@@ -284,9 +284,11 @@ def slow_server() -> Iterator[EmulatorServer]:
         yield server
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
-)
+# That of a terminal that is closed, where the system has it.
+_HANG_UP = getattr(signal, "SIGHUP", signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (_HANG_UP, 128 + _HANG_UP)])
 def test_an_interruption_says_what_runs_on_and_how_to_get_it_or_cancel_it(
     number: signal.Signals, code: int, rotation: Path, slow_server: EmulatorServer
 ) -> None:
@@ -328,6 +330,43 @@ def test_a_run_cancels_its_jobs_for_those_who_ask(
         process.communicate()
     jobs = slow_server.workspace().list_jobs()
     assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
+
+
+# Files of results
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_submitted(
+    bell: Path, emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "link.json").symlink_to("run.json")
+    ionq = ("--target", "ionq.simulator", *connection(emulator))
+    before = sorted(tmp_path.iterdir()), emulator.requests.total
+    for options, words in (
+        (["-o", tmp_path / "nowhere" / "x.json"], "No such file or directory"),
+        (["-o", bell / "x.csv"], "cannot be used"),
+        (["-o", tmp_path / "loop.csv"], "symbolic links"),
+        (["-o", tmp_path / "run.json", "--journal", tmp_path / "run.json"], "is the --journal"),
+        (["-o", tmp_path / "link.json", "--journal", tmp_path / "run.json"], "is the --journal"),
+    ):
+        refused = call("run", bell, *ionq, *options)
+        assert refused.exit_code in (1, 2)
+        assert words in refused.stderr
+    assert (sorted(tmp_path.iterdir()), emulator.requests.total) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_written_or_printed_loses_no_other_output(
+    bell: Path, tmp_path: Path
+) -> None:
+    full, kept = tmp_path / "full.csv", tmp_path / "kept.json"
+    full.symlink_to("/dev/full")
+    words = [sys.executable, "-m", "cirq_azure_sessions", "run", bell, "-o", full, "-o", kept]
+    with Path("/dev/full").open("w") as stdout:
+        child = subprocess.run(words, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    assert (child.returncode, child.stderr.count("\n")) == (1, 1)
+    assert "(No space left on device)" in child.stderr
+    assert json.loads(kept.read_text())["target"] == "local.simulator"
 
 
 # A journal, a name and a timeout

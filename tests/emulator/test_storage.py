@@ -377,6 +377,18 @@ def test_a_blob_written_again_forgets_the_blocks_staged_for_it(clock: ManualCloc
     store.close()
 
 
+def test_a_block_that_is_listed_again_and_again_makes_no_larger_blob_than_a_body(
+    clock: ManualClock,
+) -> None:
+    store = BlobStore(clock)
+    store.create_container("job-1")
+    store.stage_block("job-1", "b", "AAAA", bytes(1 << 20))
+    assert len(store.staged_blocks("job-1", "b", ["AAAA"] * 2)) == 2 << 20
+    with pytest.raises(StorageError, match="RequestBodyTooLarge"):
+        store.staged_blocks("job-1", "b", ["AAAA"] * 257)
+    store.close()
+
+
 @given(content=st.binary(max_size=60), start=st.integers(0, 70), length=st.integers(0, 70))
 def test_a_part_of_a_blob_is_a_slice_of_it(content: bytes, start: int, length: int) -> None:
     store = BlobStore(ManualClock())

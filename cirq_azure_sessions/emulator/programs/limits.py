@@ -7,7 +7,7 @@ from typing import Any
 
 from cirq_azure_sessions.workspaces.local import ProgramError
 
-__all__ = ["Budget", "ProgramError", "invalid_input", "read_shots", "untranslatable"]
+__all__ = ["ROW_SIZE", "Budget", "ProgramError", "invalid_input", "read_shots", "untranslatable"]
 
 # Twenty times what the SDK allows for hardware targets.
 _MAX_SHOTS = 200_000
@@ -18,6 +18,10 @@ _DEFAULT_SHOTS = {"ionq": 500}
 
 # In units of what changing one amplitude takes: some ten seconds.
 _WORK = 1_000_000_000
+_UNITS_PER_SECOND = 100_000_000
+
+# The bytes of a register's value in one shot, beside its bits.
+ROW_SIZE = 64
 
 # Bytes, beside what the emulator itself needs: a job stays within 1 GB.
 _MEMORY = 512 << 20
@@ -41,6 +45,15 @@ class Budget:
                 "ProviderTimeout",
                 "The program takes more work than one job may: use fewer gates, qubits or shots.",
             )
+
+    @property
+    def seconds(self) -> float:
+        """The time that another process may work for the job."""
+        return self._work / _UNITS_PER_SECOND
+
+    def spend_seconds(self, seconds: float) -> None:
+        """Spends what another process has worked. `ProgramError` if too little was left."""
+        self.spend(int(seconds * _UNITS_PER_SECOND))
 
     def hold(self, size: int) -> None:
         """Reserves bytes until the end. `ProgramError` if too few are left."""

@@ -121,11 +121,13 @@ class _Reader:
     def __init__(self, tokens: Tokens, budget: Budget) -> None:
         self._tokens = tokens
         self._budget = budget
-        # State: what is declared so far, with the elements of each register, and the program.
+        # State: what is declared so far, with the elements of each register and the sum of their
+        # sizes, and the program.
         self._gates: dict[str, _Gate] = dict(BUILT_IN)
         self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
         self._bits: dict[str, tuple[str, ...]] = {}
+        self._sizes = {"qubits": 0, "bits": 0}
         self._statements: list[Statement] = []
 
     def read(self) -> Program:
@@ -176,7 +178,8 @@ class _Reader:
         if name in registers and size == len(registers[name]):
             return
         self._check_new(name, place)
-        if sum(map(len, registers.values())) + size > most:
+        self._sizes[kind] += size
+        if self._sizes[kind] > most:
             raise self._tokens.fail(f"there are more than {most} {kind}.", place)
         is_bits = kind == "bits"
         registers[name] = tuple(_element(name, i) for i in range(size)) if is_bits else range(size)
@@ -294,9 +297,9 @@ class _Reader:
 
     def _barrier(self) -> None:
         # Nothing is reordered here, so a barrier changes nothing.
-        self._operand()
+        self._elements(self._qubits)
         while self._tokens.expect(",", ";") == ",":
-            self._operand()
+            self._elements(self._qubits)
 
     def _conditional(self) -> None:
         self._tokens.expect("(")

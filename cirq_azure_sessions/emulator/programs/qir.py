@@ -38,9 +38,13 @@ __all__ = ["run"]
 # The SDK makes batches of up to this many items.
 _MAX_ITEMS = 1_000
 
-# What a call costs, in the budget's units, and the bytes of a recorded result.
+# What a call costs, in the budget's units, and what one that records costs for each shot.
 _CALL = 3_000
+_RECORD = 20
+
+# The bytes of a recorded result for each shot, and of an array or tuple for each different one.
 _RESULT_SIZE = 10
+_ARRAY_SIZE = 200
 
 # How deep arrays and tuples may be nested.
 _MAX_DEPTH = 50
@@ -78,8 +82,8 @@ def run(
         noise = quantinuum_noise(params, noise)
     results, operations = [], []
     for entry_point in entry_points:
-        program = _Program(_POOL.run(qir_worker.read, payload, entry_point), budget)
-        budget.hold(_RESULT_SIZE * shots * program.num_results)
+        program = _Program(_POOL.run(budget, qir_worker.read, payload, entry_point), budget)
+        program.reserve(shots)
         operations += program.operations + program.measurements
         if provider == "ionq":
             values = _run_on_ionq(target, program, params, shots, noise, rng, budget)
@@ -88,7 +92,7 @@ def run(
         else:
             rates = None if is_silent(noise) else _rates(noise)
             seed = int(rng.integers(1 << 32))
-            values = _POOL.run(qir_worker.run, payload, entry_point, shots, seed, rates)
+            values = _POOL.run(budget, qir_worker.run, payload, entry_point, shots, seed, rates)
         if isinstance(noise, MachineNoise) and noise.loss:
             # The mark of a lost qubit in place of some results, as in the SDK's tests.
             values = [*map(_lossy(noise.loss, rng), values)]
@@ -212,6 +216,7 @@ class _Program:
         self.measurements: list[cirq.Operation] = []
         self._measured: set[cirq.LineQubit] = set()
         self._qubit_of: dict[int, cirq.LineQubit] = {}
+        self._budget = budget
         records: list[tuple[str, Any]] = []
         budget.spend(_CALL * len(program["calls"]))
         for name, *args in program["calls"]:
@@ -222,10 +227,20 @@ class _Program:
                 records.append((kind, args[0]))
             elif name not in _WITHOUT_EFFECT:
                 self._meet(f"calls of {name[:30]}")
+        self._num_recorded = Counter(kind == "result" for kind, _ in records)
         # What is recorded, with the qubit in place of each result.
         self._template: Any = {}
         if records and self.obstacle is None:
             self._template = self._read_record(iter(records))
+
+    def reserve(self, shots: int) -> None:
+        """Takes what is recorded off the budget."""
+        results, arrays = self._num_recorded[True], self._num_recorded[False]
+        self._budget.spend(_RECORD * shots * (results + arrays))
+        self._budget.hold(_RESULT_SIZE * shots * max(self.num_results, results))
+        # Shots that read the same share one value.
+        different = min(shots, 2 ** len(self._measured)) if self.obstacle is None else shots
+        self._budget.hold(_ARRAY_SIZE * different * arrays)
 
     def value(self, bits: Mapping[Any, int]) -> Any:
         """What the program records when the qubits measured are read as these bits."""

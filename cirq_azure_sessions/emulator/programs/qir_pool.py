@@ -11,13 +11,11 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.emulator import qir_worker
-from cirq_azure_sessions.emulator.programs.limits import ProgramError, invalid_input
+from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError, invalid_input
 
 __all__ = ["QirPool"]
-
-# Seconds of the machine's own time, whatever clock the emulator runs on.
-_TIME_LIMIT = 10.0
 
 # Seconds after which a process that was given up ends of itself.
 _GRACE = 1.0
@@ -30,8 +28,9 @@ class QirPool:
     program with it. They are kept for the next program, and end with the interpreter.
     """
 
-    def __init__(self, time_limit: float = _TIME_LIMIT) -> None:
-        self._time_limit = time_limit
+    def __init__(self) -> None:
+        # The machine's own time, whatever clock the emulator runs on.
+        self._clock = SystemClock()
         self._forget()
         if hasattr(os, "register_at_fork"):
             # The child of a fork has the executors, and none of their threads.
@@ -42,8 +41,8 @@ class QirPool:
         # State: the idle executors; one in use belongs to its user.
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
 
-    def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function of `qir_worker` returns.
+    def run(self, budget: Budget, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function of `qir_worker` returns; its time is taken off the budget.
 
         Raises:
             ProgramError: If the program is at fault, or takes too long.
@@ -52,17 +51,17 @@ class QirPool:
             raise invalid_input("QIR needs qdk: run pip install '.[emulator]' in your checkout.")
         with self._places:
             try:
-                return self._exchange(work, *arguments)
+                return self._exchange(budget, work, *arguments)
             except BrokenProcessPool:
                 # The process may have died while it was idle.
                 try:
-                    return self._exchange(work, *arguments)
+                    return self._exchange(budget, work, *arguments)
                 except BrokenProcessPool:
                     raise invalid_input(
                         "The QIR program cannot be run: the simulator crashed."
                     ) from None
 
-    def _exchange(self, *work: Any) -> Any:
+    def _exchange(self, budget: Budget, *work: Any) -> Any:
         try:
             executor = self._idle.get_nowait()
         except queue.Empty:
@@ -70,9 +69,10 @@ class QirPool:
             # The time that it takes to start is not the program's.
             executor.submit(int).result()
         is_usable = False
+        began, limit = self._clock.monotonic(), budget.seconds
         try:
-            future = executor.submit(qir_worker.guard, self._time_limit + _GRACE, *work)
-            value = future.result(self._time_limit)
+            future = executor.submit(qir_worker.guard, limit + _GRACE, *work)
+            value = future.result(limit)
             is_usable = True
             return value
         except TimeoutError:
@@ -87,3 +87,4 @@ class QirPool:
                 self._idle.put(executor)
             else:
                 executor.shutdown(wait=False)
+            budget.spend_seconds(min(self._clock.monotonic() - began, limit))

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.engine import sample
-from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, read_shots
+from cirq_azure_sessions.emulator.programs.limits import (
+    ROW_SIZE,
+    Budget,
+    invalid_input,
+    read_shots,
+)
 from cirq_azure_sessions.emulator.programs.noise_params import quantinuum_noise
 from cirq_azure_sessions.emulator.programs.program import Output, take_census
 
@@ -40,6 +45,7 @@ def run(
     noise = quantinuum_noise(params, noise)
     statements = [] if is_syntax_checker(target) else program.statements
     keys = [key for register in program.bits.values() for key in register]
+    budget.hold(ROW_SIZE * shots * len(program.bits))
     bits = sample(statements, keys, shots, noise, rng, budget)
     registers, start = {}, 0
     for name, register in program.bits.items():

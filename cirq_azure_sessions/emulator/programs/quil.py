@@ -17,6 +17,7 @@ import numpy as np
 from cirq_azure_sessions.emulator.programs.engine import sample
 from cirq_azure_sessions.emulator.programs.gates import QUIL
 from cirq_azure_sessions.emulator.programs.limits import (
+    ROW_SIZE,
     Budget,
     ProgramError,
     invalid_input,
@@ -66,6 +67,7 @@ def run(
         program.read(text)
         census = take_census(program.operations)
         keys = [key for register in program.registers.values() for key in register]
+        budget.hold(ROW_SIZE * shots * len(program.registers))
         bits = sample([Statement(program.operations)], keys, shots, noise, rng, budget).T
         columns = dict(zip(keys, bits, strict=True))
         for name, register in program.registers.items():

@@ -735,3 +735,16 @@ def follow_branches(body: str) -> dict[str, float]:
         branches = after
     weights = {f"{register:02b}": min(np.trace(rho).real, 1) for register, rho in branches.items()}
     return {outcome: float(weight) for outcome, weight in weights.items() if weight > 1e-12}
+
+
+def test_values_of_many_registers_are_taken_off_the_budget() -> None:
+    registers = "".join(f"creg c{number}[1]; " for number in range(100))
+    with pytest.raises(ProgramError, match="more memory than one job may"):
+        run(f"OPENQASM 2.0; qreg q[1]; {registers}", shots=200_000)
+
+
+def test_barriers_and_declarations_cost_no_more_than_their_words() -> None:
+    # On all qubits there may be: writing them out would take minutes.
+    program = "OPENQASM 2.0; qreg q[900000]; " + "barrier q; " * 1_000
+    program += "".join(f"qreg q{number}[1]; " for number in range(20_000))
+    assert openqasm.read(program).statements == []

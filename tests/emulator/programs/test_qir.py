@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,12 @@ from shared import SHARED
 
 from cirq_azure_sessions.emulator import programs, qir_worker
 from cirq_azure_sessions.emulator.programs import NOISELESS
+from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.workspaces.local import ProgramError
+
+# What the budget spends in a second.
+SECOND = 100_000_000
 
 pyqir = pytest.importorskip("pyqir", reason="the extra `qir` is not installed")
 
@@ -546,29 +551,51 @@ def test_a_loop_that_ends_gives_what_it_recorded() -> None:
 
 
 def test_a_program_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
-    pool = QirPool(time_limit=1.0)
+    pool = QirPool()
     body = ENDLESS["a coin that never falls"]
     wide = module(*body, profile="adaptive").replace('num_qubits"="3"', 'num_qubits"="20"')
     with pytest.raises(ProgramError) as caught:
-        pool.run(qir_worker.run, wide.encode(), None, 1, 1, None)
+        pool.run(Budget(work=SECOND), qir_worker.run, wide.encode(), None, 1, 1, None)
     assert caught.value.code == "ProviderTimeout"
-    assert pool.run(qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
+    assert pool.run(Budget(), qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
+
+
+def test_time_of_every_item_is_taken_off_the_budget_of_the_job() -> None:
+    pool, budget = QirPool(), Budget(work=60 * SECOND)
+    for _ in range(2):
+        pool.run(budget, time.sleep, 0.05)
+    assert budget.seconds <= 60 - 2 * 0.05
+
+
+def test_records_of_all_shots_are_taken_off_the_budget() -> None:
+    records = [record("result", 0)]
+    for _ in range(4):
+        records = [record("array", 10), *records * 10]
+    program = module(gate("h", 0), measure(0, 0), *records, RETURN, qubits=10)
+    with pytest.raises(ProgramError, match="more work than one job may"):
+        run(program, params={"shots": 200_000})
+    coins = [line for qubit in range(20) for line in (gate("h", qubit), measure(qubit, qubit))]
+    tuples = [*[record("tuple", 1)] * 45, record("result", 0)]
+    program = module(*coins, record("array", 20), *tuples * 20, RETURN, qubits=20)
+    with pytest.raises(ProgramError, match="more memory than one job may"):
+        run(program, params={"shots": 20_000})
 
 
 def test_a_process_that_died_in_the_meantime_is_replaced() -> None:
     pool = QirPool()
-    pid = pool.run(os.getpid)
+    pid = pool.run(Budget(), os.getpid)
     os.kill(pid, signal.SIGTERM)
-    assert pool.run(qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
-    assert pool.run(os.getpid) != pid
+    assert pool.run(Budget(), qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
+    assert pool.run(Budget(), os.getpid) != pid
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the system in the way of Linux")
 def test_no_process_outlives_an_emulator_that_is_killed() -> None:
     program = """
         import os, signal
+        from cirq_azure_sessions.emulator.programs.limits import Budget
         from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
-        print(QirPool().run(os.getpid), flush=True)
+        print(QirPool().run(Budget(), os.getpid), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]

@@ -152,3 +152,9 @@ WORDS = st.sampled_from(
 def test_whatever_is_sent_either_runs_or_fails_as_the_programs_fault(text: str) -> None:
     with contextlib.suppress(ProgramError):
         run(text)
+
+
+def test_rows_of_many_registers_are_taken_off_the_budget() -> None:
+    registers = "".join(f"DECLARE r{number} BIT[1]\n" for number in range(100))
+    with pytest.raises(ProgramError, match="more memory than one job may"):
+        run(registers, {"shots": 200_000})
