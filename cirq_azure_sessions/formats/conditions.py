@@ -159,7 +159,8 @@ def chain(
     records: Mapping[cirq.MeasurementKey, Sequence[Measurement]],
     first: int,
 ) -> Sequence[Condition]:
-    """When to set each of the bits `first`, `first` + 1, ...; the last says if all controls hold.
+    """When to set each of the bits `first`, `first` + 1, ...; the last says if all controls hold,
+    and reads no bits if they always or never do.
 
     Args:
         controls: The controls, which read one bit or more.

@@ -179,6 +179,23 @@ def test_last_bit_of_a_chain_is_the_condition(number: int) -> None:
         assert bits[-1] == fulfilled
 
 
+@pytest.mark.parametrize(
+    ("controls", "count"),
+    [([M > K, K > M], 0), ([sympy.Or(M > K, M < K + 1)], 1)],
+    ids=["never", "always"],
+)
+def test_a_chain_that_decides_nothing_is_not_sent(controls: Sequence[Any], count: int) -> None:
+    circuit = cirq.Circuit(
+        cirq.measure(*DATA[:11], key="m"),
+        cirq.measure(*DATA[:11], key="k"),
+        cirq.X(OUT).with_classical_controls(*controls),
+        cirq.measure(OUT, key="out"),
+    )
+    program = payload(QUANTINUUM, circuit)
+    assert program.count("x q[11];") == count
+    assert ") x q[11];" not in program
+
+
 def test_a_parity_takes_a_statement_a_bit() -> None:
     circuit = _circuit(0, *FORMULAS["exclusive"])
     assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == WIDTH
