@@ -119,7 +119,8 @@ class Group(click.Group):
             # Python has None where the shell has closed a stream.
             if getattr(sys, name) is None:
                 mode = "r" if name == "stdin" else "w"
-                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # until the process ends
+                # It stays open until the process ends.
+                setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=_IN_ASCII)
@@ -265,8 +266,7 @@ def show(*renderables: RenderableType) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     # By default it ends the process, as a signal does; click knows how to end without a reader.
     console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
-    with _printing():
-        console.print(*renderables)
+    console.print(*renderables)
 
 
 def _raise_again() -> None:
@@ -275,19 +275,7 @@ def _raise_again() -> None:
 
 def show_json(value: Any) -> None:
     """Prints a value for other programs to read."""
-    with _printing():
-        click.echo(json.dumps(value, indent=2))
-
-
-@contextmanager
-def _printing() -> Iterator[None]:
-    """Has a full disk told in one sentence; click ends a command that nobody reads any more."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
-        raise click.ClickException(f"The output cannot be written: {error.strerror}.") from error
+    click.echo(json.dumps(value, indent=2))
 
 
 def show_items(

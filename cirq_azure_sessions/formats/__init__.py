@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cirq_azure_sessions.errors import UnsupportedTarget
+from cirq_azure_sessions.options import shown
 from cirq_azure_sessions.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def format_for(target: str) -> Format:
     written = target if isinstance(target, str) else ""
     for pattern, advice in _WITHOUT_CIRCUITS:
         if re.fullmatch(pattern, written.strip(), re.IGNORECASE):
-            raise UnsupportedTarget(f"{target!r} {advice}.")
+            raise UnsupportedTarget(f"{shown(target)} {advice}.")
     raise UnsupportedTarget(
-        f"{target!r} does not accept circuits: check its spelling, list your workspace's "
+        f"{shown(target)} does not accept circuits: check its spelling, list your workspace's "
         "targets with `cirq-azure-sessions targets`, or use 'local.simulator'."
         f"{did_you_mean(written, _KNOWN_TARGETS)}"
     )

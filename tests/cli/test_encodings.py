@@ -16,7 +16,6 @@ from typing import TextIO
 import cirq
 import pytest
 import sympy
-from click.testing import CliRunner
 from command_line import BELL, connection
 
 from cirq_azure_sessions import AzureSessionSampler, JobFailed, SessionPool
@@ -183,16 +182,6 @@ def test_files_are_written_though_nothing_can_be_printed(
     assert end.value.code == 1
     [point] = json.loads(file.read_text())["points"]
     assert sum(point["counts"].values()) == point["repetitions"]
-
-
-def test_results_are_printed_though_one_file_cannot_be_written(bell: Path) -> None:
-    files = [bell.with_name("nowhere") / "bell.json", bell.with_name("bell.csv")]
-    words = ["run", str(bell), *(word for file in files for word in ("-o", str(file)))]
-    printed = CliRunner().invoke(main, words)
-    assert printed.exit_code == 1
-    assert "choose another --output" in printed.stderr
-    assert "fraction" in printed.stdout
-    assert files[1].exists()
 
 
 def test_a_command_runs_with_closed_streams(bell: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ __all__ = ["Pace"]
 
 # Seconds to pause where the host does not say how long: 0.2, 0.4, and so on up to this.
 _MAX_BACKOFF = 5.0
+# Up to how many seconds a pause that a host asks for is prolonged, where no answer came before it.
+_MAX_SPREAD = 8.0
 # Seconds between two requests after a pause before which nothing was answered, so that it is not
 # known how often the host does answer; and the most, since a host is rather asked once too often
 # than left alone for long.
@@ -119,13 +121,16 @@ class Pace:
     def refused(self, seconds: float | None) -> None:
         """Notes that the host asks for fewer requests, and for a pause, or does not say how long.
 
-        Many requests may be refused at once. Without a word of the host they make one pause.
+        Many requests may be refused at once, and make one pause.
         """
-        now = self._clock.monotonic()
-        if seconds is None:
-            if self._is_paused and now < self._next_turn:
-                return
+        if not self._is_paused or self._clock.monotonic() >= self._next_turn:
             self._pauses += 1
-            seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
-        self._is_paused = True
-        self.pause(seconds)
+            if seconds is None:
+                seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
+            else:
+                # Where many clients come back after the same pause, all but a few are refused.
+                longest = min(seconds * 2.0 ** min(self._pauses - 1, 30), _MAX_SPREAD)
+                seconds += max(longest - seconds, 0.0) * (2.0 * jitter(self._clock) - 1.0)
+            self._is_paused = True
+        if seconds is not None:
+            self.pause(seconds)

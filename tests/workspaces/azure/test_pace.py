@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import cirq
 import pytest
@@ -101,6 +102,24 @@ def test_a_lone_refusal_does_not_slow_a_host_that_takes_everything_for_long(
 
     asyncio.run(story())
     assert clock.monotonic() < 8.0
+
+
+def test_a_client_that_is_refused_again_and_again_returns_less_and_less_often(
+    clock: ManualClock,
+) -> None:
+    # With a thousand others that the host has sent away for a second, it would be refused for ever.
+    pace, returns = Pace(clock), list[float]()
+
+    async def story() -> None:
+        for _ in range(7):
+            await pace.turn()
+            returns.append(clock.monotonic())
+            pace.refused(1.0)
+
+    asyncio.run(story())
+    pauses = [after - before for before, after in itertools.pairwise(returns)]
+    # This clock's random numbers are the largest.
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
 def test_requests_go_in_the_order_in_which_they_come() -> None:

@@ -696,7 +696,8 @@ def test_a_service_that_asks_for_patience_gets_it(server: EmulatorServer, job: J
     clock = ManualClock()
     server.faults.add("job", status=429, retry_after=2, times=30)
     tell(lambda workspace: workspace.get_job(job.id), server.workspace(), clock=clock)
-    assert clock.monotonic() == 60.0
+    # At least what it asked for, and more where it asks again and again.
+    assert 60.0 <= clock.monotonic() <= 240.0
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for_long() -> None:
