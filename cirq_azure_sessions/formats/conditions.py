@@ -159,7 +159,8 @@ def chain(
     records: Mapping[cirq.MeasurementKey, Sequence[Measurement]],
     first: int,
 ) -> Sequence[Condition]:
-    """When to set each of the bits `first`, `first` + 1, ...; the last says if all controls hold.
+    """When to set each of the bits `first`, `first` + 1, ...; the last says if all controls hold,
+    and reads no bits if they always or never do.
 
     Args:
         controls: The controls, which read one bit or more.
@@ -367,8 +368,8 @@ def _sum_of(number: sympy.Basic, words: _Words) -> _Sum:
     """A number as a sum of products of bits.
 
     Raises:
-        LookupError: If it is not made of keys and fractions by sums, products, powers and
-            remainders, or is too long.
+        LookupError: If it is not made of keys and fractions by sums, products, powers,
+            remainders and rounding, or is too long.
     """
     if number in words:
         digits = reversed(words[number])
@@ -396,6 +397,11 @@ def _sum_of(number: sympy.Basic, words: _Words) -> _Sum:
         divided, modulus = number.args
         if isinstance(modulus, sympy.Rational) and modulus > 0:
             return _remainder(_sum_of(divided, words), Fraction(int(modulus.p), int(modulus.q)))
+    if isinstance(number, sympy.floor | sympy.ceiling):
+        sign = _constant(Fraction(1 if isinstance(number, sympy.floor) else -1))
+        rounded = _times(sign, _sum_of(number.args[0], words))
+        fraction = _times(_constant(Fraction(-1)), _remainder(rounded, Fraction(1)))
+        return _times(sign, _added([*rounded, *fraction]))
     raise LookupError(f"{type(number).__name__} is of another kind")
 
 

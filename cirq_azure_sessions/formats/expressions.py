@@ -38,7 +38,11 @@ Floats = npt.NDArray[np.float64]
 _MAX_LABEL = 200
 
 _CONSTANTS = {
-    str(constant): constant for constant in (sympy.pi, sympy.I, sympy.E, sympy.true, sympy.false)
+    str(constant): constant
+    for constant in (
+        *(sympy.pi, sympy.E, sympy.I, sympy.GoldenRatio, sympy.EulerGamma, sympy.Catalan),
+        *(sympy.true, sympy.false),
+    )
 }
 _OPERATIONS = {
     "Add": sympy.Add,

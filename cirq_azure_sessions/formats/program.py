@@ -364,6 +364,8 @@ def _conditional(
             with contextlib.suppress(LookupError):
                 links = chain(controls, records, num_bits)
         if links is not None:
+            if not links[-1].bits:  # it holds always, or never
+                return [], [(gate, None)] if links[-1].values else []
             return links, [(gate, Condition((num_bits + len(links) - 1,), ((1,),)))]
         if cases is None:
             raise UnsupportedProgram(

@@ -27,6 +27,8 @@ _STYLES: Sequence[dict[str, Any]] = [
 _MAX_LINES = len(palette.CYCLE)
 # With more lines than this the legend is placed next to the axes, for lack of room.
 _MAX_LINES_INSIDE = 4
+# Labels that are longer leave no room for the lines; they are cut in their middle.
+_MAX_LABEL = 24
 
 
 def plot_sweep(
@@ -115,7 +117,7 @@ def _check_results(
 def _number(result: cirq.Result, symbol: str) -> float:
     try:
         value = complex(result.params.value_of(symbol))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = None
     if value is None or value.imag:
         given = result.params.param_dict.get(symbol, "missing")
@@ -163,8 +165,16 @@ def _one_number_a_point(
         return "", [_mean_and_error(value(result)) for result in results]
     histograms = [count_outcomes(result) for result in results]
     ((outcome, _),) = _totals(histograms).most_common(1)
-    label = f"fraction with {' '.join(histograms[0].keys)} = {outcome}"
+    (keys,), (shown,) = _shortened([" ".join(histograms[0].keys)]), _shortened([outcome])
+    label = f"fraction with {keys} = {shown}"
     return label, [_fraction_and_error(each, outcome) for each in histograms]
+
+
+def _shortened(labels: Sequence[str], length: int = _MAX_LABEL) -> list[str]:
+    """The labels, cut as far as they stay distinct."""
+    half = length // 2
+    cut = [each if len(each) <= length else f"{each[:half]}...{each[-half:]}" for each in labels]
+    return cut if len({*cut}) == len({*labels}) else _shortened(labels, 2 * length)
 
 
 def _mean_and_error(sampled: Any) -> tuple[float, float]:
@@ -194,10 +204,11 @@ def _plot_outcomes(
     ax: Axes, results: Sequence[cirq.Result], x: str, plot_kwargs: dict[str, Any]
 ) -> None:
     histograms = [count_outcomes(result) for result in results]
-    for (label, numbers), style in zip(_lines(histograms), _STYLES, strict=False):
+    outcomes, lines = zip(*_lines(histograms), strict=True)
+    for label, numbers, style in zip(_shortened(outcomes), lines, _STYLES, strict=False):
         _plot_line(ax, results, x, numbers, style | {"label": label} | plot_kwargs)
     ax.set_ylabel("fraction of repetitions")
-    _add_legend(ax, " ".join(histograms[0].keys))
+    _add_legend(ax, *_shortened([" ".join(histograms[0].keys)]))
 
 
 def _lines(histograms: Sequence[Histogram]) -> Iterator[tuple[str, list[tuple[float, float]]]]:

@@ -172,9 +172,11 @@ def _params(result: AzureResult) -> dict[str, Any]:
 def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
     """The first and the last value of each parameter."""
     for name in names[:_MAX_PARAMS]:
-        first, last = (_params(point).get(name) for point in (points[0], points[-1]))
-        values = [_short(value) for value in ([first] if first == last else [first, last])]
-        yield printable(f"{name}={'..'.join(values)}")
+        settings = [_params(point).get(name) for point in points]
+        # A sweep may come back to its first value.
+        is_constant = all(setting == settings[0] for setting in settings)
+        ends = settings[:1] if is_constant else [settings[0], settings[-1]]
+        yield printable(f"{name}={'..'.join(map(_short, ends))}")
     if (hidden := len(names) - _MAX_PARAMS) > 0:
         yield f"{hidden} more parameters"
 

@@ -62,6 +62,7 @@ COMPARISONS: dict[str, Sequence[object]] = {
 }
 FORMULAS: dict[str, Sequence[object]] = {
     "parity": [sympy.Eq(M % 2, 1)],
+    "quotient": [sympy.Eq(sympy.floor(M / 4) % 2, 1)],
     "sum": [M + sympy.Symbol("b0") > 4],
     "either": [sympy.Or(sympy.Eq(M, 4), sympy.Eq(sympy.Symbol("b0"), 1))],
     "not both": [sympy.Not(sympy.And(M > 3, sympy.Eq(sympy.Symbol("b0"), 0)))],
@@ -112,6 +113,8 @@ SUMS_OF_CASES: list[Sequence[Any]] = [
     *([sympy.Max(M, 2 * K, 5) > 9], [abs(M - K) < 2], [sympy.Min(M, K) <= 1], [M**2 > K + 3]),
     *([sympy.ITE(M > K, M < 6, K > 2)], [sympy.Piecewise((M, M > K), (2 * K, True)) > 4]),
     *([sympy.Eq((M + K) % 3, M % 2)], [sympy.Xor(M > K, sympy.Eq(K % 5, 1))], [M % 3 * K > 2]),
+    *([sympy.Eq(sympy.floor(M / 4) % 2, 1)], [sympy.floor((M - K) / 2) < K], [sympy.floor(M / 3)]),
+    *([sympy.Eq(sympy.ceiling(M / 4), K)], [sympy.ceiling((K - M) / 3) * 2 > M - 9]),
     *([sympy.Equivalent(M > 3, K > 3)], [sympy.Implies(M > K, B > 0)]),
     *([sympy.Xor(B, DIGITS[0], DIGITS[1])], [sympy.Not(sympy.Xor(B, DIGITS[0]))]),
     *([cirq.KeyCondition(A_KEY), cirq.KeyCondition(ANOTHER), B], [M > 2, K < 5, sympy.Eq(B, 0)]),
@@ -174,6 +177,23 @@ def test_last_bit_of_a_chain_is_the_condition(number: int) -> None:
         for link in links:
             bits.append(_holds(link, bits))
         assert bits[-1] == fulfilled
+
+
+@pytest.mark.parametrize(
+    ("controls", "count"),
+    [([M > K, K > M], 0), ([sympy.Or(M > K, M < K + 1)], 1)],
+    ids=["never", "always"],
+)
+def test_a_chain_that_decides_nothing_is_not_sent(controls: Sequence[Any], count: int) -> None:
+    circuit = cirq.Circuit(
+        cirq.measure(*DATA[:11], key="m"),
+        cirq.measure(*DATA[:11], key="k"),
+        cirq.X(OUT).with_classical_controls(*controls),
+        cirq.measure(OUT, key="out"),
+    )
+    program = payload(QUANTINUUM, circuit)
+    assert program.count("x q[11];") == count
+    assert ") x q[11];" not in program
 
 
 def test_a_parity_takes_a_statement_a_bit() -> None:

@@ -169,6 +169,7 @@ FORMULAS = [
     *(function(U) for function in (sympy.sinh, sympy.tanh, sympy.floor, sympy.ceiling, sympy.sign)),
     *(function(U) for function in (abs, sympy.sqrt, sympy.erf, sympy.gamma, sympy.re, sympy.sinc)),
     *(sympy.atan2(U, V), sympy.Max(U, V, 0.1), sympy.Min(U, V), sympy.Mod(U, 2), U % V),
+    *(sympy.GoldenRatio * U, sympy.EulerGamma, sympy.Catalan),
     *(sympy.Heaviside(U), sympy.E**U, sympy.besselj(0, U), sympy.Max(sympy.sin(U), V) ** 2),
     sympy.Piecewise((U, U > V), (sympy.cos(V), sympy.And(U >= 0, sympy.Ne(V, 1))), (0, True)),
 ]

@@ -99,6 +99,40 @@ def test_rare_outcomes_are_summed_up() -> None:
     assert_allclose(sum(line[:, 1] for line in shown.values()), 1)
 
 
+def wide(theta: float, *outcomes: int) -> cirq.Result:
+    """A result of one key of 70 bits."""
+    bits = [cirq.big_endian_int_to_bits(outcome, bit_count=70) for outcome in outcomes]
+    return cirq.ResultDict(
+        params=cirq.ParamResolver({"theta": theta}), measurements={"long" * 20: np.array(bits)}
+    )
+
+
+def test_long_outcomes_and_keys_leave_room_for_the_lines() -> None:
+    ax = plot_sweep([wide(theta, 0, 2**70 - 1) for theta in range(3)])
+    assert list(lines(ax)) == ["0" * 12 + "..." + "0" * 12, "1" * 12 + "..." + "1" * 12]
+    ax.figure.canvas.draw()
+    legend = ax.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().width < ax.bbox.width / 2
+
+
+def test_shortened_outcomes_stay_distinct() -> None:
+    ax = plot_sweep([wide(theta, 0, 1 << 30, 1 << 50) for theta in range(3)])
+    assert len(lines(ax)) == 3
+
+
+def test_a_heat_map_of_long_outcomes_has_a_short_label() -> None:
+    grid = [
+        cirq.ResultDict(
+            params=cirq.ParamResolver({"theta": theta, "phi": phi}), records=wide(0, 0).records
+        )
+        for theta in range(2)
+        for phi in range(2)
+    ]
+    label = f"fraction with {'long' * 3}...{'long' * 3} = {'0' * 12}...{'0' * 12}"
+    assert plot_sweep(grid).figure.axes[1].get_ylabel() == label
+
+
 def test_a_number_of_each_result_is_plotted_as_it_is(results: list[cirq.Result]) -> None:
     ax = plot_sweep(results, value=lambda result: result.repetitions)
     assert_allclose(ax.lines[0].get_xydata()[:, 1], 100)

@@ -58,7 +58,7 @@ def test_repr_fits_on_a_line() -> None:
     assert repr(run(50, 500)) == "<SweepResults: 50 points, <t>=0..1, 500 repetitions>"
     assert repr(run(1)) == "<SweepResults: 1 point, <t>=0, 10 repetitions>"
     mixed = SweepResults([None, *run(2), *run(1, 7)])
-    assert repr(mixed) == "<SweepResults: 4 points, <t>=0, 7 to 10 repetitions, 1 failed>"
+    assert repr(mixed) == "<SweepResults: 4 points, <t>=0..0, 7 to 10 repetitions, 1 failed>"
     assert repr(SweepResults([None])) == "<SweepResults: 1 point, 1 failed>"
     assert repr(SweepResults()) == "<SweepResults: 0 points>"
 
