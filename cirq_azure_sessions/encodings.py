@@ -7,7 +7,7 @@ import gzip
 import io
 import zlib
 
-__all__ = ["in_utf8"]
+__all__ = ["in_utf8", "plain_text"]
 
 # What a text in one of these begins with. UTF-32 first, whose mark begins as that of UTF-16 does.
 _MARKS = {
@@ -44,6 +44,13 @@ def in_utf8(content: bytes) -> bytes:
         raise ValueError(
             f"The file begins like {encoding.upper()} but is not valid: save it as UTF-8."
         ) from error
+
+
+def plain_text(text: str) -> str:
+    """A text without byte order mark, and with the line ends of Unix."""
+    # Old DOS editors end a file with Ctrl-Z.
+    plain = text.removeprefix("\ufeff").removesuffix("\x1a")
+    return plain.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _unpack(content: bytes) -> bytes:

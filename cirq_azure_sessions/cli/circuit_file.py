@@ -15,7 +15,7 @@ import cirq
 from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.limits import ProgramError
-from cirq_azure_sessions.encodings import in_utf8
+from cirq_azure_sessions.encodings import in_utf8, plain_text
 
 __all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]
 
@@ -52,7 +52,7 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
 def read_text(path_or_text: str | os.PathLike[str]) -> str:
     """The text of a file in any encoding that can be detected, or the given text."""
     if isinstance(path_or_text, str) and _is_text(path_or_text):
-        return _plain(path_or_text)
+        return plain_text(path_or_text)
     return decode_text(Path(path_or_text).read_bytes())
 
 
@@ -62,13 +62,7 @@ def decode_text(content: bytes) -> str:
     Raises:
         ValueError: If it is not text; the message says why.
     """
-    return _plain(_decode(in_utf8(content)))
-
-
-def _plain(text: str) -> str:
-    # Old DOS editors end a file with Ctrl-Z.
-    plain = text.removeprefix("\ufeff").removesuffix("\x1a")
-    return plain.replace("\r\n", "\n").replace("\r", "\n")
+    return plain_text(_decode(in_utf8(content)))
 
 
 def is_openqasm(text: str) -> bool:

@@ -151,7 +151,8 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
             f"Point {index} of the sweep leaves {', '.join(missing) or formula} without a value: "
             "give every symbol of the circuit a value in the parameters."
         )
-    if isinstance(value, Real) and math.isfinite(value):
+    # Its angle has to be finite too: Cirq's simulators fail on others with a ZeroDivisionError.
+    if isinstance(value, Real) and math.isfinite(value) and math.isfinite(float(value) * math.pi):
         return
     words = f"Point {index} of the sweep gives {formula} the value {value}: "
     if isinstance(value, Complex):

@@ -7,6 +7,7 @@ once for its sweep, and gives at every point exactly what the resolved circuit g
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.program import Step, decomposed, shown
 from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
-__all__ = ["ROTATIONS", "Compiler"]
+__all__ = ["ROTATIONS", "Compiler", "without_many_turns"]
 
 # Gates of one number, which every provider writes as an angle.
 ROTATIONS = (
@@ -27,6 +28,9 @@ ROTATIONS = (
     cirq.YYPowGate,
     cirq.ZZPowGate,
 )
+
+# The rounding of pi moves larger angles by some 1e-10 and more.
+_MAX_HALF_TURNS = 2**18
 
 # Gates whose decomposition is the same whatever their numbers, and no longer than another. Each is
 # proved right once, with numbers that no gate is special at; with each gate's own, the proof would
@@ -174,6 +178,11 @@ class Compiler:
 
     def _is_like(self, gate: cirq.Gate, lookalike: cirq.Gate) -> bool:
         return self.takes(lookalike) and cirq.equal_up_to_global_phase(gate, lookalike)
+
+
+def without_many_turns(half_turns: float) -> float:
+    """A rotation's exponent as it is, or if its angle would be inexact, within one period."""
+    return math.fmod(half_turns, 4) if abs(half_turns) > _MAX_HALF_TURNS else half_turns
 
 
 def _is_decomposable(gate: cirq.Gate) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
-from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
+from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler, without_many_turns
 from cirq_azure_sessions.formats.layout import (
     fractions,
     read_json,
@@ -90,7 +90,13 @@ class _IonQTemplate(Template):
         )
 
     def write(self, step: Step) -> str:
-        circuit = cirq.Circuit(step.gate.on(*map(cirq.LineQubit, step.qubits)))
+        gate = step.gate
+        if isinstance(gate, ROTATIONS):
+            exponent = without_many_turns(gate.exponent)
+            if exponent != gate.exponent:
+                kind = next(kind for kind in ROTATIONS if isinstance(gate, kind))
+                gate = kind(exponent=exponent)
+        circuit = cirq.Circuit(gate.on(*map(cirq.LineQubit, step.qubits)))
         serialized = _SERIALIZER.serialize_single_circuit(circuit)
         # The field's name is `input` since cirq-ionq 1.7, and was `body`.
         document = serialized.input if hasattr(serialized, "input") else serialized.body
@@ -107,7 +113,7 @@ class _IonQTemplate(Template):
         return ", ".join(texts)
 
     def angle(self, half_turns: float) -> str:
-        return repr(half_turns * math.pi)
+        return repr(without_many_turns(half_turns) * math.pi)
 
     def payload(self, operations: Sequence[str]) -> bytes:
         names = f'"gateset": "{self.dialect}", "qubits": {self.program.num_qubits}'

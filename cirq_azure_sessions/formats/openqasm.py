@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import cirq
 
-from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
+from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler, without_many_turns
 
 __all__ = ["COMPILER", "angle", "gate_operations", "gate_statements"]
 
@@ -32,7 +32,7 @@ _TOLERANCE = 1e-8
 
 def angle(half_turns: float) -> str:
     """The angle in radians, to 16 places and without an exponent, which OpenQASM 2 lacks."""
-    return f"{half_turns * math.pi:.16f}"
+    return f"{without_many_turns(half_turns) * math.pi:.16f}"
 
 
 def takes(gate: cirq.Gate) -> bool:

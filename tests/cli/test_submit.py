@@ -67,6 +67,18 @@ def test_a_file_of_windows_is_known_by_its_content(
     assert job.download_data(job.details.input_data_uri).startswith(b"OPENQASM 2.0;")
 
 
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"], ids=["crlf", "cr"])
+@pytest.mark.parametrize("target", ["quantinuum.sim.h2-1sc", "ionq.simulator"])
+def test_openqasm_of_old_editors_runs(
+    server: EmulatorServer, tmp_path: Path, line_end: str, target: str
+) -> None:
+    if target.startswith("ionq"):
+        pytest.importorskip("qdk")
+    program = ("// café\n" + QASM_2 + "\x1a").replace("\n", line_end)
+    path = write(tmp_path, "flip.qasm", program.encode("cp1252"))
+    assert result_of(server, submit(server, path, target, "--shots", "5", "--yes"))
+
+
 def test_a_damaged_file_is_refused(server: EmulatorServer, tmp_path: Path) -> None:
     path = write(tmp_path, "flip.qasm.gz", gzip.compress(QASM_2.encode())[:-9])
     shown = call_on(server, "jobs", "submit", path, "--target", "quantinuum.sim.h2-1sc", "--yes")

@@ -11,6 +11,7 @@ import cirq
 import numpy as np
 import pytest
 import sympy
+from formats_lab import REMOTE, decode, emulate, translation
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.checks import as_seeds, check_call
@@ -86,6 +87,31 @@ def test_a_gate_that_refuses_complex_numbers_by_their_type_is_refused_so(
         check(gate(A, B), value)
     with pytest.raises(TypeError):
         cirq.Simulator().run(circuit(gate(A, B)), {"t": value})
+
+
+@pytest.mark.parametrize("kind", [cirq.X, cirq.ZZ], ids=str)
+@pytest.mark.parametrize("target", REMOTE)
+def test_an_exponent_of_many_turns_is_sent_as_the_rest_of_a_turn(
+    target: str, kind: cirq.EigenGate
+) -> None:
+    """A float holds the exponent exactly, but not its angle, which would be off by a radian."""
+    turns = 2.0**49 + 0.75
+    qubits = cirq.LineQubit.range(cirq.num_qubits(kind))
+    frame = [] if kind == cirq.X else cirq.H(A)
+    for gate in (kind**T, kind**turns):
+        program = cirq.Circuit(frame, kind(*qubits) ** 0.25, gate(*qubits), frame)
+        program += cirq.measure(A, key="m")
+        sent = translation(target, program, [{"t": turns}], 50).job(0)
+        result = decode(target, sent, emulate(target, sent))
+        assert result.measurements["m"].all()
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308])
+def test_an_exponent_without_a_finite_angle_is_refused_as_in_cirq(value: float) -> None:
+    with pytest.raises(UnsupportedProgram, match="give it a finite real number"):
+        check(GATES["X**t"], value)
+    with pytest.raises(ZeroDivisionError):
+        cirq.Simulator().run(circuit(GATES["X**t"]), {"t": value})
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)

@@ -12,7 +12,7 @@ from azure.quantum import Job as AzureJob
 from azure.quantum import Workspace
 from azure.storage.blob import BlobProperties
 
-from cirq_azure_sessions.encodings import in_utf8
+from cirq_azure_sessions.encodings import in_utf8, plain_text
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
@@ -58,7 +58,8 @@ def prepare(
     """The arguments for the target's `submit` that send the program in a file.
 
     Q# is compiled to QIR; so is OpenQASM 3, and OpenQASM 2 for a target that takes another
-    language. Everything else, and all that has an `input_format`, is sent as it is.
+    language; OpenQASM that is not compiled is sent in UTF-8. Everything else, and all that has an
+    `input_format`, is sent as it is.
 
     Args:
         target: The SDK's target.
@@ -91,12 +92,13 @@ def prepare(
         }
     if input_format is not None:
         return {"input_data": content, "input_data_format": input_format}
-    text = content.decode(errors="replace")
+    # OpenQASM is ASCII except in comments, which may be in any encoding.
+    text = plain_text(content.decode(errors="replace"))
     version = _OPENQASM.match(text)
     takes_openqasm = "openqasm" in target.input_data_format
     if path.suffix == ".qs" or (version and (version[1] != "2" or not takes_openqasm)):
         return {"input_data": _compile(text, None if version else entry, target.target_profile)}
-    return {"input_data": content}
+    return {"input_data": text.encode() if version else content}
 
 
 def _compile(text: str, entry: str | None, profile: str) -> Any:
