@@ -206,6 +206,7 @@ class EmulatorServer:
             **options,
         )
 
+    @checked()
     def set_availability(self, target: str, availability: str) -> None:
         """Makes a target `Available`, `Degraded` (it takes jobs, which wait) or `Unavailable`.
 
