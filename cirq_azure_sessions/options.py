@@ -179,7 +179,6 @@ _KINDS: dict[str, _Kind] = {
             and all(isinstance(tag, str) for tag in value)
         ),
     ),
-    "target": _TEXT,
     "timeout": _SECONDS,
 }
 

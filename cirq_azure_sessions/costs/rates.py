@@ -208,7 +208,7 @@ _WITHOUT_MITIGATION: tuple[tuple[str, Rates], ...] = (
 )
 
 
-@checked()
+@checked(target=STRING)
 def known_rates(target: str, input_params: Mapping[str, Any] | None = None) -> Rates | None:
     """The published rates of a target, or None if none are known.
 

@@ -18,7 +18,7 @@ from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
-from cirq_azure_sessions.options import checked, shown
+from cirq_azure_sessions.options import STRING, checked, shown
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.results.html import Listing, pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
@@ -124,7 +124,7 @@ class SessionPool(PickledAsRecipe):
 
     # Sessions
 
-    @checked()
+    @checked(target=STRING)
     def session(self, target: str) -> SessionHandle:
         """The session that a job for this target would go in now; opened or adopted if needed.
 
