@@ -20,6 +20,8 @@ from cirq_azure_sessions import background, process
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import SweepError, UnsupportedProgram
 from cirq_azure_sessions.executor import DaemonExecutor
+from cirq_azure_sessions.formats.checks import as_resolvers
+from cirq_azure_sessions.options import AMOUNT, checked
 from cirq_azure_sessions.results.sweep_results import error_of_point
 
 if TYPE_CHECKING:
@@ -32,6 +34,15 @@ _Arguments = tuple[cirq.AbstractCircuit, cirq.Sweepable, int]
 
 # Batches that may be in flight at once; for each, a thread waits.
 _MAX_BATCHES = 64
+
+_CIRCUITS = (
+    "a list of circuits",
+    lambda value: (
+        isinstance(value, Sequence)
+        and all(isinstance(each, cirq.AbstractCircuit) for each in value)
+    ),
+)
+_REPETITIONS = "an integer", lambda value: isinstance(value, Integral)
 
 
 class BatchingSampler(cirq.Sampler):
@@ -50,11 +61,10 @@ class BatchingSampler(cirq.Sampler):
         ValueError: If `window` is negative.
     """
 
+    @checked(window=AMOUNT)
     def __init__(
         self, sampler: cirq.Sampler, *, window: float = 0.01, clock: Clock | None = None
     ) -> None:
-        if not window >= 0:
-            raise ValueError(f"window must be a number of seconds from 0 up, not {window!r}.")
         self._sampler = sampler
         self._window = window
         self._clock: Clock = clock or SystemClock()
@@ -87,8 +97,9 @@ class BatchingSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """The sampler's `run`, likewise; raises the point's own error."""
+        [resolver, *_] = as_resolvers("param_resolver", param_resolver, min_points=1)
         with error_of_point():
-            return self.run_sweep(program, cirq.ParamResolver(param_resolver), repetitions)[0]
+            return self.run_sweep(program, resolver, repetitions)[0]
 
     async def run_async(
         self,
@@ -97,7 +108,7 @@ class BatchingSampler(cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
-        resolver = cirq.ParamResolver(param_resolver)
+        [resolver, *_] = as_resolvers("param_resolver", param_resolver, min_points=1)
         with error_of_point():
             return (await self.run_sweep_async(program, resolver, repetitions))[0]
 
@@ -186,6 +197,7 @@ class PrefetchedSampler(cirq.Sampler):
         SweepError: If circuits failed, as `run_batch` does.
     """
 
+    @checked(circuits=_CIRCUITS)
     def __init__(
         self,
         sampler: cirq.Sampler,
@@ -207,11 +219,21 @@ class PrefetchedSampler(cirq.Sampler):
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
         """The prefetched results, or else those of the sampler's `run_sweep`."""
-        is_prefetched = list(cirq.to_resolvers(params)) == [cirq.ParamResolver()]
+        is_bare = as_resolvers("params", params) == [cirq.ParamResolver()]
+        # What is no circuit, or no number, is for the sampler to refuse.
+        is_prefetched = (
+            is_bare
+            and isinstance(program, cirq.AbstractCircuit)
+            and isinstance(repetitions, Integral)
+        )
         ready = self._results.get((program.freeze(), repetitions)) if is_prefetched else None
         return ready.pop() if ready else self._sampler.run_sweep(program, params, repetitions)
 
 
+@checked(
+    experiment=("a QCVVExperiment", lambda value: hasattr(value, "run_with_simulator")),
+    repetitions=_REPETITIONS,
+)
 def run_experiment(experiment: Any, sampler: cirq.Sampler, repetitions: int = 10_000) -> Any:
     """Runs an experiment of supermarq's `qcvv`, such as `IRB`, in one batch.
 
@@ -231,6 +253,7 @@ def run_experiment(experiment: Any, sampler: cirq.Sampler, repetitions: int = 10
     return experiment.run_with_simulator(prefetched, repetitions)
 
 
+@checked(execute=("the module execute", lambda value: hasattr(value, "execute_circuits")))
 def batch_qedc(execute: Any) -> None:
     """Makes the Cirq benchmarks of QED-C run the circuits of each step in one batch.
 
@@ -257,6 +280,7 @@ def batch_qedc(execute: Any) -> None:
     execute.execute_circuits = execute_circuits
 
 
+@checked(repetitions=_REPETITIONS)
 def mitiq_executor(
     sampler: cirq.Sampler, repetitions: int
 ) -> Callable[[Sequence[cirq.Circuit]], list[MeasurementResult]]:

@@ -5,6 +5,7 @@ An option of the same name takes the same wherever it is given.
 
 from __future__ import annotations
 
+import cmath
 import functools
 import inspect
 import json
@@ -15,7 +16,7 @@ from concurrent.futures import Executor
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["AMOUNT", "LIMITS", "STRING", "WHOLE", "check_option", "checked", "shown"]
+__all__ = ["AMOUNT", "LIMITS", "PATH", "STRING", "WHOLE", "check_option", "checked", "shown"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,6 +44,13 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_observable(value: Any) -> bool:
+    try:
+        return hasattr(value, "qubits") or (cmath.isfinite(value) and not complex(value).imag)
+    except (OverflowError, TypeError):
+        return False
+
+
 def _is_json(value: Any) -> bool:
     try:
         return isinstance(value, Mapping) and bool(json.dumps(dict(value), allow_nan=False))
@@ -55,6 +63,7 @@ def _words(*choices: str) -> _Kind:
 
 
 AMOUNT: _Kind = "a number of seconds from 0 up", _is_amount
+PATH: _Kind = "the path of a file", lambda value: isinstance(value, str | os.PathLike)
 STRING: _Kind = "a string", lambda value: isinstance(value, str)
 WHOLE: _Kind = "an integer of 0 or more", _is_count
 _SECONDS = "a positive number of seconds", lambda value: _is_amount(value) and value > 0
@@ -69,6 +78,8 @@ LIMITS: _Kind = (
 
 _KINDS: dict[str, _Kind] = {
     "auto_advance": _SWITCH,
+    "availability": _words("Available", "Degraded", "Unavailable"),
+    "ax": ("the axes of a matplotlib figure", lambda value: hasattr(value, "errorbar")),
     "backends": ("a mapping of targets to functions", lambda value: isinstance(value, Mapping)),
     "callback": ("a function of an event", callable),
     "cancel": _SWITCH,
@@ -78,6 +89,7 @@ _KINDS: dict[str, _Kind] = {
     ),
     "close_on_sigterm": _SWITCH,
     "compile": _SWITCH,
+    "cost": ("a CostEstimate", lambda value: hasattr(value, "target") and hasattr(value, "time")),
     "executor": (
         "a concurrent.futures.Executor",
         lambda value: isinstance(value, Executor) or callable(getattr(value, "submit", None)),
@@ -109,13 +121,24 @@ _KINDS: dict[str, _Kind] = {
     "max_stored_jobs": WHOLE,
     "name": _TEXT,
     "noise": ("a NoiseModel", lambda value: hasattr(value, "readout")),
+    "num_samples": (
+        "an integer from 1 to 100 million",
+        lambda value: _is_count(value) and 0 < value <= 10**8,
+    ),
+    "observables": (
+        "a Pauli string, a sum of Pauli strings, or a list of such",
+        lambda value: all(map(_is_observable, value if isinstance(value, list) else [value])),
+    ),
     "on_error": _words("raise", "return"),
     "on_interrupt": _words("leave", "cancel"),
     "pace": ("a function of a job's request", callable),
-    "path": ("the path of a file", lambda value: isinstance(value, str | os.PathLike)),
+    "path": PATH,
+    "permit_terminal_measurements": _SWITCH,
     "port": ("a port from 0 to 65535", lambda value: _is_count(value) and value < 2**16),
     "priority": _words("Standard", "High"),
+    "program": ("a cirq.Circuit", lambda value: hasattr(value, "all_operations")),
     "progress": _SWITCH,
+    "queue_time": AMOUNT,
     "quotas": (
         "a mapping of dimensions to amounts from 0 up",
         lambda value: (
@@ -127,6 +150,7 @@ _KINDS: dict[str, _Kind] = {
     "read_timeout": _SECONDS,
     "realistic": _SWITCH,
     "resubmit_lost": _SWITCH,
+    "sampler": ("a cirq.Sampler", lambda value: callable(getattr(value, "run_batch", None))),
     "samplers": (
         "a mapping of local.* targets to samplers, or to functions that make them",
         lambda value: (
@@ -140,6 +164,7 @@ _KINDS: dict[str, _Kind] = {
         lambda value: (_is_count(value) and value < 2**32) or hasattr(value, "randint"),
     ),
     "seconds": AMOUNT,
+    "session_id": _TEXT,
     "session_timeout": _SECONDS,
     "slots": LIMITS,
     "start": (

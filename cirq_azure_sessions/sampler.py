@@ -21,7 +21,7 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import as_seeds
+from cirq_azure_sessions.formats.checks import as_resolvers, as_seeds
 from cirq_azure_sessions.formats.packing import as_pack
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_calls
 from cirq_azure_sessions.jobs.runner import JobRunner
@@ -67,8 +67,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             package's workspaces.
         max_concurrent_jobs: The maximum number of jobs in flight.
         timeout: Seconds that one call may take; None for no limit, since queues may be long.
-        seed: The seed of samples that the client draws: on `ionq.simulator`, and on local targets
-            with and without an executor alike.
+        seed: The seed of samples drawn on the client: `ionq.simulator` and `local.*` targets.
         compile: Whether circuits are compiled to the gates that the target takes.
         job_name: The jobs' name on the service.
         input_params: Provider options, passed on as Azure's `inputParams`.
@@ -90,8 +89,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             price is paid once: a number; `"auto"`, as many as fit the published number of qubits;
             or the list of the qubits for each point of a job. Results are as without it, but
             neighbours on a machine may disturb each other, and fail together.
-        executor: For the pool that the sampler makes: a `concurrent.futures.Executor` over which
-            sweeps on local targets are split.
+        executor: For the pool that the sampler makes, which splits sweeps on local targets over it.
 
     Raises:
         UnsupportedTarget: If no workspace at hand has the target.
@@ -253,7 +251,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """Samples the circuit once; raises the point's own error, whatever `on_error` says."""
-        [resolver, *_] = cirq.to_resolvers(param_resolver)
+        [resolver, *_] = as_resolvers("param_resolver", param_resolver, min_points=1)
         with error_of_point():
             [result] = self._strict().run_sweep(program, resolver, repetitions)
         return result
@@ -265,7 +263,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         repetitions: int = 1,
     ) -> cirq.Result:
         """`run` for asyncio and duet."""
-        [resolver, *_] = cirq.to_resolvers(param_resolver)
+        [resolver, *_] = as_resolvers("param_resolver", param_resolver, min_points=1)
         with error_of_point():
             [result] = await self._strict().run_sweep_async(program, resolver, repetitions)
         return result
@@ -274,8 +272,10 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
     ) -> pd.DataFrame:
         """Cirq's `sample`; raises what `run_sweep` does, whatever `on_error` says."""
-        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=params)
+        points = as_resolvers("params", params)
+        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=points)
 
+    @checked()
     def sample_expectation_values(
         self,
         program: cirq.AbstractCircuit,
@@ -291,7 +291,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             program,
             observables,
             num_samples=num_samples,
-            params=params,
+            params=as_resolvers("params", params),
             permit_terminal_measurements=permit_terminal_measurements,
         )
 
@@ -325,9 +325,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     def get_result(self, job_id: str) -> cirq.Result:
         """The result of a job that was submitted before, by this process or another.
 
-        Waits for the job if it has not finished. The circuit is not needed: what its result means
-        is in the job's metadata. Values in `params` are those of the sweep, save that an expression
-        with more in it than sums, products and powers comes back as its number.
+        Waits for the job; what its result means is in its metadata. Values in `params` are those of
+        the sweep, but a formula of more than sums, products and powers comes back as its number.
 
         Raises:
             JobError: If the job failed or was cancelled, or the workspace does not know it.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from enum import Enum
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cirq
 import numpy as np
 import pytest
 from services import FLIP, LOCAL
 
+import cirq_azure_sessions
 from cirq_azure_sessions import (
     AzureSessionSampler,
     AzureSessionsError,
@@ -23,8 +29,12 @@ from cirq_azure_sessions import (
     ManualClock,
     Rates,
     SessionPool,
+    emulator,
+    harness,
 )
+from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 ODD = {
     "object": object(),
@@ -86,7 +96,7 @@ def refusal(call: Callable[..., Any], **options: Any) -> str | None:
     """The sentence in which a call refuses its options; None if it takes them."""
     try:
         call(**options)
-    except (ValueError, TypeError, AzureSessionsError) as error:
+    except (ValueError, TypeError, FileNotFoundError, AzureSessionsError) as error:
         return str(error)
     return None
 
@@ -167,3 +177,142 @@ def test_a_filter_of_any_type_works_or_is_refused_by_its_name(name: str) -> None
         for what, value in ODD.items():
             error = refusal(pool.list_sessions, **{name: value})
             assert error is None or (name in error and len(error) < 400), f"{name} {what}: {error}"
+
+
+# What calls need, by the name of the argument.
+NEEDED: dict[str, Any] = {
+    "availability": "Available",
+    "backend_or_target": None,
+    "callback": print,
+    "circuits": [FLIP],
+    "count": 1,
+    "experiment": SimpleNamespace(samples=[], run_with_simulator=lambda *args: None),
+    "execute": SimpleNamespace(execute_circuits=print),
+    "job_id": "job",
+    "num_samples": 2,
+    "observables": [cirq.Z(cirq.LineQubit(0))],
+    "params": None,
+    "path_or_text": "OPENQASM 2.0;",
+    "permit_terminal_measurements": True,
+    "program": FLIP,
+    "programs": [FLIP],
+    "queue_time": 1.0,
+    "repetitions": 2,
+    "seconds": 1.0,
+    "session": None,
+    "session_id": "session",
+    "target": LOCAL,
+}
+# What errors call an argument instead.
+WORDS = {
+    "backend_or_target": "host takes",
+    "circuits": "program",
+    "job_id": "job",
+    "observables": "observable",
+    "params_list": "params",
+    "path_or_text": "file",
+    "programs": "program",
+    "session_id": "session",
+    "symbol": "parameter",
+    # The user's function has errors of its own.
+    "value": "ResultDict",
+}
+# Values that calls return and errors that they raise are made by the package alone.
+RETURNED = {"Cost", "CostEstimate", "JobEvent", "JobHandle", "SessionEvent", "SessionHandle"}
+RETURNED |= {"AzureResult", "SweepEvent", "SweepResults", "SystemClock", "TimeEstimate"}
+RETURNED |= {"BatchingSampler", "PrefetchedSampler"}
+# What the package calls, with what it made itself; and what Cirq's own results refuse.
+NOT_CALLED = {*vars(WorkspacePort), *vars(Clock), "histogram", "multi_measurement_histogram"}
+# Their arguments are walked above; they end the pool, and fail at each of its events.
+NOT_CALLED |= {"close", "subscribe"}
+# What a job asks of the machine is counted by the package.
+NOT_CALLED |= {"amount", "centiseconds", "is_minimum", "of_shot", "usage"}
+
+
+def public_calls(server: EmulatorServer, folder: Path) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every public function of the package, and every public method of its objects."""
+    # Waits of 1e308 seconds leave a clock without a resolution: their pool has one of its own.
+    waiting, pool = (
+        SessionPool(LocalWorkspace(clock=clock), clock=clock)
+        for clock in (ManualClock(), ManualClock())
+    )
+    AzureSessionSampler(LOCAL, pool=waiting).run(FLIP)
+    sampler = AzureSessionSampler(LOCAL, pool=pool)
+    estimate = sampler.estimate_cost(FLIP)
+    objects: list[Any] = [
+        *(
+            server,
+            pool,
+            sampler,
+            estimate,
+            ManualClock(),
+            Rates(),
+            sampler.run(FLIP),
+            LocalWorkspace(),
+        ),
+        *(Journal(folder / "j"), waiting.list_jobs()[0], waiting.session(LOCAL)),
+        sampler.run_sweep(FLIP, cirq.Points("a", [0, 1])),
+        harness.BatchingSampler(sampler, window=0.0),
+        harness.PrefetchedSampler(sampler, [FLIP], 1),
+        AzureWorkspace(server.workspace()),
+    ]
+    NEEDED.update(cost=estimate, sampler=sampler, results=objects[-4], rates=Rates())
+    NEEDED.update(result=sampler.run(FLIP), parts=[sampler.run(FLIP)])
+    methods = {type(item).__qualname__: item for item in objects}
+    for module in (cirq_azure_sessions, harness, emulator):
+        for name in module.__all__:
+            item = getattr(module, name)
+            if name == "mitiq_executor" and importlib.util.find_spec("mitiq") is None:
+                continue
+            if not inspect.isclass(item):
+                yield name, item
+            elif not issubclass(item, BaseException | Enum):
+                assert item in CLASSES or item.__qualname__ in RETURNED, f"walk {name} too"
+                for method, function in inspect.getmembers(item, inspect.isroutine):
+                    home = getattr(inspect.unwrap(function), "__module__", "") or ""
+                    is_ours = home.startswith(cirq_azure_sessions.__name__)
+                    if is_ours and method[0] != "_" and method not in NOT_CALLED:
+                        yield (
+                            f"{name}.{method}",
+                            getattr(methods.get(item.__qualname__, item), method),
+                        )
+    pool.close()
+    waiting.close()
+
+
+async def _drain(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+def outcome(call: Callable[..., Any], **arguments: Any) -> Any:
+    """What a call of any kind gives, to its end."""
+    given = call(**arguments)
+    if inspect.iscoroutine(given):
+        return asyncio.run(given)
+    if hasattr(given, "__aiter__"):
+        return asyncio.run(_drain(given))
+    return list(given) if hasattr(given, "__next__") else given
+
+
+def test_every_argument_of_every_public_call_works_or_is_refused_by_its_name(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    walked = 0
+    for what, call in public_calls(server, tmp_path):
+        parameters = inspect.signature(call).parameters
+        named = {
+            name: each for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD
+        }
+        needed = {
+            name: NEEDED[name]
+            for name, each in named.items()
+            if each.default is each.empty or name == "permit_terminal_measurements"
+        }
+        for name in named:
+            walked += 1
+            for how, value in ODD.items():
+                error = refusal(partial(outcome, call), **{**needed, name: value})
+                is_named = error is None or name in error or WORDS.get(name, name) in error
+                assert is_named, f"{what} {name} {how}: {error}"
+                assert error is None or len(error) < 400, f"{what} {name} {how}: {error}"
+    assert walked > 70

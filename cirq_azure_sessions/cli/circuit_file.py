@@ -16,6 +16,7 @@ from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.limits import ProgramError
 from cirq_azure_sessions.encodings import in_utf8, plain_text
+from cirq_azure_sessions.options import PATH, check_option
 
 __all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]
 
@@ -46,6 +47,7 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
         OSError: If the file cannot be read.
         ValueError: If it is not a circuit; the message says where and why.
     """
+    check_option("path_or_text", path_or_text, kind=PATH)
     return parse_circuit(read_text(path_or_text))
 
 

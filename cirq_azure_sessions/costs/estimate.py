@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.results.html import table
 
 __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
@@ -131,6 +132,7 @@ class CostEstimate:
         """The jobs' consumption, by the `dimensionId` of the service's bills."""
         return {} if self.rates is None else self.rates.usage([job.workload for job in self.jobs])
 
+    @checked()
     def time(self, queue_time: float, max_concurrent_jobs: int = 100) -> TimeEstimate:
         """The jobs' queue time if the average is `queue_time` seconds."""
         return TimeEstimate(self.target, len(self.jobs), max_concurrent_jobs, queue_time)

@@ -18,6 +18,7 @@ from cirq_azure_sessions.formats.translation import (
     TranslationOptions,
     translate_calls,
 )
+from cirq_azure_sessions.options import STRING, checked
 
 __all__ = ["Pricing", "estimate_cost"]
 
@@ -93,6 +94,7 @@ class Pricing:
         return self.rates.usage([self._format.workload(job) for job in _jobs(translation)])
 
 
+@checked(target=STRING)
 def estimate_cost(
     target: str,
     program: cirq.AbstractCircuit,

@@ -17,7 +17,7 @@ from numbers import Real
 from typing import Any
 
 from cirq_azure_sessions.formats.translation import Workload
-from cirq_azure_sessions.options import STRING, check_option, shown
+from cirq_azure_sessions.options import STRING, check_option, checked, shown
 from cirq_azure_sessions.results.html import table
 
 __all__ = ["Rates", "known_rates"]
@@ -208,6 +208,7 @@ _WITHOUT_MITIGATION: tuple[tuple[str, Rates], ...] = (
 )
 
 
+@checked(target=STRING)
 def known_rates(target: str, input_params: Mapping[str, Any] | None = None) -> Rates | None:
     """The published rates of a target, or None if none are known.
 

@@ -33,7 +33,7 @@ from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Cost, JobRequest
-from cirq_azure_sessions.options import LIMITS, WHOLE, checked
+from cirq_azure_sessions.options import LIMITS, STRING, WHOLE, checked
 from cirq_azure_sessions.upstream import endpoint_argument
 from cirq_azure_sessions.workspaces.local import JobPace
 
@@ -206,6 +206,7 @@ class EmulatorServer:
             **options,
         )
 
+    @checked(target=STRING)
     def set_availability(self, target: str, availability: str) -> None:
         """Makes a target `Available`, `Degraded` (it takes jobs, which wait) or `Unavailable`.
 

@@ -16,8 +16,29 @@ import sympy
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
+from cirq_azure_sessions.options import shown
 
-__all__ = ["as_seeds", "check_call"]
+__all__ = ["as_resolvers", "as_seeds", "check_call"]
+
+
+def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.ParamResolver]:
+    """The points of the sweep that an argument of this name is.
+
+    Raises:
+        TypeError, ValueError: If it is none.
+    """
+    try:
+        sweeps = cirq.to_sweeps(params)
+    except (RecursionError, TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"{name} must be a cirq.Sweep, a mapping of symbols to numbers, or a list of such, "
+            f"not {shown(params)}."
+        ) from error
+    resolvers = [resolver for sweep in sweeps for resolver in sweep]
+    if len(resolvers) < min_points:
+        raise ValueError(f"{name} has {len(resolvers)} points: give at least {min_points}.")
+    return resolvers
 
 
 def check_call(
@@ -42,7 +63,7 @@ def check_call(
             raise TypeError
         count = operator.index(repetitions)
     except TypeError:
-        raise TypeError(f"repetitions must be an integer, not {repetitions!r}.") from None
+        raise TypeError(f"repetitions must be an integer, not {shown(repetitions)}.") from None
     if count < 0:
         raise ValueError(f"repetitions must be 0 or more, not {count}.")
     if count > MAX_REPETITIONS:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cirq
 
 from cirq_azure_sessions.errors import DroppedOperationWarning, UnsupportedProgram
-from cirq_azure_sessions.formats.checks import check_call
+from cirq_azure_sessions.formats.checks import as_resolvers, check_call
 from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_layout
 from cirq_azure_sessions.formats.program import check_num_qubits, flatten, shown
 from cirq_azure_sessions.model import JobRequest, TargetStatus
@@ -430,10 +430,14 @@ def translate_calls(
     Raises:
         TypeError, ValueError, UnsupportedProgram: As `check_call` and `Format.translate` do.
     """
+    if not hasattr(programs, "__len__"):
+        raise TypeError(f"programs must be a list of circuits, not a {type(programs).__name__}.")
     each = len(programs)
     params_list = [None] * each if params_list is None else params_list
     repetitions = [repetitions] * each if isinstance(repetitions, Integral) else repetitions
     for name, given in (("params_list", params_list), ("repetitions", repetitions)):
+        if not hasattr(given, "__len__"):
+            raise TypeError(f"{name} must be a list, not a {type(given).__name__}.")
         if len(given) != each:
             raise ValueError(
                 f"{name} has {len(given)} entries for {each} programs: give one per program."
@@ -443,7 +447,7 @@ def translate_calls(
     for index, (program, params, count) in enumerate(
         zip(programs, params_list, repetitions, strict=True)
     ):
-        resolvers = list(cirq.to_resolvers(params))
+        resolvers = as_resolvers("params", params)
         circuit, shots = check_call(program, resolvers, count)
         own_points = {index: range(len(resolvers))}
         if not resolvers or not shots:

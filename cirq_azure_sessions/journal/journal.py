@@ -405,7 +405,7 @@ class Journal(PickledAsRecipe):
             JournalError: If the file cannot be read.
         """
         with self._reading() as file:
-            return self._jobs.latest(file, count)
+            return self._jobs.latest(file, int(count))
 
     def runs(self) -> Iterator[JournalRun]:
         """All runs, oldest first. Runs whose processes have died are marked as ended by then.

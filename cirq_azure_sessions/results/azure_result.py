@@ -96,6 +96,8 @@ class AzureResult(cirq.ResultDict):
     @classmethod
     def from_result(cls, result: cirq.Result, *, target: str = "") -> AzureResult:
         """Wraps a result of any sampler; the arrays are shared, not copied."""
+        if not isinstance(result, cirq.Result):
+            raise TypeError(f"result must be a cirq.Result, not a {type(result).__name__}.")
         return cls(params=result.params, records=result.records, target=target)
 
     def _set_job(self, job: model.Job) -> None:
@@ -120,6 +122,12 @@ class AzureResult(cirq.ResultDict):
         Raises:
             ResultFormatError: If the parts are not of one point of one circuit.
         """
+        if (
+            not isinstance(parts, Sequence)
+            or not parts
+            or not all(isinstance(part, AzureResult) for part in parts)
+        ):
+            raise ValueError("parts must be a list of at least one AzureResult.")
         first = parts[0]
         if len(parts) == 1:
             return first

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cirq
 import numpy as np
 import sympy
 
+from cirq_azure_sessions.options import checked, shown
 from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.histogram import Histogram, count_outcomes
@@ -31,6 +32,13 @@ _MAX_LINES_INSIDE = 4
 _MAX_LABEL = 24
 
 
+@checked(
+    symbol=(
+        "a parameter or its name",
+        lambda value: isinstance(value, str) or hasattr(value, "free_symbols"),
+    ),
+    value=("a function of a result", callable),
+)
 def plot_sweep(
     results: Sequence[cirq.Result | None] | Mapping[str, Sequence[cirq.Result | None]],
     ax: Axes | None = None,
@@ -72,6 +80,9 @@ def plot_sweep(
     from cirq_azure_sessions.results.picture import new_axes
 
     sweeps = results if isinstance(results, Mapping) else {"": results}
+    for sweep in sweeps.values():
+        if not isinstance(sweep, Iterable):
+            raise TypeError(f"results must be a list of results, not {shown(sweep)}.")
     completed = _check_results([each for sweep in sweeps.values() for each in sweep], value)
     x, y = _choose_axes(completed, None if symbol is None else str(symbol))
     if sweeps is results and (y is not None or len(sweeps) > _MAX_LINES):
@@ -105,6 +116,8 @@ def _check_results(
 ) -> list[cirq.Result]:
     """The results of the points that completed."""
     completed = [result for result in results if result is not None]
+    if odd := [result for result in completed if not isinstance(result, cirq.Result)]:
+        raise TypeError(f"results must be a list of results, not of {type(odd[0]).__name__}.")
     if not results:
         raise ValueError("There are no results to plot: the sweep has no points.")
     if not completed:

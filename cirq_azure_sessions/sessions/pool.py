@@ -18,7 +18,7 @@ from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import JournalError, SessionNotAvailable
 from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import STRING, checked, shown
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.results.html import Listing, pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
@@ -124,6 +124,7 @@ class SessionPool(PickledAsRecipe):
 
     # Sessions
 
+    @checked(target=STRING)
     def session(self, target: str) -> SessionHandle:
         """The session that a job for this target would go in now; opened or adopted if needed.
 
@@ -162,7 +163,7 @@ class SessionPool(PickledAsRecipe):
         """
         session_id = getattr(session, "id", session)
         if not isinstance(session_id, str):
-            raise TypeError(f"attach takes a session or a session id, not {session!r}.")
+            raise TypeError(f"attach takes a session or a session id, not {shown(session)}.")
         self._table.check_open()
         found, _ = self._portal.run(self._router.get_session, session_id)
         if not found.is_open:
@@ -264,6 +265,7 @@ class SessionPool(PickledAsRecipe):
         """The available target with the shortest queue now; `UnsupportedTarget` if none fits."""
         return self._portal.run(self._router.least_busy, target).id
 
+    @checked()
     def estimate_time(self, cost: CostEstimate, max_concurrent_jobs: int = 100) -> TimeEstimate:
         """The queue time of an estimate's jobs, by the service's present averages."""
         status = self._portal.run(self._router.least_busy, cost.target, is_asked_for=True)

@@ -16,6 +16,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.lines import Line2D
 
+from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.picture import is_picture, new_axes, save_picture
@@ -46,6 +47,7 @@ _SIGNS: Mapping[str, Any] = {
 _MAKER = "cirq-azure-sessions timeline"
 
 
+@checked()
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
     """Draws one row per session, with its jobs from submission to end; times are in UTC.
 

@@ -17,7 +17,7 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.model import Job, Session, TargetStatus
-from cirq_azure_sessions.options import shown
+from cirq_azure_sessions.options import STRING, checked, shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter, target_pattern
@@ -72,6 +72,7 @@ class WorkspaceRouter:
             f"{did_you_mean(name, names)}"
         )
 
+    @checked()
     async def get_session(self, session_id: str) -> Located[Session]:
         """The session with this id; `SessionNotAvailable` if there is none."""
         missing = SessionNotAvailable(
@@ -80,6 +81,7 @@ class WorkspaceRouter:
         )
         return await self._get(lambda workspace: workspace.get_session(session_id), missing)
 
+    @checked()
     async def get_job(self, job_id: str) -> Located[Job]:
         """The job with this id; `JobError` if there is none."""
         missing = JobError(
@@ -107,19 +109,20 @@ class WorkspaceRouter:
         ]
         return _newest(found, where.limit)
 
-    async def least_busy(self, pattern: str, *, is_asked_for: bool = False) -> TargetStatus:
+    @checked(target=STRING)
+    async def least_busy(self, target: str, *, is_asked_for: bool = False) -> TargetStatus:
         """The available target with the shortest queue; `UnsupportedTarget` if there is none.
 
         Of the user's own workspace, or without one of that in memory. One that is asked for may be
         unavailable.
         """
         listed = await self._workspaces[-1].list_targets()
-        known = [each for each in listed if fnmatchcase(each.id, target_pattern(pattern))]
+        known = [each for each in listed if fnmatchcase(each.id, target_pattern(target))]
         fitting = [each for each in known if is_asked_for or each.availability == "Available"]
         if not fitting:
-            hint = "" if known else did_you_mean(pattern, [each.id for each in listed])
+            hint = "" if known else did_you_mean(target, [each.id for each in listed])
             raise UnsupportedTarget(
-                f"No target {pattern!r} is available now: `cirq-azure-sessions targets` lists "
+                f"No target {target!r} is available now: `cirq-azure-sessions targets` lists "
                 f"those of your workspace.{hint}"
             )
         return min(fitting, key=lambda each: each.average_queue_time)

@@ -24,6 +24,7 @@ from azure.quantum.job.session import SessionHost
 from cirq_azure_sessions import upstream
 from cirq_azure_sessions.errors import SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import Job, JobStatus, SessionStatus
+from cirq_azure_sessions.options import shown
 from cirq_azure_sessions.workspaces.azure.documents import (
     read_job,
     read_session,
@@ -56,7 +57,7 @@ def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
     if SessionHost not in type(backend).__mro__:
         raise TypeError(
             "host takes a Qiskit backend of an AzureQuantumProvider or a target of azure.quantum, "
-            f"not {backend!r}."
+            f"not {shown(backend)}."
         )
     theirs, target = upstream.session_host(backend)
     ours = workspace._workspace if isinstance(workspace, AzureWorkspace) else None

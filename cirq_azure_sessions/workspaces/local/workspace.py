@@ -231,6 +231,7 @@ class LocalWorkspace(PickledAsRecipe):
     ) -> AsyncIterator[Job]:
         return where.apply(self._newest_first(self.jobs(session_id)))
 
+    @checked()
     def jobs(self, session_id: str | None = None) -> Sequence[Job]:
         """The jobs of a session, or all, in order of creation: also a view.
 
@@ -277,6 +278,7 @@ class LocalWorkspace(PickledAsRecipe):
             self._schedule.note_fetched(record)
             return record.outcome.output
 
+    @checked()
     def forget_output(self, job_id: str) -> None:
         """Drops the program of a finished job, and its output or exception, to save memory."""
         with self._live.deciding():
@@ -295,6 +297,7 @@ class LocalWorkspace(PickledAsRecipe):
     async def aclose(self) -> None:
         """Does nothing: worker threads end with their work."""
 
+    @checked()
     async def settle(self, session_id: str | None = None) -> None:
         """Gives programs that are due by the clock a moment of real time to finish.
 
