@@ -58,7 +58,7 @@ def check(target: str, output: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(document=documents)
 def test_any_document(target: str, document: Any) -> None:
     check(target, json.dumps(document).encode())
@@ -70,7 +70,7 @@ def test_any_document(target: str, document: Any) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(data=st.data())
 def test_a_good_result_damaged(target: str, data: st.DataObject) -> None:
     output = bytearray(emulated(target))

@@ -185,7 +185,7 @@ def test_points_of_a_job_are_independent(target: str) -> None:
     assert scipy.stats.chi2_contingency(table, correction=False).pvalue > FALSE_ALARM
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     circuits=st.lists(measured_at_end(), min_size=2, max_size=3),
     pack=st.integers(2, 3),
@@ -197,7 +197,7 @@ def test_any_circuits_side_by_side_give_cirqs_answers(
     check_batch(target, circuits, pack)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     circuits=st.lists(measured_in_between(), min_size=2, max_size=3),
     pack=st.integers(2, 3),

@@ -102,7 +102,7 @@ def ansatzes(draw: st.DrawFn) -> cirq.Circuit:
 
 
 @pytest.mark.parametrize("target", [IONQ, QUANTINUUM])
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=24, derandomize=True, deadline=None)
 @given(circuit=ansatzes(), sweep=st.lists(points, min_size=1, max_size=2))
 def test_a_points_payload_is_that_of_the_resolved_circuit(
     target: str, circuit: cirq.Circuit, sweep: list[dict[str, float]]
@@ -153,7 +153,7 @@ def test_a_points_qir_is_that_of_the_resolved_circuit(
     assert translation(QIR, circuit, [point]).job(0).payload.decode() == payload(QIR, resolved)
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 @given(circuit=ansatzes(), point=points)
 def test_a_points_result_has_cirqs_probabilities(
     circuit: cirq.Circuit, point: dict[str, float]

@@ -161,7 +161,7 @@ def gates(draw: st.DrawFn) -> cirq.Gate:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=14, derandomize=True, deadline=None)
 @given(gate=gates())
 def test_any_numbers_and_controls_keep_the_unitary(target: str, gate: cirq.Gate) -> None:
     assert_equivalent(gate.on(*LINE[: cirq.num_qubits(gate)]), target)
