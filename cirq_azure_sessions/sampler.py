@@ -89,7 +89,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             price is paid once: a number; `"auto"`, as many as fit the published number of qubits;
             or the list of the qubits for each point of a job. Results are as without it, but
             neighbours on a machine may disturb each other, and fail together.
-        executor: For the pool that the sampler makes, which splits sweeps on local targets over it.
+        executor: A `concurrent.futures.Executor` for sweeps on local targets, without pool=.
 
     Raises:
         UnsupportedTarget: If no workspace at hand has the target.
