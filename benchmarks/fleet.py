@@ -21,13 +21,12 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measurements import LATENCY
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.jobs.throttle import Slot, Throttle
 from cirq_azure_sessions.workspaces.azure.pace import Pace
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.polling import next_poll
-
-LATENCY = 0.05
-JOBS_PER_PAGE = 100
 
 
 class _NoWaiting(selectors.DefaultSelector):
@@ -181,7 +180,6 @@ class Worker:
 
 def simulate(workers: int, points: int, service: Service) -> list[float]:
     """When each of the workers, which begin together, has its share of the points."""
-
     places = max(1, service.max_jobs // workers)
 
     async def fleet() -> list[float]:
