@@ -59,8 +59,9 @@ def exit_on(*names: str) -> None:
         if not _closing.locked():
             raise SystemExit(128 + number)
 
-    for number in signal.valid_signals():
-        if getattr(number, "name", "") in names and _may_handle(number):
+    for name in names:
+        number = getattr(signal, name, None)
+        if number is not None and _may_handle(number):
             signal.signal(number, exit_now)
 
 

@@ -178,8 +178,8 @@ def _one_number_a_point(
         return "", [_mean_and_error(value(result)) for result in results]
     histograms = [count_outcomes(result) for result in results]
     ((outcome, _),) = _totals(histograms).most_common(1)
-    (keys,), (shown,) = _shortened([" ".join(histograms[0].keys)]), _shortened([outcome])
-    label = f"fraction with {keys} = {shown}"
+    (keys,), (digits,) = _shortened([" ".join(histograms[0].keys)]), _shortened([outcome])
+    label = f"fraction with {keys} = {digits}"
     return label, [_fraction_and_error(each, outcome) for each in histograms]
 
 

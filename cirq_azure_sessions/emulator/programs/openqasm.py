@@ -17,6 +17,7 @@ from cirq_azure_sessions.emulator.programs.gates import BUILT_IN, LIBRARIES, Lib
 from cirq_azure_sessions.emulator.programs.limits import Budget
 from cirq_azure_sessions.emulator.programs.program import Condition, Statement
 from cirq_azure_sessions.emulator.programs.tokens import (
+    EXPRESSION_WORDS,
     Expression,
     Tokens,
     evaluate,
@@ -33,7 +34,7 @@ _COMPARED_BIT = 50
 
 # Names that nothing may be given: a parameter called pi would be taken for the number.
 _STATEMENTS = ("include", "qreg", "creg", "gate", "opaque", "barrier", "if", "measure", "reset")
-_RESERVED = frozenset({*_STATEMENTS, "OPENQASM", "pi", "sin", "cos", "tan", "exp", "ln", "sqrt"})
+_RESERVED = frozenset({*_STATEMENTS, "OPENQASM", *EXPRESSION_WORDS})
 
 # How far gates may be defined by gates that are defined by gates.
 _MAX_DEPTH = 100

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeAlias
 
 from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError, invalid_input
 
-__all__ = ["Expression", "Tokens", "evaluate", "read_expression"]
+__all__ = ["EXPRESSION_WORDS", "Expression", "Tokens", "evaluate", "read_expression"]
 
 _BLANK = re.compile(r"(?: \s++ | //[^\n]*+ )*+", re.VERBOSE | re.ASCII)
 
@@ -150,6 +150,9 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {
     "ln": math.log,
     "sqrt": math.sqrt,
 }
+
+# The names that mean the same in every expression.
+EXPRESSION_WORDS = frozenset({"pi", *_FUNCTIONS})
 
 _MAX_DEPTH = 50
 
