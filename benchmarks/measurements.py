@@ -23,7 +23,7 @@ import cirq
 
 from benchmarks.figure import Figure
 from benchmarks.peers import RawClient, raw_flight, service_run_loop, target_submit_loop
-from benchmarks.programs import ansatz, heavy, rabi, sweep
+from benchmarks.programs import ansatz, ghz, heavy, rabi, sweep
 from benchmarks.service import Service
 from cirq_azure_sessions import AzureSessionSampler, SessionPool
 from cirq_azure_sessions.formats import format_for
@@ -474,12 +474,9 @@ def local(effort: Effort) -> Iterator[Figure]:
 
 def other_simulators(effort: Effort) -> Iterator[Figure]:
     """`local.qsim` and `local.stim` beside the packages themselves, where they are installed."""
-    flips = cirq.Circuit(
-        cirq.X.on_each(*cirq.LineQubit.range(20)), cirq.measure(*cirq.LineQubit.range(20), key="m")
-    )
     for target, package, name, circuits in (
         ("local.qsim", "qsimcirq", "QSimSimulator", (ansatz(), heavy())),
-        ("local.stim", "stimcirq", "StimSampler", (flips,)),
+        ("local.stim", "stimcirq", "StimSampler", (ghz(20), ghz(200))),
     ):
         if effort.is_quick or importlib.util.find_spec(package) is None:
             continue

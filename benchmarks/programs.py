@@ -33,6 +33,13 @@ def heavy() -> cirq.Circuit:
     return ansatz(qubits=14, gates=270)
 
 
+def ghz(qubits: int) -> cirq.Circuit:
+    """A Clifford circuit: the GHZ state."""
+    line = cirq.LineQubit.range(qubits)
+    ladder = [cirq.CNOT(a, b) for a, b in itertools.pairwise(line)]
+    return cirq.Circuit(cirq.H(line[0]), ladder, cirq.measure(*line, key="m"))
+
+
 def sweep(points: int) -> cirq.Sweep:
     """Evenly spaced values of the angle."""
     return cirq.Linspace("theta", 0.1, 3.0, points)

@@ -14,6 +14,7 @@ import numpy as np
 import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
+from cirq_azure_sessions.formats.expressions import evaluate, plain_columns
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 from cirq_azure_sessions.options import shown
@@ -96,7 +97,7 @@ def check_call(
         for operation in program.all_operations()
     ):
         program = with_open_gates(program)
-    formulas = _formulas(program) if cirq.is_parameterized(program) else []
+    formulas = _unproven(_formulas(program), resolvers) if cirq.is_parameterized(program) else []
     for index, resolver in enumerate(resolvers):
         try:
             for formula in formulas:
@@ -147,8 +148,13 @@ def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
     names = cirq.parameter_names(program)
     # Cirq asks a resolver that holds nothing for nothing.
     recorder = _Recorder({"": 1})
-    for operation in {op for op in program.all_operations() if cirq.is_parameterized(op)}:
-        cirq.resolve_parameters(operation, recorder)
+    # Most operations share a gate with others, and have no parameters beside its own.
+    for value in {
+        op.gate if type(op) is cirq.GateOperation else op
+        for op in program.all_operations()
+        if cirq.is_parameterized(op)
+    }:
+        cirq.resolve_parameters(value, recorder)
     seen = {
         str(symbol)
         for formula in recorder.formulas.values()
@@ -156,6 +162,21 @@ def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
     }
     # What hides in subcircuits needs a value too.
     return [*recorder.formulas.values(), *map(sympy.Symbol, sorted(names - seen))]
+
+
+def _unproven(formulas: Sequence[Any], resolvers: Sequence[cirq.ParamResolver]) -> list[Any]:
+    """The formulas without those that are seen to be finite, worked out for all points at once."""
+    plain = [sympy.Symbol(f) if isinstance(f, str) else f for f in formulas]
+    columns = plain_columns({symbol for f in plain for symbol in f.free_symbols}, resolvers)
+
+    def is_finite(formula: sympy.Basic) -> bool:
+        try:
+            with np.errstate(all="ignore"):
+                return bool(np.all(np.isfinite(np.multiply(evaluate(formula, columns), math.pi))))
+        except (ArithmeticError, LookupError, ValueError):
+            return False
+
+    return [formula for formula in plain if not is_finite(formula)]
 
 
 def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None:

@@ -18,7 +18,7 @@ import functools
 import math
 import numbers
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cirq
@@ -30,7 +30,14 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 
-__all__ = ["Floats", "evaluate", "value_from_json", "value_to_json", "values_at"]
+__all__ = [
+    "Floats",
+    "evaluate",
+    "plain_columns",
+    "value_from_json",
+    "value_to_json",
+    "values_at",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,12 +81,26 @@ def values_at(
             number.
     """
     symbols = {symbol for expression in expressions for symbol in expression.free_symbols}
-    columns = {}
-    for symbol in symbols:
+    columns = plain_columns(symbols, resolvers)
+    for symbol in symbols - columns.keys():
         # A formula may make a real number of one that is not.
         with contextlib.suppress(UnsupportedProgram):
-            columns[symbol] = _values_of_symbol(symbol, resolvers)
+            columns[symbol] = _point_by_point(symbol, resolvers)
     return [_values(expression, columns, resolvers) for expression in expressions]
+
+
+def plain_columns(
+    symbols: Iterable[sympy.Symbol], resolvers: Sequence[cirq.ParamResolver]
+) -> dict[sympy.Basic, Floats]:
+    """The values of those symbols that have a finite `float` at all points, as nearly all have."""
+    columns: dict[sympy.Basic, Floats] = {}
+    for symbol in symbols:
+        values = [resolver.param_dict.get(symbol.name) for resolver in resolvers]
+        if set(map(type, values)) == {float}:
+            column = np.array(values, dtype=np.float64)
+            if np.all(np.isfinite(column)):
+                columns[symbol] = column
+    return columns
 
 
 def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> Floats | float:
@@ -124,16 +145,6 @@ def _values(
             f"{expression} is not finite at every point of the sweep; leave those points out."
         )
     return values
-
-
-def _values_of_symbol(symbol: sympy.Symbol, resolvers: Sequence[cirq.ParamResolver]) -> Floats:
-    # Nearly always the values are plain numbers under the symbol's name.
-    values = [resolver.param_dict.get(symbol.name) for resolver in resolvers]
-    if set(map(type, values)) == {float}:
-        column = np.array(values, dtype=np.float64)
-        if np.all(np.isfinite(column)):
-            return column
-    return _point_by_point(symbol, resolvers)
 
 
 def _point_by_point(expression: sympy.Basic, resolvers: Sequence[cirq.ParamResolver]) -> Floats:
