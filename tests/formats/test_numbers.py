@@ -67,6 +67,7 @@ NOT_COMPARED: dict[str, Any] = {
     "subcircuit": np.ndarray | sympy.Basic,
     "global phase": decimal.Decimal,
     "repetitions": sympy.Basic,
+    "three exponents": np.unsignedinteger,  # Cirq takes its negative
 }
 
 # What Cirq fails with. Its choice between the first two depends on the gate.
