@@ -11,7 +11,7 @@ It is tested against recorded traffic of the service, which `tests/emulator/test
 replays request by request. The differences that remain, by their names in that test:
 
 `older-service`
-    One recording is of a service of early 2025, under the name of a later API version: without
+    Some recordings are of the service of 2024 and early 2025, under a later API version: without
     `jobPriority` and `lastModifiedTime`, with signed addresses in lists, and with the jobs of a
     session oldest first. The emulator goes by the version that the client names.
 `sweep`
