@@ -203,6 +203,20 @@ def test_the_cap_counts_what_was_paid_and_the_estimate_of_what_is_missing(run: R
         assert run.paid() == (1, 1000)
 
 
+def test_a_call_that_failed_leaves_what_it_did_not_begin_to_the_next(run: Runs) -> None:
+    run(10)
+    run.paid()
+    with run.pool() as pool:
+        rates = Rates(per_job=1.0)
+        capped = run.sampler(pool, rates=rates, max_cost=0.5, max_concurrent_jobs=1)
+        with pytest.raises(SweepCostLimit):
+            capped.run_sweep(ROTATION, SWEEP, 20)
+        run.sampler(pool).run_sweep(ROTATION, SWEEP, 20)
+    assert run.paid() == (5, 100)
+    run(20, circuit=ROTATION, params=SWEEP)
+    assert run.paid() == (0, 0)
+
+
 @pytest.mark.parametrize("is_accepted", [True, False])
 def test_a_part_is_paid_once_though_its_run_was_killed(run: Runs, is_accepted: bool) -> None:
     run(100)
