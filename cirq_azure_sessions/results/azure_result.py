@@ -113,11 +113,12 @@ class AzureResult(cirq.ResultDict):
         self._azure_job = job.handle
 
     @classmethod
-    def join(cls, parts: Sequence[AzureResult]) -> AzureResult:
+    def join(cls, parts: Sequence[AzureResult], repetitions: int | None = None) -> AzureResult:
         """Joins the results of a point whose repetitions were split over several jobs.
 
         Args:
             parts: The results of the jobs, at least one, in the order of the jobs.
+            repetitions: How many to keep, the first ones; None for all.
 
         Raises:
             ResultFormatError: If the parts are not of one point of one circuit.
@@ -129,7 +130,8 @@ class AzureResult(cirq.ResultDict):
         ):
             raise ValueError("parts must be a list of at least one AzureResult.")
         first = parts[0]
-        if len(parts) == 1:
+        found = sum(part.repetitions for part in parts)
+        if len(parts) == 1 and (repetitions is None or found <= repetitions):
             return first
         shapes = [{key: array.shape[1:] for key, array in p.records.items()} for p in parts]
         if any(shape != shapes[0] for shape in shapes) or any(
@@ -142,12 +144,16 @@ class AzureResult(cirq.ResultDict):
         joined = cls(
             params=first.params,
             records={
-                key: np.concatenate([part.records[key] for part in parts]) for key in first.records
+                key: np.concatenate([part.records[key] for part in parts])[:repetitions]
+                for key in first.records
             },
             target=first.target,
             probabilities=first.probabilities,
-            raw_shots=_joined_shots(parts),
-            lost_shots=sum(part.lost_shots for part in parts),
+            raw_shots=_joined_shots(parts, repetitions),
+            # Of more than are kept, none that is missing was lost.
+            lost_shots=sum(part.lost_shots for part in parts)
+            if repetitions is None
+            else max(0, repetitions - found),
         )
         joined.session_id = first.session_id
         joined.dropped = first.dropped
@@ -245,10 +251,10 @@ def _key_name(key: Any) -> str:
     return key if isinstance(key, str) else ",".join(map(str, key))
 
 
-def _joined_shots(parts: Sequence[AzureResult]) -> Sequence[Any] | None:
+def _joined_shots(parts: Sequence[AzureResult], count: int | None) -> Sequence[Any] | None:
     if all(part.raw_shots is None for part in parts):
         return None
-    return [shot for part in parts for shot in part.raw_shots or ()]
+    return [shot for part in parts for shot in part.raw_shots or ()][:count]
 
 
 def _total_cost(costs: Sequence[model.Cost | None]) -> model.Cost | None:
