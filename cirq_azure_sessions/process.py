@@ -8,10 +8,12 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["close_in_workers", "exit_on", "hold", "let_go", "register"]
+__all__ = ["close_in_workers", "exit_on", "hold", "interrupted_at_once", "let_go", "register"]
 
 _registered: weakref.WeakSet[Any] = weakref.WeakSet()
 # Strong references: what is open must be closed, also if nobody else refers to its owner.
@@ -63,6 +65,26 @@ def exit_on(*names: str) -> None:
         number = getattr(signal, name, None)
         if number is not None and _may_handle(number):
             signal.signal(number, exit_now)
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Lets signals end the process also in foreign code that holds the interpreter for minutes.
+
+    Only while nothing is open that an ordinary exit would close.
+    """
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # What is ignored, as after nohup, stays so.
+            if number is not None and callable(signal.getsignal(number)):
+                handlers[number] = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def close_in_workers() -> None:
