@@ -17,7 +17,13 @@ from cirq_azure_sessions.emulator.programs.limits import ProgramError
 from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
 from cirq_azure_sessions.options import PATH, check_option
 
-__all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]
+__all__ = [
+    "decode_text",
+    "parse_circuit",
+    "parse_program",
+    "read_circuit",
+    "read_text",
+]
 
 _UNREADABLE = (
     "This is neither Cirq JSON nor OpenQASM 2: write the file with cirq.to_json(circuit, path), or "
@@ -68,7 +74,7 @@ def decode_text(content: bytes) -> str:
     return plain_text(_decode(in_utf8(content)))
 
 
-def is_openqasm(text: str) -> bool:
+def _is_openqasm(text: str) -> bool:
     """Whether a text looks like OpenQASM."""
     return openqasm_version(text) is not None
 
@@ -88,12 +94,24 @@ def parse_circuit(text: str) -> cirq.Circuit:
     raise ValueError(_EMPTY if is_blank(text) else _UNREADABLE)
 
 
+def parse_program(text: str) -> cirq.Circuit:
+    """The circuit in a text, to be sampled.
+
+    Raises:
+        ValueError: If it is not a circuit, or measures nothing in OpenQASM.
+    """
+    circuit = parse_circuit(text)
+    if _is_openqasm(text) and not circuit.has_measurements():
+        raise ValueError("The program has no `measure` statement that can be reached.")
+    return circuit
+
+
 def _is_text(path_or_text: str) -> bool:
     if "\n" in path_or_text or "\r" in path_or_text:
         return True
     if not path_or_text.strip():
         return True
-    looks_like_text = path_or_text.lstrip("\ufeff \t").startswith(("{", "[")) or is_openqasm(
+    looks_like_text = path_or_text.lstrip("\ufeff \t").startswith(("{", "[")) or _is_openqasm(
         path_or_text.removeprefix("\ufeff")
     )
     # A file may be named like one, `[1].json`.
@@ -106,7 +124,7 @@ def _decode(content: bytes) -> str:
     except UnicodeDecodeError as error:
         # OpenQASM is ASCII except in comments, which are skipped.
         text = content.decode("latin-1")
-        if is_openqasm(text.replace("\r", "\n")):
+        if _is_openqasm(text.replace("\r", "\n")):
             return text
         if text.lstrip().startswith(("{", "[")):
             raise ValueError(

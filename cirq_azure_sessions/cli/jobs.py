@@ -38,6 +38,9 @@ __all__ = ["jobs"]
 
 _JOB = click.argument("job_id", metavar="ID")
 
+# As many as `run` takes by default: the layout of a translated program must hold the number.
+_SHOTS = 1000
+
 
 @click.group(cls=Group)
 def jobs() -> None:
@@ -66,7 +69,12 @@ def _read_params(
 @jobs.command("submit")
 @click.argument("file", type=FilePath(allow_dash=True))
 @click.option("--target", "-t", metavar="TARGET", required=True, help="The target to run on.")
-@click.option("--shots", metavar="N", type=click.IntRange(min=1), help="The number of shots.")
+@click.option(
+    "--shots",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help=f"The number of shots; by default the provider's, or {_SHOTS} of translated OpenQASM 2.",
+)
 @click.option(
     "--entry", metavar="CALL", default="Main()", show_default=True, help="The Q# expression to run."
 )
@@ -108,12 +116,15 @@ def submit_job(
     A .qs file is Q#. OpenQASM 2 and 3 and QIR bitcode are recognized by content; all else is sent
     as it is, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
 
+    OpenQASM 2 is translated as `run` does it, except on Quantinuum, which takes it as it is.
+
     \b
       cirq-azure-sessions jobs submit bell.quil --target rigetti.sim.qvm
       cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
           --target ionq.simulator
     """
     from cirq_azure_sessions.formats.translation import is_repetitions
+    from cirq_azure_sessions.process import interrupted_at_once
     from cirq_azure_sessions.workspaces.azure import programs
 
     if shots is not None and (given := [each for each in params if is_repetitions(each)]):
@@ -127,7 +138,15 @@ def submit_job(
                 content = opened_file.read()
         except OSError as error:
             raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
-        program = programs.prepare(host, file, content, entry=entry, input_format=input_format)
+        with interrupted_at_once():
+            program = programs.prepare(
+                host,
+                file,
+                content,
+                translate=lambda text: _translated(file, text, target, shots, params),
+                entry=entry,
+                input_format=input_format,
+            )
         confirm_cost(target, yes=yes)
         job_id = programs.submit(
             host,
@@ -142,6 +161,50 @@ def submit_job(
         click.echo(job_id)
     else:
         show_items([job], as_json, "jobs")
+
+
+def _translated(
+    file: Path, text: str, target: str, shots: int | None, params: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments that submit a program in OpenQASM 2, read and translated as `run` does it."""
+    from cirq_azure_sessions.cli.circuit_file import parse_program
+    from cirq_azure_sessions.formats import format_for
+    from cirq_azure_sessions.formats.translation import (
+        TranslationOptions,
+        is_repetitions,
+        translate_calls,
+    )
+
+    if given := [each for each in params if is_repetitions(each)]:
+        raise click.UsageError(f"--param {given[0]} gives the number of shots: write --shots.")
+    try:
+        circuit = parse_program(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{file}: {error}", param_hint="FILE") from error
+    format_ = format_for(target)
+    options = TranslationOptions(target, input_params=params)
+    ((translation, _, _),) = translate_calls(format_, [circuit], None, shots or _SHOTS, options)
+    assert translation is not None
+    if len(translation) > 1:
+        most = translation.job(0).layout.repetitions
+        raise click.UsageError(
+            f"A job on {target} has at most {most} shots: give fewer as --shots, or use "
+            "`cirq-azure-sessions run`."
+        )
+    job = translation.job(0)
+    return {
+        "input_data": job.payload,
+        "input_data_format": format_.input_format,
+        "output_data_format": format_.output_format,
+        # The SDK itself adds the shots.
+        "shots": job.layout.repetitions,
+        "input_params": {
+            name: value
+            for name, value in job.input_params.items()
+            if name not in format_.shots_names
+        },
+        "metadata": job.metadata,
+    }
 
 
 @jobs.command("wait")

@@ -62,19 +62,12 @@ class ProgramOptions:
         Raises:
             click.UsageError: If the file holds no circuit, or the sweep does not fit it.
         """
-        from cirq_azure_sessions.cli.circuit_file import (
-            decode_text,
-            is_openqasm,
-            parse_circuit,
-            read_text,
-        )
+        from cirq_azure_sessions.cli.circuit_file import decode_text, parse_program, read_text
 
         try:
             is_stdin = str(self.path) == "-"
             text = decode_text(sys.stdin.buffer.read()) if is_stdin else read_text(self.path)
-            circuit = parse_circuit(text)
-            if is_openqasm(text) and not circuit.has_measurements():
-                raise ValueError("The program has no `measure` statement that can be reached.")
+            circuit = parse_program(text)
         except (OSError, ValueError) as error:
             raise click.BadParameter(f"{self.path}: {error}", param_hint="CIRCUIT") from error
         return circuit, _product(circuit, self.sweeps)

@@ -42,7 +42,7 @@ def submit(server: EmulatorServer, path: Path, target: str, *options: str) -> st
 def result_of(server: EmulatorServer, job_id: str) -> Any:
     waited = call_on(server, "jobs", "wait", job_id[:8], "--json")
     assert waited.exit_code == 0, waited.output
-    return json.loads(call_on(server, "jobs", "result", job_id).stdout)
+    return json.loads(call_on(server, "jobs", "result", job_id, "--json").stdout)
 
 
 def test_quil_runs_on_rigetti(server: EmulatorServer, tmp_path: Path) -> None:
@@ -73,8 +73,6 @@ def test_a_file_of_windows_is_known_by_its_content(
 def test_openqasm_of_old_editors_runs(
     server: EmulatorServer, tmp_path: Path, line_end: str, target: str
 ) -> None:
-    if target.startswith("ionq"):
-        pytest.importorskip("qdk")
     program = ("// café\n" + QASM_2 + "\x1a").replace("\n", line_end)
     path = write(tmp_path, "flip.qasm", program.encode("cp1252"))
     assert result_of(server, submit(server, path, target, "--shots", "5", "--yes"))
@@ -139,7 +137,6 @@ def test_openqasm_2_is_sent_as_it_is_where_it_is_the_language(
 @pytest.mark.parametrize(
     ("name", "program", "options"),
     [
-        ("flip2.qasm", QASM_2, []),
         ("flip3.qasm", QASM_3, []),
         ("flip.qs", QSHARP, ["--entry", "Flip(1)"]),
     ],
@@ -153,6 +150,64 @@ def test_other_languages_are_compiled_to_qir(
     assert server.workspace().get_job(job_id).details.input_data_format == "qir.v1"
     (fraction,) = result_of(server, job_id).values()
     assert fraction == 1.0
+
+
+HEAD = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3];\ncreg c[3];\n'
+AT_END = {
+    "a bit that is never measured": "x q[0]; measure q[0] -> c[1];",
+    "bits in another order": "x q[0]; measure q[0] -> c[2]; measure q[1] -> c[0];",
+    "an unmeasured qubit": "x q[1]; x q[2]; measure q[1] -> c[1];",
+    "a second register": "creg d[2]; x q[2]; measure q[2] -> d[0]; measure q[1] -> c[2];",
+    "a gate of gates": "gate f a, b { x a; cx a, b; } gate g a, b { f b, a; } g q[0], q[2]; "
+    "measure q -> c;",
+    "registers at once": "qreg r[3]; creg e[3]; x q; cx q, r; barrier q, r; measure r -> e;",
+    "arithmetic in angles": "u3(2*pi/2, -pi^2*0, ln(exp(0))) q[0]; measure q -> c;",
+}
+IN_BETWEEN = {
+    "a bit measured twice": "x q[0]; measure q[0] -> c[0]; x q[0]; measure q[0] -> c[0];",
+    "a condition on a register": "x q[1]; measure q -> c; if (c==2) x q[0]; "
+    "creg d[1]; measure q[0] -> d[0];",
+    "a condition that never holds": "x q[0]; if (c==8) x q[0]; measure q -> c;",
+    "a bit overwritten after its condition": "x q[0]; measure q[0] -> c[0]; if (c==1) x q[1]; "
+    "reset q[0]; measure q[0] -> c[0]; measure q[1] -> c[1];",
+    "a conditional measurement": "x q; measure q[0] -> c[0]; if (c==1) measure q[1] -> c[1]; "
+    "if (c==0) measure q[2] -> c[2];",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        *(pytest.param("ionq.simulator", body, id=name) for name, body in AT_END.items()),
+        *(
+            pytest.param("rigetti.sim.qvm", body, id=f"{name} (QIR)")
+            for name, body in (AT_END | IN_BETWEEN).items()
+        ),
+    ],
+)
+def test_openqasm_2_means_what_it_means_to_run(
+    server: EmulatorServer, tmp_path: Path, target: str, body: str
+) -> None:
+    """The programs are classical, so that equal distributions are equal counts."""
+    if target.startswith("rigetti"):
+        pytest.importorskip("qdk")
+    path = write(tmp_path, "program.qasm", (HEAD + body).encode("utf-16"))
+    job_id = submit(server, path, target, "--shots", "7")
+    (submitted,) = result_of(server, job_id)["points"]
+    shown = call_on(server, "run", path, "--target", target, "--shots", "7", "--json")
+    assert shown.exit_code == 0, shown.output
+    (ran,) = json.loads(shown.stdout)["points"]
+    assert submitted["counts"] == ran["counts"]
+    assert submitted["repetitions"] == 7
+
+
+def test_translated_openqasm_2_has_as_many_shots_as_a_run(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "flip.qasm", QASM_2)
+    details = server.workspace().get_job(submit(server, path, "ionq.simulator")).details
+    assert details.input_data_format == "ionq.circuit.v1"
+    assert details.input_params["shots"] == 1000
 
 
 def test_bitcode_and_parameters_are_sent_as_given(server: EmulatorServer, tmp_path: Path) -> None:
@@ -247,9 +302,18 @@ def test_wrong_programs_and_targets_are_refused_before_a_session_is_opened(
     measured = write(tmp_path, "flip.qasm", QASM_2)
     on_pasqal = ("--target", "pasqal.sim.emu-tn")
     assert "takes pulse sequences" in refused(server, measured, *on_pasqal).stderr
-    unmeasured = write(tmp_path, "none.qasm", QASM_2.replace("measure", "// "))
+    unmeasured = write(tmp_path, "none.qasm", QASM_2.replace("measure", "// measure"))
     on_quantinuum = ("--target", "quantinuum.sim.h2-1sc")
     assert "no `measure` statement" in refused(server, unmeasured, *on_quantinuum).stderr
+    unreached = write(tmp_path, "unreached.qasm", QASM_2.replace("measure", "if (c==5) measure"))
+    assert "no `measure` statement" in refused(server, unreached, *on_ionq).stderr
+    unknown = write(tmp_path, "unknown.qasm", QASM_2.replace("x q", "wobble q"))
+    assert "Line 5, column 1" in refused(server, unknown, *on_ionq).stderr
+    huge = write(tmp_path, "huge.qasm", QASM_3.replace("qubit q", "qubit[1_000_000] q"))
+    assert "1000000 qubits, more than any target has" in refused(server, huge, *on_ionq).stderr
+    assert "write --shots" in refused(server, measured, *on_ionq, "--param", "count=5").stderr
+    on_aria = ("--target", "ionq.qpu.aria-1", "--yes", "--shots", "10001")
+    assert "at most 10000 shots" in refused(server, measured, *on_aria).stderr
     circuit = write(tmp_path, "circuit.json", cirq.to_json(cirq.Circuit()))
     assert "`cirq-azure-sessions run`" in refused(server, circuit, *on_ionq).stderr
     odd = write(tmp_path, "odd.qs", "operation {")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ _QIR = "qir.v1"
 _BITCODE = b"BC\xc0\xde"
 # What compilers call the entry point of bitcode that does not come with another name.
 _ENTRY_POINT = "ENTRYPOINT__main"
+
+# No target has as many qubits. qdk takes a second for them, and hours for a hundred times as many.
+_MAX_QUBITS = 10_000
+_REGISTER = re.compile(r"\bqubit\s*\[\s*([\d_]+)\s*\]|\bqreg\s+\w+\s*\[\s*([\d_]+)\s*\]")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 # Where an error is, in what qdk reports.
 _PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.MULTILINE)
@@ -54,19 +59,20 @@ def prepare(
     path: Path,
     content: bytes,
     *,
+    translate: Callable[[str], Mapping[str, Any]],
     entry: str = "Main()",
     input_format: str | None = None,
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """The arguments for the target's `submit` that send the program in a file.
 
-    Q# is compiled to QIR; so is OpenQASM 3, and OpenQASM 2 for a target that takes another
-    language; other text is sent in UTF-8 with the line ends of Unix. Everything else, and all that
-    has an `input_format`, is sent as it is.
+    Q# and OpenQASM 3 are compiled to QIR; other text is sent in UTF-8 with the line ends of Unix.
+    Everything else, and all that has an `input_format`, is sent as it is.
 
     Args:
         target: The SDK's target.
         path: The file's name. Q#'s ends in `.qs`; every other program is known by its content.
         content: What the file holds.
+        translate: Makes these arguments of OpenQASM 2 where the target takes another language.
         entry: The expression of Q# that is run.
         input_format: The service's name for the program's format.
 
@@ -106,27 +112,34 @@ def prepare(
                 f"{path.name} holds a circuit of Cirq: sample it with `cirq-azure-sessions run`."
             )
         return {"input_data": content if "\N{REPLACEMENT CHARACTER}" in text else text.encode()}
-    if is_openqasm and not re.search(r"\bmeasure\b", text):
+    if is_openqasm and not re.search(r"\bmeasure\b", _COMMENT.sub(" ", text)):
         raise UnsupportedProgram(
             f"{path.name} has no `measure` statement, and would have no result: add one."
         )
-    if version == "2" and "openqasm" in target.input_data_format:
-        return {"input_data": text.encode()}
     if "pulser" in target.input_data_format:
         raise UnsupportedProgram(
             f"{target.name} takes pulse sequences ({target.input_data_format}) and no "
             f"{'OpenQASM' if is_openqasm else 'Q#'}: send {path.name} to another target."
         )
+    if version == "2":
+        takes_it = "openqasm" in target.input_data_format
+        return {"input_data": text.encode()} if takes_it else translate(text)
     return {"input_data": _compile(path, text, None if is_openqasm else entry, target)}
 
 
 def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
-    """The QIR of a program in OpenQASM, or of an expression of Q# after its source."""
+    """The QIR of a program in OpenQASM 3, or of an expression of Q# after its source."""
+    if entry is None:
+        sizes = _REGISTER.findall(_COMMENT.sub(" ", text))
+        if (needed := sum(int(a or b) for a, b in sizes)) > _MAX_QUBITS:
+            raise UnsupportedProgram(
+                f"{path.name} declares {needed} qubits, more than any target has: declare fewer."
+            )
     try:
         from qdk import openqasm, qsharp
     except ImportError as error:
         raise UnsupportedProgram(
-            f"{'OpenQASM for this target' if entry is None else 'Q#'} is compiled by qdk: run pip "
+            f"{'OpenQASM 3' if entry is None else 'Q#'} is compiled by qdk: run pip "
             "install '.[qir]' in your checkout."
         ) from error
     try:
