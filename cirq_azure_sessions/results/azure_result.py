@@ -176,8 +176,8 @@ class AzureResult(cirq.ResultDict):
         name = _key_name(key)
         if not self.repetitions:
             return super().histogram(key=name)
-        [outcomes], counts = count_integers([self.measurements[name]])
-        return Counter(dict(zip(outcomes, counts, strict=True)))
+        outcomes, counts = count_integers([self.measurements[name]])
+        return Counter({outcome: n for (outcome,), n in zip(outcomes, counts, strict=True)})
 
     def multi_measurement_histogram(
         self, *, keys: Iterable[Any], fold_func: Callable[[Any], Any] = _BIG_ENDIAN
@@ -187,7 +187,7 @@ class AzureResult(cirq.ResultDict):
         if fold_func is not _BIG_ENDIAN or not names or not self.repetitions:
             return super().multi_measurement_histogram(keys=names, fold_func=fold_func)
         outcomes, counts = count_integers([self.measurements[name] for name in names])
-        return Counter(dict(zip(zip(*outcomes, strict=True), counts, strict=True)))
+        return Counter(dict(zip(outcomes, counts, strict=True)))
 
     # Its two texts, too, where it writes digit by digit: half a minute.
 
