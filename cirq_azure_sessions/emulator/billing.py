@@ -1,10 +1,10 @@
 """Bills of jobs, in the form of the service's `costEstimate`.
 
-Names, units and the zero prices of simulators are recorded. Programs are counted as this emulator
-decodes them, apart from the formats of the package, so that a mistake in either count shows; prices
-come from the one table of rates. The recordings also fix how Quantinuum counts: a Bell circuit of
-500 shots was 8.3 credits and a GHZ circuit of three qubits 10.5, for which preparations and resets
-count as measurements do, and each two-qubit gate as two one-qubit gates beside itself.
+Names, units and the zero prices of simulators are recorded. Gates are counted by the emulator's own
+decoders, independently of the package's formats, so that a mistake in either count is noticed;
+prices come from the shared table of rates. How Quantinuum counts is recorded too: 500 shots
+cost 8.3 credits for a Bell circuit and 10.5 for a GHZ circuit of three qubits, which fits if
+preparations and resets count as measurements and each two-qubit gate also as two one-qubit gates.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def estimate_cost(target: str, params: Mapping[str, Any], census: Census) -> Cos
     Args:
         target: The target's id.
         params: Azure's `inputParams`.
-        census: What was in its program.
+        census: The gate counts of its program.
     """
     provider = target.partition(".")[0]
     rates = known_rates(target, params) or Rates()
@@ -55,7 +55,7 @@ def _cost_ionq(rates: Rates, census: Census, shots: int) -> Cost:
 
 def _cost_quantinuum(target: str, rates: Rates, census: Census, shots: int) -> Cost:
     dimension = "hqc" if ".qpu." in target else "ehqc"
-    # Each two-qubit gate counts as two one-qubit gates too, and each qubit is prepared once.
+    # Each two-qubit gate also counts as two one-qubit gates, and each qubit is prepared once.
     work = Workload(
         shots,
         one_qubit_gates=census.one_qubit + 2 * census.two_qubit,
