@@ -21,13 +21,13 @@ __all__ = ["find_target", "list_attachments", "prepare", "submit"]
 
 _QIR = "qir.v1"
 _BITCODE = b"BC\xc0\xde"
-# What compilers call the entry point of bitcode that does not come with another name.
+# The default name of compilers for the entry point of bitcode.
 _ENTRY_POINT = "ENTRYPOINT__main"
 _OPENQASM = re.compile(r"\s*(?://[^\n]*\s*|/\*.*?\*/\s*)*OPENQASM\s+(\d)", re.DOTALL)
 
 
 def find_target(workspace: Workspace, name: str) -> Any:
-    """The SDK's target of this id.
+    """The SDK's target with this id.
 
     Raises:
         UnsupportedTarget: If the workspace has none.
@@ -35,7 +35,7 @@ def find_target(workspace: Workspace, name: str) -> Any:
     """
     try:
         found = workspace.get_targets(name)
-        # Of a target that it does not know, the SDK returns an empty list.
+        # The SDK returns an empty list for an unknown target.
         if isinstance(found, list):
             hint = did_you_mean(name, [each.name for each in workspace.get_targets()])
             raise UnsupportedTarget(
@@ -55,17 +55,17 @@ def prepare(
     entry: str = "Main()",
     input_format: str | None = None,
 ) -> dict[str, Any]:
-    """The arguments for the target's `submit` that send the program in a file.
+    """The arguments of the target's `submit` for the program in a file.
 
     Q# is compiled to QIR; so is OpenQASM 3, and OpenQASM 2 for a target that takes another
-    language; OpenQASM that is not compiled is sent in UTF-8. Everything else, and all that has an
-    `input_format`, is sent as it is.
+    language; OpenQASM that is not compiled is sent in UTF-8. Everything else, and anything with an
+    `input_format`, is sent unchanged.
 
     Args:
         target: The SDK's target.
-        path: The file's name. Q#'s ends in `.qs`; every other program is known by its content.
-        content: What the file holds.
-        entry: The expression of Q# that is run.
+        path: The file's name. Q# ends in `.qs`; any other language is recognized by the content.
+        content: The content of the file.
+        entry: The Q# expression to run.
         input_format: The service's name for the program's format.
 
     Raises:
@@ -92,7 +92,7 @@ def prepare(
         }
     if input_format is not None:
         return {"input_data": content, "input_data_format": input_format}
-    # OpenQASM is ASCII except in comments, which may be in any encoding.
+    # OpenQASM is ASCII except for comments, which may have any encoding.
     text = plain_text(content.decode(errors="replace"))
     version = _OPENQASM.match(text)
     takes_openqasm = "openqasm" in target.input_data_format
@@ -102,7 +102,7 @@ def prepare(
 
 
 def _compile(text: str, entry: str | None, profile: str) -> Any:
-    """The QIR of a program in OpenQASM, or of an expression of Q# after its source."""
+    """The QIR of an OpenQASM program, or of a Q# expression and its source."""
     try:
         from qdk import openqasm, qsharp
     except ImportError as error:
@@ -120,7 +120,7 @@ def _compile(text: str, entry: str | None, profile: str) -> Any:
 
 
 def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
-    """Submits a prepared program, with the SDK's own options; returns the id of the job.
+    """Submits a prepared program with the SDK's options; returns the id of the job.
 
     Raises:
         ServiceError: If the service does not accept it.
@@ -136,7 +136,7 @@ def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
 
 
 def list_attachments(job: AzureJob) -> Sequence[BlobProperties]:
-    """The blobs in a job's container, its program and its output among them.
+    """The blobs in a job's container, including its program and its output.
 
     Raises:
         ServiceError: If the service or its storage does not list them.
