@@ -19,7 +19,7 @@ __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 # The maximum number of jobs in a table, and of points per job; the estimate has them all.
 _MAX_ROWS = 50
 _MAX_POINTS = 4
-# Seconds. Rates that are older may have changed.
+# Seconds. Older rates may have changed.
 _YEAR = 365 * 24 * 3600.0
 
 
@@ -30,7 +30,7 @@ class JobCost:
     Attributes:
         points: The sweep points that it covers.
         workload: The billed quantities of its program.
-        amount: Its cost, in the unit of the rates; None if it is not known.
+        amount: Its cost, in the unit of the rates; None if unknown.
         is_minimum: Whether that is the minimum of the rates.
     """
 
@@ -48,7 +48,7 @@ class TimeEstimate:
         target: The target's id.
         num_jobs: How many jobs there are.
         max_concurrent_jobs: How many of them are in the target's queue at a time.
-        queue_time: The average seconds in the queue, by what the service said of the target.
+        queue_time: The average seconds in the queue, as the service reports for the target.
     """
 
     target: str
@@ -58,12 +58,12 @@ class TimeEstimate:
 
     @property
     def at_least(self) -> float:
-        """Seconds if all jobs pass the queue together."""
+        """Seconds if all jobs pass through the queue together."""
         return self.queue_time if self.num_jobs else 0.0
 
     @property
     def at_most(self) -> float:
-        """Seconds if each round of jobs starts to queue when the previous one has finished."""
+        """Seconds if each round of jobs enters the queue when the previous one has finished."""
         return self.queue_time * math.ceil(self.num_jobs / self.max_concurrent_jobs)
 
     def __str__(self) -> str:
@@ -77,13 +77,13 @@ class TimeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """The estimated cost of a sweep, as if the service optimized no gate away.
+    """The estimated cost of a sweep, assuming that the service optimizes no gate away.
 
     Attributes:
         target: The target's id.
         rates: The rates, with their source and date; None if none are known.
         jobs: The cost of each job, in the order of submission.
-        jobs_unpacked: Where points share jobs, the cost of those that there would be otherwise.
+        jobs_unpacked: If points share jobs, the cost of the jobs without sharing.
     """
 
     target: str
@@ -98,7 +98,7 @@ class CostEstimate:
 
     @property
     def amount_unpacked(self) -> float | None:
-        """The cost if each point had its own jobs, where points share some; otherwise None."""
+        """The cost if each point had its own jobs; None if points share no jobs."""
         has_both = self.rates is not None and self.jobs_unpacked
         return _total(self.jobs_unpacked) if has_both else None
 
@@ -119,7 +119,7 @@ class CostEstimate:
 
     @property
     def points(self) -> Mapping[int, float]:
-        """The cost of each sweep point where it is known; points of one job share its cost."""
+        """The cost of each sweep point, if known; points of one job share its cost."""
         shares: dict[int, float] = defaultdict(float)
         for job in self.jobs:
             if job.amount is not None:
@@ -185,7 +185,7 @@ def _total(jobs: Sequence[JobCost]) -> float | None:
 
 
 def how_to_know(target: str, rates: Rates | None) -> str:
-    """The rates to pass if a job's cost is unknown, as advice in a message."""
+    """The rates to pass if a job's cost is unknown, as advice for a message."""
     if rates is None:
         return f"no rates are published for {target}; pass rates=Rates(unit=..., per_job=..., ...)."
     return (
