@@ -9,7 +9,7 @@ import zlib
 
 __all__ = ["in_utf8", "plain_text"]
 
-# What a text in one of these begins with. UTF-32 first, whose mark begins as that of UTF-16 does.
+# Byte order marks by encoding. UTF-32 first, whose mark begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -20,7 +20,7 @@ _MARKS = {
 
 _GZIP = b"\x1f\x8b"
 
-# A few kilobytes of gzip may hold gigabytes.
+# A few kilobytes of gzip may expand to gigabytes.
 _MAX_SIZE = 256 << 20
 
 
@@ -33,7 +33,7 @@ def in_utf8(content: bytes) -> bytes:
     content = _unpack(content)
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     if encoding is None:
-        # UTF-16 without a mark has every second byte zero where it is ASCII.
+        # In UTF-16 without a mark, every second byte of ASCII text is zero.
         zeros = (content[:1] == b"\0", content[1:2] == b"\0")
         encoding = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get(zeros)
     if encoding is None:
@@ -47,7 +47,7 @@ def in_utf8(content: bytes) -> bytes:
 
 
 def plain_text(text: str) -> str:
-    """A text without byte order mark, and with the line ends of Unix."""
+    """Text without a byte order mark, and with Unix line endings."""
     # Old DOS editors end a file with Ctrl-Z.
     plain = text.removeprefix("\ufeff").removesuffix("\x1a")
     return plain.replace("\r\n", "\n").replace("\r", "\n")
