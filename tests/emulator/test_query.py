@@ -160,7 +160,7 @@ def test_every_field_sorts_both_ways(field: str, direction: str) -> None:
     assert sorted(item.number for item in found) == list(range(250))
 
 
-def test_the_link_to_the_next_page_repeats_the_question() -> None:
+def test_the_link_to_the_next_page_repeats_the_query() -> None:
     query = parse_query({"filter": "startswith(Name, 'a b')", "orderby": "Name desc", "top": "10"})
     assert query.next_query("2025-12-01-preview") == (
         "api-version=2025-12-01-preview&filter=startswith%28Name%2C%20%27a%20b%27%29"

@@ -170,7 +170,7 @@ class TestGivenSamplers:
         )
         assert result.histogram(key="m") == {0: 10}
 
-    def test_that_are_objects_are_not_split(self) -> None:
+    def test_that_are_instances_are_not_split(self) -> None:
         """Copies of a sampler in several processes would all draw the same."""
         sampler = cirq.Simulator(seed=7)
         executor = RefusingExecutor()
@@ -403,7 +403,7 @@ WRONG_RESULTS: dict[str, tuple[Callable[[Any, int], Any], str]] = {
 
 
 @pytest.mark.parametrize(("returned", "words"), WRONG_RESULTS.values(), ids=WRONG_RESULTS)
-def test_a_sampler_that_returns_something_else_fails_its_points_in_words(
+def test_sampler_with_invalid_results_fails_its_points_with_a_message(
     returned: Callable[[Any, int], Any], words: str
 ) -> None:
     class Wrong(cirq.Sampler):
