@@ -1,13 +1,14 @@
-"""Decoding of files: gzipped or not, with or without a byte order mark."""
+"""Decoding of program files: gzipped or not, with or without a byte order mark."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
 import io
+import re
 import zlib
 
-__all__ = ["in_utf8", "plain_text"]
+__all__ = ["in_utf8", "is_blank", "openqasm_version", "plain_text"]
 
 # Byte order marks by encoding. UTF-32 first, whose mark begins with that of UTF-16.
 _MARKS = {
@@ -17,6 +18,23 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+
+# Where the first bytes of a text are zero.
+_ZEROS = {
+    (False, True): "utf-16-le",
+    (True, False): "utf-16-be",
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+}
+
+# Old DOS editors end a file with Ctrl-Z, and some pad it with zeros.
+_PADDING = "\0\x1a"
+
+# OpenQASM 3 also has multi-line comments.
+_SPACE = r"(?:\s|//[^\n]*|/\*.*?\*/)*+"
+_OPENQASM = re.compile(rf"{_SPACE}OPENQASM\b{_SPACE}(\d*)", re.DOTALL)
+# Quil's comments begin with another sign.
+_BLANK = re.compile(rf"(?:{_SPACE}(?:\#[^\n]*)?)*+", re.DOTALL)
 
 _GZIP = b"\x1f\x8b"
 
@@ -33,11 +51,14 @@ def in_utf8(content: bytes) -> bytes:
     content = _unpack(content)
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     if encoding is None:
-        # In UTF-16 without a mark, every second byte of ASCII text is zero.
-        zeros = (content[:1] == b"\0", content[1:2] == b"\0")
-        encoding = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get(zeros)
+        # Without a mark, UTF-16 and UTF-32 have zeros where the text is ASCII.
+        zeros = tuple(byte == 0 for byte in content[:4])
+        encoding = _ZEROS.get(zeros) or _ZEROS.get(zeros[:2])
     if encoding is None:
         return content
+    # What editors end a file with may be a single byte.
+    if len(content) % 2 and content[-1:] in _PADDING.encode():
+        content = content[:-1]
     try:
         return content.decode(encoding).encode()
     except UnicodeError as error:
@@ -47,10 +68,22 @@ def in_utf8(content: bytes) -> bytes:
 
 
 def plain_text(text: str) -> str:
-    """Text without a byte order mark, and with Unix line endings."""
-    # Old DOS editors end a file with Ctrl-Z.
-    plain = text.removeprefix("\ufeff").removesuffix("\x1a")
-    return plain.replace("\r\n", "\n").replace("\r", "\n")
+    """A text without byte order mark and padding, and with the line ends of Unix."""
+    text = text.removeprefix("\ufeff")
+    content = text.rstrip(f"{_PADDING} \t\r\n")
+    end = text[len(content) :].translate(dict.fromkeys(map(ord, _PADDING)))
+    return (content + end).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def openqasm_version(text: str) -> str | None:
+    """The version that an OpenQASM program begins with, possibly empty; None for other texts."""
+    match = _OPENQASM.match(text)
+    return match and match[1]
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text holds nothing but blanks and comments, whatever its language."""
+    return _BLANK.fullmatch(text) is not None
 
 
 def _unpack(content: bytes) -> bytes:

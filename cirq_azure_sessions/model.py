@@ -165,8 +165,8 @@ class JobRequest:
         metadata: Strings that stay with the job; the layout of its result is among them.
         fingerprint: A hash of what the job asks for, by which a journal knows it again; None for a
             job that is not journalled.
-        places: Of a job of several points, for each the fingerprint that it would have alone, and
-            which request with it this is; 0 for the next one.
+        places: For each point the hash of its circuit, which request for that it is, 0 for the next
+            one, and which part of its repetitions.
     """
 
     id: str
@@ -181,7 +181,7 @@ class JobRequest:
     tags: tuple[str, ...] = ()
     priority: str | None = None
     fingerprint: str | None = None
-    places: tuple[tuple[str, int], ...] = ()
+    places: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import cirq
@@ -26,7 +25,7 @@ from cirq_azure_sessions.formats.packing import as_pack
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_calls
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
-from cirq_azure_sessions.journal import Journal, fingerprint, open_journal
+from cirq_azure_sessions.journal import Journal, fingerprinted, open_journal
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
@@ -429,13 +428,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     ) -> list[SweepRun]:
         """Checks and translates everything; fails before any request."""
         self._pool._table.check_open()
-        options, journal = self._options, self._runner.journal
-        if options.pack is None and journal is not None and journal._has_packs():
-            # Its jobs may have several of the points, and so each looks for its own in all of them.
-            options = replace(options, pack=1)
-        translated = translate_calls(
-            self._format, programs, params_list, repetitions, options, self._seeds
-        )
+        is_split = None if (journal := self._runner.journal) is None else cache(journal._is_mixed)
+        call = self._format, programs, params_list, repetitions, self._options, self._seeds
         return [
             SweepRun(
                 self._target,
@@ -447,7 +441,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                 self._job_request,
                 circuits,
             )
-            for translation, results, circuits in translated
+            for translation, results, circuits in translate_calls(*call, is_split)
         ]
 
     def _job_request(self, job_input: JobInput, number: int | None) -> JobRequest:
@@ -465,9 +459,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             priority=self._priority,
             places=job_input.places,
         )
-        if self._runner.journal is None:
-            return request
-        return replace(request, fingerprint=fingerprint(request, self._workspace.identity))
+        is_recorded = self._runner.journal is not None
+        return fingerprinted(request, self._workspace.identity) if is_recorded else request
 
     # One call
 

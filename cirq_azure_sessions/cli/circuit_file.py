@@ -7,7 +7,6 @@ mistake in both would cancel out.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import cirq
@@ -15,7 +14,7 @@ import cirq
 from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.limits import ProgramError
-from cirq_azure_sessions.encodings import in_utf8, plain_text
+from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
 from cirq_azure_sessions.options import PATH, check_option
 
 __all__ = ["decode_text", "is_openqasm", "parse_circuit", "read_circuit", "read_text"]
@@ -30,8 +29,10 @@ _OPENQASM_3 = (
     "`cirq-azure-sessions jobs submit FILE --target TARGET`, or write it in OpenQASM 2."
 )
 
-# OpenQASM 3 also has multi-line comments.
-_VERSION = re.compile(r"\s*(?://[^\n]*\s*|/\*.*?\*/\s*)*OPENQASM\s*(\d)", re.DOTALL)
+_EMPTY = (
+    "This is empty, or holds only comments: write a circuit with cirq.to_json(circuit, path), or "
+    "in OpenQASM 2."
+)
 
 
 def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
@@ -69,7 +70,7 @@ def decode_text(content: bytes) -> str:
 
 def is_openqasm(text: str) -> bool:
     """Whether a text looks like OpenQASM."""
-    return _VERSION.match(text) is not None
+    return openqasm_version(text) is not None
 
 
 def parse_circuit(text: str) -> cirq.Circuit:
@@ -80,11 +81,11 @@ def parse_circuit(text: str) -> cirq.Circuit:
     """
     if text.lstrip().startswith(("{", "[")):
         return _from_json(text)
-    if version := _VERSION.match(text):
-        if version[1] == "3":
+    if (version := openqasm_version(text)) is not None:
+        if version == "3":
             raise ValueError(_OPENQASM_3)
         return _from_openqasm(text)
-    raise ValueError(_UNREADABLE)
+    raise ValueError(_EMPTY if is_blank(text) else _UNREADABLE)
 
 
 def _is_text(path_or_text: str) -> bool:

@@ -11,9 +11,9 @@ It is tested against recorded traffic of the service, which `tests/emulator/test
 replays request by request. The differences that remain, by their names in that test:
 
 `older-service`
-    One recording shows the service of early 2025 under the name of a later API version: it lacks
-    `jobPriority` and `lastModifiedTime`, signs the addresses in lists, and lists the jobs of a
-    session oldest first. The emulator follows the version that the client names.
+    Some recordings are of the service of 2024 and early 2025, under a later API version: without
+    `jobPriority` and `lastModifiedTime`, with signed addresses in lists, and with the jobs of a
+    session oldest first. The emulator goes by the version that the client names.
 `sweep`
     The service ended idle sessions 2 to 113 s late. The emulator ends them on time, or with a
     random delay if it is `realistic`.

@@ -20,7 +20,7 @@ from cirq_azure_sessions.workspaces.local import ProgramError
 
 __all__ = ["ProgramRunner", "StoredProgram", "result_blob"]
 
-_JSON_FORMATS = ("ionq.quantum-results.v1", "microsoft.quantum-log.v1")
+_JSON_FORMATS = ("ionq.quantum-results.v1", "microsoft.quantum-log.v1", "rigetti.quil-results.v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ class ProgramRunner:
             noise=self._noise,
         )
         self._write(program, request.output_format, output.content)
-        return estimate_cost(request.target, request.input_params, output.census)
+        return estimate_cost(
+            request.target, request.input_format, request.input_params, output.census
+        )
 
     def _read(self, program: StoredProgram) -> bytes:
         if program.container is None or program.blob is None:

@@ -77,9 +77,11 @@ class ListQuery:
     top: int
 
     def next_query(self, api_version: str) -> str:
-        """The query string of the next page."""
-        following = {"skip": str(self.skip + self.top), "top": str(self.top)}
-        return urlencode({"api-version": api_version, **self.texts, **following}, quote_via=quote)
+        """The query string that asks for the page after this one, written as .NET writes it."""
+        following = {"top": str(self.top), "skip": str(self.skip + self.top)}
+        fields = {**self.texts, **following, "api-version": api_version}
+        text = urlencode(fields, quote_via=quote, safe="()")
+        return re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text)
 
 
 def parse_query(query: Mapping[str, str]) -> ListQuery:

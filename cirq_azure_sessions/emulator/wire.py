@@ -136,10 +136,12 @@ def job_document(
 def output_blob(job: Job) -> str:
     """The blob that `outputDataUri` names: the result, once there is one.
 
-    A result in a provider's own format is in `rawOutputData`, after a failure too; `outputData` is
-    for a pending result and for one that the service translates, or failed to translate.
+    A provider's own format is in `rawOutputData`, while the job finishes and after a failure too;
+    `outputData` stands for what is still to come, for what the service translates, and for what it
+    failed to translate.
     """
-    never_ran = not job.is_final or job.status is JobStatus.CANCELLED
+    has_run = job.is_final or job.status is JobStatus.FINISHING
+    never_ran = not has_run or job.status is JobStatus.CANCELLED
     if never_ran or job.error_code == "CannotTranslateOutputData":
         return "outputData"
     return result_blob(job.output_format)
@@ -158,7 +160,7 @@ def _execution_time(seconds: float | None, provider: str, zone: str) -> str | No
         return None
     if provider in _MILLISECOND_PROVIDERS:
         return format_time(round(seconds, 3), _ZULU)
-    return format_time(seconds, zone if provider == "quantinuum" else _ZULU)
+    return format_time(seconds, zone if provider in ("quantinuum", "pasqal") else _ZULU)
 
 
 def _job_uris(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import sys
 from collections.abc import Iterator, Sequence
-from numbers import Complex, Integral, Real
+from numbers import Complex, Integral, Number, Real
 from typing import Any
 
 import cirq
@@ -20,6 +21,13 @@ from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 from cirq_azure_sessions.options import shown
 
 __all__ = ["as_resolvers", "as_seeds", "check_call"]
+
+# Larger exponents have no finite angle.
+_MAX_NUMBER = sys.float_info.max / math.pi
+
+
+class _NotFinite(UnsupportedProgram, ZeroDivisionError, OverflowError):
+    """A number is not finite: Cirq fails on it with any of these types, depending on the gate."""
 
 
 def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.ParamResolver]:
@@ -54,7 +62,7 @@ def check_call(
         ValueError: If the repetitions are not a number of 0 or more.
         TypeError: If the repetitions, the program or a parameter have a wrong type.
         UnsupportedProgram: If the circuit measures nothing or a key in two sizes, has symbols
-            without a value, or is given numbers that are not finite and real.
+            without a value, or has or is given numbers that are not finite and real.
     """
     if not isinstance(program, cirq.AbstractCircuit):
         raise TypeError(f"program must be a cirq.Circuit, not {type(program).__name__}.")
@@ -90,12 +98,29 @@ def check_call(
                     f"The measurement key {key} is used for measurements of different sizes: "
                     "use a separate key for each size."
                 )
-    # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
-    if any(
-        isinstance(operation.untagged, cirq.CircuitOperation)
-        or type(operation.without_classical_controls().gate).__module__.startswith(PACKAGE)
-        for operation in program.all_operations()
-    ):
+    parts: dict[int, cirq.Gate | cirq.Operation] = {}
+    for operation in program.all_operations():
+        if type(operation) is not cirq.GateOperation:
+            operation = operation.without_classical_controls().untagged
+        part = operation if operation.gate is None else operation.gate
+        parts[id(part)] = part
+    has_open_gates = False
+    # What only Cirq can tell, and at each point.
+    open_parts: list[cirq.Gate | cirq.Operation] = []
+    for part in parts.values():
+        if type(part) is cirq.MeasurementGate:
+            continue
+        _check_numbers(part)
+        # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
+        if isinstance(part, cirq.CircuitOperation):
+            has_open_gates = True
+            if cirq.is_parameterized(part.repetitions):
+                open_parts.append(part)
+        elif isinstance(part, cirq.GlobalPhaseGate):
+            open_parts.append(part)
+        elif type(part).__module__.startswith(PACKAGE):
+            has_open_gates = True
+    if has_open_gates:
         program = with_open_gates(program)
     formulas = _unproven(_formulas(program), resolvers) if cirq.is_parameterized(program) else []
     for index, resolver in enumerate(resolvers):
@@ -103,14 +128,25 @@ def check_call(
             for formula in formulas:
                 _check_value(formula, resolver, index)
         except UnsupportedProgram as error:
-            # Some gates, such as cirq.FSimGate, refuse a number that is not real by its type.
+            # Some gates, such as cirq.FSimGate, refuse a number that is not real by its type, and
+            # a global phase is a complex one.
             try:
-                cirq.resolve_parameters(program, resolver)
+                resolved = cirq.resolve_parameters(program, resolver)
+                if cirq.is_parameterized(resolved):
+                    raise
+                for operation in resolved.all_operations():
+                    _check_numbers(operation.without_classical_controls().untagged)
             except TypeError as reason:
                 raise TypeError(str(error)) from reason
             except (ArithmeticError, ValueError, LookupError, RecursionError):
-                pass
-            raise
+                raise error from None
+        for part in open_parts:
+            try:
+                cirq.resolve_parameters(part, resolver)
+            except ValueError as error:
+                raise UnsupportedProgram(
+                    f"Point {index} of the sweep does not fit {shown(part)}: {error}"
+                ) from error
     return program, count
 
 
@@ -124,6 +160,62 @@ def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
             yield operation
         elif isinstance(plain.repetitions, int) and plain.repeat_until is None:
             yield from _measurements(plain.mapped_circuit())
+
+
+def _check_numbers(value: cirq.Gate | cirq.Operation) -> None:
+    """Refuses a gate or an operation with numbers that are not finite and real.
+
+    Those with open symbols are not looked at.
+    """
+    if isinstance(value, cirq.CircuitOperation):
+        inner = cirq.resolve_parameters(value.circuit, value.param_resolver)
+        for operation in inner.all_operations():
+            _check_numbers(operation.without_classical_controls().untagged)
+        count = value.repetitions
+        if not cirq.is_parameterized(count) and abs(count) > sys.maxsize:
+            raise _NotFinite(f"A subcircuit has {shown(count)} repetitions: give it fewer.")
+        return
+    if type(value).__module__.startswith("cirq"):
+        numbers = getattr(value, "__dict__", {})
+    elif isinstance(value, cirq.EigenGate):
+        numbers = {"exponent": value.exponent, "global_shift": value.global_shift}
+    else:  # what the numbers of other gates mean, only they know
+        return
+    for name, held in numbers.items():
+        if name.startswith(("__doc__", "_method_cache")):
+            continue
+        for part in held if type(held) in (list, tuple) else (held,):
+            if type(part) in (float, int) and -_MAX_NUMBER < part < _MAX_NUMBER:
+                continue
+            if isinstance(part, cirq.Gate | cirq.Operation):
+                _check_numbers(part)
+                continue
+            if isinstance(part, np.ndarray) and part.ndim == 0:
+                part = part.item()
+            elif isinstance(part, sympy.Basic) and not part.free_symbols:
+                part = cirq.ParamResolver().value_of(part)
+            if isinstance(part, sympy.Basic | np.bool_):
+                continue
+            if not isinstance(part, Complex):
+                if not isinstance(part, Number) and "exponent" not in name:
+                    continue  # it is none of the gate's numbers
+                raise TypeError(
+                    f"{shown(value)} has the number {shown(part)}: {type(part).__name__} is not a "
+                    "type of number that Cirq accepts."
+                )
+            words = f"{shown(value)} has the number {shown(part)}: give it a finite real one."
+            if not _is_finite(part):
+                raise _NotFinite(words)
+            if part.imag and "coefficient" not in name:
+                raise UnsupportedProgram(words)
+
+
+def _is_finite(number: Complex) -> bool:
+    """Whether a number is finite, and its angle is when it counts half turns."""
+    try:
+        return abs(complex(number)) < _MAX_NUMBER
+    except OverflowError:
+        return False
 
 
 class _Recorder(cirq.ParamResolver):
@@ -171,6 +263,8 @@ def _unproven(formulas: Sequence[Any], resolvers: Sequence[cirq.ParamResolver]) 
 
     def is_finite(formula: sympy.Basic) -> bool:
         try:
+            if not formula.free_symbols and not all(resolvers):
+                return False
             with np.errstate(all="ignore"):
                 return bool(np.all(np.isfinite(np.multiply(evaluate(formula, columns), math.pi))))
         except (ArithmeticError, LookupError, ValueError):
@@ -182,21 +276,27 @@ def _unproven(formulas: Sequence[Any], resolvers: Sequence[cirq.ParamResolver]) 
 def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None:
     try:
         with np.errstate(all="ignore"):
-            value = resolver.value_of(formula)
+            # Cirq works out nothing for a resolver without values.
+            value = resolver.value_of(formula) if resolver else formula
     except (ArithmeticError, ValueError) as error:
         raise UnsupportedProgram(
             f"Point {index} of the sweep gives {formula} no value: {error}."
         ) from error
     if isinstance(value, str | sympy.Basic):
         missing = sorted(map(str, getattr(value, "free_symbols", [value])))
+        if not missing:
+            raise UnsupportedProgram(
+                f"Cirq works out {formula} in no circuit without parameters: write float(...)."
+            )
         raise UnsupportedProgram(
             f"Point {index} of the sweep leaves {', '.join(missing) or formula} without a value: "
             "give every symbol of the circuit a value in the parameters."
         )
-    # Its angle has to be finite too: Cirq's simulators fail on others with a ZeroDivisionError.
-    if isinstance(value, Real) and math.isfinite(value) and math.isfinite(float(value) * math.pi):
-        return
     words = f"Point {index} of the sweep gives {formula} the value {value}: "
+    if isinstance(value, Real):
+        if _is_finite(value):
+            return
+        raise _NotFinite(words + "give it a finite real number.")
     if isinstance(value, Complex):
         raise UnsupportedProgram(words + "give it a finite real number.")
     raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq accepts.")

@@ -13,6 +13,7 @@ from cirq_azure_sessions.formats.program import Step, flatten, unrolled
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
     JobInput,
+    Part,
     Translation,
     TranslationOptions,
     note_dropped_waits,
@@ -55,7 +56,7 @@ class LikeFormat(LocalFormat):
             circuits.append(_noisy(circuit, template, noise, target))
         dropped = note_dropped_waits(options.target) if has_waits else {}
 
-        def job(points: Sequence[int], part: int) -> JobInput:
+        def job(points: Sequence[int], part: Part) -> JobInput:
             (point,) = points
             # Each job numbers its points from 0.
             seed = None if options.seed is None else (*options.seed, point)
@@ -67,7 +68,7 @@ class LikeFormat(LocalFormat):
             return replace(alone_job, points=points, metadata={**alone_job.metadata, **dropped})
 
         points = [range(point, point + 1) for point in range(len(resolvers))]
-        return Translation([(each, 0) for each in points], 1, job)
+        return Translation([(each, (0, repetitions)) for each in points], 1, job)
 
 
 def _noisy(

@@ -76,7 +76,7 @@ class LocalFormat(Format):
             metadata={_TARGET: layout.target, _POINTS: str(layout.points)},
             layout=layout,
         )
-        return Translation([(job.points, 0)], 1, lambda points, part: job)
+        return Translation([(job.points, (0, repetitions))], 1, lambda points, part: job)
 
     def decode(self, payload: Any, layout: LocalLayout) -> Sequence[AzureResult]:
         """The sampler's results, unchanged.

@@ -14,7 +14,7 @@ import logging
 import operator
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -28,10 +28,11 @@ from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
     Pack,
+    Part,
     Translation,
     TranslationOptions,
+    split_repetitions,
 )
-from cirq_azure_sessions.model import JobRequest
 
 __all__ = ["PackedTranslation", "as_pack", "translate_pack"]
 
@@ -52,7 +53,7 @@ _NUM_QUBITS = {
 
 
 # A point, numbered through all circuits, and a part of its repetitions.
-Key = tuple[int, int]
+Key = tuple[int, Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,48 +80,47 @@ class PackedTranslation(Translation):
     """A sweep, or circuits of a batch, whose points share jobs.
 
     Attributes:
-        pack: Makes the job of some points, with one part of their repetitions.
-        alone: Makes the job of a single point, with one part of its repetitions.
-        without: Redistributes all other points and parts over jobs.
+        pack: The job of some points, with one part of their repetitions.
+        alone: The job that a point would have of its own, with one part of its repetitions.
+        spread: The jobs of the parts that each point lacks, which are spread over packs anew.
+        repetitions: How many repetitions each point has.
+        target: The target's id.
     """
 
-    pack: Callable[[Sequence[int], int], JobInput]
-    alone: Callable[[int, int], JobInput]
-    without: Callable[[Collection[Key]], PackedTranslation]
+    pack: Callable[[Sequence[int], Part], JobInput]
+    alone: Callable[[int, Part], JobInput]
+    spread: Callable[[Sequence[tuple[Part, ...]]], PackedTranslation]
+    repetitions: int
+    target: str
 
     is_packed: ClassVar[bool] = True
 
     def resumed(
-        self, earlier: Sequence[tuple[Sequence[Key], Any]], places: Mapping[Key, tuple[str, int]]
+        self,
+        earlier: Sequence[tuple[Sequence[Key], Any]],
+        missing: Sequence[tuple[Part, ...]],
+        places: Sequence[tuple[str, int]],
     ) -> PackedTranslation:
-        """The jobs of earlier runs, then new ones for all remaining points.
+        """The jobs of earlier runs, then new ones for all that is missing.
 
         Args:
-            earlier: The points and parts of each job, and its journal entry.
-            places: The request number of each point and part.
+            earlier: The points and parts that a job has, and what the journal has of it.
+            missing: The parts that each point lacks.
+            places: Which request for its circuit each point is.
         """
-        rest = self.without({key for keys, _ in earlier for key in keys})
+        rest = self.spread(missing)
         jobs = [(tuple(point for point, _ in keys), keys[0][1]) for keys, _ in earlier]
         entries = {job: entry for job, (_, entry) in zip(jobs, earlier, strict=True)}
 
-        def make(points: Sequence[int], part: int) -> JobInput:
+        def make(points: Sequence[int], part: Part) -> JobInput:
             entry = entries.get((tuple(points), part))
-            own = tuple(places[point, part] for point in points)
+            own = tuple((*places[point], part[0]) for point in points)
             return replace(self.pack(points, part), places=own, entry=entry)
 
         # The remaining repetitions of a point are priced job by job.
-        each = 1 if earlier else self.jobs_each
-        return PackedTranslation(
-            [*jobs, *rest._jobs], each, make, rest.pack, rest.alone, rest.without
-        )
-
-    def places(
-        self, make_request: Callable[[JobInput, int | None], JobRequest]
-    ) -> dict[Key, tuple[str, int]]:
-        """For each point and part, in order, the fingerprint of its own job, and 0."""
-        prints = {key: make_request(job, None).fingerprint for key, job in self.alone_jobs()}
-        ordered = sorted(prints, key=operator.itemgetter(1, 0))
-        return {key: (prints[key] or "", 0) for key in ordered}
+        each = 1 if earlier else rest.jobs_each
+        same = rest.pack, rest.alone, rest.spread, rest.repetitions, rest.target
+        return PackedTranslation([*jobs, *rest._jobs], each, make, *same)
 
     def alone_jobs(self) -> Iterator[tuple[Key, JobInput]]:
         """The jobs if each point had its own, by point and part."""
@@ -202,8 +202,8 @@ def translate_pack(
         sweep = job_format.translate(circuit, resolvers, repetitions, replace(alone, seed=seed))
         flat = _flattened(job_format, circuit, resolvers, alone)
         points += [_Point(*each, sweep, number) for number, each in enumerate(flat)]
-    packer = _Packer(job_format, points, options)
-    translation = packer.without(())
+    packer = _Packer(job_format, points, repetitions, options)
+    translation = packer.spread([split_repetitions(options.target, repetitions)] * len(points))
     caution = job_format.pack_caution(repetitions, options)
     if caution and len(translation) < len(points) * translation.jobs_each:
         # A warning is shown once per place in a program; the log has every call.
@@ -236,10 +236,15 @@ class _Packer:
     """Spreads points over jobs, and makes the jobs."""
 
     def __init__(
-        self, job_format: Format, points: Sequence[_Point], options: TranslationOptions
+        self,
+        job_format: Format,
+        points: Sequence[_Point],
+        repetitions: int,
+        options: TranslationOptions,
     ) -> None:
         self._format = job_format
         self._points = points
+        self._repetitions = repetitions
         self._options = options
         # State: for each requested pack, by its points, its compiled program and the bits of each
         # point in the result.
@@ -247,25 +252,27 @@ class _Packer:
             tuple[int, ...], tuple[Callable[[], JobInput], Sequence[Sequence[int]]]
         ] = {}
 
-    def without(self, done: Collection[Key]) -> PackedTranslation:
+    def spread(self, missing: Sequence[tuple[Part, ...]]) -> PackedTranslation:
         """See `PackedTranslation`."""
-        parts = range(self._points[0].sweep.jobs_each)
         # Points share jobs if they lack the same parts and have the same dialect.
-        alike: dict[tuple[tuple[int, ...], str], list[int]] = defaultdict(list)
-        for index, point in enumerate(self._points):
-            missing = tuple(part for part in parts if (index, part) not in done)
-            alike[missing, point.dialect].append(index)
-        jobs: list[tuple[Sequence[int], int]] = []
-        for (missing, _), points in alike.items():
-            packs = self._spread(points) if missing else []
+        alike: dict[tuple[tuple[Part, ...], str], list[int]] = defaultdict(list)
+        for index, (point, parts) in enumerate(zip(self._points, missing, strict=True)):
+            if parts:
+                alike[parts, point.dialect].append(index)
+        jobs: list[tuple[Sequence[int], Part]] = []
+        for (parts, _), points in alike.items():
+            packs = self._spread(points)
             self._prepare(packs)
-            jobs += [(pack, part) for pack in packs for part in missing]
+            jobs += [(pack, part) for pack in packs for part in parts]
         if jobs and len(write_layout(self.pack(*jobs[0]).layout)) > MAX_CHUNKS:
             raise UnsupportedProgram(
                 "The measurements of a job's points do not fit into its metadata: use fewer "
                 "points per job or shorter measurement keys."
             )
-        return PackedTranslation(jobs, len(parts), self.pack, self.pack, self.alone, self.without)
+        sizes = {len(parts) for parts, _ in alike}
+        each = sizes.pop() if len(sizes) == 1 else 1
+        own = self.pack, self.alone, self.spread, self._repetitions, self._options.target
+        return PackedTranslation(jobs, each, self.pack, *own)
 
     def _spread(self, points: Sequence[int]) -> list[tuple[int, ...]]:
         """The points of each job: few jobs, with neighbours in different jobs."""
@@ -336,7 +343,7 @@ class _Packer:
             for program, end in zip(programs, ends, strict=True)
         ]
 
-    def pack(self, points: Sequence[int], part: int) -> JobInput:
+    def pack(self, points: Sequence[int], part: Part) -> JobInput:
         """See `PackedTranslation`."""
         points = tuple(points)
         if points not in self._drafts:
@@ -358,10 +365,10 @@ class _Packer:
             layout=layout,
         )
 
-    def alone(self, point: int, part: int) -> JobInput:
+    def alone(self, point: int, part: Part) -> JobInput:
         """See `PackedTranslation`."""
         own = self._points[point]
-        return own.sweep.job(own.number * own.sweep.jobs_each + part)
+        return own.sweep._make_job(range(own.number, own.number + 1), part)
 
 
 def _side_by_side(programs: Sequence[Program], places: Sequence[Sequence[int]]) -> Program:

@@ -255,18 +255,28 @@ def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]
 
 
 def _with_plain_numbers(value: _Part) -> _Part:
-    """A gate or operation with Python's numbers instead of NumPy's.
+    """A gate or operation whose own numbers are Python's instead of numpy's, and real.
 
-    Cirq computes with the given types, and NumPy's may have half the precision of a double, or be
-    unsigned.
+    Cirq computes with numbers as they come, and those of numpy may have half a double's digits, or
+    no sign to change. A complex one is real if it has no imaginary part.
     """
     plain: dict[str, object] = {}
     for name, part in getattr(value, "__dict__", {}).items():
-        if isinstance(part, np.generic | np.ndarray) and part.ndim == 0:
-            number = part.item()
-            plain[name] = float(number) if isinstance(number, np.longdouble) else number
-        elif isinstance(part, cirq.Gate | cirq.Operation):
+        if type(part) is float:
+            continue
+        if isinstance(part, cirq.Gate | cirq.Operation):
             plain[name] = _with_plain_numbers(part)
+            continue
+        number = (
+            part.item() if isinstance(part, np.generic | np.ndarray) and not part.ndim else part
+        )
+        if isinstance(number, np.longdouble):
+            number = float(number)
+        is_complex = isinstance(number, complex | np.clongdouble) and "coefficient" not in name
+        if is_complex and not number.imag:
+            number = float(number.real)
+        if number is not part:
+            plain[name] = number
     if all(part is vars(value)[name] for name, part in plain.items()):
         return value
     copied = copy.copy(value)

@@ -37,12 +37,14 @@ __all__ = [
     "Format",
     "JobInput",
     "Pack",
+    "Part",
     "Translation",
     "TranslationOptions",
     "Workload",
     "is_repetitions",
     "letters",
     "note_dropped_waits",
+    "split_repetitions",
     "translate_calls",
 ]
 
@@ -63,6 +65,9 @@ _PACKABLE = ("ionq.*", "quantinuum.*", "*.sim.*", "*.simulator*", "echo-*", "spa
 
 # A circuit with its sweep, and the seed of samples that the client draws.
 Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, ...] | None]
+
+# Some of a point's repetitions: a number that tells them apart, and how many they are.
+Part = tuple[int, int]
 
 # The number of points per job, or "auto", or the qubits of each point of a job.
 Pack = int | str | tuple[tuple[int, ...], ...]
@@ -131,7 +136,7 @@ class JobInput:
     metadata: Mapping[str, str] = field(repr=False)
     layout: Any = field(repr=False)
     has_waits: bool = False
-    places: tuple[tuple[str, int], ...] = ()
+    places: tuple[tuple[str, int, int], ...] = ()
     entry: Any = None
 
 
@@ -160,9 +165,9 @@ class Translation:
     thousand points need not be held in memory.
     """
 
-    _jobs: Sequence[tuple[Sequence[int], int]]  # the points of each job, and the index of its part
+    _jobs: Sequence[tuple[Sequence[int], Part]]  # the points of each job, and the index of its part
     jobs_each: int  # how many parts the repetitions of a point are split into
-    _make_job: Callable[[Sequence[int], int], JobInput]
+    _make_job: Callable[[Sequence[int], Part], JobInput]
 
     is_packed: ClassVar[bool] = False
 
@@ -279,28 +284,22 @@ class Format(abc.ABC):
         dropped = {}
         if first.has_waits and has_time and not first.layout.is_exact:
             dropped = note_dropped_waits(options.target)
-        limits = [
-            limit
-            for pattern, limit in _MAX_JOB_REPETITIONS.items()
-            if fnmatch.fnmatchcase(options.target, pattern)
-        ]
-        most = min(limits, default=repetitions)
-        full, rest = divmod(repetitions, most)
-        shares = (most,) * full + ((rest,) if rest else ())
+        parts = split_repetitions(options.target, repetitions)
         entropy = options.seed if options.seed is not None else (secrets.randbits(128),)
 
-        def job(points: Sequence[int], part: int) -> JobInput:
+        def job(points: Sequence[int], part: Part) -> JobInput:
             (point,) = points
+            number, share = part
             common = draft(point)
             layout = replace(
                 common.layout,
                 params=resolvers[point],
                 point=point,
-                part=part,
-                repetitions=shares[part],
+                part=number,
+                repetitions=share,
                 entropy=entropy,
             )
-            shots = dict.fromkeys(self.shots_names, shares[part])
+            shots = dict.fromkeys(self.shots_names, share)
             return JobInput(
                 points=points,
                 payload=common.payload,
@@ -310,12 +309,12 @@ class Format(abc.ABC):
             )
 
         points = [range(point, point + 1) for point in range(len(resolvers))]
-        if len(write_layout(job(points[0], 0).layout)) > MAX_CHUNKS:
+        if len(write_layout(job(points[0], parts[0]).layout)) > MAX_CHUNKS:
             raise UnsupportedProgram(
                 "The circuit's measurements do not fit into a job's metadata: use shorter "
                 "measurement keys, fewer measured qubits, and no confusion maps."
             )
-        return Translation([*itertools.product(points, range(len(shares)))], len(shares), job)
+        return Translation([*itertools.product(points, parts)], len(parts), job)
 
     def _point_by_point(
         self,
@@ -367,6 +366,21 @@ class Format(abc.ABC):
         return read_layout(metadata)
 
 
+def split_repetitions(
+    target: str, repetitions: int, numbers: Iterable[int] | None = None
+) -> tuple[Part, ...]:
+    """Repetitions as parts that each fit a job, with these numbers or else from 0."""
+    limits = [
+        limit
+        for pattern, limit in _MAX_JOB_REPETITIONS.items()
+        if fnmatch.fnmatchcase(target, pattern)
+    ]
+    most = min(limits, default=max(1, repetitions))
+    full, rest = divmod(repetitions, most)
+    shares = (most,) * full + ((rest,) if rest else ())
+    return tuple(zip(itertools.count() if numbers is None else numbers, shares, strict=False))
+
+
 def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cirq.AbstractCircuit:
     """The circuit at a point.
 
@@ -408,6 +422,7 @@ def translate_calls(
     repetitions: Any,
     options: TranslationOptions,
     seeds: Iterator[tuple[int, ...] | None] | None = None,
+    is_split: Callable[[int], bool] | None = None,
 ) -> Iterator[tuple[Translation | None, Sequence[AzureResult | None], Mapping[int, range]]]:
     """Checks and translates the arguments of a sampler's call: one circuit, or those of a batch.
 
@@ -415,10 +430,11 @@ def translate_calls(
         job_format: The format of the target.
         programs: The circuits.
         params_list: The sweep of each; None if they have none.
-        repetitions: The repetitions of all points, or those of each circuit.
-        options: The caller's options.
-        seeds: The seed of each circuit, which replaces that of the options; one that needs no job
-            takes none.
+        repetitions: How often to sample each point, or those of each.
+        options: What else the caller wants.
+        seeds: Has the seed of each circuit instead; one that needs no job takes none.
+        is_split: With a journal, whether its jobs may have some of these repetitions of a point, or
+            other points too, so that each point looks for its own in all of them.
 
     Yields:
         For each circuit, or for all that may share jobs: the jobs, None if none is needed; one
@@ -454,15 +470,18 @@ def translate_calls(
             yield None, [AzureResult.from_result(result) for result in empty], own_points
             continue
         own = options if seeds is None else replace(options, seed=next(seeds))
-        if options.pack is None:
+        translation = None
+        if options.pack is None and not (is_split and is_split(shots)):
             translation = job_format.translate(circuit, resolvers, shots, own)
+        if translation is not None and (is_split is None or translation.jobs_each == 1):
             yield translation, [None] * len(resolvers), own_points
         else:
             sharing.setdefault(shots, {})[index] = circuit, resolvers, own.seed
     for shots, circuits in sharing.items():
         from cirq_azure_sessions.formats.packing import translate_pack
 
-        packed = translate_pack(job_format, [*circuits.values()], shots, options)
+        packing = replace(options, pack=options.pack or 1)
+        packed = translate_pack(job_format, [*circuits.values()], shots, packing)
         points, end = {}, 0
         for index, (_, sweep, _) in circuits.items():
             points[index] = range(end, end + len(sweep))

@@ -52,6 +52,7 @@ class JobRun:
         `find` asks the service for the job with an id. Every error means that nothing may be sent.
         """
         self._journal = journal
+        self.sweep.reserved.difference_update((*place[:2], 0) for place in self.request.places)
         self.entry, self.request, job = await journal._answer(self.request, self.entry, find)
         if self.entry.is_finished:
             self.job, self.output = job, self.entry.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +66,11 @@ class SweepRun:
         # results would stay in memory until the garbage collector has looked at everything.
         self.call = WeakSet([self])
         # State, of jobs: those that were begun and have not ended, by index; by id, those whose
-        # outputs were fetched, with their places in the journal; whether the service has accepted
-        # any; the sessions that took them; and the error after which none is submitted.
+        # outputs were fetched, with their places in the journal, and the places that none claimed;
+        # whether any was accepted; their sessions; and the error after which none is submitted.
         self.jobs_in_flight: dict[int, JobRun] = {}
         self.fetched: dict[str, tuple[Place, ...]] = {}
+        self.reserved: set[Place] = set()
         self.is_accepted = False
         self.session_ids: set[str] = set()
         self.stopped_by: Exception | None = None
@@ -79,7 +80,9 @@ class SweepRun:
         self.lost_shots = 0
         self.failures: dict[int, Exception] = {}
         self.has_timed_out = False
-        # Of a point whose repetitions are split into several jobs: the results so far, by job.
+        # Of split points: how many jobs each has, how many repetitions, and the results so far.
+        self._num_parts: Counter[int] = Counter()
+        self._repetitions: int | None = None
         self._jobs_each = 1 if self.translation is None else self.translation.jobs_each
         self._parts: dict[int, dict[tuple[int, int], AzureResult]] = defaultdict(dict)
 
@@ -88,8 +91,10 @@ class SweepRun:
     async def reuse(self, journal: Journal, *service: Any) -> None:
         """Reuses jobs of earlier runs for the points they cover, if points share jobs."""
         if (packed := self.translation) is not None and packed.is_packed:
-            self.translation = await reuse_jobs(journal, packed, self.make_request, *service)
-            self.num_jobs = len(self.translation)
+            reused, places = await reuse_jobs(journal, packed, self.make_request, *service)
+            self.translation, self.reserved = reused, places
+            self.num_jobs, self._repetitions = len(reused), reused.repetitions
+            self._num_parts.update(p for job in range(self.num_jobs) for p in reused.points(job))
 
     def jobs(self) -> Iterator[JobRun]:
         """The jobs, made lazily; those of one point are priced together."""
@@ -101,11 +106,11 @@ class SweepRun:
             estimates = [0.0] * translation.jobs_each
             if self.pricing.is_charging:
                 estimates = [self.pricing.amount(translation.job(index)) for index in indices]
-            cost = sum(estimates)
             for index, estimate in zip(indices, estimates, strict=True):
                 made = translation.job(index)
                 request = self.make_request(made, index if self.num_jobs > 1 else None)
-                job = JobRun(self, index, made.points, made.layout, request, estimate, cost)
+                price = estimate, sum(estimates)
+                job = JobRun(self, index, made.points, made.layout, request, *price)
                 job.entry = made.entry
                 self.jobs_in_flight[index] = job
                 yield job
@@ -166,14 +171,15 @@ class SweepRun:
             point = job.points[place]
             assert job.job is not None, "a job with an output was accepted"
             result._set_job(job.job)
-            self.lost_shots += result.lost_shots
-            if self._jobs_each > 1:
+            num_parts = self._num_parts.get(point, self._jobs_each)
+            if num_parts > 1 or self._repetitions:
                 parts = self._parts[point]
                 parts[job.index, place] = result
-                if len(parts) < self._jobs_each:
+                if len(parts) < num_parts:
                     continue
-                result = AzureResult.join([parts[each] for each in sorted(parts)])
-                del self._parts[point]
+                ordered = [each for _, each in sorted(self._parts.pop(point).items())]
+                result = AzureResult.join(ordered, self._repetitions)
+            self.lost_shots += result.lost_shots
             yield point, result
             self.delivered.add(point)
             done += 1
@@ -183,8 +189,8 @@ class SweepRun:
 
     def give_back(self, journal: Journal | None) -> None:
         """Offers the jobs to the next equal call, since this one did not succeed."""
-        if journal is not None and self.fetched:
-            journal._give_back([*itertools.chain.from_iterable(self.fetched.values())])
+        if journal is not None and (self.fetched or self.reserved):
+            journal._give_back([*itertools.chain(*self.fetched.values()), *self.reserved])
 
     def time_out(self, seconds: float) -> None:
         """Records a failure for every point that has neither a result nor an error."""

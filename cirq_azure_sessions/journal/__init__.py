@@ -13,6 +13,7 @@ from cirq_azure_sessions.journal.rows import (
     JournalSession,
     Place,
     fingerprint,
+    fingerprinted,
 )
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "JournalSession",
     "Place",
     "fingerprint",
+    "fingerprinted",
     "open_journal",
 ]

@@ -59,6 +59,10 @@ _BESIDE: dict[str, tuple[bytes, ...]] = {
 #     that is not known. places.used: the last run that held it. places.answered: whether that run
 #     ended in order and had its answer. runs.line: the line that the run is on.
 # places.block: the number of the point that the request is for, among those of the job.
+# parts: the jobs that answer a request together, and the number of its point among those of the
+#     job; before version 6 it was one job a request. places.repetitions: how many they have; null
+#     in a place of before, whose fingerprint is that of one job with its repetitions, and not of a
+#     circuit. It is brought up to date when somebody asks for it.
 # sessions: one row a session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
@@ -153,6 +157,32 @@ _VERSIONS = (
         """
         CREATE INDEX places_used ON places (fingerprint, answered, used, occurrence, line)
         WHERE run IS NULL
+        """,
+    ),
+    (
+        """
+        CREATE TABLE parts (
+            fingerprint TEXT NOT NULL,
+            occurrence INTEGER NOT NULL,
+            part INTEGER NOT NULL,
+            job INTEGER NOT NULL REFERENCES jobs,
+            block INTEGER NOT NULL,
+            repetitions INTEGER NOT NULL,
+            PRIMARY KEY (fingerprint, occurrence, part)
+        ) WITHOUT ROWID
+        """,
+        "INSERT INTO parts SELECT fingerprint, occurrence, 0, job, block, 0 FROM places",
+        "CREATE INDEX parts_of_job ON parts (job)",
+        "CREATE INDEX parts_mixed ON parts (job) WHERE block > 0 OR part > 0",
+        "DROP INDEX places_packed",
+        "DROP INDEX places_used",
+        "ALTER TABLE places DROP COLUMN block",
+        "ALTER TABLE places DROP COLUMN job",
+        "ALTER TABLE places ADD COLUMN repetitions INTEGER",
+        "CREATE INDEX places_repetitions ON places (repetitions)",
+        """
+        CREATE INDEX places_used
+        ON places (fingerprint, repetitions, answered, used, occurrence, line) WHERE run IS NULL
         """,
     ),
 )

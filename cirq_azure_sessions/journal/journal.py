@@ -75,21 +75,24 @@ class Journal(PickledAsRecipe):
 
     A *run* is one `Journal`, from its first write until it is closed or its process ends. Two live
     runs never hold the same job. A job that was submitted for a run that has ended goes to the next
-    run that asks for the same, and nothing is submitted while there is such a job. Asking for the
-    same circuit twice in one run makes two jobs.
+    run that asks for the same circuit, and only repetitions that are missing are submitted. Asking
+    for the same circuit twice in one run makes two jobs.
 
-    Which job a request gets: while runs follow one another, the n-th of equal requests of a run
-    gets the n-th job. So a program that is run again gets its own jobs in their order, and
-    continues where they end. Runs that are alive at the same time have jobs of their own, each a
-    *line* of them. Where there are several lines, a later run gets the free job that
+    Which jobs a request gets: each request has a *place*, with the jobs that were submitted for it.
+    Its rows are theirs in the order of submission; a request gets the first of them, and what is
+    missing is a further job in its place. While runs follow one another, the n-th request of a run
+    for a circuit gets the n-th place. So a program that is run again gets its own jobs in their
+    order, and continues where they end. Runs that are alive at the same time have places of their
+    own, each a *line* of them. Where there are several lines, a later run gets the free place that
 
-    1. was for a run that was killed or interrupted before it had the answer,
-    2. is in a line that no other live run is on,
-    3. was handed out the longest ago,
-    4. is the oldest.
+    1. has the fewest repetitions of those with enough, or else the most,
+    2. was for a run that was killed or interrupted before it had the answer,
+    3. is in a line that no other live run is on,
+    4. was handed out the longest ago,
+    5. is the oldest.
 
     So runs that shared a journal can be repeated in any order, and no job is handed out twice
-    before all were. If no job is free, the request becomes a new one, in the run's line.
+    before all of its size were. If no place is free, the request gets a new one, in the run's line.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
     where SQLite's write-ahead log does not work. Every record is on the disk before it counts
@@ -131,7 +134,7 @@ class Journal(PickledAsRecipe):
         self._run: _Run | None = None
         self._is_closed = False
         # Never unset: nothing is ever removed from a journal.
-        self._is_packed = False
+        self._has_others = False
         self._commits = self._new_commits()
         process.register(self)
 
@@ -197,14 +200,25 @@ class Journal(PickledAsRecipe):
         request = replace(request, id=entry.job_id, name=entry.name, metadata=entry.metadata)
         return entry, request, job
 
-    async def _take(self, fingerprints: Sequence[str]) -> list[JournalEntry | None]:
-        """An earlier run's job for each request, if any, without its output.
+    async def _take(
+        self, circuits: Sequence[tuple[str, Sequence[tuple[str, int]]]], repetitions: int
+    ) -> list[tuple[int, list[JournalEntry]]]:
+        """A place for each request, and the jobs that it has, as `JobTable.take` returns them.
 
         These are this run's from now on, those without a result too.
+
+        Args:
+            circuits: The fingerprints of the circuits, and what `JobTable.bring_up` takes.
+            repetitions: How many are asked for of each.
         """
-        return await self._commits.write(
-            lambda file: [self._jobs.take(file, each, self._run_id) for each in fingerprints]
-        )
+
+        def work(file: sqlite3.Connection) -> list[tuple[int, list[JournalEntry]]]:
+            for circuit, earlier in dict(circuits).items():
+                self._jobs.bring_up(file, circuit, earlier)
+            run = self._run_id
+            return [self._jobs.take(file, each, repetitions, run) for each, _ in circuits]
+
+        return await self._commits.write(work)
 
     async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
         """The present state of an earlier run's job, and the job itself, if it exists.
@@ -231,13 +245,19 @@ class Journal(PickledAsRecipe):
         described = {} if job is None else columns_of(job)
         self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
 
-    def _has_packs(self) -> bool:
-        """Whether jobs of several points are known to be in the file."""
-        if not self._is_packed:
-            with self._reading() as file:
-                found = file.execute("SELECT 1 FROM places WHERE block > 0 LIMIT 1").fetchone()
-            self._is_packed = found is not None
-        return self._is_packed
+    def _is_mixed(self, repetitions: int) -> bool:
+        """Whether the file is known to have jobs of several points, or of other repetitions."""
+        if self._has_others:
+            return True
+        with self._reading() as file:
+            # Null, of an earlier version, comes first.
+            ends = [
+                file.execute(f"SELECT repetitions FROM places ORDER BY {order} LIMIT 1").fetchone()
+                for order in ("repetitions", "repetitions DESC")
+            ]
+            mixed = file.execute("SELECT 1 FROM parts WHERE block > 0 OR part > 0 LIMIT 1")
+            self._has_others = mixed.fetchone() is not None or ends[0] != ends[1]
+        return self._has_others or ends[0] not in (None, (repetitions,))
 
     async def _renew(
         self, entry: JournalEntry, request: JobRequest, job: Job | None
@@ -257,7 +277,7 @@ class Journal(PickledAsRecipe):
 
         def work(file: sqlite3.Connection) -> JournalEntry:
             self._jobs.update(file, entry, state=state, **described)
-            return self._jobs.insert(file, request, self._run_id, entry.places)
+            return self._jobs.insert(file, request, entry.places)
 
         return await self._commits.write(work)
 
@@ -346,7 +366,7 @@ class Journal(PickledAsRecipe):
         self._commits.post(
             lambda file: file.executemany(
                 "UPDATE places SET run = NULL WHERE fingerprint = ? AND occurrence = ? AND run = ?",
-                [(*place, self._run_id) for place in places],
+                [(*place[:2], self._run_id) for place in places],
             )
         )
 

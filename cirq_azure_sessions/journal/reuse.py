@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,9 +14,16 @@ from typing import Any
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats.layout import layout_as_submitted
-from cirq_azure_sessions.formats.translation import Format, JobInput, Translation
+from cirq_azure_sessions.formats.packing import PackedTranslation
+from cirq_azure_sessions.formats.translation import (
+    Format,
+    JobInput,
+    Part,
+    Translation,
+    split_repetitions,
+)
 from cirq_azure_sessions.journal.journal import Journal
-from cirq_azure_sessions.journal.rows import EntryState, JournalEntry
+from cirq_azure_sessions.journal.rows import EntryState, JournalEntry, Place, repetitions_of
 from cirq_azure_sessions.model import Job, JobRequest
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
@@ -25,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 _hashing = DaemonExecutor(name="cirq-azure-sessions-fingerprints")
 
-Key = tuple[int, int]
+# What a job has of the points: the number of each among its own, the point, its part.
+Block = tuple[int, int, Part]
 
 
 async def reuse_jobs(
@@ -34,10 +43,12 @@ async def reuse_jobs(
     make_request: Callable[[JobInput, int | None], JobRequest],
     workspace: WorkspacePort,
     gate: AbstractAsyncContextManager[Any],
-) -> Translation:
-    """The jobs of a call whose points share jobs: those of earlier runs, and new ones for the rest.
+) -> tuple[PackedTranslation, set[Place]]:
+    """The jobs of a call: those of earlier runs, and new ones for what these lack.
 
-    A point is known again by the job that it would have of its own.
+    A point is known again by the job that it would have of its own, with any repetitions. Its place
+    has all jobs that were ever submitted for it. They are taken in the order of submission until
+    there are enough repetitions, and what is missing is a new part.
 
     Args:
         journal: Has the jobs of earlier runs.
@@ -45,18 +56,46 @@ async def reuse_jobs(
         make_request: Makes the request for a job, with its fingerprint.
         workspace: Where the jobs of earlier runs may be.
         gate: Held while the service is asked for one.
+
+    Returns:
+        The jobs, and the places of the points in the journal, which this run holds.
     """
     translation: Any = packed
+    wanted: int = translation.repetitions
+    exact: set[int] = set()
+
+    def circuits() -> list[tuple[str, list[tuple[str, int]]]]:
+        found: dict[int, list[JobRequest]] = defaultdict(list)
+        for (point, _), made in translation.alone_jobs():
+            found[point].append(make_request(made, None))
+            if made.layout.is_exact:
+                exact.add(point)
+        return [
+            (
+                each[0].places[0][0],
+                [(job.fingerprint or "", repetitions_of(job.input_params)) for job in each],
+            )
+            for _, each in sorted(found.items())
+        ]
+
     # Makes the program of every point; the loop has other calls to serve meanwhile.
-    fingerprints = _hashing.submit(translation.places, make_request)
-    places: dict[Key, tuple[str, int]] = await asyncio.wrap_future(fingerprints)
-    taken = await journal._take([fingerprint for fingerprint, _ in places.values()])
-    shared: dict[int, list[tuple[int, Key, JournalEntry]]] = defaultdict(list)
-    for key, entry in zip([*places], taken, strict=True):
-        if entry is not None:
-            [places[key]], [block] = entry.places, entry.blocks
-            shared[entry.number].append((block, key, entry))
-    earlier: list[tuple[list[Key], JournalEntry]] = []
+    asked = await asyncio.wrap_future(_hashing.submit(circuits))
+    taken = await journal._take(asked, wanted)
+    places = [(circuit, nth) for (circuit, _), (nth, _) in zip(asked, taken, strict=True)]
+    entries: dict[int, JournalEntry] = {}
+    blocks: dict[int, list[Block]] = defaultdict(list)
+    too_large: set[int] = set()
+    for point, (_, jobs) in enumerate(taken):
+        have = 0
+        for entry in jobs:
+            # From exact probabilities any number of samples can be drawn.
+            size = wanted if point in exact else entry.repetitions
+            have += size
+            if have > wanted:
+                too_large.add(entry.number)
+            entries[entry.number] = entry
+            [(_, _, part)], [block] = entry.places, entry.blocks
+            blocks[entry.number].append((block, point, (part, size)))
 
     async def find(job_id: str) -> Job | None:
         try:
@@ -67,37 +106,52 @@ async def reuse_jobs(
                 return None
             raise
 
-    async def look_up(those: list[tuple[int, Key, JournalEntry]]) -> None:
-        those.sort(key=lambda each: each[0])
-        keys = [key for _, key, _ in those]
-        entry = replace(
-            those[0][2],
-            places=tuple(places[key] for key in keys),
-            blocks=tuple(block for block, _, _ in those),
-        )
+    async def look_up(entry: JournalEntry) -> tuple[int, bool]:
+        """Whether the job answers its points; if not, others are to be submitted."""
         state, job = await journal._look_up(entry, find)
         is_kept = not state.is_without_result
         if state is EntryState.INTENDED:
-            # It never arrived: it is submitted again if it is for the same points.
-            made = translation.pack([point for point, _ in keys], keys[0][1])
-            is_kept = make_request(made, None).fingerprint == entry.fingerprint
-        if is_kept:
-            earlier.append((keys, entry))
-        else:
+            # It never arrived: it is submitted again if it is for the same points, and for no more
+            # repetitions than are asked for.
+            those = sorted(blocks[entry.number])
+            made = translation.pack([point for _, point, _ in those], those[0][2])
+            is_same = make_request(made, None).fingerprint == entry.fingerprint
+            is_kept = is_same and entry.number not in too_large
+        if not is_kept:
             is_over = state.is_without_result
             journal._give_up(entry, state if is_over else EntryState.FORGOTTEN, job)
+        return entry.number, is_kept
 
-    await asyncio.gather(*map(look_up, shared.values()))
-    resumed: Translation = translation.resumed(earlier, places)
+    kept = dict(await asyncio.gather(*map(look_up, entries.values())))
+    used: dict[int, list[Block]] = defaultdict(list)
+    missing: list[tuple[Part, ...]] = []
+    for point, (_, jobs) in enumerate(taken):
+        left, numbers = wanted, set()
+        for entry in jobs:
+            if left > 0 and kept[entry.number]:
+                mine = next(each for each in blocks[entry.number] if each[1] == point)
+                used[entry.number].append(mine)
+                number, size = mine[2]
+                numbers.add(number)
+                left -= size
+        fresh = itertools.filterfalse(numbers.__contains__, itertools.count())
+        missing.append(split_repetitions(translation.target, max(left, 0), fresh))
+    earlier: list[tuple[list[tuple[int, Part]], JournalEntry]] = []
+    for number, those in sorted(used.items()):
+        those.sort()
+        own = tuple((*places[point], part) for _, point, (part, _) in those)
+        entry = replace(entries[number], places=own, blocks=tuple(block for block, _, _ in those))
+        earlier.append(([(point, part) for _, point, part in those], entry))
+    resumed: PackedTranslation = translation.resumed(earlier, missing, places)
     logger.info(
         "%s has %d of %d points in %d jobs of earlier runs; the others go in %d new ones",
         journal,
-        sum(len(keys) for keys, _ in earlier),
+        sum(not parts for parts in missing),
         len(places),
         len(earlier),
         len(resumed) - len(earlier),
     )
-    return resumed
+    return resumed, {(*place, 0) for place in places}
 
 
 def layout_of(entry: JournalEntry, layout: Any, job_format: Format, is_seeded: bool) -> Any:

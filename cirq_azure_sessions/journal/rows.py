@@ -6,11 +6,13 @@ import enum
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cirq_azure_sessions.clock import Clock
+from cirq_azure_sessions.formats.translation import is_repetitions
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus
 
 __all__ = [
@@ -22,10 +24,12 @@ __all__ = [
     "Place",
     "columns_of",
     "fingerprint",
+    "fingerprinted",
+    "repetitions_of",
 ]
 
-# The n-th request with a fingerprint: that of a job, or of one of its points.
-Place = tuple[str, int]
+# The n-th request for the circuit of a fingerprint, and a part of its repetitions.
+Place = tuple[str, int, int]
 
 
 def fingerprint(request: JobRequest, workspace: str | None) -> str:
@@ -43,6 +47,20 @@ def fingerprint(request: JobRequest, workspace: str | None) -> str:
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
     digest.update(b"\0" + request.payload)
     return digest.hexdigest()
+
+
+def fingerprinted(request: JobRequest, workspace: str | None) -> JobRequest:
+    """The request with its fingerprint; one that has no places, with that of its circuit too."""
+    params = {k: v for k, v in request.input_params.items() if not is_repetitions(k)}
+    places = request.places or (
+        (fingerprint(replace(request, input_params=params), workspace), 0, 0),
+    )
+    return replace(request, fingerprint=fingerprint(request, workspace), places=places)
+
+
+def repetitions_of(input_params: Mapping[str, Any]) -> int:
+    """How many repetitions a job has: all formats have them under this name."""
+    return int(input_params.get("shots", 0))
 
 
 class EntryState(enum.StrEnum):
@@ -116,7 +134,7 @@ class JournalEntry:
     is_new: bool = False
 
     @classmethod
-    def read(cls, row: sqlite3.Row) -> JournalEntry:
+    def read(cls, row: sqlite3.Row | Mapping[str, Any]) -> JournalEntry:
         """The entry in a row that has a column for each attribute of a job."""
         values = dict(row)
         try:
@@ -131,6 +149,11 @@ class JournalEntry:
             damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damage from error
         return cls(**values)
+
+    @property
+    def repetitions(self) -> int:
+        """How many repetitions the job has."""
+        return repetitions_of(self.input_params)
 
     @property
     def is_accepted(self) -> bool:
@@ -232,63 +255,88 @@ class JobTable:
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
         """The job that answers a request: one of an earlier run, or a new one.
 
-        For points that share a job it is a new one: earlier jobs are taken point by point.
+        It is a new one in places that were taken before.
         """
         assert request.fingerprint is not None, "only such requests are journalled"
-        entry = None if request.places else self.take(file, request.fingerprint, run)
-        if entry is None:
-            return self.insert(file, request, run)
-        if entry.state.is_without_result:
-            return self.insert(file, request, run, entry.places)
-        if entry.is_finished:
-            return replace(entry, output=self.output(file, entry))
-        return entry
+        circuit, occurrence, part = request.places[0]
+        if occurrence:
+            return self.insert(file, request, request.places)
+        shots = repetitions_of(request.input_params)
+        occurrence, entries = self.take(file, circuit, shots, run, is_whole=True)
+        if not entries or entries[0].state.is_without_result:
+            return self.insert(file, request, [(circuit, occurrence, part)])
+        if entries[0].is_finished:
+            return replace(entries[0], output=self.output(file, entries[0]))
+        return entries[0]
 
-    def take(self, file: sqlite3.Connection, fingerprint: str, run: int) -> JournalEntry | None:
-        """The job of an earlier run for a fingerprint, which this one then holds; no output."""
-        asked = {"fingerprint": fingerprint, "run": run}
-        (is_shared,) = file.execute(_IS_SHARED, asked).fetchone()
-        place = file.execute(_SELECT_OF_LINES if is_shared else _SELECT_NEXT, asked).fetchone()
-        if place is None:
-            return None
-        number, occurrence, block = place
-        row = file.execute(f"{_SELECT_BARE} WHERE number = ?", (number,)).fetchone()
-        held = fingerprint, occurrence
-        self._hold(file, number, run, held, block)
-        return replace(JournalEntry.read(row), places=(held,), blocks=(block,))
-
-    def insert(
+    def take(
         self,
         file: sqlite3.Connection,
-        request: JobRequest,
+        circuit: str,
+        repetitions: int,
         run: int,
-        places: Sequence[Place] = (),
+        is_whole: bool = False,
+    ) -> tuple[int, list[JournalEntry]]:
+        """Which request for its circuit this is, and the jobs of that one without their outputs.
+
+        The run then holds it. The jobs may have more repetitions than are asked for, or fewer; if
+        it `is_whole`, they are one with as many, or none.
+        """
+        asked = {"fingerprint": circuit, "repetitions": repetitions, "run": run}
+        (is_shared,) = file.execute(_IS_SHARED, asked).fetchone()
+        if is_shared:
+            (asked["repetitions"],) = file.execute(_SELECT_REPETITIONS, asked).fetchone()
+        free = file.execute(_SELECT_OF_LINES if is_shared else _SELECT_NEXT, asked).fetchone()
+        entries = [] if free is None else self._parts(file, circuit, free[0])
+        if is_whole and entries and [each.repetitions for each in entries] != [repetitions]:
+            free, entries = None, []
+        (occurrence,) = free or file.execute(_SELECT_NEW_OCCURRENCE, (circuit,)).fetchone()
+        (line,) = file.execute(_HOLD, {**asked, "occurrence": occurrence}).fetchone()
+        file.execute("UPDATE runs SET line = ?1 WHERE id = ?2 AND line IS NOT ?1", (line, run))
+        return occurrence, entries
+
+    def _parts(self, file: sqlite3.Connection, circuit: str, occurrence: int) -> list[JournalEntry]:
+        found: list[JournalEntry] = []
+        for row in file.execute(_SELECT_PARTS, (circuit, occurrence)):
+            values = dict(row)
+            place, block = (circuit, occurrence, values.pop("part")), values.pop("block")
+            found.append(replace(JournalEntry.read(values), places=(place,), blocks=(block,)))
+        return found
+
+    def bring_up(
+        self, file: sqlite3.Connection, circuit: str, earlier: Sequence[tuple[str, int]]
+    ) -> None:
+        """Brings the places up to date that an earlier version has for a circuit.
+
+        Args:
+            circuit: The fingerprint of the circuit.
+            earlier: The fingerprints that the jobs of a point have there, and their repetitions.
+        """
+        (first,) = file.execute(_SELECT_NEW_OCCURRENCE, (circuit,)).fetchone()
+        begin = 0
+        for (fingerprint, repetitions), count in Counter(earlier).items():
+            old = file.execute(_SELECT_EARLIER, (fingerprint,)).fetchall()
+            for number, (occurrence,) in enumerate(old):
+                turn, part = divmod(number, count)
+                before, now = (fingerprint, occurrence), (circuit, first + turn)
+                # Only the first of the jobs of a point brings its place along.
+                file.execute(_MOVE_PLACE, (*now, *before))
+                file.execute("DELETE FROM places WHERE (fingerprint, occurrence) = (?, ?)", before)
+                file.execute(_MOVE_PART, (*now, begin + part, repetitions, *before))
+                file.execute(_ADD_UP, now)
+            begin += count
+
+    def insert(
+        self, file: sqlite3.Connection, request: JobRequest, places: Sequence[Place]
     ) -> JournalEntry:
-        """Writes down a new job, for these places or else for new ones of its fingerprints."""
+        """Writes down a new job for places that the run holds."""
         assert request.fingerprint is not None, "only such requests are journalled"
         now = self._clock.time()
-        asked = places or request.places or ((request.fingerprint, 0),)
-        number, nth = file.execute(
-            _INSERT_JOB,
-            {
-                "id": request.id,
-                "fingerprint": request.fingerprint,
-                "point": asked[0][0],
-                "occurrence": asked[0][1] or None,
-                "target": request.target,
-                "name": request.name,
-                "output_format": request.output_format,
-                "input_params": json.dumps(dict(request.input_params), default=str),
-                "metadata": json.dumps(dict(request.metadata)),
-                "state": EntryState.INTENDED,
-                "now": now,
-            },
-        ).fetchone()
         entry = JournalEntry(
-            number=number,
+            number=0,
             job_id=request.id,
             fingerprint=request.fingerprint,
-            occurrence=nth,
+            occurrence=places[0][1],
             target=request.target,
             name=request.name,
             output_format=request.output_format,
@@ -296,31 +344,20 @@ class JobTable:
             metadata=request.metadata,
             written=now,
             changed=now,
+            places=tuple(places),
+            blocks=tuple(range(len(places))),
             is_new=True,
         )
-        held: list[Place] = []
-        for block, (fingerprint, occurrence) in enumerate(asked):
-            # The first one's was worked out with the job.
-            occurrence = occurrence or nth
-            if block and not asked[block][1]:
-                (occurrence,) = file.execute(_SELECT_NEW_OCCURRENCE, (fingerprint,)).fetchone()
-            held.append((fingerprint, occurrence))
-            self._hold(file, number, run, held[-1], block)
-        return replace(entry, places=tuple(held), blocks=tuple(range(len(held))))
-
-    def _hold(
-        self, file: sqlite3.Connection, number: int, run: int, place: Place, block: int
-    ) -> None:
-        fingerprint, occurrence = place
-        held = {
-            "fingerprint": fingerprint,
-            "occurrence": occurrence,
-            "job": number,
-            "run": run,
-            "block": block,
-        }
-        (line,) = file.execute(_HOLD, held).fetchone()
-        file.execute("UPDATE runs SET line = ?1 WHERE id = ?2 AND line IS NOT ?1", (line, run))
+        values = {name: getattr(entry, name) for name in entry.__slots__}
+        values["input_params"] = json.dumps(dict(request.input_params), default=str)
+        values["metadata"] = json.dumps(dict(request.metadata))
+        number = file.execute(_INSERT_JOB, values).lastrowid
+        assert number is not None, "a row was inserted"
+        for block, place in enumerate(places):
+            row = (*place, number, block, entry.repetitions)
+            file.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)", row)
+            file.execute(_ADD_UP, place[:2])
+        return replace(entry, number=number)
 
     def update(self, file: sqlite3.Connection, entry: JournalEntry, **values: Any) -> None:
         """Changes columns of a job's row."""
@@ -347,7 +384,7 @@ class JobTable:
 
     def is_held(self, file: sqlite3.Connection, entry: JournalEntry) -> bool:
         """Whether a live run has asked for the job."""
-        held = "SELECT 1 FROM places WHERE job = ? AND run IS NOT NULL"
+        held = "SELECT 1 FROM parts NATURAL JOIN places WHERE job = ? AND run IS NOT NULL"
         return file.execute(held, (entry.number,)).fetchone() is not None
 
     def all(self, file: sqlite3.Connection) -> Iterator[JournalEntry]:
@@ -382,8 +419,18 @@ _IS_SHARED = """
         < (SELECT max(line) FROM places WHERE fingerprint = :fingerprint)
 """
 _SELECT_NEXT = """
-    SELECT job, occurrence, block FROM places INDEXED BY places_free
+    SELECT occurrence FROM places INDEXED BY places_free
     WHERE run IS NULL AND fingerprint = :fingerprint ORDER BY occurrence LIMIT 1
+"""
+# Of the free places of several lines, the smallest that is large enough, or else the largest.
+_SELECT_REPETITIONS = """
+    SELECT coalesce((
+        SELECT min(repetitions) FROM places INDEXED BY places_used
+        WHERE run IS NULL AND fingerprint = :fingerprint AND repetitions >= :repetitions
+    ), (
+        SELECT max(repetitions) FROM places INDEXED BY places_used
+        WHERE run IS NULL AND fingerprint = :fingerprint
+    ))
 """
 # The lines of the other runs that are alive.
 _OTHER_LINES = "SELECT line FROM runs WHERE ended IS NULL AND id != :run AND line IS NOT NULL"
@@ -391,8 +438,9 @@ _OTHER_LINES = "SELECT line FROM runs WHERE ended IS NULL AND id != :run AND lin
 _SELECT_OF_LINES = " UNION ALL ".join(
     f"""
     SELECT * FROM (
-        SELECT job, occurrence, block FROM places INDEXED BY places_used
-        WHERE run IS NULL AND fingerprint = :fingerprint AND answered = {answered} AND {condition}
+        SELECT occurrence FROM places INDEXED BY places_used
+        WHERE run IS NULL AND fingerprint = :fingerprint AND repetitions = :repetitions
+            AND answered = {answered} AND {condition}
         ORDER BY used, occurrence LIMIT 1
     )
     """
@@ -402,8 +450,8 @@ _SELECT_OF_LINES = " UNION ALL ".join(
 # A new place is in the line of the run's equal requests; the first of its kind is in that of the
 # run's last request; and in one of its own where another live run is on that line.
 _HOLD = f"""
-    INSERT INTO places (fingerprint, occurrence, job, run, used, block, line)
-    VALUES (:fingerprint, :occurrence, :job, :run, :run, :block, coalesce((
+    INSERT INTO places (fingerprint, occurrence, run, used, repetitions, line)
+    VALUES (:fingerprint, :occurrence, :run, :run, 0, coalesce((
         SELECT line FROM (
             SELECT line FROM places INDEXED BY places_of_run
             WHERE run = :run AND fingerprint = :fingerprint
@@ -412,19 +460,38 @@ _HOLD = f"""
         )
         WHERE line NOT IN ({_OTHER_LINES}) LIMIT 1
     ), :run))
-    ON CONFLICT (fingerprint, occurrence) DO UPDATE SET job = excluded.job, run = excluded.run,
-        used = excluded.used, block = excluded.block, answered = 0
+    ON CONFLICT (fingerprint, occurrence) DO UPDATE SET run = excluded.run, used = excluded.used,
+        answered = 0
     RETURNING line
 """
 _SELECT_NEW_OCCURRENCE = """
     SELECT coalesce(1 + max(occurrence), 1) FROM places WHERE fingerprint = ?
 """
+_SELECT_PARTS = f"""
+    SELECT part, block, {_JOB} FROM parts JOIN jobs ON number = job
+    WHERE parts.fingerprint = ? AND parts.occurrence = ? ORDER BY job
+"""
+_ADD_UP = """
+    UPDATE places SET repetitions = (
+        SELECT sum(repetitions) FROM parts WHERE (fingerprint, occurrence) = (?1, ?2)
+    )
+    WHERE (fingerprint, occurrence) = (?1, ?2)
+"""
+_SELECT_EARLIER = """
+    SELECT occurrence FROM places
+    WHERE fingerprint = ? AND repetitions IS NULL AND run IS NULL ORDER BY line, occurrence
+"""
+_MOVE_PLACE = """
+    UPDATE OR IGNORE places SET fingerprint = ?, occurrence = ?
+    WHERE (fingerprint, occurrence) = (?, ?)
+"""
+_MOVE_PART = """
+    UPDATE parts SET fingerprint = ?, occurrence = ?, part = ?, repetitions = ?
+    WHERE (fingerprint, occurrence) = (?, ?)
+"""
 _INSERT_JOB = """
     INSERT INTO jobs (id, fingerprint, occurrence, target, name, output_format, input_params,
         metadata, state, written, changed)
-    VALUES (:id, :fingerprint,
-        coalesce(:occurrence,
-            1 + (SELECT max(occurrence) FROM places WHERE fingerprint = :point), 1),
-        :target, :name, :output_format, :input_params, :metadata, :state, :now, :now)
-    RETURNING number, occurrence
+    VALUES (:job_id, :fingerprint, :occurrence, :target, :name, :output_format, :input_params,
+        :metadata, :state, :written, :written)
 """

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cirq
 import numpy as np
 
-__all__ = ["Histogram", "count_integers", "count_outcomes", "sorted_keys"]
+__all__ = ["Histogram", "count_integers", "count_outcomes", "fill", "is_digits", "sorted_keys"]
 
 # Outcomes are counted in an array with an element for each possible one, if that has at most this
 # many elements per repetition.
@@ -68,7 +67,7 @@ def _natural(key: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]
 
 
-def count_integers(measurements: Sequence[np.ndarray]) -> Counter[tuple[int, ...]]:
+def count_integers(measurements: Sequence[np.ndarray]) -> tuple[list[list[int]], list[int]]:
     """Counts the outcomes of several keys together, each a big-endian integer.
 
     Args:
@@ -76,7 +75,8 @@ def count_integers(measurements: Sequence[np.ndarray]) -> Counter[tuple[int, ...
             key. As in Cirq, any nonzero value is a 1.
 
     Returns:
-        The counts, in the order in which the outcomes first occur.
+        For each key its part of the outcomes, in the order in which they first occur; and the
+        counts of the outcomes.
     """
     bits = [measured != 0 for measured in measurements]
     words, counts, firsts = _count_distinct(_pack(np.hstack(bits)))
@@ -84,8 +84,7 @@ def count_integers(measurements: Sequence[np.ndarray]) -> Counter[tuple[int, ...
     chosen = firsts[order]
     # The words of one key are already its integers.
     packed = [words[order]] if len(bits) == 1 else [_pack(each[chosen]) for each in bits]
-    outcomes = zip(*map(_integers, packed), strict=True)
-    return Counter(dict(zip(outcomes, counts[order].tolist(), strict=True)))
+    return [_integers(each) for each in packed], counts[order].tolist()
 
 
 def _count_rows(records: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +113,11 @@ def _integers(words: np.ndarray) -> list[int]:
     if words.shape[1] == 1:
         integers: list[int] = words[:, 0].tolist()
         return integers
-    return [int.from_bytes(row.tobytes(), "little") for row in words.astype("<u8")]
+    octets, size = words.astype("<u8").tobytes(), 8 * words.shape[1]
+    return [
+        int.from_bytes(octets[start : start + size], "little")
+        for start in range(0, len(octets), size)
+    ]
 
 
 def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,12 +144,22 @@ def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def _write(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str]:
     """Each row as a string; a shape is (times measured, qubits) of one key."""
     template = " ".join(",".join("0" * qubits for _ in range(times)) for times, qubits in shapes)
-    if rows.max() > 9:
+    if not is_digits(rows):
         # Two-digit qudit levels do not fit a template of fixed width.
         pattern = template.replace("0", "{}")
         return [pattern.format(*row) for row in rows.tolist()]
+    text, width = fill(template, rows), len(template)
+    return [text[start : start + width] for start in range(0, len(text), width)]
+
+
+def is_digits(numbers: np.ndarray) -> bool:
+    """Whether each of the numbers, of which there are some, is written with one digit."""
+    return bool(numbers.min() >= 0 and numbers.max() <= 9)
+
+
+def fill(template: str, rows: np.ndarray) -> str:
+    """The template once for each row of digits, which stand in place of its zeros."""
     line = np.frombuffer(template.encode(), dtype=np.uint8)
     lines = np.tile(line, (len(rows), 1))
     lines[:, line == ord("0")] += rows.astype(np.uint8)
-    text, width = lines.tobytes().decode(), len(line)
-    return [text[start : start + width] for start in range(0, len(text), width)]
+    return lines.tobytes().decode()

@@ -103,6 +103,16 @@ class SweepResults(list[AzureResult | None]):
             return NotImplemented
         return type(self)([*self, *other])
 
+    def __radd__(self, other: Iterable[Any]) -> SweepResults:
+        if not isinstance(other, list):
+            return NotImplemented
+        return type(self)([*other, *self])
+
+    def __mul__(self, times: SupportsIndex) -> SweepResults:
+        return type(self)(super().__mul__(times))
+
+    __rmul__ = __mul__
+
     def __repr__(self) -> str:
         """One line, since the reprs of all points would fill many screens."""
         home = [point for point in self if point is not None]

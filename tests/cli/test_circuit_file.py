@@ -45,7 +45,8 @@ def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "neither Cirq JSON nor OpenQASM 2"),
+        ("", "This is empty"),
+        ("// nothing\n\n/* at\nall */ ", "This is empty, or holds only comments"),
         ("Remember the milk.", "neither Cirq JSON nor OpenQASM 2"),
         ("{", "Cirq cannot read this JSON"),
         ('{"shopping": "milk"}', "holds a dict, not a circuit"),
@@ -80,7 +81,7 @@ def test_a_missing_file_is_an_error_of_the_system(tmp_path: Path) -> None:
 
 JSON = cirq.to_json(circuit())
 # As Notepad, PowerShell's `>` and `Out-File`, old editors and Cirq write them.
-ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -95,10 +96,30 @@ def test_files_are_read_in_the_encodings_of_windows(
     assert read_circuit(path) == read_circuit(str(path)) == parse_circuit(text)
 
 
-def test_the_mark_at_the_end_of_a_dos_file_is_skipped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [BELL, JSON], ids=["q", "j"])
+@pytest.mark.parametrize("end", [b"\x1a", b"\x1a" * 99 + b"\r\n", b"\0", b"\0" * 99, b"\n\0\x1a"])
+def test_what_old_editors_end_a_file_with_is_skipped(tmp_path: Path, text: str, end: bytes) -> None:
+    path = tmp_path / "circuit"
+    path.write_bytes(text.encode() + end)
+    assert read_circuit(path) == parse_circuit(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_the_mark_at_the_end_may_be_a_single_byte(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "bell.qasm"
-    path.write_bytes(BELL.encode() + b"\x1a")
+    path.write_bytes(BELL.encode(encoding) + b"\x1a")
     assert read_circuit(path) == parse_circuit(BELL)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\x1a\r\n"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_file_without_a_program_is_called_empty(
+    tmp_path: Path, content: bytes, packed: bool
+) -> None:
+    path = tmp_path / "circuit.json"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ValueError, match="This is empty"):
+        read_circuit(path)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp850", "cp932"])
@@ -107,6 +128,10 @@ def test_comments_may_be_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "bell.qasm"
     path.write_bytes((comment + BELL).encode(encoding))
     assert read_circuit(path) == parse_circuit(BELL)
+
+
+def test_a_comment_may_stand_before_the_version() -> None:
+    assert parse_circuit(BELL.replace("OPENQASM", "OPENQASM // 3\n")) == parse_circuit(BELL)
 
 
 def test_json_that_is_not_utf8_is_refused_with_the_encoding(tmp_path: Path) -> None:

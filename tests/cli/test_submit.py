@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cirq
 import pytest
 from click.testing import Result
 from command_line import call_on
@@ -77,6 +78,45 @@ def test_openqasm_of_old_editors_runs(
     program = ("// café\n" + QASM_2 + "\x1a").replace("\n", line_end)
     path = write(tmp_path, "flip.qasm", program.encode("cp1252"))
     assert result_of(server, submit(server, path, target, "--shots", "5", "--yes"))
+
+
+def test_text_is_sent_as_unix_writes_it(server: EmulatorServer, tmp_path: Path) -> None:
+    path = write(tmp_path, "flip.quil", (QUIL.replace("\n", "\r\n") + "\x1a\0").encode("utf-16"))
+    job = server.workspace().get_job(submit(server, path, "rigetti.sim.qvm"))
+    assert job.download_data(job.details.input_data_uri).decode() == QUIL
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "reason"),
+    [
+        (
+            "a.qasm",
+            QASM_3.replace("x q", "wobble q"),
+            "Line 5, column 1: undefined symbol: wobble.",
+        ),
+        (
+            "a.qasm",
+            QASM_3.replace('include "stdgates.inc";', ""),
+            "Line 5, column 1: A standard gate was called but not included. Did you mean to "
+            "include the standard gate library 'stdgates.inc'?\n",
+        ),
+        (
+            "a.qasm",
+            QASM_3 + "if (c) { x q; }",
+            "Line 7, column 1: cannot use a dynamic bool value. Using a bool value that depends on "
+            "a measurement result is not supported by the configured target profile.\n",
+        ),
+        ("a.qs", QSHARP, "Main(): column 1: name error: `Main` not found.\n"),
+        ("a.qs", "\n operation Main() : Int { true }", "Line 2, column 27: type error: expected "),
+    ],
+)
+def test_what_qdk_cannot_compile_is_explained_in_one_line(
+    server: EmulatorServer, tmp_path: Path, name: str, program: str, reason: str
+) -> None:
+    pytest.importorskip("qdk")
+    shown = refused(server, write(tmp_path, name, program), "--target", "ionq.simulator")
+    *_, line = shown.stderr.splitlines(keepends=True)
+    assert line.startswith(f"Error: qdk cannot compile {name} for ionq.simulator. {reason}")
 
 
 def test_a_damaged_file_is_refused(server: EmulatorServer, tmp_path: Path) -> None:
@@ -201,7 +241,17 @@ def test_wrong_programs_and_targets_are_refused_before_a_session_is_opened(
     pytest.importorskip("qdk")
     on_ionq = ("--target", "ionq.simulator")
     assert "is empty" in refused(server, write(tmp_path, "a.quil", ""), *on_ionq).stderr
+    comments = write(tmp_path, "comments.qasm", "// x q[0];\r\n\x1a")
+    assert "holds only comments" in refused(server, comments, *on_ionq).stderr
     assert "cannot be read" in refused(server, tmp_path / "none.quil", *on_ionq).stderr
+    measured = write(tmp_path, "flip.qasm", QASM_2)
+    on_pasqal = ("--target", "pasqal.sim.emu-tn")
+    assert "takes pulse sequences" in refused(server, measured, *on_pasqal).stderr
+    unmeasured = write(tmp_path, "none.qasm", QASM_2.replace("measure", "// "))
+    on_quantinuum = ("--target", "quantinuum.sim.h2-1sc")
+    assert "no `measure` statement" in refused(server, unmeasured, *on_quantinuum).stderr
+    circuit = write(tmp_path, "circuit.json", cirq.to_json(cirq.Circuit()))
+    assert "`cirq-azure-sessions run`" in refused(server, circuit, *on_ionq).stderr
     odd = write(tmp_path, "odd.qs", "operation {")
     assert "cannot compile" in refused(server, odd, *on_ionq).stderr
     assert "has no target" in refused(server, odd, "--target", "ionq.none").stderr

@@ -160,11 +160,11 @@ def test_every_field_sorts_both_ways(field: str, direction: str) -> None:
     assert sorted(item.number for item in found) == list(range(250))
 
 
-def test_the_link_to_the_next_page_repeats_the_query() -> None:
+def test_the_link_to_the_next_page_repeats_the_question_in_the_recorded_form() -> None:
     query = parse_query({"filter": "startswith(Name, 'a b')", "orderby": "Name desc", "top": "10"})
     assert query.next_query("2025-12-01-preview") == (
-        "api-version=2025-12-01-preview&filter=startswith%28Name%2C%20%27a%20b%27%29"
-        "&orderby=Name%20desc&skip=10&top=10"
+        "filter=startswith(Name%2c%20%27a%20b%27)&orderby=Name%20desc&top=10&skip=10"
+        "&api-version=2025-12-01-preview"
     )
 
 

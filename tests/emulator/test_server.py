@@ -638,11 +638,15 @@ def test_a_function_may_give_each_job_its_times(
 ) -> None:
     client = serve(job_time=lambda request: JobPace(queue=10, run=10, visible=10, finishing=2))
     submitted = client.submit()
-    seen = []
+    seen, blobs = [], []
     for seconds in (0, 10, 10, 8, 2):
         clock.advance(seconds)
-        seen.append(client.job(submitted)["status"])
+        job = client.job(submitted)
+        seen.append(job["status"])
+        blobs.append(job["outputDataUri"].partition("?")[0].rpartition("/")[2])
     assert seen == ["Waiting", "Executing", "Executing", "Finishing", "Succeeded"]
+    # A provider's own result is there once the job is finishing (recorded).
+    assert blobs == ["outputData"] * 3 + ["rawOutputData"] * 2
 
 
 def test_the_default_clock_runs_and_can_be_advanced() -> None:

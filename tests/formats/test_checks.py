@@ -106,8 +106,9 @@ def test_exponent_of_many_turns_is_sent_modulo_one_turn(target: str, kind: cirq.
 
 @pytest.mark.parametrize("value", [1e308, -1e308])
 def test_an_exponent_without_a_finite_angle_is_refused_as_in_cirq(value: float) -> None:
-    with pytest.raises(UnsupportedProgram, match="give it a finite real number"):
-        check(GATES["X**t"], value)
+    for kind in (UnsupportedProgram, ZeroDivisionError):
+        with pytest.raises(kind, match="give it a finite real number"):
+            check(GATES["X**t"], value)
     with pytest.raises(ZeroDivisionError):
         cirq.Simulator().run(circuit(GATES["X**t"]), {"t": value})
 

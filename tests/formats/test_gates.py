@@ -12,12 +12,14 @@ import re
 from typing import Any
 
 import cirq
+import numpy as np
 import pytest
 import sympy
 from formats_lab import IONQ, QIR, REMOTE, decode, emulate, exact_distribution, translation
 
 from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
+from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.translation import JobInput
 
 # What a gate takes beside symbols, by the names that Cirq's constructors have for it.
@@ -153,3 +155,26 @@ def test_every_gate_of_cirq_is_sent_as_what_it_is(gate: cirq.Gate, target: str) 
         truth = exact_distribution(cirq.resolve_parameters(circuit, point))
         for outcome in {*ours, *truth}:
             assert ours.get(outcome, 0) == pytest.approx(truth.get(outcome, 0), abs=1e-6), point
+
+
+NOISE: list[cirq.Gate] = [
+    *(cirq.amplitude_damp(0.1), cirq.generalized_amplitude_damp(0.3, 0.1), cirq.phase_damp(0.1)),
+    *(cirq.depolarize(0.1), cirq.asymmetric_depolarize(0.1, 0.2, 0.1), cirq.bit_flip(0.1)),
+    *(cirq.phase_flip(0.1), cirq.X.with_probability(0.3)),
+    cirq.KrausChannel(cirq.kraus(cirq.amplitude_damp(0.1))),
+    cirq.MixedUnitaryChannel([(0.5, np.eye(2)), (0.5, cirq.unitary(cirq.X))]),
+]
+
+
+def test_every_channel_that_cirq_has_is_among_these() -> None:
+    # Their own tests have them run.
+    run = {"MeasurementGate", "PauliMeasurementGate", "ResetChannel", "StatePreparationChannel"}
+    assert {type(gate).__name__ for gate in NOISE} == NOT_UNITARY - run
+
+
+@pytest.mark.parametrize("target", REMOTE)
+def test_noise_is_refused(target: str) -> None:
+    qubit = cirq.LineQubit(0)
+    for gate in NOISE:
+        with pytest.raises(UnsupportedProgram, match="leave out noise"):
+            translation(target, cirq.Circuit(gate(qubit), cirq.measure(qubit, key="m")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,7 @@ OPERATIONS = {
     "controlled": WithMatrix(A).controlled_by(B),
     "controlled by zero": WithMatrix(A).controlled_by(B, control_values=[0]),
     "in a subcircuit": cirq.CircuitOperation(cirq.FrozenCircuit(WithMatrix(A)), repetitions=2),
+    "a Pauli": cirq.Y(B),
     "a string of Paulis": -cirq.X(A) * cirq.Y(C),
     "a string of no Paulis": cirq.PauliString(),
     "a matrix on no qubits": cirq.MatrixGate(np.array([[1j]]), qid_shape=()).on(),
@@ -109,6 +111,18 @@ def test_operation_with_a_unitary_runs(operation: cirq.Operation) -> None:
     assert_exactly(run(IONQ, circuit), exact_distribution(circuit))
     for target in (QUANTINUUM, QIR):
         assert_cirqs_answer(target, circuit, 2_000)
+
+
+def test_every_class_of_operation_that_cirq_has_is_among_these() -> None:
+    public = {
+        kind
+        for kind in vars(cirq).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, cirq.Operation)
+        and not inspect.isabstract(kind)
+    }
+    # Conditions have tests of their own, beside the one below.
+    assert public == public & {*map(type, OPERATIONS.values()), cirq.ClassicallyControlledOperation}
 
 
 @pytest.mark.parametrize("target", [QUANTINUUM, QIR])

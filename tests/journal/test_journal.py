@@ -51,6 +51,7 @@ def ask(fingerprint: str, job_id: str) -> JobRequest:
         input_params={"shots": 500},
         metadata={"layout": "q0"},
         fingerprint=fingerprint,
+        places=((fingerprint, 0, 0),),
     )
 
 
@@ -578,20 +579,29 @@ def test_one_run_replaces_workers_with_one_request_each_in_a_stable_order(path: 
 
 
 def test_claims_of_one_circuit_do_not_grow_with_the_jobs_that_were_claimed(path: Path):
-    asked = {"fingerprint": "x", "run": 1, "occurrence": 1, "job": 1, "block": 0}
+    asked = {"fingerprint": "x", "run": 1, "occurrence": 1, "repetitions": 500}
     for turn in range(2):
         with Journal(path) as journal:
             for number in range(50):
                 claim(journal, "x", f"{turn}-{number}")
             with journal._transaction() as file:
-                next_job, next_of_lines, place = (
+                next_job, next_of_lines, size, place, total = (
                     " ".join(
                         row["detail"] for row in file.execute(f"EXPLAIN QUERY PLAN {query}", asked)
                     )
-                    for query in (rows._SELECT_NEXT, rows._SELECT_OF_LINES, rows._HOLD)
+                    for query in (
+                        rows._SELECT_NEXT,
+                        rows._SELECT_OF_LINES,
+                        rows._SELECT_REPETITIONS,
+                        rows._HOLD,
+                        rows._ADD_UP.replace("?1", ":fingerprint").replace("?2", ":occurrence"),
+                    )
                 )
     assert "USING INDEX places_free (fingerprint=?)" in next_job
-    assert next_of_lines.count("USING INDEX places_used (fingerprint=? AND answered=?)") == 4
+    found = "USING INDEX places_used (fingerprint=? AND repetitions=? AND answered=?)"
+    assert next_of_lines.count(found) == 4
+    assert size.count("USING INDEX places_used (fingerprint=?") == 2
+    assert total.count("USING PRIMARY KEY (fingerprint=? AND occurrence=?)") == 2
     assert "USE TEMP B-TREE" not in next_of_lines
     assert "USING INDEX places_of_run (run=? AND fingerprint=?)" in place
 
@@ -940,8 +950,10 @@ def test_journal_of_an_earlier_version_is_brought_up_to_date(path: Path, version
             )
     file.close()
     with Journal(path) as journal:
-        claimed = [claim(journal, "bell", job_id).job_id for job_id in "xyz"]
-    assert claimed == ["job-1", "job-2", "z"]
+        asked = [("any bell", [("bell", 500)])] * 3
+        taken = asyncio.run(journal._take(asked, 500))
+    jobs = [[each.job_id for each in entries] for _, entries in taken]
+    assert jobs == [["job-1"], ["job-2"], []]
 
 
 def test_journal_is_not_opened_a_second_time_as_a_file_in_this_process(

@@ -256,18 +256,11 @@ def test_a_journal_of_the_pool_covers_all_of_its_samplers_and_sessions(
         assert all(session.closed is not None for session in journal.sessions())
 
 
-def test_other_repetitions_other_targets_and_other_angles_are_other_jobs(
-    server: EmulatorServer, path: Path
-):
-    for target, theta, repetitions in [
-        (TARGET, 1.0, 10),
-        (TARGET, 1.0, 20),
-        (TARGET, 1.1, 10),
-        ("ionq.qpu.aria-1", 1.0, 10),
-    ]:
+def test_other_targets_and_other_angles_are_other_jobs(server: EmulatorServer, path: Path):
+    for target, theta in [(TARGET, 1.0), (TARGET, 1.1), ("ionq.qpu.aria-1", 1.0)]:
         with AzureSessionSampler(target, workspace=server.workspace(), journal=path) as sampler:
-            sampler.run(CIRCUIT, {"theta": theta}, repetitions=repetitions)
-    assert len(jobs_of(server)) == 4
+            sampler.run(CIRCUIT, {"theta": theta}, repetitions=10)
+    assert len(jobs_of(server)) == 3
 
 
 def test_new_names_tags_and_a_longer_sweep_reuse_paid_jobs(server: EmulatorServer, path: Path):

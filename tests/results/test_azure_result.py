@@ -59,6 +59,31 @@ def test_it_prints_as_the_plain_result() -> None:
     cirq.testing.assert_equivalent_repr(OURS, setup_code="import cirq\nimport numpy as np")
 
 
+@given(
+    shape=st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(0, 3)),
+    dtype=st.sampled_from([np.bool_, np.uint8, np.int8, np.uint64, np.float64]),
+    levels=st.sampled_from([2, 10, 12]),
+    names=st.lists(st.sampled_from(["m", "c_0", "it's 0"]), unique=True, max_size=2),
+    seed=st.integers(0, 1000),
+)
+def test_its_texts_are_those_of_cirq(
+    shape: tuple[int, int, int], dtype: type, levels: int, names: list[str], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    records = {name: rng.integers(0, levels, shape).astype(dtype) for name in names}
+    plain = cirq.ResultDict(params=PARAMS, records=records)
+    ours = AzureResult(params=PARAMS, records=records)
+    assert (str(ours), repr(ours)) == (str(plain), repr(plain))
+
+
+def test_no_text_is_made_digit_by_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cirq.ResultDict, "__str__", None)
+    monkeypatch.setattr(cirq.ResultDict, "__repr__", None)
+    ours = AzureResult(measurements={"m": np.ones((10_000, 3), np.uint8)})
+    assert str(ours) == "m=" + ", ".join(["1" * 10_000] * 3)
+    assert repr(ours).count("[[1, 1, 1]]") == 10_000
+
+
 def test_json_is_that_of_the_plain_result() -> None:
     assert cirq.to_json(OURS) == cirq.to_json(PLAIN)
     assert cirq.read_json(json_text=cirq.to_json(OURS)) == OURS

@@ -50,6 +50,8 @@ def test_slices_copies_and_sums_are_sweep_results() -> None:
     assert type(results[0]) is AzureResult
     assert type(results[:2] + results[2:]) is SweepResults
     assert results[:2] + list(results)[2:] == results
+    for same in (list(results[:2]) + results[2:], results * 1, 1 * results):
+        assert (type(same), same) == (SweepResults, results)
     with pytest.raises(TypeError):
         results + 3  # type: ignore[operator]
 

@@ -141,6 +141,9 @@ _QELIB1 = {
     "cy": _fixed(cirq.Y, 1),
     "cz": _fixed(cirq.Z, 1),
     "ch": _fixed(cirq.H, 1),
+    # pytket's files have these two.
+    "cs": _fixed(cirq.S, 1),
+    "csdg": _fixed(cirq.S**-1, 1),
     "csx": _fixed(cirq.X**0.5, 1),
     "crx": _turning(1, cirq.rx, 1),
     "cry": _turning(1, cirq.ry, 1),

@@ -166,8 +166,9 @@ def _run_on_ionq(
 ) -> list[Any]:
     """The shots reconstructed from IonQ's histogram of all qubits, ordered by outcome.
 
-    In a recorded job of 500 shots, four outcomes of probability 1/4 each have exactly 125 shots, in
-    the order of the histogram.
+    The service rounds the count of each outcome: a recorded job of 500 shots whose qubits had four
+    outcomes of probability 1/4 has 125 shots of each, in the order of the histogram, and one of
+    1,000 shots with 32 equal outcomes has 31 of each, 992 in all.
     """
     if program.obstacle is not None:
         raise invalid_input(f"The target does not run {program.obstacle}.")
@@ -176,22 +177,18 @@ def _run_on_ionq(
     if num_qubits > ionq.machine_size(target):
         raise invalid_input(f"The target has {ionq.machine_size(target)} qubits.")
     shares = ionq.histogram(program.operations, num_qubits, target, params, noise, rng, budget)
-    counts = _apportion(shots, list(shares.values()))
+    exact = np.array(list(shares.values())) * shots
+    counts = np.rint(exact).astype(np.int64)
+    if not counts.any():
+        # Nothing is recorded of shares that are all too small to count: the largest have one each.
+        counts[np.argsort(-exact, kind="stable")[:shots]] = 1
     values = (
         program.value({q: outcome >> q.x & 1 for q in cirq.LineQubit.range(num_qubits)})
         for outcome in shares
     )
-    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
-
-
-def _apportion(shots: int, shares: Sequence[float]) -> list[int]:
-    """Integers in proportion to the shares, by the largest remainder method."""
-    exact = np.array(shares) * shots / sum(shares)
-    counts = np.floor(exact).astype(np.int64)
-    up = np.argsort(counts - exact, kind="stable")[: shots - int(counts.sum())]
-    counts[up] += 1
-    whole: list[int] = counts.tolist()
-    return whole
+    return [
+        value for value, count in zip(values, counts.tolist(), strict=True) for _ in range(count)
+    ]
 
 
 class _Program:

@@ -12,7 +12,7 @@ from azure.quantum import Job as AzureJob
 from azure.quantum import Workspace
 from azure.storage.blob import BlobProperties
 
-from cirq_azure_sessions.encodings import in_utf8, plain_text
+from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
@@ -23,7 +23,9 @@ _QIR = "qir.v1"
 _BITCODE = b"BC\xc0\xde"
 # The default name of compilers for the entry point of bitcode.
 _ENTRY_POINT = "ENTRYPOINT__main"
-_OPENQASM = re.compile(r"\s*(?://[^\n]*\s*|/\*.*?\*/\s*)*OPENQASM\s+(\d)", re.DOTALL)
+
+# Where an error is, in what qdk reports.
+_PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.MULTILINE)
 
 
 def find_target(workspace: Workspace, name: str) -> Any:
@@ -58,8 +60,8 @@ def prepare(
     """The arguments of the target's `submit` for the program in a file.
 
     Q# is compiled to QIR; so is OpenQASM 3, and OpenQASM 2 for a target that takes another
-    language; OpenQASM that is not compiled is sent in UTF-8. Everything else, and anything with an
-    `input_format`, is sent unchanged.
+    language; other text is sent in UTF-8 with the line ends of Unix. Everything else, and all that
+    has an `input_format`, is sent as it is.
 
     Args:
         target: The SDK's target.
@@ -69,15 +71,19 @@ def prepare(
         input_format: The service's name for the program's format.
 
     Raises:
-        UnsupportedProgram: If the program cannot be compiled, or the file is empty or damaged.
+        UnsupportedProgram: If the target cannot take the program, or the file is empty or damaged.
     """
     if input_format is None:
         try:
             content = in_utf8(content)
         except ValueError as error:
             raise UnsupportedProgram(f"{path.name}: {error}") from error
-    if not content.strip():
-        raise UnsupportedProgram(f"{path.name} is empty: give a file that holds a program.")
+    # OpenQASM is ASCII except for comments, which may have any encoding.
+    text = plain_text(content.decode(errors="replace"))
+    if is_blank(text):
+        raise UnsupportedProgram(
+            f"{path.name} is empty, or holds only comments: give a file that holds a program."
+        )
     if input_format == _QIR or (input_format is None and content.startswith(_BITCODE)):
         return {
             "input_data": content,
@@ -92,31 +98,64 @@ def prepare(
         }
     if input_format is not None:
         return {"input_data": content, "input_data_format": input_format}
-    # OpenQASM is ASCII except for comments, which may have any encoding.
-    text = plain_text(content.decode(errors="replace"))
-    version = _OPENQASM.match(text)
-    takes_openqasm = "openqasm" in target.input_data_format
-    if path.suffix == ".qs" or (version and (version[1] != "2" or not takes_openqasm)):
-        return {"input_data": _compile(text, None if version else entry, target.target_profile)}
-    return {"input_data": text.encode() if version else content}
+    version = openqasm_version(text)
+    is_openqasm = version is not None
+    if path.suffix.lower() != ".qs" and not is_openqasm:
+        if text.startswith("{") and '"cirq_type"' in text:
+            raise UnsupportedProgram(
+                f"{path.name} holds a circuit of Cirq: sample it with `cirq-azure-sessions run`."
+            )
+        return {"input_data": content if "\N{REPLACEMENT CHARACTER}" in text else text.encode()}
+    if is_openqasm and not re.search(r"\bmeasure\b", text):
+        raise UnsupportedProgram(
+            f"{path.name} has no `measure` statement, and would have no result: add one."
+        )
+    if version == "2" and "openqasm" in target.input_data_format:
+        return {"input_data": text.encode()}
+    if "pulser" in target.input_data_format:
+        raise UnsupportedProgram(
+            f"{target.name} takes pulse sequences ({target.input_data_format}) and no "
+            f"{'OpenQASM' if is_openqasm else 'Q#'}: send {path.name} to another target."
+        )
+    return {"input_data": _compile(path, text, None if is_openqasm else entry, target)}
 
 
-def _compile(text: str, entry: str | None, profile: str) -> Any:
+def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
     """The QIR of an OpenQASM program, or of a Q# expression and its source."""
     try:
         from qdk import openqasm, qsharp
     except ImportError as error:
         raise UnsupportedProgram(
-            "Q# and OpenQASM 3 are compiled by qdk: run pip install '.[qir]' in your checkout."
+            f"{'OpenQASM for this target' if entry is None else 'Q#'} is compiled by qdk: run pip "
+            "install '.[qir]' in your checkout."
         ) from error
     try:
-        qsharp.init(target_profile=qsharp.TargetProfile.from_str(profile))
+        qsharp.init(target_profile=qsharp.TargetProfile.from_str(target.target_profile))
         if entry is None:
             return openqasm.compile(text)
         qsharp.eval(text)
         return qsharp.compile(entry)
     except (qsharp.QSharpError, openqasm.QasmError) as error:
-        raise UnsupportedProgram(f"qdk cannot compile the program: {error}") from error
+        raise UnsupportedProgram(
+            f"qdk cannot compile {path.name} for {target.name}. {_first_error(str(error), entry)}"
+        ) from None
+
+
+def _first_error(report: str, entry: str | None) -> str:
+    """The first of the errors that qdk has drawn under each other, in one line; the others follow
+    from it."""
+    report = re.sub(r"^Qdk\..*", "", report, flags=re.MULTILINE)
+    _, *errors = re.split(r"^ *x ", report, flags=re.MULTILINE)
+    message, *hints = re.split(r"^ *help: ", errors[0] if errors else report, flags=re.MULTILINE)
+    if place := _PLACE.search(message):
+        message = message[: place.start()]
+    # A cause stands behind an arrow, and the rest of a long line behind a bar.
+    message = re.sub(r"\n *\|", " ", re.sub(r"\n *`->", ":", message))
+    if place:
+        where = f"{entry}: c" if place["file"] == "<entry>" else f"Line {place['line']}, c"
+        message = f"{where}olumn {place['column']}: {message}"
+    sentences = (" ".join(each.split()) for each in (message, *hints))
+    return " ".join(f"{s[:1].upper()}{s[1:]}{'' if s[-1:] in '.?' else '.'}" for s in sentences)
 
 
 def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:

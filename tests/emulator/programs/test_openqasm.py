@@ -124,6 +124,8 @@ QELIB1: dict[str, cirq.Gate] = {
     "cy": cirq.ControlledGate(cirq.Y),
     "cz": cirq.CZ,
     "ch": cirq.ControlledGate(cirq.H),
+    "cs": cirq.ControlledGate(cirq.S),
+    "csdg": cirq.ControlledGate(cirq.S**-1),
     "csx": cirq.ControlledGate(cirq.X**0.5),
     "crx(0.3)": cirq.ControlledGate(cirq.rx(0.3)),
     "cry(0.3)": cirq.ControlledGate(cirq.ry(0.3)),

@@ -299,13 +299,21 @@ def test_a_large_circuit_is_sampled_from_one_state() -> None:
     assert found == {(0,) * size, (1,) * size}
 
 
-def test_the_simulator_of_ionq_apportions_shots_without_losing_one() -> None:
-    program = module(
-        gate("h", 0), gate("h", 1), measure(0, 0), measure(1, 1),
-        *(record("array", 2), record("result", 0), record("result", 1)), RETURN,
-    )  # fmt: skip
-    found = Counter(map(tuple, shots(program, target=IONQ, params={"shots": 10})))
-    assert sorted(found.values()) == [2, 2, 3, 3]
+def superposition(qubits: int) -> str:
+    """Some qubits with equal amplitudes, the first of which is measured."""
+    gates = [gate("h", qubit) for qubit in range(qubits)]
+    body = [*gates, measure(0, 0), record("array", 1), record("result", 0), RETURN]
+    return module(*body, qubits=qubits)
+
+
+def test_ionq_rounds_the_count_of_each_outcome_of_all_qubits() -> None:
+    found = shots(superposition(5), target=IONQ, params={"shots": 1000})
+    # Recorded: 16 outcomes of 31.25 shots each for 0, and as many for 1.
+    assert Counter(map(tuple, found)) == {(0,): 496, (1,): 496}
+
+
+def test_outcomes_that_ionq_would_all_round_away_are_drawn_once_each() -> None:
+    assert len(shots(superposition(5), target=IONQ, params={"shots": 10})) == 10
 
 
 def test_ionq_machine_samples_with_noise() -> None:
