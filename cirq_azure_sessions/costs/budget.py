@@ -36,7 +36,7 @@ class Budget:
 
     A job counts with its estimate from before its submission until its bill arrives. If there is no
     room for the next job, it waits for bills that may be lower than their estimates; once none is
-        outstanding, the cap is reached. So the cap is never exceeded, with any number of jobs in
+    outstanding, the cap is reached. So the cap is never exceeded, with any number of jobs in
     flight, unless a bill exceeds its estimate; and where a sweep stops does not depend on the speed
     of its jobs. A point that takes several jobs begins only when all of them have room.
 

@@ -10,6 +10,7 @@
         faults.reset("upload", after=True)                        # ... after the blob was stored
         faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
         faults.garble("job")                                      # 200 with a body that is not JSON
+        faults.add("close", drip=0.1)                             # a body of ten bytes a second
         faults.add("*/jobs/*", verb="PUT", status=500)            # any path, as a glob
         faults.latency = 0.05                                     # of every request, until changed
 
@@ -67,7 +68,7 @@ _SESSION_ENDS = ("TimedOut", "Failed")
 # The members of each kind of fault, in addition to the common ones.
 _KINDS = {
     "route": (
-        *("verb", "status", "retry_after", "delay", "reset", "garbage", "after"),
+        *("verb", "status", "retry_after", "delay", "reset", "garbage", "drip", "after"),
         *("code", "message", "trigger", "skip", "rate"),
     ),
     "job": ("target", "code", "message"),
@@ -93,16 +94,17 @@ class Fault:
         status: An HTTP status from 400 to 599 to answer with.
         retry_after: The seconds in `Retry-After`, or None for no such header.
         delay: Seconds on the clock before anything else happens.
-        reset: Whether to close the connection instead of answering.
-        garbage: The body to answer with, under status 200, or None.
-        after: Whether the request takes effect before its answer is lost; for a signature, the
-            seconds until it is refused, regardless of its `se`.
-        announced: Seconds until a signature expires according to its `se`.
-        code, message: Those of the body or of a job's `errorData`; the defaults fit the fault.
-        trigger: The route whose requests start the fault, in place of `route`.
-        skip: How many requests on that route succeed first.
-        rate: The requests a second on that route that succeed, with bursts of up to one second's
-            worth; the fault applies to those beyond it. None for none.
+        reset: Whether the connection is cut instead of an answer.
+        garbage: The body answered with 200 instead, or None.
+        drip: Seconds of real time between two bytes of a body that never ends, or None.
+        after: Whether the request takes effect before its answer is spoiled; of a signature, the
+            seconds until it is refused, whatever its `se` says.
+        announced: Seconds until a signature expires as its `se` says.
+        code, message: Of the body, or of the `errorData` of a job; by default what goes with it.
+        trigger: The route that it begins with, in place of `route`.
+        skip: How many requests on that route go well before.
+        rate: The requests a second on that route that go well, after up to one second's at once;
+            those beyond meet the fault. None for none.
     """
 
     route: str | None = None
@@ -118,6 +120,7 @@ class Fault:
     delay: float = 0.0
     reset: bool = False
     garbage: str | None = None
+    drip: float | None = None
     after: float | bool | None = None
     announced: float | None = None
     code: str = ""
@@ -139,7 +142,7 @@ class Fault:
         texts = ("route", "job", "session", "sas", "target", "verb", "garbage", "code", "message")
         for name in (*texts, "trigger"):
             _check(isinstance(given.get(name, ""), str), name, "a text")
-        for name in ("duration", "retry_after", "delay", "announced"):
+        for name in ("duration", "retry_after", "delay", "drip", "announced"):
             _check(_is_duration(given.get(name, 0)), name, "seconds, 0 or more")
         _check(
             self.times is None or _is_whole(self.times, 1, 10**9), "times", "a whole number from 1"
@@ -164,15 +167,16 @@ class Fault:
         _check(isinstance(self.reset, bool), "reset", "true or false")
         _check(self.after in (None, True, False), "after", "true or false")
         _check(self.retry_after is None or self.status is not None, "retry_after", "with a status")
-        spoils = (self.status is not None) + self.reset + (self.garbage is not None)
-        _check(spoils <= 1, "a fault", "one of a status, a reset and garbage")
-        _check(spoils or self.delay > 0, "a fault", "a status, a reset, garbage or a delay")
-        _check(spoils or not self.after, "after", "with a status, a reset or garbage")
+        ways = self.status, self.reset or None, self.garbage, self.drip
+        spoils = sum(way is not None for way in ways)
+        _check(spoils <= 1, "a fault", "one of a status, a reset, garbage and a drip")
+        _check(spoils or self.delay > 0, "a fault", "a status, a reset, garbage, a drip or a delay")
+        _check(spoils or not self.after, "after", "with a status, a reset, garbage or a drip")
 
     @property
     def is_only_late(self) -> bool:
-        """Whether a request is merely delayed."""
-        return self.status is None and not self.reset and self.garbage is None
+        """Whether a request is served normally after the delay."""
+        return not (self.status or self.reset or self.garbage is not None or self.drip is not None)
 
     @property
     def keeps_running(self) -> bool:
@@ -200,6 +204,7 @@ class Fault:
             f"retry after {self.retry_after or 0:g} s": self.retry_after is not None,
             "reset": self.reset,
             "garbage": self.garbage is not None,
+            f"a byte every {self.drip or 0:g} s": self.drip is not None,
             "after it took effect": self.after,
             f"beyond {self.rate or 0:g} requests a second": self.rate is not None,
         }
@@ -404,9 +409,23 @@ def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middle
         if fault.reset and request.transport is not None:
             # Unread and unwritten data is lost.
             request.transport.abort()
+        if fault.drip is not None:
+            return await _drip(request, fault.drip)
         return _answer(fault, is_storage=name in STORAGE_ROUTES)
 
     return disturb
+
+
+async def _drip(request: web.Request, pause: float) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = 2**40
+    await response.prepare(request)
+    # Until the client hangs up, or the server stops.
+    while request.transport is not None and not request.transport.is_closing():
+        await response.write(b" ")
+        # A client's deadline for an answer is of real time too.
+        await SystemClock.sleep(pause)
+    return response
 
 
 def _answer(fault: Fault, *, is_storage: bool) -> web.Response:

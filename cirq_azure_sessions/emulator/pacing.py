@@ -82,8 +82,7 @@ class Pacing:
     Args:
         catalog: The availability of targets.
         is_realistic: Whether to draw recorded times.
-                job_time: If not, the seconds that every job runs, or a function that gives a job's
-                    times.
+        job_time: If not, the seconds that every job runs, or a function that gives a job's times.
         seed: Makes the times reproducible.
     """
 

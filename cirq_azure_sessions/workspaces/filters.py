@@ -68,8 +68,7 @@ class ItemFilter:
         """The filter for a user's options, at the time `now`.
 
         Raises:
-                        ValueError: If the status is unknown, or the age or limit is no number or
-                            negative.
+            ValueError: If the status is unknown, or the age or limit is no number or negative.
         """
         for text, value in (("target", target), ("status", status), ("name", name)):
             check_option(text, value, or_none=True, kind=STRING)

@@ -999,6 +999,28 @@ def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
     assert "it is not writable: check the permissions" in run_python(script, str(path))
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs two users")
+def test_a_journal_of_another_user_in_a_read_only_folder_is_readable(path: Path):
+    script = """
+        import os, sys
+        from pathlib import Path
+        from cirq_azure_sessions import Journal
+        from test_journal import claim
+        path = Path(sys.argv[1])
+        with Journal(path) as journal:
+            claim(journal, "bell", "a")
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        os.setuid(65534)
+        with Journal(path) as journal:
+            print(*[entry.job_id for entry in journal.entries()])
+    """
+    for directory in path.parents:
+        if directory.owner() == path.parent.owner() and directory.stat().st_mode & 0o077 == 0:
+            directory.chmod(0o755)
+    assert run_python(script, str(path)).strip() == "a"
+
+
 def test_a_full_disk_is_one_clear_error_and_what_was_recorded_stays(path: Path):
     pytest.importorskip("resource")
     script = """

@@ -373,8 +373,7 @@ class AzureWorkspace(PickledAsRecipe):
     ) -> T:
         """Puts a session or a job, including the id of its target's provider.
 
-                A provider's id need not be the part before the first dot of its targets' ids: in
-                Azure
+        A provider's id need not be the part before the first dot of its targets' ids: in Azure
         CLI's tests the provider of `msft.sim.ac1000.physical` is `atom-boulder`. Without a list
         that part is the guess, as in the SDK.
 

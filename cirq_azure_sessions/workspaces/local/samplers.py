@@ -16,6 +16,7 @@ from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from cirq_azure_sessions import upstream
@@ -70,8 +71,7 @@ def local_machines(
 ) -> dict[str, Machine]:
     """The machines of the built-in targets and of the given samplers, by target.
 
-        A sampler instance runs its sweeps unsplit in this process, even with an executor: it has
-        its
+    A sampler instance runs its sweeps unsplit in this process, even with an executor: it has its
     own random generator, and copies of it in several processes would draw the same samples.
     """
     machines = {target: _in_order(partial(_run_unseeded, target)) for target in _UNSEEDED}
@@ -196,11 +196,12 @@ def _sample(
     import cirq
 
     name, repetitions = type(sampler).__name__, program.repetitions
-    results = sampler.run_sweep(program.circuit, list(params), repetitions)
-    # Some samplers return a generator.
+    # A copy, since the caller's circuit is not this sampler's to change.
+    results = sampler.run_sweep(program.circuit[:], list(params), repetitions)
     if not isinstance(results, Iterable):
         raise TypeError(f"{name}.run_sweep returned {type(results).__name__}, not a list.")
-    results = list(results)
+    # Some samplers return a generator, which may have no end.
+    results = list(islice(results, len(params) + 1))
     for result in results:
         if not isinstance(result, cirq.Result):
             raise TypeError(
@@ -231,8 +232,9 @@ def _sample(
                     f"{repetitions}."
                 )
     if len(results) != len(params):
+        more = "at least " if len(results) > len(params) else ""
         raise ValueError(
-            f"{name}.run_sweep returned {len(results)} results for {len(params)} points."
+            f"{name}.run_sweep returned {more}{len(results)} results for {len(params)} points."
         )
     # Some samplers resolve the circuit themselves and return results without parameters.
     pairs = zip(results, params, strict=True)

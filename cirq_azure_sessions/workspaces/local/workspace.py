@@ -134,8 +134,7 @@ class LocalWorkspace(PickledAsRecipe):
         """Whether the workspace accepts jobs for this target.
 
         Raises:
-                        UnsupportedTarget: If it needs a package that is not installed, or
-                            unpublished noise.
+            UnsupportedTarget: If it needs a package that is not installed, or unpublished noise.
         """
         if target in self._uninstalled:
             check_installed(target)

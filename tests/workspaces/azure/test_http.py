@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -33,15 +33,19 @@ from azure_suite import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.route_names import ROUTE_NAMES
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.redaction import printable
+from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace, http
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 
 def ask(*answers: bytes, clock: ManualClock | None = None) -> Any:
@@ -294,25 +298,71 @@ def test_list_of_targets_that_trickles_in_times_out() -> None:
     asyncio.run(play())
 
 
-def test_download_that_trickles_in_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_EXCHANGE_TIMEOUT", 0.3)
+@pytest.mark.parametrize("pause", [0.005, 3600.0], ids=["byte by byte", "stopped in the middle"])
+def test_no_exchange_waits_for_a_body_without_an_end(
+    monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    with EmulatorServer() as server:
+        # Waits advance the client's clock, so that retries take no time.
+        clock = ManualClock()
+        pool = SessionPool(AzureWorkspace(server.workspace(), clock=clock), clock=clock)
+        pool.session("ionq.simulator")
+        have_all = asyncio.run(_prepared_exchanges(AzureWorkspace(server.workspace())))
+        monkeypatch.setattr(http, "_EXCHANGE_TIMEOUT", 0.15)
+        monkeypatch.setitem(http.HttpClient.ask.__kwdefaults__, "timeout", 0.15)
+        # The first page of a list arrives, and its next link does not.
+        server.faults.add("jobs", drip=pause, skip=1, times=None)
+        for route in ROUTE_NAMES - {"other", "jobs", "topLevelItems", "blob", "container"}:
+            server.faults.add(route, drip=pause, times=None)
+        workspace = AzureWorkspace(server.workspace(), clock=clock, read_timeout=0.15)
+        ended = asyncio.run(have_all(workspace))
+        with pytest.raises(SessionNotAvailable, match="did not close"):
+            in_background(pool.close).result(HANG_TIMEOUT)
+    for name, error in ended.items():
+        assert isinstance(error, ServiceError), (name, error)
+        assert "not answered in time" in str(error), (name, error)
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
-        while not writer.is_closing():
-            writer.write(b" ")
-            await asyncio.sleep(0.02)
 
-    async def play() -> None:
-        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-            host, port = server.sockets[0].getsockname()
-            workspace = AzureWorkspace(sdk_workspace_at(f"http://{host}:{port}"))
-            with pytest.raises(ServiceError, match="not answered in time"):
-                await workspace._client.store("GET", f"http://{host}:{port}/container/blob?sas")
-            await workspace.aclose()
+async def _prepared_exchanges(
+    workspace: AzureWorkspace,
+) -> Callable[[AzureWorkspace], Awaitable[dict[str, object]]]:
+    """Makes what every kind of exchange needs; returns a function that has all of them at once."""
+    session = await workspace.open_session(session_request())
+    requests = [job_request(session_id=session.id) for _ in range(JOBS_PER_PAGE + 1)]
+    stored = await workspace.store_input(requests[0])
+    blob = stored.sign(f"{stored.url}/inputData")
+    jobs = await asyncio.gather(*(workspace.submit_job(each, stored) for each in requests))
+    await workspace.aclose()
 
-    asyncio.run(play())
+    async def have_all(workspace: AzureWorkspace) -> dict[str, object]:
+        async def listed(items: AsyncIterator[Any]) -> None:
+            async for _ in items:
+                pass
+
+        client = workspace._client
+        exchanges = {
+            "open": workspace.open_session(session_request()),
+            "session": workspace.get_session(session.id),
+            "sessions": listed(workspace.list_sessions()),
+            "sessionJobs": workspace.list_session_jobs(session.id, skip=0, top=9),
+            "close": workspace.close_session(session.id),
+            "sasUri": workspace.store_input(job_request()),
+            "upload": client.store("PUT", blob, b"{}", {"x-ms-blob-type": "BlockBlob"}),
+            "download": client.store("GET", blob),
+            "submit": workspace.submit_job(job_request(), stored),
+            "job": workspace.get_job(jobs[0].id),
+            "jobs, next link": listed(workspace.list_jobs()),
+            "update": workspace.update_job(jobs[0].id, name="n", tags=None, priority=None),
+            "cancel": workspace.cancel_job(jobs[0].id),
+            "delete": workspace.delete_job(jobs[0].id),
+            "providerStatus": workspace.list_targets(),
+            "quotas": workspace.list_quotas(),
+        }
+        ends = await asyncio.gather(*exchanges.values(), return_exceptions=True)
+        await workspace.aclose()
+        return dict(zip(exchanges, ends, strict=True))
+
+    return have_all
 
 
 def test_endless_list_of_targets_costs_a_job_one_request() -> None:

@@ -155,6 +155,27 @@ class TestGivenSamplers:
         for future in [machine(request()) for _ in range(20)]:
             assert len(future.result()) == 1
 
+    def test_do_not_change_the_circuit_of_the_caller(self) -> None:
+        class Emptying(cirq.Simulator):
+            def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+                results = super().run_sweep(program, params, repetitions)
+                program.clear_operations_touching(program.all_qubits(), range(len(program)))
+                return results
+
+        circuit = FLIP.copy()
+        run("local.mine", LocalProgram(circuit, POINT, 1), {"local.mine": Emptying()})
+        assert circuit == FLIP
+
+    def test_that_never_stop_giving_results_fail(self) -> None:
+        class Endless(cirq.Simulator):
+            def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+                while True:
+                    yield from super().run_sweep(program, params, repetitions)
+
+        endless = {"local.mine": Endless()}
+        with pytest.raises(ValueError, match="returned at least 2 results for 1 points"):
+            run("local.mine", LocalProgram(FLIP, POINT, 1), endless)
+
     def test_may_be_given_as_a_function_of_the_seed(self) -> None:
         noisy = functools.partial(cirq.DensityMatrixSimulator, noise=cirq.depolarize(0.1))
         program = LocalProgram(BELL, POINT, 50, (7,))
