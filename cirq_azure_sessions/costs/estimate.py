@@ -68,8 +68,9 @@ class TimeEstimate:
 
     def __str__(self) -> str:
         least, most = (timedelta(seconds=round(each)) for each in (self.at_least, self.at_most))
+        jobs = f"{self.num_jobs} job{'s' if self.num_jobs != 1 else ''}"
         return (
-            f"{least} to {most} in the queue for {self.num_jobs} jobs on {self.target}, "
+            f"{least} to {most} in the queue for {jobs} on {self.target}, "
             f"{self.max_concurrent_jobs} at a time, by the service's average of "
             f"{self.queue_time:g} s."
         )
@@ -154,7 +155,8 @@ class CostEstimate:
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""
         if self.amount_unpacked is not None:
-            instead = f" instead of {self.amount_unpacked:,.2f} for {len(self.jobs_unpacked)} jobs"
+            jobs = f"{len(self.jobs_unpacked)} job{'s' if len(self.jobs_unpacked) != 1 else ''}"
+            instead = f" instead of {self.amount_unpacked:,.2f} for {jobs}"
         total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
         return f"{total}, by {_said(self.rates)}."
 

@@ -87,8 +87,8 @@ class LocalFormat(Format):
         results = list(payload)
         if len(results) != layout.points:
             raise ResultFormatError(
-                f"{layout.target} returned {len(results)} results for {layout.points} points; "
-                "its sampler's run_sweep must return one for each."
+                f"The sampler of {layout.target} must return one result per point, "
+                f"{layout.points}, not {len(results)}."
             )
         return [AzureResult.from_result(result, target=layout.target) for result in results]
 

@@ -44,7 +44,7 @@ def test_results_are_the_simulators_own() -> None:
 def test_missing_result_is_detected() -> None:
     job = format_for(LOCAL).translate(CIRCUIT, POINTS, 10, TranslationOptions(LOCAL)).job(0)
     expected = cirq.Simulator(seed=1).run_sweep(CIRCUIT, POINTS[:2], 10)
-    with pytest.raises(ResultFormatError, match="2 results for 3 points"):
+    with pytest.raises(ResultFormatError, match="one result per point, 3, not 2"):
         format_for(LOCAL).decode(expected, job.layout)
 
 

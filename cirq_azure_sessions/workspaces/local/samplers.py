@@ -234,7 +234,8 @@ def _sample(
     if len(results) != len(params):
         more = "at least " if len(results) > len(params) else ""
         raise ValueError(
-            f"{name}.run_sweep returned {more}{len(results)} results for {len(params)} points."
+            f"{name}.run_sweep must return one result per point, {len(params)}, not "
+            f"{more}{len(results)}."
         )
     # Some samplers resolve the circuit themselves and return results without parameters.
     pairs = zip(results, params, strict=True)

@@ -385,8 +385,9 @@ class LocalWorkspace(PickledAsRecipe):
         else:
             count, limit = len(self._schedule.ledger.unfinished), self._max_jobs
         if count >= limit:
+            jobs = "1 job is" if count == 1 else f"{count} jobs are"
             raise ServiceError(
-                f"{count} jobs are unfinished: wait until some of them finish, then submit again.",
+                f"{jobs} unfinished: wait until some of them finish, then submit again.",
                 status_code=429,
                 code="TooManyRequests",
             )

@@ -473,7 +473,7 @@ class TestExceptions:
 
 BAD_RESULTS = {
     "none": (None, "TypeError: Bad.run_sweep returned NoneType, not a list."),
-    "too few": ([], "ValueError: Bad.run_sweep returned 0 results for 1 points."),
+    "too few": ([], "ValueError: Bad.run_sweep must return one result per point, 1, not 0."),
     "numbers": ([7], "TypeError: Bad.run_sweep returned a list with int, not cirq.Result."),
 }
 
