@@ -13,8 +13,8 @@ _CUTOFF = 0.75
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint to append to a message about an unknown name: the most similar of `names`, if any.
 
-    A name with dots is also similar to what is before or after one of them: `ionq.qpu.aria-1` to
-    `ionq` and to `aria-1`. Of equally similar names, the first counts.
+    A name with dots is also similar to the part before or after a dot: `ionq.qpu.aria-1` to `ionq`
+    and to `aria-1`. Of equally similar names, the first counts.
     """
     written = SequenceMatcher(b=_folded(name), autojunk=False)
 

@@ -47,7 +47,7 @@ def test_ionq_counts_gates_by_their_qubits() -> None:
     assert workload(lab.IONQ, BELL, repetitions=500) == Workload(500, 1, 1, 4)
 
 
-def test_quantinuum_counts_two_turns_beside_each_two_qubit_gate() -> None:
+def test_quantinuum_counts_two_rotations_for_each_two_qubit_gate() -> None:
     assert workload(lab.QUANTINUUM, BELL, repetitions=500) == Workload(500, 3, 1, 4)
 
 
@@ -56,12 +56,12 @@ def test_quantinuum_counts_the_native_gates_of_larger_ones() -> None:
     assert workload(lab.QUANTINUUM, circuit).two_qubit_gates == 3 + 6
 
 
-def test_quantinuum_counts_resets_and_measurements_on_the_way() -> None:
+def test_quantinuum_counts_resets_and_mid_circuit_measurements() -> None:
     circuit = cirq.Circuit(cirq.X(A), cirq.measure(A, key="m"), cirq.R(A), cirq.measure(A, key="n"))
     assert workload(lab.QUANTINUUM, circuit).spam == 1 + 3
 
 
-def test_what_depends_on_a_measured_bit_counts_as_done() -> None:
+def test_conditional_gates_count_as_applied() -> None:
     conditional = cirq.X(B).with_classical_controls("m")
     circuit = cirq.Circuit(cirq.measure(A, key="m"), conditional, cirq.measure(B, key="n"))
     assert workload(lab.QUANTINUUM, circuit).one_qubit_gates == 1

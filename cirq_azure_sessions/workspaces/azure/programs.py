@@ -21,12 +21,12 @@ __all__ = ["find_target", "list_attachments", "prepare", "submit"]
 
 _QIR = "qir.v1"
 _BITCODE = b"BC\xc0\xde"
-# What compilers call the entry point of bitcode that does not come with another name.
+# The default name of compilers for the entry point of bitcode.
 _ENTRY_POINT = "ENTRYPOINT__main"
 
 # No target has as many qubits. qdk takes a second for them, and hours for a hundred times as many.
 _MAX_QUBITS = 10_000
-_REGISTER = re.compile(r"\bqubit\s*\[\s*([\d_]+)\s*\]|\bqreg\s+\w+\s*\[\s*([\d_]+)\s*\]")
+_REGISTER = re.compile(r"\bqubit\s*\[\s*(\d[\d_]*)\s*\]|\bqreg\s+\w+\s*\[\s*(\d[\d_]*)\s*\]")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 # Where an error is, in what qdk reports.
@@ -34,7 +34,7 @@ _PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.M
 
 
 def find_target(workspace: Workspace, name: str) -> Any:
-    """The SDK's target of this id.
+    """The SDK's target with this id.
 
     Raises:
         UnsupportedTarget: If the workspace has none.
@@ -42,7 +42,7 @@ def find_target(workspace: Workspace, name: str) -> Any:
     """
     try:
         found = workspace.get_targets(name)
-        # Of a target that it does not know, the SDK returns an empty list.
+        # The SDK returns an empty list for an unknown target.
         if isinstance(found, list):
             hint = did_you_mean(name, [each.name for each in workspace.get_targets()])
             raise UnsupportedTarget(
@@ -63,17 +63,17 @@ def prepare(
     entry: str = "Main()",
     input_format: str | None = None,
 ) -> Mapping[str, Any]:
-    """The arguments for the target's `submit` that send the program in a file.
+    """The arguments of the target's `submit` for the program in a file.
 
     Q# and OpenQASM 3 are compiled to QIR; other text is sent in UTF-8 with the line ends of Unix.
     Everything else, and all that has an `input_format`, is sent as it is.
 
     Args:
         target: The SDK's target.
-        path: The file's name. Q#'s ends in `.qs`; every other program is known by its content.
-        content: What the file holds.
-        translate: Makes these arguments of OpenQASM 2 where the target takes another language.
-        entry: The expression of Q# that is run.
+        path: The file's name. Q# ends in `.qs`; any other language is recognized by the content.
+        content: The content of the file.
+        translate: Makes these arguments of OpenQASM 2, if the target takes another language.
+        entry: The Q# expression to run.
         input_format: The service's name for the program's format.
 
     Raises:
@@ -84,7 +84,7 @@ def prepare(
             content = in_utf8(content)
         except ValueError as error:
             raise UnsupportedProgram(f"{path.name}: {error}") from error
-    # OpenQASM is ASCII except in comments, which may be in any encoding.
+    # OpenQASM is ASCII except for comments, which may have any encoding.
     text = plain_text(content.decode(errors="replace"))
     if is_blank(text):
         raise UnsupportedProgram(
@@ -128,10 +128,10 @@ def prepare(
 
 
 def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
-    """The QIR of a program in OpenQASM 3, or of an expression of Q# after its source."""
+    """The QIR of an OpenQASM 3 program, or of a Q# expression and its source."""
     if entry is None:
         sizes = _REGISTER.findall(_COMMENT.sub(" ", text))
-        if (needed := sum(int(a or b) for a, b in sizes)) > _MAX_QUBITS:
+        if (needed := sum(int((a or b).replace("_", "")) for a, b in sizes)) > _MAX_QUBITS:
             raise UnsupportedProgram(
                 f"{path.name} declares {needed} qubits, more than any target has: declare fewer."
             )
@@ -172,7 +172,7 @@ def _first_error(report: str, entry: str | None) -> str:
 
 
 def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
-    """Submits a prepared program, with the SDK's own options; returns the id of the job.
+    """Submits a prepared program with the SDK's options; returns the id of the job.
 
     Raises:
         ServiceError: If the service does not accept it.
@@ -188,7 +188,7 @@ def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
 
 
 def list_attachments(job: AzureJob) -> Sequence[BlobProperties]:
-    """The blobs in a job's container, its program and its output among them.
+    """The blobs in a job's container, including its program and its output.
 
     Raises:
         ServiceError: If the service or its storage does not list them.
