@@ -6,6 +6,7 @@ form, so every target can be compared with theory as well as with the others.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -250,22 +251,26 @@ def _frequencies(result: cirq.Result) -> np.ndarray:
 # Output
 
 _INTRODUCTION = """\
-QAOA for the largest cut of a ring of {nodes} nodes: one sweep, on three targets.
-The last two are served by an emulator on this machine, through Azure's own SDK.
+QAOA for the largest cut of a ring of {nodes} nodes: one sweep, on
+three targets. The last two are served by an emulator on
+this machine, through Azure's own SDK.
 
     sampler = AzureSessionSampler(target, pool=pool)
-    sampler.run_sweep(circuit, cirq.Linspace("gamma", 0, pi / 2, {points}), {repetitions})
+    sweep = cirq.Linspace("gamma", 0, pi / 2, {points})
+    sampler.run_sweep(circuit, sweep, {repetitions})
 
 The mean number of cut edges:
 """
 _BEST = "\nWhere theory predicts the largest mean:\n"
 _SESSIONS = """
-Halfway through the last sweep the emulator's clock was advanced by ten minutes,
-so its session timed out. The pool opened another, and the sweep went on:
+Halfway through the last sweep the emulator's clock was
+advanced by ten minutes, so its session timed out. The pool
+opened another, and the sweep went on:
 """
 _AGREEMENT = """
-How far apart the answers are, averaged over the sweep, and how far {repetitions} samples
-of equal targets would be: mean cuts in edges, distributions by total variation.
+How far apart the answers are, averaged over the sweep, and
+how far {repetitions} samples of equal targets would be: mean cuts in
+edges, distributions by total variation.
 """
 
 
@@ -294,13 +299,16 @@ def _sweep_table(demo: Demo) -> Table:
     table.add_column(f"| theory, {marks}")
     rows = np.column_stack([demo.theory, *(curve.mean_cuts for curve in demo.curves)])
     low, high = rows.min(), rows.max()
+    # The numbers take the other columns of the terminal.
+    width = max(8, min(34, shutil.get_terminal_size().columns - 46))
     for gamma, row in zip(demo.gammas, rows, strict=True):
-        line = _plot((row - low) / (high - low), "|" + "".join(name[0] for name in providers))
+        symbols = "|" + "".join(name[0] for name in providers)
+        line = _plot((row - low) / (high - low), symbols, width)
         table.add_row(f"{gamma:.3f}", *(f"{cut:.2f}" for cut in row), line)
     return table
 
 
-def _plot(positions: Iterable[float], marks: str, width: int = 34) -> Text:
+def _plot(positions: Iterable[float], marks: str, width: int) -> Text:
     """A line of text with marks at positions from 0 to 1; later marks hide earlier ones."""
     line = [" "] * width
     for position, mark in zip(positions, marks, strict=True):
@@ -340,7 +348,7 @@ def _agreement_table(agreements: Sequence[Agreement]) -> Table:
     """One row per pair of targets: their difference, and that expected from sampling noise."""
     table = new_table()
     table.add_column("targets")
-    for header in ("mean cuts", "by chance", "distributions", "by chance "):
+    for header in ("mean cuts", "by chance", "variation", "by chance"):
         table.add_column(header, justify="right")
     for pair in agreements:
         table.add_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -28,6 +29,7 @@ from cirq_azure_sessions.cli.options import (
     takes_filters,
     takes_pool_name,
     takes_workspace,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -330,7 +332,8 @@ def cancel_jobs(
             found = _unfinished_jobs(pool, journal)
         for job in found:
             if job.is_final:
-                click.echo(f"Job {job.id} has already finished: {job.status}.", err=True)
+                note = f"Job {job.id} has already finished: {job.status}."
+                click.echo(wrapped(note, sys.stderr), err=True)
         unfinished = [job for job in found if not job.is_final]
         if journal is None:
             confirm("cancel", unfinished, yes=yes)

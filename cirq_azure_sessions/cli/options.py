@@ -75,8 +75,45 @@ YES = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmatio
 # Commands
 
 
+class _HelpFormatter(click.HelpFormatter):
+    """Help as wide as the terminal, in which long examples are continued as a shell does it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # click takes no less than 50.
+        self.width = min(self.width, shutil.get_terminal_size().columns - 2)
+
+    def write_text(self, text: str) -> None:
+        # Examples, in paragraphs that click does not wrap, are indented.
+        lines = text.split("\n")
+        lines = [self._example(each) if each.startswith("  ") else each for each in lines]
+        super().write_text("\n".join(lines))
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+        # A long name stands on a line of its own, so that its description has room.
+        super().write_dl(rows, min(30, self.width - 28))
+
+    def _example(self, line: str) -> str:
+        end = " \\" if line.endswith(" \\") else ""
+        command = line.removesuffix(end)
+        filled = textwrap.fill(
+            command,
+            self.width - self.current_indent - 4,
+            subsequent_indent=f"{command[: -len(command.lstrip())]}    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return filled.replace("\n", " \\\n") + end
+
+
+class _Context(click.Context):
+    formatter_class = _HelpFormatter
+
+
 class Command(click.Command):
     """A command whose errors are one sentence on stderr, without a traceback."""
+
+    context_class = _Context
 
     def invoke(self, ctx: click.Context) -> Any:
         from cirq_azure_sessions.process import exit_on
@@ -112,6 +149,7 @@ class Group(click.Group):
     """A group of `Command`s."""
 
     command_class = Command
+    context_class = _Context
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command line; characters that the encoding lacks are shown in ASCII."""
@@ -146,7 +184,7 @@ def _show_interruption(error: BaseException) -> None:
     # The terminal may have been closed.
     with suppress(OSError):
         for line in ("\nInterrupted.", *map(printable, notes)):
-            click.echo(line, err=True)
+            click.echo(wrapped(line, sys.stderr), err=True)
 
 
 def find_id(given: str, kind: str, list_items: Callable[..., Sequence[Any]]) -> str:
@@ -247,6 +285,8 @@ def wrapped(text: str, file: TextIO, *, indent: int = 0) -> str:
     if not file.isatty():
         return text
     width = shutil.get_terminal_size().columns
+    # A deep indent would leave a narrow terminal no room for words such as paths.
+    indent = indent if width >= 80 else min(indent, 6)
     return "\n".join(
         textwrap.fill(
             line,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from cirq_azure_sessions.cli.options import (
     takes_filters,
     takes_pool_name,
     takes_workspace,
+    wrapped,
 )
 from cirq_azure_sessions.redaction import printable
 
@@ -278,7 +280,8 @@ def close_sessions(
             found = [each for each in listed if each.name == name and each.is_open]
         for session in found:
             if not session.is_open:
-                click.echo(f"Session {session.id} has already ended: {session.status}.", err=True)
+                note = f"Session {session.id} has already ended: {session.status}."
+                click.echo(wrapped(note, sys.stderr), err=True)
         still_open = [session for session in found if session.is_open]
         confirm("close", still_open, yes=yes)
         for session in still_open:

@@ -46,6 +46,15 @@ def test_every_command_that_prints_data_prints_json() -> None:
     assert without == {(), ("sessions",), ("jobs",), ("journal",), ("demo",), ("emulate",)}
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+def test_help_fits_narrow_terminals_and_its_examples_stay_the_same(columns: int) -> None:
+    for words in COMMANDS:
+        shown = CliRunner().invoke(main, [*words, "--help"], env={"COLUMNS": str(columns)})
+        assert examples(shown.stdout) == examples(help_of(words))
+        # Names, such as those of environment variables, cannot be broken.
+        assert columns == 40 or max(map(len, shown.stdout.splitlines())) <= columns
+
+
 EXAMPLES = [example for words in COMMANDS for example in examples(help_of(words))]
 
 
