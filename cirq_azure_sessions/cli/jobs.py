@@ -113,7 +113,7 @@ def submit_job(
       cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
           --target ionq.simulator
     """
-    from cirq_azure_sessions.formats.translation import is_repetitions
+    from cirq_azure_sessions.spelling import is_repetitions
     from cirq_azure_sessions.workspaces.azure import programs
 
     if shots is not None and (given := [each for each in params if is_repetitions(each)]):
