@@ -125,8 +125,8 @@ def submit_job(
       cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
           --target ionq.simulator
     """
-    from cirq_azure_sessions.formats.translation import is_repetitions
     from cirq_azure_sessions.process import interrupted_at_once
+    from cirq_azure_sessions.spelling import is_repetitions
     from cirq_azure_sessions.workspaces.azure import programs
 
     if shots is not None and (given := [each for each in params if is_repetitions(each)]):
@@ -171,11 +171,8 @@ def _translated(
     """The arguments that submit a program in OpenQASM 2, read and translated as `run` does it."""
     from cirq_azure_sessions.cli.circuit_file import parse_program
     from cirq_azure_sessions.formats import format_for
-    from cirq_azure_sessions.formats.translation import (
-        TranslationOptions,
-        is_repetitions,
-        translate_calls,
-    )
+    from cirq_azure_sessions.formats.translation import TranslationOptions, translate_calls
+    from cirq_azure_sessions.spelling import is_repetitions
 
     if given := [each for each in params if is_repetitions(each)]:
         raise click.UsageError(f"--param {given[0]} gives the number of shots: write --shots.")

@@ -38,10 +38,10 @@ from cirq_azure_sessions.formats.translation import (
     JobInput,
     TranslationOptions,
     Workload,
-    letters,
 )
 from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.spelling import letters
 
 __all__ = ["QirFormat"]
 

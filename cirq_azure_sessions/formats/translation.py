@@ -11,7 +11,6 @@ import functools
 import itertools
 import json
 import logging
-import re
 import secrets
 import warnings
 import zlib
@@ -28,6 +27,7 @@ from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_la
 from cirq_azure_sessions.formats.program import check_num_qubits, flatten, shown
 from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.spelling import is_repetitions, letters
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.formats.template import Template
@@ -41,8 +41,6 @@ __all__ = [
     "Translation",
     "TranslationOptions",
     "Workload",
-    "is_repetitions",
-    "letters",
     "note_dropped_waits",
     "split_repetitions",
     "translate_calls",
@@ -71,23 +69,6 @@ Part = tuple[int, int]
 
 # The number of points per job, or "auto", or the qubits of each point of a job.
 Pack = int | str | tuple[tuple[int, ...], ...]
-
-# The names for repetitions in providers' SDKs, without case and punctuation, such as n_shots,
-# nbShots, shotCount, and Pasqal's runs, but not snapshots. No other option has such a name.
-_REPETITIONS = re.compile(
-    r".*(?<!snap)shot.*|(n|nb|num|number|numberof)?"
-    r"(count|(repetition|rep|sample|trial|run|execution)(s|s?count))"
-)
-
-
-def letters(name: Any) -> str:
-    """The letters of an option's name in lower case, which are the same for all spellings."""
-    return "".join(filter(str.isalpha, str(name))).lower()
-
-
-def is_repetitions(name: Any) -> bool:
-    """Whether a provider option of this name is a number of repetitions."""
-    return _REPETITIONS.fullmatch(letters(name)) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,8 @@ class AzureResult(cirq.ResultDict):
             or not all(isinstance(part, AzureResult) for part in parts)
         ):
             raise ValueError("parts must be a list of at least one AzureResult.")
+        if repetitions is not None and (type(repetitions) is not int or repetitions < 0):
+            raise ValueError("repetitions must be a whole number, or None.")
         first = parts[0]
         found = sum(part.repetitions for part in parts)
         if len(parts) == 1 and (repetitions is None or found <= repetitions):

@@ -46,7 +46,7 @@ def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("", "This is empty"),
-        ("// nothing\n\n/* at\nall */ ", "This is empty, or holds only comments"),
+        ("// nothing\n\n/* at\nall */ ", "This file is empty, or holds only comments"),
         ("Remember the milk.", "neither Cirq JSON nor OpenQASM 2"),
         ("{", "Cirq cannot read this JSON"),
         ('{"shopping": "milk"}', "holds a dict, not a circuit"),

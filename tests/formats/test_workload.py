@@ -29,16 +29,17 @@ def workload(target: str, circuit: cirq.AbstractCircuit, **options: Any) -> Work
 def consumed(target: str, circuit: cirq.AbstractCircuit, repetitions: int) -> dict[str, float]:
     """What the emulator, which counts with code of its own, writes into the bill."""
     job = lab.job(target, circuit, repetitions=repetitions)
+    input_format = format_for(target).input_format
     output = programs.run(
         target=target,
         provider=target.partition(".")[0],
-        input_format=format_for(target).input_format,
+        input_format=input_format,
         output_format=format_for(target).output_format,
         payload=job.payload,
         input_params=job.input_params,
         rng=np.random.default_rng(1),
     )
-    cost = estimate_cost(target, job.input_params, output.census)
+    cost = estimate_cost(target, input_format, job.input_params, output.census)
     assert cost is not None
     return {event["dimensionId"]: event["amountConsumed"] for event in cost.events}
 
@@ -116,4 +117,4 @@ def test_quantinuums_payloads_are_counted_as_the_emulator_bills_them(
     work = workload(QUANTINUUM_HARDWARE, circuit, repetitions=repetitions)
     a_shot = work.one_qubit_gates + 10 * work.two_qubit_gates + 5 * work.spam
     billed = consumed(QUANTINUUM_HARDWARE, circuit, repetitions)["hqc"]
-    assert billed == pytest.approx(5 + repetitions * a_shot / 5000)
+    assert billed == pytest.approx(5 + repetitions * a_shot / 5000, abs=0.006)
