@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -89,7 +89,7 @@ class _HelpFormatter(click.HelpFormatter):
         lines = [self._example(each) if each.startswith("  ") else each for each in lines]
         super().write_text("\n".join(lines))
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
         # A long name stands on a line of its own, so that its description has room.
         super().write_dl(rows, min(30, self.width - 28))
 
@@ -162,7 +162,14 @@ class Group(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=_IN_ASCII)
-        return super().main(*args, **kwargs)
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            # Help is printed before any command is invoked.
+            reason = f"Error: The output cannot be used ({error.strerror})."
+            with suppress(OSError):
+                click.echo(wrapped(reason, sys.stderr), err=True)
+            raise SystemExit(1) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -52,6 +52,15 @@ def test_the_package_is_a_command_too() -> None:
     assert done.stdout.startswith("cirq-azure-sessions, version ")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="The system has no /dev/full")
+def test_help_that_cannot_be_written_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "cirq_azure_sessions", "run", "--help"]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be used (No space left on device).\n"
+
+
 def test_an_error_is_wrapped_on_a_terminal_and_one_line_for_programs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
