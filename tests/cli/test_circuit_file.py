@@ -45,7 +45,7 @@ def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "This is empty"),
+        ("", "This file is empty"),
         ("// nothing\n\n/* at\nall */ ", "This file is empty, or holds only comments"),
         ("Remember the milk.", "neither Cirq JSON nor OpenQASM 2"),
         ("{", "Cirq cannot read this JSON"),
@@ -118,7 +118,7 @@ def test_a_file_without_a_program_is_called_empty(
 ) -> None:
     path = tmp_path / "circuit.json"
     path.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ValueError, match="This is empty"):
+    with pytest.raises(ValueError, match="This file is empty"):
         read_circuit(path)
 
 
