@@ -41,9 +41,10 @@ async def reuse_jobs(
     journal: Journal,
     packed: Translation,
     make_request: Callable[[JobInput, int | None], JobRequest],
+    held: dict[int, Place],
     workspace: WorkspacePort,
     gate: AbstractAsyncContextManager[Any],
-) -> tuple[PackedTranslation, set[Place]]:
+) -> PackedTranslation:
     """The jobs of a call: those of earlier runs, and new ones for what these lack.
 
     A point is known again by the job that it would have of its own, with any repetitions. Its place
@@ -54,11 +55,9 @@ async def reuse_jobs(
         journal: Has the jobs of earlier runs.
         packed: The jobs of the call, a `PackedTranslation`.
         make_request: Makes the request for a job, with its fingerprint.
+        held: Gets the places of the points, which the call holds also if this fails.
         workspace: Where the jobs of earlier runs may be.
         gate: Held while the service is asked for one.
-
-    Returns:
-        The jobs, and the places of the points in the journal, which this run holds.
     """
     translation: Any = packed
     wanted: int = translation.repetitions
@@ -82,6 +81,7 @@ async def reuse_jobs(
     asked = await asyncio.wrap_future(_hashing.submit(circuits))
     taken = await journal._take(asked, wanted)
     places = [(circuit, nth) for (circuit, _), (nth, _) in zip(asked, taken, strict=True)]
+    held.update(enumerate((*place, 0) for place in places))
     entries: dict[int, JournalEntry] = {}
     blocks: dict[int, list[Block]] = defaultdict(list)
     too_large: set[int] = set()
@@ -119,7 +119,7 @@ async def reuse_jobs(
             is_kept = is_same and entry.number not in too_large
         if not is_kept:
             is_over = state.is_without_result
-            journal._give_up(entry, state if is_over else EntryState.FORGOTTEN, job)
+            journal._ended(entry, state if is_over else EntryState.FORGOTTEN, job)
         return entry.number, is_kept
 
     kept = dict(await asyncio.gather(*map(look_up, entries.values())))
@@ -151,7 +151,7 @@ async def reuse_jobs(
         len(earlier),
         len(resumed) - len(earlier),
     )
-    return resumed, {(*place, 0) for place in places}
+    return resumed
 
 
 def layout_of(entry: JournalEntry, layout: Any, job_format: Format, is_seeded: bool) -> Any:
