@@ -180,6 +180,16 @@ def test_batches_and_streams_are_topped_up(run: Runs) -> None:
     assert [part.repetitions for part in parts] == [50, 40, 10]
 
 
+def test_a_batch_asks_in_the_order_of_its_circuits(run: Runs) -> None:
+    paid, batches = [], []
+    for _ in range(2):
+        with run.pool() as pool:
+            batches.append(run.sampler(pool).run_batch([COINS] * 3, repetitions=[40, 30, 40]))
+        paid.append(run.paid())
+    assert paid == [(3, 110), (0, 0)]
+    assert batches[0] == batches[1]
+
+
 def test_exact_answers_are_drawn_from_again(run: Runs) -> None:
     run.target = "ionq.simulator"
     results = [run(count)[0][0] for count in (1000, 2000, 300)]
@@ -371,7 +381,7 @@ def test_programs_that_ran_together_pay_nothing_in_any_order(
 
     def ask(journal: Journal, repetitions: int) -> None:
         nonlocal paid
-        [(nth, jobs)] = asyncio.run(journal._take([("coins", [])], repetitions))
+        [(nth, jobs)] = asyncio.run(journal._take([("coins", [], repetitions)]))
         if (missing := repetitions - sum(job.repetitions for job in jobs)) > 0:
             paid += missing
             asyncio.run(journal._claim(request(missing, ("coins", nth, len(jobs)))))

@@ -82,7 +82,7 @@ class SweepRun:
         self.has_timed_out = False
         # Of split points: how many jobs each has, how many repetitions, and the results so far.
         self._num_parts: Counter[int] = Counter()
-        self._repetitions: int | None = None
+        self._repetitions: Sequence[int] = ()
         self._jobs_each = 1 if self.translation is None else self.translation.jobs_each
         self._parts: dict[int, dict[tuple[int, int], AzureResult]] = defaultdict(dict)
 
@@ -178,7 +178,8 @@ class SweepRun:
                 if len(parts) < num_parts:
                     continue
                 ordered = [each for _, each in sorted(self._parts.pop(point).items())]
-                result = AzureResult.join(ordered, self._repetitions)
+                repetitions = self._repetitions[point] if self._repetitions else None
+                result = AzureResult.join(ordered, repetitions)
             self.lost_shots += result.lost_shots
             yield point, result
             self.delivered.add(point)

@@ -207,24 +207,24 @@ class Journal(PickledAsRecipe):
         return entry, request, job
 
     async def _take(
-        self, circuits: Sequence[tuple[str, Sequence[tuple[str, int]]]], repetitions: int
+        self, asked: Sequence[tuple[str, Sequence[tuple[str, int]], int]]
     ) -> list[tuple[int, list[JournalEntry]]]:
         """A place for each request, and the jobs that it has, as `JobTable.take` returns them.
 
         These are this run's from now on, those without a result too.
 
         Args:
-            circuits: The fingerprints of the circuits, and what `JobTable.bring_up` takes.
-            repetitions: How many are asked for of each.
+            asked: For each request the fingerprint of its circuit, what `JobTable.bring_up` takes
+                for that, and how many repetitions are asked for.
         """
 
         def work(
             file: sqlite3.Connection, taken: list[Place]
         ) -> list[tuple[int, list[JournalEntry]]]:
-            for circuit, earlier in dict(circuits).items():
+            for circuit, earlier in {circuit: earlier for circuit, earlier, _ in asked}.items():
                 self._jobs.bring_up(file, circuit, earlier)
             found = []
-            for circuit, _ in circuits:
+            for circuit, _, repetitions in asked:
                 found.append(self._jobs.take(file, circuit, repetitions, self._run_id))
                 taken.append((circuit, found[-1][0], 0))
             return found

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -60,10 +60,10 @@ async def reuse_jobs(
         gate: Held while the service is asked for one.
     """
     translation: Any = packed
-    wanted: int = translation.repetitions
+    wanted: Sequence[int] = translation.repetitions
     exact: set[int] = set()
 
-    def circuits() -> list[tuple[str, list[tuple[str, int]]]]:
+    def requests() -> list[tuple[str, list[tuple[str, int]], int]]:
         found: dict[int, list[JobRequest]] = defaultdict(list)
         for (point, _), made in translation.alone_jobs():
             found[point].append(make_request(made, None))
@@ -73,14 +73,15 @@ async def reuse_jobs(
             (
                 each[0].places[0][0],
                 [(job.fingerprint or "", repetitions_of(job.input_params)) for job in each],
+                wanted[point],
             )
-            for _, each in sorted(found.items())
+            for point, each in sorted(found.items())
         ]
 
     # Makes the program of every point; the loop has other calls to serve meanwhile.
-    asked = await asyncio.wrap_future(_hashing.submit(circuits))
-    taken = await journal._take(asked, wanted)
-    places = [(circuit, nth) for (circuit, _), (nth, _) in zip(asked, taken, strict=True)]
+    asked = await asyncio.wrap_future(_hashing.submit(requests))
+    taken = await journal._take(asked)
+    places = [(circuit, nth) for (circuit, *_), (nth, _) in zip(asked, taken, strict=True)]
     held.update(enumerate((*place, 0) for place in places))
     entries: dict[int, JournalEntry] = {}
     blocks: dict[int, list[Block]] = defaultdict(list)
@@ -89,9 +90,9 @@ async def reuse_jobs(
         have = 0
         for entry in jobs:
             # From exact probabilities any number of samples can be drawn.
-            size = wanted if point in exact else entry.repetitions
+            size = wanted[point] if point in exact else entry.repetitions
             have += size
-            if have > wanted:
+            if have > wanted[point]:
                 too_large.add(entry.number)
             entries[entry.number] = entry
             [(_, _, part)], [block] = entry.places, entry.blocks
@@ -126,7 +127,7 @@ async def reuse_jobs(
     used: dict[int, list[Block]] = defaultdict(list)
     missing: list[tuple[Part, ...]] = []
     for point, (_, jobs) in enumerate(taken):
-        left, numbers = wanted, set()
+        left, numbers = wanted[point], set()
         for entry in jobs:
             if left > 0 and kept[entry.number]:
                 mine = next(each for each in blocks[entry.number] if each[1] == point)

@@ -174,7 +174,7 @@ def test_a_returned_job_is_reused_in_the_same_run(path: Path):
     "take",
     [
         lambda journal: journal._claim(ask("bell", "a")),
-        lambda journal: journal._take([("bell", [])], 500),
+        lambda journal: journal._take([("bell", [], 500)]),
     ],
 )
 def test_a_place_is_returned_if_its_caller_was_cancelled(
@@ -965,8 +965,8 @@ def test_journal_of_an_earlier_version_is_brought_up_to_date(path: Path, version
             )
     file.close()
     with Journal(path) as journal:
-        asked = [("any bell", [("bell", 500)])] * 3
-        taken = asyncio.run(journal._take(asked, 500))
+        asked = [("any bell", [("bell", 500)], 500)] * 3
+        taken = asyncio.run(journal._take(asked))
     jobs = [[each.job_id for each in entries] for _, entries in taken]
     assert jobs == [["job-1"], ["job-2"], []]
 
