@@ -1,9 +1,12 @@
 """Whatever can finish, finishes: calls at once on one pool, in every order hypothesis can think of.
 
-Two samplers share one pool and one target, a third has a charged target and a quota. The rules
-start calls, look at jobs, wait, cancel, interrupt, close, attach and move the clock; the service
-refuses, loses answers and ends sessions. No step takes time: the clock is the test's. Whatever is
-still in flight is then given a week of that clock, and what has not finished by then hangs.
+Two samplers share one pool and one target, a third has a charged target and a quota, and where the
+pool has a journal, a fourth has a cap on its costs and a fifth packs two points in a job. The rules
+start calls, drop streams, look at jobs, wait, cancel, interrupt, close, attach, misbehave in event
+callbacks, start again with the same journal and move the clock; the service refuses, loses answers
+and ends sessions. No step takes time: the clock is the test's. Whatever is still in flight is then
+given a week of that clock, and what has not finished by then hangs. Every result is checked, and
+nothing is paid twice.
 
 A long run, of so many examples on each service:
 
@@ -14,7 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
+import math
 import os
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +30,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import cirq
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,7 +43,6 @@ from services import (
     Counted,
     InterruptedByTest,
     Interruptible,
-    angles,
     in_background,
     jobs_in,
     sessions_in,
@@ -50,22 +57,79 @@ from cirq_azure_sessions import (
     QuotaExceeded,
     ServiceError,
     SessionPool,
+    background,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.model import Job, JobRequest, Quota, Session, SessionRequest, SessionStatus
+from cirq_azure_sessions.model import (
+    Job,
+    JobRequest,
+    JobStatus,
+    Quota,
+    Session,
+    SessionRequest,
+    SessionStatus,
+)
 from cirq_azure_sessions.workspaces.local import JobPace
 
 _EXAMPLES = int(os.environ.get("CIRQ_AZURE_SESSIONS_STATE_MACHINE", "0"))
 _HAS_ASYNCIO = hasattr(AzureSessionSampler, "stream_sweep_async")
 _SLOTS = {"first": 2, "second": 1, "charged": 2}
 _SHOTS = 1000
+# Of the sampler with a cap, so that no call of another shares its jobs.
+_CAPPED_SHOTS = 900
 # How many circuits the quota has room for.
 _QUOTA = 8
+# What a job costs, and how many of them the cap has room for.
+_PRICE, _CAP = 97.5, 3
 # Seconds of the clock for everything to finish, and of real time without any progress after that.
 _MANUAL_LIMIT = 7 * 86400.0
 _HANG_TIMEOUT = float(os.environ.get("CIRQ_AZURE_SESSIONS_HANG_TIMEOUT", "10"))
 
 _VERBS = ["open_session", "get_session", "store_input", "submit_job", "get_job", "fetch_output"]
+
+
+def _shots(sampler: str) -> int:
+    return _CAPPED_SHOTS if sampler == "capped" else _SHOTS
+
+
+def turns(count: int) -> cirq.Sweep:
+    """A sweep of `ROTATION` whose points always give 0, 1, 0, 1, ..."""
+    return cirq.Points("angle", [math.pi * (point % 2) for point in range(count)])
+
+
+def _bits(request: JobRequest) -> list[int]:
+    """What the qubits of a job of such points are found in."""
+    program = json.loads(request.payload)
+    flips = Counter(qubit for gate in program["circuit"] for qubit in gate["targets"])
+    assert {gate["gate"] for gate in program["circuit"]} <= {"x"}
+    return [flips[qubit] % 2 for qubit in range(program["qubits"])]
+
+
+def _answer(request: JobRequest) -> bytes:
+    outcome = sum(bit << qubit for qubit, bit in enumerate(_bits(request)))
+    return json.dumps({"histogram": {str(outcome): 1.0}}).encode()
+
+
+def _is_right(result: cirq.Result, bit: int) -> bool:
+    # The emulated machine has noise.
+    return bool(abs(result.measurements["m"].mean() - bit) < 0.2)
+
+
+def _leave_by(error: BaseException) -> None:
+    raise error
+
+
+# What a subscriber may do on the background loop.
+_ACTS: dict[str, Callable[[_PoolMachine], object]] = {
+    "raises": lambda machine: _leave_by(ValueError()),
+    "exits": lambda machine: sys.exit(3),
+    "is interrupted": lambda machine: _leave_by(KeyboardInterrupt()),
+    "is cancelled": lambda machine: _leave_by(asyncio.CancelledError()),
+    "asks for a session": lambda machine: machine.pool.session(REMOTE),
+    "runs": lambda machine: machine.samplers["first"].run(FLIP),
+    "closes": lambda machine: machine.pool.close(),
+    "closes and cancels": lambda machine: machine.pool.close(cancel=True),
+}
 
 
 @cache
@@ -86,15 +150,18 @@ class _Service(Counted):
         refusals: How many submissions are refused yet, and with which Retry-After.
         losses: The verbs whose next answer is lost, before or after it took effect.
         accepted: How often each job was accepted as a new one.
+        requests: The request of each of these jobs.
         answered: Ids that the client knows to be accepted, and submitted all the same.
     """
 
     def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock=clock, pace=lambda request: JobPace(run=30.0))
+        backends = dict.fromkeys([REMOTE, CHARGED], _answer)
+        super().__init__(clock=clock, pace=lambda request: JobPace(run=30.0), backends=backends)
         self.refusals = 0
         self.retry_after: float | None = None
         self.losses: list[tuple[str, bool, int | None]] = []
         self.accepted: Counter[str] = Counter()
+        self.requests: dict[str, JobRequest] = {}
         self.resubmitted: list[str] = []
         self.uploads: Counter[str] = Counter()
         self.too_many_uploads = ""
@@ -104,9 +171,14 @@ class _Service(Counted):
 
     async def list_quotas(self) -> Sequence[Quota]:
         await super().list_quotas()
-        used = sum(job.target == CHARGED for job in jobs_in(self))
+        used = self.charged()
         limit = _QUOTA * self._unit
         return [Quota("gs1q", "Workspace", "ionq", used * self._unit, 0.0, limit=limit)]
+
+    def charged(self) -> int:
+        """The circuits that consumed of the quota: one without a gate does not."""
+        jobs = [job for job in jobs_in(self) if job.target == CHARGED]
+        return sum(any(_bits(self.requests[job.id])) for job in jobs)
 
     def _lose(self, verb: str, *, after: bool) -> None:
         for loss in self.losses:
@@ -132,6 +204,7 @@ class _Service(Counted):
         if request.id in self._known:
             self.resubmitted.append(request.id)
         is_new = request.id not in self._schedule.jobs
+        self.requests[request.id] = request
         job = await super().submit_job(request, stored)
         self.accepted[request.id] += is_new
         self._lose("submit_job", after=True)
@@ -183,7 +256,7 @@ class _Call:
     Attributes:
         what: For messages.
         outcome: Its end.
-        points: How many points a sampler was asked for.
+        expected: The bit that each point of a sampler's call gives.
         interrupt: How to interrupt it, if that is possible.
     """
 
@@ -191,12 +264,12 @@ class _Call:
         self,
         what: str,
         outcome: Future[Any],
-        points: int = 0,
+        expected: Sequence[int] = (),
         interrupt: Callable[[], None] | None = None,
     ) -> None:
         self.what = what
         self.outcome = outcome
-        self.points = points
+        self.expected = expected
         self.interrupt = interrupt
         self.is_interrupted = False
 
@@ -206,6 +279,13 @@ class _Call:
             error = self.outcome.exception(0)
         except concurrent.futures.CancelledError as cancelled:
             error = cancelled
+        results = getattr(error, "results", ()) if error else self.outcome.result()
+        if self.expected and results:
+            assert len(results) == len(self.expected), self.what
+            for result, bit in zip(results, self.expected, strict=True):
+                [result] = result if isinstance(result, list) else [result]
+                assert result is not None or error, f"{self.what} lacks a result"
+                assert result is None or _is_right(result, bit), self.what
         if error is None:
             return
         expected: tuple[type[BaseException], ...] = (AzureSessionsError,)
@@ -231,13 +311,24 @@ def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
     }
 
 
-def _take(sampler: AzureSessionSampler, points: int, count: int) -> int:
-    """Takes so many results of a stream, and closes it."""
-    stream = sampler.stream_sweep(ROTATION, angles(points), _SHOTS)
+def _take(sampler: AzureSessionSampler, points: int, count: int, end: str) -> None:
+    """Takes so many results of a stream, and closes it, here or on another thread, or drops it."""
+    stream = sampler.stream_sweep(ROTATION, turns(points), _SHOTS)
     try:
-        return len(list(zip(range(count), stream, strict=False)))
+        for _, (point, result) in zip(range(count), stream, strict=False):
+            assert _is_right(result, point % 2), point
     finally:
-        stream.close()  # type: ignore[attr-defined]  # a generator
+        if end == "close":
+            stream.close()  # type: ignore[attr-defined]  # a generator
+        elif end == "close elsewhere":
+            in_background(stream.close).result(_HANG_TIMEOUT)  # type: ignore[attr-defined]
+        del stream
+
+
+def _tasks() -> set[asyncio.Task[Any]]:
+    """What runs on the background loop; some of it may just be ending."""
+    serving = background.loop._serving
+    return asyncio.all_tasks(serving[0]) if serving else set()
 
 
 samplers = st.sampled_from(sorted(_SLOTS))
@@ -252,6 +343,7 @@ class _PoolMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = ManualClock(auto_advance=False)
         self.calls: list[_Call] = []
+        self.others = _tasks()
         # Circuits that samplers were asked for with a charge, and how many such calls there were.
         self.charged_calls = 0
         self.is_closed = False
@@ -279,12 +371,12 @@ class _PoolMachine(RuleBasedStateMachine):
 
     def open_pool(self) -> None:
         self.started = 0
-        self.pool = SessionPool(self.workspace(), clock=self.clock)
+        self.pool = self.make_pool()
         self.pool.subscribe(self._count)
         # An earlier version has a door of its own for events of sweeps.
         if hasattr(self.pool, "subscribe_sweeps"):
             self.pool.subscribe_sweeps(self._count)
-        self.closes_at = ""
+        self.acts_at = self.act = ""
         self.samplers = {
             name: AzureSessionSampler(
                 CHARGED if name == "charged" else REMOTE,
@@ -300,9 +392,16 @@ class _PoolMachine(RuleBasedStateMachine):
     def _count(self, event: Any) -> None:
         if event.counter == "sweeps_started":
             self.started += 1
-        if event.counter == self.closes_at:
-            self.closes_at = ""
-            self.pool.close()
+        if event.counter == self.acts_at:
+            self.acts_at = ""
+            _ACTS[self.act](self)
+
+    def make_pool(self) -> SessionPool:
+        return SessionPool(self.workspace(), clock=self.clock)
+
+    def ask(self, sampler: str, bits: Sequence[int]) -> None:
+        """Counts what a sampler is asked for."""
+        self.charged_calls += sampler == "charged"
 
     def settle(self) -> None:
         """Lets everything happen that can happen at this time of the clock."""
@@ -329,9 +428,11 @@ class _PoolMachine(RuleBasedStateMachine):
             wait_until(lambda: self.started > started or call.outcome.done())
         self.settle()
 
-    def begin_call(self, way: str, sampler: str, size: int, name: str, *args: Any) -> None:
+    def begin_call(
+        self, way: str, sampler: str, bits: Sequence[int], name: str, *args: Any
+    ) -> None:
         one_of = self.samplers[sampler]
-        self.charged_calls += sampler == "charged"
+        self.ask(sampler, bits)
         before = self.started
         if way == "thread":
             outcome, interrupt = in_background(getattr(one_of, name), *args), None
@@ -339,26 +440,34 @@ class _PoolMachine(RuleBasedStateMachine):
             kind = Interruptible if way == "duet" else _AsyncioCall
             running = kind(lambda: getattr(one_of, f"{name}_async")(*args))
             outcome, interrupt = running.outcome, running.interrupt
-        self.begin(_Call(f"{name} of {sampler}", outcome, size, interrupt), before)
+        self.begin(_Call(f"{name} of {sampler}", outcome, bits, interrupt), before)
 
     # Calls
 
     @rule(sampler=samplers, size=points, way=ways)
     def run_sweep(self, sampler: str, size: int, way: str) -> None:
-        args = (ROTATION, angles(size), _SHOTS)
-        self.begin_call(way, sampler, size, "run_sweep", *args)
+        self.run_sweep_of(sampler, size, way)
+
+    def run_sweep_of(self, sampler: str, size: int, way: str) -> None:
+        args = (ROTATION, turns(size), _shots(sampler))
+        self.begin_call(way, sampler, [point % 2 for point in range(size)], "run_sweep", *args)
 
     @rule(sampler=samplers, size=points, way=ways)
     def run_batch(self, sampler: str, size: int, way: str) -> None:
         args = ([FLIP] * size, None, _SHOTS)
-        self.begin_call(way, sampler, size, "run_batch", *args)
+        self.begin_call(way, sampler, [1] * size, "run_batch", *args)
 
-    @rule(sampler=samplers, size=points, count=st.integers(1, 5))
-    def stream_sweep(self, sampler: str, size: int, count: int) -> None:
+    @rule(
+        sampler=samplers,
+        size=points,
+        count=st.integers(1, 5),
+        end=st.sampled_from(["close", "close elsewhere", "drop"]),
+    )
+    def stream_sweep(self, sampler: str, size: int, count: int, end: str) -> None:
         before = self.started
-        self.charged_calls += sampler == "charged"
-        outcome = in_background(_take, self.samplers[sampler], size, count)
-        self.begin(_Call(f"stream_sweep of {sampler}", outcome, size), before)
+        self.ask(sampler, [point % 2 for point in range(size)])
+        outcome = in_background(_take, self.samplers[sampler], size, count, end)
+        self.begin(_Call(f"stream_sweep of {sampler}", outcome), before)
 
     @precondition(lambda self: any(call.interrupt for call in self.calls))
     @rule(choice=st.integers(0, 20))
@@ -427,9 +536,12 @@ class _PoolMachine(RuleBasedStateMachine):
             self.begin(_Call(f"close the pool, cancel={cancel}", closing))
         self.is_closed = True
 
-    @rule(counter=st.sampled_from(["jobs_submitted", "jobs_succeeded", "sessions_opened"]))
-    def close_pool_from_callback(self, counter: str) -> None:
-        self.closes_at = counter
+    @rule(
+        counter=st.sampled_from(["jobs_submitted", "jobs_succeeded", "sessions_opened"]),
+        act=st.sampled_from([*_ACTS]),
+    )
+    def misbehave_in_callback(self, counter: str, act: str) -> None:
+        self.acts_at, self.act = counter, act
 
     @precondition(lambda self: self.is_closed)
     @rule()
@@ -460,8 +572,8 @@ class _PoolMachine(RuleBasedStateMachine):
         self.settle()
         stats = self.pool.get_stats()
         assert stats["jobs_running"] == 0
-        for name, sampler in self.samplers.items():
-            assert not any(_counters(sampler).values()), (name, _counters(sampler))
+        for sampler in self.samplers.values():
+            wait_until(lambda: not any(_counters(sampler).values()))  # noqa: B023
 
     def _finish(self) -> None:
         end = self.clock.monotonic() + _MANUAL_LIMIT
@@ -486,13 +598,14 @@ class _PoolMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.finish()
-            self.closes_at = ""
+            self.acts_at = ""
             self.calls.append(_Call("close the pool", in_background(self.pool.close)))
             self._finish()
             self.calls.append(_Call("close the helper", in_background(self.helper.close)))
             self._finish()
             for session in sessions_in(self.brain):
                 assert not self.brain._session(session.id).takes_jobs, session
+            wait_until(lambda: _tasks() <= self.others)
         finally:
             self.stop_service()
 
@@ -529,8 +642,7 @@ class _LocalMachine(_PoolMachine):
 
     @invariant()
     def quotas_are_kept_and_read_once_a_call(self) -> None:
-        charged = sum(job.target == CHARGED for job in jobs_in(self.brain))
-        assert charged <= _QUOTA, "more was submitted than the quota has room for"
+        assert self.brain.charged() <= _QUOTA, "more was submitted than the quota has room for"
         assert self.brain.quotas_read <= 2 * self.charged_calls, "quotas are read too often"
 
 
@@ -556,6 +668,100 @@ class _FaultyMachine(_LocalMachine):
             with self.brain._live.deciding() as now:
                 self.brain._schedule.break_off(session, SessionStatus(status), now)
             self.settle()
+
+
+class _LastingService(_Service):
+    """A workspace that outlives its pools, so that their jobs are worth a record."""
+
+    identity = "lasting"  # type: ignore[assignment]
+
+
+class _JournalMachine(_FaultyMachine):
+    """On one that outlives its pools, which share a journal."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        # What calls asked for, as `paid` has it: in this run, and the most in one of all runs.
+        self.asked: Counter[tuple[str, int, int]] = Counter()
+        self.bound: Counter[tuple[str, int, int]] = Counter()
+        super().__init__()
+
+    def start_service(self) -> None:
+        self.brain = _LastingService(self.clock)
+
+    def stop_service(self) -> None:
+        self.folder.cleanup()
+
+    def make_pool(self) -> SessionPool:
+        journal = f"{self.folder.name}/jobs.journal"
+        return SessionPool(self.workspace(), clock=self.clock, journal=journal)
+
+    def open_pool(self) -> None:
+        super().open_pool()
+        self.asked.clear()
+        self.capped_before = self.capped_jobs()
+        for name, options in {
+            "capped": {"max_cost": _PRICE * _CAP},
+            "packed": {"pack": 2},
+        }.items():
+            self.samplers[name] = AzureSessionSampler(
+                CHARGED, pool=self.pool, job_name=name, **options
+            )
+
+    def capped_jobs(self) -> int:
+        # The name of a job that another call wrote down first is that of its sampler.
+        return sum(shots == _CAPPED_SHOTS for _, shots, _ in self.paid())
+
+    def paid(self) -> list[tuple[str, int, int]]:
+        """Target, shots and bit of every point of a job that has not failed."""
+        asked = [
+            self.brain.requests[job.id]
+            for job in jobs_in(self.brain)
+            if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED)
+        ]
+        return [
+            (request.target, request.input_params["shots"], bit)
+            for request in asked
+            for bit in _bits(request)
+        ]
+
+    def ask(self, sampler: str, bits: Sequence[int]) -> None:
+        super().ask(sampler, bits)
+        target = self.samplers[sampler].target
+        self.asked.update((target, _shots(sampler), bit) for bit in bits)
+        self.bound |= self.asked
+
+    @rule(sampler=st.sampled_from(["capped", "packed"]), size=points, way=ways)
+    def run_sweep_with_cap_or_packs(self, sampler: str, size: int, way: str) -> None:
+        self.run_sweep_of(sampler, size, way)
+
+    @rule(how=st.sampled_from(["close", "cancel", "interrupt"]))
+    def restart(self, how: str) -> None:
+        """A run ends, with jobs in flight or not, and the next one has its journal."""
+        if how == "interrupt":
+            ending = in_background(self.pool.__exit__, KeyboardInterrupt, None, None)
+        else:
+            ending = in_background(self.pool.close, cancel=how == "cancel")
+        self.begin(_Call(f"end the run: {how}", ending))
+        self.finish()
+        self.open_pool()
+
+    @invariant()
+    def quotas_are_kept_and_read_once_a_call(self) -> None:
+        """Not here: with a journal a call goes as far as a quota does."""
+
+    @invariant()
+    def uploads_stay_within_the_slots(self) -> None:
+        """Not here: they are counted by name, which an earlier call may have given the job."""
+
+    @invariant()
+    def no_point_is_paid_twice(self) -> None:
+        paid = Counter(self.paid())
+        assert paid <= self.bound, (paid, self.bound)
+
+    @invariant()
+    def cap_is_kept(self) -> None:
+        assert self.capped_jobs() - self.capped_before <= _CAP
 
 
 class _EmulatorMachine(_PoolMachine):
@@ -603,4 +809,5 @@ def _test(machine: type[_PoolMachine], examples: int, steps: int) -> Any:
 
 TestOnLocalWorkspace = _test(_LocalMachine, 12, 20)
 TestOnFaultyWorkspace = _test(_FaultyMachine, 12, 20)
+TestWithJournal = _test(_JournalMachine, 12, 20)
 TestOnEmulator = _test(_EmulatorMachine, 5, 12)

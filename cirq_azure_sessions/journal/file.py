@@ -218,7 +218,7 @@ class JournalFile:
         with no_fork, self._translating():
             self._refuse_what_is_no_journal()
             make_private(path)
-            self._connection = self._connect(path.as_uri())
+            self._connection = self._connect(self._address())
             self._key = _key(path)
             _open_here[self._key] += 1
             try:
@@ -251,7 +251,7 @@ class JournalFile:
         """A connection of the caller's own that sees one state of the file throughout."""
         with self._translating():
             with no_fork:
-                connection = self._connect(f"{self.path.as_uri()}?mode=ro")
+                connection = self._connect(self._address(mode="ro"))
                 _open_here[self._key] += 1
             try:
                 with closing(connection):
@@ -266,6 +266,13 @@ class JournalFile:
             self._connection.close()
             _open_here[self._key] -= not self._is_closed
             self._is_closed = True
+
+    def _address(self, mode: str = "rwc") -> str:
+        uri = f"{self.path.as_uri()}?mode={mode}"
+        is_final = not (os.access(self.path, os.W_OK) or Path(f"{self.path}-wal").exists())
+        # SQLite reads a file in a folder where it may not make its `-shm` only if told that nobody
+        # writes it meanwhile.
+        return f"{uri}&immutable=1" if is_final else uri
 
     def _connect(self, uri: str) -> sqlite3.Connection:
         # The threads of a lane take turns.
@@ -388,7 +395,9 @@ def make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         return
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.chmod(0o600)
+        # What belongs to somebody else may still be read.
+        with suppress(PermissionError):
+            path.chmod(0o600)
 
 
 def _key(path: Path) -> tuple[int, int]:

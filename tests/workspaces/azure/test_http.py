@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -33,15 +33,19 @@ from azure_suite import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.emulator.route_names import ROUTE_NAMES
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.redaction import printable
+from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace, http
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
+from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 
 def ask(*answers: bytes, clock: ManualClock | None = None) -> Any:
@@ -99,7 +103,7 @@ JSON_VALUES = st.recursive(
 
 @given(document=JSON_VALUES | st.fixed_dictionaries(dict.fromkeys(SESSION, JSON_VALUES)))
 @settings(max_examples=40, deadline=None)
-def test_whatever_json_comes_it_is_a_session_or_a_service_error(document: Any) -> None:
+def test_any_json_is_a_session_or_a_service_error(document: Any) -> None:
     with contextlib.suppress(ServiceError):
         assert ask(*[answer(document)] * 6).id is not None
 
@@ -254,7 +258,7 @@ def test_a_list_with_dead_links_ends() -> None:
     asyncio.run(play())
 
 
-def test_a_list_that_turns_in_a_circle_is_left() -> None:
+def test_cyclic_list_ends() -> None:
     link = "http://elsewhere.example/sessions?skip=0&top=100&orderby=CreationTime%20desc"
     page = answer({"value": [SESSION], "nextLink": link})
 
@@ -272,7 +276,7 @@ def test_a_list_that_turns_in_a_circle_is_left() -> None:
     asyncio.run(play())
 
 
-def test_a_list_of_targets_that_comes_byte_by_byte_is_given_up() -> None:
+def test_list_of_targets_that_trickles_in_times_out() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def write() -> None:
             if not writer.is_closing():
@@ -294,28 +298,74 @@ def test_a_list_of_targets_that_comes_byte_by_byte_is_given_up() -> None:
     asyncio.run(play())
 
 
-def test_a_blob_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_EXCHANGE_TIMEOUT", 0.3)
+@pytest.mark.parametrize("pause", [0.005, 3600.0], ids=["byte by byte", "stopped in the middle"])
+def test_no_exchange_waits_for_a_body_without_an_end(
+    monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    with EmulatorServer() as server:
+        # Waits advance the client's clock, so that retries take no time.
+        clock = ManualClock()
+        pool = SessionPool(AzureWorkspace(server.workspace(), clock=clock), clock=clock)
+        pool.session("ionq.simulator")
+        have_all = asyncio.run(_prepared_exchanges(AzureWorkspace(server.workspace())))
+        monkeypatch.setattr(http, "_EXCHANGE_TIMEOUT", 0.15)
+        monkeypatch.setitem(http.HttpClient.ask.__kwdefaults__, "timeout", 0.15)
+        # The first page of a list arrives, and its next link does not.
+        server.faults.add("jobs", drip=pause, skip=1, times=None)
+        for route in ROUTE_NAMES - {"other", "jobs", "topLevelItems", "blob", "container"}:
+            server.faults.add(route, drip=pause, times=None)
+        workspace = AzureWorkspace(server.workspace(), clock=clock, read_timeout=0.15)
+        ended = asyncio.run(have_all(workspace))
+        with pytest.raises(SessionNotAvailable, match="did not close"):
+            in_background(pool.close).result(HANG_TIMEOUT)
+    for name, error in ended.items():
+        assert isinstance(error, ServiceError), (name, error)
+        assert "not answered in time" in str(error), (name, error)
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
-        while not writer.is_closing():
-            writer.write(b" ")
-            await asyncio.sleep(0.02)
 
-    async def play() -> None:
-        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-            host, port = server.sockets[0].getsockname()
-            workspace = AzureWorkspace(sdk_workspace_at(f"http://{host}:{port}"))
-            with pytest.raises(ServiceError, match="not answered in time"):
-                await workspace._client.store("GET", f"http://{host}:{port}/container/blob?sas")
-            await workspace.aclose()
+async def _prepared_exchanges(
+    workspace: AzureWorkspace,
+) -> Callable[[AzureWorkspace], Awaitable[dict[str, object]]]:
+    """Makes what every kind of exchange needs; returns a function that has all of them at once."""
+    session = await workspace.open_session(session_request())
+    requests = [job_request(session_id=session.id) for _ in range(JOBS_PER_PAGE + 1)]
+    stored = await workspace.store_input(requests[0])
+    blob = stored.sign(f"{stored.url}/inputData")
+    jobs = await asyncio.gather(*(workspace.submit_job(each, stored) for each in requests))
+    await workspace.aclose()
 
-    asyncio.run(play())
+    async def have_all(workspace: AzureWorkspace) -> dict[str, object]:
+        async def listed(items: AsyncIterator[Any]) -> None:
+            async for _ in items:
+                pass
+
+        client = workspace._client
+        exchanges = {
+            "open": workspace.open_session(session_request()),
+            "session": workspace.get_session(session.id),
+            "sessions": listed(workspace.list_sessions()),
+            "sessionJobs": workspace.list_session_jobs(session.id, skip=0, top=9),
+            "close": workspace.close_session(session.id),
+            "sasUri": workspace.store_input(job_request()),
+            "upload": client.store("PUT", blob, b"{}", {"x-ms-blob-type": "BlockBlob"}),
+            "download": client.store("GET", blob),
+            "submit": workspace.submit_job(job_request(), stored),
+            "job": workspace.get_job(jobs[0].id),
+            "jobs, next link": listed(workspace.list_jobs()),
+            "update": workspace.update_job(jobs[0].id, name="n", tags=None, priority=None),
+            "cancel": workspace.cancel_job(jobs[0].id),
+            "delete": workspace.delete_job(jobs[0].id),
+            "providerStatus": workspace.list_targets(),
+            "quotas": workspace.list_quotas(),
+        }
+        ends = await asyncio.gather(*exchanges.values(), return_exceptions=True)
+        await workspace.aclose()
+        return dict(zip(exchanges, ends, strict=True))
+
+    return have_all
 
 
-def test_a_list_of_targets_without_an_end_costs_a_job_one_request() -> None:
+def test_endless_list_of_targets_costs_a_job_one_request() -> None:
     first = {"id": "ionq", "targets": [{"id": "ionq.simulator"}]}
     pages = [
         answer({"value": [first], "nextLink": f"http://x.example/providerStatus?skip={skip}"})
@@ -359,7 +409,7 @@ def test_the_service_says_how_long_to_wait(header: dict[str, str], waited: float
         *("0", "-3", "Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 -0000"),
     ],
 )
-def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> None:
+def test_invalid_retry_after_is_replaced_by_the_default(value: str) -> None:
     clock = ManualClock()
     ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
     assert 0.1 <= clock.monotonic() <= 0.2
@@ -368,13 +418,13 @@ def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> 
 @pytest.mark.parametrize(
     "value", ["61", "86400", "1e300", format_datetime(datetime.fromtimestamp(1_767_229_200, UTC))]
 )
-def test_a_retry_after_of_more_than_a_minute_is_capped(value: str) -> None:
+def test_retry_after_over_a_minute_is_capped(value: str) -> None:
     clock = ManualClock(1_767_225_600.0)
     ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
     assert clock.monotonic() == 60.0
 
 
-def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minutes() -> None:
+def test_service_that_keeps_throttling_fails_after_minutes() -> None:
     clock = ManualClock()
     with pytest.raises(ServiceError, match="send fewer requests") as refusal:
         ask(*[answer({}, 429, Retry_After="86400")] * 9, clock=clock)
@@ -383,7 +433,7 @@ def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minu
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_comes_from_the_network_and_passes(status: int) -> None:
+def test_redirect_is_a_transient_network_error(status: int) -> None:
     redirect = answer(b"", status, Location="http://login.example/?user=me")
     assert ask(redirect, answer(SESSION)).id == "s"
     with pytest.raises(ServiceError, match=f"HTTP {status}.*login page") as failure:
@@ -392,7 +442,7 @@ def test_a_redirect_comes_from_the_network_and_passes(status: int) -> None:
     assert "example" not in str(failure.value)
 
 
-def test_a_web_page_is_not_taken_for_a_result() -> None:
+def test_web_page_is_not_read_as_a_result() -> None:
     page = answer(b"<html>Please sign in", Content_Type="text/html; charset=utf-8")
 
     async def play(*answers: bytes) -> bytes:
@@ -444,7 +494,7 @@ def test_every_attempt_has_an_id_and_every_error_the_services(log: list[str]) ->
 
 
 @pytest.mark.parametrize("options", [{}, {"user_agent": "my-program"}], ids=["plain", "named"])
-def test_user_agent_is_the_sdks_with_our_name_in_front(options: dict[str, str]) -> None:
+def test_user_agent_is_our_name_before_the_sdks(options: dict[str, str]) -> None:
     async def story() -> list[str]:
         async with ScriptedServer(answer(SESSION), answer(SESSION), answer(b"")) as server:
             sdk = sdk_workspace_at(server.endpoint, **options)
@@ -624,7 +674,7 @@ def test_a_key_that_is_refused_is_not_repeated_to_the_user() -> None:
 
 
 @given(before=st.text(max_size=20), query=st.text("abcXYZ019%&=+/-._~"), after=st.text(max_size=20))
-def test_words_of_the_service_lose_the_queries_of_urls(before: str, query: str, after: str) -> None:
+def test_service_messages_lose_the_queries_of_urls(before: str, query: str, after: str) -> None:
     url = "https://account.blob.core.windows.net/job-1/x"
     shown = without_secrets(f"{before} {url}?{query} {after}")
     assert shown == printable(" ".join(f"{before} {url} {after}".split()))
