@@ -518,6 +518,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                 if lost := sum(sweep.lost_shots for sweep in sweeps):
                     warn_of_lost_shots(self._target, lost)
         for sweep in sweeps:
+            sweep.give_back(journal, kept=sweep.delivered)
             events.report(sweep.event("finished", clock.time()))
 
     def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,15 @@ from formats_lab import assert_same_distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions import AzureSessionSampler, Journal, Rates, SessionPool, SweepCostLimit
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    Journal,
+    Rates,
+    ServiceError,
+    SessionPool,
+    SweepCostLimit,
+    SweepError,
+)
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.journal import file as file_module
@@ -170,6 +180,16 @@ def test_batches_and_streams_are_topped_up(run: Runs) -> None:
     assert [part.repetitions for part in parts] == [50, 40, 10]
 
 
+def test_a_batch_asks_in_the_order_of_its_circuits(run: Runs) -> None:
+    paid, batches = [], []
+    for _ in range(2):
+        with run.pool() as pool:
+            batches.append(run.sampler(pool).run_batch([COINS] * 3, repetitions=[40, 30, 40]))
+        paid.append(run.paid())
+    assert paid == [(3, 110), (0, 0)]
+    assert batches[0] == batches[1]
+
+
 def test_exact_answers_are_drawn_from_again(run: Runs) -> None:
     run.target = "ionq.simulator"
     results = [run(count)[0][0] for count in (1000, 2000, 300)]
@@ -214,6 +234,65 @@ def test_a_call_that_failed_leaves_what_it_did_not_begin_to_the_next(run: Runs) 
         run.sampler(pool).run_sweep(ROTATION, SWEEP, 20)
     assert run.paid() == (5, 100)
     run(20, circuit=ROTATION, params=SWEEP)
+    assert run.paid() == (0, 0)
+
+
+@pytest.mark.parametrize("repetitions", [100, 250])
+def test_a_call_that_cannot_ask_for_its_jobs_leaves_them_to_the_next(
+    run: Runs, repetitions: int
+) -> None:
+    run.server.faults.add("download", status=404)
+    with pytest.raises(SweepError):
+        run(100)
+    run.paid()
+    with run.pool() as pool:
+        sampler = run.sampler(pool)
+        run.server.faults.add("job", status=403)
+        with pytest.raises(ServiceError):
+            sampler.run(COINS, repetitions=repetitions)
+        assert sampler.run(COINS, repetitions=repetitions).repetitions == repetitions
+    assert run.paid()[1] == repetitions - 100
+
+
+def test_a_place_is_given_back_once_and_by_the_call_that_holds_it(run: Runs) -> None:
+    run(100, circuit=ROTATION, params=SWEEP[0])
+    submitted, hangs = [], threading.Event()
+
+    def note(event: Any) -> None:
+        if event.counter == "jobs_submitted":
+            submitted.append(event.job_id)
+            if len(submitted) == 2:
+                hangs.set()
+
+    with run.pool() as pool, ThreadPoolExecutor(1) as thread:
+        # The rest of the first point fails; the second point hangs, and the call with it.
+        run.server.faults.fail_job()
+        run.server.faults.hang_job()
+        pool.subscribe(note)
+        slow = run.sampler(pool, max_concurrent_jobs=1)
+        call = thread.submit(slow.run_sweep, ROTATION, SWEEP[:2], 200)
+        assert hangs.wait(60)
+        sampler = run.sampler(pool)
+        meanwhile = sampler.run(ROTATION, SWEEP[0], repetitions=200)
+        pool.get_job(submitted[1]).cancel()
+        with pytest.raises(SweepError):
+            call.result(60)
+        after = sampler.run(ROTATION, SWEEP[0], repetitions=200)
+    assert not {*meanwhile.job_ids} & {*after.job_ids}
+    # The call that failed has left its place to the next one, as it was.
+    [before, *_] = Journal(run.path).entries()
+    assert before.job_id == after.job_id
+
+
+def test_a_point_that_failed_leaves_its_place_also_where_a_gap_is_returned(run: Runs) -> None:
+    run.server.faults.fail_job()
+    with run.pool() as pool:
+        sampler = run.sampler(pool, on_error="return", max_concurrent_jobs=1)
+        gap, _ = sampler.run_sweep(ROTATION, SWEEP[:2], 10)
+        assert gap is None
+        sampler.run(ROTATION, SWEEP[0], repetitions=10)
+    assert run.paid() == (3, 30)
+    run(10, circuit=ROTATION, params=SWEEP[:2])
     assert run.paid() == (0, 0)
 
 
@@ -302,7 +381,7 @@ def test_programs_that_ran_together_pay_nothing_in_any_order(
 
     def ask(journal: Journal, repetitions: int) -> None:
         nonlocal paid
-        [(nth, jobs)] = asyncio.run(journal._take([("coins", [])], repetitions))
+        [(nth, jobs)] = asyncio.run(journal._take([("coins", [], repetitions)]))
         if (missing := repetitions - sum(job.repetitions for job in jobs)) > 0:
             paid += missing
             asyncio.run(journal._claim(request(missing, ("coins", nth, len(jobs)))))

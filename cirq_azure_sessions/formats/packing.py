@@ -90,7 +90,7 @@ class PackedTranslation(Translation):
     pack: Callable[[Sequence[int], Part], JobInput]
     alone: Callable[[int, Part], JobInput]
     spread: Callable[[Sequence[tuple[Part, ...]]], PackedTranslation]
-    repetitions: int
+    repetitions: Sequence[int]
     target: str
 
     is_packed: ClassVar[bool] = True
@@ -184,10 +184,9 @@ def _capacity(target: str) -> int | None:
 def translate_pack(
     job_format: Format,
     circuits: Sequence[Circuit],
-    repetitions: int,
     options: TranslationOptions,
 ) -> PackedTranslation:
-    """Translates circuits with their sweeps, with several points per job.
+    """Translates circuits with their sweeps, with several points of as many repetitions per job.
 
     Points are numbered across all circuits. Adjacent points of a sweep are in different jobs, so
     that a failed job does not leave a gap of several adjacent points.
@@ -197,15 +196,18 @@ def translate_pack(
     """
     alone = replace(options, pack=None)
     points: list[_Point] = []
-    for circuit, resolvers, seed in circuits:
+    shots: list[int] = []
+    for circuit, resolvers, count, seed in circuits:
         # Checks everything, and warns about omitted waits.
-        sweep = job_format.translate(circuit, resolvers, repetitions, replace(alone, seed=seed))
+        sweep = job_format.translate(circuit, resolvers, count, replace(alone, seed=seed))
+        shots += [count] * len(resolvers)
         flat = _flattened(job_format, circuit, resolvers, alone)
         points += [_Point(*each, sweep, number) for number, each in enumerate(flat)]
-    packer = _Packer(job_format, points, repetitions, options)
-    translation = packer.spread([split_repetitions(options.target, repetitions)] * len(points))
-    caution = job_format.pack_caution(repetitions, options)
-    if caution and len(translation) < len(points) * translation.jobs_each:
+    packer = _Packer(job_format, points, shots, options)
+    translation = packer.spread([split_repetitions(options.target, count) for count in shots])
+    shared = [shots[first] for (first, *others), _ in translation._jobs if others]
+    caution = job_format.pack_caution(max(shared, default=0), options)
+    if caution:
         # A warning is shown once per place in a program; the log has every call.
         logger.warning(caution)
         warnings.warn(caution, stacklevel=2)
@@ -239,7 +241,7 @@ class _Packer:
         self,
         job_format: Format,
         points: Sequence[_Point],
-        repetitions: int,
+        repetitions: Sequence[int],
         options: TranslationOptions,
     ) -> None:
         self._format = job_format

@@ -61,8 +61,8 @@ _WITHOUT_TIME = ("quantinuum.sim.*sc", "rigetti.sim.*")
 # equivalent, and simulators. On other machines qubits differ in their neighbours and couplers.
 _PACKABLE = ("ionq.*", "quantinuum.*", "*.sim.*", "*.simulator*", "echo-*", "sparse-sim-*")
 
-# A circuit with its sweep, and the seed of samples that the client draws.
-Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, ...] | None]
+# A circuit with its sweep, its repetitions, and the seed of samples that the client draws.
+Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], int, tuple[int, ...] | None]
 
 # Some of a point's repetitions: a number that tells them apart, and how many they are.
 Part = tuple[int, int]
@@ -248,7 +248,8 @@ class Format(abc.ABC):
         if options.pack is not None:
             from cirq_azure_sessions.formats.packing import translate_pack
 
-            return translate_pack(self, [(program, resolvers, options.seed)], repetitions, options)
+            circuit = program, resolvers, repetitions, options.seed
+            return translate_pack(self, [circuit], options)
         self.check_input_params(options.input_params)
         try:
             flat = flatten(program, options.target, compile=options.compile)
@@ -415,7 +416,8 @@ def translate_calls(
         options: What else the caller wants.
         seeds: Has the seed of each circuit instead; one that needs no job takes none.
         is_split: With a journal, whether its jobs may have some of these repetitions of a point, or
-            other points too, so that each point looks for its own in all of them.
+            other points too. Then each point of the call looks for its own in all of them, in the
+            order of the circuits.
 
     Yields:
         For each circuit, or for all that may share jobs: the jobs, None if none is needed; one
@@ -437,34 +439,36 @@ def translate_calls(
             raise ValueError(
                 f"{name} has {len(given)} entries for {each} programs: give one per program."
             )
-    # All points of a job have its repetitions.
-    sharing: dict[int, dict[int, Circuit]] = {}
+    called: dict[int, Circuit] = {}
     for index, (program, params, count) in enumerate(
         zip(programs, params_list, repetitions, strict=True)
     ):
         resolvers = as_resolvers("params", params)
         circuit, shots = check_call(program, resolvers, count)
-        own_points = {index: range(len(resolvers))}
         if not resolvers or not shots:
             # Cirq determines the shapes of results without repetitions.
             empty = cirq.Simulator().run_sweep(circuit, resolvers, shots)
-            yield None, [AzureResult.from_result(result) for result in empty], own_points
+            results = [AzureResult.from_result(result) for result in empty]
+            yield None, results, {index: range(len(results))}
             continue
-        own = options if seeds is None else replace(options, seed=next(seeds))
-        translation = None
-        if options.pack is None and not (is_split and is_split(shots)):
-            translation = job_format.translate(circuit, resolvers, shots, own)
-        if translation is not None and (is_split is None or translation.jobs_each == 1):
-            yield translation, [None] * len(resolvers), own_points
-        else:
-            sharing.setdefault(shots, {})[index] = circuit, resolvers, own.seed
-    for shots, circuits in sharing.items():
+        seed = options.seed if seeds is None else next(seeds)
+        called[index] = circuit, resolvers, shots, seed
+    is_mixed = is_split is not None and any(
+        is_split(shots) or len(split_repetitions(options.target, shots)) > 1
+        for _, _, shots, _ in called.values()
+    )
+    if options.pack is None and not is_mixed:
+        for index, (circuit, points, shots, seed) in called.items():
+            own = replace(options, seed=seed)
+            translation = job_format.translate(circuit, points, shots, own)
+            yield translation, [None] * len(points), {index: range(len(points))}
+    elif called:
         from cirq_azure_sessions.formats.packing import translate_pack
 
         packing = replace(options, pack=options.pack or 1)
-        packed = translate_pack(job_format, [*circuits.values()], shots, packing)
-        points, end = {}, 0
-        for index, (_, sweep, _) in circuits.items():
-            points[index] = range(end, end + len(sweep))
-            end += len(sweep)
-        yield packed, [None] * end, points
+        packed = translate_pack(job_format, [*called.values()], packing)
+        own_points, end = {}, 0
+        for index, (_, points, *_) in called.items():
+            own_points[index] = range(end, end + len(points))
+            end += len(points)
+        yield packed, [None] * end, own_points

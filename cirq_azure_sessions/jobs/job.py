@@ -52,7 +52,8 @@ class JobRun:
         `find` asks the service for the job with an id. Every error means that nothing may be sent.
         """
         self._journal = journal
-        self.sweep.reserved.difference_update((*place[:2], 0) for place in self.request.places)
+        self.entry = self.entry or await journal._claim(self.request)
+        self.sweep.places.update(zip(self.points, self.entry.places, strict=True))
         self.entry, self.request, job = await journal._answer(self.request, self.entry, find)
         if self.entry.is_finished:
             self.job, self.output = job, self.entry.output
@@ -83,8 +84,3 @@ class JobRun:
         self.error = error
         if self._journal and self.entry:
             self._journal._failed(self.entry, self.job, error)
-
-    def give_back(self) -> None:
-        """Frees the job for the next equal request, since no call waits for it now."""
-        if self._journal and self.entry:
-            self._journal._give_back(self.entry.places)

@@ -164,9 +164,6 @@ class JobRunner:
             if job.job is None and (is_denied or isinstance(error, _CALL_ERRORS)):
                 job.sweep.stop(error)
             job.failed(error)
-        except BaseException:
-            job.give_back()
-            raise
         finally:
             if self.budget is not None:
                 bill = None if job.job is None else job.job.cost

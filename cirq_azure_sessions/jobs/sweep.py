@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -65,24 +64,25 @@ class SweepRun:
         # All sweeps of the same call: this one, or those of a batch. In a cycle of references,
         # results would stay in memory until the garbage collector has looked at everything.
         self.call = WeakSet([self])
-        # State, of jobs: those that were begun and have not ended, by index; by id, those whose
-        # outputs were fetched, with their places in the journal, and the places that none claimed;
-        # whether any was accepted; their sessions; and the error after which none is submitted.
+        # State, of jobs: those that were begun and have not ended, by index; the ids of those whose
+        # outputs were fetched; whether any was accepted; their sessions; and the error after which
+        # none is submitted.
         self.jobs_in_flight: dict[int, JobRun] = {}
-        self.fetched: dict[str, tuple[Place, ...]] = {}
-        self.reserved: set[Place] = set()
+        self.fetched: list[str] = []
         self.is_accepted = False
         self.session_ids: set[str] = set()
         self.stopped_by: Exception | None = None
-        # Of points: those whose results were delivered; how many repetitions these lack; the errors
-        # of those that failed; and whether the call's timeout ran out.
+        # Of points: their places in the journal, which this call holds until it ends; those whose
+        # results were delivered; how many repetitions these lack; the errors of those that failed;
+        # and whether the call's timeout ran out.
+        self.places: dict[int, Place] = {}
         self.delivered: set[int] = set()
         self.lost_shots = 0
         self.failures: dict[int, Exception] = {}
         self.has_timed_out = False
         # Of split points: how many jobs each has, how many repetitions, and the results so far.
         self._num_parts: Counter[int] = Counter()
-        self._repetitions: int | None = None
+        self._repetitions: Sequence[int] = ()
         self._jobs_each = 1 if self.translation is None else self.translation.jobs_each
         self._parts: dict[int, dict[tuple[int, int], AzureResult]] = defaultdict(dict)
 
@@ -91,8 +91,8 @@ class SweepRun:
     async def reuse(self, journal: Journal, *service: Any) -> None:
         """Reuses jobs of earlier runs for the points they cover, if points share jobs."""
         if (packed := self.translation) is not None and packed.is_packed:
-            reused, places = await reuse_jobs(journal, packed, self.make_request, *service)
-            self.translation, self.reserved = reused, places
+            call = journal, packed, self.make_request, self.places
+            self.translation = reused = await reuse_jobs(*call, *service)
             self.num_jobs, self._repetitions = len(reused), reused.repetitions
             self._num_parts.update(p for job in range(self.num_jobs) for p in reused.points(job))
 
@@ -163,7 +163,7 @@ class SweepRun:
                 # An invalid output fails only its own points.
                 job.failed(error)
         if job.error is None:
-            self.fetched[job.request.id] = () if job.entry is None else job.entry.places
+            self.fetched.append(job.request.id)
         else:
             failed = len({*job.points} - self.failures.keys())
             self.failures.update(dict.fromkeys(job.points, job.error))
@@ -178,7 +178,8 @@ class SweepRun:
                 if len(parts) < num_parts:
                     continue
                 ordered = [each for _, each in sorted(self._parts.pop(point).items())]
-                result = AzureResult.join(ordered, self._repetitions)
+                repetitions = self._repetitions[point] if self._repetitions else None
+                result = AzureResult.join(ordered, repetitions)
             self.lost_shots += result.lost_shots
             yield point, result
             self.delivered.add(point)
@@ -187,10 +188,14 @@ class SweepRun:
             self.progress.job_finished(job.request.id, done=done, failed=failed)
         del self.jobs_in_flight[job.index]
 
-    def give_back(self, journal: Journal | None) -> None:
-        """Offers the jobs to the next equal call, since this one did not succeed."""
-        if journal is not None and (self.fetched or self.reserved):
-            journal._give_back([*itertools.chain(*self.fetched.values()), *self.reserved])
+    def give_back(self, journal: Journal | None, kept: Collection[int] = ()) -> None:
+        """Offers the jobs of all points but those `kept` to the next equal call, as this one ends.
+
+        Not before: a place that is free has no job in flight for anybody else.
+        """
+        places = [place for point, place in self.places.items() if point not in kept]
+        if journal is not None and places:
+            journal._give_back(places)
 
     def time_out(self, seconds: float) -> None:
         """Records a failure for every point that has neither a result nor an error."""

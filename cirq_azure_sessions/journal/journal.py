@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, TypeVar
 
 from cirq_azure_sessions import process
 from cirq_azure_sessions.clock import Clock, SystemClock
@@ -52,6 +52,8 @@ from cirq_azure_sessions.redaction import redact_bytes
 __all__ = ["FindJob", "Journal", "open_journal"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Asks the service for the job with an id; None if it does not know it.
 FindJob = Callable[[str], Awaitable[Job | None]]
@@ -155,35 +157,39 @@ class Journal(PickledAsRecipe):
         Raises:
             JournalError: If it cannot be written down; it must not be submitted then.
         """
-        claimed: list[Place] = []
 
-        def work(file: sqlite3.Connection) -> JournalEntry:
+        def work(file: sqlite3.Connection, taken: list[Place]) -> JournalEntry:
             entry = self._jobs.claim(file, request, self._run_id)
-            claimed.extend(entry.places)
+            if entry.places != request.places:
+                taken.extend(entry.places)
             return entry
 
+        return await self._taking(work)
+
+    async def _taking(self, work: Callable[[sqlite3.Connection, list[Place]], T]) -> T:
+        """What a write returns that takes places, which it adds to a list."""
+        taken: list[Place] = []
         try:
-            return await self._commits.write(work)
+            return await self._commits.write(lambda file: work(file, taken))
         except asyncio.CancelledError:
-            # It is written all the same, and nobody is left to answer for the place.
-            self._give_back(claimed)
+            # It is written all the same, and nobody is left to answer for the places.
+            self._give_back(taken)
             raise
 
     async def _answer(
-        self, request: JobRequest, entry: JournalEntry | None, find: FindJob
+        self, request: JobRequest, entry: JournalEntry, find: FindJob
     ) -> tuple[JournalEntry, JobRequest, Job | None]:
         """The job that answers a request, as it is to be sent if the service has none.
 
         Args:
             request: What to send if nobody has asked for it before.
-            entry: The job of an earlier run that was taken for it, if it was.
+            entry: The job that was claimed for it, or taken from an earlier run.
             find: Asks the service for the job with an id.
 
         Returns:
             The job's entry, with the output if it is here; the request, under the id that it has
             had; and the job, if the service has it. Every error means that nothing may be sent.
         """
-        entry = entry or await self._claim(request)
         if entry.is_new:
             return entry, request, None
         state, job = await self._look_up(entry, find)
@@ -201,24 +207,29 @@ class Journal(PickledAsRecipe):
         return entry, request, job
 
     async def _take(
-        self, circuits: Sequence[tuple[str, Sequence[tuple[str, int]]]], repetitions: int
+        self, asked: Sequence[tuple[str, Sequence[tuple[str, int]], int]]
     ) -> list[tuple[int, list[JournalEntry]]]:
         """A place for each request, and the jobs that it has, as `JobTable.take` returns them.
 
         These are this run's from now on, those without a result too.
 
         Args:
-            circuits: The fingerprints of the circuits, and what `JobTable.bring_up` takes.
-            repetitions: How many are asked for of each.
+            asked: For each request the fingerprint of its circuit, what `JobTable.bring_up` takes
+                for that, and how many repetitions are asked for.
         """
 
-        def work(file: sqlite3.Connection) -> list[tuple[int, list[JournalEntry]]]:
-            for circuit, earlier in dict(circuits).items():
+        def work(
+            file: sqlite3.Connection, taken: list[Place]
+        ) -> list[tuple[int, list[JournalEntry]]]:
+            for circuit, earlier in {circuit: earlier for circuit, earlier, _ in asked}.items():
                 self._jobs.bring_up(file, circuit, earlier)
-            run = self._run_id
-            return [self._jobs.take(file, each, repetitions, run) for each, _ in circuits]
+            found = []
+            for circuit, _, repetitions in asked:
+                found.append(self._jobs.take(file, circuit, repetitions, self._run_id))
+                taken.append((circuit, found[-1][0], 0))
+            return found
 
-        return await self._commits.write(work)
+        return await self._taking(work)
 
     async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
         """The present state of an earlier run's job, and the job itself, if it exists.
@@ -240,8 +251,8 @@ class Journal(PickledAsRecipe):
         is_cancelled = job.status is JobStatus.CANCELLED
         return EntryState.CANCELLED if is_cancelled else EntryState.ACCEPTED, job
 
-    def _give_up(self, entry: JournalEntry, state: EntryState, job: Job | None) -> None:
-        """Ends a job without a result; its places stay this run's, for later jobs."""
+    def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None) -> None:
+        """Records that the job has no result; the next request in its places makes another one."""
         described = {} if job is None else columns_of(job)
         self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
 
@@ -323,6 +334,8 @@ class Journal(PickledAsRecipe):
     def _failed(self, entry: JournalEntry, job: Job | None, error: Exception) -> None:
         """Records that the job has no output; the next equal request tries again if that is safe.
 
+        Whether it still runs or was never sent is not known here, and not written down.
+
         Args:
             entry: The job in the journal.
             job: The job as the service described it last; None if it may not have it.
@@ -332,9 +345,6 @@ class Journal(PickledAsRecipe):
             self._unavailable(entry, job, error)
         elif isinstance(error, JobError) and not isinstance(error, ResultNotAvailable):
             self._ended(entry, _ENDS.get(type(error), EntryState.LOST), job)
-        else:
-            # It may still run, or was never sent: the next equal request takes it over.
-            self._give_back(entry.places)
 
     def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
         """Records that the job succeeded, but its output is missing, refused or invalid.
@@ -349,16 +359,11 @@ class Journal(PickledAsRecipe):
             self._jobs.update(file, entry, state=EntryState.UNAVAILABLE, **described)
 
         self._commits.post(work)
-        self._give_back(entry.places)
-
-    def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None = None) -> None:
-        """Records that the job has no result; the next equal request submits a new one."""
-        self._give_up(entry, state, job)
-        self._give_back(entry.places)
 
     def _give_back(self, places: Sequence[Place]) -> None:
         """Frees the places of requests whose answers did not reach the caller.
 
+        Only the call that holds them does so, once, when none of its jobs is in flight any more.
         The same requests, made again in this run or a later one, are then handed the same jobs.
         """
         self._commits.post(

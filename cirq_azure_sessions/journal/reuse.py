@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -41,9 +41,10 @@ async def reuse_jobs(
     journal: Journal,
     packed: Translation,
     make_request: Callable[[JobInput, int | None], JobRequest],
+    held: dict[int, Place],
     workspace: WorkspacePort,
     gate: AbstractAsyncContextManager[Any],
-) -> tuple[PackedTranslation, set[Place]]:
+) -> PackedTranslation:
     """The jobs of a call: those of earlier runs, and new ones for what these lack.
 
     A point is known again by the job that it would have of its own, with any repetitions. Its place
@@ -54,17 +55,15 @@ async def reuse_jobs(
         journal: Has the jobs of earlier runs.
         packed: The jobs of the call, a `PackedTranslation`.
         make_request: Makes the request for a job, with its fingerprint.
+        held: Gets the places of the points, which the call holds also if this fails.
         workspace: Where the jobs of earlier runs may be.
         gate: Held while the service is asked for one.
-
-    Returns:
-        The jobs, and the places of the points in the journal, which this run holds.
     """
     translation: Any = packed
-    wanted: int = translation.repetitions
+    wanted: Sequence[int] = translation.repetitions
     exact: set[int] = set()
 
-    def circuits() -> list[tuple[str, list[tuple[str, int]]]]:
+    def requests() -> list[tuple[str, list[tuple[str, int]], int]]:
         found: dict[int, list[JobRequest]] = defaultdict(list)
         for (point, _), made in translation.alone_jobs():
             found[point].append(make_request(made, None))
@@ -74,14 +73,16 @@ async def reuse_jobs(
             (
                 each[0].places[0][0],
                 [(job.fingerprint or "", repetitions_of(job.input_params)) for job in each],
+                wanted[point],
             )
-            for _, each in sorted(found.items())
+            for point, each in sorted(found.items())
         ]
 
     # Makes the program of every point; the loop has other calls to serve meanwhile.
-    asked = await asyncio.wrap_future(_hashing.submit(circuits))
-    taken = await journal._take(asked, wanted)
-    places = [(circuit, nth) for (circuit, _), (nth, _) in zip(asked, taken, strict=True)]
+    asked = await asyncio.wrap_future(_hashing.submit(requests))
+    taken = await journal._take(asked)
+    places = [(circuit, nth) for (circuit, *_), (nth, _) in zip(asked, taken, strict=True)]
+    held.update(enumerate((*place, 0) for place in places))
     entries: dict[int, JournalEntry] = {}
     blocks: dict[int, list[Block]] = defaultdict(list)
     too_large: set[int] = set()
@@ -89,9 +90,9 @@ async def reuse_jobs(
         have = 0
         for entry in jobs:
             # From exact probabilities any number of samples can be drawn.
-            size = wanted if point in exact else entry.repetitions
+            size = wanted[point] if point in exact else entry.repetitions
             have += size
-            if have > wanted:
+            if have > wanted[point]:
                 too_large.add(entry.number)
             entries[entry.number] = entry
             [(_, _, part)], [block] = entry.places, entry.blocks
@@ -119,14 +120,14 @@ async def reuse_jobs(
             is_kept = is_same and entry.number not in too_large
         if not is_kept:
             is_over = state.is_without_result
-            journal._give_up(entry, state if is_over else EntryState.FORGOTTEN, job)
+            journal._ended(entry, state if is_over else EntryState.FORGOTTEN, job)
         return entry.number, is_kept
 
     kept = dict(await asyncio.gather(*map(look_up, entries.values())))
     used: dict[int, list[Block]] = defaultdict(list)
     missing: list[tuple[Part, ...]] = []
     for point, (_, jobs) in enumerate(taken):
-        left, numbers = wanted, set()
+        left, numbers = wanted[point], set()
         for entry in jobs:
             if left > 0 and kept[entry.number]:
                 mine = next(each for each in blocks[entry.number] if each[1] == point)
@@ -151,7 +152,7 @@ async def reuse_jobs(
         len(earlier),
         len(resumed) - len(earlier),
     )
-    return resumed, {(*place, 0) for place in places}
+    return resumed
 
 
 def layout_of(entry: JournalEntry, layout: Any, job_format: Format, is_seeded: bool) -> Any:

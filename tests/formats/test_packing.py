@@ -121,8 +121,8 @@ def test_circuits_of_one_job_have_the_same_gateset() -> None:
     qis = cirq.Circuit(cirq.H(A), cirq.measure(A, key="m"))
     options = TranslationOptions(IONQ_HARDWARE, pack=8, seed=SEED)
     resolver = [cirq.ParamResolver({})]
-    circuits = [(circuit, resolver, SEED) for circuit in (native, qis, native, qis)]
-    sweep = translate_pack(format_for(IONQ_HARDWARE), circuits, 100, options)
+    circuits = [(circuit, resolver, 100, SEED) for circuit in (native, qis, native, qis)]
+    sweep = translate_pack(format_for(IONQ_HARDWARE), circuits, options)
     jobs = [sweep.job(k) for k in range(len(sweep))]
     assert {job.points: json.loads(job.payload)["gateset"] for job in jobs} == {
         (0, 2): "native",
@@ -211,8 +211,8 @@ def test_circuits_that_act_on_what_they_measured_do_so_side_by_side(
 def check_batch(target: str, circuits: list[cirq.Circuit], pack: int) -> None:
     options = TranslationOptions(target, pack=pack, seed=SEED, input_params={})
     resolver = [cirq.ParamResolver({})]
-    calls = [(circuit, resolver, SEED) for circuit in circuits]
-    sweep = translate_pack(format_for(target), calls, 400, options)
+    calls = [(circuit, resolver, 400, SEED) for circuit in circuits]
+    sweep = translate_pack(format_for(target), calls, options)
     results = results_of(target, sweep)
     for point, circuit in enumerate(circuits):
         expected = simulate(circuit, None, 400)

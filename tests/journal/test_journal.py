@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -135,6 +136,7 @@ def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
         journal._ended(entry, state, job_of(entry, JobStatus.FAILED))
+        journal._give_back(entry.places)
         again = claim(journal, "bell", "b")
         assert (again.job_id, again.occurrence, again.is_new) == ("b", 1, True)
         finish(journal, again)
@@ -168,12 +170,21 @@ def test_a_returned_job_is_reused_in_the_same_run(path: Path):
         assert [claim(journal, "bell", job_id).job_id for job_id in "de"] == ["a", "b"]
 
 
-def test_a_claim_is_returned_if_its_caller_was_cancelled(path: Path):
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda journal: journal._claim(ask("bell", "a")),
+        lambda journal: journal._take([("bell", [], 500)]),
+    ],
+)
+def test_a_place_is_returned_if_its_caller_was_cancelled(
+    path: Path, take: Callable[[Journal], Any]
+):
     async def leave(journal: Journal) -> None:
-        claiming = asyncio.ensure_future(journal._claim(ask("bell", "a")))
+        taking = asyncio.ensure_future(take(journal))
         await asyncio.sleep(0)
-        claiming.cancel()
-        await asyncio.wait({claiming})
+        taking.cancel()
+        await asyncio.wait({taking})
 
     with Journal(path) as journal:
         asyncio.run(leave(journal))
@@ -950,8 +961,8 @@ def test_journal_of_an_earlier_version_is_brought_up_to_date(path: Path, version
             )
     file.close()
     with Journal(path) as journal:
-        asked = [("any bell", [("bell", 500)])] * 3
-        taken = asyncio.run(journal._take(asked, 500))
+        asked = [("any bell", [("bell", 500)], 500)] * 3
+        taken = asyncio.run(journal._take(asked))
     jobs = [[each.job_id for each in entries] for _, entries in taken]
     assert jobs == [["job-1"], ["job-2"], []]
 
