@@ -16,13 +16,28 @@ from concurrent.futures import Executor
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["AMOUNT", "LIMITS", "PATH", "STRING", "WHOLE", "check_option", "checked", "shown"]
+__all__ = [
+    "AMOUNT",
+    "LIMITS",
+    "MAX_TIME",
+    "PATH",
+    "STRING",
+    "WHOLE",
+    "check_option",
+    "check_time",
+    "checked",
+    "shown",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # What an option must be, in words, and what tells whether a value is that.
 _Kind = tuple[str, Callable[[Any], bool]]
+
+# The end of the year 9899, the last that clocks show, in seconds since the Unix epoch: from 10000
+# on, Python has no dates; at last a float has no room for one second more.
+MAX_TIME = 250_246_627_200.0
 
 _MAX_SHOWN = 60
 # Options whose values may be secrets, or say nothing: only the type is named.
@@ -168,8 +183,8 @@ _KINDS: dict[str, _Kind] = {
     "session_timeout": _SECONDS,
     "slots": LIMITS,
     "start": (
-        "a time in seconds since the Unix epoch",
-        lambda value: _is_amount(value) and value < math.inf,
+        "a time in seconds since the Unix epoch, up to the year 9899",
+        lambda value: _is_amount(value) and value <= MAX_TIME,
     ),
     "store": ("a path or a connection string", lambda value: isinstance(value, str | os.PathLike)),
     "tags": (
@@ -196,6 +211,16 @@ def check_option(
         return
     found = f"a {type(value).__name__}" if name in _NOT_SHOWN else shown(value)
     raise ValueError(f"{name} must be {words}{' or None' if or_none else ''}, not {found}.")
+
+
+def check_time(time: float) -> None:
+    """Refuses to advance a clock to this time, in seconds since the Unix epoch, if it has no date.
+
+    Raises:
+        ValueError: Naming the last year.
+    """
+    if time > MAX_TIME:
+        raise ValueError("Clocks end with the year 9899: advance this one by fewer seconds.")
 
 
 def shown(value: Any) -> str:

@@ -214,6 +214,7 @@ WORDS = {
     "programs": "program",
     "session_id": "session",
     "symbol": "parameter",
+    "timeout": "wait",
     # The user's function has errors of its own.
     "value": "ResultDict",
 }
@@ -231,12 +232,8 @@ NOT_CALLED |= {"amount", "centiseconds", "is_minimum", "of_shot", "usage"}
 
 def public_calls(server: EmulatorServer, folder: Path) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Every public function of the package, and every public method of its objects."""
-    # Waits of 1e308 seconds leave a clock without a resolution: their pool has one of its own.
-    waiting, pool = (
-        SessionPool(LocalWorkspace(clock=clock), clock=clock)
-        for clock in (ManualClock(), ManualClock())
-    )
-    AzureSessionSampler(LOCAL, pool=waiting).run(FLIP)
+    clock = ManualClock()
+    pool = SessionPool(LocalWorkspace(clock=clock), clock=clock)
     sampler = AzureSessionSampler(LOCAL, pool=pool)
     estimate = sampler.estimate_cost(FLIP)
     objects: list[Any] = [
@@ -250,7 +247,7 @@ def public_calls(server: EmulatorServer, folder: Path) -> Iterator[tuple[str, Ca
             sampler.run(FLIP),
             LocalWorkspace(),
         ),
-        *(Journal(folder / "j"), waiting.list_jobs()[0], waiting.session(LOCAL)),
+        *(Journal(folder / "j"), pool.list_jobs()[0], pool.session(LOCAL)),
         sampler.run_sweep(FLIP, cirq.Points("a", [0, 1])),
         harness.BatchingSampler(sampler, window=0.0),
         harness.PrefetchedSampler(sampler, [FLIP], 1),
@@ -277,7 +274,6 @@ def public_calls(server: EmulatorServer, folder: Path) -> Iterator[tuple[str, Ca
                             getattr(methods.get(item.__qualname__, item), method),
                         )
     pool.close()
-    waiting.close()
 
 
 async def _drain(items: Any) -> list[Any]:
