@@ -13,7 +13,9 @@ from typing import Any
 
 __all__ = ["close_in_workers", "exit_on", "hold", "let_go", "register"]
 
-_registered: weakref.WeakSet[Any] = weakref.WeakSet()
+# Those to call after a fork, by their addresses, which later ones use again. Not a WeakSet: Python
+# prints and forgets a KeyboardInterrupt that strikes in its callbacks.
+_registered: dict[int, weakref.ref[Any]] = {}
 # Strong references: what is open must be closed, also if nobody else refers to its owner.
 _held: set[Any] = set()
 # Held while these are closed.
@@ -27,7 +29,7 @@ _is_prepared = False
 
 def register(owner: Any) -> None:
     """Has `owner._after_fork()` called in the child of a fork."""
-    _registered.add(owner)
+    _registered[id(owner)] = weakref.ref(owner)
 
 
 def hold(owner: Any) -> None:
@@ -135,8 +137,9 @@ def _after_fork() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _block_sigterm(False)
         _is_prepared = False
-    for owner in list(_registered):
-        owner._after_fork()
+    for ref in list(_registered.values()):
+        if (owner := ref()) is not None:
+            owner._after_fork()
     util = sys.modules.get("multiprocessing.util")
     if _closes_on_sigterm_in_workers and util is not None:
         # Whether the child is a worker is known only when multiprocessing runs its own hooks.
