@@ -30,8 +30,8 @@ _OPENQASM_3 = (
 )
 
 _EMPTY = (
-    "This is empty, or holds only comments: write a circuit with cirq.to_json(circuit, path), or "
-    "in OpenQASM 2."
+    "This is empty, or holds only comments: write a circuit to a file with cirq.to_json(circuit, "
+    "path), or in OpenQASM 2."
 )
 
 
