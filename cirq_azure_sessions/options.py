@@ -26,6 +26,7 @@ __all__ = [
     "check_option",
     "check_time",
     "checked",
+    "shortened",
     "shown",
 ]
 
@@ -230,7 +231,12 @@ def shown(value: Any) -> str:
     except Exception:
         # An integer may have too many digits.
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+    return shortened(text)
+
+
+def shortened(text: str, limit: int = _MAX_SHOWN) -> str:
+    """An id, a name or a path as messages show it: users may pass one of any length."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def checked(**kinds: _Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
