@@ -1,8 +1,8 @@
 """Azure Quantum for everything that takes a `cirq.Sampler`.
 
-`AzureSessionSampler` runs circuits on a target, `SessionPool` keeps the sessions that its jobs go
-in, and a workspace says where jobs go: an `azure.quantum.Workspace`, or `LocalWorkspace` in memory.
-Public names are imported when they are first used, so that importing the package costs nothing.
+`AzureSessionSampler` runs circuits on a target, `SessionPool` keeps the sessions that its jobs run
+in, and a workspace runs the jobs: an `azure.quantum.Workspace`, or `LocalWorkspace` in memory.
+Public names are imported when they are first used, so that importing the package is fast.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ _HOMES = {
 _ALIASES = {"PooledJob": "JobHandle", "PooledSession": "SessionHandle"}
 
 
-# Hidden from type checkers, to which a misspelt name would otherwise be one that may exist.
+# Hidden from type checkers, which would otherwise accept a misspelt name.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:

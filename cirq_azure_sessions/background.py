@@ -1,7 +1,7 @@
 """The process's background event loop.
 
-All state of jobs, limits and watchers lives on the one background loop. A `Portal` is the door into
-it from other threads; a `Call` is work behind that door, as its caller sees it.
+All state of jobs, limits and watchers lives on the one background loop. A `Portal` is the entrance
+from other threads; a `Call` is work on the loop, as its caller sees it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Call(Generic[T]):
     Wait for it with `result()`, or `await` it under asyncio or duet. Whatever interrupts the wait
     cancels the coroutine and lets it clean up.
 
-    A signal may strike the caller at any instant, and Python's own futures and events are then left
-    locked: their locks are taken in Python code. Here all is done on the loop's thread, where no
-    signal strikes, and each caller waits on a lock that nobody else needs.
+    A signal may interrupt the caller at any instant, which may leave Python's futures and events
+    locked: their locks are taken in Python code. Here all is done on the loop's thread, which no
+    signal interrupts, and each caller waits on a lock that nobody else needs.
 
     Attributes:
         is_done: Whether the coroutine has returned, raised or been cancelled.
@@ -165,7 +165,7 @@ class Call(Generic[T]):
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
-            # asyncio need not complain of an error that nobody asks for.
+            # Keeps asyncio from warning about an error that nobody reads.
             task.exception()
         self.is_done = True
         for callback in self._callbacks:
@@ -209,7 +209,7 @@ class _Completion(AwaitableFuture[None]):
             return
 
         def wake(future: Any) -> None:
-            # A loop that was closed meanwhile has nobody left to wake.
+            # A loop that was closed in the meantime has no waiters left.
             with suppress(RuntimeError):
                 caller_loop.call_soon_threadsafe(fn, future, context=context)
 
@@ -321,19 +321,19 @@ def _serve(
         loop.close()
 
 
-# The process's one background loop. It costs a thread and three descriptors once it is used.
+# The process's one background loop. It takes a thread and three descriptors once it is used.
 loop = EventLoopThread("cirq-azure-sessions")
 
 
 class Portal:
-    """The door to one owner's work on the background loop.
+    """The entrance to one owner's work on the background loop.
 
-    Costs no thread and no descriptor. Closing it cancels what still runs behind it, and those who
-    wait there get `PoolClosed`.
+    Takes no thread and no descriptor. Closing it cancels running work, whose waiters get
+    `PoolClosed`.
     """
 
     def __init__(self) -> None:
-        # State: the tasks behind the door, and whether it is closed. Touched on the loop alone.
+        # State: the running tasks, and whether it is closed. Accessed only on the loop.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
@@ -354,7 +354,7 @@ class Portal:
         return task
 
     async def close(self) -> None:
-        """Cancels what still runs, except the caller, and admits nothing more."""
+        """Cancels running tasks, except the caller, and admits no more."""
         self._is_closed = True
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:

@@ -46,10 +46,10 @@ RETRY_TIMEOUT = 7_200.0
 
 
 class Clock(Protocol):
-    """What the package asks of time. All values are seconds, as floats."""
+    """The package's interface to time. All values are seconds, as floats."""
 
     def time(self) -> float:
-        """The time of day, in seconds since the Unix epoch: for dates that others read."""
+        """The time of day, in seconds since the Unix epoch: for dates."""
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary start that never go back: for ages and deadlines."""
@@ -59,7 +59,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's time."""
 
     random = staticmethod(random.random)
     sleep = staticmethod(asyncio.sleep)
@@ -130,7 +130,7 @@ class ManualClock(PickledAsRecipe):
                 heapq.heappush(self._sleepers, sleeper)
                 self._move_to(deadline if self._auto_advance else self._elapsed)
         await is_due.wait()
-        # Others get a turn even where this sleep cost no real time.
+        # Yields to other tasks even if this sleep took no real time.
         await asyncio.sleep(0)
 
     def _move_to(self, elapsed: float) -> None:
@@ -138,12 +138,12 @@ class ManualClock(PickledAsRecipe):
         self._elapsed = elapsed
         while self._sleepers and self._sleepers[0][0] <= elapsed:
             _, _, loop, is_due = heapq.heappop(self._sleepers)
-            # A loop that was closed meanwhile has no sleepers left.
+            # A loop that was closed in the meantime has no sleepers left.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(is_due.set)
 
     def _recipe(self) -> Arguments:
-        # In another process it starts at the time it shows here, and ages there on its own.
+        # In another process it starts at the current time, and advances independently.
         return (self.time(),), {"auto_advance": self._auto_advance}
 
     def __repr__(self) -> str:
@@ -153,7 +153,7 @@ class ManualClock(PickledAsRecipe):
 class StoppableClock:
     """Another clock, whose sleepers get an error once an event is set.
 
-    Every sleep asks for the event anew: in the child of a fork it is another one.
+    Every sleep gets the event again, since a forked child has another one.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ RetryDecision = Callable[[AzureSessionsError, int, float], float | None]
 
 def backoff(attempt: int, *, max_delay: float = 60.0) -> float:
     """Exponential backoff: the seconds to wait after the n-th failure in a row, from one up."""
-    # After thousands of failures the power alone would overflow.
+    # After thousands of failures the power would overflow.
     return min(0.2 * 2.0 ** min(attempt - 1, 60), max_delay)
 
 
@@ -212,7 +212,7 @@ def jitter(clock: Clock) -> float:
 
 
 def retry_for(seconds: float | Callable[[], float]) -> RetryDecision:
-    """Retries transient errors for a number of seconds, or what a function then says it is."""
+    """Retries transient errors for a number of seconds, which a function may return."""
 
     def decide(error: AzureSessionsError, attempt: int, elapsed: float) -> float | None:
         limit = seconds() if callable(seconds) else seconds

@@ -10,7 +10,7 @@ import zlib
 
 __all__ = ["in_utf8", "is_blank", "openqasm_version", "plain_text"]
 
-# What a text in one of these begins with. UTF-32 first, whose mark begins as that of UTF-16 does.
+# Byte order marks by encoding. UTF-32 first, whose mark begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -38,7 +38,7 @@ _BLANK = re.compile(rf"(?:{_SPACE}(?:\#[^\n]*)?)*+", re.DOTALL)
 
 _GZIP = b"\x1f\x8b"
 
-# A few kilobytes of gzip may hold gigabytes.
+# A few kilobytes of gzip may expand to gigabytes.
 _MAX_SIZE = 256 << 20
 
 

@@ -16,11 +16,11 @@ AzureSessionsError
 +-- QuotaExceeded               a quota leaves no room for a sweep; nothing of it was submitted
 +-- UnsupportedTarget           (ValueError) no such target, or not in this workspace
 +-- UnsupportedProgram          (ValueError) the target cannot run this circuit
-+-- ResultFormatError           (ValueError) the result is not what its format promises
-+-- ServiceError                the service answered with an error, or not at all: `.status_code`
++-- ResultFormatError           (ValueError) the result does not conform to its format
++-- ServiceError                the service returned an error, or did not answer: `.status_code`
 +-- JournalError                the journal cannot be read or written
 
-A message is one sentence, and says what to do where there is something to do. No message contains
+A message is one sentence, and says what to do if anything can be done. No message contains
 a SAS token, a key or a payload.
 """
 
@@ -114,7 +114,7 @@ class JobError(AzureSessionsError):
 
     Attributes:
         job_id: The job's id; `get_result(job_id)` looks it up again.
-        status: The job's last known status, in the service's word, such as `Failed`.
+        status: The job's last known status on the service, such as `Failed`.
     """
 
     def __init__(self, message: str, *, job_id: str, status: str) -> None:
@@ -147,7 +147,7 @@ class ResultNotAvailable(JobError):
     """The service accepted the job, but its result is missing, refused or out of reach.
 
     Attributes:
-        status_code: The HTTP status of the last answer; None if none came.
+        status_code: The HTTP status of the last response; None if there was none.
     """
 
     def __init__(self, message: str, *, job_id: str, status: str, status_code: int | None) -> None:
@@ -173,7 +173,7 @@ class SweepError(AzureSessionsError):
     ) -> None:
         super().__init__(message)
         self.failures = dict(failures)
-        # A list of the caller's own kind, such as SweepResults, stays what it is.
+        # A list of the caller's type, such as SweepResults, is kept.
         kept = results if isinstance(results, list) else list(results)
         self.results: list[cirq.Result | None] = kept
 
@@ -202,7 +202,7 @@ class SweepCostLimit(SweepError, CostLimitReached):
 
 
 class UnsupportedTarget(AzureSessionsError, ValueError):
-    """No workspace at hand has this target."""
+    """No available workspace has this target."""
 
 
 class UnsupportedProgram(AzureSessionsError, ValueError):
@@ -210,25 +210,25 @@ class UnsupportedProgram(AzureSessionsError, ValueError):
 
 
 class DroppedOperationWarning(UserWarning):
-    """A part of the circuit, such as a wait, was left out that might affect a machine."""
+    """A part of the circuit that might affect a machine, such as a wait, was omitted."""
 
 
 class ResultFormatError(AzureSessionsError, ValueError):
-    """The service returned something other than the result format promises."""
+    """The service returned a result that does not conform to its format."""
 
 
 class ServiceError(AzureSessionsError):
     """The service answered with an error, or did not answer.
 
     Attributes:
-        status_code: The HTTP status; None if no answer came.
+        status_code: The HTTP status; None if there was no response.
         code: The service's error code, such as `InvalidJobDefinition`; empty if it gave none.
-        request_id: The service's id of the request, for which its support asks; where no answer
-            came, the id that was sent with it. Empty where no request was sent.
+        request_id: The service's id of the request, for its support; without a response, the id
+            that was sent with it. Empty if no request was sent.
         is_ambiguous: Whether the request may have taken effect: no answer, 2xx, 408 or 5xx.
         is_throttled: Whether the service asks for fewer requests or fewer jobs: 429.
         is_missing: Whether the service does not know the session, job or blob: 404.
-        is_unreadable: Whether the request succeeded, and the answer lacks what is needed: 2xx.
+        is_unreadable: Whether the request succeeded but the response is incomplete: 2xx.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`DaemonExecutor`: threads for what blocks, which do not keep the interpreter from exiting."""
+"""`DaemonExecutor`: threads for blocking calls, which do not keep the interpreter from exiting."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class DaemonExecutor:
-    """Runs functions in the order they come, on up to `threads` daemon threads at a time.
+    """Runs functions in order of submission, on up to `threads` daemon threads at a time.
 
-    A thread ends when there is nothing left to do, so that an idle executor has none and there is
-    nothing to shut down. Where `concurrent.futures.ThreadPoolExecutor` would keep the interpreter
-    from exiting until a long simulation is done, Ctrl-C ends daemons at once.
+    A thread ends when there is no work left, so that an idle executor has none and there is nothing
+    to shut down. `concurrent.futures.ThreadPoolExecutor` would keep the interpreter from exiting
+    until a long simulation is done; daemons end at once on Ctrl-C.
     """
 
     def __init__(self, threads: int = 1, *, name: str = "worker") -> None:
@@ -34,31 +34,32 @@ class DaemonExecutor:
         register(self)
 
     def _after_fork(self) -> None:
-        """Forgets all work and threads: at birth, and in the child of a fork, which has neither."""
-        # State: the work that no thread has taken yet, and how many threads are at work.
+        """Resets work and threads: at construction, and in a forked child, which has neither."""
+        # State: the queued work, and the number of running threads.
         self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._running = 0
-        # Guards both. Reentrant: garbage collection may end a stream, which has something to write,
-        # on a thread that holds it.
+        # Guards both. Reentrant, because garbage collection on a thread that holds it may end a
+        # stream, which submits work.
         self._lock = threading.RLock()
 
     def submit(
         self, function: Callable[..., Any], *args: Any, future: Future[Any] | None = None
     ) -> Future[Any]:
-        """Queues `function(*args)`; its outcome goes to a new future, or to the one given."""
+        """Queues `function(*args)`; its outcome goes to a new future or to the given one."""
         future = Future() if future is None else future
         with self._lock:
             self._queue.append((future, function, args))
             needs_thread = self._running < self._threads
             self._running += needs_thread
         if sys.is_finalizing():
-            # All threads have ended, and none can be started.
+            # All threads have ended, and no more can be started.
             self._drain()
         elif needs_thread:
             try:
                 threading.Thread(target=self._drain, name=self._name, daemon=True).start()
             except RuntimeError:
-                # No more threads can be started: at interpreter exit, or too many run already.
+                # No more threads can be started: at interpreter exit, or because too many are
+                # running.
                 self._drain()
         return future
 
@@ -74,8 +75,8 @@ class DaemonExecutor:
 
     def _drain(self) -> None:
         while True:
-            # Critical section: a thread that finds no work is off the count before anyone else
-            # looks, so that no work is left behind without a thread.
+            # Critical section: a thread that finds no work leaves the count before the lock is
+            # released, so that no work is left without a thread.
             with self._lock:
                 if not self._queue:
                     self._running -= 1
@@ -89,5 +90,5 @@ class DaemonExecutor:
                 else:
                     future.set_result(result)
                     del result
-            # An idle moment must not keep the last result alive.
+            # An idle thread must not keep the last result alive.
             del future, function, args

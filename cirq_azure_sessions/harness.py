@@ -1,8 +1,8 @@
 """Adapters that run the circuits of a benchmark harness in one batch.
 
-Most harnesses call `sampler.run` in a loop, and wait for each answer before they ask for the next.
-The adapters pass all of their circuits to `run_batch` at once: two for any harness, and three for
-well-known ones, none of which is needed to import this module.
+Most harnesses call `sampler.run` in a loop, and wait for each result before the next call. The
+adapters pass all of their circuits to `run_batch` at once: two for any harness, and three for
+well-known ones, none of which need be installed to import this module.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchingSampler", "PrefetchedSampler", "batch_qedc", "mitiq_executor", "run_experiment"]
 
-# Program, parameters and repetitions of a call of `run_sweep`.
+# The program, parameters and repetitions of a call of `run_sweep`.
 _Arguments = tuple[cirq.AbstractCircuit, cirq.Sweepable, int]
 
-# Batches that may be in flight at once; for each, a thread waits.
+# The maximum number of batches in flight; a thread waits for each.
 _MAX_BATCHES = 64
 
 _CIRCUITS = (
@@ -48,14 +48,14 @@ _REPETITIONS = "an integer", lambda value: isinstance(value, Integral)
 class BatchingSampler(cirq.Sampler):
     """A sampler that gathers simultaneous calls into one `run_batch`.
 
-    Threads, asyncio and duet may share it: a call that is made while another waits joins its batch.
+    Threads, asyncio and duet may share it: a call made while another waits joins its batch.
     Each caller gets the results of its own circuit, or that circuit's error. A caller that is
     interrupted leaves the batch, which continues for the others.
 
     Args:
         sampler: The sampler whose `run_batch` is called.
         window: Seconds that the first call of a batch waits for others.
-        clock: Where it waits.
+        clock: The clock for this wait.
 
     Raises:
         ValueError: If `window` is negative.
@@ -73,15 +73,15 @@ class BatchingSampler(cirq.Sampler):
         process.register(self)
 
     def _after_fork(self) -> None:
-        # State: the calls that wait for the next batch, and the batches in flight. For the
-        # background loop alone.
+        # State: the calls that wait for the next batch, and the batches in flight. Accessed only on
+        # the background loop.
         self._waiting: list[tuple[_Arguments, asyncio.Future[Sequence[cirq.Result]]]] = []
         self._batches: set[asyncio.Task[None]] = set()
 
     def run_sweep(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
-        """The sampler's `run_sweep`, together with the calls made meanwhile."""
+        """The sampler's `run_sweep`, in one batch with simultaneous calls."""
         return background.loop.run(self._join, (program, params, repetitions))
 
     async def run_sweep_async(
@@ -118,7 +118,7 @@ class BatchingSampler(cirq.Sampler):
         params_list: Sequence[cirq.Sweepable] | None = None,
         repetitions: int | Sequence[int] = 1,
     ) -> Sequence[Sequence[cirq.Result]]:
-        """The sampler's own `run_batch`: it is a batch already."""
+        """The sampler's own `run_batch`, which is a batch already."""
         return self._sampler.run_batch(programs, params_list, repetitions)
 
     async def run_batch_async(
@@ -149,7 +149,8 @@ class BatchingSampler(cirq.Sampler):
 
     async def _run_next_batch(self) -> None:
         await self._clock.sleep(self._window)
-        # Who has been interrupted meanwhile wants no results, and need not pay for them.
+        # Calls that were interrupted in the meantime are dropped, since nobody wants to pay for
+        # them.
         calls = [(arguments, results) for arguments, results in self._waiting if not results.done()]
         self._waiting = []
         work = self._workers.submit(_outcomes, self._sampler, [arguments for arguments, _ in calls])
@@ -173,7 +174,7 @@ def _outcomes(
         batch: Sequence[Any] = error.results
         return [error.failures.get(index, results) for index, results in enumerate(batch)]
     except (TypeError, UnsupportedProgram, ValueError) as error:
-        # Refused before anything was sent, for one of the calls: the others are run without it.
+        # One of the calls was refused before anything was sent: run the others without it.
         if len(calls) == 1:
             return [error]
         half = len(calls) // 2
@@ -191,7 +192,7 @@ class PrefetchedSampler(cirq.Sampler):
     Args:
         sampler: The sampler that runs the circuits, when this object is made.
         circuits: The circuits that the harness will run, in any order.
-        repetitions: How often each is sampled; as a list, the repetitions of each.
+        repetitions: The repetitions of all circuits or, as a list, of each.
 
     Raises:
         SweepError: If circuits failed, as `run_batch` does.
@@ -205,13 +206,13 @@ class PrefetchedSampler(cirq.Sampler):
         repetitions: int | Sequence[int],
     ) -> None:
         self._sampler = sampler
-        # State: the results that nobody has asked for yet.
+        # State: the results that have not been returned yet.
         self._results: dict[Any, list[Sequence[cirq.Result]]] = defaultdict(list)
         counts: Any = repetitions
         if isinstance(repetitions, Integral):
             counts = [repetitions] * len(circuits)
         batch = sampler.run_batch(circuits, repetitions=counts)
-        # The last is taken first.
+        # Results are popped from the end.
         for circuit, count, results in reversed(list(zip(circuits, counts, batch, strict=True))):
             self._results[circuit.freeze(), count].append(results)
 
@@ -220,7 +221,7 @@ class PrefetchedSampler(cirq.Sampler):
     ) -> Sequence[cirq.Result]:
         """The prefetched results, or else those of the sampler's `run_sweep`."""
         is_bare = as_resolvers("params", params) == [cirq.ParamResolver()]
-        # What is no circuit, or no number, is for the sampler to refuse.
+        # The sampler refuses invalid circuits and numbers.
         is_prefetched = (
             is_bare
             and isinstance(program, cirq.AbstractCircuit)
@@ -239,11 +240,11 @@ def run_experiment(experiment: Any, sampler: cirq.Sampler, repetitions: int = 10
 
     Args:
         experiment: The `QCVVExperiment`.
-        sampler: Where its circuits run.
-        repetitions: How often each circuit is sampled.
+        sampler: The sampler for its circuits.
+        repetitions: The repetitions of each circuit.
 
     Returns:
-        What its `run_with_simulator` returns.
+        The return value of its `run_with_simulator`.
 
     Raises:
         SweepError: If circuits failed.
@@ -258,14 +259,14 @@ def batch_qedc(execute: Any) -> None:
     """Makes the Cirq benchmarks of QED-C run the circuits of each step in one batch.
 
     Args:
-        execute: Their module `execute`, which from now on does so with whatever sampler it is given
-            as `provider_backend`.
+        execute: Their module `execute`, which from now on does so with any sampler passed as
+            `provider_backend`.
     """
     execute_one_by_one = execute.execute_circuits
 
     def execute_circuits() -> None:
         sampler, submitted = execute.backend, execute.batched_circuits
-        # With noise, the module makes other circuits of these.
+        # With noise, the module transforms the circuits.
         if execute.noise is None:
             circuits, shots = (
                 [each["qc"] for each in submitted],
@@ -287,12 +288,12 @@ def mitiq_executor(
     """A batched executor for mitiq: all circuits of a technique in one `run_batch`.
 
     Args:
-        sampler: Where circuits run.
-        repetitions: How often each is sampled.
+        sampler: The sampler for the circuits.
+        repetitions: The repetitions of each circuit.
 
     Returns:
         A function for `mitiq.Executor`, and for every function of mitiq that takes an executor. It
-        returns bits, so that an observable has to be given with it.
+        returns bits, so it needs an observable.
     """
     from mitiq import MeasurementResult
 
@@ -301,7 +302,7 @@ def mitiq_executor(
         return [_bits(circuit, result) for circuit, (result,) in zip(circuits, batch, strict=True)]
 
     def _bits(circuit: cirq.Circuit, result: cirq.Result) -> MeasurementResult:
-        # mitiq numbers the qubits of a circuit in their order.
+        # mitiq numbers the qubits of a circuit in sorted order.
         index = {qubit: number for number, qubit in enumerate(sorted(circuit.all_qubits()))}
         measured = [op for op in circuit.all_operations() if cirq.is_measurement(op)]
         bits = [result.measurements[cirq.measurement_key_name(op)] for op in measured]
@@ -309,6 +310,6 @@ def mitiq_executor(
             np.hstack(bits).tolist(), tuple(index[qubit] for op in measured for qubit in op.qubits)
         )
 
-    # mitiq reads there whether an executor takes many circuits, and finds no use for a string.
+    # mitiq reads here whether an executor takes many circuits; it does not understand strings.
     execute.__annotations__["return"] = list[MeasurementResult]
     return execute

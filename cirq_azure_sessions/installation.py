@@ -1,7 +1,7 @@
 """Checks of an installation, without importing the checked packages.
 
-A failed check gives advice and never keeps the others from running. Its text may go into a
-public report: of the environment it shows only names.
+A failed check gives advice, and the others still run. The text may go into a public report, so it
+shows only the names of environment variables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cirq_azure_sessions.errors import AzureSessionsError
 
 __all__ = ["Finding", "check_environment", "check_versions", "known_secrets", "unexpected"]
 
-# Packages that QIR targets and the emulator need, and others do without.
+# Packages that only QIR targets and the emulator need.
 _OPTIONAL = {"qdk": "needed for QIR targets and for QIR programs in the emulator"}
 
 _VARIABLES = re.compile(
@@ -29,7 +29,7 @@ _VARIABLES = re.compile(
 )
 _SECRET_VARIABLES = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|CONNECTION_STRING", re.IGNORECASE)
 _SECRET_FIELDS = re.compile(r"(?:Key|Signature)=([^;]+)", re.IGNORECASE)
-# Shorter values are not secrets, and would be found within other words.
+# Shorter values are not secrets, and may be part of other words.
 _MIN_SECRET_LENGTH = 6
 
 
@@ -39,8 +39,8 @@ class Finding:
 
     Attributes:
         check: What was checked.
-        text: One sentence, which says what to do where something is wrong.
-        status: `warning` where nothing is known to be wrong, `skipped` where nothing was checked.
+        text: One sentence, which says what to do if something is wrong.
+        status: `warning` if nothing is known to be wrong, `skipped` if nothing was checked.
     """
 
     check: str
@@ -49,18 +49,18 @@ class Finding:
 
 
 def unexpected(check: str, error: Exception) -> Finding:
-    """The finding of a check that raised an error, of this package or of any other."""
+    """The finding for an error in a check, of this package or any other."""
     if isinstance(error, AzureSessionsError):
-        # What support asks for.
+        # Support asks for this id.
         request_id = getattr(error, "request_id", "")
         request = f" (Request {request_id}.)" if request_id else ""
         return Finding(check, f"{error}{request}", "failed")
-    # Foreign words may quote anything.
+    # Messages of other packages may quote anything.
     return Finding(check, f"The check raised {type(error).__name__}: please report this.", "failed")
 
 
 def check_versions() -> Iterator[Finding]:
-    """The versions of Python, of this package and of those that it is built on."""
+    """The versions of Python, of this package and of its dependencies."""
     found = upstream.installed_version("cirq-azure-sessions")
     yield Finding("cirq-azure-sessions", found or "not installed, imported from its source")
     for package, (first, last) in upstream.TESTED_VERSIONS.items():
@@ -81,7 +81,7 @@ def check_versions() -> Iterator[Finding]:
 
 
 def check_environment() -> Finding:
-    """The environment variables that matter: their names."""
+    """The names of the relevant environment variables that are set."""
     names = sorted(name for name in os.environ if _VARIABLES.fullmatch(name))
     return Finding("environment", ", ".join(names) or "no relevant variable is set")
 
@@ -93,7 +93,7 @@ def known_secrets(
 
     Args:
         given: Keys and connection strings.
-        addresses: Addresses, in which a login is a secret.
+        addresses: Addresses; a login in one is a secret.
     """
     values = {value for name, value in os.environ.items() if _SECRET_VARIABLES.search(name)}
     values |= {value for value in given if value}
@@ -101,9 +101,9 @@ def known_secrets(
     proxies = [value for name, value in os.environ.items() if name.lower().endswith("_proxy")]
     for address in [*proxies, *addresses]:
         if address and "@" in address:
-            # `user:password`, of an address or of what is none.
+            # `user:password`, even in an invalid address.
             login = address.rpartition("@")[0].rpartition("/")[2]
             values |= {login, login.partition(":")[2]}
     values |= {spelled(value) for value in values for spelled in (unquote, quote_plus)}
-    # A longer one first: another may be part of it.
+    # Longest first, because one may be part of another.
     return sorted((v for v in values if len(v) >= _MIN_SECRET_LENGTH), key=len, reverse=True)

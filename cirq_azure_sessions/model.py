@@ -34,7 +34,7 @@ class JobFailurePolicy(enum.StrEnum):
 
 
 class _Status(enum.StrEnum):
-    """A status, whose case varies between API versions; an unknown one equals no member."""
+    """A status, whose case varies between API versions; an unknown one is not a member."""
 
     @classmethod
     def _missing_(cls, value: object) -> _Status | None:
@@ -90,7 +90,7 @@ class JobStatus(_Status):
 
 
 def _has_ended(item: Session | Job) -> bool:
-    """Whether the status is final; with an unknown one the time of the end tells."""
+    """Whether the status is final; for an unknown one, whether there is an end time."""
     is_known = item.status in list(type(item.status))
     return item.status.is_final if is_known else item.end_time is not None
 
@@ -146,12 +146,12 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether the session still took jobs when the service described it."""
+        """Whether the session still accepted jobs when the service described it."""
         return not _has_ended(self)
 
     @property
     def failed_under_abort(self) -> bool:
-        """Whether a failed job has ended the session, as the Abort policy asks for."""
+        """Whether a failed job has ended the session under the Abort policy."""
         aborts = self.job_failure_policy is JobFailurePolicy.ABORT
         return aborts and self.status is SessionStatus.FAILED
 
@@ -202,11 +202,11 @@ class Job:
     """A job as the service last described it.
 
     Attributes:
-        output_uri: Where the result lies, without any SAS token.
+        output_uri: The address of the result, without any SAS token.
         error_code: The code in the service's `errorData` of a failed job.
         error_message: The message there.
-        exception: What a local target raised, with its traceback; None elsewhere.
-        handle: The SDK's own `azure.quantum.Job`, where the workspace has one.
+        exception: The exception of a local target, with its traceback; None elsewhere.
+        handle: The SDK's own `azure.quantum.Job`, if the workspace has one.
     """
 
     id: str
@@ -239,8 +239,8 @@ class TargetStatus:
     """A target as the service's `providerStatus` lists it; queue times are in seconds.
 
     Attributes:
-        target_profile: The QIR profile that it takes, such as `Adaptive_RI`; empty if not said.
-        num_qubits: How many qubits it has; None if not said.
+        target_profile: The QIR profile that it takes, such as `Adaptive_RI`; empty if not reported.
+        num_qubits: How many qubits it has; None if not reported.
     """
 
     id: str

@@ -1,12 +1,11 @@
 """Noise of machines: a small Cirq noise model, and its rates for each class of hardware.
 
-Rates are what the makers have published, with source and date beside them; what nobody has
-published is a stand-in, and says so. The emulator's machines and the targets `local.like:TARGET`
-share them.
+Rates are those published by the makers, with source and date; unpublished ones are stand-ins, and
+marked as such. The emulator's machines and the targets `local.like:TARGET` share them.
 
-After every gate, with some probability, a random Pauli error other than the identity hits the
-qubits of the gate; a bit read out of a qubit is flipped with some other probability, or the qubit
-is found to be lost. Idling, leakage, crosstalk and coherent errors are not modelled.
+After every gate, with some probability, a random Pauli error other than the identity affects the
+qubits of the gate; a measured bit is flipped with some other probability, or the qubit is found to
+be lost. Idling, leakage, crosstalk and coherent errors are not modelled.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ class MachineNoise(cirq.NoiseModel):
     """The probabilities of errors.
 
     Attributes:
-        one_qubit: That a one-qubit gate is followed by an error.
-        two_qubit: That a two-qubit gate is followed by an error. A gate on more qubits puts an
-            error on each of them with this probability.
-        readout: That a 0 is read as 1, and that a 1 is read as 0.
-        loss: That a qubit is lost, in machines of neutral atoms, and found so when it is read out.
+        one_qubit: Of an error after a one-qubit gate.
+        two_qubit: Of an error after a two-qubit gate. After a gate on more qubits, each of them has
+            an error with this probability.
+        readout: Of reading a 0 as 1, and of reading a 1 as 0.
+        loss: Of losing a qubit, in neutral-atom machines, which is found at readout.
     """
 
     one_qubit: float = 0.0
@@ -70,12 +69,12 @@ class MachineNoise(cirq.NoiseModel):
 
 
 class _Depolarizing(cirq.DepolarizingChannel):
-    """Cirq's channel, many times as fast: Cirq works 16 matrices out anew after each gate."""
+    """Cirq's channel, but much faster: Cirq recomputes 16 matrices after each gate."""
 
     def _act_on_(self, sim_state: Any, qubits: Sequence[cirq.Qid]) -> Any:
         if not isinstance(sim_state, cirq.StateVectorSimulationState):
             return NotImplemented
-        # Mostly nothing goes wrong.
+        # The common case: no error.
         if sim_state.prng.random_sample() < self.p:
             error = sim_state.prng.randint(1, 4**self.n_qubits)
             for qubit in qubits:
@@ -85,9 +84,9 @@ class _Depolarizing(cirq.DepolarizingChannel):
         return True
 
     def _apply_channel_(self, args: cirq.ApplyChannelArgs) -> Any:
-        """Mixes a density matrix with one in which the qubits know nothing of the others.
+        """Mixes a density matrix with one in which these qubits are maximally mixed.
 
-        All Paulis, the identity among them, are alike in the part that is mixed in.
+        In the part mixed in, all Paulis including the identity have equal weight.
         """
         dimension = 2**self.n_qubits
         share = self.p * dimension**2 / (dimension**2 - 1)
@@ -120,11 +119,11 @@ def is_silent(noise: cirq.NoiseModel) -> bool:
 
 
 def _ionq(one_qubit: float, two_qubit: float) -> MachineNoise:
-    """IonQ's rates `r` mix with the identity too: 1/4 of it, or 1/16, is no error at all."""
+    """IonQ's rates `r` include the identity: 1/4 of it, or 1/16, is no error at all."""
     return MachineNoise(one_qubit * 3 / 4, two_qubit * 15 / 16)
 
 
-# docs.ionq.com, "Simulation with noise models"; that page has no rates for harmony's own formula
+# docs.ionq.com, "Simulation with noise models"; the page has no rates for harmony's own formula
 # nor, yet, for forte-enterprise-1, which is a Forte.
 IONQ_MODELS = {
     "ideal": NOISELESS,
@@ -140,24 +139,24 @@ def _ionq_machine(model: str, readout: float) -> MachineNoise:
 
 
 def _infidelities(one_qubit: float, two_qubit: float, readout: float) -> MachineNoise:
-    """The rates that leave gates with these average infidelities.
+    """The rates that give gates these average infidelities.
 
-    An error of probability p, depolarizing in dimension d, costs p d / (d + 1) of the average
-    fidelity (Nielsen, Phys. Lett. A 303, 249).
+    A depolarizing error of probability p in dimension d reduces the average fidelity by p d / (d +
+    1) (Nielsen, Phys. Lett. A 303, 249).
     """
     return MachineNoise(one_qubit * 3 / 2, two_qubit * 5 / 4, (readout, readout))
 
 
-# No machine publishes how it reads out here: a stand-in of the size that transmons show.
+# No readout error is published for these machines: a stand-in, typical of transmons.
 _TRANSMON_READOUT = 3e-2
 
 
 class _Row(NamedTuple):
-    """The noise of the targets that a pattern fits.
+    """The noise of the targets that match a pattern.
 
     Attributes:
-        targets: Those that the rates were published for; none if all of them are a stand-in.
-        source: Where and when.
+        targets: Those whose rates were published; none if all rates are stand-ins.
+        source: The source and date of publication.
     """
 
     pattern: str
@@ -174,7 +173,7 @@ _H1 = "p1, p2 and p_meas of learn.microsoft.com/azure/quantum/provider-quantinuu
 _H2 = "arXiv:2305.03828 (2023); gates on two qubits: arXiv:2406.02501 (2024)"
 _RIGETTI = "Rigetti's announcement of {} has the median of gates on two qubits; others: a stand-in"
 
-# The first pattern that fits a target counts, and a target that none fits is free of noise. Of
+# The first pattern that matches a target counts; a target that matches none has no noise. For
 # neutral atoms nothing is published; what matters is that shots lose qubits.
 _TARGETS = (
     _Row("ionq.qpu.aria-2*", _ionq_machine("aria-2", 0.0039), ("ionq.qpu.aria-2",), _IONQ),
@@ -238,10 +237,10 @@ def published_targets() -> dict[str, str]:
 
 
 def published_noise(target: str) -> MachineNoise:
-    """The noise of a target as it is published.
+    """The published noise of a target.
 
     Raises:
-        UnsupportedTarget: If it is not.
+        UnsupportedTarget: If there is none.
     """
     names = sorted(published_targets())
     if target not in names:

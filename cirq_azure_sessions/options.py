@@ -1,6 +1,6 @@
-"""Types of options, and the errors for options of a wrong type.
+"""Types of options, and the errors for options of the wrong type.
 
-An option of the same name takes the same wherever it is given.
+Options with the same name take the same values everywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What an option must be, in words, and what tells whether a value is that.
+# A description of the valid values of an option, and the check for them.
 _Kind = tuple[str, Callable[[Any], bool]]
 
 # The end of the year 9899, the last that clocks show, in seconds since the Unix epoch: from 10000
@@ -41,7 +41,7 @@ _Kind = tuple[str, Callable[[Any], bool]]
 MAX_TIME = 250_246_627_200.0
 
 _MAX_SHOWN = 60
-# Options whose values may be secrets, or say nothing: only the type is named.
+# Options whose values may be secrets, or are not informative: messages name only the type.
 _NOT_SHOWN = {"input_params", "key", "clock", "executor", "samplers", "quotas", "pace", "backends"}
 
 
@@ -85,7 +85,7 @@ WHOLE: _Kind = "an integer of 0 or more", _is_count
 _SECONDS = "a positive number of seconds", lambda value: _is_amount(value) and value > 0
 _COUNT = "an integer of 1 or more", lambda value: _is_count(value) and value >= 1
 _TEXT = "a non-empty string", _is_text
-# numpy's booleans are none of Python's.
+# NumPy's booleans are not Python's.
 _SWITCH = "True or False", lambda value: type(value).__name__ in ("bool", "bool_")
 LIMITS: _Kind = (
     "an integer of 1 or more, or a mapping of targets to such integers",
@@ -205,7 +205,7 @@ def check_option(
     """Refuses an option of the wrong type.
 
     Raises:
-        ValueError: Naming the option and what it takes.
+        ValueError: With the option's name and its valid values.
     """
     words, fits = kind or _KINDS[name]
     if (or_none and value is None) or fits(value):
@@ -225,7 +225,7 @@ def check_time(time: float) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value of any type as messages show it."""
+    """A value of any type, formatted for messages."""
     try:
         text = repr(value)
     except Exception:
@@ -240,9 +240,9 @@ def shortened(text: str, limit: int = _MAX_SHOWN) -> str:
 
 
 def checked(**kinds: _Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Checks the options of a function when it is called; `kinds` are those of its own.
+    """Checks the options of a function at each call; `kinds` are additional to the common ones.
 
-    What is None by default may be None.
+    An option whose default is None may be None.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

@@ -1,4 +1,4 @@
-"""Pickles that hold the constructor call, made once in each process."""
+"""Pickles that contain a constructor call, which is made once in each process."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 T = TypeVar("T", bound="PickledAsRecipe")
 
-# State: what was read in this process, by the token of its original.
+# State: the copies in this process, by the token of the original.
 _copies: weakref.WeakValueDictionary[str, PickledAsRecipe] = weakref.WeakValueDictionary()
-# Guards it, so that threads that read a pickle at once get the same. Reentrant: what is made may
-# itself read pickles.
+# Guards it, so that threads that load a pickle at the same time get the same copy. Reentrant: a
+# constructor may load pickles itself.
 _lock = threading.RLock()
 
 
 class PickledAsRecipe:
-    """Pickles as the call that makes it.
+    """An object that is pickled as its constructor call.
 
-    However often pickles of one object are read in a process, and by how many threads, they give
-    one copy while that is in use. Once it is closed, the next pickle gives another.
+    All pickles of one object that are loaded in a process, on any thread, give the same copy while
+    that is in use. Once it is closed, the next pickle gives another.
     """
 
     def __new__(cls: type[T], *args: Any, **options: Any) -> T:
@@ -34,21 +34,21 @@ class PickledAsRecipe:
         made._made_with = args, options
         return made
 
-    # What it was called with.
+    # The arguments of the constructor.
     _made_with: Arguments
 
     @property
     def _is_spent(self) -> bool:
-        """Whether it is closed, and of no more use."""
+        """Whether it is closed and no longer usable."""
         return False
 
     def _recipe(self) -> Arguments:
-        """What to call its class with in another process."""
+        """The arguments for its class in another process."""
         return self._made_with
 
     def __reduce__(self) -> tuple[Any, ...]:
         args, options = self._recipe()
-        # An executor stays here: in its workers there is none, and need not be.
+        # Executors are not pickled: its workers have none, and need none.
         options = {name: value for name, value in options.items() if name != "executor"}
         token = vars(self).setdefault("_token", uuid.uuid4().hex)
         return _read, (token, type(self), args, options)
@@ -66,7 +66,7 @@ def _read(
 
 
 def _after_fork() -> None:
-    """Renews the lock: a thread that held it is not in the child of the fork."""
+    """Renews the lock: a thread that held it does not exist in a forked child."""
     global _lock
     _lock = threading.RLock()
 

@@ -13,14 +13,14 @@ from typing import Any
 
 __all__ = ["close_in_workers", "exit_on", "hold", "let_go", "register"]
 
-# Those to call after a fork, by their addresses, which later ones use again. Not a WeakSet: Python
+# Objects to call after a fork, by their addresses, which later objects reuse. Not a WeakSet: Python
 # prints and forgets a KeyboardInterrupt that strikes in its callbacks.
 _registered: dict[int, weakref.ref[Any]] = {}
-# Strong references: what is open must be closed, also if nobody else refers to its owner.
+# Strong references: open resources must be closed, even if nothing else refers to their owners.
 _held: set[Any] = set()
-# Held while these are closed.
+# Held while closing them.
 _closing = threading.Lock()
-# Whether this process, being a worker of `multiprocessing`, closes what is held when it ends.
+# Whether this process, as a worker of `multiprocessing`, closes them when it ends.
 _closes_as_worker = False
 # Whether workers do so on SIGTERM as well, and whether this one is prepared.
 _closes_on_sigterm_in_workers = False
@@ -28,12 +28,12 @@ _is_prepared = False
 
 
 def register(owner: Any) -> None:
-    """Has `owner._after_fork()` called in the child of a fork."""
+    """Has `owner._after_fork()` called in forked children."""
     _registered[id(owner)] = weakref.ref(owner)
 
 
 def hold(owner: Any) -> None:
-    """Has `owner._close_at_exit()` called at interpreter exit, unless it is let go before."""
+    """Has `owner._close_at_exit()` called at interpreter exit, unless `let_go` is called before."""
     global _closes_as_worker
     _held.add(owner)
     # Workers of multiprocessing end by `os._exit`, which skips atexit but not its own finalizers.
@@ -45,19 +45,19 @@ def hold(owner: Any) -> None:
 
 
 def let_go(owner: Any) -> None:
-    """Unregisters `owner`, which has nothing open."""
+    """Unregisters `owner`, which has no open resources."""
     _held.discard(owner)
 
 
 def exit_on(*names: str) -> None:
     """Turns signals, such as SIGTERM, into an ordinary exit, so that sessions are closed.
 
-    A handler that the program has installed stays; only the main thread can install one. Signals
-    that the system does not have are ignored.
+    Handlers installed by the program are kept; only the main thread can install one. Signals that
+    the system lacks are ignored.
     """
 
     def exit_now(number: int, frame: FrameType | None) -> None:
-        # An exit that has begun must not lose the sessions that it is closing.
+        # A second signal must not interrupt the closing of sessions during exit.
         if not _closing.locked():
             raise SystemExit(128 + number)
 
@@ -70,7 +70,7 @@ def exit_on(*names: str) -> None:
 def close_in_workers() -> None:
     """Lets SIGTERM, which ends `multiprocessing` workers, close open resources first.
 
-    In this process, if it is a worker, and in those that are forked from it from now on.
+    This applies to this process, if it is a worker, and to those forked from it from now on.
     """
     global _closes_on_sigterm_in_workers
     _closes_on_sigterm_in_workers = True
@@ -81,15 +81,15 @@ def close_in_workers() -> None:
 def _close_on_sigterm() -> None:
     """Closes on a thread, then ends the process as the signal would have.
 
-    An exception in the main thread, as at an ordinary exit, may be lost there: a worker that waits
-    for work may miss the signal, or get it in a destructor, and its pool would wait forever.
+    An exception in the main thread, as for an ordinary exit, may be lost: a worker that waits for
+    work may miss the signal, or receive it in a destructor, and its pool would wait forever.
     """
     global _is_prepared
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     if former != -1:
-        # Somebody else looks after signals here.
+        # Another handler is installed in this process.
         signal.set_wakeup_fd(former)
         os.close(reader)
         os.close(writer)
@@ -121,7 +121,7 @@ def _is_worker() -> bool:
 @atexit.register
 def _close_held() -> None:
     with _closing:
-        # Closing one may have another written to: a pool's last notes go into a journal.
+        # Closing one may write to another: a pool's last records go into a journal.
         while _held:
             _held.pop()._close_at_exit()
 
@@ -132,7 +132,7 @@ def _after_fork() -> None:
     _closes_as_worker = False
     _held.clear()
     if _is_prepared:
-        # The thread that waits is the parent's.
+        # The waiting thread exists only in the parent.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _block_sigterm(False)
@@ -149,7 +149,7 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
 
     def _block_sigterm(is_blocked: bool) -> None:
-        """Keeps a signal to the child, which would reach the parent's thread, until it is ready."""
+        """Blocks SIGTERM until the child is ready, whose inherited handler is the parent's."""
         how = signal.SIG_BLOCK if is_blocked else signal.SIG_UNBLOCK
         if _is_prepared:
             signal.pthread_sigmask(how, {signal.SIGTERM})

@@ -1,6 +1,6 @@
 """Fixtures for tests of circuits that run on Azure Quantum, without an account.
 
-Loaded by pytest where this package is installed. Imports nothing of it until a fixture is used.
+pytest loads this module if the package is installed. It imports nothing until a fixture is used.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def azure_clock() -> ManualClock:
 
 @pytest.fixture
 def azure_emulator(azure_clock: ManualClock) -> Iterator[EmulatorServer]:
-    """An emulated Azure Quantum workspace, served to this test alone."""
+    """An emulated Azure Quantum workspace for this test alone."""
     from cirq_azure_sessions.emulator import EmulatorServer
 
     with EmulatorServer(clock=azure_clock) as server:

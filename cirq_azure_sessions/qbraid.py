@@ -1,6 +1,6 @@
 """A provider for qBraid, and with it for metriq-gym: `load_provider("azure-sessions")`.
 
-Its devices are the targets of a workspace. All jobs of a process on one device go in one session,
+Its devices are the targets of a workspace. All jobs of a process on one device run in one session,
 which later processes join while it is open.
 """
 
@@ -44,11 +44,11 @@ from cirq_azure_sessions.workspaces.filters import ItemFilter
 
 __all__ = ["AzureSessionsDevice", "AzureSessionsJob", "AzureSessionsProvider"]
 
-# Programs of a list that are submitted at the same time.
+# The programs of a list that are submitted at the same time.
 _MAX_SUBMISSIONS = 16
 
-# For how many seconds a list of a session's jobs answers for them, how many jobs of the newest it
-# asks for, one page of the service's, and how many are remembered.
+# The seconds for which a list of a session's jobs is cached; the number of newest jobs to request,
+# which is one page of the service; and the number of jobs to cache.
 _LIFETIME = 1.0
 _MAX_LISTED = 100
 _MAX_RECENT = 10_000
@@ -69,25 +69,25 @@ _JOB_STATUSES = {
 
 @functools.cache
 def _pool_of_environment(process_id: int) -> SessionPool:
-    """The pool of this process on the workspace, or the emulator, that the environment names."""
+    """This process's pool on the workspace or emulator that the environment names."""
     # Imported here so that local targets do not load the SDK.
     from cirq_azure_sessions.workspaces.azure.connect import connect
 
     endpoint = os.environ.get("CIRQ_AZURE_SESSIONS_EMULATOR")
     key = os.environ.get("CIRQ_AZURE_SESSIONS_EMULATOR_KEY")
     pool = SessionPool(connect(endpoint=endpoint, key=key), name="qbraid-azure-sessions")
-    # At exit it closes its connections too, also where it opened no session.
+    # At exit it also closes its connections, even if it opened no session.
     process.hold(pool)
     return pool
 
 
 class AzureSessionsProvider(QuantumProvider):
-    """The targets of a workspace as devices of qBraid.
+    """The targets of a workspace as qBraid devices.
 
     Args:
-        pool: The pool that runs the jobs. By default those of the workspace that the environment
-            names, as for the command line; they are closed when the process ends, and their jobs
-            run on.
+        pool: The pool that runs the jobs. By default a pool on the workspace that the environment
+            names, as for the command line; it is closed when the process ends, and its jobs
+            continue.
     """
 
     def __init__(self, pool: SessionPool | None = None) -> None:
@@ -119,7 +119,7 @@ def _list_targets(pool: SessionPool) -> Sequence[TargetStatus]:
 
 
 class AzureSessionsDevice(QuantumDevice):
-    """A target as a device of qBraid; programs in other languages become circuits of Cirq."""
+    """A target as a qBraid device; programs in other languages are converted to Cirq circuits."""
 
     def __init__(self, target: TargetStatus, pool: SessionPool) -> None:
         profile = TargetProfile(
@@ -137,19 +137,19 @@ class AzureSessionsDevice(QuantumDevice):
         )
 
     def status(self) -> DeviceStatus:
-        """Whether the target takes jobs now, or did within the last second."""
+        """Whether the target accepts jobs, as of at most a second ago."""
         is_online = self._described().availability == "Available"
         return DeviceStatus.ONLINE if is_online else DeviceStatus.UNAVAILABLE
 
     def avg_queue_time(self) -> int:
-        """The average seconds in the target's queue, by what the service says."""
+        """The average seconds in the target's queue, as reported by the service."""
         return round(self._described().average_queue_time)
 
     @cachedmethod(operator.attrgetter("_descriptions"))
     def _described(self) -> TargetStatus:
-        """The target as it is now, or was within the last second.
+        """The target's status, as of at most a second ago.
 
-        qBraid's `run` asks whether it is online for each circuit of a list.
+        qBraid's `run` checks for each circuit of a list whether the device is online.
         """
         return next(each for each in _list_targets(self._pool) if each.id == self.id)
 
@@ -159,8 +159,8 @@ class AzureSessionsDevice(QuantumDevice):
         """Submits circuits, and does not wait for them.
 
         Args:
-            run_input: A circuit, or a list.
-            shots: How often each is sampled.
+            run_input: A circuit or a list of circuits.
+            shots: The repetitions of each circuit.
             options: Further options of an `AzureSessionSampler`, such as `input_params`.
 
         Raises:
@@ -192,7 +192,7 @@ class AzureSessionsDevice(QuantumDevice):
 
 
 class AzureSessionsJob(QuantumJob):
-    """A job of a workspace as qBraid's, whatever process submitted it.
+    """A job of a workspace as a qBraid job, from any process.
 
     Args:
         job_id: Its id on the service.
@@ -211,12 +211,12 @@ class AzureSessionsJob(QuantumJob):
         self._pool = pool or _pool_of_environment(os.getpid())
 
     def status(self) -> JobStatus:
-        """The job's status as it is now, or was within the last second.
+        """The job's status, as of at most a second ago.
 
-        Jobs of one session that are asked for together take one request, not one each.
+        Reading the jobs of one session together takes one request, not one each.
         """
         job = _look_up(self._pool, str(self.id))
-        # The pool counts what the program has seen to finish.
+        # The pool counts the jobs that the program has seen finish.
         self._pool._hosts.saw(job._item)
         return _JOB_STATUSES[job.status]
 
@@ -242,17 +242,17 @@ class AzureSessionsJob(QuantumJob):
         self._pool.get_job(str(self.id)).cancel()
 
 
-# State, by pool: the job that was last asked for in a session, and those listed with it, each to be
-# told once.
+# State, by pool: the last requested job of a session, and those listed with it, each to be returned
+# once.
 _recent: WeakKeyDictionary[SessionPool, tuple[TTLCache[str, str], TTLCache[str, JobHandle]]] = (
     WeakKeyDictionary()
 )
-# Guards it. Never held while the service is asked.
+# Guards it. Never held during a request.
 _lock = Lock()
 
 
 def _look_up(pool: SessionPool, job_id: str) -> JobHandle:
-    """A job as the service describes it: alone, or with the newest of its session."""
+    """Reads a job from the service: alone, or with the newest of its session."""
     with _lock:
         if pool not in _recent:
             timer = pool._clock.monotonic
@@ -284,5 +284,5 @@ def _look_up(pool: SessionPool, job_id: str) -> JobHandle:
 
 
 def _natural(key: str) -> list[int | str]:
-    """Sorts `c_10` after `c_9`: what Cirq reads from OpenQASM has a key for each bit."""
+    """Sorts `c_10` after `c_9`: circuits that Cirq reads from OpenQASM have a key per bit."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]

@@ -72,10 +72,10 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         input_params: Provider options, passed on as Azure's `inputParams`.
         tags: The jobs' tags on the service.
         priority: The jobs' priority on the service: `"Standard"` or `"High"`.
-        on_error: What a failed point does: `"raise"` a `SweepError` that carries all other results,
-            or `"return"` None in its place. Calls that cannot return a gap raise in any case.
-        on_interrupt: What becomes of unfinished jobs when a call is interrupted, by Ctrl-C, SIGTERM
-            or cancellation: `"leave"` or `"cancel"` them. The exception has a note that names them.
+        on_error: What to do on failed points: `"raise"` a `SweepError` with all other results, or
+            `"return"` None in their place. Calls that cannot return a gap raise in any case.
+        on_interrupt: What to do with unfinished jobs if a call is interrupted by Ctrl-C, SIGTERM or
+            cancellation: `"leave"` or `"cancel"` them. A note on the exception names them.
         progress: Whether to show a progress bar on stderr, or below a notebook's cell.
         journal: Path of a file that records this sampler's jobs across runs, or a `Journal`: what
             an earlier run submitted is not submitted again. By default the pool's.
@@ -87,12 +87,12 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         pack: How many points share a job, side by side on qubits of their own, so that its minimum
             price is paid once: a number; `"auto"`, as many as fit the published number of qubits;
             or the list of the qubits for each point of a job. Results are as without it, but
-            neighbours on a machine may disturb each other, and fail together.
+            neighbours on a machine may disturb each other, and they fail together.
         executor: A `concurrent.futures.Executor` for sweeps on local targets, without pool=.
 
     Raises:
-        UnsupportedTarget: If no workspace at hand has the target.
-        TypeError: If `pool` is no `SessionPool`.
+        UnsupportedTarget: If no available workspace has the target.
+        TypeError: If `pool` is not a `SessionPool`.
         ValueError: If an option is not what it must be, options contradict each other, `max_cost`
             is given where it is not known what jobs cost, or `pack` where points share no job.
         JournalError: If the journal cannot be opened.

@@ -1,20 +1,29 @@
-"""Suggestions for misspelled names."""
+"""Names as users spell them: suggestions, and the spellings of options."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from typing import Any
 
-__all__ = ["did_you_mean"]
+__all__ = ["did_you_mean", "is_repetitions", "letters"]
 
 _CUTOFF = 0.75
+
+# The names for repetitions in providers' SDKs, without case and punctuation, such as n_shots,
+# nbShots, shotCount, and Pasqal's runs, but not snapshots. No other option has such a name.
+_REPETITIONS = re.compile(
+    r".*(?<!snap)shot.*|(n|nb|num|number|numberof)?"
+    r"(count|(repetition|rep|sample|trial|run|execution)(s|s?count))"
+)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint to append to a message about an unknown name: the most similar of `names`, if any.
 
-    A name with dots is also similar to what is before or after one of them: `ionq.qpu.aria-1` to
-    `ionq` and to `aria-1`. Of equally similar names, the first counts.
+    A name with dots is also similar to the part before or after a dot: `ionq.qpu.aria-1` to `ionq`
+    and to `aria-1`. Of equally similar names, the first counts.
     """
     written = SequenceMatcher(b=_folded(name), autojunk=False)
 
@@ -36,3 +45,13 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 def _folded(name: str) -> str:
     """The letters and digits of a name, in lower case."""
     return "".join(filter(str.isalnum, name)).lower()
+
+
+def letters(name: Any) -> str:
+    """The letters of an option's name in lower case, which are the same for all spellings."""
+    return "".join(filter(str.isalpha, str(name))).lower()
+
+
+def is_repetitions(name: Any) -> bool:
+    """Whether a provider option of this name is a number of repetitions."""
+    return _REPETITIONS.fullmatch(letters(name)) is not None

@@ -1,14 +1,12 @@
 """Private names of other packages, in one place, and the versions the package was tested with.
 
 The SDK has no public name for the address, the credential and the user agent of a workspace, nor
-for where its backends keep that; nor has duet for what it interrupts a task with, nor qdk for a
-compiler of OpenQASM that any thread may call. Any release may rename them. Each function here reads
-such a name, and where it is gone raises one sentence that says which version of which package lacks
-it. Nothing is imported before it is asked for, and nothing of Azure's at all: callers bring their
-objects.
+for the workspace of its backends; duet has none for its interruption error, and qdk none for an
+OpenQASM compiler that any thread may call. Any release may rename them. Each function here reads
+such a name, and if it is gone raises one sentence that names the package and version that lack it.
+Imports are deferred, and nothing of Azure's is imported at all: callers pass their objects.
 
-asyncio's `_asyncio_future_blocking` is not among them: the documentation of `asyncio.isfuture` says
-what it is for.
+asyncio's `_asyncio_future_blocking` is not among them: it is documented with `asyncio.isfuture`.
 """
 
 from __future__ import annotations
@@ -39,8 +37,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-# From the first release that is taken to the last that the test suite was run with. A last one of
-# `3.14` covers 3.14.5 as well.
+# From the first supported release to the last that the test suite was run with. `3.14` as the last
+# covers 3.14.5 as well.
 TESTED_VERSIONS = {
     "python": ("3.11", "3.13"),
     "cirq-core": ("1.6.1", "1.7"),
@@ -53,7 +51,7 @@ TESTED_VERSIONS = {
     "qdk": ("1.30", "1.33"),
 }
 
-# What is read of the configuration of the SDK's client.
+# The attributes to read from the configuration of the SDK's client.
 _CONFIG_FIELDS = (
     "endpoint",
     "api_version",
@@ -97,14 +95,14 @@ def service_config(workspace: Any) -> Any:
 
 
 def endpoint_argument(workspace_class: Any) -> str:
-    """The name of the argument by which an `azure.quantum.Workspace` gets the service's address.
+    """The name of the argument of `azure.quantum.Workspace` for the service's address.
 
-    The class ignores arguments that it does not know, and would then ask Azure itself.
+    The class ignores unknown arguments, and would then connect to Azure itself.
 
     Raises:
         AzureSessionsError: If this version of azure-quantum has another name for it.
     """
-    # The class says by which name it takes the address out of its arguments.
+    # The class has a constant for this name.
     if getattr(workspace_class, "_QUANTUM_ENDPOINT_PARAM", None) != _ENDPOINT_ARGUMENT:
         raise _missing("azure-quantum", f"Workspace({_ENDPOINT_ARGUMENT}=...)")
     return _ENDPOINT_ARGUMENT
@@ -124,10 +122,10 @@ def session_host(host: Any) -> tuple[Any, str]:
 
 
 def copy_with_workspace(owner: T, former: Any, new: Any) -> T:
-    """A shallow copy of what has an `azure.quantum.Workspace`, with another one in its place.
+    """A shallow copy of an object with an `azure.quantum.Workspace`, with another one in its place.
 
-    It may lie one object deeper: with the provider of a Qiskit backend, the client of Cirq's target
-    for IonQ, or a session that is open on the original.
+    It may be one level deeper: in the provider of a Qiskit backend, the client of Cirq's target for
+    IonQ, or a session that is open on the original.
     """
     copied = copy.copy(owner)
     for name, value in list(vars(copied).items()):
@@ -136,18 +134,18 @@ def copy_with_workspace(owner: T, former: Any, new: Any) -> T:
         elif any(each is former for each in getattr(value, "__dict__", {}).values()):
             vars(copied)[name] = copy_with_workspace(value, former, new)
         elif name == "_options":
-            # Qiskit changes them in place.
+            # Qiskit changes its options in place.
             vars(copied)[name] = copy.copy(value)
         elif name == "_backends":
-            # A provider makes its backends, which refer to it, when it is first asked for one.
+            # A provider makes its backends, which refer to it, on first use.
             vars(copied)[name] = None
     return copied
 
 
 def separate_user_agent(workspace: Any) -> None:
-    """Has a copy of an `azure.quantum.Workspace` leave the user agent of the original alone.
+    """Keeps a copy of an `azure.quantum.Workspace` from changing the original's user agent.
 
-    The two share a client until the copy's agent is changed: that has a new client made.
+    The two share a client until the copy's user agent changes, which then makes a new client.
 
     Raises:
         AzureSessionsError: If this version of azure-quantum keeps it elsewhere.
@@ -162,7 +160,7 @@ def num_workers(executor: Any) -> int | None:
     """The number of an executor's workers; None if unknown.
 
     The interface of executors has no name for it. Those of the standard library and of joblib have
-    the first, that of MPI the second, and Dask's has a client that asks the cluster.
+    the first attribute, that of MPI has the second, and Dask's has a client that asks the cluster.
     """
     for name in ("_max_workers", "num_workers"):
         if isinstance(found := getattr(executor, name, None), int):
@@ -172,10 +170,11 @@ def num_workers(executor: Any) -> int | None:
 
 
 def answering_credential(chain: Any) -> str:
-    """The credential of an `azure.identity` chain that gave the last token.
+    """The credential of an `azure.identity` chain that returned the last token.
 
     Raises:
-        AzureSessionsError: If this version of azure-identity does not keep it, or none gave one.
+        AzureSessionsError: If this version of azure-identity does not record it, or none returned
+            one.
     """
     name = "_successful_credential"
     return type(_read(chain, name, "azure-identity", "ChainedTokenCredential")).__name__
@@ -184,13 +183,13 @@ def answering_credential(chain: Any) -> str:
 def interrupt_reason(error: BaseException) -> BaseException:
     """The cause of an interrupted duet task, which duet wraps in its own exception.
 
-    Any other error is its own reason. So is one that cannot be told from duet's: this is asked
-    while an interruption is handled, which no other error may replace.
+    Any other error is its own reason. So is any error if duet's cannot be identified: this is
+    called while handling an interruption, which no other error may replace.
     """
     try:
         is_of_duet = isinstance(error, interrupt_class())
     except (AzureSessionsError, ImportError):
-        # Nothing can be imported while Python shuts down.
+        # Imports fail while Python shuts down.
         return error
     reason: BaseException = getattr(error, "error", error) if is_of_duet else error
     return reason
@@ -213,8 +212,8 @@ def interrupt_class() -> type[BaseException]:
 def qasm_compiler() -> Callable[..., str]:
     """qdk's compiler from OpenQASM to QIR, which any thread may call.
 
-    The public `qdk.openqasm.compile` makes an interpreter of Q# for the whole process on the thread
-    that calls it first, and no other thread may use or free that one.
+    The public `qdk.openqasm.compile` makes a Q# interpreter for the whole process on the thread
+    that first calls it, and no other thread may use or free it.
 
     Raises:
         ImportError: If qdk is not installed.
@@ -231,7 +230,7 @@ def qasm_compiler() -> Callable[..., str]:
 
 
 def _read(owner: Any, path: str, package: str, shown: str) -> Any:
-    """An attribute of an attribute of an object of another package."""
+    """A nested attribute of another package's object."""
     for name in path.split("."):
         try:
             owner = getattr(owner, name)
@@ -250,6 +249,6 @@ def _missing(package: str, name: str) -> AzureSessionsError:
 
 
 def _release(text: str) -> tuple[int, ...]:
-    """The numbers of a version, without what marks it as a pre-release."""
+    """The numbers of a version, without a pre-release marker."""
     numbers = re.match(r"\d+(?:\.\d+)*", text)
     return tuple(map(int, numbers[0].split("."))) if numbers else ()

@@ -308,7 +308,7 @@ def test_a_thousand_calls_at_once_need_no_thread_each() -> None:
     _run(story())
 
 
-def test_a_timeout_of_the_caller_interrupts_its_call_alone() -> None:
+def test_timeout_of_the_caller_interrupts_only_its_call() -> None:
     async def story() -> None:
         service = _Standing()
         sampler = AzureSessionSampler(LOCAL, pool=service.pool, on_interrupt="cancel")
@@ -374,7 +374,7 @@ def test_a_failure_in_a_task_group_ends_the_other_calls() -> None:
     _run(story())
 
 
-def test_duet_runs_inside_of_asyncio() -> None:
+def test_duet_runs_inside_asyncio() -> None:
     async def story() -> None:
         async with SessionPool(Counted()) as pool:
             sampler = AzureSessionSampler(REMOTE, pool=pool)
@@ -385,7 +385,7 @@ def test_duet_runs_inside_of_asyncio() -> None:
     _run(story())
 
 
-def test_asyncio_runs_inside_of_duet() -> None:
+def test_asyncio_runs_inside_duet() -> None:
     with SessionPool(Counted()) as pool:
         sampler = AzureSessionSampler(REMOTE, pool=pool)
 

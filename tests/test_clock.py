@@ -340,14 +340,14 @@ def test_retry_time_that_has_grown_since_the_first_attempt_counts(clock: ManualC
     assert _retry(clock, flaky, lambda: 10.0 if flaky.calls else 0.0) == "an answer"
 
 
-def test_an_error_that_cannot_pass_is_not_retried(clock: ManualClock) -> None:
+def test_permanent_error_is_not_retried(clock: ManualClock) -> None:
     flaky = _Flaky(clock, until=1.0, status_code=400)
     with pytest.raises(ServiceError):
         _retry(clock, flaky, 600.0)
     assert flaky.calls == [0.0]
 
 
-def test_a_foreign_error_is_not_retried(clock: ManualClock) -> None:
+def test_unknown_error_is_not_retried(clock: ManualClock) -> None:
     async def call() -> None:
         calls.append(True)
         raise TypeError("our own mistake")

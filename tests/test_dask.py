@@ -84,7 +84,9 @@ def test_a_local_sweep_outlives_a_worker_that_is_killed() -> None:
         assert call.result(4 * HANG_TIMEOUT) == here
 
 
-def test_tasks_share_a_session_by_name_and_one_a_worker_without(server: EmulatorServer) -> None:
+def test_named_tasks_share_a_session_and_unnamed_ones_have_one_per_worker(
+    server: EmulatorServer,
+) -> None:
     azure = server.workspace()
     with started() as client:
         for name, most in (("shared", 1), (None, 2)):

@@ -56,7 +56,7 @@ def restored_logger() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_code_of_page_prints_what_is_shown(
+def test_code_of_page_prints_the_documented_output(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -87,7 +87,7 @@ def run_commands(block: Block, server: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_links_of_page_exist(page: Page) -> None:
+def test_links_of_page_are_valid(page: Page) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", page.path.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.path.parent / link).exists()] == []
 
@@ -125,7 +125,7 @@ def test_reference_shows_public_names_only(site: Path) -> None:
     assert names - modules == {*cirq_azure_sessions.__all__, *BESIDE_THE_PACKAGE} - ALIASES
 
 
-def test_signatures_of_the_reference_have_one_argument_a_line(site: Path) -> None:
+def test_signatures_in_the_reference_have_one_argument_per_line(site: Path) -> None:
     signatures = [
         re.sub(r"<[^>]+>", "", signature)
         for page in (site / "reference").glob("*/index.html")
@@ -157,7 +157,7 @@ def test_page_of_the_commands_has_all_of_their_options() -> None:
     assert page == made, "run python docs/make_commands.py"
 
 
-def test_map_of_the_house_names_every_room() -> None:
+def test_map_of_the_package_names_every_room() -> None:
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     package = Path(cirq_azure_sessions.__file__).parent
     rooms = {path.name for path in package.glob("[!_]*.py")}

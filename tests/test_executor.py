@@ -113,7 +113,7 @@ class TestDaemonExecutor:
         )
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
-    def test_the_caller_does_the_work_where_no_thread_can_be_started(
+    def test_the_caller_runs_the_work_if_no_thread_can_be_started(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """At interpreter exit Python 3.12 starts none, and there is a journal to be written."""

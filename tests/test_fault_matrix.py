@@ -248,7 +248,9 @@ REQUEST_FAULTS: dict[str, Callable[[EmulatorServer, str], None]] = {
 
 @pytest.mark.parametrize("fault", REQUEST_FAULTS)
 @pytest.mark.parametrize(("route", "place"), CASES)
-def test_one_disturbed_request(server: EmulatorServer, route: str, place: int, fault: str) -> None:
+def test_sweep_survives_one_fault_in_any_request(
+    server: EmulatorServer, route: str, place: int, fault: str
+) -> None:
     story = play(server, route, place, lambda: REQUEST_FAULTS[fault](server, route))
     check(story)
     assert story.pending == []
@@ -260,7 +262,7 @@ def test_one_disturbed_request(server: EmulatorServer, route: str, place: int, f
 
 
 @pytest.mark.parametrize(("route", "place"), CASES)
-def test_an_answer_that_does_not_come(late_server: EmulatorServer, route: str, place: int) -> None:
+def test_missing_response_is_ambiguous(late_server: EmulatorServer, route: str, place: int) -> None:
     """The request is given up, and takes effect when all is over."""
     story = play(
         late_server,
@@ -334,9 +336,7 @@ def test_the_clocks_move_an_hour(server: EmulatorServer, route: str, place: int)
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "reset after it took effect"])
-def test_a_service_that_opens_no_session_is_not_waited_for(
-    server: EmulatorServer, fault: str
-) -> None:
+def test_call_fails_if_the_service_opens_no_session(server: EmulatorServer, fault: str) -> None:
     with SessionPool(server.workspace(), clock=server.clock) as pool:
         LASTING[fault](server, "open")
         sampler = AzureSessionSampler(TARGET, pool=pool, job_name=(name := next(_names)))
@@ -359,7 +359,7 @@ LASTING: dict[str, Callable[[EmulatorServer, str], None]] = {
 
 @pytest.mark.parametrize("route", ["sasUri", "upload", "submit"])
 @pytest.mark.parametrize("fault", ["503", "reset"])
-def test_a_service_that_takes_no_job_is_not_waited_for(
+def test_call_fails_if_the_service_accepts_no_job(
     server: EmulatorServer, route: str, fault: str
 ) -> None:
     story = play(server, route, FIRST, lambda: LASTING[fault](server, route))
@@ -474,14 +474,16 @@ def test_a_lost_result_or_job_is_named(server: EmulatorServer, lost: str, place:
 
 
 @pytest.mark.parametrize("place", [FIRST, MIDDLE, LAST])
-def test_a_job_that_is_denied_once_is_waited_for(server: EmulatorServer, place: int) -> None:
+def test_job_briefly_unknown_to_the_service_is_waited_for(
+    server: EmulatorServer, place: int
+) -> None:
     story = play(server, "poll", place, lambda: server.faults.add("job", status=404))
     check(story)
     assert story.pending == []
     assert story.failures == {}
 
 
-def test_a_job_that_is_denied_for_minutes_is_named(server: EmulatorServer) -> None:
+def test_job_unknown_to_the_service_for_minutes_is_named(server: EmulatorServer) -> None:
     story = play(server, "poll", LAST, lambda: server.faults.add("job", status=404, times=None))
     check(story, seconds=400)
     ((point, error),) = story.failures.items()
@@ -503,7 +505,7 @@ def test_results_refused_with_every_signature_are_named(server: EmulatorServer, 
         assert "HTTP 403" in str(error)
 
 
-def test_a_session_that_the_service_denies_is_replaced(server: EmulatorServer) -> None:
+def test_session_unknown_to_the_service_is_replaced(server: EmulatorServer) -> None:
     with SessionPool(server.workspace(), clock=server.clock, max_idle=10.0) as pool:
         first = pool.session(TARGET)
         server.clock.advance(11)

@@ -185,7 +185,7 @@ def test_negative_window_is_refused(recording: Recording) -> None:
 # Harnesses that call in a loop
 
 
-def test_prefetched_results_are_given_out_once_and_in_order(
+def test_prefetched_results_are_returned_once_and_in_order(
     recording: Recording, server: EmulatorServer
 ) -> None:
     idle = cirq.Circuit(cirq.measure(QUBIT, key="m"))
@@ -272,7 +272,7 @@ def test_groups_of_an_observable_are_one_batch(recording: Recording) -> None:
     assert recording.sizes == [2]
 
 
-def test_extrapolation_is_one_batch_and_nearer_to_the_truth(pool: SessionPool) -> None:
+def test_extrapolation_is_one_batch_and_reduces_the_error(pool: SessionPool) -> None:
     mitiq = pytest.importorskip("mitiq")
     a, b = cirq.LineQubit.range(2)
     circuit = cirq.Circuit([cirq.CNOT(a, b)] * 10, cirq.X(a))

@@ -17,7 +17,7 @@ def by_check(findings: Iterable[Finding]) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
 
 
-def test_versions_that_were_tested_are_fine() -> None:
+def test_tested_versions_pass() -> None:
     found = by_check(installation.check_versions())
     assert {"cirq-azure-sessions", *upstream.TESTED_VERSIONS} == found.keys()
     assert {finding.status for finding in found.values()} <= {"ok", "warning", "skipped"}
@@ -48,7 +48,7 @@ def test_environment_is_shown_by_names_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert SECRET not in text
 
 
-def test_an_error_of_any_kind_is_a_finding_without_its_words() -> None:
+def test_error_of_any_kind_is_a_finding_without_its_message() -> None:
     found = installation.unexpected("clock", RuntimeError(SECRET))
     assert found == Finding("clock", "The check raised RuntimeError: please report this.", "failed")
 

@@ -94,7 +94,7 @@ def test_a_repr_has_no_payload_parameters_or_address() -> None:
     assert all("SECRET" not in repr(value) for value in (request, job, program))
 
 
-def test_the_sdks_object_is_no_part_of_equality() -> None:
+def test_the_sdks_object_does_not_affect_equality() -> None:
     first = Job(id="j", target="t", name="n", status=JobStatus.WAITING, handle=object())
     second = Job(id="j", target="t", name="n", status=JobStatus.WAITING, handle=object())
     assert first == second

@@ -59,7 +59,7 @@ def test_a_session_of_any_name_is_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_progress_bar_and_a_timeline_take_any_word_of_the_service(name: str) -> None:
+def test_progress_bar_and_timeline_accept_any_status_of_the_service(name: str) -> None:
     job = Job("job", name, name, JobStatus.WAITING, session_id=name)
     with SweepProgress(name) as progress:
         progress.add_points(1)
@@ -72,5 +72,5 @@ def test_a_progress_bar_and_a_timeline_take_any_word_of_the_service(name: str) -
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_message_of_the_service_is_one_line(name: str) -> None:
+def test_service_message_is_on_one_line(name: str) -> None:
     assert without_secrets(f"It failed: {name}").isprintable()

@@ -115,7 +115,7 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_an_option_of_any_type_works_or_is_refused_by_its_name(
+def test_option_of_any_type_works_or_is_refused_by_name(
     make: Callable[..., None], kind: type
 ) -> None:
     for name in inspect.signature(kind).parameters:
@@ -148,7 +148,7 @@ def test_large_and_tiny_times_work(seconds: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["5", math.nan, -1, True, 10**400, [1]])
-def test_a_wait_names_its_timeout_if_it_is_no_number_of_seconds(timeout: Any) -> None:
+def test_invalid_timeout_of_a_wait_is_named(timeout: Any) -> None:
     with SessionPool() as pool:
         session = pool.session(LOCAL)
         AzureSessionSampler(LOCAL, pool=pool).run(FLIP)
@@ -158,7 +158,7 @@ def test_a_wait_names_its_timeout_if_it_is_no_number_of_seconds(timeout: Any) ->
                 wait(timeout)
 
 
-def test_an_argument_of_any_type_works_or_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_argument_of_any_type_works_or_is_refused_by_name(tmp_path: Path) -> None:
     with SessionPool() as pool, Journal(tmp_path / "journal") as journal:
         handle = pool.session(LOCAL)
         for call, name in [
@@ -175,7 +175,7 @@ def test_an_argument_of_any_type_works_or_is_refused_by_its_name(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["target", "status", "name", "max_age", "limit"])
-def test_a_filter_of_any_type_works_or_is_refused_by_its_name(name: str) -> None:
+def test_filter_of_any_type_works_or_is_refused_by_name(name: str) -> None:
     with SessionPool() as pool:
         pool.session(LOCAL)
         for what, value in ODD.items():
@@ -294,7 +294,7 @@ def outcome(call: Callable[..., Any], **arguments: Any) -> Any:
     return list(given) if hasattr(given, "__next__") else given
 
 
-def test_every_argument_of_every_public_call_works_or_is_refused_by_its_name(
+def test_every_argument_of_every_public_call_works_or_is_refused_by_name(
     server: EmulatorServer, tmp_path: Path
 ) -> None:
     walked = 0

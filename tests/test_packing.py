@@ -78,7 +78,7 @@ def test_a_packed_sweep_gives_what_a_sweep_gives_in_fewer_jobs(
     assert len({result.job_id for result in results}) == 3
 
 
-def test_the_service_bills_a_minimum_a_job(pool: SessionPool) -> None:
+def test_the_service_bills_a_minimum_per_job(pool: SessionPool) -> None:
     sampler(pool).run_sweep(ROTATION, SWEEP, 400)
     assert pool.get_stats()["cost"] == pytest.approx(3 * MINIMUM)
 
@@ -142,7 +142,7 @@ def test_repetitions_beyond_the_limit_of_a_job_are_joined(
     assert_right(results, sweep, 12_000)
 
 
-def test_two_packed_calls_at_once(pool: SessionPool) -> None:
+def test_two_concurrent_packed_calls_both_finish(pool: SessionPool) -> None:
     both = sampler(pool)
     found: dict[int, Any] = {}
 
@@ -208,7 +208,7 @@ def test_a_cap_on_costs_counts_jobs(server: EmulatorServer, pool: SessionPool) -
     assert sum(result is not None for result in caught.value.results) == 7
 
 
-def test_what_does_not_fit_the_machine_is_refused_before_any_request(
+def test_circuits_too_large_for_the_machine_are_refused_before_any_request(
     server: EmulatorServer, pool: SessionPool
 ) -> None:
     with pytest.raises(UnsupportedProgram, match="takes 40 qubits"):
@@ -228,7 +228,7 @@ def test_an_estimate_has_both_prices() -> None:
     assert estimate_cost(ARIA, ROTATION, SWEEP, 400).amount_unpacked is None
 
 
-def test_the_estimate_is_the_bill(pool: SessionPool) -> None:
+def test_the_estimate_equals_the_bill(pool: SessionPool) -> None:
     made = sampler(pool, "auto")
     made.run_sweep(ROTATION, SWEEP, 5_000)
     estimate = made.estimate_cost(ROTATION, SWEEP, 5_000)

@@ -16,7 +16,7 @@ class _Owner:
         self.closed += 1
 
 
-def test_what_is_held_is_closed_at_exit_and_what_was_let_go_is_not(
+def test_only_held_resources_are_closed_at_exit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process, "_held", set[Any]())

@@ -114,7 +114,7 @@ def test_copies_of_a_sampler_draw_what_it_would_draw() -> None:
     assert results[0] == results[1] == results[2]
 
 
-def test_an_executor_stays_behind_and_changes_no_sample() -> None:
+def test_executor_is_not_pickled_and_changes_no_sample() -> None:
     with ThreadPoolExecutor(2) as executor:
         with SessionPool(LocalWorkspace(executor=executor), executor=executor) as pool:
             sampler = AzureSessionSampler(LOCAL, pool=pool, seed=7)
@@ -282,7 +282,7 @@ def test_the_child_of_a_worker_is_ended_by_sigterm_and_leaves_the_worker(
 
 
 @posix_only
-def test_a_local_sweep_whose_worker_is_killed_fails_in_words() -> None:
+def test_local_sweep_whose_worker_is_killed_fails_with_a_message() -> None:
     with ProcessPoolExecutor(2) as executor:
         spread = AzureSessionSampler(LOCAL, executor=executor)
         victim = executor.submit(os.getpid).result()

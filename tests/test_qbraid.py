@@ -51,7 +51,7 @@ def test_devices_are_the_targets_of_the_workspace(
         provider.get_device("ionq")
 
 
-def test_status_of_a_device_is_asked_for_once_a_second(server: EmulatorServer) -> None:
+def test_device_status_is_requested_at_most_once_per_second(server: EmulatorServer) -> None:
     clock = ManualClock()
     with SessionPool(server.workspace(), clock=clock) as pool:
         device = AzureSessionsProvider(pool).get_device("ionq.simulator")
@@ -65,7 +65,7 @@ def test_status_of_a_device_is_asked_for_once_a_second(server: EmulatorServer) -
         assert device.status() == DeviceStatus.UNAVAILABLE
 
 
-def test_queue_of_a_device_is_the_services() -> None:
+def test_device_queue_time_is_the_services() -> None:
     with EmulatorServer(realistic=True) as server, SessionPool(server.workspace()) as pool:
         assert AzureSessionsProvider(pool).get_device("ionq.simulator").avg_queue_time() == 3
 
@@ -131,7 +131,7 @@ def test_failed_and_cancelled_jobs_say_so(
         hanging.result()
 
 
-def test_what_cannot_run_is_refused_before_anything_is_sent(
+def test_circuits_that_cannot_run_are_refused_before_anything_is_sent(
     provider: AzureSessionsProvider, server: EmulatorServer
 ) -> None:
     device = provider.get_device("ionq.simulator")

@@ -29,7 +29,7 @@ measure q -> c;
 """
 
 
-def test_code_prints_what_is_shown(
+def test_code_prints_the_documented_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with emulated_azure(monkeypatch):
@@ -38,7 +38,9 @@ def test_code_prints_what_is_shown(
             README.run_python(block, {})
 
 
-def test_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_print_the_documented_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bell.qasm").write_text(BELL)
     qubit = cirq.LineQubit(0)
     rotation = cirq.Circuit(cirq.rx(sympy.Symbol("theta"))(qubit), cirq.measure(qubit, key="m"))
@@ -51,7 +53,7 @@ def test_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.Monkey
         assert [line.rstrip() for line in printed.splitlines()] == block.text.splitlines()
 
 
-def test_demonstration_prints_what_is_shown() -> None:
+def test_demonstration_prints_the_documented_output() -> None:
     """Except for what differs each time: samples, and the ids of sessions."""
     shown = next(block.text for block in REHEARSAL.blocks if "QAOA" in block.text)
     printed = CliRunner().invoke(main, ["demo"], catch_exceptions=False).stdout

@@ -41,7 +41,7 @@ def pieces(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("form", QUOTES)
-def test_no_piece_of_a_secret_is_left(form: str) -> None:
+def test_redaction_leaves_no_part_of_a_secret(form: str) -> None:
     assert pieces(QUOTES[form])
     assert pieces(redact(f'He said "{QUOTES[form]}".')) == []
 
@@ -57,7 +57,7 @@ def test_the_text_around_a_secret_stays(form: str) -> None:
     "words",
     ["design=1", "config=2", "sigma=3", "signal", "sig", '{"sig": ["0", "1"]}', "bearer", "eyJ"],
 )
-def test_words_that_only_look_like_a_secret_stay(words: str) -> None:
+def test_words_that_only_resemble_a_secret_are_kept(words: str) -> None:
     assert redact(words) == words
 
 

@@ -141,7 +141,7 @@ def test_a_run_takes_the_first_point_of_a_sweepable_as_cirqs_does(
     assert sampler.run(RABI, params).params == cirq.Simulator().run(RABI, params).params
 
 
-def test_run_batch_gives_one_list_of_results_a_program(sampler: AzureSessionSampler) -> None:
+def test_run_batch_gives_one_list_of_results_per_program(sampler: AzureSessionSampler) -> None:
     other = cirq.Circuit(cirq.X(A), cirq.measure(A, key="x"))
     batch = sampler.run_batch([RABI, other], [SWEEP, None], repetitions=[10, 20])
     assert [len(results) for results in batch] == [9, 1]
@@ -275,7 +275,7 @@ def test_negative_repetitions_are_refused(sampler: AzureSessionSampler) -> None:
     assert _nothing_was_sent(sampler)
 
 
-def test_repetitions_are_any_integer_and_nothing_else(sampler: AzureSessionSampler) -> None:
+def test_repetitions_are_an_integer_of_any_type(sampler: AzureSessionSampler) -> None:
     assert sampler.run(RABI, {"theta": 1.0}, np.int64(5)).repetitions == 5
     for wrong in (10.0, "10", None, True):
         with pytest.raises(TypeError, match="repetitions must be an integer"):
@@ -350,7 +350,7 @@ def test_a_workspace_as_pool_is_refused() -> None:
         {"input_params": {"x": object()}},
     ],
 )
-def test_an_option_out_of_range_is_refused_by_its_name(option: dict[str, object]) -> None:
+def test_option_out_of_range_is_refused_by_name(option: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
         AzureSessionSampler(CHARGED, workspace=Counted(), **option)
 
@@ -377,7 +377,7 @@ def test_a_failed_run_is_raised_with_its_job(on_error: str) -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-def test_a_failed_batch_has_one_list_of_results_and_one_error_a_circuit() -> None:
+def test_failed_batch_has_one_list_of_results_and_one_error_per_circuit() -> None:
     workspace = LocalWorkspace({"local.picky": _Picky()})
     with (
         AzureSessionSampler("local.picky", workspace=workspace) as sampler,
@@ -629,7 +629,7 @@ def test_a_call_that_is_interrupted_leaves_the_batch_of_another_sampler_alone(
     assert [[result.repetitions for result in results] for results in batches[0]] == [[2]] * 3
 
 
-def test_a_call_after_two_overlapping_batches_is_a_call_of_its_own(
+def test_call_after_overlapping_batches_belongs_to_neither(
     pool: SessionPool, clock: ManualClock
 ) -> None:
     short = AzureSessionSampler(LOCAL, pool=pool)
@@ -679,7 +679,7 @@ def test_one_failed_circuit_of_a_batch_leaves_the_batch_of_another_sampler_alone
 
 @pytest.mark.parametrize("other", ["sweep", "stream", "batch"])
 @pytest.mark.parametrize("call", ["sweep", "stream", "batch"])
-def test_two_calls_at_once_on_one_sampler_both_finish(call: str, other: str) -> None:
+def test_two_concurrent_calls_on_one_sampler_both_finish(call: str, other: str) -> None:
     calls: dict[str, Callable[[AzureSessionSampler], Any]] = {
         "sweep": lambda sampler: sampler.run_sweep(ROTATION, angles(4), 2),
         "stream": lambda sampler: list(sampler.stream_sweep(ROTATION, angles(4), 2)),
@@ -702,7 +702,7 @@ def test_two_calls_at_once_on_one_sampler_both_finish(call: str, other: str) -> 
     ("program", "repetitions", "error"),
     [("not a circuit", 1, TypeError), (FLIP, -5, ValueError), (FLIP, 1.5, TypeError)],
 )
-def test_a_stream_is_checked_when_it_is_asked_for(
+def test_stream_arguments_are_checked_at_the_call(
     program: Any, repetitions: Any, error: type[Exception]
 ) -> None:
     sampler = AzureSessionSampler(LOCAL)
@@ -900,7 +900,7 @@ def _collect(sampler: cirq.Sampler) -> None:
     ],
     ids=["run", "run_async", "sample", "sample_expectation_values", "PauliSumCollector"],
 )
-def test_a_call_that_has_no_place_for_a_gap_raises_an_error_that_names_the_job(
+def test_calls_that_cannot_return_a_gap_raise_an_error_that_names_the_job(
     failing: AzureSessionSampler, call: Callable[[cirq.Sampler], Any]
 ) -> None:
     with pytest.raises((SweepError, JobFailed), match="InvalidInputData") as failed:
@@ -918,7 +918,7 @@ def test_a_call_that_has_no_place_for_a_gap_raises_an_error_that_names_the_job(
     ],
     ids=["run_sweep", "run_batch", "stream_sweep", "run_sweep_async"],
 )
-def test_a_call_that_has_a_place_for_a_gap_leaves_one(
+def test_calls_that_can_return_a_gap_return_none(
     failing: AzureSessionSampler, call: Callable[[Any], Any], gaps: Any
 ) -> None:
     assert [list(each) if isinstance(each, list) else each for each in call(failing)] == gaps
@@ -965,7 +965,7 @@ WHOLE_NUMBERS = [5, np.int64(5), np.int32(5), np.uint8(5)]
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
 @pytest.mark.parametrize("name", ["timeout", "max_cost", "max_idle", "rates"])
-def test_numbers_are_taken_in_every_spelling(name: str, number: Any) -> None:
+def test_numbers_of_every_type_are_accepted(name: str, number: Any) -> None:
     with SessionPool(Counted(), **({"max_idle": number} if name == "max_idle" else {})) as pool:
         options = {} if name == "max_idle" else {name: number}
         options["rates"] = Rates(per_job=number if name == "rates" else 1.0)
@@ -974,7 +974,7 @@ def test_numbers_are_taken_in_every_spelling(name: str, number: Any) -> None:
 
 
 @pytest.mark.parametrize("number", WHOLE_NUMBERS, ids=lambda number: type(number).__name__)
-def test_whole_numbers_are_taken_in_every_spelling(number: Any) -> None:
+def test_integers_of_every_type_are_accepted(number: Any) -> None:
     with SessionPool(Counted()) as pool:
         sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=number)
         assert sampler.run(FLIP, repetitions=number).repetitions == 5

@@ -139,7 +139,7 @@ def test_no_secret_is_logged_shown_or_written(
     assert "gateset" not in files
 
 
-def test_a_token_that_must_not_be_sent_is_not_shown(
+def test_token_that_must_not_be_sent_is_not_in_the_error(
     server: EmulatorServer, said: list[str]
 ) -> None:
     """The emulator speaks plain HTTP, over which no bearer token may go."""

@@ -196,7 +196,7 @@ def _open_files() -> int:
 
 
 @pytest.mark.timeout(max(120, SWEEPS))
-def test_weeks_of_faults_leave_nothing_behind() -> None:
+def test_weeks_of_faults_leak_nothing() -> None:
     draw = random.Random(20261122)
     clock = ManualClock()
     service = Moody(clock, draw, chance=0.04)

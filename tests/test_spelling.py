@@ -69,12 +69,12 @@ def test_a_misspelled_target_gets_a_suggestion(pool: SessionPool) -> None:
 
 
 @pytest.mark.parametrize("target", ["local.mine (noisy)", "local.\N{PARTY POPPER}", "local.a/b"])
-def test_samplers_of_the_users_own_have_any_name(target: str) -> None:
+def test_custom_samplers_may_have_any_name(target: str) -> None:
     workspace = LocalWorkspace({target: cirq.Simulator()})
     assert AzureSessionSampler(target, workspace=workspace).run(CIRCUIT).repetitions == 1
 
 
-def test_samplers_of_the_users_own_are_suggested() -> None:
+def test_custom_samplers_are_suggested() -> None:
     workspace = LocalWorkspace({"local.mine": cirq.Simulator()})
     with pytest.raises(UnsupportedTarget, match=r"Did you mean 'local\.mine'"):
         AzureSessionSampler("local.mien", workspace=workspace)

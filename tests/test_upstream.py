@@ -50,14 +50,14 @@ def test_a_release_of_the_sdk_without_a_field_is_named(field: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["_connection_params", "_on_new_client_request"])
-def test_a_release_of_the_sdk_whose_user_agent_lies_elsewhere_is_named(name: str) -> None:
+def test_sdk_release_without_the_expected_user_agent_is_named(name: str) -> None:
     workspace = sdk_workspace_at(ENDPOINT)
     bare = SimpleNamespace(**{key: value for key, value in vars(workspace).items() if key != name})
     with pytest.raises(AzureSessionsError, match=r"has no Workspace\._"):
         upstream.separate_user_agent(bare)
 
 
-def test_a_release_of_the_sdk_whose_session_hosts_have_other_names_is_named() -> None:
+def test_sdk_release_with_other_session_host_names_is_named() -> None:
     with pytest.raises(AzureSessionsError, match=r"has no SessionHost\._get_azure_workspace"):
         upstream.session_host(object())
 
@@ -93,7 +93,7 @@ def test_the_reason_of_an_interruption_is_found() -> None:
     assert upstream.interrupt_reason(reason) is reason
 
 
-def test_a_qdk_that_keeps_its_compiler_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qdk_without_the_expected_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("qdk")
     monkeypatch.setitem(sys.modules, "qdk._native", None)
     with pytest.raises(AzureSessionsError, match=r"qdk .* has no qdk\._native\.compile_qasm"):

@@ -1,7 +1,7 @@
 """The command `cirq-azure-sessions`; the only package that prints.
 
 circuit_file  `read_circuit`: circuits from Cirq JSON and OpenQASM 2
-commands    the command itself, and the file of each subcommand
+commands    the command itself, and the module of each subcommand
 options     shared options and error handling
 tables      tables and JSON of results, sessions, jobs, targets and quotas
 """

@@ -1,7 +1,7 @@
-"""Reads circuits from a file or text in Cirq's JSON or OpenQASM 2.
+"""Reads circuits from a file or string in Cirq's JSON or OpenQASM 2.
 
 OpenQASM is read by the emulator's reader, which shares no code with the writer in `formats`: a
-mistake made in both would cancel out.
+mistake in both would cancel out.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _OPENQASM_3 = (
 )
 
 _EMPTY = (
-    "This is empty, or holds only comments: write a circuit to a file with cirq.to_json(circuit, "
-    "path), or in OpenQASM 2."
+    "This file is empty, or holds only comments: write a circuit with cirq.to_json(circuit, path), "
+    "or in OpenQASM 2."
 )
 
 
@@ -42,7 +42,7 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
     key `c_2`; a bit that is measured several times has one record per measurement.
 
     Args:
-        path_or_text: A file, whose format is detected from its content, or the text itself.
+        path_or_text: A file, whose format is detected by content, or the circuit as a string.
 
     Raises:
         OSError: If the file cannot be read.
@@ -53,7 +53,7 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
 
 
 def read_text(path_or_text: str | os.PathLike[str]) -> str:
-    """The text of a file in any encoding that can be detected, or the given text."""
+    """The text of a file in any detectable encoding, or the given text."""
     if isinstance(path_or_text, str) and _is_text(path_or_text):
         return plain_text(path_or_text)
     return decode_text(Path(path_or_text).read_bytes())
@@ -96,7 +96,7 @@ def _is_text(path_or_text: str) -> bool:
     looks_like_text = path_or_text.lstrip("\ufeff \t").startswith(("{", "[")) or is_openqasm(
         path_or_text.removeprefix("\ufeff")
     )
-    # A file may be named like one, `[1].json`.
+    # A file name such as `[1].json` may look like JSON.
     return looks_like_text and not os.path.exists(path_or_text)
 
 
@@ -104,7 +104,7 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        # OpenQASM is ASCII except in comments, which are skipped.
+        # OpenQASM is ASCII except for comments, which are skipped.
         text = content.decode("latin-1")
         if is_openqasm(text.replace("\r", "\n")):
             return text

@@ -1,7 +1,7 @@
 """The command `cirq-azure-sessions`, with one file per command group.
 
-Cirq, Azure's SDK and the rest are imported by the command that needs them, so that `--help` answers
-at once.
+Each command imports Cirq, Azure's SDK and the rest only if it needs them, so that `--help` is
+instant.
 """
 
 from __future__ import annotations

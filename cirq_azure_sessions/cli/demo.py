@@ -1,7 +1,7 @@
 """The command `demo`: one QAOA sweep on three targets, without an account.
 
-The circuit looks for the largest cut of a ring, at depth one. Its mean cut is known in closed form,
-so every target can be compared with theory as well as with the others.
+The circuit searches for the largest cut of a ring, at depth one. Its mean cut is known in closed
+form, so every target can be compared with theory as well as with the others.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REPETITIONS = 500
 # The mixing angle at which a ring's mean cut is most sensitive to the other angle.
 _BETA = np.pi / 8
 
-# The service ends a session after 600 s without use.
+# The service ends a session after 600 s of inactivity.
 _PAUSE = 601.0
 
 
@@ -111,8 +111,8 @@ class Lifeline:
     """The pool's events of one session.
 
     Attributes:
-        kinds: What happened to it, in order, in the words of `SessionEvent.kind`; but `reopened`
-            where it replaced another.
+        kinds: Its events, in order, as in `SessionEvent.kind`; but `reopened` if it replaced
+            another.
         jobs: How many of its jobs have a result.
     """
 
@@ -144,7 +144,7 @@ class Demo:
 
 
 def run_demo(*, nodes: int = NODES, points: int = POINTS, repetitions: int = REPETITIONS) -> Demo:
-    """Samples the sweep on every target, in one pool, with the SDK between it and the emulator.
+    """Samples the sweep on every target in one pool, with the SDK between pool and emulator.
 
     Halfway through the sweep of the last target the emulator's clock is advanced by more than
     the service's ten minutes, so that the first half's session has ended when the second begins.
@@ -189,7 +189,7 @@ def lifelines(events: Sequence[AnyEvent]) -> Sequence[Lifeline]:
 def qaoa_ring(nodes: int) -> cirq.Circuit:
     """QAOA of depth one for the largest cut of a ring; the symbol `gamma` is the cost angle.
 
-    The bits of the key `cut` say on which side of the cut each node is.
+    Each bit of the key `cut` is the side of the cut that a node is on.
     """
     qubits = cirq.LineQubit.range(nodes)
     # exp(-i gamma C), where C counts the cut edges: (1 - ZZ) / 2 each.
@@ -325,7 +325,7 @@ def _best_cut_table(demo: Demo) -> Table:
 
 
 def _lifeline_table(lifelines: Sequence[Lifeline]) -> Table:
-    """One row a session: history, and how many of its jobs brought a result."""
+    """One row per session: its history, and how many of its jobs returned a result."""
     table = new_table()
     for header in ("target", "session", "history"):
         table.add_column(header)
@@ -354,7 +354,7 @@ def _agreement_table(agreements: Sequence[Agreement]) -> Table:
 
 
 def stats_table(stats: Mapping[str, float]) -> Table:
-    """The pool's statistics that are not zero: sessions in one row, jobs in another."""
+    """The pool's nonzero statistics: sessions in one row, jobs in another."""
     table = new_table(show_header=False)
     for noun in ("sessions", "jobs"):
         counts = {

@@ -38,7 +38,7 @@ __all__ = ["doctor"]
 _MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 
 _REPETITIONS = 100
-# Seconds that a busy free simulator may take.
+# Seconds that a busy, free simulator may take.
 _LIVE_TIMEOUT = 900.0
 _FIRST_CHOICE = "ionq.simulator"
 
@@ -54,7 +54,7 @@ def doctor(
 ) -> None:
     """Check the installation, this machine and a workspace.
 
-    It prints one line for each check, and what to do where something is wrong. The output holds no
+    It prints one line for each check, and what to do if something is wrong. The output contains no
     secrets and can be pasted into a bug report. The exit code is 1 if a check failed.
 
     \b
@@ -70,7 +70,7 @@ def doctor(
         text = finding.text
         for secret in secrets:
             text = text.replace(secret, "...")
-        # One line each, even if a text has several.
+        # One line each, even if the text has several.
         shown.append({**asdict(finding), "text": printable(" ".join(text.split()))})
         if not as_json:
             line = "{0:<5} {check:<23} {text}".format(_MARKS[finding.status], **shown[-1])
@@ -199,7 +199,7 @@ def _live(workspace: Any, target: str, *, yes: bool) -> Iterator[Finding]:
 def _judge(target: str, result: Any, text: str) -> Finding:
     """The finding on a job that flipped a qubit."""
     right = result.histogram(key="m")[1]
-    # Hardware makes errors, but fewer than this; syntax checkers measure nothing.
+    # Hardware has errors, but fewer than this; syntax checkers measure nothing.
     if target.removesuffix("-preview").endswith("sc") or 2 * right > result.repetitions:
         return Finding("live job", text)
     text += f", and {right} of {result.repetitions} shots are correct: please report this"

@@ -161,7 +161,7 @@ def emulate(
     """Serve an emulated workspace until Ctrl-C, or while COMMAND runs.
 
     It prints how to connect from Python and from a shell. COMMAND, after two hyphens, runs with
-    the connection's environment variables set, and its exit code is this command's.
+    the connection's environment variables set; its exit code is returned.
 
     \b
       cirq-azure-sessions emulate --port 8080
@@ -212,10 +212,10 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
             # Ctrl-C also reaches the command, which may need time to finish.
             with suppress(KeyboardInterrupt):
                 code = process.wait()
-                # A signal that ended it, as shells show it.
+                # It was ended by a signal; shells report it like this.
                 return code if code >= 0 else 128 - code
     except SystemExit:
-        # SIGTERM reaches this process alone.
+        # SIGTERM reaches only this process.
         process.terminate()
         process.wait()
         raise

@@ -1,4 +1,4 @@
-"""Output files of commands: no input and no foreign file is overwritten."""
+"""Output files of commands, which never overwrite input files or files of other programs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FilePath(click.Path):
 
 
 def check_not_printed_to(path: Path) -> None:
-    """Refuses a file that the shell redirects the command's output to, as `>> FILE` does.
+    """Refuses a file to which the shell redirects the command's output, as with `>> FILE`.
 
     Raises:
         click.UsageError: If stdout is this file.
@@ -58,14 +58,14 @@ def check_replaceable(output: Path, is_own: Callable[[Path], bool], kind: str) -
 
     Raises:
         click.UsageError: If there is such a file.
-        OSError: If it cannot be read, or no file can be made there.
+        OSError: If it cannot be read, or no file can be created there.
     """
     if output.exists() and not output.is_file():
         return
     real = Path(os.path.realpath(output))
     problem = 0
     if real.is_symlink():
-        # A loop of links, of which one would be replaced.
+        # A loop of links, one of which would be replaced.
         problem = errno.ELOOP
     elif not real.parent.is_dir():
         problem = errno.ENOENT
@@ -90,7 +90,7 @@ def replacing(output: Path, is_own: Callable[[Path], bool], kind: str) -> Iterat
         kind: What it writes, for messages.
 
     Raises:
-        click.UsageError: If it did not write the file that is there.
+        click.UsageError: If the command did not write the existing file.
         click.ClickException: If the file cannot be written.
     """
     # A symbolic link stays a link.

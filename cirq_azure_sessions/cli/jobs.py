@@ -50,7 +50,7 @@ def jobs() -> None:
 def _read_params(
     ctx: click.Context, param: click.Parameter, given: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Parameters from `name=value`, of which a value that is JSON is read as JSON."""
+    """Parameters from `name=value`, where a value that is valid JSON is read as JSON."""
     params: dict[str, Any] = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -105,15 +105,15 @@ def submit_job(
 
     It runs in a session that stays open for the next job.
 
-    A .qs file is Q#. OpenQASM 2 and 3 and QIR bitcode are recognized by content; all else is sent
-    as it is, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
+    A .qs file is Q#. OpenQASM 2 and 3 and QIR bitcode are recognized by content; anything else is
+    sent unchanged, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
 
     \b
       cirq-azure-sessions jobs submit bell.quil --target rigetti.sim.qvm
       cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
           --target ionq.simulator
     """
-    from cirq_azure_sessions.formats.translation import is_repetitions
+    from cirq_azure_sessions.spelling import is_repetitions
     from cirq_azure_sessions.workspaces.azure import programs
 
     if shots is not None and (given := [each for each in params if is_repetitions(each)]):
@@ -213,7 +213,7 @@ def _list_jobs_of(
     from cirq_azure_sessions.workspaces.filters import target_pattern
 
     session = pool.get_session(find_id(session_id, "session", pool.list_sessions))
-    # All jobs of a session are on its target.
+    # All jobs of a session are on the session's target.
     if target is not None and not fnmatchcase(session.target, target_pattern(target)):
         return []
     return session.jobs(**filters)
@@ -251,8 +251,8 @@ def cancel_jobs(
 ) -> None:
     """Ask the service to cancel jobs.
 
-    Jobs given by id may be somebody else's: you are asked first, unless you pass --yes. The jobs
-    in your journal are yours and are cancelled without asking.
+    Jobs given by id may belong to somebody else: you are asked first, unless you pass --yes. The
+    jobs in your journal are yours and are cancelled without asking.
 
     \b
       cirq-azure-sessions jobs cancel 9ab2f1 04c7aa --yes
@@ -335,14 +335,14 @@ def tag_jobs(
 
 
 def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
-    """The jobs of this workspace that are unfinished in a journal."""
+    """The journal's unfinished jobs in this workspace."""
     from cirq_azure_sessions.errors import JobError
 
     with opened(path) as journal:
         ids = [entry.job_id for entry in journal.entries() if entry.status is None]
     found = []
     for job_id in ids:
-        # It may not have been submitted, or not in this workspace.
+        # It may not have been submitted, or only in another workspace.
         with suppress(JobError):
             found.append(pool.get_job(job_id))
     return [job for job in found if not job.is_final]
@@ -358,8 +358,8 @@ def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
     """Print the result of a job, once it has finished.
 
-    For a job that this package submitted, the outcomes are counted. For any other job it is the
-    SDK's result, and with --raw the provider's output.
+    For a job that this package submitted, the outcomes are counted. For any other job the SDK's
+    result is printed. With --raw it is the provider's output.
 
     \b
       cirq-azure-sessions jobs result 9ab2f1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["journal", "opened"]
 
-# The start of every export that has a job.
+# Every export with at least one job begins with this.
 _FIRST_JOB = b'{"number": 1, "job_id": '
 _ADVICE = "give the path that a pool or sampler used as its journal"
 _PATH = click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
@@ -31,7 +31,7 @@ def opened(path: Path) -> Iterator[Journal]:
 
     if not path.exists():
         raise click.ClickException(f"{path} does not exist: {_ADVICE}.")
-    # A library call turns an empty file into a journal; a command that only reads must not.
+    # The library turns an empty file into a journal; a command that only reads must not.
     if path.is_file() and not path.stat().st_size:
         raise click.ClickException(f"The file {path} is empty: {_ADVICE}.")
     check_not_printed_to(path)
@@ -83,10 +83,10 @@ def show_journal(path: Path, limit: int, as_json: bool) -> None:
 def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
     """Print the jobs of a journal with their results.
 
-    Each is one line of JSON. It holds the job_id, target, session_id, state, status, cost and times
-    of the job; the code and message of an error; the output as the provider wrote it; and its
-    meaning: the measurement keys, and for each point the params, the repetitions and the counts of
-    the outcomes. An outcome shows the bits of the keys in order, separated by blanks.
+    Each job is one line of JSON. It has the job_id, target, session_id, state, status, cost and
+    times of the job; the code and message of an error; the output as the provider wrote it; and the
+    decoded output: the measurement keys, and for each point the params, the repetitions and the
+    counts of the outcomes. An outcome has the bits of the keys in order, separated by spaces.
 
     \b
       cirq-azure-sessions journal export run.journal -o results.jsonl
@@ -104,10 +104,10 @@ def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
 @AS_JSON
 def forget_jobs(path: Path, job_ids: tuple[str, ...], as_json: bool) -> None:
-    """Submit jobs again that the service accepted and then lost.
+    """Forget jobs that the service accepted and then lost.
 
     A run that finds such a job in its journal waits for it. Once it is forgotten, the next run
-    submits a new one in its place. If the first one turns up after all, both are paid for.
+    submits a new job in its place. If the first one turns up after all, both are charged.
 
     \b
       cirq-azure-sessions journal forget run.journal \\

@@ -28,7 +28,7 @@ class Contents:
         states: The number of jobs in each state that occurs.
         runs, jobs: The latest, oldest first.
         alive: The ids of the runs that have not ended.
-        open_sessions: The sessions that were not seen to end.
+        open_sessions: The sessions without a recorded end.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Contents:
     open_sessions: Sequence[JournalSession]
 
     def as_values(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The contents as JSON values."""
         return {
             "path": str(self.path),
             "jobs_by_state": dict(self.states),
@@ -127,7 +127,7 @@ def _values(item: object) -> dict[str, Any]:
 
 
 def _text(output: bytes | None) -> str | None:
-    """An output as text, with other bytes escaped."""
+    """An output as text, with undecodable bytes escaped."""
     return None if output is None else output.decode(errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""OpenQASM 2 programs as circuits of Cirq, whose moments keep the program's order."""
+"""OpenQASM 2 programs as Cirq circuits whose moments keep the program's order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cirq_azure_sessions.emulator.programs.program import Condition, Statement
 
 __all__ = ["to_circuit"]
 
-# Longer formulas are slow in sympy, in every shot.
+# Longer formulas are slow in SymPy, in every shot.
 _MAX_INEQUALITY = 64
 
 _RELATIONS = {"!=": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge}
@@ -22,21 +22,21 @@ _RELATIONS = {"!=": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">="
 def to_circuit(program: Program) -> cirq.Circuit:
     """The circuit of a program.
 
-    A bit that is measured several times has one record for each time. A measurement under a
-    condition is made on a qubit of its own, because Cirq has none: it measures anew what
-    the bit was before, where the condition does not hold.
+    A bit that is measured several times has one record for each time. Cirq has no conditional
+    measurements, so they measure a helper qubit, which repeats the bit's earlier value if the
+    condition does not hold.
     """
     return cirq.Circuit(_moments(_Writer(program).operations()))
 
 
 def _moments(operations: Iterable[cirq.Operation]) -> Iterator[cirq.Moment]:
-    """Moments, with each operation in the first one after all that it shares a qubit or key with.
+    """Moments, with each operation in the first one after those that share a qubit or key with it.
 
     Cirq's own placement, up to version 1.6, may move a measurement before a condition on the
     earlier value of its key.
     """
     moments: list[list[cirq.Operation]] = []
-    # The number of moments taken, for each qubit and key.
+    # The number of moments used, for each qubit and key.
     taken: dict[cirq.Qid | cirq.MeasurementKey, int] = {}
     for operation in operations:
         shared: tuple[cirq.Qid | cirq.MeasurementKey, ...] = (
@@ -57,7 +57,7 @@ class _Writer:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        # State: the bits that were measured, and the qubits that measured under a condition.
+        # State: the bits that were measured, and the helpers of conditional measurements.
         self._measured: set[str] = set()
         self._helpers: set[cirq.Qid] = set()
         self._bit_conditions: dict[tuple[str, int], cirq.Condition] = {}
@@ -89,7 +89,7 @@ class _Writer:
     def _prepare(
         self, operation: cirq.Operation, conditions: Sequence[cirq.Condition]
     ) -> Iterator[cirq.Operation]:
-        """Brings a helper into what the bit will be: what it was, or where they hold, the qubit."""
+        """Sets a helper to the bit's new value: the qubit's if they hold, else the old one."""
         key = cirq.measurement_key_name(operation)
         helper = _helper(key)
         if helper in self._helpers:
@@ -101,7 +101,7 @@ class _Writer:
         yield cirq.CNOT(operation.qubits[0], helper).with_classical_controls(*conditions)
 
     def _conditions(self, condition: Condition) -> Sequence[cirq.Condition] | None:
-        """The conditions that must hold, possibly none, or None if they cannot.
+        """The conditions that must hold, possibly none, or None if they cannot hold.
 
         Bits that were never measured are zero.
         """
@@ -116,7 +116,7 @@ class _Writer:
         ]
 
     def _bit_is(self, bit: str, value: int) -> cirq.Condition:
-        """One object per value, because programs may have thousands of conditions on a bit."""
+        """Cached, because programs may have thousands of conditions on a bit."""
         if (bit, value) not in self._bit_conditions:
             self._bit_conditions[bit, value] = cirq.BitMaskKeyCondition(
                 bit, target_value=value, equal_target=True
@@ -139,5 +139,5 @@ class _Writer:
 
 
 def _helper(key: str) -> cirq.Qid:
-    # No register of a program has a blank in its name.
+    # Names of registers have no spaces, so this one is unique.
     return cirq.NamedQubit(f"if {key}")

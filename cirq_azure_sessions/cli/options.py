@@ -65,7 +65,7 @@ _INTERRUPTED = 130
 
 # The ids of the service are UUIDs.
 _ID_LENGTH = 36
-# Shorter prefixes are refused: an unset shell variable must not name the only session there is.
+# Shorter prefixes are refused: an unset shell variable must not match the only session.
 _MIN_PREFIX = 6
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,10 +90,10 @@ class Command(click.Command):
         except AzureSessionsError as error:
             raise click.ClickException(printable(str(error))) from error
         except ValueError as error:
-            # The library refuses values that click knows nothing of.
+            # The library refuses values that click cannot check.
             raise click.UsageError(printable(str(error)), ctx) from error
         except OSError as error:
-            # What reads the output, as `head`, has read enough: click ends in silence.
+            # The reader of the output, such as `head`, has closed it: click exits silently.
             if error.errno == errno.EPIPE:
                 raise
             what = error.filename or "The output"
@@ -109,17 +109,17 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of `Command`s."""
 
     command_class = Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the command line; characters that the output's encoding lacks are shown in ASCII."""
+        """Runs the command line; characters that the encoding lacks are shown in ASCII."""
         for name in ("stdin", "stdout", "stderr"):
             # Python has None where the shell has closed a stream.
             if getattr(sys, name) is None:
                 mode = "r" if name == "stdin" else "w"
-                # It stays open until the process ends.
+                # It stays open until the process exits.
                 setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -225,14 +225,14 @@ def is_interactive() -> bool:
 # Output
 
 
-# How a bar, a rule and an ellipsis look where the encoding of the output has none of them, as the
-# code pages of Windows: a result that was paid for is shown all the same.
+# ASCII equivalents of a bar, a rule and an ellipsis for encodings without them, such as Windows
+# code pages: a result that was paid for must be shown in any case.
 _IN_ASCII = "cirq_azure_sessions.in_ascii"
 _ASCII_TWINS = str.maketrans("█▉▊▋▌▐▍▎▏▕━╸╺…", "######    ---.")
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """A codec error handler: ASCII equivalents of drawing characters, escapes for all others."""
+    """A codec error handler: ASCII equivalents for drawing characters, escapes for all others."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end].translate(_ASCII_TWINS)
@@ -243,7 +243,7 @@ codecs.register_error(_IN_ASCII, _in_ascii)
 
 
 def wrapped(text: str, file: TextIO, *, indent: int = 0) -> str:
-    """A text wrapped to the terminal; on one line if the output is not a terminal."""
+    """Text wrapped to the terminal's width; on one line if the output is not a terminal."""
     if not file.isatty():
         return text
     width = shutil.get_terminal_size().columns
@@ -264,7 +264,7 @@ def show(*renderables: RenderableType) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
-    # By default it ends the process, as a signal does; click knows how to end without a reader.
+    # By default rich ends the process here; click handles a closed output better.
     console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
     console.print(*renderables)
 
@@ -399,7 +399,7 @@ class WorkspaceOptions:
         """The SDK's workspace."""
         from cirq_azure_sessions.workspaces.azure import connect
 
-        # Without a login the SDK logs long warnings; the error below says it in one sentence.
+        # Without a login the SDK logs long warnings; the error below is one sentence.
         logging.getLogger("azure").addHandler(logging.NullHandler())
         try:
             return connect(

@@ -224,11 +224,11 @@ def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points
 
 # Running it
 
-# The creator noted in pictures, and the beginnings of other result files.
+# The creator named in pictures, and the first bytes of other result files.
 _MAKER = "cirq-azure-sessions run"
 _BEGINNINGS = {".json": b'{\n  "target": ', ".csv": b"point,"}
 _ENDINGS = (*_BEGINNINGS, ".png", ".svg", ".pdf")
-# How a formula in a spreadsheet begins.
+# The first characters of spreadsheet formulas.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -361,7 +361,7 @@ def run(
         except SweepError as error:
             results, failures = error.results, error.failures
     returned = [result for result in results if result is not None]
-    # The last is done first. What goes wrong with one leaves the others, which are paid for.
+    # Outputs are written last to first. A failed one must not lose the others, which are paid for.
     with ExitStack() as ways_out:
         if as_json:
             ways_out.callback(show_json, results_as_json(program.target, returned))
@@ -375,7 +375,7 @@ def run(
 
 
 def _save(target: str, results: Sequence[Any], output: Path) -> None:
-    """Writes or draws results in a file, by its extension."""
+    """Writes or draws results to a file, by its extension."""
     from cirq_azure_sessions.cli.tables import results_as_json
     from cirq_azure_sessions.results.picture import save_picture
     from cirq_azure_sessions.results.plot import plot_sweep
@@ -387,10 +387,10 @@ def _save(target: str, results: Sequence[Any], output: Path) -> None:
             values = results_as_json(target, [each for each in results if each is not None])
             path.write_text(f"{json.dumps(values, indent=2)}\n", encoding="utf-8")
         elif ending == ".csv":
-            # A spreadsheet computes what begins like a formula, unless a quote comes before it.
+            # A spreadsheet evaluates text that begins like a formula, unless it is quoted.
             frame = SweepResults(results).to_dataframe()
             frame.columns = [f"'{each}" if each.startswith(_FORMULA) else each for each in frame]
-            # Half a character has no bytes in UTF-8, and the results are paid for.
+            # A lone surrogate cannot be encoded, and the results are paid for.
             frame.to_csv(path, errors="backslashreplace")
         else:
             save_picture(path, _MAKER, functools.partial(plot_sweep, results))
@@ -403,7 +403,7 @@ def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[No
         yield
     except (KeyboardInterrupt, SystemExit) as error:
         if is_local:
-            # The jobs end with the process.
+            # Local jobs end with the process.
             error.__notes__ = []
         elif getattr(error, "__notes__", None):
             which = "ID..." if journal is None else f"--journal {quote(str(journal))}"
@@ -487,7 +487,7 @@ def _own_rates(target: str, given: Mapping[str, str]) -> Rates:
 
 
 def _table(estimate: CostEstimate) -> Table:
-    """One row per kind of job: how many there are, each one's workload, and the cost."""
+    """One row per kind of job: the number of jobs, the workload of each, and the cost."""
     from cirq_azure_sessions.cli.tables import new_table
 
     kinds = Counter((job.workload, job.amount) for job in estimate.jobs)

@@ -105,8 +105,8 @@ def open_session(
 ) -> None:
     """Open a session, and print its id.
 
-    An open session of this name is reused. It takes the jobs of `jobs submit` and of every pool of
-    that name, until it is closed or idle for ten minutes.
+    An open session with this name is reused. It takes the jobs of `jobs submit` and of every pool
+    with that name, until it is closed or idle for ten minutes.
 
     \b
       cirq-azure-sessions sessions open --target ionq.simulator --name calibration
@@ -138,7 +138,7 @@ def watch_session(
     A line shows the session's status and the number of jobs in each status: `3 Succeeded (+1)` is
     one more than in the line before.
 
-    The exit code is 1 if it failed or timed out. Ctrl-C stops the watching, not the session.
+    The exit code is 1 if it failed or timed out. Ctrl-C ends the command, not the session.
 
     \b
       cirq-azure-sessions sessions watch 1f3c29 --interval 30
@@ -321,7 +321,7 @@ def watch(session: SessionHandle, interval: float, clock: Clock) -> Iterator[Map
     """Refreshes the session every `interval` seconds until it has ended.
 
     Yields:
-        The number of its jobs in each status, whenever this or the session's status changes.
+        The number of its jobs in each status, whenever these or the session's status change.
     """
     from cirq_azure_sessions import background
 

@@ -149,9 +149,9 @@ def results_as_json(target: str, results: Sequence[cirq.Result]) -> dict[str, An
 def as_values(item: object) -> dict[str, Any]:
     """A session, job, target, quota or journal row as JSON values; times are in UTC.
 
-    Fields that its `repr` leaves out, such as addresses and payloads, are left out here too.
+    Fields that its `repr` omits, such as addresses and payloads, are omitted here too.
     """
-    # A handle shows its last description from the service.
+    # A handle is shown as last described by the service.
     item = getattr(item, "_item", item)
     return {
         field.name: _as_value(field.name, getattr(item, field.name))
@@ -172,7 +172,7 @@ def _as_value(name: str, value: Any) -> Any:
 def item_table(items: Sequence[SessionHandle | Session | JobHandle], now: float) -> Table:
     """One row per session or job: its id, target, status and age."""
     table = new_table()
-    # On a narrow terminal the widest column, the id, is broken first, so that words stay whole.
+    # On a narrow terminal the widest column, the id, is wrapped first, so that words stay whole.
     for header in ("id", "target"):
         table.add_column(header, overflow="fold")
     table.add_column("status", no_wrap=True)
@@ -208,7 +208,7 @@ def in_words(value: Any) -> str:
 
 
 def changes_in_words(counts: Mapping[str, int], before: Mapping[str, int]) -> str:
-    """Counts, and by how much each has changed: `2 Executing (-1), 3 Succeeded (+1)`."""
+    """Counts and their changes: `2 Executing (-1), 3 Succeeded (+1)`."""
     changes = {word: counts.get(word, 0) - before.get(word, 0) for word in {**before, **counts}}
     return ", ".join(
         f"{counts.get(word, 0)} {word}" + (f" ({change:+})" if change else "")

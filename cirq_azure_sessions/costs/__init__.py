@@ -1,7 +1,7 @@
 """Costs of jobs: rates, estimates before anything is sent, and limits while a call runs.
 
-rates        what a provider charges for a job; the published rates
-estimate     the estimated costs of jobs and sweeps, as values
+rates        rates of providers, including the published ones
+    estimate     estimated costs of jobs and sweeps, as values
 pricing      the jobs of a sweep, priced by rates
 budget       the cost cap of a sampler, and the quotas of its workspace
 """

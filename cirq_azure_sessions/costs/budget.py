@@ -25,20 +25,20 @@ logger = logging.getLogger(__name__)
 
 _counting = DaemonExecutor(name="cirq-azure-sessions-usage")
 
-# Sums of floats may miss a limit by rounding.
+# Tolerance for rounding errors in sums of floats.
 _TOLERANCE = 1e-9
-# Seconds for which the quotas that were read count as fresh.
+# Seconds for which quotas count as fresh.
 _QUOTA_LIFETIME = 30.0
 
 
 class Budget:
     """The spending cap of a sampler's jobs.
 
-    A job counts with its estimate from before its submission until its bill comes. Where there is
-    no room for the next job, it waits for bills that may be lower than their estimates; when none
-    is outstanding any more, the cap is reached. So the cap is never passed, whatever the number of
-    jobs in flight, unless a bill exceeds its estimate; and where a sweep stops does not depend on
-    how fast its jobs are. A point that takes several jobs is begun with room for all of them held.
+    A job counts with its estimate from before its submission until its bill arrives. If there is no
+    room for the next job, it waits for bills that may be lower than their estimates; once none is
+    outstanding, the cap is reached. So the cap is never exceeded, with any number of jobs in
+    flight, unless a bill exceeds its estimate; and where a sweep stops does not depend on the speed
+    of its jobs. A point that takes several jobs begins only when all of them have room.
 
     Lives on the background loop, and needs no lock.
 
@@ -50,10 +50,10 @@ class Budget:
     def __init__(self, max_cost: float, unit: str) -> None:
         self._max_cost = max_cost
         self._unit = unit
-        # State: what jobs have cost whose bills are in, or will not come; the estimates of all
-        # others; by point, the estimates of its jobs that are to come; the points that were begun,
-        # for which that room is held; who waits for room, in order; and whether any of this has
-        # changed since they looked.
+        # State: the cost of jobs whose bills have arrived, or never will; the estimates of all
+        # others; by point, the estimates of its remaining jobs; the points that have begun, for
+        # which that room is reserved; those waiting for room, in order; and an event for changes of
+        # these.
         self._spent = 0.0
         self._open: dict[str, float] = {}
         self._to_come: dict[tuple[str, int], float] = {}
@@ -66,7 +66,7 @@ class Budget:
         """The budget for a sampler's `max_cost`; None for no cap.
 
         Raises:
-            ValueError: If it is not an amount, or the target's rates are not known.
+            ValueError: If it is not an amount, or the target's rates are unknown.
         """
         if max_cost is None:
             return None
@@ -96,23 +96,24 @@ class Budget:
         *,
         is_paid: bool = False,
     ) -> None:
-        """Makes room for a job that is about to be submitted, in the order of the calls.
+        """Reserves budget for a job that is about to be submitted, in the order of the calls.
 
         Args:
             job_id: The job.
-            estimate: What it is estimated to cost.
-            point: The sweep and the point that it is for.
-            point_cost: What all jobs of the point are estimated to cost.
+            estimate: Its estimated cost.
+            point: Its sweep and point.
+            point_cost: The estimated cost of all jobs of the point.
             is_paid: Whether an earlier run has submitted it, so that it counts in any case.
 
         Raises:
-            CostLimitReached: If there is no room, and will not be.
+            CostLimitReached: If there is no room, and there never will be.
         """
         self._to_come.setdefault(point, point_cost)
         self._line[job_id] = None
         try:
             while not (is_paid or point in self._begun):
-                # Only the first in line begins a point; jobs of begun points pass the line.
+                # Only the first in the queue begins a point; jobs of points that have begun skip
+                # the queue.
                 if next(iter(self._line)) == job_id:
                     if self.committed + self._to_come[point] <= self._max_cost * (1 + _TOLERANCE):
                         self._begun.add(point)
@@ -132,12 +133,12 @@ class Budget:
         self.pass_over(estimate, point, point_cost)
 
     def pass_over(self, estimate: float, point: tuple[str, int], point_cost: float) -> None:
-        """Drops the reservation for a job of a point: it has its own, or is not submitted.
+        """Drops the point's reservation for a job that has its own, or is not submitted.
 
         Args:
-            estimate: What the job is estimated to cost.
-            point: The sweep and the point that it is for.
-            point_cost: What all jobs of the point are estimated to cost.
+            estimate: The estimated cost of the job.
+            point: Its sweep and point.
+            point_cost: The estimated cost of all jobs of the point.
         """
         to_come = self._to_come.pop(point, point_cost) - estimate
         if to_come > _TOLERANCE * point_cost:
@@ -147,18 +148,18 @@ class Budget:
         self._change.set()
 
     def release(self, sweeps: Collection[str]) -> None:
-        """Gives back what is held for jobs of sweeps that have ended."""
+        """Releases the reservations for jobs of sweeps that have ended."""
         for point in [point for point in self._to_come if point[0] in sweeps]:
             del self._to_come[point]
             self._begun.discard(point)
         self._change.set()
 
     def settle(self, job_id: str, bill: Cost | None, *, may_cost: bool) -> None:
-        """Replaces a job's estimate by its bill; where there is no bill, the estimate stands.
+        """Replaces a job's estimate by its bill; without a bill, the estimate stands.
 
         Args:
-            job_id: The job; nothing happens if no room was made for it.
-            bill: What the service says.
+            job_id: The job; nothing happens if it has no reservation.
+            bill: The cost that the service reports.
             may_cost: Whether the service has the job, or may have it.
         """
         estimate = self._open.pop(job_id, None)
@@ -170,7 +171,7 @@ class Budget:
         self._change.set()
 
     def after_fork(self) -> None:
-        """In the child of a fork: what the parent has in flight counts as spent."""
+        """In a forked child: the parent's jobs in flight count as spent."""
         self._spent, self._open, self._to_come = self.committed, {}, {}
         self._begun = set()
         self._line, self._change = {}, asyncio.Event()
@@ -179,7 +180,7 @@ class Budget:
 def amount_of(bill: Cost, unit: str) -> float | None:
     """A job's cost as the service reports it, in this unit; None if it does not.
 
-    A total of nothing for a job that consumed something is not a price: plans that include the use
+    A total of zero for a job that consumed something is not a price: plans that include the usage
     report it.
     """
     consumed = bill.consumed
@@ -191,28 +192,28 @@ def amount_of(bill: Cost, unit: str) -> float | None:
 
 
 class QuotaGuard:
-    """Refuses calls that cannot fit into the workspace's quotas, with as few requests as possible.
+    """Refuses calls that exceed the workspace's quotas, with as few requests as possible.
 
-    Quotas are read once for all calls that come together, and again only where what is known of
-    them would not do and may be out of date. Where they cannot be read the call goes on: the
-    service has the last word in any case.
+    Quotas are read once for all simultaneous calls, and again only if a call does not fit the known
+    ones and those may be stale. If they cannot be read the call continues: the service has the last
+    word in any case.
 
-    Only quotas on the dimensions of bills are held against a call. Of IonQ's `qgs` the
-    documentation says two things that differ, and a call must not be refused by mistake.
+    Only quotas on the dimensions of bills are checked. The documentation of IonQ's `qgs` is
+    contradictory, and a call must not be refused by mistake.
 
     Lives on the background loop, and needs no lock.
 
     Args:
         target: The target of the calls.
-        clock: Where the age of a reading is measured.
+        clock: The clock for the age of known quotas.
     """
 
     def __init__(self, target: str, clock: Clock) -> None:
         self._target = target
         self._clock = clock
-        # State: the quotas of the target's provider, None while they are not known; when they were
-        # last asked for; what the calls in flight consume, and what those consumed that have ended
-        # since; and whose turn it is to ask.
+        # State: the quotas of the target's provider, None while unknown; when they were last
+        # requested; the consumption of calls in flight, and of those that have ended since; and a
+        # lock for requests.
         self._quotas: Sequence[Quota] | None = None
         self._read_at = -math.inf
         self._under_way: Counter[str] = Counter()
@@ -231,8 +232,8 @@ class QuotaGuard:
         """Reserves quota for a call until the block ends.
 
         Args:
-            workspace: Whose quotas these are.
-            usages: Count what the parts of the call consume.
+            workspace: The workspace of the quotas.
+            usages: Return the consumption of each part of the call.
 
         Raises:
             QuotaExceeded: If a quota has no room for it.
@@ -242,11 +243,11 @@ class QuotaGuard:
             return
         usage: Counter[str] = Counter()
         for count in usages:
-            # Counting makes every job once; let the loop serve other calls meanwhile.
+            # Counting makes every job once; yield to other calls in between.
             usage.update(await asyncio.wrap_future(_counting.submit(count)))
         async with self._turn:
             if self._is_worth_reading(usage):
-                # The service counts these itself now; not so what ends while it answers.
+                # The service counts these itself by now, but not those that end during the request.
                 ended = self._ended.copy()
                 self._quotas = await self._read(workspace, usage)
                 self._read_at = self._clock.monotonic()
@@ -276,7 +277,7 @@ class QuotaGuard:
         return (is_old or bool(self._ended)) and self._lacking(usage) is not None
 
     def _lacking(self, usage: Mapping[str, float]) -> Quota | None:
-        """The quota that has least room, if that is not enough."""
+        """The quota with the least room, if that is not enough."""
 
         def missing(quota: Quota) -> float:
             return usage[quota.dimension] - self._room(quota)

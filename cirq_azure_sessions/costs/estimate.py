@@ -19,7 +19,7 @@ __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 # The maximum number of jobs in a table, and of points per job; the estimate has them all.
 _MAX_ROWS = 50
 _MAX_POINTS = 4
-# Seconds. Rates that are older may have changed.
+# Seconds. Older rates may have changed.
 _YEAR = 365 * 24 * 3600.0
 
 
@@ -30,7 +30,7 @@ class JobCost:
     Attributes:
         points: The sweep points that it covers.
         workload: The billed quantities of its program.
-        amount: Its cost, in the unit of the rates; None if it is not known.
+        amount: Its cost, in the unit of the rates; None if unknown.
         is_minimum: Whether that is the minimum of the rates.
     """
 
@@ -48,7 +48,7 @@ class TimeEstimate:
         target: The target's id.
         num_jobs: How many jobs there are.
         max_concurrent_jobs: How many of them are in the target's queue at a time.
-        queue_time: The average seconds in the queue, by what the service said of the target.
+        queue_time: The average seconds in the queue, as the service reports for the target.
     """
 
     target: str
@@ -58,18 +58,19 @@ class TimeEstimate:
 
     @property
     def at_least(self) -> float:
-        """Seconds if all jobs pass the queue together."""
+        """Seconds if all jobs pass through the queue together."""
         return self.queue_time if self.num_jobs else 0.0
 
     @property
     def at_most(self) -> float:
-        """Seconds if each round of jobs starts to queue when the previous one has finished."""
+        """Seconds if each round of jobs enters the queue when the previous one has finished."""
         return self.queue_time * math.ceil(self.num_jobs / self.max_concurrent_jobs)
 
     def __str__(self) -> str:
         least, most = (timedelta(seconds=round(each)) for each in (self.at_least, self.at_most))
+        jobs = f"{self.num_jobs} job{'s' if self.num_jobs != 1 else ''}"
         return (
-            f"{least} to {most} in the queue for {self.num_jobs} jobs on {self.target}, "
+            f"{least} to {most} in the queue for {jobs} on {self.target}, "
             f"{self.max_concurrent_jobs} at a time, by the service's average of "
             f"{self.queue_time:g} s."
         )
@@ -77,13 +78,13 @@ class TimeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """The estimated cost of a sweep, as if the service optimized no gate away.
+    """The estimated cost of a sweep, assuming that the service optimizes no gate away.
 
     Attributes:
         target: The target's id.
         rates: The rates, with their source and date; None if none are known.
         jobs: The cost of each job, in the order of submission.
-        jobs_unpacked: Where points share jobs, the cost of those that there would be otherwise.
+        jobs_unpacked: If points share jobs, the cost of the jobs without sharing.
     """
 
     target: str
@@ -98,7 +99,7 @@ class CostEstimate:
 
     @property
     def amount_unpacked(self) -> float | None:
-        """The cost if each point had its own jobs, where points share some; otherwise None."""
+        """The cost if each point had its own jobs; None if points share no jobs."""
         has_both = self.rates is not None and self.jobs_unpacked
         return _total(self.jobs_unpacked) if has_both else None
 
@@ -119,7 +120,7 @@ class CostEstimate:
 
     @property
     def points(self) -> Mapping[int, float]:
-        """The cost of each sweep point where it is known; points of one job share its cost."""
+        """The cost of each sweep point, if known; points of one job share its cost."""
         shares: dict[int, float] = defaultdict(float)
         for job in self.jobs:
             if job.amount is not None:
@@ -154,7 +155,8 @@ class CostEstimate:
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""
         if self.amount_unpacked is not None:
-            instead = f" instead of {self.amount_unpacked:,.2f} for {len(self.jobs_unpacked)} jobs"
+            jobs = f"{len(self.jobs_unpacked)} job{'s' if len(self.jobs_unpacked) != 1 else ''}"
+            instead = f" instead of {self.amount_unpacked:,.2f} for {jobs}"
         total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
         return f"{total}, by {_said(self.rates)}."
 
@@ -185,7 +187,7 @@ def _total(jobs: Sequence[JobCost]) -> float | None:
 
 
 def how_to_know(target: str, rates: Rates | None) -> str:
-    """The rates to pass if a job's cost is unknown, as advice in a message."""
+    """The rates to pass if a job's cost is unknown, as advice for a message."""
     if rates is None:
         return f"no rates are published for {target}; pass rates=Rates(unit=..., per_job=..., ...)."
     return (

@@ -28,13 +28,13 @@ class Pricing:
 
     Args:
         target: The target's id.
-        job_format: The format of its jobs, which counts what they ask of the machine.
+        job_format: The format of its jobs, which counts their workload.
         rates: The caller's rates; None for the published ones.
         input_params: The provider options of the jobs.
 
     Attributes:
         rates: The rates, if they are known.
-        is_charging: Whether jobs cost something, and it is known what.
+        is_charging: Whether jobs have a known cost that is not zero.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Pricing:
         return JobCost(job.points, work, self.rates.amount(work), self.rates.is_minimum(work))
 
     def amount(self, job: JobInput) -> float:
-        """The cost of one job as a number: 0 if it is free or not known."""
+        """The cost of one job as a number: 0 if it is free or unknown."""
         if self.rates is None or not self.is_charging:
             return 0.0
         return self.rates.amount(self._format.workload(job))
@@ -110,19 +110,19 @@ def estimate_cost(
 
     Args:
         target: The target's id.
-        program: The circuit; the gates that count are those that it is compiled to.
-        params: The sweep; None for the circuit as it is.
+        program: The circuit; the gates that it is compiled to are counted.
+        params: The sweep; None for the circuit without parameters.
         repetitions: Shots for each point.
         rates: The rates to use instead of the published ones.
-        compile: Whether to compile to the gates that the target takes.
-        input_params: Provider options; IonQ's error mitigation has a price.
-        pack: How many points share a job, as for `AzureSessionSampler`. The estimate then has the
-            price without it too.
+        compile: Whether to compile to the target's gates.
+        input_params: Provider options; IonQ's error mitigation affects the price.
+        pack: How many points share a job, as for `AzureSessionSampler`. The estimate then also has
+            the price without it.
 
     Raises:
         UnsupportedTarget: If the target takes no circuits.
         UnsupportedProgram: If a point cannot be run on it.
-        ValueError: If `pack` is not what it must be, or points share no job on the target.
+        ValueError: If `pack` is invalid, or points cannot share jobs on the target.
     """
     job_format = format_for(target)
     pricing = Pricing(target, job_format, rates, input_params)

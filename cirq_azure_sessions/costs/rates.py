@@ -1,9 +1,9 @@
-"""Rates of providers, and the published ones with their source and date.
+"""Rates of providers, including the published ones with their source and date.
 
-IonQ and Rigetti publish prices in dollars. Quantinuum bills credits, of which a plan includes so
-many, and what a credit costs is between Quantinuum and its customer. The page states IonQ's minimum
-both as a term of a sum and as a "minimum price per program execution"; it is taken as a minimum, as
-the page's tables, Azure's page on billing and the SDK's own `estimate_cost` (until 2025) do.
+IonQ and Rigetti publish prices in dollars. Quantinuum bills credits, of which a plan includes a
+number; the price of a credit is not public. The page states IonQ's minimum both as a term of a sum
+and as a "minimum price per program execution"; it is taken as a minimum here, as in the page's
+tables, Azure's page on billing and the SDK's `estimate_cost` (until 2025).
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ _WORDS = ("unit", "source", "date")
 class Rates:
     """The rates of one target.
 
-    A job costs the sum of what is below, and never less than `minimum`. To use rates of your own,
+    A job costs the sum of the charges below, and never less than `minimum`. To use your own rates,
     make a `Rates`, or change known ones with `dataclasses.replace(known_rates(target), ...)`. Any
-    real number will do, such as `decimal.Decimal` or numpy's; it is kept as a float.
+    real number is accepted, such as a `decimal.Decimal` or one of NumPy's; it is kept as a float.
 
     Attributes:
         unit: The unit of amounts: a currency such as `USD`, or a provider's credits, `HQC` on
             Quantinuum's machines and `EHQC` on their emulators.
-        per_job: For every job.
-        per_shot: For every shot.
-        per_one_qubit_gate: For every gate on one qubit, of every shot.
-        per_two_qubit_gate: For every gate on two qubits, of every shot.
-        per_spam: For every state preparation, reset and measurement of every shot.
-        per_centisecond: For every 10 ms of the job's time on the machine, rounded up.
-        seconds_per_shot: How long a shot takes, where time is billed. No provider publishes it.
-        minimum: The least that a job costs.
-        source: Where the rates come from.
+        per_job: Per job.
+        per_shot: Per shot.
+        per_one_qubit_gate: Per one-qubit gate and shot.
+        per_two_qubit_gate: Per two-qubit gate and shot.
+        per_spam: Per state preparation, reset or measurement and shot.
+        per_centisecond: Per 10 ms of the job's time on the machine, rounded up.
+        seconds_per_shot: The duration of a shot, if time is billed. No provider publishes it.
+        minimum: The minimum price of a job.
+        source: The source of the rates.
         date: When they were published, as `YYYY-MM-DD`.
 
     Raises:
-        ValueError: If a rate is not a finite number of 0 or more, or a text not a string.
+        ValueError: If a rate is negative or not a finite number, or another field is not a string.
     """
 
     unit: str = "USD"
@@ -77,7 +77,7 @@ class Rates:
             check_option(name, getattr(self, name), kind=STRING)
 
     def _numbers(self) -> dict[str, float]:
-        """The rates by name, without an unknown time of a shot."""
+        """The rates by name, without an unknown `seconds_per_shot`."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _WORDS}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -93,7 +93,7 @@ class Rates:
 
     @property
     def is_complete(self) -> bool:
-        """Whether they determine a job's cost: billed time needs a known time of a shot."""
+        """Whether they determine a job's cost: billed time needs a known `seconds_per_shot`."""
         return not self.per_centisecond or self.seconds_per_shot is not None
 
     def centiseconds(self, work: Workload) -> int:
@@ -144,7 +144,7 @@ class Rates:
 
 
 def _is_amount(value: Any) -> bool:
-    """Whether a value is a finite real number of 0 or more, in any spelling but a bool's."""
+    """Whether a value is a finite, nonnegative real number of any type except bool."""
     if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Addresses of the server, with which links and blob URLs begin."""
+"""Addresses of the server, the first part of links and blob URLs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from aiohttp.typedefs import Handler, Middleware
 
 __all__ = ["Address"]
 
-# A name or an address with or without a port, as the Host header gives it.
+# A host name or address with an optional port, as in the Host header.
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?", re.ASCII)
 
-# The Host of the request that is being answered.
+# The Host header of the current request.
 _REACHED_AS: ContextVar[str] = ContextVar("reached_as")
 
 
 class Address:
     """The address of a listening server.
 
-    One that listens on all addresses of its machine, such as 0.0.0.0, has none that clients
-    elsewhere could use: it gives each the address by which that client has reached it.
+    A server on a wildcard address such as 0.0.0.0 gives each client the address that the client
+    used to reach it.
 
     Args:
-        host: The address it listens on, as its socket tells.
+        host: The address of its listening socket.
         port: The port.
     """
 
@@ -42,7 +42,7 @@ class Address:
         return f"http://{self._local}"
 
     def public(self) -> str:
-        """The address for the client whose request is being answered."""
+        """The address for the client of the current request."""
         return f"http://{_REACHED_AS.get(self._local)}" if self._is_wildcard else self.local
 
     def middleware(self) -> Middleware:

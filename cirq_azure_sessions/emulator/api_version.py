@@ -1,8 +1,8 @@
 """Differences between the API versions that clients name in `api-version`.
 
-Three generations are known: that of `2024-10-01-preview` and that of `2025-12-01-preview` from
-recordings, that of `2026-01-15-preview` from the SDK's source. A version counts to the last
-generation that began before it.
+Three generations are known: `2024-10-01-preview` and `2025-12-01-preview` from recordings, and
+`2026-01-15-preview` from the SDK's source. A version belongs to the latest generation that is not
+newer than it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FORM = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ApiVersion:
-    """An API version by the date in its name."""
+    """An API version, identified by the date in its name."""
 
     name: str
 
@@ -28,7 +28,7 @@ class ApiVersion:
         """Reads the query parameter.
 
         Raises:
-            ApiError: If it is missing or not a version's name.
+            ApiError: If it is missing or not the name of a version.
         """
         if not text:
             raise ApiError(
@@ -46,7 +46,7 @@ class ApiVersion:
 
     @property
     def has_bare_uris(self) -> bool:
-        """Whether PUT and list answers give the addresses of blobs without a SAS."""
+        """Whether the blob addresses in PUT and list responses have no SAS."""
         return self.name >= "2025"
 
     @property
@@ -66,10 +66,10 @@ class ApiVersion:
 
     @property
     def deletes_jobs(self) -> bool:
-        """Whether DELETE of a job deletes it; before 2025-12-01-preview it cancels (the SDK)."""
+        """Whether DELETE deletes a job; before 2025-12-01-preview it cancels it (from the SDK)."""
         return self.name >= "2025-12-01"
 
     @property
     def makes_containers(self) -> bool:
-        """Whether `sasUri` makes the container that it gives access to; else the client does."""
+        """Whether `sasUri` also creates the container; if not, the client creates it."""
         return self.name >= "2026"

@@ -1,7 +1,7 @@
-"""A storage account of Azure, or Azurite, as the emulated workspace's own.
+"""An Azure or Azurite account as the storage of the emulated workspace.
 
-With it the emulator's clients store their programs where `Workspace(storage=connection_string)`
-would: the same account serves both ways. Sending, retrying and signing is azure-storage-blob's.
+Clients of the emulator then store their programs where `Workspace(storage=connection_string)`
+would. azure-storage-blob does the sending, retrying and signing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = ["AzureStorage"]
 
-# SAS begin to be valid a little before they are made, as clocks differ between machines.
+# A SAS becomes valid a little before it is signed, because clocks differ between machines.
 _CLOCK_SKEW = timedelta(minutes=15)
 
 
@@ -36,11 +36,11 @@ class AzureStorage:
     """A storage account, with the methods of `LocalStorage`.
 
     Args:
-        connection_string: The account's, with its key.
-        clock: The time for SAS. The account has a clock of its own, so this is the machine's and
-            not the emulated one.
-        lifetimes: Asked at each signing how long the SAS is to hold. The account goes by what a SAS
-            says, so one that is to expire early says so.
+        connection_string: The connection string of the account, including its key.
+        clock: The time for SAS: the machine's clock and not the emulated one, since the account
+            uses real time.
+        lifetimes: Called for each SAS; returns its lifetime. The account enforces the expiry in the
+            SAS, so a SAS that is to expire early is signed with an early expiry.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class AzureStorage:
             )
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Adds none: the account serves itself."""
+        """Adds no routes: the account is a server itself."""
 
     async def drop(self, container: str) -> None:
         with suppress(ResourceNotFoundError):
@@ -142,11 +142,11 @@ class AzureStorage:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Translates the account's errors for missing blobs and containers to the emulator's."""
+    """Translates errors for missing blobs and containers to those of the emulator."""
     try:
         yield
     except HttpResponseError as error:
-        # azure-storage-blob adds the attribute to azure-core's error; it is an enumeration or text.
+        # azure-storage-blob adds this attribute to azure-core's error: an enum member or a string.
         code = getattr(error, "error_code", "")
         code = str(getattr(code, "value", code))
         if code not in ("BlobNotFound", "ContainerNotFound"):

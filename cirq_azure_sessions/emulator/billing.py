@@ -34,7 +34,7 @@ def estimate_cost(
         target: The target's id.
         input_format: Azure's `inputDataFormat`.
         params: Azure's `inputParams`.
-        census: What was in its program.
+        census: The gate counts of its program.
     """
     provider = target.partition(".")[0]
     rates = known_rates(target, params) or Rates()
@@ -66,7 +66,7 @@ def _cost_ionq(rates: Rates, census: Census, shots: int) -> Cost:
 def _cost_quantinuum(target: str, rates: Rates, census: Census, shots: int) -> Cost:
     # The emulators' credits are counted apart, but not those of the syntax checkers (recorded).
     dimension = "hqc" if ".qpu." in target or is_syntax_checker(target) else "ehqc"
-    # Each two-qubit gate counts as two one-qubit gates too, and each qubit is prepared once.
+    # Each two-qubit gate also counts as two one-qubit gates, and each qubit is prepared once.
     work = Workload(
         shots,
         one_qubit_gates=census.one_qubit + 2 * census.two_qubit,

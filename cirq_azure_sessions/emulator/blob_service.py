@@ -1,8 +1,8 @@
 """The HTTP routes of the emulator's own storage account, as azure-storage-blob calls them.
 
-Facts from recorded traffic of the service, and Azure's "Blob Storage REST API" for what the
-SDK's uploads, downloads and attachments use beyond them: blocks and block lists, ranges, metadata,
-listings. Every request needs a SAS; there are no shared keys. Other verbs are Azurite's.
+Based on recorded traffic of the service and, for the other operations that the SDK's uploads,
+downloads and attachments use (block lists, ranges, metadata, listings), on Azure's "Blob Storage
+REST API". Every request needs a SAS; shared keys are not supported. For other verbs use Azurite.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = ["ACCOUNT", "BlobService"]
 
-# The first segment of the blob addresses that name the account; no container can be called so.
+# The first path segment of addresses that name the account; no container can have this name.
 ACCOUNT = "storage"
 
 # Container names are 3 to 63 letters, digits and hyphens (Azure's "Naming containers"). The first
-# segments of the other routes of the emulator are not containers, so that an unknown route there
-# is not answered in the storage's words.
+# segments of the emulator's other routes are excluded, so that an unknown route there is not
+# answered with a storage error.
 _CONTAINER = r"{container:(?!(?:subscriptions|emulator)(?:/|$))[a-z0-9][a-z0-9-]{1,61}[a-z0-9]}"
 _BLOB = "{blob:.+}"
 
@@ -46,7 +46,7 @@ _BLOB_TYPE = "BlockBlob"
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request, with what its URL names."""
+    """A request and what its URL names."""
 
     request: web.Request
     container: str
@@ -62,7 +62,7 @@ class _Call:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The verb and the two query parameters that together name an operation."""
+        """The verb and the two query parameters that identify an operation."""
         query = self.request.query
         return self.request.method, query.get("restype", ""), query.get("comp", "")
 
@@ -74,7 +74,7 @@ class BlobService:
     """Serves containers and blobs over HTTP.
 
     Args:
-        store: What is served.
+        store: The blobs to serve.
         signer: Checks the SAS of every request.
         clock: The time in error messages.
     """
@@ -131,7 +131,7 @@ class BlobService:
 
     def _refuse(self, call: _Call, error: StorageError, request_id: str) -> web.Response:
         time = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="microseconds")
-        # The answer to HEAD has no body, so the SDK reads the code from its header.
+        # A HEAD response has no body, so the SDK reads the code from this header.
         text = error.to_xml(request_id, time.replace("+00:00", "0Z"))
         return web.Response(
             status=error.status,
@@ -183,14 +183,14 @@ class BlobService:
             raise StorageError("UnsupportedQueryParameter")
         prefix, marker = call.query.get("prefix", ""), call.query.get("marker", "")
         limit = _list_limit(call.query.get("maxresults", str(_LIST_LIMIT)))
-        # One more than asked for tells whether there is a next page.
+        # One extra blob shows whether there is a next page.
         blobs = self._store.list_blobs(call.container, prefix=prefix, after=marker, limit=limit + 1)
         has_more = len(blobs) > limit
         body = _list_blobs_document(
             f"{call.request.url.origin()}/",
             call.container,
             blobs[:limit],
-            # The SDK asks for the next page in the size that this answer names.
+            # The SDK requests the next page with the size named here.
             request={"Prefix": prefix, "Marker": marker, "MaxResults": str(limit)},
             next_marker=blobs[limit - 1].name if has_more else "",
         )
@@ -255,7 +255,7 @@ _LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "availabl
 
 
 def _check_characters(call: _Call) -> None:
-    """Refuses text that could not be written into a header or XML again."""
+    """Refuses characters that cannot be written to a header or to XML."""
     if not call.blob.isprintable():
         raise StorageError("InvalidUri")
     if not all(value.isprintable() for value in call.query.values()):
@@ -292,7 +292,7 @@ def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, s
     }
     if blob.content_encoding:
         headers["Content-Encoding"] = blob.content_encoding
-    # The SAS, whose signature covers it, settles under which name the blob is saved.
+    # The file name for saving the blob is part of the SAS, and covered by its signature.
     if "rscd" in query:
         headers["Content-Disposition"] = query["rscd"]
     return headers | {f"x-ms-meta-{name}": value for name, value in blob.metadata.items()}
@@ -305,14 +305,14 @@ def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
         for name, value in headers.items()
         if name.lower().startswith(prefix)
     }
-    # Azure asks for identifiers; a listing writes them as the names of XML elements.
+    # Azure requires identifiers, because a listing uses them as the names of XML elements.
     if not all(re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) for name in metadata):
         raise StorageError("InvalidMetadata")
     return metadata
 
 
 def _range(headers: Mapping[str, str], size: int) -> range | None:
-    """The bytes asked for, or None for all of them; `x-ms-range` goes before `Range`."""
+    """The requested bytes, or None for the whole blob; `x-ms-range` overrides `Range`."""
     text = headers.get("x-ms-range") or headers.get("Range")
     if text is None:
         return None
@@ -332,7 +332,7 @@ def _list_limit(text: str) -> int:
 
 
 def _block_id(text: str) -> str:
-    """The id, if it is Base64 of 1 to 64 bytes as Azure asks."""
+    """The id, checked to be the Base64 form of 1 to 64 bytes, as Azure requires."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -350,7 +350,7 @@ def _parse_block_list(body: bytes) -> list[str]:
     """
     try:
         text = body.decode()
-        # A DOCTYPE is the door to entities that expand without bound; a block list has none.
+        # A DOCTYPE allows entities that expand without bound; a block list has none.
         if "<!" in text:
             raise ValueError
         root = ElementTree.fromstring(text)
@@ -367,7 +367,7 @@ def _list_blobs_document(
     request: Mapping[str, str],
     next_marker: str,
 ) -> str:
-    """The XML of List Blobs, in the elements that azure-storage-blob reads."""
+    """The XML of List Blobs, limited to the elements that azure-storage-blob reads."""
     root = ElementTree.Element(
         "EnumerationResults", {"ServiceEndpoint": service, "ContainerName": container}
     )

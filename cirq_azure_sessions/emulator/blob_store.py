@@ -1,7 +1,7 @@
 """Containers, blobs and uncommitted blocks, in memory or in a file.
 
-A thin layer on SQLite: the same statements serve both, a listing of 20,000 containers costs no
-more than one of ten, and what lies on disk is still there at the next start.
+A thin layer over SQLite: the same statements serve both, a lookup among 20,000 containers is as
+fast as among ten, and blobs on disk are still there at the next start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS blocks (
     id TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, blob, id));
 """
 
-# Programs and results; Azure takes far larger blobs.
+# Enough for programs and results; Azure accepts far larger blobs.
 MAX_BLOB_BYTES = 256 * 1024 * 1024
 # Everything in memory together, with blocks that nobody commits; Azure's accounts are endless.
 _MAX_MEMORY_BYTES = 2 * 1024**3
@@ -79,8 +79,8 @@ class BlobStore:
     """Containers and blobs.
 
     Args:
-        clock: The dates of blobs.
-        directory: Where to keep them; made if missing. None keeps them in memory.
+        clock: The source of modification times.
+        directory: Where to keep the blobs; created if missing. None keeps them in memory.
         max_memory_bytes: How much memory they may take; more is refused with `RequestBodyTooLarge`,
             as is what a full disk has no room for.
     """
@@ -102,7 +102,7 @@ class BlobStore:
         # Guards the database, which the server's thread and the user's share.
         self._lock = threading.Lock()
         self._database.execute("PRAGMA foreign_keys = ON")
-        # A crash of the machine may lose the last blobs of a rehearsal; a crash of the process not.
+        # A machine crash may lose the most recent blobs; a process crash does not.
         self._database.execute("PRAGMA synchronous = OFF")
         if directory is None:
             [(page_bytes,)] = self._database.execute("PRAGMA page_size")
@@ -130,7 +130,7 @@ class BlobStore:
         self._write("DELETE FROM containers WHERE name = ?", (name,))
 
     def exists(self, container: str, blob: str) -> bool:
-        """Whether there is such a blob."""
+        """Whether the blob exists."""
         return bool(self._rows(f"SELECT 1 FROM blobs {_WHERE_BLOB}", (container, blob)))
 
     def properties(self, container: str, blob: str) -> BlobProperties:
@@ -173,7 +173,7 @@ class BlobStore:
         content_encoding: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> BlobProperties:
-        """Writes a whole blob, over an earlier one if there is one."""
+        """Writes a whole blob, replacing any earlier one."""
         self.container(container)
         described = (content_type, content_encoding, json.dumps(dict(metadata or {})))
         row = (container, blob, *described, _new_etag(), self._clock.time(), content)
@@ -187,7 +187,7 @@ class BlobStore:
         return self.properties(container, blob)
 
     def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
-        """Keeps a block until it is committed or discarded by another upload of the blob."""
+        """Stages a block until it is committed, or discarded by another upload of the blob."""
         self.container(container)
         self._write(
             "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
@@ -195,7 +195,7 @@ class BlobStore:
         )
 
     def staged_blocks(self, container: str, blob: str, block_ids: Sequence[str]) -> bytes:
-        """The staged blocks of these ids, joined in this order; together no larger than a body."""
+        """The staged blocks with these ids, joined in this order; at most a request body's size."""
         rows = self._rows(
             "SELECT id, content FROM blocks WHERE container = ? AND blob = ?", (container, blob)
         )
@@ -204,7 +204,7 @@ class BlobStore:
             blocks = [staged[block_id] for block_id in block_ids]
         except KeyError:
             raise StorageError("InvalidBlockList") from None
-        # A list may name a block any number of times.
+        # A list may repeat a block any number of times.
         if sum(map(len, blocks)) > MAX_BLOB_BYTES:
             raise StorageError("RequestBodyTooLarge")
         return b"".join(blocks)

@@ -1,9 +1,9 @@
-"""The providers and targets of the emulated workspace, and whether they take jobs.
+"""The providers and targets of the emulated workspace, and their availability.
 
 Targets, their order, queue times and status pages are those of the recordings (`providerStatus` in
-October and November 2025, and what August 2024 had beyond it), and the newer ones that the SDK and
-the tests of Azure's command line name. Only the availability differs: in the recordings some were
-down on the day; here all are up until `set_availability` says otherwise.
+October and November 2025, and the additional ones of August 2024), and newer targets that the SDK
+and the tests of Azure's command line name. Only the availability differs: some targets were down
+when recorded; here all are available until `set_availability` changes that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ __all__ = ["AVAILABLE", "DEGRADED", "UNAVAILABLE", "Catalog"]
 
 _TEST_PROVIDER = "Microsoft.Test.FirstParty"
 
-# Azure's words. A degraded target takes jobs without running them, an unavailable one takes none.
+# Azure's terms. A degraded target accepts jobs without running them, an unavailable one refuses
+# them.
 AVAILABLE, DEGRADED, UNAVAILABLE = "Available", "Degraded", "Unavailable"
 
 # Average queue times in seconds, by provider and target.
@@ -55,7 +56,7 @@ _TARGETS: dict[str, dict[str, int]] = {
         "rigetti.qpu.cepheus-1-36q": 5,
         "rigetti.qpu.cepheus-1-108q": 5,
     },
-    # A machine of neutral atoms, whose provider's id is not in its name.
+    # A neutral-atom machine whose name does not contain the provider's id.
     "atom-boulder": {"msft.sim.ac1000.physical": 0},
     "microsoft-qc": {"microsoft.estimator": 0},
     "qci": {"qci.simulator": 0, "qci.machine1": 0, "qci.simulator.noisy": 0},
@@ -74,8 +75,8 @@ _TARGETS: dict[str, dict[str, int]] = {
     },
 }
 
-# The QIR profile and the number of qubits, which the service tells of some targets only. These are
-# what the SDK says of them (azure.quantum.target of azure-quantum 3.13).
+# The QIR profile and the number of qubits, which the service reports for some targets only. These
+# values are from the SDK (azure.quantum.target in azure-quantum 3.13).
 _CAPABILITIES: dict[str, dict[str, Any]] = {
     "quantinuum.qpu.helios-1": {"targetProfile": "Adaptive_RIF"},
     "quantinuum.sim.helios-1sc": {"targetProfile": "Adaptive_RIF"},
@@ -99,14 +100,13 @@ class Catalog:
     """The targets and their availability.
 
     Args:
-        is_realistic: Whether jobs queue as they did when recorded. Where they run at once, no
-            target lists a queue time.
+        is_realistic: Whether jobs queue for recorded times. If not, they run at once, and no target
+            lists a queue time.
     """
 
     def __init__(self, *, is_realistic: bool = False) -> None:
         self._is_realistic = is_realistic
-        # State: the availability of every target. Read and written on the server's loop, or from
-        # any thread: each is one operation on a dict.
+        # State: the availability of every target. Needs no lock: each access is one dict operation.
         self._availability = {
             target: AVAILABLE for targets in _TARGETS.values() for target in targets
         }
@@ -137,10 +137,10 @@ class Catalog:
         return self._availability.get(target)
 
     def set_availability(self, target: str, availability: str) -> None:
-        """Takes a target down, or up again.
+        """Sets the availability of a target.
 
         Raises:
-            ValueError: If there is no such target, or no such word.
+            ValueError: If the target or the availability is unknown.
         """
         word = availability.capitalize()
         if word not in (AVAILABLE, DEGRADED, UNAVAILABLE):
@@ -164,7 +164,7 @@ class Catalog:
         ]
 
     def _target_document(self, provider: str, target: str, queue_time: int) -> dict[str, Any]:
-        # The preview of a machine that is listed itself has that machine's page.
+        # The preview of a listed machine has that machine's status page.
         listed = target.removesuffix("-preview")
         machine = (listed if listed in _PROVIDERS else target).rpartition(".")[2].upper()
         page = _STATUS_PAGES.get(provider)

@@ -1,12 +1,12 @@
-"""The emulator's own routes, for a test whose server runs in another process.
+"""The emulator's control routes, for tests whose server runs in another process.
 
-    GET, POST, DELETE /emulator/faults     what is to come; one more, as JSON; forget them
+    GET, POST, DELETE /emulator/faults     list the pending faults; add one, as JSON; clear them
     GET, POST /emulator/clock              `{"time", "monotonic"}`; `{"advance": seconds}`
-    GET, PUT /emulator/latency             `{"seconds"}` that every request waits
-    GET, DELETE /emulator/requests         counts by route and of connections; begin anew
-    PUT /emulator/targets/TARGET           `{"availability": "Degraded"}`, or another of the words
+    GET, PUT /emulator/latency             `{"seconds"}` of delay for every request
+    GET, DELETE /emulator/requests         counts by route and of connections; reset them
+    PUT /emulator/targets/TARGET           `{"availability": "Degraded"}`, or another state
 
-The server's key opens them, as it opens the workspace.
+They need the server's key, as the workspace does.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from cirq_azure_sessions.emulator.shifted_clock import MovableClock
 
 __all__ = ["Control"]
 
-# Dates stay within what others can read: no step is more than a century, and none leads past the
-# year 9000.
+# Keeps dates in a range that clients can read: at most a century per step, and never past the year
+# 9000.
 _MAX_STEP = 100 * 365 * 86400.0
 _LATEST_TIME = 7000 * 365 * 86400.0
 
-# Takes a target down or up; `ValueError` if there is no such target or word.
+# Sets a target's availability; `ValueError` if the target or the word is unknown.
 SetAvailability = Callable[[str, str], Awaitable[None]]
 
 

@@ -1,33 +1,33 @@
-"""Faults to inject: what the emulator does wrong next, how often, and for how long.
+"""Faults to inject: what goes wrong next, how often, and for how long.
 
     with EmulatorServer() as server:
         faults = server.faults
-        faults.add("submit", status=429, retry_after=1, times=3)  # three refusals, then all is well
-        faults.add("poll", delay=30)                              # half a minute late, on the clock
-        faults.add("job", status=404, duration=60)                # for a minute from the first on
+        faults.add("submit", status=429, retry_after=1, times=3)  # three refusals, then none
+        faults.add("poll", delay=30)                              # 30 s late on the server's clock
+        faults.add("job", status=404, duration=60)                # for a minute from the first one
         faults.add("*", status=429, rate=120, times=None)         # beyond 120 requests a second
-        faults.reset("upload")                                    # cut off before it took effect
+        faults.reset("upload")                                    # lost before it took effect
         faults.reset("upload", after=True)                        # ... after the blob was stored
         faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
-        faults.garble("job")                                      # 200, and no JSON
+        faults.garble("job")                                      # 200 with a body that is not JSON
         faults.add("close", drip=0.1)                             # a body of ten bytes a second
-        faults.add("*/jobs/*", verb="PUT", status=500)            # any path, by a glob
-        faults.latency = 0.05                                     # every request, permanently
+        faults.add("*/jobs/*", verb="PUT", status=500)            # any path, as a glob
+        faults.latency = 0.05                                     # of every request, until changed
 
         faults.fail_job(code="InternalError", message="Lost.")    # the next job submitted
         faults.hang_job(target="ionq.*")                          # it executes forever
         faults.cancel_job()                                       # the service cancels it
-        faults.time_out_session()                                 # found at the next submission
+        faults.time_out_session()                                 # when the next job is submitted
         faults.fail_session()
-        faults.expire_sas("*/rawOutputData")                      # refused, whatever its `se` says
-        faults.expire_sas(announced=60)                           # its `se` says so: a minute
+        faults.expire_sas("*/rawOutputData")                      # refused despite a valid `se`
+        faults.expire_sas(announced=60)                           # with an early `se`: in a minute
 
-        print(faults)       # what is still to come
+        print(faults)       # the pending faults
         faults.clear()
 
-Each of these is a `Fault`, and its attributes are the members of the JSON that does the same over
-HTTP: with the server's key, POST `{"route": "submit", "status": 429, "retry_after": 1, "times": 3}`
-to `/emulator/faults`. If several faults match a request, the oldest one happens.
+Each call adds a `Fault`. To do the same over HTTP, POST its attributes as JSON with the server's
+key, such as `{"route": "submit", "status": 429, "retry_after": 1, "times": 3}`, to
+`/emulator/faults`. If several faults match a request, the oldest applies.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ from cirq_azure_sessions.emulator.storage_error import error_xml
 
 __all__ = ["Fault", "Faults", "fault_middleware"]
 
-# What Azure's services say with these statuses; storage calls both of the last two ServerBusy.
+# The error codes of Azure's services; storage uses ServerBusy for both of the last two statuses.
 _CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
 _JOB_ENDS = {"fail": "fails", "hang": "hangs", "cancel": "is cancelled"}
 _SESSION_ENDS = ("TimedOut", "Failed")
 
-# The members that each kind of fault has beside those of all.
+# The members of each kind of fault, in addition to the common ones.
 _KINDS = {
     "route": (
         *("verb", "status", "retry_after", "delay", "reset", "garbage", "drip", "after"),
@@ -79,18 +79,19 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One kind of fault: of a request, a job, a session or a signature, by the first field given.
+    """A fault of a request, a job, a session or a signature, whichever of the first four fields is
+    given.
 
     Attributes:
-        route: The requests it happens to: a name of `route_names`, or a glob on the path.
-        job: How a job ends that is accepted: `fail`, `hang` or `cancel`.
-        session: How the session of a submission is found: `TimedOut` or `Failed`.
+        route: The requests it applies to: a name of `route_names`, or a glob on the path.
+        job: What happens to an accepted job: `fail`, `hang` or `cancel`.
+        session: The state in which a submission finds its session: `TimedOut` or `Failed`.
         sas: The signatures that expire early: a glob on `container` or `container/blob`.
-        times: How often it happens; None for always, which a duration makes the default.
-        duration: Seconds on the clock that it lasts, from the first time on; None for no end.
+        times: How many times it applies; None for no limit, the default with a duration.
+        duration: Seconds on the clock from its first use until it ends; None for no end.
         target: A glob on the target of the job or session.
         verb: An HTTP verb, or None for any.
-        status: An HTTP status from 400 to 599 that is answered instead.
+        status: An HTTP status from 400 to 599 to answer with.
         retry_after: The seconds in `Retry-After`, or None for no such header.
         delay: Seconds on the clock before anything else happens.
         reset: Whether the connection is cut instead of an answer.
@@ -179,12 +180,12 @@ class Fault:
 
     @property
     def keeps_running(self) -> bool:
-        """Whether a job never ends by itself: it hangs, or the service cancels it."""
+        """Whether a job runs until it is cancelled, by the client or by the service."""
         return self.job in ("hang", "cancel")
 
     @property
     def lifetime(self) -> Lifetime:
-        """How long a signature holds."""
+        """How long a signature is valid."""
         after = 0.0 if self.after is None and self.announced is None else self.after
         usual = Lifetime()
         return Lifetime(usual.announced if self.announced is None else self.announced, after)
@@ -213,18 +214,18 @@ class Fault:
 
 @dataclasses.dataclass(slots=True)
 class _Pending:
-    """A fault and its remaining number of times; infinite until it is cleared."""
+    """A fault and how many more times it applies, which may be infinite."""
 
     fault: Fault
     times: float
     skip: int
     end: float | None = None
-    # Of a fault beyond a rate: how many requests may go well now, and when that was counted.
+    # For a fault with a rate: how many requests may succeed now, and when that was computed.
     spare: float = 0.0
     counted_at: float = -math.inf
 
     def matches(self, verb: str, path: str, now: float) -> bool:
-        """Whether a request is meant, which may be one that goes well before."""
+        """Whether the fault counts this request, including one that is skipped."""
         fault = self.fault
         has_begun = self.end is not None
         route = fault.route if has_begun or fault.trigger is None else fault.trigger
@@ -259,7 +260,7 @@ class Faults:
 
     def __init__(self, latency: float = 0.0, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        # State: the faults to come, oldest first, and the latency of every request.
+        # State: the pending faults, oldest first, and the latency of every request.
         self._pending: list[_Pending] = []
         self._latency = 0.0
         # Guards both.
@@ -295,13 +296,13 @@ class Faults:
             self._pending.append(_Pending(fault, times, fault.skip))
 
     def reset(self, route: str, **members: Any) -> None:
-        """The next requests on `route` lose their connection, before or after they took effect."""
+        """The next requests on `route` lose their connection, before or after they take effect."""
         self.add(route, reset=True, **members)
 
     def garble(
         self, route: str, garbage: str = "<p>This is not the answer.</p>", **members: Any
     ) -> None:
-        """The next requests on `route` are answered with 200 and `garbage` for a body."""
+        """The next requests on `route` are answered with status 200 and `garbage` as the body."""
         self.add(route, garbage=garbage, **members)
 
     def fail_job(
@@ -314,7 +315,7 @@ class Faults:
         self.add(job="fail", code=code, message=message, **members)
 
     def hang_job(self, **members: Any) -> None:
-        """The next jobs are accepted and execute until they are cancelled."""
+        """The next jobs are accepted and run until they are cancelled."""
         self.add(job="hang", **members)
 
     def cancel_job(self, **members: Any) -> None:
@@ -330,8 +331,7 @@ class Faults:
         self.add(session="Failed", **members)
 
     def expire_sas(self, resource: str = "*", **members: Any) -> None:
-        """The next SAS signed for `resource` expires early: at once, if neither `after` nor
-        `announced` says when."""
+        """The next SAS for `resource` expires early: at once without `after` and `announced`."""
         self.add(sas=resource, **members)
 
     def clear(self) -> None:
@@ -340,25 +340,25 @@ class Faults:
             self._pending.clear()
 
     def pending(self) -> list[str]:
-        """The pending faults in words, oldest first."""
+        """Descriptions of the pending faults, oldest first."""
         with self._lock:
             return [str(pending) for pending in self._pending]
 
     def take_request(self, verb: str, path: str) -> Fault | None:
-        """The fault for this request, which is used up."""
+        """Takes the fault for this request, if any."""
         now = self._clock.monotonic()
         return self._take("route", lambda pending: pending.matches(verb, path, now))
 
     def take_job(self, target: str) -> Fault | None:
-        """The fault for a job on `target` that is accepted now."""
+        """Takes the fault for a job just accepted on `target`, if any."""
         return self._take("job", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
 
     def take_session(self, target: str) -> Fault | None:
-        """The end of the session of a submission on `target`, if there is a fault for it."""
+        """Takes the fault for the session of a submission on `target`: the state it ends in."""
         return self._take("session", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
 
     def sas_lifetime(self, resource: str) -> Lifetime:
-        """How long the SAS that is signed now for `container` or `container/blob` holds."""
+        """The lifetime of a SAS signed now for `container` or `container/blob`."""
         fault = self._take("sas", lambda each: fnmatch.fnmatchcase(resource, each.fault.sas or ""))
         return Lifetime() if fault is None else fault.lifetime
 
@@ -388,8 +388,8 @@ class Faults:
 def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middleware:
     """The outermost middleware of the server.
 
-    Every request but those to the emulator's own controls is counted, waits the latency, and meets
-    at most one fault.
+    Every request except those to the control routes is counted, delayed by the latency, and subject
+    to at most one fault.
     """
 
     @web.middleware
@@ -407,7 +407,7 @@ def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middle
         if fault.after:
             await handler(request)
         if fault.reset and request.transport is not None:
-            # What is still to be read or written is lost.
+            # Unread and unwritten data is lost.
             request.transport.abort()
         if fault.drip is not None:
             return await _drip(request, fault.drip)

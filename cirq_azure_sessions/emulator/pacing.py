@@ -1,10 +1,10 @@
-"""Pacing of jobs: no time at all, or times as recorded.
+"""Queue and run times of jobs: zero, fixed, or as recorded.
 
-The times recorded from the service are the least, the median and the most of a few jobs on
-simulators. Half of the drawn times lie below the median, spread evenly, and half above it, bunched
-towards it: of a hundred jobs one or two come near the longest time seen.
+Recorded times are the minimum, median and maximum over a few jobs on simulators. Half of the drawn
+times lie below the median, spread evenly, and half above it, concentrated near it: one or two jobs
+in a hundred come close to the maximum.
 
-The recordings have no hardware target. Their times are made up: a queue of minutes to an hour.
+No recording has a hardware target. Their times are invented: a queue of minutes to an hour.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Pacing"]
 
 
 class _Spread(NamedTuple):
-    """Seconds: the least, the median and the most."""
+    """Minimum, median and maximum, in seconds."""
 
     least: float
     median: float
@@ -40,7 +40,7 @@ class _Spread(NamedTuple):
 
 
 class _Times(NamedTuple):
-    """From creation to begin, from begin to end, and from the end until it shows."""
+    """Times from creation to begin, from begin to end, and from end to its report."""
 
     queue: _Spread
     run: _Spread
@@ -62,7 +62,8 @@ _TIMES = {
 }
 _HARDWARE = _Times(_Spread(60, 600, 3600), _Spread(1, 5, 60), _Spread(1, 2, 4))
 
-# An idle session is found by a sweep: nine ended 602 to 713 s after their last activity.
+# The service looks for idle sessions periodically: nine ended 602 to 713 s after their last
+# activity.
 _SWEEP_DELAY = (2.0, 113.0)
 
 # From creation to `quantumComputingData`, of 14 jobs on all targets.
@@ -79,10 +80,10 @@ class Pacing:
     Lives on the server's event loop, and needs no lock.
 
     Args:
-        catalog: Knows which targets do not run jobs now.
-        is_realistic: Whether to draw times as recorded.
-        job_time: Seconds that every job runs otherwise, or what gives each job its times.
-        seed: Makes the times repeat.
+        catalog: The availability of targets.
+        is_realistic: Whether to draw recorded times.
+        job_time: If not, the seconds that every job runs, or a function that gives a job's times.
+        seed: Makes the times reproducible.
     """
 
     def __init__(
@@ -97,11 +98,11 @@ class Pacing:
         self._is_realistic = is_realistic
         self._job_time = job_time if callable(job_time) else lambda _: JobPace(run=job_time)
         self._rng = np.random.default_rng(seed)
-        # State: the jobs that wait for a degraded target.
+        # State: the jobs waiting for a degraded target.
         self._held: dict[str, list[JobRequest]] = defaultdict(list)
 
     def pace(self, request: JobRequest) -> JobPace:
-        """How long this job takes, from now on."""
+        """The times of this job, from now on."""
         if self._catalog.availability(request.target) == DEGRADED:
             self._held[request.target].append(request)
             return JobPace(queue=math.inf)
@@ -112,11 +113,11 @@ class Pacing:
         return pace
 
     def release(self, target: str) -> list[JobRequest]:
-        """The jobs that waited for a target that is available again; they need a new pace."""
+        """The jobs whose target is available again; they need a new pace."""
         return self._held.pop(target, [])
 
     def timeout_notice(self) -> float:
-        """The delay, in seconds, until the end of an idle session is noticed; on any thread."""
+        """The delay in seconds before an idle session's timeout is noticed; thread-safe."""
         return float(self._rng.uniform(*_SWEEP_DELAY)) if self._is_realistic else 0.0
 
     def _draw(self, target: str) -> JobPace:
@@ -133,7 +134,7 @@ class Pacing:
 
 
 def _times(target: str) -> _Times:
-    """The recorded times of a target, or those of its nearest relative."""
+    """The recorded times of a target, or of the most similar one."""
     if target in _TIMES:
         return _TIMES[target]
     if ".qpu" in target:

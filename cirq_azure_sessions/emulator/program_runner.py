@@ -1,4 +1,4 @@
-"""Runs the programs of emulated jobs: from the storage, through the simulators, to the storage."""
+"""Runs the programs of emulated jobs, from the stored program to the stored result."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ _JSON_FORMATS = ("ionq.quantum-results.v1", "microsoft.quantum-log.v1", "rigetti
 class StoredProgram:
     """The payload of an emulated job.
 
-    The program itself stays in the storage until the job runs, and so does the result after it: a
-    finished job costs the workspace no more than its description.
+    Programs and results stay in storage, so that the workspace holds only a job's description.
 
     Attributes:
-        provider: The provider's id, in lower case as the service gives it back.
-        container: The name of the job's container; None if its address is not of our storage.
+        provider: The provider's id, in lower case as the service returns it.
+        container: The name of the job's container; None if its address is not in our storage.
         blob: The name of the program's blob; None if its address is not in the container.
-        container_uri, input_uri: The addresses, bare, as the client gave them.
-        fault: What becomes of the job instead, if that was asked for.
+        container_uri, input_uri: The addresses that the client gave, without a SAS.
+        fault: The injected fault that decides what happens to the job, if any.
     """
 
     provider: str
@@ -61,11 +60,11 @@ class ProgramRunner:
     """The backend of every emulated target; called on worker threads.
 
     Args:
-        storage: Where programs come from and results go.
-        catalog: Whose targets they are.
+        storage: Holds programs and results.
+        catalog: The targets.
         run: Runs a coroutine on the server's loop, where the storage lives, and waits for it.
         noise: The noise of all targets; None gives each its own.
-        seed: Makes results repeat; None draws fresh entropy.
+        seed: Makes results reproducible; None draws fresh entropy.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class ProgramRunner:
         """Runs a job's program, stores its result and returns the cost.
 
         Raises:
-            ProgramError: If the program is at fault, or a failure was asked for.
+            ProgramError: If the program is at fault, or a failure was injected.
         """
         program: StoredProgram = request.payload
         if program.fault is not None and program.fault.job == "fail":
@@ -123,6 +122,6 @@ class ProgramRunner:
         self._run(self._storage.write(program.container, blob, output, content_type))
 
     def _generator(self, request: JobRequest) -> np.random.Generator:
-        """The job's own random generator, so that its results depend on no other job."""
+        """A random generator for this job, so that its results do not depend on other jobs."""
         key = np.frombuffer(request.id.encode(), dtype=np.uint8).tolist()
         return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=tuple(key)))

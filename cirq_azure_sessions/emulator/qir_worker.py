@@ -1,7 +1,7 @@
 """Reads and runs QIR in a separate process, since LLVM is not hardened against hostile bitcode.
 
-`programs.qir_pool` keeps the processes. The module lies outside of `programs` because that imports
-Cirq, which would take longer than most programs run.
+`programs.qir_pool` manages the processes. This module is outside `programs` because importing that
+imports Cirq, which takes longer than most programs run.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 __all__ = ["Context", "guard", "read", "run", "start"]
 
-# Beyond the first the state vector becomes slow, and the stabilizer simulator takes over, which
-# has no such limit for Clifford gates and few others.
+# Above the first limit a state vector is slow, and the stabilizer simulator takes over: it has no
+# such limit for programs of Clifford gates with few others.
 _MAX_STATE_VECTOR = 20
 _MAX_QUBITS = 1_000
 _MAX_RESULTS = 10_000
 
-# Bytes of address space, most of which the simulator's threads reserve and do not use.
+# Bytes of address space, most of it reserved but never used by the simulator's threads.
 _MEMORY = 4 << 30
 
 # The names of gates in qdk's noise tables.
@@ -36,7 +36,7 @@ _TWO_QUBIT = ("cx", "cy", "cz", "swap", "rxx", "ryy", "rzz")
 _MEASUREMENTS = [f"__quantum__qis__{name}__body" for name in ("m", "mz", "mresetz")]
 _RECORDS = "_record_output"
 
-# What a program is made to record when it ends; qdk gives 0 for what was never recorded.
+# The label that marks a complete run; qdk returns 0 for values that were never recorded.
 _END = 0x656E64
 
 # Guards the name of the main module while a process is started.
@@ -44,7 +44,7 @@ _STARTING = threading.Lock()
 
 
 class _Process(SpawnProcess):
-    """A process that does not import the user's program, which may have no guard against it."""
+    """A process that does not import the user's main module, which may lack an import guard."""
 
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802
@@ -63,12 +63,12 @@ class Context(SpawnContext):
 
 
 def start() -> None:
-    """Prepares a new process: Ctrl-C is its parent's, and so is the terminal."""
+    """Prepares a new process: Ctrl-C and the terminal belong to its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # What runs on the emulator stays on this machine.
+    # Programs on the emulator are not reported to anybody.
     os.environ["QDK_PYTHON_TELEMETRY"] = "none"
-    # Once, and not in the time of the first program.
+    # Imported here, so that the first program is not charged for it.
     importlib.import_module("qdk.simulation")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -76,7 +76,7 @@ def start() -> None:
     try:
         import resource
     except ImportError:
-        # Unix alone has limits.
+        # Only Unix has resource limits.
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, hard))
@@ -91,7 +91,7 @@ def _end_with_parent() -> None:
 
 
 def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs a function, and ends the process if it takes too long.
+    """Runs a function, and kills the process if it takes too long.
 
     Raises:
         ValueError: If the program is at fault.
@@ -103,9 +103,9 @@ def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
     except TimeoutError:
         raise
     except ValueError as error:
-        # LLVM goes on with the line of the program.
+        # LLVM's message continues with the offending line.
         raise ValueError(str(error).partition("\n")[0][:200]) from None
-    # What a panic in the simulator becomes is not an Exception, and cannot be sent.
+    # A panic in the simulator raises a BaseException that cannot be pickled.
     except BaseException as error:
         raise ValueError(f"The simulator gave up: {type(error).__name__}.") from None
     finally:
@@ -113,16 +113,16 @@ def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def read(qir: bytes, entry_point: str | None) -> dict[str, Any]:
-    """The program's size, its calls, and whether it is nothing but the list of them.
+    """The program's size, its calls, and whether it consists of these calls only.
 
-    An argument is a number, that of a qubit or result too, or None for a label or a variable.
+    An argument is a number (also for a qubit or result), or None for a label or a variable.
     """
     import pyqir
 
     def argument(value: Any) -> int | float | None:
         if isinstance(value, pyqir.IntConstant | pyqir.FloatConstant):
             return value.value
-        # Compilers give labels as global strings: asking pyqir for the number of one is a crash.
+        # Compilers emit labels as global strings; pyqir crashes when asked for the number of one.
         return None if isinstance(value, pyqir.GlobalVariable) else pyqir.ptr_id(value)
 
     _, function = _load(qir, entry_point)
@@ -151,7 +151,7 @@ def run(
     """The records of each shot: a result is 0, 1 or "-", an array a list, a tuple {"Item1": ...}.
 
     Raises:
-        TimeoutError: If a shot never ends: qdk gives up after some steps, and says nothing.
+        TimeoutError: If a shot never ends: qdk gives up silently after a number of steps.
     """
     import pyqir
     from qdk.simulation import run_qir
@@ -161,7 +161,7 @@ def run(
     profile = function.attributes.func["qir_profiles"]
     is_adaptive = profile is not None and profile.string_value == "adaptive_profile"
     if not (is_adaptive or _is_straight(function)):
-        # qdk would run it from the first line to the last, whatever its branches say.
+        # qdk would ignore its branches and run it from the first line to the last.
         raise ValueError("It has branches, which its profile does not allow.")
     if noise is not None:
         _add_readout_noise(module, noise["readout"])
@@ -175,7 +175,7 @@ def run(
             type="cpu" if is_small else "clifford",
         )
     except IndexError:
-        # It recorded less than the program would that comes to its end.
+        # A run that did not reach the end recorded fewer values.
         raise TimeoutError from None
     if not is_adaptive:
         return [*map(_plain, values)]
@@ -185,11 +185,11 @@ def run(
 
 
 def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
-    """The module, in text or bitcode, with its entry point and no other.
+    """Parses a module from text or bitcode, keeping only this entry point.
 
     Raises:
-        ValueError: If it is not a valid module, lacks the entry point, or declares no
-            size or too large a one.
+        ValueError: If it is not a valid module, lacks the entry point, or declares no size or one
+            that is too large.
     """
     import pyqir
 
@@ -234,13 +234,13 @@ def _is_straight(function: Any) -> bool:
 
 
 def _mark_end(module: Any, function: Any) -> bool:
-    """Lets a program record, after its value, that it came to its end.
+    """Makes a program record a mark after its value when it ends.
 
     Returns:
         Whether it has a value.
 
     Raises:
-        TimeoutError: If it has no end.
+        TimeoutError: If it can never end.
     """
     import pyqir
 
@@ -267,7 +267,7 @@ def _mark_end(module: Any, function: Any) -> bool:
 
     builder.insert_before(instructions[0])
     record("array", 2 if has_records else 1)
-    # qdk reads the records in the order of the text, so the mark has to be its last line.
+    # qdk reads records in the order of the text, so the mark has to be on the last line.
     end = pyqir.BasicBlock(module.context, "end", function)
     exit_code = next((pyqir.Constant.null(each.type) for each in returns[0].operands), None)
     for each in returns:
@@ -306,7 +306,7 @@ def _noise_config(noise: Mapping[str, Any]) -> Any:
 
 
 def _add_readout_noise(module: Any, rates: list[float]) -> None:
-    """Puts a readout error after every measurement, by qdk's own instruction for it."""
+    """Adds a readout error after every measurement, with qdk's instruction for it."""
     import pyqir
 
     number = pyqir.Type.double(module.context)

@@ -1,6 +1,6 @@
 """Parameters of list requests: `filter`, `orderby`, `skip` and `top`, without OData's `$`.
 
-The grammar covers every form that the SDK writes and what follows from it:
+The grammar covers every form that the SDK writes, and their combinations:
 
     filter     = all ("or" all)*
     all        = one ("and" one)*
@@ -9,8 +9,8 @@ The grammar covers every form that the SDK writes and what follows from it:
     value      = string | date | date and time
     orderby    = field ["asc" | "desc"]
 
-Anything else is refused. An item's fields are read through a function, so that this module
-knows neither jobs nor sessions.
+Anything else is refused. Fields are read through a function, so that this module depends on neither
+jobs nor sessions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["FIELDS", "ListQuery", "parse_filter", "parse_query", "select"]
 
 T = TypeVar("T")
 
-# How a field of one item is read: text, or for CreationTime seconds since the Unix epoch.
+# Reads a field of an item: a string, or seconds since the Unix epoch for CreationTime.
 Reader = Callable[[str], Any]
 Predicate = Callable[[Reader], bool]
 
@@ -52,10 +52,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# Items looked at in one go: a few milliseconds.
+# Items checked before yielding to other tasks: a few milliseconds.
 _GLANCE = 500
 
-# Parentheses inside parentheses: far more than the SDK writes, far fewer than Python's stack takes.
+# Nested parentheses: far more than the SDK writes, far fewer than Python's stack allows.
 _DEEPEST = 16
 
 
@@ -64,9 +64,9 @@ class ListQuery:
     """A parsed list request.
 
     Attributes:
-        texts: `filter` and `orderby` as they came, for the link to the next page.
-        predicate: Which items belong to the list; None for all.
-        order: The field to sort by; None for the list's own order.
+        texts: `filter` and `orderby` as received, for the link to the next page.
+        predicate: Which items match; None for all.
+        order: The field to sort by; None for the list's default order.
     """
 
     texts: Mapping[str, str]
@@ -109,17 +109,17 @@ async def select(
     *,
     newest_first: bool = False,
 ) -> tuple[list[T], bool]:
-    """The page of `items` that a query asks for, and whether more follow it.
+    """The requested page of `items`, and whether more follow it.
 
-    Without a filter, and in the order of creation, it looks at no item outside of the page. With
-    one it looks at no more than it has to, at worst at all: at 20,000 in some hundredths of a
-    second, in which others have their turns.
+    Without a filter, and in creation order, it checks only the items of the page. Otherwise it
+    checks as few as possible, at worst all: 20,000 take some hundredths of a second, during which
+    it yields to other tasks.
 
     Args:
         items: Oldest first.
-        query: What is asked for.
-        read: Gives an item's field by name.
-        newest_first: The list's own order, where the query names none.
+        query: The list request.
+        read: Reads a field of an item by name.
+        newest_first: The default order, used if the query names none.
     """
     backwards = query.descending if query.order else newest_first
     order = None if query.order == "CreationTime" else query.order
@@ -141,7 +141,7 @@ async def _search(
     backwards: bool,
     most: float,
 ) -> list[T]:
-    """Up to `most` items that match."""
+    """Up to `most` matching items."""
     found: list[T] = []
     for start in range(0, len(items), _GLANCE):
         for item in _cut(items, start, _GLANCE, backwards):
@@ -160,7 +160,7 @@ def _give_way() -> Iterator[None]:
 
 
 def parse_filter(text: str) -> Predicate:
-    """Compiles the text of a filter.
+    """Compiles a filter.
 
     Raises:
         ApiError: If it is not in the grammar.
@@ -172,7 +172,7 @@ def parse_filter(text: str) -> Predicate:
 
 
 class _FilterParser:
-    """Recursive descent, one method a rule of the grammar."""
+    """A recursive descent parser with one method per grammar rule."""
 
     def __init__(self, text: str) -> None:
         self._tokens = [*_tokenize(text), ("end", "")]
@@ -202,7 +202,7 @@ class _FilterParser:
             return self._comparison()
         self.take("mark", "(")
         field = self._field()
-        # A time has no beginning.
+        # A time has no prefix.
         self.take("mark", "," if field != "CreationTime" else "none")
         prefix = self.take("string")
         self.take("mark", ")")
@@ -217,7 +217,7 @@ class _FilterParser:
         value = self.take("string")
         if field == "Name":
             return lambda read: compare(read(field), value)
-        # The rest are the service's own words, whose case varies between its versions.
+        # The rest are words of the service, whose case varies between its versions.
         fold = _letters if field == "State" else str.lower
         wanted = fold(value)
         return lambda read: compare(fold(read(field)), wanted)
@@ -226,7 +226,7 @@ class _FilterParser:
         return _FIELD_NAMES[self.take("word", *_FIELD_NAMES).lower()]
 
     def take(self, kind: str, *texts: str) -> Any:
-        """The text of the next token, which has to be of this kind and one of these, if any."""
+        """Takes the next token, which has to be of this kind and one of `words`, if any."""
         if not self._is_next(kind, *texts):
             raise _invalid(f"The filter is not understood from its part {self._position + 1} on.")
         self._position += 1
@@ -245,16 +245,16 @@ class _FilterParser:
 
 @lru_cache(maxsize=64)
 def _letters(state: str) -> str:
-    """A state without case and signs.
+    """The letters of a state, in lower case.
 
-    From Python 3.11 on the SDK writes a state that it is given as an enum by its Python name, as in
+    From Python 3.11 on the SDK formats an enum member by its Python name, as in
     `State eq 'SessionStatus.FAILURE_S_'`.
     """
     return re.sub("[^a-z]", "", state.rpartition(".")[2].lower())
 
 
 def _tokenize(text: str) -> Iterator[tuple[str, str]]:
-    """The kind and the text of each token, that of a string without its quotes."""
+    """The kind and the text of each token; a string comes without its quotes."""
     position, end = 0, len(text.rstrip())
     while position < end:
         match = _TOKEN.match(text, position)

@@ -1,8 +1,8 @@
-"""The quotas of the emulated workspace, and their consumption.
+"""The quotas of the emulated workspace and their usage.
 
-Without limits of its own the workspace lists what the recorded one had, two quotas of providers
-whose jobs the emulator does not run. A limit is on a dimension of `costEstimate`, and used up by
-what the jobs' estimates say of it. How the service refuses a job beyond a quota is not recorded.
+By default the workspace lists the two recorded quotas, of providers whose jobs the emulator does
+not run. A limit applies to a dimension of `costEstimate`, and each job uses the amount of its
+estimate. How the service refuses a job over its quota is not recorded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RECORDED = (
     Quota("concurrent_resource_estimator_jobs", "Workspace", "microsoft-qc", 0.0, 0.0, 10.0),
 )
 
-# Whose jobs consume a dimension.
+# The provider whose jobs consume each dimension.
 _PROVIDERS = {
     "gs1q": "ionq",
     "gs2q": "ionq",
@@ -33,13 +33,13 @@ _PROVIDERS = {
 
 
 class Quotas:
-    """Monthly limits on jobs' consumption, and the amounts used.
+    """Monthly limits on the consumption of jobs, and the amounts used.
 
     Args:
         limits: By dimension, such as `{"ehqc": 100.0}`.
 
     Raises:
-        ValueError: If no job is billed in a dimension.
+        ValueError: If no job is billed in one of the dimensions.
     """
 
     def __init__(self, limits: Mapping[str, float] | None = None) -> None:
@@ -50,7 +50,7 @@ class Quotas:
             raise ValueError(f"Limit {known}; no job consumes {', '.join(sorted(unknown))}.")
         # State: how much of each dimension is used up.
         self._used: Counter[str] = Counter()
-        # Guards it: jobs end on threads of their own.
+        # Guards it, since jobs end on worker threads.
         self._lock = threading.Lock()
 
     def charge(self, cost: Cost | None) -> None:
@@ -80,7 +80,7 @@ class Quotas:
                 "utilization": quota.utilization,
                 "holds": quota.holds,
                 "limit": quota.limit,
-                # In the service's word a quota on concurrency has the period None.
+                # The service gives a concurrency quota the period "None".
                 "period": str(quota.period),
             }
             for quota in (*_RECORDED, *self._listed())

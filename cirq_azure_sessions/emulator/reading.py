@@ -1,7 +1,7 @@
-"""Checks clients' requests and turns them into requests to the workspace.
+"""Validation of clients' requests, and their translation into requests to the workspace.
 
-Nothing in a request is trusted: every field is looked at before it is used, and what does not fit
-is refused with 400 and a sentence that names the field, never its value.
+Nothing in a request is trusted: every field is validated before it is used, and an invalid one is
+refused with 400 and a sentence that names the field, never its value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "read_text",
 ]
 
-# Azure's own pattern of the ids of jobs and sessions, from its API specification.
+# The pattern of job and session ids in Azure's API specification.
 _ITEM_ID = re.compile(r"[a-fA-F0-9]{8}(-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}")
 
 _CONTAINER_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
@@ -64,10 +64,10 @@ async def read_json(request: web.Request) -> dict[str, Any]:
 
 
 def read_item_id(text: str) -> str:
-    """The id of a job or session, as a path gives it.
+    """The id of a job or session from a path.
 
     Raises:
-        ApiError: If it does not have the form of an id.
+        ApiError: If it is not a valid id.
     """
     if not _ITEM_ID.fullmatch(text):
         raise _invalid("The id in the path is not a GUID.")
@@ -78,7 +78,7 @@ def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRe
     """The session that a PUT opens.
 
     Raises:
-        ApiError: If a field is missing or of a wrong kind.
+        ApiError: If a field is missing or of the wrong type.
     """
     _check_item_type(document, "Session")
     policy = read_text(document, "jobFailurePolicy", default=JobFailurePolicy.ABORT.value)
@@ -101,7 +101,7 @@ def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobR
     """The job that a PUT submits.
 
     Raises:
-        ApiError: If a field is missing or of a wrong kind.
+        ApiError: If a field is missing or of the wrong type.
     """
     _check_item_type(document, "Job")
     session_id = read_text(document, "sessionId", default="")

@@ -21,7 +21,7 @@ class RequestCounts:
     """The counts at one moment.
 
     Attributes:
-        total: Requests on all routes, those that a fault answered among them.
+        total: Requests on all routes, including those that a fault answered.
         by_route: Requests by the name of their route; see `route_names`.
         connections: TCP connections accepted.
         open_connections: TCP connections that are open now.
@@ -42,7 +42,7 @@ class Requests:
             server.requests["sasUri"]     # one route, by its name
             server.requests.connections   # TCP connections accepted
 
-    Thread-safe. The emulator's own controls are not counted.
+    Thread-safe. Requests to the control routes are not counted.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Requests:
         self._connections = 0
         # Guards both.
         self._lock = threading.Lock()
-        # Knows the connections that are open.
+        # Tracks the open connections.
         self._server: web.Server | None = None
 
     @property
@@ -70,7 +70,7 @@ class Requests:
         return self.snapshot().open_connections
 
     def __getitem__(self, route: str) -> int:
-        """Requests on one route, or on those that an alias such as `poll` stands for.
+        """Requests on one route, or on the routes of an alias such as `poll`.
 
         Raises:
             KeyError: If no route has this name.
@@ -81,7 +81,7 @@ class Requests:
         return sum(counts.get(name, 0) for name in ALIASES.get(route, {route}))
 
     def snapshot(self) -> RequestCounts:
-        """All counts of one moment."""
+        """All counts at this moment."""
         with self._lock:
             by_route = dict(self._by_route)
             return RequestCounts(
@@ -92,18 +92,18 @@ class Requests:
             )
 
     def clear(self) -> None:
-        """Sets the counts to zero; connections that are open stay counted as open."""
+        """Resets the counts; open connections are still counted as open."""
         with self._lock:
             self._by_route.clear()
             self._connections = 0
 
     def count(self, route: str) -> None:
-        """Counts one request on the route of this name."""
+        """Counts one request on a route."""
         with self._lock:
             self._by_route[route] += 1
 
     def counting(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """The server as a factory of protocols for `loop.create_server`, with its calls counted."""
+        """A protocol factory for `loop.create_server` that counts the connections of a server."""
         self._server = server
 
         def connect() -> asyncio.Protocol:

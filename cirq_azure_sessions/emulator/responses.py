@@ -16,7 +16,7 @@ __all__ = ["ApiError", "error_document", "gate_middleware", "json_response"]
 
 _KEY_HEADER = "x-ms-quantum-api-key"
 
-# The storage is opened by signed addresses instead.
+# Storage is protected by SAS instead.
 _GUARDED = ("/subscriptions/", "/emulator/")
 
 _SESSION_OVER = (
@@ -26,13 +26,13 @@ _SESSION_OVER = (
 
 
 class ApiError(Exception):
-    """An error answer of the data plane.
+    """An error response of the data plane.
 
     Args:
         status: The HTTP status.
-        code: Azure's word for the refusal, such as `InvalidJobDefinition`.
-        message: What is wrong. Never a secret, nor what the client sent.
-        headers: Further headers of the answer.
+        code: Azure's error code, such as `InvalidJobDefinition`.
+        message: What is wrong. Never contains a secret, nor anything that the client sent.
+        headers: Further headers of the response.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class ApiError(Exception):
 
 
 def error_document(code: str, message: str) -> dict[str, Any]:
-    """The body of a refusal, in the form of the recordings."""
+    """The body of an error response, in the recorded form."""
     return {"error": {"code": code, "message": message}}
 
 
 def json_response(document: Mapping[str, Any], status: int = 200) -> web.Response:
-    """An answer in JSON, with the recorded content type."""
+    """A JSON response with the recorded content type."""
     return web.Response(
         body=json.dumps(document).encode(),
         status=status,
@@ -61,10 +61,10 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> web.Respons
 
 
 def _translate(error: Exception) -> ApiError:
-    """The error answer for an error of the workspace.
+    """The error response for an error of the workspace.
 
     Raises:
-        Exception: The error itself, if it means nothing to them.
+        Exception: The error itself, if no response is defined for it.
     """
     match error:
         case ApiError():
@@ -87,7 +87,7 @@ def _translate(error: Exception) -> ApiError:
 
 
 def gate_middleware(key: str) -> Middleware:
-    """Checks the key, and turns errors into answers."""
+    """Checks the key, and turns errors into error responses."""
     expected = key.encode()
 
     @web.middleware

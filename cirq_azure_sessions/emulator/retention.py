@@ -13,17 +13,17 @@ __all__ = ["Retention"]
 
 
 class Retention:
-    """Keeps a limited number of containers and drops those of the earliest jobs.
+    """Keeps a limited number of containers, dropping those of the oldest jobs.
 
-    Only a container of the job's own goes, which is called `job-ID` as the SDK calls it, and only
-    when the job finishes. The job itself stays in the lists.
+    It drops a container only if it is named `job-ID`, as the SDK names a job's own container, and
+    only once the job has finished. The job itself stays in the lists.
 
     Lives on the server's event loop, and needs no lock.
 
     Args:
-        workspace: Knows which jobs have finished.
-        storage: Where the containers lie.
-        max_stored_jobs: How many jobs keep theirs; None means all.
+        workspace: The status of the jobs.
+        storage: Holds the containers.
+        max_stored_jobs: How many jobs keep their containers; None means all.
     """
 
     def __init__(
@@ -32,25 +32,25 @@ class Retention:
         self._workspace = workspace
         self._storage = storage
         self._max_stored_jobs = max_stored_jobs
-        # State: the jobs whose containers are kept, the earliest first.
+        # State: the jobs whose containers are kept, oldest first.
         self._stored: deque[str] = deque()
 
     async def note(self, request: JobRequest) -> None:
-        """Adds an accepted job, and drops an earlier one in its place."""
+        """Adds an accepted job, and drops the oldest one if there are too many."""
         if self._max_stored_jobs is None or request.payload.container != f"job-{request.id}":
             return
         self._stored.append(request.id)
         for _ in range(len(self._stored) - self._max_stored_jobs):
             job_id = self._stored.popleft()
-            if await self._is_over(job_id):
+            if await self._is_finished(job_id):
                 await self._storage.drop(f"job-{job_id}")
             else:
-                # Its turn comes again when it has had the time to end.
+                # Not finished yet: moved to the end of the queue.
                 self._stored.append(job_id)
 
-    async def _is_over(self, job_id: str) -> bool:
+    async def _is_finished(self, job_id: str) -> bool:
         try:
             return (await self._workspace.get_job(job_id)).is_final
         except ServiceError:
-            # It was deleted or forgotten.
+            # The job was deleted or dropped.
             return True

@@ -5,9 +5,9 @@
     submit, job, jobs, update, cancel, delete      jobs: PUT, GET, list, PATCH, :cancel, DELETE
     topLevelItems, providerStatus, quotas          the other lists
     upload, download, blob, container              storage: PUT, GET, else of blobs; containers
-    other                                          what is none of these
+    other                                          everything else
 
-`poll` stands for `job` and `sessionJobs` together, the two ways to watch a job.
+`poll` is an alias of `job` and `sessionJobs`, the two ways to poll a job.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "route_name",
 ]
 
-# The name of the emulator's own controls, which are neither counted nor disturbed.
+# The name of the control routes, which are neither counted nor subject to faults.
 CONTROL = "emulator"
 
 STORAGE_ROUTES = frozenset({"upload", "download", "blob", "container"})
@@ -66,7 +66,7 @@ _BLOB_VERBS = {"PUT": "upload", "GET": "download"}
 
 
 def route_name(verb: str, path: str) -> str:
-    """The name of the route that serves `verb` on `path`; the path is without a query."""
+    """The name of the route that serves `verb` on `path`, a path without a query."""
     if path.startswith("/emulator/"):
         return CONTROL
     if _WORKSPACE.fullmatch(path) is None:
@@ -75,12 +75,12 @@ def route_name(verb: str, path: str) -> str:
 
 
 def allowed_verbs(path: str) -> list[str]:
-    """The verbs that the data plane takes on this path."""
+    """The verbs that the data plane supports on this path."""
     return [verb for verb, _ in _routes_at(path)]
 
 
 def _routes_at(path: str) -> Iterator[tuple[str, str]]:
-    """Verb and name of each route of the data plane that has this path."""
+    """The verb and name of each data plane route on this path."""
     workspace = _WORKSPACE.fullmatch(path)
     if workspace is None:
         return
@@ -113,7 +113,7 @@ def check_route(route: str, verb: str | None = None) -> None:
 
 
 def is_on_route(route: str, verb: str, path: str) -> bool:
-    """Whether a request is one of those that `route` names; the path is without a query."""
+    """Whether a request matches `route`; `path` has no query."""
     if _is_glob(route):
         return fnmatch.fnmatchcase(path, route)
     return route_name(verb, path) in ALIASES.get(route, {route})

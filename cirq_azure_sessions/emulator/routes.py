@@ -1,6 +1,6 @@
-"""The routes of the data plane: each reads a request, asks the workspace, and writes the answer.
+"""The routes of the data plane: each reads a request, calls the workspace, and writes the response.
 
-No rule of sessions or jobs is here: `EmulatedWorkspace` has them all.
+The rules of sessions and jobs are all in `EmulatedWorkspace`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class WorkspaceRoutes:
     """Serves a workspace over HTTP.
 
     Args:
-        endpoint: Gives the address that links to further pages begin with.
+        endpoint: Returns the base address for links to further pages.
         workspace: Holds the sessions and jobs.
-        storage: Where programs and results lie.
-        catalog: The targets that there are.
-        quotas: What jobs may consume.
-        faults: What becomes of the next jobs and sessions.
-        retention: How long programs and results are kept.
+        storage: Holds programs and results.
+        catalog: The targets.
+        quotas: The limits on consumption.
+        faults: The faults to inject.
+        retention: Limits how many programs and results are kept.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class WorkspaceRoutes:
         }
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Answers any request of the data plane.
+        """Handles any request to the data plane.
 
         Raises:
             ApiError: If it is refused.
@@ -217,7 +217,7 @@ class WorkspaceRoutes:
             link = f"{self._endpoint()}{path}?{query.next_query(version.name)}"
         return json_response({"value": self._items.listed(page, version), "nextLink": link})
 
-    # What can go wrong.
+    # Faults.
 
     def _check_target(self, provider: str, target: str) -> None:
         if not self._catalog.has_provider(provider):
@@ -251,6 +251,6 @@ def _no_route(request: web.Request) -> ApiError:
 
 
 def _item_id(request: web.Request) -> str:
-    """The id in `.../sessions/ID/jobs`, `.../jobs/ID:cancel` and their like."""
+    """The id in paths such as `.../sessions/ID/jobs` and `.../jobs/ID:cancel`."""
     segments = request.path.split("/")
     return read_item_id(segments[10].partition(":")[0])

@@ -2,14 +2,14 @@
 
 The shapes are those of the recordings:
 
-    account    sv ss=b srt=co spr=https st se sp=rwlac sig    what `sasUri` gives for a container
+    account    sv ss=b srt=co spr=https st se sp=rwlac sig    from `sasUri` for a container
     container  sv st se sr=c sp=rl sig                        `containerUri` of GET job
     blob       sv st se sr=b sp=r rscd=... sig                `inputDataUri`, `outputDataUri`
-    blob       sv st se sr=b sp=rcw sig                       what `sasUri` gives for a blob
+    blob       sv st se sr=b sp=rcw sig                       from `sasUri` for a blob
 
-Only the emulator checks what it signed, so the text under the signature is its own and not
-Azure's. One rule is stricter than Azure's: there an account SAS opens every container of the
-account, here only the one it was asked for, which finds out a client that mixes containers up.
+Only the emulator checks its signatures, so the string that it signs is not Azure's. One rule is
+stricter than Azure's: an account SAS opens only the container it was requested for, not every
+container of the account, which exposes clients that mix up containers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = ["Lifetime", "Lifetimes", "SasSigner"]
 
-# A SAS begins to be valid a little before it is made, as clocks differ between machines.
+# A SAS becomes valid a little before it is signed, because clocks differ between machines.
 _CLOCK_SKEW = 900.0
 
 _VERSION = "2024-05-04"
@@ -39,9 +39,9 @@ class Lifetime:
     """The lifetime of a SAS, in seconds from its signing.
 
     Attributes:
-        announced: What its `se` says. The SDK itself signs for two weeks, and renews what has less
-            than five minutes left.
-        actual: When it is refused regardless, or None if `se` is accurate.
+        announced: The lifetime according to its `se`. The SDK signs for two weeks, and renews a SAS
+            with less than five minutes left.
+        actual: The lifetime until it is refused regardless, or None if `se` is accurate.
     """
 
     announced: float = 14 * 24 * 3600.0
@@ -49,11 +49,11 @@ class Lifetime:
 
     @property
     def shortest(self) -> float:
-        """The time after which it is refused in any case."""
+        """The time after which it is certainly refused."""
         return self.announced if self.actual is None else min(self.announced, self.actual)
 
 
-# The lifetime of the next SAS on a resource, `container` or `container/blob`.
+# Returns the lifetime of the next SAS on a resource, `container` or `container/blob`.
 Lifetimes = Callable[[str], Lifetime]
 
 
@@ -62,8 +62,8 @@ class SasSigner:
 
     Args:
         key: The account's key; it never leaves this object.
-        clock: When signatures begin and expire.
-        lifetimes: Asked at each signing how long the signature is to hold.
+        clock: The time when signatures begin and expire.
+        lifetimes: Called for each SAS; returns its lifetime.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SasSigner:
         self._key = key
         self._clock = clock
         self._lifetimes = lifetimes
-        # The signatures that expire before they say so, and when; only tests of clients make any.
+        # The signatures that expire before their `se`, and when; only injected faults create any.
         self._early_expiries: dict[str, float] = {}
 
     def sign(
@@ -87,9 +87,9 @@ class SasSigner:
         Args:
             container: The container's name.
             blob: The blob's name; empty for all in the container.
-            permissions: Letters of Azure's: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete, `l`ist.
+            permissions: Azure's letters: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete, `l`ist.
                 None makes it the account SAS, which also creates the container.
-            filename: Under which name a browser saves the blob, if that is to be said.
+            filename: The name under which a browser saves the blob, if any.
         """
         fields = {"sv": _VERSION, "st": "", "se": "", "sr": "b" if blob else "c"}
         if permissions is None:
@@ -99,8 +99,8 @@ class SasSigner:
             fields["rscd"] = f"attachment; filename={filename}"
         lifetime = self._lifetimes(f"{container}/{blob}" if blob else container)
         now = self._clock.time()
-        # One that expires early begins a second earlier, so that a good one which is signed in its
-        # place at the same time is not the same text.
+        # A SAS that expires early begins a second earlier, so that it differs from a regular one
+        # signed at the same time.
         fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual is not None))
         fields["se"] = _format(now + lifetime.announced)
         fields["sig"] = self._signature(fields, container, blob)
@@ -121,13 +121,13 @@ class SasSigner:
 
         Args:
             query: The request's query parameters.
-            container: The container asked for.
-            blob: The blob asked for; empty for an operation on the container.
-            permissions: Letters of which one suffices.
-            account_only: Whether Azure takes nothing but an account SAS for the operation.
+            container: The requested container.
+            blob: The requested blob; empty for an operation on the container.
+            permissions: Letters, any one of which suffices.
+            account_only: Whether Azure accepts only an account SAS for the operation.
 
         Raises:
-            StorageError: With the code that Azure Storage would give.
+            StorageError: With the code that Azure Storage would return.
         """
         fields = {name: query[name] for name in _SIGNED_FIELDS if name in query}
         if "sig" not in query:
@@ -152,7 +152,7 @@ class SasSigner:
             )
 
     def _signature(self, fields: Mapping[str, str], container: str, blob: str) -> str:
-        # Lengths keep the parts apart: no two requests share a text to sign.
+        # Length prefixes separate the parts: no two requests share a string to sign.
         parts = [container, blob, *(fields.get(name, "") for name in _SIGNED_FIELDS)]
         text = "".join(f"{len(part)}:{part}" for part in parts)
         digest = hmac.new(self._key, text.encode(errors="replace"), hashlib.sha256).digest()

@@ -47,14 +47,14 @@ __all__ = ["EmulatorServer"]
 
 T = TypeVar("T")
 
-# Refused requests that were no HTTP at all are not told: the message would quote their headers.
+# Malformed requests are not logged: the message would quote their headers.
 _logger = logging.getLogger(__name__)
 _logger.addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 )
 
-# Seconds that requests under way have when the server stops, twice: to end of themselves, and once
-# they are cancelled. (For aiohttp 0 means no limit.)
+# When the server stops, seconds that pending requests have to finish, and again once they are
+# cancelled. (0 means no limit to aiohttp.)
 _PATIENCE_AT_STOP = 0.05
 
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -64,40 +64,40 @@ _LOCATION = "eastus"
 
 
 class EmulatorServer:
-    """A server on its own thread that answers as an Azure Quantum workspace does.
+    """A server on a background thread that behaves like an Azure Quantum workspace.
 
         with EmulatorServer() as server:
             pool = SessionPool(server.workspace())
 
     Args:
         host: The address to listen on. On anything but loopback, others who know the key can
-            connect. 0.0.0.0 listens on all addresses, and tells each client the one it used.
-        port: The port to listen on; 0 takes a free one.
-        key: What clients send as `x-ms-quantum-api-key`; by default a new one.
-        clock: The service's time; by default the machine's, which `clock.advance` moves forward.
-        latency: Seconds that every request waits, on the clock.
+            connect. 0.0.0.0 listens on all addresses, and gives each client the one it used.
+        port: The port to listen on; 0 picks a free one.
+        key: The key that clients send as `x-ms-quantum-api-key`; by default a new one.
+        clock: The service's clock; by default the machine's, which `clock.advance` moves forward.
+        latency: Delay of every request in seconds on the clock.
         realistic: Whether jobs take recorded times and idle sessions end late; otherwise jobs take
             `job_time`, and sessions end when they time out.
-        job_time: Seconds that every job runs, or a function that gives each job its times, unless
-            they are realistic.
-        slots: How many jobs a target runs at once, for all targets or by target; others wait in its
-            queue. None for no limit.
-        max_concurrent_jobs: How many jobs may be unfinished at once, in all or by target; more are
-            refused with 429. None for no limit.
+        job_time: Unless realistic, the seconds that every job runs, or a function that gives each
+            job's times.
+        slots: How many jobs a target runs at once, for all targets or by target; further jobs wait
+            in its queue. None for no limit.
+        max_concurrent_jobs: How many jobs may be unfinished at once, in total or by target;
+            further ones are refused with 429. None for no limit.
         quotas: How much jobs may consume, by dimension, such as `{"ehqc": 100.0}`.
         session_timeout: Seconds of idleness after which a session times out.
-        store: Where programs and results are kept: a directory, or the connection string of a
-            storage account, Azurite's or Azure's. None keeps them in memory, up to 2 GiB: an
-            upload beyond is refused with 413.
+        store: Where programs and results are kept: a directory, or the connection string of an
+            Azurite or Azure storage account. None keeps them in memory, up to 2 GiB; an upload
+            beyond that is refused with 413.
         max_stored_jobs: The number of finished jobs whose programs and results are kept; those of
             the oldest are dropped. None keeps all.
         noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own. Any
-            model of Cirq's, but QIR with branches takes a `programs.MachineNoise` only.
+            Cirq noise model, except that QIR with branches needs a `programs.MachineNoise`.
         seed: Makes results and times of jobs reproducible.
 
     Attributes:
         key: The key of the workspace. A secret.
-        clock: The service's time.
+        clock: The service's clock.
         faults: The faults to inject.
         requests: Counts of requests and connections.
     """
@@ -129,7 +129,7 @@ class EmulatorServer:
         self._catalog = Catalog(is_realistic=realistic)
         self._quotas = Quotas(quotas)
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
-        # A listening socket exists from the start, so that the endpoint is known before `start`.
+        # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._address = Address(*self._socket.getsockname()[:2])
         self._loop = EventLoopThread("emulator")
@@ -171,7 +171,7 @@ class EmulatorServer:
     def connection_string(self) -> str:
         """The argument of `Workspace.from_connection_string`, in this server's `environment`.
 
-        It names an address of Azure's, because the SDK takes no other.
+        It names an Azure address, because the SDK accepts no other.
         """
         return (
             f"SubscriptionId={_SUBSCRIPTION};ResourceGroupName={_RESOURCE_GROUP};"
@@ -191,7 +191,7 @@ class EmulatorServer:
         }
 
     def workspace(self, **options: Any) -> azure.quantum.Workspace:
-        """A new, unmodified `azure.quantum.Workspace` that is connected to this server.
+        """A new, unmodified `azure.quantum.Workspace` connected to this server.
 
         Args:
             **options: Further arguments of `azure.quantum.Workspace`, such as `storage`.
@@ -209,10 +209,10 @@ class EmulatorServer:
 
     @checked(target=STRING)
     def set_availability(self, target: str, availability: str) -> None:
-        """Makes a target `Available`, `Degraded` (it takes jobs, which wait) or `Unavailable`.
+        """Makes a target `Available`, `Degraded` (its jobs wait) or `Unavailable`.
 
         Raises:
-            ValueError: If there is no such target or no such word.
+            ValueError: If the target or the availability is unknown.
         """
         self._loop.run(self._change_availability, target, availability)
 
@@ -227,9 +227,9 @@ class EmulatorServer:
         self._loop.run(self._start)
 
     def stop(self) -> None:
-        """Stops the server and drops its state; harmless if it has not started.
+        """Stops the server and drops its state; does nothing if it has not started.
 
-        In the child of a fork, which has the server and not its thread, it lets go of the port.
+        In a forked child, which has the server but not its thread, it only releases the port.
         """
         if os.getpid() != self._process:
             self._socket.close()
@@ -250,7 +250,7 @@ class EmulatorServer:
             self._application(),
             access_log=None,
             logger=_logger,
-            # What clients send compressed is for the storage to keep as it is.
+            # Compressed bodies are stored as sent.
             auto_decompress=False,
             shutdown_timeout=_PATIENCE_AT_STOP,
         )
@@ -271,7 +271,7 @@ class EmulatorServer:
         return cost
 
     def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a worker thread's call on the loop, while the loop runs."""
+        """Runs a call from a worker thread on the loop, as long as the loop runs."""
         if self._listener is None or not self._listener.is_serving():
             work.close()
             raise RuntimeError("The server has been stopped.")

@@ -1,4 +1,4 @@
-"""A clock that runs like the machine's own and can be advanced."""
+"""A clock that follows the machine's and can be advanced."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class MovableClock(Clock, Protocol):
 
 
 class ShiftedClock:
-    """The machine's own time, moved forward by `advance`. Thread-safe."""
+    """The machine's time, moved forward by `advance`. Thread-safe."""
 
     def __init__(self) -> None:
         self._real = SystemClock()
-        # State: the seconds put forward, and the deadline and loop of each sleeper.
+        # State: the total seconds advanced, and the deadline and loop of each sleeper.
         self._shift = 0.0
         self._sleepers: dict[asyncio.Event, tuple[float, asyncio.AbstractEventLoop]] = {}
         # Guards both.

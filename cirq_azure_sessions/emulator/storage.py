@@ -1,17 +1,17 @@
-"""The storage of the emulated workspace's programs and results.
+"""Storage for the programs and results of the emulated workspace.
 
 `LocalStorage` is the emulator's own account, in memory or on disk, served by `blob_service`.
-`azure_storage.AzureStorage` is a real one, or Azurite, with the same methods. `open_storage`
-chooses. URIs with a SAS are secrets: keep them out of logs and messages.
+`azure_storage.AzureStorage` has the same methods for a real account or Azurite. `open_storage`
+chooses between them. URIs with a SAS are secrets: keep them out of logs and messages.
 
 The addresses of `LocalStorage`, at `http://127.0.0.1:PORT`:
 
     container   /CONTAINER
     blob        /storage/CONTAINER/BLOB     and, as clients derive it, /CONTAINER/BLOB
 
-Both forms of a blob's address are served. Two readers of the SDK force them: `Job.container_name`
-takes the first segment of `containerUri`, while `BlobClient.from_blob_url` takes the first segment
-of any URL at `127.0.0.1` or `localhost` for an account's name.
+The SDK needs both forms of a blob's address: `Job.container_name` takes the first segment of
+`containerUri`, while `BlobClient.from_blob_url` takes the first segment of any URL at `127.0.0.1`
+or `localhost` for an account name.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class LocalStorage:
     """The emulator's own storage account.
 
     Args:
-        endpoint: Gives the address at which clients reach the blob service, such as
+        endpoint: Returns the address at which clients reach the blob service, such as
             `http://127.0.0.1:8080`.
-        clock: Dates of blobs, and the expiry of SAS.
-        store: Where blobs lie; by default in memory.
-        lifetimes: Asked at each signing how long the SAS is to hold.
+        clock: The time for the dates of blobs and the expiry of SAS.
+        store: Holds the blobs; by default in memory.
+        lifetimes: Called for each SAS; returns its lifetime.
     """
 
     def __init__(
@@ -63,22 +63,22 @@ class LocalStorage:
 
     @property
     def endpoint(self) -> str:
-        """The address at which clients reach the blob service now."""
+        """The current address of the blob service."""
         return self._endpoint()
 
     def container_uri(self, container: str) -> str:
-        """The container's address, bare."""
+        """The container's address without a SAS."""
         return f"{self.endpoint}/{container}"
 
     def blob_uri(self, container: str, blob: str) -> str:
-        """The blob's address, bare, in the form that the SDK can take apart again."""
+        """The blob's address without a SAS, in the form that the SDK can parse."""
         return f"{self.endpoint}/{ACCOUNT}/{container}/{quote(blob)}"
 
     def container_sas_uri(self, container: str, permissions: str | None = None) -> str:
-        """The container's address with a SAS of these letters.
+        """The container's address with a SAS for these permissions.
 
-        Without letters it is the account SAS that `sasUri` gives, which creates the container,
-        lists, reads and writes.
+        Without permissions it is the account SAS that `sasUri` returns, which allows creating the
+        container, listing, reading and writing.
         """
         sas = self._signer.sign(container, permissions=permissions)
         return f"{self.container_uri(container)}?{sas}"
@@ -86,12 +86,12 @@ class LocalStorage:
     def blob_sas_uri(
         self, container: str, blob: str, permissions: str = "r", filename: str | None = None
     ) -> str:
-        """The blob's address with a SAS; `filename` is what a browser saves it as."""
+        """The blob's address with a SAS; `filename` is the name under which a browser saves it."""
         sas = self._signer.sign(container, blob, permissions, filename)
         return f"{self.blob_uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
-        """The container and the blob (empty for a container) of a URI, or None if not from here."""
+        """The container and the blob (empty for a container) of a URI, or None if foreign."""
         if not uri.startswith(f"{self.endpoint}/"):
             return None
         path = unquote(urlsplit(uri).path).removeprefix(f"/{ACCOUNT}/").lstrip("/")
@@ -113,7 +113,7 @@ class LocalStorage:
         content: bytes,
         content_type: str = "application/octet-stream",
     ) -> None:
-        """Writes a block blob, over an earlier one. `StorageError` with `ContainerNotFound`."""
+        """Writes or replaces a block blob. `StorageError` with `ContainerNotFound`."""
         self._store.put(container, blob, content, content_type=content_type)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -140,9 +140,9 @@ def open_storage(
     Args:
         store: None for memory, a directory to keep blobs in, or the connection string of a storage
             account: Azurite's or Azure's.
-        endpoint: Gives the address of the emulator, for an account of its own.
-        clock: The emulator's time, for an account of its own.
-        lifetimes: Asked at each signing how long the SAS is to hold.
+        endpoint: Returns the address of the emulator, for its own account.
+        clock: The emulator's clock, for its own account.
+        lifetimes: Called for each SAS; returns its lifetime.
     """
     if isinstance(store, str) and "AccountName=" in store:
         # azure-storage-blob takes a second to import; the emulator's own account does without.

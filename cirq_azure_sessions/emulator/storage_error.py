@@ -1,7 +1,7 @@
 """Errors of the blob service: codes with their status and message.
 
-Codes and statuses are those of Azure Storage's "Blob Service error codes"; the form of the XML is
-the one in the recordings (a byte order mark, then `<Error><Code>...`).
+Codes and statuses are from Azure Storage's "Blob Service error codes"; the form of the XML is
+as recorded (a byte order mark, then `<Error><Code>...`).
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ _CODES: dict[str, tuple[int, str]] = {
 
 
 class StorageError(Exception):
-    """An error answer of the blob service.
+    """An error response of the blob service.
 
     Args:
-        code: A code of Azure Storage, such as `BlobNotFound`; it settles status and message.
-        detail: What went wrong in particular. Never a signature.
+        code: A code of Azure Storage, such as `BlobNotFound`; determines status and message.
+        detail: A more specific message. Never contains a signature.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -74,7 +74,7 @@ class StorageError(Exception):
         super().__init__(f"{code}: {detail or self.message}")
 
     def to_xml(self, request_id: str, time: str) -> str:
-        """The body of the answer, with the identifiers that Azure puts in every message."""
+        """The response body, with the identifiers that Azure adds to every message."""
         detail = ""
         if self.detail:
             detail = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
@@ -83,7 +83,7 @@ class StorageError(Exception):
 
 
 def error_xml(code: str, message: str, more: str = "") -> str:
-    """A refusal as XML; `more` is XML that follows the message."""
+    """An error as XML; `more` is XML that follows the message."""
     return (
         '\ufeff<?xml version="1.0" encoding="utf-8"?>'
         f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"

@@ -1,8 +1,8 @@
 """Sessions and jobs as JSON documents, field by field as recorded.
 
-The service is not of one mind about times, and the documents follow it: a session's end in `Z`; a
-job's `creationTime` and `lastModifiedTime` end in `+00:00` in answers to PUT and GET and in `Z` in
-lists; `beginExecutionTime` and `endExecutionTime` are written as the provider writes them.
+The service formats times inconsistently, and so do the documents: a session's times end in `Z`; a
+job's `creationTime` and `lastModifiedTime` end in `+00:00` in responses to PUT and GET and in `Z`
+in lists; `beginExecutionTime` and `endExecutionTime` have the provider's format.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ __all__ = [
 _ZULU = "Z"
 _OFFSET = "+00:00"
 
-# IonQ's and the test provider's clocks tick in milliseconds.
+# IonQ and the test provider report times in milliseconds.
 _MILLISECOND_PROVIDERS = ("ionq", "microsoft.test.firstparty", "microsoft.test")
 
 
 class JobView(enum.Enum):
-    """The kinds of answers that show a job."""
+    """The kinds of responses that contain a job."""
 
     PUT = "put"
     GET = "get"
@@ -57,9 +57,9 @@ class NotedSessionRequest(SessionRequest):
     """A session to open, with fields that only the service's answers use.
 
     Attributes:
-        provider: The provider's id, in lower case as the service gives it back.
-        priority: `Standard` or `High`, if that was said.
-        tags: Words of the client's own.
+        provider: The provider's id, in lower case as the service returns it.
+        priority: `Standard` or `High`, if given.
+        tags: Tags chosen by the client.
     """
 
     provider: str = ""
@@ -70,7 +70,7 @@ class NotedSessionRequest(SessionRequest):
 def session_document(
     session: Session, request: NotedSessionRequest, version: ApiVersion
 ) -> dict[str, Any]:
-    """A session; it looks the same in every kind of answer."""
+    """A session, which is the same in every response."""
     return {
         "status": session.status.value,
         "jobFailurePolicy": session.job_failure_policy.value,
@@ -90,13 +90,13 @@ def session_document(
 def job_document(
     job: Job, details: JobDetails, storage: Storage, view: JobView, version: ApiVersion
 ) -> dict[str, Any]:
-    """A job as an answer of this kind shows it.
+    """A job, as it appears in this kind of response.
 
     Args:
         job: The job's state.
-        details: What else is known of it; the payload of its request is a `StoredProgram`.
+        details: Its further fields; the payload of its request is a `StoredProgram`.
         storage: Signs the addresses of blobs.
-        view: The kind of answer.
+        view: The kind of response.
         version: The API version that the client speaks.
     """
     request = details.request
@@ -134,7 +134,7 @@ def job_document(
 
 
 def output_blob(job: Job) -> str:
-    """The blob that `outputDataUri` names: the result's, once there is one.
+    """The blob that `outputDataUri` names: the result, once there is one.
 
     A provider's own format is in `rawOutputData`, while the job finishes and after a failure too;
     `outputData` stands for what is still to come, for what the service translates, and for what it
@@ -148,7 +148,7 @@ def output_blob(job: Job) -> str:
 
 
 def format_time(seconds: float | None, zone: str) -> str | None:
-    """A time as .NET writes it: no zeros at the end of the fraction, and no empty fraction."""
+    """A time as .NET formats it: no trailing zeros in the fraction, and no empty fraction."""
     if seconds is None:
         return None
     text = datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix(_OFFSET)
@@ -182,7 +182,7 @@ def _job_uris(
             program.input_uri,
             _with_port(storage.blob_uri(container, blob)),
         )
-    # The generation of 2024 signed addresses in every answer; that to PUT gave back what was sent.
+    # The generation of 2024 signed addresses in every response; PUT returned those that were sent.
     signed_container = storage.container_sas_uri(container)
     if view is JobView.PUT:
         output = _with_port(storage.blob_uri(container, blob))
@@ -200,7 +200,7 @@ def _filename(job: Job, kind: str) -> str:
 
 
 def _with_port(uri: str) -> str:
-    """The address with its port written out, as the service gives `outputDataUri`."""
+    """The address with an explicit port, as in the service's `outputDataUri`."""
     scheme, _, rest = uri.partition("://")
     host, _, path = rest.partition("/")
     if host.rpartition(":")[2].isdigit():
@@ -228,9 +228,9 @@ def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]
 
 
 def _quantum_computing_data(details: JobDetails, view: JobView) -> dict[str, int] | None:
-    """How many programs a job holds, once it was handed to the provider: its `items`, or one.
+    """How many programs a job has, once it has reached the provider: its `items`, or one.
 
-    The answer to PUT never says, in any recording.
+    It is in no recorded response to PUT.
     """
     if view is JobView.PUT or not details.was_handed_over:
         return None
@@ -255,10 +255,10 @@ def _cost_document(cost: Cost | None) -> Mapping[str, Any] | None:
 
 
 class Items:
-    """Knows of each session and job what answers and filters show.
+    """The fields of sessions and jobs, for responses and filters.
 
-    While a filter looks at many, others have their turns, and may delete what it has found: then a
-    list goes without.
+    A long filter yields to other requests, which may delete a job that it has found; the list then
+    omits it.
 
     Args:
         workspace: Holds the sessions and jobs.
@@ -274,7 +274,7 @@ class Items:
         return session_document(session, self._request(session.id), version)
 
     def job(self, job: Job, view: JobView, version: ApiVersion) -> Mapping[str, Any]:
-        """A job's document in this kind of answer."""
+        """A job's document in this kind of response."""
         details = self._workspace.job_details(job.id)
         return job_document(job, details, self._storage, view, version)
 
@@ -286,7 +286,7 @@ class Items:
     def listed(
         self, items: Iterable[Session | Job], version: ApiVersion
     ) -> list[Mapping[str, Any]]:
-        """The documents of sessions and jobs in a list, of those that are still there."""
+        """The documents of sessions and jobs in a list, omitting deleted ones."""
         documents = []
         for item in items:
             with suppress(ServiceError):
@@ -297,7 +297,7 @@ class Items:
         return documents
 
     def field(self, item: Session | Job, name: str) -> Any:
-        """What a filter calls `name`; see `query.FIELDS`."""
+        """The field that a filter calls `name`; see `query.FIELDS`."""
         if name != "ProviderId":
             return _FIELDS[name](item)
         with suppress(ServiceError):
@@ -307,13 +307,13 @@ class Items:
         return ""
 
     def _request(self, session_id: str) -> NotedSessionRequest:
-        # The emulator opens all sessions of its workspace, with requests of this kind.
+        # The emulator opens all sessions of its workspace with such requests.
         return cast(NotedSessionRequest, self._workspace.session_request(session_id))
 
 
 _FIELDS: dict[str, Callable[[Session | Job], Any]] = {
     "Name": lambda item: item.name,
-    # Azure's names of the two kinds are those of their classes.
+    # Azure's names for the two kinds match the class names.
     "ItemType": lambda item: type(item).__name__,
     "JobType": lambda item: "QuantumComputing" if isinstance(item, Job) else "",
     "Target": lambda item: item.target,

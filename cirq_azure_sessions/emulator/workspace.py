@@ -22,7 +22,7 @@ from cirq_azure_sessions.workspaces.local.state import JobRecord, Outcome
 
 __all__ = ["EmulatedWorkspace", "JobDetails"]
 
-# A service forgets nothing; a rehearsal that runs for days must end somewhere.
+# The service keeps everything; an emulator that runs for days must limit its memory.
 _MAX_HISTORY = 100_000
 
 
@@ -31,10 +31,10 @@ class JobDetails:
     """The fields of a job's document that its `Job` does not have.
 
     Attributes:
-        request: What was submitted, with the changes that were made since.
-        last_modified_time: When it was created, handed to the machine or ended, whichever came
+        request: The submitted request, with any later updates.
+        last_modified_time: When it was created, handed to the provider or finished, whichever came
             last, in seconds since the epoch.
-        was_handed_over: Whether it has been handed to the machine.
+        was_handed_over: Whether it has been handed to the provider.
         cancellation_time: When it was cancelled, if it was.
     """
 
@@ -47,18 +47,18 @@ class JobDetails:
 class EmulatedWorkspace(LocalWorkspace):
     """A `LocalWorkspace` with costs, queues, late timeouts, and control over sessions and jobs.
 
-    It keeps the programs of all jobs that it remembers: the lists show what is in them.
+    It keeps the requests of all its jobs, because lists show their contents.
 
     Args:
-        backends: What runs the jobs, by target.
-        clock: The service's time.
+        backends: The backends that run the jobs, by target.
+        clock: The service's clock.
         session_timeout: Seconds without activity after which a session times out.
-        pace: How long a job takes on the clock; called with the workspace locked.
-        timeout_notice: Seconds by which a session's timeout is noticed late, or a function that
-            draws them, called with the workspace locked. Until then the session takes jobs.
-        cost: What a job costs, given its request and output; by default nothing is said.
-        max_jobs: How many jobs may be unfinished at once, in all or by target; more are refused
-            with status 429.
+        pace: Returns the times of a job on the clock; called with the workspace locked.
+        timeout_notice: Delay in seconds before a session's timeout is noticed, or a function that
+            draws it, called with the workspace locked. Until then the session accepts jobs.
+        cost: Returns a job's cost from its request and output; by default no cost is reported.
+        max_jobs: How many jobs may be unfinished at once, in total or by target; further ones are
+            refused with status 429.
         slots: How many jobs a target runs at once on the clock, for all targets or by target;
             further ones wait in its queue. None sets no limit.
     """
@@ -88,7 +88,7 @@ class EmulatedWorkspace(LocalWorkspace):
         self._schedule.max_history = self._schedule.max_outputs = _MAX_HISTORY
 
     def top_level_items(self) -> Sequence[Session | Job]:
-        """All sessions, and the jobs that are in none: a view as `jobs()` is."""
+        """All sessions, and the jobs outside any session: a view, as `jobs()` is."""
         return self._live.view(self._schedule.top_level)
 
     def session_request(self, session_id: str) -> SessionRequest:
@@ -101,13 +101,13 @@ class EmulatedWorkspace(LocalWorkspace):
             return _details(self._job(job_id), self._live.epoch, now)
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
-        """Ends a session and cancels its jobs, as the service does after a fault."""
+        """Ends a session and cancels its jobs, as the service does after a failure."""
         session = self._session(session_id)
         with self._live.deciding() as now:
             self._schedule.break_off(session, status, now)
 
     async def change_pace(self, job_id: str, pace: JobPace) -> None:
-        """Gives a job that has not begun another pace, counted from now."""
+        """Gives new times, counted from now, to a job that has not begun."""
         with self._live.deciding() as now:
             self._schedule.change_pace(self._job(job_id), pace, now)
 
@@ -117,9 +117,9 @@ class EmulatedWorkspace(LocalWorkspace):
             try:
                 outcome = replace(outcome, cost=self._cost(request, outcome.output))
             except Exception as error:
-                # Raised from here, it would reach nobody, and the job would never finish.
+                # An exception raised here would be lost, and the job would never finish.
                 outcome = Outcome.failure(error)
-        # Clients are sent a code and a message; the frames of the program are not needed.
+        # Clients receive a code and a message; the traceback is not needed.
         return replace(outcome, exception=None)
 
 

@@ -1,6 +1,6 @@
-"""Circuits to payloads and result bytes to `cirq.Result`, with one file per provider's format.
+"""Conversion of circuits to payloads and of result bytes to `cirq.Result`; one file per format.
 
-Adding a provider is one file and one row of `_FORMATS`.
+A new provider needs one file and one row of `_FORMATS`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["format_for", "results_of"]
 
-# The targets that each format is for, and its class. The first row that fits counts. Classes are
-# imported when first needed: each brings its provider's own packages. Every provider without a
-# row of its own takes QIR, as do the targets of Azure's test provider and Microsoft's simulators of
-# machines.
+# The targets of each format, and its class. The first row that matches counts. Classes are imported
+# when first needed, since each imports its provider's packages. Providers without a row take QIR,
+# as do the targets of Azure's test provider and Microsoft's machine simulators.
 _FORMATS: tuple[tuple[str, str], ...] = (
     (r"local\.like:[\w.-]+", "like:LikeFormat"),
     (r"local\..+", "local:LocalFormat"),
@@ -37,7 +36,7 @@ _FORMATS: tuple[tuple[str, str], ...] = (
     (r"(echo|sparse-sim)-(?!output)[\w-]+", "qir:QirFormat"),
 )
 
-# Targets that workspaces list and that run no circuits, with what they are for.
+# Targets that workspaces list but that run no circuits, and their purpose.
 _WITHOUT_CIRCUITS = (
     (
         r"pasqal\b.*",
@@ -53,7 +52,7 @@ _WITHOUT_CIRCUITS = (
     (r"echo-output", "returns what it is sent and runs no circuits: sample on another target"),
 )
 
-# Names to suggest for a misspelled one. What a workspace has, only the service knows.
+# Names to suggest for a misspelled one. Only the service knows the targets of a workspace.
 _KNOWN_TARGETS = (
     "local.simulator",
     "local.density-matrix",
@@ -75,13 +74,13 @@ _KNOWN_TARGETS = (
 
 
 def format_for(target: str) -> Format:
-    """The format that the target's programs and results are written in.
+    """The format of the target's programs and results.
 
     Args:
         target: A target's id: `local.simulator`, `ionq.simulator`, `quantinuum.sim.h2-1e`, ...
 
     Raises:
-        UnsupportedTarget: If the id is none that takes circuits.
+        UnsupportedTarget: If the target does not take circuits.
     """
     for pattern, name in _FORMATS:
         if isinstance(target, str) and re.fullmatch(pattern, target):
@@ -102,11 +101,11 @@ def results_of(job: Job, output: Any) -> Sequence[AzureResult]:
 
     Args:
         job: The job, submitted by this package in this run or another.
-        output: What it brought.
+        output: Its output.
 
     Raises:
-        UnsupportedTarget: If the job's target is none that takes circuits.
-        ResultFormatError: If the job is not of this package, or the output makes no sense.
+        UnsupportedTarget: If the job's target does not take circuits.
+        ResultFormatError: If this package did not submit the job, or the output is invalid.
     """
     format_ = format_for(job.target)
     results = format_.decode(output, format_.read_layout(job.metadata))

@@ -1,7 +1,7 @@
 """Compiles any gate to a provider's gates, one operation at a time, with cirq's compilers.
 
-Compiling looks at one operation and never at its neighbours. So a parametrised circuit is compiled
-once for its sweep, and gives at every point exactly what the resolved circuit gives.
+Each operation is compiled independently of its neighbours. So a parametrised circuit is compiled
+once for its sweep, and every point has exactly the program of its resolved circuit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
 __all__ = ["ROTATIONS", "Compiler", "without_many_turns"]
 
-# Gates of one number, which every provider writes as an angle.
+# Gates with one parameter, which every provider writes as an angle.
 ROTATIONS = (
     cirq.XPowGate,
     cirq.YPowGate,
@@ -29,12 +29,11 @@ ROTATIONS = (
     cirq.ZZPowGate,
 )
 
-# The rounding of pi moves larger angles by some 1e-10 and more.
+# For larger angles, the rounding of pi causes errors of 1e-10 and more.
 _MAX_HALF_TURNS = 2**18
 
-# Gates whose decomposition is the same whatever their numbers, and no longer than another. Each is
-# proved right once, with numbers that no gate is special at; with each gate's own, the proof would
-# take longer than the translation.
+# Gates whose decomposition has the same form for all parameters, and is as short as any. Each is
+# verified once, at generic parameters; verifying every gate would take longer than the translation.
 _DECOMPOSABLE: dict[type[cirq.Gate], cirq.Gate] = {
     cirq.HPowGate: cirq.H**0.3217,
     cirq.PhasedXPowGate: cirq.PhasedXPowGate(exponent=0.3217, phase_exponent=-0.7431),
@@ -45,8 +44,8 @@ _DECOMPOSABLE: dict[type[cirq.Gate], cirq.Gate] = {
     cirq.CZPowGate: cirq.CZ**0.3217,
 }
 
-# Gates that are wholly told by their type, exponent and global shift, and so can be remembered;
-# subclasses may be more than that.
+# Gates that are fully determined by type, exponent and global shift, and so can be cached;
+# subclasses may have more attributes.
 _OF_ONE_NUMBER = frozenset(
     {
         cirq.CCXPowGate,
@@ -60,15 +59,13 @@ _OF_ONE_NUMBER = frozenset(
     }
 )
 
-# How many rewritten gates to remember.
+# The number of compiled gates to cache.
 _MAX_REMEMBERED = 1_000
 
-# Cirq's gatesets let a gate pass that equals one of these, whatever its type; a serializer goes by
-# the type.
+# Cirq's gatesets accept any gate that equals one of these, but serializers dispatch on the type.
 _LOOKALIKES = (cirq.H, cirq.CNOT, cirq.CZ, cirq.SWAP, cirq.CCX)
 
-# Cirq's compilers make nothing of a larger operation that they do not make of its parts, and take
-# ten times as long.
+# Cirq's compilers gain nothing from larger operations over their parts, and take ten times as long.
 _MAX_COMPILED_QUBITS = 3
 
 
@@ -76,8 +73,8 @@ class Compiler:
     """The compiler to one language's gates.
 
     Args:
-        takes: Whether the language can write a gate as it is, once its parameters are resolved.
-        gateset: What cirq compiles all other gates to.
+        takes: Whether the language has the gate, once its parameters are resolved.
+        gateset: The gateset to which cirq compiles all other gates.
     """
 
     def __init__(
@@ -88,16 +85,16 @@ class Compiler:
         self._remembered: dict[object, Sequence[cirq.Operation]] = {}
 
     def parts(self, step: Step, target: str) -> Iterator[Step]:
-        """An unsupported gate in simpler gates. Its parameters are resolved.
+        """An unsupported gate, with resolved parameters, as simpler gates.
 
         Raises:
-            UnsupportedProgram: If the gate cannot be brought into that form.
+            UnsupportedProgram: If the gate cannot be compiled.
         """
         gate = step.gate
         if _is_decomposable(gate):
             return (_part(step, operation) for operation in _decomposed(_on_a_line(gate)))
-        # Equal gates of other types may differ in the last digit, and a program must not depend on
-        # what was compiled before.
+        # Equal gates of different types may differ in the last digit, and a program must not depend
+        # on earlier ones.
         key = None
         if type(gate) in _OF_ONE_NUMBER and isinstance(gate, cirq.EigenGate):
             key = type(gate), type(gate.exponent), gate.exponent, gate.global_shift
@@ -111,9 +108,9 @@ class Compiler:
         return (_part(step, operation) for operation in operations)
 
     def rotations(self, step: Step, *, decompose: bool) -> Sequence[Step] | None:
-        """The rotations that a gate becomes for all but round values of its parameters.
+        """The rotations that a gate becomes for all but special values of its parameters.
 
-        None if they depend on the values in some other way, or it is one only when decomposed.
+        None if their form depends on the values, or they appear only after decomposition.
         """
         if isinstance(step.gate, ROTATIONS) and self.takes(step.gate):
             return [step]
@@ -128,7 +125,7 @@ class Compiler:
         return rotations
 
     def _simplified(self, step: Step, target: str) -> Sequence[cirq.Operation]:
-        """The gate in simpler ones that are proved equivalent to it."""
+        """Simpler gates that are verified to be equivalent to the gate."""
         operation = _on_a_line(step.gate)
         if not cirq.has_unitary(step.gate):
             raise UnsupportedProgram(
@@ -157,7 +154,7 @@ class Compiler:
             yield self._compiled(cirq.quantum_shannon_decomposition([*operation.qubits], matrix))
 
     def _compiled(self, operations: cirq.OP_TREE) -> Sequence[cirq.Operation] | None:
-        """What cirq compiles the operations to, if that is taken, or decomposable, by its type."""
+        """cirq's compilation, if the language has its gates or they can be decomposed, by type."""
         try:
             circuit = cirq.optimize_for_target_gateset(
                 cirq.Circuit(operations), gateset=self._gateset, ignore_failures=False
@@ -181,12 +178,12 @@ class Compiler:
 
 
 def without_many_turns(half_turns: float) -> float:
-    """A rotation's exponent as it is, or if its angle would be inexact, within one period."""
+    """A rotation's exponent, reduced to one period if its angle would be inexact."""
     return math.fmod(half_turns, 4) if abs(half_turns) > _MAX_HALF_TURNS else half_turns
 
 
 def _is_decomposable(gate: cirq.Gate) -> bool:
-    # Every gateset has its own idea of a whole CZ; it is never in two ways at once.
+    # Gatesets differ in what counts as a whole CZ, but each has only one.
     is_whole_cz = isinstance(gate, cirq.CZPowGate) and gate.exponent % 2 == 1
     kind = next((kind for kind in _DECOMPOSABLE if isinstance(gate, kind)), None)
     return kind is not None and not is_whole_cz and _is_decomposed_right(kind)
@@ -199,7 +196,7 @@ def _is_decomposed_right(kind: type[cirq.Gate]) -> bool:
 
 
 def _decomposed(operation: cirq.Operation) -> Sequence[cirq.Operation]:
-    """A decomposable gate taken apart once; its parameters may be open."""
+    """One decomposition step of a gate, whose parameters may be unresolved."""
     gate = operation.gate
     if isinstance(gate, cirq.CZPowGate):
         # diag(1, 1, 1, w**2) is diag(1, w, w, w**2) times diag(1, 1/w, 1/w, 1): ZZ instead of a
@@ -215,7 +212,7 @@ def _on_a_line(gate: cirq.Gate) -> cirq.Operation:
 
 
 def _part(step: Step, operation: cirq.Operation) -> Step:
-    """An operation on the first qubits of a line, as a part of the step."""
+    """An operation on the first line qubits, as a part of the step."""
     assert operation.gate is not None
     own: list[cirq.Qid] = [*cirq.LineQubit.range(len(step.qubits))]
     qubits = tuple(step.qubits[own.index(qubit)] for qubit in operation.qubits)

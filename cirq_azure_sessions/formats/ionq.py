@@ -1,7 +1,7 @@
 """IonQ: circuits as JSON in its `qis` or `native` gates, results as a histogram.
 
-A histogram's key is a decimal integer in which bit q is qubit q. Measurement keys are not part of
-a circuit; all its qubits are measured at its end.
+A histogram's key is a decimal integer in which bit q is qubit q. A circuit has no measurement keys;
+all its qubits are measured at the end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["IonQFormat"]
 
-# From how many shots on IonQ debiases by default (docs.ionq.com, "Using debiasing with Qiskit").
+# The shots from which IonQ debiases by default (docs.ionq.com, "Using debiasing with Qiskit").
 _MIN_DEBIASED_SHOTS = 500
 
 _NATIVE_GATES = (cirq_ionq.GPIGate, cirq_ionq.GPI2Gate, cirq_ionq.MSGate, cirq_ionq.ZZGate)
@@ -50,7 +50,7 @@ _SERIALIZER = cirq_ionq.Serializer()
 
 
 def _takes(gate: cirq.Gate) -> bool:
-    """Whether it becomes one of the `qis` gates once its parameters are resolved."""
+    """Whether a gate is one of the `qis` gates once its parameters are resolved."""
     if isinstance(gate, _FIXED_GATES):
         return not cirq.is_parameterized(gate) and gate.exponent % 2 == 1
     return isinstance(gate, ROTATIONS)
@@ -64,21 +64,21 @@ _NATIVE = Compiler(lambda gate: isinstance(gate, _NATIVE_GATES), _GATESET)
 class _IonQTemplate(Template):
     """Operations as IonQ's JSON objects, by Cirq's own serializer.
 
-    In `native` gates if the circuit is in nothing else, in `qis` otherwise.
+    The gates are `native` if the circuit has only those, and `qis` otherwise.
     """
 
     has_bit_per_qubit = True
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         program = _measured_at_end(program, options)
-        # Waits are not sent, so that they do not decide.
+        # Waits are not sent, so they do not count.
         gates = [step.gate for step in program.steps if not isinstance(step.gate, cirq.WaitGate)]
         kinds = [gate.kind if isinstance(gate, OpenGate) else type(gate) for gate in gates]
         is_native = bool(kinds) and all(issubclass(kind, _NATIVE_GATES) for kind in kinds)
         self.dialect = "native" if is_native else "qis"
         self.compiler = _NATIVE if is_native else _QIS
         super().__init__(program, options)
-        # The ideal simulator answers with a distribution, a noisy one with counts: IonQ's API
+        # The ideal simulator returns a distribution, a noisy one counts: IonQ's API
         # reference says of `shots` that they are run "on a QPU or a non-ideal simulator".
         noise = options.input_params.get("noise") or {}
         model = noise.get("model", "ideal") if isinstance(noise, Mapping) else noise
@@ -98,10 +98,10 @@ class _IonQTemplate(Template):
                 gate = kind(exponent=exponent)
         circuit = cirq.Circuit(gate.on(*map(cirq.LineQubit, step.qubits)))
         serialized = _SERIALIZER.serialize_single_circuit(circuit)
-        # The field's name is `input` since cirq-ionq 1.7, and was `body`.
+        # The field is `input` since cirq-ionq 1.7, and was `body` before.
         document = serialized.input if hasattr(serialized, "input") else serialized.body
         try:
-            # Native gates keep numbers of any type as they are given.
+            # Native gates keep the type of their numbers.
             texts = [
                 json.dumps(operation, allow_nan=False, default=float)
                 for operation in document["circuit"]
@@ -128,7 +128,7 @@ class IonQFormat(Format):
     template = _IonQTemplate
 
     def check_pack(self, pack: Pack, target: str) -> None:
-        """Refuses the simulator too: it answers with a distribution, and charges nothing."""
+        """Also refuses the simulator, which returns a distribution and is free."""
         super().check_pack(pack, target)
         if target == "ionq.simulator":
             raise ValueError(
@@ -149,7 +149,7 @@ class IonQFormat(Format):
         )
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
-        """Samples the exact probabilities of a simulator; takes the counts of a machine as counts.
+        """Samples the exact probabilities of a simulator; uses the counts of a machine.
 
         Raises:
             ResultFormatError: If the payload is not a histogram over the layout's qubits.
@@ -200,14 +200,14 @@ class IonQFormat(Format):
 
 
 def _width(operation: Mapping[str, Any]) -> int:
-    """How many qubits an operation acts on."""
+    """The number of qubits of an operation."""
     return len(operation.get("targets", [0])) + ("control" in operation)
 
 
 def _measured_at_end(program: Program, options: TranslationOptions) -> Program:
-    """The program as IonQ runs it: all qubits are measured at its end, each into its own bit.
+    """The program as IonQ runs it: all qubits are measured at the end, each into its own bit.
 
-    What comes after a measurement is left out if no later one can notice it, but not with
+    Gates after a measurement are omitted if they affect no later measurement, but not with
     `compile=False`. Gates on qubits that are never measured are sent: a machine may notice them.
 
     Raises:
@@ -255,10 +255,10 @@ def _measured_at_end(program: Program, options: TranslationOptions) -> Program:
 
 
 def _sdk_metadata(program: Program) -> dict[str, str]:
-    """The measurements as `cirq_ionq` writes them, for the SDK's own Cirq service to read.
+    """The measurements in the form of `cirq_ionq`, for the SDK's own Cirq service.
 
-    It knows no repeated key, inversion or confusion, and little room; where they would be needed,
-    nothing is written, rather than half the truth.
+    It does not support repeated keys, inversions, confusion maps or long lists; if the circuit has
+    any, nothing is written, since a part would be misleading.
     """
     qubits = cirq.LineQubit.range(program.num_qubits)
     keys = [measurement.key for measurement in program.measurements]
@@ -279,7 +279,7 @@ def _sdk_metadata(program: Program) -> dict[str, str]:
 
 def _outcomes(keys: Sequence[str], num_bits: int) -> list[int]:
     """A histogram's keys as integers of `num_bits` bits."""
-    # A decimal digit says more than three bits.
+    # A decimal digit has more than three bits.
     if max(map(len, keys)) <= num_bits // 3 + 1:
         with contextlib.suppress(ValueError):
             outcomes = [*map(int, keys)]
@@ -304,7 +304,7 @@ def _bits(integers: Sequence[int], num_bits: int) -> npt.NDArray[np.uint8]:
     """The binary digits of each integer, the least significant first.
 
     Returns:
-        An array of shape (integers, `num_bits`); any number of bits is fine.
+        An array of shape (integers, `num_bits`), for any number of bits.
     """
     if num_bits <= 64:
         rows = np.array(integers, dtype="<u8").view(np.uint8).reshape(-1, 8)

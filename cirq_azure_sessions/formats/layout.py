@@ -1,8 +1,8 @@
-"""Layouts of results, and reading results: strictly and within bounds.
+"""Layouts of results, and strict readers of results with bounded cost.
 
-A provider returns bits by number. The layout says which measurement key each belongs to, what to
-invert and confuse, and how many repetitions were asked for. It goes with the job in its metadata,
-so that another process can read the result without the circuit.
+A provider returns numbered bits. The layout has the measurement key of each, the inversions and
+confusion maps, and the number of repetitions. It is sent in the job's metadata, so that another
+process can read the result without the circuit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 Bits = npt.NDArray[np.uint8]
 Matrix = tuple[tuple[float, ...], ...]
 
-# The versions of what `write_layout` writes, of one point and of a pack. A reader refuses others.
+# The format versions of `write_layout`, for one point and for a pack. A reader refuses others.
 _VERSION = 1
 _PACK_VERSION = 2
 
@@ -56,27 +56,27 @@ _LONG = 4_000
 # Every recorded metadata key is a single word. Earlier versions had no such prefix.
 _PREFIX = "cirq_azure_sessions_"
 _EARLIER_PREFIX = "cirq-azure-sessions."
-# How many chunks go with a job: 250,000 characters, where Azure documents no limit. They are sent
-# with it, and come back with it in lists of 100.
+# The maximum number of chunks of a job: 250,000 characters; Azure documents no limit. They are sent
+# with the job, and returned in lists of 100 jobs.
 MAX_CHUNKS = 1_000
 
-# As many as a call may ask for: more than any provider runs, and more than fits in memory.
+# The maximum repetitions of a call: more than any provider runs, and than fit in memory.
 MAX_REPETITIONS = 100_000_000
 
-# Bounds on what a reader believes, so that hostile metadata costs neither time nor memory. A point
-# whose parameters take more room than the first one's still fits.
+# Bounds for a reader, so that hostile metadata costs neither time nor memory. They leave room for a
+# point whose parameters are longer than the first one's.
 _MAX_CHUNKS_READ = 4 * MAX_CHUNKS
 _MAX_TEXT = 16_000_000
 _MAX_BITS = 100_000
 _MAX_CONFUSED = 12
 _MAX_SEED = 2**512
 
-# How far from one the probabilities of a histogram may sum: services round them and lose shots. The
-# SDK's reader for Qiskit takes as much (azure.quantum.qiskit.job of azure-quantum 3.13).
+# Tolerance for the sum of a histogram's probabilities: services round them and lose shots. The
+# SDK's reader for Qiskit has the same (azure.quantum.qiskit.job of azure-quantum 3.13).
 _SUM_TOLERANCE = 1.001e-2
-# How far below zero rounding may take a probability.
+# Tolerance for negative probabilities due to rounding.
 _ZERO_TOLERANCE = 1e-9
-# How far from a whole number of shots rounding may take a fraction of them.
+# Tolerance, in shots, for the rounding of fractions.
 _COUNT_TOLERANCE = 0.05
 
 
@@ -99,10 +99,10 @@ class Measurement:
 
     @classmethod
     def of_gate(cls, gate: cirq.MeasurementGate, bits: Sequence[int]) -> Measurement:
-        """The measurement that `gate` makes, given the numbers of the bits it writes.
+        """The measurement of `gate`, given the numbers of the bits that it writes.
 
         Raises:
-            ValueError: If a confusion map of the gate holds no confusion matrix of its qubits.
+            ValueError: If a confusion map of the gate is not a valid one for its qubits.
         """
         return cls(
             key=gate.key,
@@ -117,19 +117,19 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The information needed to turn a provider's answer into a `cirq.Result`.
+    """The information needed to convert a provider's result to a `cirq.Result`.
 
     Attributes:
         target: The target's id.
-        repetitions: How many repetitions this job asked for.
-        measurements: What each measurement reads, in the circuit's order.
-        num_bits: How many bits the provider's answer has.
+        repetitions: The repetitions of this job.
+        measurements: The measurements, in the circuit's order.
+        num_bits: The number of bits in the provider's result.
         params: The sweep point.
         point: The point's index in its sweep.
-        part: Which of the point's jobs this is, where its repetitions were split.
-        entropy: Where the client draws samples, what it draws them from.
+        part: The index of this job among those of the point, if its repetitions were split.
+        entropy: The entropy for samples drawn by the client, if any.
         samples_at_end: Whether `cirq.Simulator` would sample the circuit once, at its end.
-        is_exact: Whether the provider returns probabilities, to be sampled here, and not counts.
+        is_exact: Whether the provider returns probabilities to sample here, and not counts.
     """
 
     target: str
@@ -159,9 +159,9 @@ class Layout:
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=key))
 
     def with_draws_of(self, earlier: Layout, *, is_seeded: bool) -> Layout:
-        """This layout, drawing what `earlier` draws: that of the same job in an earlier run.
+        """This layout with the draws of `earlier`, that of the same job in an earlier run.
 
-        With another seed than then, it draws anew from what the service returned.
+        With a different seed, it draws new samples from the service's result.
         """
         if is_seeded and earlier.entropy[:1] != self.entropy[:1]:
             return self
@@ -172,7 +172,7 @@ class Layout:
 
         Args:
             bits: Zeros and ones as the machine measured them, of shape (repetitions, `num_bits`).
-            generator: Where confusion maps draw from.
+            generator: The random generator for confusion maps.
 
         Returns:
             For each key an array of shape (repetitions, records of the key, qubits).
@@ -200,7 +200,7 @@ class Layout:
         measured = sorted(self.measurements, key=lambda measurement: keys.index(measurement.key))
         columns = [bit for measurement in measured for bit in measurement.bits]
         flips = [k in m.inverted for m in measured for k in range(len(m.bits))]
-        # Python's own integers, where they outgrow the machine's.
+        # Python integers if they exceed 64 bits.
         dtype = np.int64 if len(columns) < 63 else object
         weights = np.array([1 << k for k in reversed(range(len(columns)))], dtype=dtype)
         values = (bits[:, columns] ^ np.array(flips, dtype=np.uint8)).astype(dtype) @ weights
@@ -211,7 +211,7 @@ class Layout:
     def _corrected(
         self, bits: Bits, measurement: Measurement, generator: np.random.Generator
     ) -> Bits:
-        """Inverts and confuses, in cirq's order.
+        """Applies inversions and confusion maps, in cirq's order.
 
         `cirq.StepResult.sample_measurement_ops` inverts first, and each confusion matrix reads
         what the one before it wrote; `cirq.SimulationState.measure` confuses what was measured,
@@ -235,9 +235,9 @@ class PackLayout:
     """The layout of a job of several points: which bits belong to which point.
 
     Attributes:
-        blocks: The layout that each point has in a job of its own.
-        columns: For each point, the numbers that its bits have in the answer, in their order.
-        num_bits: How many bits the answer has.
+        blocks: The layout of each point as if it had its own job.
+        columns: For each point, the numbers of its bits in the result, in order.
+        num_bits: The number of bits in the result.
     """
 
     blocks: tuple[Layout, ...]
@@ -250,7 +250,7 @@ class PackLayout:
     def of(
         cls, blocks: Sequence[Layout], columns: Sequence[Sequence[int]], num_bits: int
     ) -> Layout | PackLayout:
-        """The layout of these points; a plain one if there is one, and no bit but its own."""
+        """The layout of these points; a plain one for a single point that has all the bits."""
         if len(blocks) == 1 and [*columns[0]] == [*range(num_bits)]:
             return blocks[0]
         return cls(tuple(blocks), tuple(map(tuple, columns)), num_bits)
@@ -263,12 +263,12 @@ def layout_as_submitted(
     *,
     is_seeded: bool,
 ) -> Layout | PackLayout:
-    """How to read the output of a job that an earlier run submitted, for points of this one.
+    """The layout to read the output of an earlier run's job for points of this run.
 
     Args:
-        layout: What the points measure.
-        earlier: The layout of the job, which may have other points too.
-        numbers: For each of the points, its number among those of the job.
+        layout: The layout of the points.
+        earlier: The layout of the job, which may have further points.
+        numbers: For each of the points, its index in the job.
         is_seeded: As for `Layout.with_draws_of`.
     """
     blocks = [
@@ -305,8 +305,8 @@ def write_layout(layout: Layout | PackLayout) -> dict[str, str]:
             if measurement.confusion:
                 parts.append(measurement.confusion)
             measurements.append(parts)
-        # Plain numbers go by their names; each other value goes as a list that tells whether its
-        # key is a symbol, the key's name, and the parts of the value.
+        # Plain numbers are stored by name; any other value as a list: whether its key is a symbol,
+        # the key's name, and the parts of the value.
         numbers: dict[str, Any] = {}
         others: list[list[Any]] = []
         for key, value in block.params.param_dict.items():
@@ -345,7 +345,7 @@ def read_layout(metadata: Mapping[str, str]) -> Layout | PackLayout:
     """The layout that `write_layout` wrote.
 
     Raises:
-        ResultFormatError: If there is none, or one of a later version, or it makes no sense.
+        ResultFormatError: If there is none, or it is invalid or of a later version.
     """
     try:
         document = json.loads(_joined(metadata))
@@ -367,7 +367,7 @@ def read_layout(metadata: Mapping[str, str]) -> Layout | PackLayout:
 
 
 def _joined(metadata: Mapping[str, str]) -> str:
-    """The text that the chunks make, of bounded length."""
+    """The joined chunks, with bounded length."""
     chunks: list[str] = []
     prefix = _PREFIX if f"{_PREFIX}0" in metadata else _EARLIER_PREFIX
     while (chunk := metadata.get(f"{prefix}{len(chunks)}")) is not None:
@@ -471,14 +471,14 @@ def read_json(payload: Any) -> Any:
     """The JSON document in `payload`.
 
     Raises:
-        ResultFormatError: If it is not JSON, names an object's member twice, holds NaN or
-            infinities, or is nested too deeply to be a result.
+        ResultFormatError: If it is not JSON, has a duplicate member, NaN or infinities, or is
+            nested too deeply to be a result.
     """
     try:
         return json.loads(payload, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, TypeError, RecursionError):
         pass
-    # Raised out here, it does not drag along the reader's error, which holds the whole document.
+    # Raised outside the handler: the reader's error holds the whole document.
     raise ResultFormatError(
         "The result is not a JSON document; fetch the job's output from the workspace to see "
         "what the service returned."
@@ -522,9 +522,9 @@ def fractions(values: Sequence[Any]) -> npt.NDArray[np.float64]:
 
 
 def settled_fractions(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.float64]:
-    """The fractions without rounding, if they are rounded counts of `shots`.
+    """The fractions without rounding errors, if they are rounded counts of `shots`.
 
-    They may then be added up, however many there are.
+    Then any number of them may be added.
     """
     counts = whole_counts(found, shots)
     are_counts = np.all(np.abs(found * shots - counts) <= _COUNT_TOLERANCE)
@@ -532,11 +532,11 @@ def settled_fractions(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray
 
 
 def whole_counts(found: npt.NDArray[np.float64], shots: int) -> npt.NDArray[np.int64]:
-    """The counts behind fractions of `shots`: whole numbers.
+    """The integer counts for fractions of `shots`.
 
-    Fractions that are counts but for rounding are those counts, and what they leave of `shots` was
-    lost. Where a service has mitigated errors, fractions fall between: they are rounded by largest
-    remainder, to the sum of `shots`.
+    Fractions that are counts up to rounding become those counts, and the rest of `shots` was lost.
+    Error mitigation gives other fractions: they are rounded by the largest remainder method, to the
+    sum of `shots`.
     """
     shares = found * shots
     counts: npt.NDArray[np.int64] = np.rint(shares).astype(np.int64)

@@ -25,9 +25,9 @@ __all__ = ["LikeFormat"]
 
 
 class LikeFormat(LocalFormat):
-    """Compiles a circuit as for the target itself, and puts an error after each of its gates.
+    """Compiles a circuit as for the target itself, and adds an error after each of its gates.
 
-    The target's own limits hold here too, so that what runs here runs there.
+    The target's limits apply too, so that a circuit that runs here also runs there.
     """
 
     def translate(
@@ -37,7 +37,7 @@ class LikeFormat(LocalFormat):
         repetitions: int,
         options: TranslationOptions,
     ) -> Translation:
-        """One job a point, since what a gate is compiled to depends on its parameters.
+        """One job per point, since the compilation of a gate depends on its parameters.
 
         Raises:
             UnsupportedProgram: If the target cannot run the circuit.
@@ -58,7 +58,7 @@ class LikeFormat(LocalFormat):
 
         def job(points: Sequence[int], part: Part) -> JobInput:
             (point,) = points
-            # Each job counts its points from 0.
+            # Each job numbers its points from 0.
             seed = None if options.seed is None else (*options.seed, point)
             alone = replace(options, seed=seed)
             whole = LocalFormat.translate(
@@ -90,8 +90,8 @@ def _parts(
     gate, qubits = operation.gate, operation.qubits
     assert gate is not None
     if isinstance(gate, cirq.MeasurementGate):
-        # Published rates do not tell 0 from 1. What is read wrong goes on as it was read: before
-        # they are used again, ions are prepared anew by what was measured.
+        # Published rates do not distinguish 0 from 1. A readout error persists, because ions are
+        # prepared again according to the measured value before reuse.
         if noise.readout[0]:
             yield from cirq.bit_flip(noise.readout[0]).on_each(*qubits)
         yield operation

@@ -1,4 +1,4 @@
-"""Local targets: the whole sweep is one job, and its result comes back as cirq made it."""
+"""Local targets: the whole sweep is one job, and its results are those of cirq, unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LocalLayout:
 
     Attributes:
         target: The target's id.
-        points: The number of sweep points, hence of results.
+        points: The number of sweep points, and so of results.
     """
 
     target: str
@@ -40,16 +40,16 @@ class LocalLayout:
 
 
 class LocalFormat(Format):
-    """Hands a circuit to a `cirq.Sampler` as it is; the sampler is the judge of what it can run."""
+    """Passes a circuit to a `cirq.Sampler` unchanged; the sampler decides what it can run."""
 
     input_format = "cirq.sweep.v1"
     output_format = "cirq.results.v1"
 
     def check_target(self, request: JobRequest, status: TargetStatus) -> None:
-        """Refuses nothing."""
+        """Accepts any target."""
 
     def check_pack(self, pack: Pack, target: str) -> None:
-        """Refuses it: a sweep is one job as it is."""
+        """Refuses packing, since a sweep already is one job."""
         raise ValueError(f"{target} runs a sweep in one free job: leave out pack=.")
 
     def translate(
@@ -79,7 +79,7 @@ class LocalFormat(Format):
         return Translation([(job.points, (0, repetitions))], 1, lambda points, part: job)
 
     def decode(self, payload: Any, layout: LocalLayout) -> Sequence[AzureResult]:
-        """The sampler's results, as they are.
+        """The sampler's results, unchanged.
 
         Raises:
             ResultFormatError: If there are more or fewer results than points.
@@ -87,13 +87,13 @@ class LocalFormat(Format):
         results = list(payload)
         if len(results) != layout.points:
             raise ResultFormatError(
-                f"{layout.target} returned {len(results)} results for {layout.points} points; "
-                "its sampler's run_sweep must return one for each."
+                f"The sampler of {layout.target} must return one result per point, "
+                f"{layout.points}, not {len(results)}."
             )
         return [AzureResult.from_result(result, target=layout.target) for result in results]
 
     def workload(self, job: JobInput) -> Workload:
-        """Counts the operations of the circuit as it is; the shots are those of all points."""
+        """Counts the operations of the uncompiled circuit and the shots of all points."""
         circuit = job.payload.circuit
         gates = [op for op in circuit.all_operations() if not cirq.is_measurement(op)]
         measured = [op.qubits for op in circuit.all_operations() if cirq.is_measurement(op)]

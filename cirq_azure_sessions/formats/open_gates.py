@@ -1,7 +1,7 @@
 """Gates whose symbols Cirq does not see.
 
-IonQ's native gates of `cirq_ionq` take a symbol for a number, neither say that they hold one nor
-take a value for it.
+IonQ's native gates in `cirq_ionq` accept a symbol for a number, but neither report it nor resolve
+it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import sympy
 
 __all__ = ["PACKAGE", "OpenGate", "opened", "with_open_gates"]
 
-# Whose gates these are.
+# The package of these gates.
 PACKAGE = "cirq_ionq"
 
 
 @cirq.value_equality
 class OpenGate(cirq.Gate):
-    """A gate with unresolved numbers, which becomes the gate itself when they are resolved.
+    """A gate with unresolved numbers, which becomes the actual gate when they are resolved.
 
     Args:
         kind: The class of the gate.
-        numbers: The arguments that the class takes, symbols and formulas among them.
+        numbers: The arguments of the class, which may be symbols and formulas.
     """
 
     def __init__(self, kind: type[cirq.Gate], numbers: Mapping[str, Any]) -> None:
@@ -56,11 +56,11 @@ class OpenGate(cirq.Gate):
 def opened(gate: cirq.Gate) -> cirq.Gate:
     """The gate, as an `OpenGate` if it holds symbols that Cirq does not see.
 
-    Numbers of sympy's become floats.
+    SymPy's numbers become floats.
     """
     if type(gate).__module__.partition(".")[0] != PACKAGE or cirq.is_parameterized(gate):
         return gate
-    # What a gate is made of again when it is read from JSON.
+    # The arguments from which JSON restores a gate.
     numbers = {k: v for k, v in gate._json_dict_().items() if k != "cirq_type"}
     if not any(isinstance(value, sympy.Basic) for value in numbers.values()):
         return gate

@@ -1,6 +1,6 @@
 """Gates as OpenQASM statements that are valid in versions 2 and 3 and all dialects.
 
-Qubits are called `q[0]`, `q[1]`, ...: no name of the user's is ever written into a program.
+Qubits are called `q[0]`, `q[1]`, ...: names chosen by the user never appear in a program.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler, without_man
 
 __all__ = ["COMPILER", "angle", "gate_operations", "gate_statements"]
 
-# Gates with a name of their own, by exponent modulo 2. All of these have period 2, up to a global
-# phase that nothing can see.
+# Gates that have a name, by exponent modulo 2. All of these have period 2, up to an unobservable
+# global phase.
 _NAMES: dict[type[cirq.EigenGate], dict[float, str]] = {
     cirq.XPowGate: {1.0: "x"},
     cirq.YPowGate: {1.0: "y"},
@@ -52,7 +52,7 @@ def gate_operations(gate: cirq.Gate, qubits: Sequence[cirq.Qid]) -> Sequence[cir
 def gate_statements(gate: cirq.Gate, qubits: Sequence[int]) -> list[str]:
     """The gate, without open parameters, as statements with their semicolons."""
     operations = gate_operations(gate, [cirq.NamedQubit(f"q[{qubit}]") for qubit in qubits])
-    # In a gate of several statements an angle is written whatever it is, as its form has it.
+    # A gate of several statements always has the same form, even for special angles.
     is_part = len(operations) > 1
     return [_statement(operation, is_part) for operation in operations]
 
@@ -93,7 +93,7 @@ def _xx(half_turns: float, a: cirq.Qid, b: cirq.Qid) -> list[cirq.Operation]:
 
 
 def _yy(half_turns: float, a: cirq.Qid, b: cirq.Qid) -> list[cirq.Operation]:
-    # A quarter turn about X takes Z to Y or -Y; on both qubits, the sign cancels.
+    # A quarter turn about X maps Z to Y or -Y; on both qubits, the sign cancels.
     there = [cirq.X(a) ** 0.5, cirq.X(b) ** 0.5]
     back = [cirq.X(a) ** -0.5, cirq.X(b) ** -0.5]
     return [*there, *_zz(half_turns, a, b), *back]
@@ -105,7 +105,7 @@ _PARTS: dict[type[cirq.EigenGate], Callable[..., list[cirq.Operation]]] = {
     cirq.ZZPowGate: _zz,
 }
 
-# Other gates are compiled to those written here, with `cirq.CZ` between qubits.
+# Other gates are compiled to these, with `cirq.CZ` as the two-qubit gate.
 COMPILER = Compiler(
     takes,
     cirq.CZTargetGateset(additional_gates=[*ROTATIONS, cirq.H, cirq.CNOT, cirq.SWAP]),

@@ -1,8 +1,8 @@
 """Packing: several points side by side on the qubits of one job.
 
-A pack is one program, in which each point has qubits and bits of its own; it is compiled and
-written as any other. What its answer means for each point is in its layout, which keeps for each
-the layout that it has in a job of its own.
+A pack is one program, in which each point has its own qubits and bits; it is compiled and written
+like any other. Its layout contains, for each point, the layout that the point would have in its own
+job.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ __all__ = ["PackedTranslation", "as_pack", "translate_pack"]
 
 logger = logging.getLogger(__name__)
 
-# How many qubits machines have, by Azure's pages on the providers (learn.microsoft.com/azure/
-# quantum/provider-ionq and provider-quantinuum) as of `_READ`. Quantinuum's emulators of H2 have
-# 56 for stabilizer circuits and 32 for others. The first row that fits counts.
+# The qubits of machines, from Azure's pages on the providers (learn.microsoft.com/azure/quantum/
+# provider-ionq and provider-quantinuum) as of `_READ`. Quantinuum's emulators of H2 have 56 for
+# stabilizer circuits and 32 for others. The first row that matches counts.
 _READ = "November 2026"
 _NUM_QUBITS = {
     "ionq.qpu.aria-*": 25,
@@ -63,9 +63,9 @@ class _Point:
 
     Attributes:
         program: Its flat circuit.
-        resolver: The values of what is still open in it.
-        dialect: What the circuits of its job must have in common with it.
-        sweep: The jobs that its sweep has if each point has its own.
+        resolver: The values of its unresolved parameters.
+        dialect: The property that all circuits of its job must share.
+        sweep: The jobs of its sweep if each point had its own.
         number: Its index in that sweep.
     """
 
@@ -78,7 +78,7 @@ class _Point:
 
 @dataclass(frozen=True, slots=True)
 class PackedTranslation(Translation):
-    """A sweep, or circuits of a batch, of which several points share a job.
+    """A sweep, or circuits of a batch, whose points share jobs.
 
     Attributes:
         pack: The job of some points, with one part of their repetitions.
@@ -118,13 +118,13 @@ class PackedTranslation(Translation):
             own = tuple((*places[point], part[0]) for point in points)
             return replace(self.pack(points, part), places=own, entry=entry)
 
-        # What is left of a point's repetitions is priced job by job.
+        # The remaining repetitions of a point are priced job by job.
         each = 1 if earlier else rest.jobs_each
         same = rest.pack, rest.alone, rest.spread, rest.repetitions, rest.target
         return PackedTranslation([*jobs, *rest._jobs], each, make, *same)
 
     def alone_jobs(self) -> Iterator[tuple[Key, JobInput]]:
-        """What the jobs would be if each point had its own, by point and part."""
+        """The jobs if each point had its own, by point and part."""
         for points, part in self._jobs:
             for point in points:
                 yield (point, part), self.alone(point, part)
@@ -134,8 +134,8 @@ def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
     """The number of points per job, or their qubits; None for one point per job.
 
     Raises:
-        ValueError: If it is neither a number of points, nor `"auto"`, nor a placement; or if the
-            target is one on which points do not share a job.
+        ValueError: If it is not a number of points, `"auto"` or a placement, or if points cannot
+            share jobs on the target.
     """
     if pack is None:
         return None
@@ -190,8 +190,8 @@ def translate_pack(
 ) -> PackedTranslation:
     """Translates circuits with their sweeps, with several points per job.
 
-    Points are numbered through all circuits. Those that are next to each other in a sweep are in
-    different jobs, so that a job that fails leaves no gap of neighbours.
+    Points are numbered across all circuits. Adjacent points of a sweep are in different jobs, so
+    that a failed job does not leave a gap of several adjacent points.
 
     Raises:
         UnsupportedProgram: If any point cannot be run, or a job's points do not fit the target.
@@ -199,7 +199,7 @@ def translate_pack(
     alone = replace(options, pack=None)
     points: list[_Point] = []
     for circuit, resolvers, seed in circuits:
-        # Checks everything, and warns of what is not sent.
+        # Checks everything, and warns about omitted waits.
         sweep = job_format.translate(circuit, resolvers, repetitions, replace(alone, seed=seed))
         flat = _flattened(job_format, circuit, resolvers, alone)
         points += [_Point(*each, sweep, number) for number, each in enumerate(flat)]
@@ -207,7 +207,7 @@ def translate_pack(
     translation = packer.spread([split_repetitions(options.target, repetitions)] * len(points))
     caution = job_format.pack_caution(repetitions, options)
     if caution and len(translation) < len(points) * translation.jobs_each:
-        # A warning is shown once a place in a program, and a log has every call.
+        # A warning is shown once per place in a program; the log has every call.
         logger.warning(caution)
         warnings.warn(caution, stacklevel=2)
     return translation
@@ -219,7 +219,7 @@ def _flattened(
     resolvers: Sequence[cirq.ParamResolver],
     options: TranslationOptions,
 ) -> Iterator[tuple[Program, cirq.ParamResolver, str]]:
-    """The flat circuit of each point, the values of what is still open in it, and its dialect."""
+    """The flat circuit of each point, its unresolved parameters' values, and its dialect."""
     try:
         flat = flatten(circuit, options.target, compile=options.compile)
         dialect = job_format.template(flat, options).dialect
@@ -247,15 +247,15 @@ class _Packer:
         self._points = points
         self._repetitions = repetitions
         self._options = options
-        # State: of the packs that were asked for, by their points, what makes the program, and
-        # which bits of its answer are whose.
+        # State: for each requested pack, by its points, its compiled program and the bits of each
+        # point in the result.
         self._drafts: dict[
             tuple[int, ...], tuple[Callable[[], JobInput], Sequence[Sequence[int]]]
         ] = {}
 
     def spread(self, missing: Sequence[tuple[Part, ...]]) -> PackedTranslation:
-        """As `PackedTranslation` has it."""
-        # Points share their jobs if they lack the same parts, in one dialect.
+        """See `PackedTranslation`."""
+        # Points share jobs if they lack the same parts and have the same dialect.
         alike: dict[tuple[tuple[Part, ...], str], list[int]] = defaultdict(list)
         for index, (point, parts) in enumerate(zip(self._points, missing, strict=True)):
             if parts:
@@ -282,7 +282,7 @@ class _Packer:
         sizes = [self._points[point].program.num_qubits for point in points]
         if isinstance(wanted, str):
             assert capacity is not None, "it was checked"
-            # A circuit that is too large by itself is for the service to refuse.
+            # The service refuses a circuit that is too large by itself.
             fitting = (
                 count
                 for count in range(max(1, sum(sizes) // capacity), len(points))
@@ -332,7 +332,7 @@ class _Packer:
                 self._drafts[pack] = functools.partial(filled, number), columns
 
     def _places(self, programs: Sequence[Program]) -> list[Sequence[int]]:
-        """The numbers of each program's qubits, in the order that they have alone."""
+        """The numbers of each program's qubits, in its own order."""
         slots = self._options.pack
         # An earlier run may have had more points in a job than there are slots now.
         if isinstance(slots, tuple) and len(programs) <= len(slots):
@@ -345,7 +345,7 @@ class _Packer:
         ]
 
     def pack(self, points: Sequence[int], part: Part) -> JobInput:
-        """As `PackedTranslation` has it."""
+        """See `PackedTranslation`."""
         points = tuple(points)
         if points not in self._drafts:
             self._prepare([points])
@@ -367,7 +367,7 @@ class _Packer:
         )
 
     def alone(self, point: int, part: Part) -> JobInput:
-        """As `PackedTranslation` has it."""
+        """See `PackedTranslation`."""
         own = self._points[point]
         return own.sweep._make_job(range(own.number, own.number + 1), part)
 
@@ -405,5 +405,5 @@ def _side_by_side(programs: Sequence[Program], places: Sequence[Sequence[int]]) 
     )
     if not whole.measures_at_end or any(step.condition is not None for step in steps):
         return whole
-    # What measures at its end alone does so in a pack.
+    # Programs that measure at the end still do so in a pack.
     return replace(whole, steps=tuple(sorted(steps, key=lambda step: step.bit is not None)))

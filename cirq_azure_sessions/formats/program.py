@@ -1,7 +1,7 @@
 """A circuit as providers see it: a flat list of steps on numbered qubits and bits.
 
-Names of qubits and measurement keys end here. What goes on is numbers, so that no name can end up
-in a program's text; what the numbers mean stays with the job in its layout.
+Names of qubits and measurement keys become numbers here, so that no name can end up in a program's
+text; the job's layout keeps the meaning of the numbers.
 """
 
 from __future__ import annotations
@@ -33,15 +33,14 @@ __all__ = [
     "unrolled",
 ]
 
-# A condition that only Cirq can decide is asked about every value of the bits it reads, and written
-# out as the list of those that fulfil it. Where most of more than a few bits' values do, the gate
-# is done first, and undone for the others: a key of k bits is zero in one way, and is not in
-# 2**k - 1.
+# A condition that only Cirq can evaluate is evaluated for every value of its bits, and written as a
+# list of those that fulfil it. If most values of more than a few bits do, the gate is applied
+# first, and undone for the others: k bits are zero in one way, and nonzero in 2**k - 1.
 _MAX_CONDITION_BITS = 10
 _MAX_LISTED_BITS = 3
 
-# Of simulators alone, whose size is that of their software; that of hardware changes, and the
-# service tells. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
+# Only of simulators, whose size is a property of their software; that of hardware changes, and the
+# service reports it. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
 _MAX_QUBITS = {"ionq.simulator": 29}
 
 _Part = TypeVar("_Part", bound=cirq.Gate | cirq.Operation)
@@ -58,10 +57,10 @@ class Step:
         gate: The gate; a measurement's is `cirq.MeasurementGate(1)` and a reset's
             `cirq.ResetChannel()`.
         qubits: The numbers of the qubits it acts on.
-        bit: The number of the bit that a measurement writes; None for every other step.
-        condition: When the step is done; None for always.
+        bit: The number of the bit that a measurement writes; None for any other step.
+        condition: When the step is applied; None for always.
         source: The operation of the circuit that it comes from, for messages.
-        block: Which point of a pack it belongs to; 0 in a program of its own.
+        block: The point of a pack that it belongs to; 0 outside packs.
     """
 
     gate: cirq.Gate
@@ -81,14 +80,14 @@ class Program:
     """A flat circuit.
 
     Attributes:
-        steps: The operations, in an order in which they may be done.
-        measurements: What each measurement of the circuit writes where, in the circuit's order.
-        num_qubits: How many qubits there are, idle ones included. They are numbered as cirq sorts
-            them; one that works out conditions is the last.
-        num_bits: How many bits the measurements write, those that only conditions read included.
+        steps: The operations, in a valid order.
+        measurements: The measurements of the circuit and their bits, in the circuit's order.
+        num_qubits: The number of qubits, including idle ones. They are numbered in cirq's sorted
+            order; a helper qubit for conditions is the last.
+        num_bits: The number of measured bits, including those that only conditions read.
         samples_at_end: Whether `cirq.Simulator` samples this circuit once at its end, instead of
-            running it once a repetition. The two differ in their dtype and in the order in which
-            they invert and confuse.
+            running it once per repetition. The two differ in dtype and in the order of inversions
+            and confusion maps.
     """
 
     steps: tuple[Step, ...]
@@ -110,7 +109,7 @@ class Program:
 
 
 def shown(operation: object) -> str:
-    """The operation as messages show it: on one line, with large matrices shortened."""
+    """The operation for messages: on one line, with large matrices shortened."""
     text = " ".join(repr(operation).split())
     return text if len(text) <= 200 else f"{text[:140]} ... {text[-50:]}"
 
@@ -119,17 +118,17 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
     """The circuit as a flat list of steps.
 
     Subcircuits are unrolled, Pauli measurements become basis changes and measurements, and every
-    condition becomes one on measured bits. Parameters may stay open, except in what decides the
-    shape of the circuit.
+    condition becomes one on measured bits. Parameters may stay unresolved, unless they determine
+    the shape of the circuit.
 
     Args:
         circuit: The circuit.
         target: The target's id.
-        compile: Whether a conditional gate may become others that do the same.
+        compile: Whether a conditional gate may be replaced by equivalent ones.
 
     Raises:
-        UnsupportedProgram: If the circuit holds what no provider's format can say: qudits, noise,
-            loops without a fixed end, no measurement at all; or more qubits than the target.
+        UnsupportedProgram: If the circuit has features that no provider's format supports: qudits,
+            noise, loops without a fixed end, no measurement; or more qubits than the target.
     """
     if not circuit.has_measurements():
         raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
@@ -145,7 +144,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
     measurements: list[Measurement] = []
     records: dict[cirq.MeasurementKey, list[Measurement]] = {}
     touched: set[int] = set()
-    # A further qubit works out long conditions, a bit at a time.
+    # A helper qubit evaluates long conditions, a bit at a time.
     scratch = (len(numbers),)
     num_bits = 0
     for whole in circuit.all_operations():
@@ -206,7 +205,7 @@ def flatten(circuit: cirq.AbstractCircuit, target: str, *, compile: bool = True)
 
 
 def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
-    """Refuses a program of more qubits than the target has, if that is known."""
+    """Refuses a program with more qubits than the target has, if that is known."""
     if limit is not None and num_qubits > limit:
         raise UnsupportedProgram(
             f"{target} has at most {limit} qubits and the circuit needs "
@@ -226,7 +225,7 @@ def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]
     if isinstance(inner, cirq.CircuitOperation):
         _check_loop(inner, target)
     if isinstance(gate, cirq.StatePreparationChannel):
-        # Cirq does not take it apart. The matrix's first column is the state, up to a phase.
+        # Cirq does not decompose it. The matrix's first column is the state, up to a phase.
         matrix, _ = np.linalg.qr(np.column_stack([gate.state, np.eye(len(gate.state))]))
         prepare = cirq.MatrixGate(matrix).on(*inner.qubits)
         parts = [
@@ -237,7 +236,7 @@ def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]
         parts = cirq.decompose_once(operation.untagged, default=None)
         is_whole = not isinstance(inner, cirq.CircuitOperation) and not cirq.is_parameterized(inner)
         if is_whole and _is_unitary(inner):
-            # An operation without a gate. Some only know what they do to a state.
+            # An operation without a gate. Some only define their effect on a state.
             plain = [part.without_classical_controls() for part in parts or ()]
             if parts is None or not are_equivalent(plain, inner):
                 unitary = unitary_of(inner)
@@ -286,7 +285,7 @@ def _with_plain_numbers(value: _Part) -> _Part:
 
 
 def decomposed(operation: cirq.Operation, target: str) -> Sequence[cirq.Operation] | None:
-    """A unitary operation taken apart once, into gates; None if Cirq knows no way."""
+    """A unitary operation decomposed once, into gates; None if Cirq cannot decompose it."""
     parts = cirq.decompose_once(operation, default=None)
     if parts is None:
         return None
@@ -307,7 +306,7 @@ def _check_loop(subcircuit: cirq.CircuitOperation, target: str) -> None:
 
 
 _Records = Mapping[cirq.MeasurementKey, Sequence[Measurement]]
-# Gates, each with the condition it is done under; None for always.
+# Gates and their conditions; None for always.
 _Parts = Sequence[tuple[cirq.Gate, Condition | None]]
 
 
@@ -319,18 +318,18 @@ def _conditional(
     target: str,
     compile: bool,
 ) -> tuple[Sequence[Condition], _Parts]:
-    """What a gate under classical controls is done as.
+    """The steps that implement a gate with classical controls.
 
     Args:
         gate: The gate.
         operation: The operation, with its controls.
-        records: What has been measured by then.
-        num_bits: How many bits have been measured by then.
+        records: The measurements so far.
+        num_bits: The number of bits measured so far.
         target: The target's id, for messages.
-        compile: Whether it may be done and undone again, or further bits be measured.
+        compile: Whether it may be applied and undone, or further bits may be measured.
 
     Returns:
-        The conditions of bits to measure first, numbered from `num_bits`; and gates that may
+        The conditions of bits to measure first, numbered from `num_bits`; and the gates, which may
         depend on them.
     """
     controls = sorted(operation.classical_controls, key=str)
@@ -367,8 +366,8 @@ def _conditional(
                 has_inverse=inverse is not None,
                 is_own_inverse=inverse == gate,
             )
-        # Where the language compares whole registers, every bit of a set is measured once more. A
-        # chain takes that once a bit, and half as much again for what it works out.
+        # If the language compares whole registers, every bit of a set is measured again. A chain
+        # needs that once per bit, and half as much for its intermediate values.
         sets = {case.bits for _, case in cases or () if case is not None and len(case.bits) > 1}
         if compile and (cases is None or sum(map(len, sets)) > 2 * len(bits)):
             with contextlib.suppress(LookupError):
@@ -419,7 +418,7 @@ def _store(measured: _Records, value: Mapping[int, int]) -> cirq.ClassicalDataSt
 
 
 def _samples_at_end(circuit: cirq.AbstractCircuit) -> bool:
-    """Whether nothing but plain measurements is left once the leading unitaries are done.
+    """Whether only plain measurements follow the leading unitaries.
 
     The rule is that of `cirq.sim.simulator_base.SimulatorBase._run`.
     """
@@ -438,9 +437,9 @@ def _samples_at_end(circuit: cirq.AbstractCircuit) -> bool:
 
 
 def _is_unitary(value: cirq.Gate | cirq.Operation) -> bool:
-    """Whether it is unitary, or will be once its parameters have values."""
+    """Whether the operation is unitary, or will be once its parameters are resolved."""
     try:
         return cirq.is_parameterized(value) or cirq.has_unitary(value)
     except (TypeError, ValueError):
-        # Gates that do not know about parameters compute with them all the same.
+        # Gates without support for parameters fail in computations with them.
         return False

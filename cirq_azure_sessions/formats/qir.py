@@ -1,9 +1,9 @@
 """QIR, for every provider without its own format: compiled by qdk from OpenQASM 3.
 
-The QIR is compiled once for a program's form, whatever its angles, and the angles are put in
-afterwards: compiling takes about a tenth of a second, and rounds angles to qdk's own grid.
+The QIR is compiled once for each form of a program, and the angles are inserted afterwards:
+compiling takes about a tenth of a second, and rounds angles to qdk's own grid.
 
-qdk tells Microsoft how often it compiles, unless QDK_PYTHON_TELEMETRY=none is set.
+qdk reports compilations to Microsoft, unless QDK_PYTHON_TELEMETRY=none is set.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from cirq_azure_sessions.formats.translation import (
     JobInput,
     TranslationOptions,
     Workload,
-    letters,
 )
 from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.spelling import letters
 
 __all__ = ["QirFormat"]
 
-# An angle as `openqasm.angle` writes it, and one as qdk does.
+# An angle as written by `openqasm.angle`, and one as written by qdk.
 _ANGLE = re.compile(r"(?<=\()-?\d+\.\d{16}(?=\))")
 _DOUBLE = re.compile(r"(?<=double )-?\d+\.\d+")
 
@@ -54,15 +54,15 @@ _BASE = "Base"
 _ADAPTIVE = "Adaptive_RI"
 _PROFILES = re.compile("Base|Adaptive(_[A-Z]+)?")
 
-# Providers documented to take no other profile than Base (Azure's page on Rigetti). Programs with
-# branches are refused on their machines; their simulators, which are free, have the last word.
+# Providers documented to support only the Base profile (Azure's page on Rigetti). Programs with
+# branches are refused for their machines; their simulators, which are free, decide for themselves.
 _BASE_PROVIDERS = frozenset({"rigetti"})
 _BASE_MACHINES = re.compile(rf"({'|'.join(_BASE_PROVIDERS)})\.qpu\..*")
 
 # A call of a quantum instruction, and a qubit or result among its arguments, by its number.
 _CALL = re.compile(rb"call void @__quantum__qis__(\w+?)__(?:body|adj|ctl)\((.*)\)")
 _POINTER = re.compile(rb"(?:%\w+\*|ptr) (null|inttoptr \(i64 \d+)")
-# How many qubits a program says it needs, and a branch.
+# The number of qubits that a program declares, and a branch.
 _NUM_QUBITS = re.compile(rb'"required_num_qubits"="(\d+)"')
 _BRANCH = re.compile(rb"^  br i1 ", re.MULTILINE)
 _WITH_BRANCHES = (
@@ -74,9 +74,9 @@ _SPAM = (b"m", b"mz", b"mresetz", b"reset")
 # Stands for an angle in a program's form.
 _HOLE = "@"
 
-# The ways in which services write a result, and an error in place of a shot: as an object, or in
-# the display of an outcome. The marks of lost qubits and the errors are those that the SDK's own
-# readers and their tests know (azure-quantum 3.13).
+# The services' spellings of a result, and of an error in place of a shot: as an object, or in the
+# display of an outcome. The marks of lost qubits and the errors are those in the SDK's readers and
+# their tests (azure-quantum 3.13).
 _ONES = (1, "1", "One", "True")
 _LOST = ("Loss", "-", None)
 _WORDS = (0, "0", "Zero", "False", *_ONES, *_LOST)
@@ -95,7 +95,7 @@ class _ShotLost(Exception):
 
 
 class _QirTemplate(Template):
-    """QIR, by way of OpenQASM 3 with the measured bits in one array `c`."""
+    """QIR compiled from OpenQASM 3, with the measured bits in one array `c`."""
 
     compiler = openqasm.COMPILER
     angle = staticmethod(openqasm.angle)
@@ -138,27 +138,27 @@ class _QirTemplate(Template):
 
 
 class QirFormat(Format):
-    """QIR in the Base profile where it suffices, else in Adaptive RI.
+    """QIR in the Base profile if it suffices, else in Adaptive RI.
 
-    Base programs measure at the end. For targets that take nothing else, qdk moves measurements
-    there, at the price of a qubit each; what depends on a measured result cannot be moved, and is
-    refused on machines. `input_params={"target_profile": ...}` overrides the choice.
+    Base programs measure at the end. For targets that support nothing else, qdk moves measurements
+    there, which costs a qubit each; operations that depend on a measured result cannot be moved,
+    and are refused for machines. `input_params={"target_profile": ...}` overrides the choice.
 
-    Without qdk, of the extra `qir`, translating raises `UnsupportedTarget`.
+    Without qdk, from the extra `qir`, translating raises `UnsupportedTarget`.
     """
 
     input_format = "qir.v1"
     output_format = "microsoft.quantum-results.v2"
     template = _QirTemplate
-    # Recorded jobs carry the number under both names.
+    # Recorded jobs have the number under both names.
     shots_names = ("shots", "count")
     own_params = frozenset({"entrypoint", "arguments", "items"})
 
     def check_input_params(self, input_params: Mapping[str, Any]) -> None:
-        """Refuses also a profile that is none, or whose option has another name.
+        """Also refuses an unknown profile, and other names for its option.
 
         Raises:
-            ValueError: If it is so.
+            ValueError: If the options are refused.
         """
         super().check_input_params(input_params)
         for name, value in input_params.items():
@@ -191,14 +191,14 @@ class QirFormat(Format):
             )
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
-        """Reads shots, or a histogram where there are none.
+        """Reads shots, or a histogram if there are none.
 
-        Shots that lost a qubit, that are errors, or that hold something else than bits are left
-        out of the records, counted, and kept raw.
+        Shots that lost a qubit, are errors, or contain anything but bits are omitted from the
+        records, counted, and kept raw.
 
         Raises:
             ResultFormatError: If the payload is not in these formats, or has more shots than
-                repetitions, or none that can be read though the service does not call them lost.
+                repetitions, or no readable ones although the service reports none as lost.
         """
         alone = layout.blocks[0] if layout.is_pack else layout
         generator = alone.generator()
@@ -224,11 +224,11 @@ class QirFormat(Format):
         ]
 
     def workload(self, job: JobInput) -> Workload:
-        """Counts the program's calls, as if none of them were optimized away."""
+        """Counts the program's calls, assuming that none is optimized away."""
         calls = [(name, _POINTER.findall(args)) for name, args in _CALL.findall(job.payload)]
         spam = sum(name in _SPAM for name, _ in calls)
         two = sum(name not in _SPAM and len(qubits) > 1 for name, qubits in calls)
-        # What a measurement's second argument names is a result.
+        # The second argument of a measurement is a result, not a qubit.
         touched = {qubit for name, qubits in calls for qubit in qubits[: 1 if name in _SPAM else 3]}
         return Workload(
             shots=job.input_params["shots"],
@@ -239,7 +239,7 @@ class QirFormat(Format):
 
 
 def _guarded(text: str, bits: Sequence[int], values: Sequence[tuple[int, ...]]) -> str:
-    """Statements under the condition that bits have one of the values, as a tree of branches."""
+    """Statements to run if the bits have one of the values, as a tree of branches."""
     if not bits:
         return text
     zeros, ones = ([value[1:] for value in values if value[0] == digit] for digit in (0, 1))
@@ -250,10 +250,10 @@ def _guarded(text: str, bits: Sequence[int], values: Sequence[tuple[int, ...]]) 
 
 
 def _profile(program: Program, options: TranslationOptions) -> str:
-    """The lowest profile that the program needs; that asked for in `input_params`, if any.
+    """The lowest profile that the program needs, or that given in `input_params`.
 
     Raises:
-        UnsupportedProgram: If the program has branches, and the profile or the target has not.
+        UnsupportedProgram: If the program has branches that the profile or target lacks.
     """
     conditional = next((step for step in program.steps if step.condition is not None), None)
     wanted = options.input_params.get("target_profile")
@@ -276,10 +276,10 @@ def _profile(program: Program, options: TranslationOptions) -> str:
 
 @functools.lru_cache(maxsize=128)
 def _compiled(form: str, profile: str) -> tuple[str, ...]:
-    """The QIR of a program, cut where its angles stand.
+    """The QIR of a program, split at its angles.
 
     Args:
-        form: The OpenQASM 3 program, with a hole for each angle.
+        form: The OpenQASM 3 program, with a placeholder for each angle.
         profile: The QIR profile.
     """
     pieces = form.split(_HOLE)
@@ -365,8 +365,8 @@ def _fractions(histogram: Any) -> tuple[list[Any], npt.NDArray[np.float64]]:
 
 
 def _bits(shots: Sequence[Any], num_bits: int) -> npt.NDArray[np.uint8]:
-    """The bits of the shots that can be read, in an array with a row a shot."""
-    # Nearly always they are plain lists of 0 and 1.
+    """The bits of the readable shots, in an array with one row per shot."""
+    # The common case: plain lists of 0 and 1.
     if all(type(shot) is list and len(shot) == num_bits for shot in shots):
         with contextlib.suppress(TypeError, ValueError):
             table = np.frombuffer(bytes(itertools.chain.from_iterable(shots)), dtype=np.uint8)
@@ -381,17 +381,17 @@ def _bits(shots: Sequence[Any], num_bits: int) -> npt.NDArray[np.uint8]:
             pass
         except ResultFormatError as error:
             unreadable = unreadable or error
-    # One odd shot among others is lost; where all are odd, the result is of something else.
+    # A single invalid shot counts as lost; if all are invalid, it is some other kind of result.
     if unreadable is not None and not rows:
         raise unreadable
     return np.array(rows, dtype=np.uint8).reshape(len(rows), num_bits)
 
 
 def _of_columns(shots: Sequence[Any], num_bits: int, columns: Sequence[int]) -> list[Any]:
-    """Some of the bits of each shot, lost ones included: the others may be another point's.
+    """Some of the bits of each shot, even if others are lost, which may be another point's.
 
     Raises:
-        ResultFormatError: If there is no shot that can be read, or was lost as a whole.
+        ResultFormatError: If no shot is readable, or lost as a whole.
     """
     taken: list[Any] = []
     unreadable: ResultFormatError | None = None
@@ -408,7 +408,7 @@ def _of_columns(shots: Sequence[Any], num_bits: int, columns: Sequence[int]) -> 
 
 
 def _results(shot: Any, num_bits: int) -> list[Any]:
-    """The content of a shot for each bit: a value in some spelling, or a loss."""
+    """The entry of a shot for each bit: a value in some spelling, or a loss."""
     leaves = [*itertools.islice(_leaves(shot), num_bits + 1)]
     if len(leaves) != num_bits:
         raise ResultFormatError(f"A shot of the result does not hold {num_bits} bits.")
@@ -416,7 +416,7 @@ def _results(shot: Any, num_bits: int) -> list[Any]:
 
 
 def _row(shot: Any, num_bits: int) -> list[int]:
-    """The bits of a shot that lost none."""
+    """The bits of a shot without losses."""
     leaves = _results(shot, num_bits)
     if any(leaf in _LOST for leaf in leaves):
         raise _ShotLost

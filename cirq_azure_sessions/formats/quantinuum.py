@@ -1,7 +1,7 @@
 """Quantinuum: OpenQASM 2 programs; results have one string per shot and classical register.
 
-A measured bit has a classical register of its own, so that the order of characters in a register's
-string, which no recording settles, cannot matter.
+Each measured bit has its own classical register, so that the order of characters in a register's
+string, which no recording shows, does not matter.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["QuantinuumFormat"]
 
-# The name of a statement, after its condition if it has one, and a qubit that it acts on.
+# The name of a statement, after its optional condition, and a qubit that it acts on.
 _STATEMENT = re.compile(rb"^(?:if\(\w+==\d+\) )?([a-z]+)", re.MULTILINE)
 _QUBIT = re.compile(rb"(?<!qreg )q\[(\d+)\]")
-# How many native two-qubit gates a gate takes. Azure's page on pricing calls native what equals a
-# CNOT up to one-qubit gates. Of these each CNOT brings two: recorded bills of Bell and GHZ circuits
-# come out to the digit so, and in no other way that was tried.
+# The number of native two-qubit gates of each gate. Azure's page on pricing defines them as
+# equivalent to a CNOT up to one-qubit gates, but each CNOT counts as two: only this reproduces the
+# recorded bills of Bell and GHZ circuits to the digit.
 _TWO_QUBIT_GATES = {b"cx": 1, b"cz": 1, b"swap": 3, b"ccx": 6}
 _SPAM = (b"measure", b"reset")
 _DECLARATIONS = (b"include", b"qreg", b"creg")
@@ -67,7 +67,7 @@ class _QuantinuumTemplate(Template):
         else:
             statements = openqasm.gate_statements(step.gate, step.qubits)
         if step.condition is not None:
-            # At most one of the ways in which the condition may hold does.
+            # At most one of the values that fulfil the condition can occur.
             bits = step.condition.bits
             name = self._registers.get(bits, f"m{bits[0]}")
             values = [sum(bit << k for k, bit in enumerate(v)) for v in step.condition.values]
@@ -78,8 +78,9 @@ class _QuantinuumTemplate(Template):
         copies = [
             f"{name}[{bits.index(bit)}]" for bits, name in self._registers.items() if bit in bits
         ]
-        # A measured ion may be left outside the two states of its qubit. Quantinuum asks for a
-        # reset before it is used again (Azure's page on the provider, "Mid-circuit measurement").
+        # A measured ion may leave the two states of its qubit. Quantinuum requires a reset before
+        # it
+        # is used again (Azure's page on the provider, "Mid-circuit measurement").
         prepare = f"reset q[{qubit}];\nif(m{bit}==1) x q[{qubit}];"
         lines = [f"measure q[{qubit}] -> m{bit}[0];"]
         for copy in copies:
@@ -102,12 +103,12 @@ class _QuantinuumTemplate(Template):
 
 
 class QuantinuumFormat(Format):
-    """OpenQASM 2, under the name it has on Azure since Quantinuum was Honeywell's."""
+    """OpenQASM 2, which still has Honeywell's name on Azure."""
 
     input_format = "honeywell.openqasm.v1"
     output_format = "honeywell.quantum-results.v1"
     template = _QuantinuumTemplate
-    # Recorded jobs say `count`, the SDK of 2026 says `shots`.
+    # Recorded jobs have `count`, the SDK of 2026 has `shots`.
     shots_names = ("count", "shots")
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
@@ -116,8 +117,8 @@ class QuantinuumFormat(Format):
         Shots that are missing from all registers are counted as lost.
 
         Raises:
-            ResultFormatError: If a register is missing, holds something else than bits, or is not
-                as long as the others; or if there are more shots than repetitions.
+            ResultFormatError: If a register is missing, contains anything but bits, or differs in
+                length from the others; or if there are more shots than repetitions.
         """
         document = read_json(payload)
         if not isinstance(document, dict):
@@ -131,7 +132,7 @@ class QuantinuumFormat(Format):
         registers = [_register(document, f"m{bit}") for bit in range(layout.num_bits)]
         lengths = sorted({len(register) for register in registers})
         if len(lengths) > 1 or lengths[0] > layout.repetitions:
-            # Which values belong to the same shot is not known.
+            # It is unknown which values belong to the same shot.
             raise ResultFormatError(
                 f"The result's registers hold {' and '.join(map(str, lengths))} shots of "
                 f"{layout.repetitions}; fetch the job's output to see it."
@@ -146,7 +147,7 @@ class QuantinuumFormat(Format):
         ]
 
     def workload(self, job: JobInput) -> Workload:
-        """Counts statements, as if none of them were optimized away."""
+        """Counts statements, assuming that none is optimized away."""
         counts = Counter(_STATEMENT.findall(job.payload))
         spam = sum(counts.pop(name, 0) for name in _SPAM)
         two = sum(counts.pop(name, 0) * native for name, native in _TWO_QUBIT_GATES.items())

@@ -1,10 +1,10 @@
 """Program templates, with holes for the numbers of a sweep point.
 
-A gate such as `cirq.rx(theta)` keeps its form at every point but for a number, so its text is cut
-in two once and the number is put between. At a few round values (a quarter of a half turn and its
-multiples) a format may write another gate, or none; and a parametrised gate may not be one that
-can be brought into the target's gates without knowing its numbers. Such an operation is resolved,
-compiled and written at the point. Either way the text is the one that the resolved circuit has.
+A gate such as `cirq.rx(theta)` has the same form at every point except for a number, so its text is
+split once and the number is inserted. At special values (multiples of an eighth of a turn) a format
+may write another gate, or none; and some parametrised gates cannot be compiled to the target's
+gates without their values. Such an operation is resolved, compiled and written at each point.
+Either way the text is that of the resolved circuit.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
 
 __all__ = ["Template"]
 
-# An exponent that no gate is special at.
+# A generic exponent, at which no gate is special.
 _PROBE = 0.1234567890123
 
-# Within this of a multiple of a quarter, an exponent is left to the format to write. It is far
-# wider than the tolerance with which formats round, and far narrower than a step of a sweep.
+# An exponent this close to a multiple of a quarter is written by the format. This is far more than
+# the rounding tolerance of formats, and far less than a step of a sweep.
 _ROUND = 1e-6
 
 # The bound of cirq.drop_negligible_operations.
@@ -47,9 +47,9 @@ class _Hole:
     """A rotation whose exponent depends on the point.
 
     Attributes:
-        probe: The rotation with some exponent.
-        column: Where its own stands among a point's exponents.
-        parts: Its text, cut where the angle stands.
+        probe: The rotation with a generic exponent.
+        column: The index of its exponent among those of a point.
+        parts: Its text, split at the angle.
     """
 
     probe: Step
@@ -59,13 +59,13 @@ class _Hole:
 
 @dataclass(frozen=True, slots=True)
 class _OpenStep:
-    """A parametrised step, after some that are not.
+    """A parametrised step, and the unparametrised ones before it.
 
     Attributes:
         before: The texts of the steps before it.
-        step: The step, as the circuit has it.
-        columns: Where what its gate is given stands among a point's parameters.
-        holes: The rotations that it is made of; None if that depends on the numbers.
+        step: The step, as in the circuit.
+        columns: The indices of its gate's parameters among those of a point.
+        holes: The rotations that it consists of; None if they depend on the values.
     """
 
     before: tuple[str, ...]
@@ -77,18 +77,18 @@ class _OpenStep:
 class Template(abc.ABC):
     """A program in a provider's language, compiled once for all points of a sweep.
 
-    Each language is a subclass, which knows how to write single operations and a whole program.
+    Each language is a subclass, which writes single operations and whole programs.
 
     Args:
         program: The flat circuit.
-        options: The caller's wishes.
+        options: The caller's options.
 
     Attributes:
         has_bit_per_qubit: Whether the result has a bit for each qubit, in the order of the qubits.
-        compiler: The way to the language's gates.
+        compiler: The compiler to the language's gates.
         program: The flat circuit.
-        dialect: What all circuits of one program must have in common, such as a gateset.
-        draft: A job of any point, without its program; its layout leaves the point open.
+        dialect: The property that all circuits of one program must share, such as a gateset.
+        draft: A job of any point, without its program; its layout has no point.
 
     Raises:
         UnsupportedProgram: If a step without parameters cannot be compiled.
@@ -108,7 +108,7 @@ class Template(abc.ABC):
             samples_at_end=program.samples_at_end,
         )
         metadata = {"qubits": str(program.num_qubits), "bits": str(program.num_bits)}
-        # What comes after the last measurement changes no result. A program without any measures
+        # Steps after the last measurement change no result. A program without measurements measures
         # all qubits at its end.
         measured = [k for k, step in enumerate(program.steps) if step.bit is not None]
         until = max(measured, default=None)
@@ -116,9 +116,9 @@ class Template(abc.ABC):
         self.draft = JobInput(range(0), b"", {}, metadata, layout, has_waits)
         self._target = options.target
         self._compile = options.compile
-        # For each parameter of a job the block whose point gives it a value, an expression, and
-        # what becomes of its value in the gate, blocks in their order; for each exponent an
-        # expression of some of those parameters.
+        # For each parameter of a job, in the order of blocks, the block whose point has its value,
+        # its expression, and the gate's conversion of the value; for each exponent an expression of
+        # some of these parameters.
         self._parameters: dict[tuple[int, sympy.Basic, _Keeping], int] = {}
         self._exponents: list[tuple[sympy.Basic, dict[sympy.Basic, int]]] = []
         self._open: list[_OpenStep] = []
@@ -133,10 +133,10 @@ class Template(abc.ABC):
 
     @abc.abstractmethod
     def write(self, step: Step) -> str:
-        """The text of a step without open parameters, in gates that the compiler takes."""
+        """The text of a step without unresolved parameters, in gates that the language has."""
 
     def operations(self, gate: cirq.Gate, qubits: Sequence[cirq.Qid]) -> Sequence[cirq.Operation]:
-        """The operations in the text of a gate that the compiler takes, one a statement."""
+        """The operations in the text of a gate that the language has, one per statement."""
         return [gate.on(*qubits)]
 
     @abc.abstractmethod
@@ -154,8 +154,8 @@ class Template(abc.ABC):
             jobs: The parameters of each job: of the one point of a sweep, or of each of a pack.
 
         Raises:
-            UnsupportedProgram: If a parameter has no value at a point, or none that is a finite
-                real number, or an operation cannot be compiled with it.
+            UnsupportedProgram: If a parameter has no finite real value at a point, or an operation
+                cannot be compiled with it.
         """
         if not self._open:
             payload = self.payload([text for text in self._after if text])
@@ -175,8 +175,8 @@ class Template(abc.ABC):
             len(jobs),
         )
 
-        # Jobs that share the repetitions of a point are asked for one after the other, and share
-        # its program.
+        # Jobs that share the repetitions of a point are requested consecutively, and share its
+        # program.
         @functools.lru_cache(maxsize=1)
         def filled(job: int) -> JobInput:
             is_special = _is_round(parameters[job])
@@ -191,7 +191,7 @@ class Template(abc.ABC):
                 for hole in step.holes:
                     turn = turns[hole.column]
                     if is_round[hole.column]:
-                        # Rotations take an exponent, which the type cirq.Gate does not tell.
+                        # Rotations have an exponent, which the type cirq.Gate does not declare.
                         gate = type(hole.probe.gate)(exponent=turn)  # type: ignore[call-arg]
                         texts += self._written(replace(hole.probe, gate=gate))
                     else:
@@ -202,14 +202,14 @@ class Template(abc.ABC):
         filled(0)  # what can still go wrong with the program as a whole, goes wrong now
         if all(step.holes is not None for step in self._open):
             return filled
-        # What is compiled at a point may turn out not to be possible, so all jobs are filled now.
+        # Compiling at a point may fail, so all jobs are filled now.
         stored = [zlib.compress(filled(job).payload, 1) for job in range(len(jobs))]
         return functools.lru_cache(maxsize=1)(
             lambda job: replace(self.draft, payload=zlib.decompress(stored[job]))
         )
 
     def taken(self, step: Step) -> Iterator[Step]:
-        """A step without open parameters in steps that the language can write."""
+        """A step without unresolved parameters, as steps that the language can write."""
         gate = step.gate
         if step.bit is not None or step.is_reset:
             yield step
@@ -226,7 +226,7 @@ class Template(abc.ABC):
                 yield from self.taken(part)
 
     def _written(self, step: Step) -> Iterator[str]:
-        """The texts of a step without open parameters."""
+        """The texts of a step without unresolved parameters."""
         return map(self.write, self.taken(step))
 
     def _resolved(self, step: Step, resolver: cirq.ParamResolver) -> Iterator[str]:
@@ -240,12 +240,12 @@ class Template(abc.ABC):
         return self._written(replace(step, gate=gate))
 
     def _opened(self, before: tuple[str, ...], step: Step) -> _OpenStep:
-        """Takes a parametrised step apart into rotations, if that can be done in advance."""
+        """Decomposes a parametrised step into rotations, if that is possible in advance."""
         # Each number of the gate becomes one symbol, so that its parts are simple expressions,
         # worked out in the same order with symbols as with numbers.
         gate, meanings = cirq.flatten(step.gate)
         rotations = self.compiler.rotations(replace(step, gate=gate), decompose=self._compile)
-        # One number in two roles is kept in two ways.
+        # A number with two roles needs two columns.
         is_ambiguous = (
             isinstance(gate, cirq.PhasedXPowGate) and gate.phase_exponent == gate.exponent
         )
@@ -269,7 +269,7 @@ class Template(abc.ABC):
 
 
 def _waits(gate: cirq.Gate | None) -> bool:
-    """Whether a gate takes time for nothing else: a wait, or a gate made of one."""
+    """Whether a gate only waits, or contains a wait."""
     if isinstance(gate, cirq.WaitGate):
         return bool(gate.duration)
     if inner := getattr(gate, "sub_gate", None):
@@ -297,7 +297,7 @@ def _as_it_is(exponents: Floats) -> Floats:
 
 
 def _as_angle(exponents: Floats) -> Floats:
-    # An exponent becomes an angle and again an exponent, with another last digit.
+    # An exponent becomes an angle and an exponent again, with a different last digit.
     return exponents * np.pi / np.pi
 
 
@@ -308,7 +308,7 @@ def _as_phase(exponents: Floats) -> Floats:
 
 
 def _table(columns: Sequence[Floats | float], points: int) -> Floats:
-    """The columns side by side: a row a point."""
+    """The columns side by side, with one row per point."""
     table = np.empty((points, len(columns)))
     for k, column in enumerate(columns):
         table[:, k] = column

@@ -1,6 +1,6 @@
 """Translation of a sweep into a provider's jobs; the common part of all formats.
 
-Values and pure functions, that know no session, no clock and no socket.
+Values and pure functions, independent of sessions, clocks and sockets.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import functools
 import itertools
 import json
 import logging
-import re
 import secrets
 import warnings
 import zlib
@@ -28,6 +27,7 @@ from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_la
 from cirq_azure_sessions.formats.program import check_num_qubits, flatten, shown
 from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
+from cirq_azure_sessions.spelling import is_repetitions, letters
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.formats.template import Template
@@ -41,8 +41,6 @@ __all__ = [
     "Translation",
     "TranslationOptions",
     "Workload",
-    "is_repetitions",
-    "letters",
     "note_dropped_waits",
     "split_repetitions",
     "translate_calls",
@@ -50,45 +48,27 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# The most repetitions of one job. A target without a known limit is not split: a job too large is
-# refused by the service in its own words, and a job split without need is paid for twice. The
-# numbers are `max_shots` of the SDK's Qiskit backends (azure.quantum.qiskit.backends of
-# azure-quantum 3.13), which name none for IonQ's simulator and Quantinuum's emulators.
+# The maximum repetitions of one job. Without a known limit jobs are not split: the service refuses
+# a job that is too large, while splitting one without need costs more. The numbers are `max_shots`
+# of the SDK's Qiskit backends (azure.quantum.qiskit.backends of azure-quantum 3.13), which have
+# none for IonQ's simulator and Quantinuum's emulators.
 _MAX_JOB_REPETITIONS = {"ionq.qpu*": 10_000, "quantinuum.qpu.*": 10_000, "rigetti.*": 10_000}
 
-# Targets on which time changes nothing; beside them, those that answer with exact probabilities.
+# Targets on which waits have no effect, in addition to those that return exact probabilities.
 _WITHOUT_TIME = ("quantinuum.sim.*sc", "rigetti.sim.*")
 
-# Where points may share a job though nobody has said on which qubits: among ions, of which none is
-# special, and on simulators. Elsewhere neighbours and couplers decide what a place is worth.
+# Targets on which points may share a job without a choice of qubits: ions, which are all
+# equivalent, and simulators. On other machines qubits differ in their neighbours and couplers.
 _PACKABLE = ("ionq.*", "quantinuum.*", "*.sim.*", "*.simulator*", "echo-*", "sparse-sim-*")
 
-# A circuit with its sweep, and where the samples that the client draws come from.
+# A circuit with its sweep, and the seed of samples that the client draws.
 Circuit = tuple[cirq.AbstractCircuit, Sequence[cirq.ParamResolver], tuple[int, ...] | None]
 
 # Some of a point's repetitions: a number that tells them apart, and how many they are.
 Part = tuple[int, int]
 
-# How many points share a job, or "auto", or for each point of a job the numbers of its qubits.
+# The number of points per job, or "auto", or the qubits of each point of a job.
 Pack = int | str | tuple[tuple[int, ...], ...]
-
-# How providers and their SDKs spell the repetitions, without case and punctuation: as n_shots,
-# nbShots, shotCount, and Pasqal's runs. A snapshot is no shot. No option of another kind has such a
-# name.
-_REPETITIONS = re.compile(
-    r".*(?<!snap)shot.*|(n|nb|num|number|numberof)?"
-    r"(count|(repetition|rep|sample|trial|run|execution)(s|s?count))"
-)
-
-
-def letters(name: Any) -> str:
-    """The letters of an option's name, in lower case: however it is spelled, they are the same."""
-    return "".join(filter(str.isalpha, str(name))).lower()
-
-
-def is_repetitions(name: Any) -> bool:
-    """Whether a provider option of this name is a number of repetitions."""
-    return _REPETITIONS.fullmatch(letters(name)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +77,14 @@ class TranslationOptions:
 
     Attributes:
         target: The target's id, such as `ionq.simulator`.
-        compile: Whether to compile to the gates that the target takes; if not, a circuit that is
-            not in them already is refused.
-        seed: Where the client draws samples, or runs the program, the entropy they come from: a
-            tuple of non-negative integers that is this call's alone. Point `i` of the sweep draws
-            from `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, whatever order results
-            arrive in. None draws fresh entropy once, so that a point is still reproducible.
-        input_params: Provider options to pass on in Azure's `inputParams`, over the format's own.
-        pack: How several points share a job, as `packing.as_pack` returns it; None if they do not.
+        compile: Whether to compile to the target's gates; if not, circuits with other gates are
+            refused.
+        seed: If the client draws samples or runs the program, the entropy for that: a tuple of
+            non-negative integers that is unique to this call. Point `i` of the sweep draws from
+            `numpy.random.SeedSequence(entropy=seed, spawn_key=(i,))`, in whatever order results
+            arrive. None draws fresh entropy once, so that a point is still reproducible.
+        input_params: Provider options for Azure's `inputParams`, which override the format's.
+        pack: How several points share a job, as returned by `packing.as_pack`; None if they do not.
     """
 
     target: str
@@ -116,19 +96,19 @@ class TranslationOptions:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """One job of a translated sweep: its payload, and what is needed to read the answer.
+    """One job of a translated sweep: its payload, and the information to read its result.
 
     Attributes:
         points: The indices, in the sweep, of the points that this job covers. A point whose
-            repetitions exceed the target's limit stands in several jobs; their results are joined
-            in the order of the jobs.
+            repetitions exceed the target's limit is in several jobs; their results are joined in
+            the order of the jobs.
         payload: The program: bytes for a provider's format, an object for a local target.
         input_params: Azure's `inputParams`.
         metadata: The layout as strings, from which `Format.read_layout` makes `layout` again.
-        layout: What `Format.decode` needs to read the job's result.
-        has_waits: Whether the circuit waits, which no format here writes.
+        layout: The layout for `Format.decode` to read the job's result.
+        has_waits: Whether the circuit has waits, which no format here writes.
         places: As for `JobRequest`.
-        entry: Where an earlier run has submitted the job, what its journal has of it.
+        entry: The journal entry of the job, if an earlier run has submitted it.
     """
 
     points: Sequence[int]
@@ -146,11 +126,10 @@ class Workload:
     """The workload of one job, in the quantities that providers bill.
 
     Attributes:
-        shots: How often the program is run.
-        one_qubit_gates: The gates on one qubit, of one run. What depends on a measured result
-            counts as done.
-        two_qubit_gates: The gates on two qubits, likewise.
-        spam: The state preparations and measurements of one run: Quantinuum's word.
+        shots: The number of runs of the program.
+        one_qubit_gates: The one-qubit gates of one run. Conditional gates count as applied.
+        two_qubit_gates: The two-qubit gates, likewise.
+        spam: The state preparations and measurements of one run, in Quantinuum's term.
     """
 
     shots: int
@@ -163,11 +142,11 @@ class Workload:
 class Translation:
     """A translated and checked sweep: making its jobs cannot fail.
 
-    A parametrised circuit is compiled once; `job` only fills numbers in, so that a sweep of ten
+    A parametrised circuit is compiled once; `job` only inserts numbers, so that a sweep of ten
     thousand points need not be held in memory.
     """
 
-    _jobs: Sequence[tuple[Sequence[int], Part]]  # the points of each job, and which part it is
+    _jobs: Sequence[tuple[Sequence[int], Part]]  # the points of each job, and the index of its part
     jobs_each: int  # how many parts the repetitions of a point are split into
     _make_job: Callable[[Sequence[int], Part], JobInput]
 
@@ -178,7 +157,7 @@ class Translation:
         return len(self._jobs)
 
     def points(self, index: int) -> Sequence[int]:
-        """The points that the job with this index covers; its program is not made for that."""
+        """The points that the job with this index covers, without making its program."""
         return self._jobs[index][0]
 
     def job(self, index: int) -> JobInput:
@@ -192,10 +171,9 @@ class Format(abc.ABC):
     Attributes:
         input_format: Azure's `inputDataFormat`.
         output_format: Azure's `outputDataFormat`.
-        template: The language, of a format that takes one circuit a job.
-        shots_names: Under which names Azure's `inputParams` carry the repetitions.
-        own_params: What else in them is the package's own, and not the caller's to set; in lower
-            case, letters alone.
+        template: The language, for a format with one circuit per job.
+        shots_names: The names of the repetitions in Azure's `inputParams`.
+        own_params: The other entries that only the package may set; in lower case, only letters.
     """
 
     input_format: ClassVar[str]
@@ -208,7 +186,7 @@ class Format(abc.ABC):
         """Refuses provider options that would contradict the arguments of a call.
 
         Raises:
-            ValueError: If one is a number of repetitions, or something that the package fills in.
+            ValueError: If one is a number of repetitions, or is set by the package.
         """
         for name in input_params:
             if is_repetitions(name):
@@ -223,10 +201,10 @@ class Format(abc.ABC):
                 )
 
     def check_pack(self, pack: Pack, target: str) -> None:
-        """Refuses to pack points where that is useless or harmful.
+        """Refuses to pack points if that is useless or harmful.
 
         Raises:
-            ValueError: If it is so.
+            ValueError: If packing is refused.
         """
         is_packable = any(fnmatch.fnmatchcase(target, each) for each in _PACKABLE)
         if not is_packable and not isinstance(pack, tuple):
@@ -244,7 +222,7 @@ class Format(abc.ABC):
         """Refuses a job that its target cannot run, by the service's description of the target.
 
         Raises:
-            UnsupportedProgram: If the target has too few qubits, or does not take the profile.
+            UnsupportedProgram: If the target has too few qubits, or does not support the profile.
         """
         num_qubits = int(request.metadata.get("qubits", 0))
         check_num_qubits(num_qubits, request.target, status.num_qubits)
@@ -256,16 +234,16 @@ class Format(abc.ABC):
         repetitions: int,
         options: TranslationOptions,
     ) -> Translation:
-        """Translates a sweep, at least one point and one repetition.
+        """Translates a sweep of at least one point and one repetition.
 
         A job has one point, unless the options say that several share it. The jobs of the first
         point come first, then those of the second, and so on.
 
         Raises:
             ValueError: If the provider options contradict the call.
-            TypeError: If a point has no whole number for how often a subcircuit repeats.
-            UnsupportedProgram: If any point cannot be run as it stands; the message names the
-                operation and what to do.
+            TypeError: If the repetitions of a subcircuit are not an integer at some point.
+            UnsupportedProgram: If any point cannot be run; the message names the operation and what
+                to do.
         """
         if options.pack is not None:
             from cirq_azure_sessions.formats.packing import translate_pack
@@ -276,7 +254,7 @@ class Format(abc.ABC):
             flat = flatten(program, options.target, compile=options.compile)
             template = self.template(flat, options)
         except UnsupportedProgram:
-            # The parameters may decide the very shape of the circuit: how often a loop runs, say.
+            # The parameters may determine the shape of the circuit, such as the number of loops.
             if not cirq.is_parameterized(program):
                 raise
             draft = self._point_by_point(program, resolvers, options)
@@ -325,14 +303,14 @@ class Format(abc.ABC):
         resolvers: Sequence[cirq.ParamResolver],
         options: TranslationOptions,
     ) -> Callable[[int], JobInput]:
-        """The draft of each point's jobs, translated as a circuit of its own."""
+        """The draft of each point's jobs, translated as a separate circuit."""
         drafts: list[JobInput] = []
         for resolver in resolvers:
             flat = flatten(resolved(program, resolver), options.target, compile=options.compile)
             template = self.template(flat, options)
             draft = template.fill([[cirq.ParamResolver()]])(0)
             draft = replace(draft, payload=zlib.compress(draft.payload, 1))
-            # Most points share all but their program.
+            # Most points share everything except their program.
             if drafts and replace(draft, payload=drafts[-1].payload) == drafts[-1]:
                 draft = replace(drafts[-1], payload=draft.payload)
             drafts.append(draft)
@@ -349,7 +327,7 @@ class Format(abc.ABC):
         """
 
     def decode_each(self, answers: Iterable[Any], layout: Any) -> Sequence[AzureResult]:
-        """The results of a pack, from the answers that jobs of one point each would have had."""
+        """The results of a pack, from the payloads that jobs of one point each would have had."""
         return [
             result
             for answer, block in zip(answers, layout.blocks, strict=True)
@@ -358,10 +336,10 @@ class Format(abc.ABC):
 
     @abc.abstractmethod
     def workload(self, job: JobInput) -> Workload:
-        """What a job of this format asks of the machine, counted in its payload."""
+        """The workload of a job of this format, counted in its payload."""
 
     def read_layout(self, metadata: Mapping[str, str]) -> Any:
-        """The layout of a job of this package, from the metadata that came back with it.
+        """The layout of a job of this package, from the metadata returned with it.
 
         Raises:
             ResultFormatError: If the job was not submitted by this package, or by a later version.
@@ -388,8 +366,8 @@ def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cir
     """The circuit at a point.
 
     Raises:
-        TypeError: If a subcircuit has no whole number of repetitions there, as Cirq refuses it.
-        UnsupportedProgram: If it takes no such numbers.
+        TypeError: If a subcircuit's repetitions are not an integer there, as in Cirq.
+        UnsupportedProgram: If an operation does not accept the values.
     """
     try:
         return cirq.resolve_parameters(program, resolver)
@@ -400,13 +378,13 @@ def resolved(program: cirq.AbstractCircuit, resolver: cirq.ParamResolver) -> cir
 
 
 def note_dropped_waits(target: str) -> dict[str, str]:
-    """Warns that a circuit's waits are left out; returns the metadata of its jobs that say so.
+    """Warns that a circuit's waits are omitted; returns the metadata that records this.
 
     Two dialects have a wait: `sleep` of Quantinuum's hqslib1_dev.inc, and `nop` among IonQ's native
-    gates. No recording shows that Azure takes either, and a program that is refused measures
-    nothing at all.
+    gates. No recording shows that Azure accepts either, and a refused program measures nothing at
+    all.
     """
-    # A warning is shown once a place in a program, and a log has every call.
+    # A warning is shown once per place in a program; the log has every call.
     logger.warning("%s: the circuit's waits are left out", target)
     warnings.warn(
         f"{target} is not known to support waits, so cirq.wait is left out and "
@@ -427,7 +405,7 @@ def translate_calls(
     seeds: Iterator[tuple[int, ...] | None] | None = None,
     is_split: Callable[[int], bool] | None = None,
 ) -> Iterator[tuple[Translation | None, Sequence[AzureResult | None], Mapping[int, range]]]:
-    """Checks and translates what a sampler was called with: one circuit, or those of a batch.
+    """Checks and translates the arguments of a sampler's call: one circuit, or those of a batch.
 
     Args:
         job_format: The format of the target.
@@ -440,9 +418,9 @@ def translate_calls(
             other points too, so that each point looks for its own in all of them.
 
     Yields:
-        For each circuit, or for all that may share jobs, the jobs, None if none is needed; one
-        result a point, None if a job is to bring it; and by the index of a circuit, which of these
-        points are its own.
+        For each circuit, or for all that may share jobs: the jobs, None if none is needed; one
+        result per point, None if a job will return it; and by the index of a circuit, its range of
+        these points.
 
     Raises:
         TypeError, ValueError, UnsupportedProgram: As `check_call` and `Format.translate` do.
@@ -468,7 +446,7 @@ def translate_calls(
         circuit, shots = check_call(program, resolvers, count)
         own_points = {index: range(len(resolvers))}
         if not resolvers or not shots:
-            # Cirq knows the shapes of results without repetitions.
+            # Cirq determines the shapes of results without repetitions.
             empty = cirq.Simulator().run_sweep(circuit, resolvers, shots)
             yield None, [AzureResult.from_result(result) for result in empty], own_points
             continue

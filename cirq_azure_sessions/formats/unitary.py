@@ -1,8 +1,8 @@
-"""What operations do to a state: the proof that a compiled circuit does what its source does.
+"""Verification that a compiled circuit is equivalent to its source, by simulation.
 
-The truth is what simulating an operation gives, and never `cirq.unitary`: for some operations it
-is another matrix than the one that Cirq's simulators apply. A controlled operation whose control
-values are booleans is an identity to it, in Cirq 1.6 and 1.7, and Cirq's own compilers believe it.
+`cirq.unitary` is not used, because for some operations it differs from the matrix that Cirq's
+simulators apply: in Cirq 1.6 and 1.7 it is the identity for a controlled operation with boolean
+control values, and Cirq's own compilers rely on it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 __all__ = ["are_equivalent", "unitary_of"]
 
-# Beyond this the decomposition of a matrix takes minutes, and tens of thousands of gates.
+# On more qubits the decomposition of a matrix takes minutes and tens of thousands of gates.
 _MAX_MATRIX_QUBITS = 7
 
-# Beyond this a state takes longer to simulate than the circuit takes to compile. What is larger is
-# taken apart without proof, but each of its parts is proved as soon as it is small enough.
+# On more qubits a simulation takes longer than compiling the circuit. Larger operations are
+# decomposed without verification, but their parts are verified as soon as they are small enough.
 _MAX_PROVED_QUBITS = 12
 
-# Cirq's compilers drop and round up to 1e-8 at each step; a mistake is larger by orders.
+# Cirq's compilers drop and round up to 1e-8 at each step; mistakes are orders of magnitude larger.
 _TOLERANCE = 1e-5
 
 _Amplitudes = npt.NDArray[np.complex128]
@@ -32,14 +32,14 @@ _Amplitudes = npt.NDArray[np.complex128]
 def are_equivalent(operations: Sequence[cirq.Operation], source: cirq.Operation) -> bool:
     """Whether the operations have the source's unitary, up to a global phase.
 
-    True without proof for a source on more than 12 qubits.
+    True without verification for a source on more than 12 qubits.
     """
     qubits = source.qubits
     if not {qubit for operation in operations for qubit in operation.qubits} <= {*qubits}:
-        return False  # it needs further qubits, which the program does not have
+        return False  # it needs additional qubits, which the program does not have
     if len(qubits) > _MAX_PROVED_QUBITS:
         return True
-    # Two unitaries that take one random state to the same one are the same.
+    # Two unitaries that map a random state to the same one are almost surely equal.
     ours, wanted = (_simulated(ops, qubits, _state(len(qubits))) for ops in (operations, [source]))
     if ours is None or wanted is None:
         return False
@@ -64,18 +64,18 @@ def unitary_of(operation: cirq.Operation) -> _Amplitudes | None:
 def _simulated(
     operations: Sequence[cirq.Operation], qubits: Sequence[cirq.Qid], state: _Amplitudes
 ) -> _Amplitudes | None:
-    """The state after the operations, its first axes being the qubits; None if there is none."""
+    """The state after the operations, with the qubits as its first axes, or None."""
     args = cirq.ApplyUnitaryArgs(state.copy(), np.empty_like(state), range(len(qubits)))
     try:
         return cirq.apply_unitaries(operations, qubits, args, default=None)
     except (TypeError, ValueError):
-        # Gates that do not know about parameters compute with them all the same.
+        # Gates without support for parameters fail in computations with them.
         return None
 
 
 @functools.cache
 def _state(num_qubits: int) -> _Amplitudes:
-    """A random state, always the same."""
+    """A random state with a fixed seed."""
     real, imaginary = np.random.default_rng(num_qubits).normal(size=(2, *(2,) * num_qubits))
     state = real + 1j * imaginary
     return np.asarray(state / np.linalg.norm(state))

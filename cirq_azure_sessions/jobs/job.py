@@ -20,21 +20,21 @@ __all__ = ["JobRun"]
 
 @dataclasses.dataclass(eq=False, repr=False)
 class JobRun:
-    """One of a sweep's jobs; once it is claimed, what happens to it goes into the journal."""
+    """One of a sweep's jobs; once claimed, its events are recorded in the journal."""
 
     sweep: SweepRun
     index: int
     points: Sequence[int]
-    # What the output means.
+    # The layout of the output.
     layout: Any
     # What to submit; if an earlier run submitted the same, with the id and the metadata of then.
     request: JobRequest
-    # What the job is estimated to cost, and what all jobs of its point are.
+    # The estimated cost of the job, and that of all jobs of its point.
     estimate: float
     point_cost: float
-    # Where the input is, once it is stored.
+    # The location of the input, once it is stored.
     stored: Any = None
-    # Whether the service has the job, or may have it, since an answer is to come or was lost.
+    # Whether the service has the job, or may have it because a response is pending or was lost.
     may_exist: bool = False
     # The job as the service last described it; None until it has accepted it.
     job: Job | None = None
@@ -61,21 +61,21 @@ class JobRun:
             self.accepted(job)
 
     def accepted(self, job: Job) -> None:
-        """Notes that the service has the job."""
+        """Records that the service has the job."""
         self.job = job
         self.may_exist = self.sweep.is_accepted = True
         if self._journal and self.entry:
             self._journal._accepted(self.entry, job)
 
     async def fetched(self, output: Any) -> None:
-        """Notes the result; with a journal it is on the disk when this returns."""
+        """Records the result; with a journal it is on disk when this returns."""
         self.output = output
         if self._journal and self.entry and self.job:
             await self._journal._finished(self.entry, self.job, output)
         self.is_fetched = True
 
     def failed(self, error: Exception) -> None:
-        """Notes that there is no result; the next equal request tries again."""
+        """Records that there is no result; the next equal request tries again."""
         if self.job is not None and isinstance(error, ServiceError):
             error = result_unavailable(self.job, error)
         if not isinstance(error, AzureSessionsError):
@@ -85,6 +85,6 @@ class JobRun:
             self._journal._failed(self.entry, self.job, error)
 
     def give_back(self) -> None:
-        """Lets the journal offer the job to the next equal request: no call waits for it now."""
+        """Frees the job for the next equal request, since no call waits for it now."""
         if self._journal and self.entry:
             self._journal._give_back(self.entry.places)

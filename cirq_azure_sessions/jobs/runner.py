@@ -46,14 +46,14 @@ __all__ = ["JobRunner"]
 
 T = TypeVar("T")
 
-# Sessions in a row that may end before they take a job; after that something else is wrong.
+# Consecutive sessions that may end before they take a job; beyond that, something is wrong.
 _MAX_SESSIONS = 5
 # Submissions of one job whose answers may be lost: with their backoff they take some seconds, as
 # long as the service has accepted no job of the call, and some ten minutes once it has.
 _MAX_FIRST_SUBMISSIONS = 4
 _MAX_SUBMISSIONS = 18
 
-# Errors that the other jobs of a call would meet too.
+# Errors that the other jobs of a call would also get.
 _CALL_ERRORS = (
     CostLimitReached,
     JournalError,
@@ -84,7 +84,7 @@ class JobRunner:
         register(self)
 
     def _after_fork(self) -> None:
-        """Sets up a runner without jobs: at birth, and in the child of a fork."""
+        """Resets the runner to have no jobs: at construction, and in a forked child."""
         self.throttle = Throttle(self.max_concurrent_jobs, self._clock)
         self._quotas = QuotaGuard(self.target, self._clock)
         if self.budget is not None:
@@ -129,14 +129,14 @@ class JobRunner:
 
         charging = [sweep for sweep in sweeps if sweep.num_jobs and sweep.pricing.is_charging]
         usages = [partial(sweep.pricing.usage, sweep.translation) for sweep in charging]
-        # With a journal a call goes as far as a quota does, and the next run goes on from there.
+        # With a journal a call runs until a quota is used up; the next run continues there.
         is_metered = usages and self.journal is None
         async with self._quotas.room_for(self._workspace, usages) if is_metered else nullcontext():
             # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them.
             count = min(2 * self.max_concurrent_jobs, sum(sweep.num_jobs for sweep in sweeps))
             workers = [asyncio.ensure_future(work()) for _ in range(count)]
             try:
-                # A worker that cannot even make its job ends the call with its error.
+                # If a job cannot even be made, its error ends the call.
                 await asyncio.gather(*workers)
             finally:
                 for worker in workers:
@@ -173,7 +173,7 @@ class JobRunner:
                 self.budget.settle(job.request.id, bill, may_cost=job.may_exist)
 
     async def _begin(self, job: JobRun) -> None:
-        """Checks that the call goes on, claims the job in the journal, and reserves its cost."""
+        """Checks that the call continues, claims the job in the journal, and reserves its cost."""
         budget = self.budget
         point = job.sweep.id, job.points[0]
         share = job.estimate, point, job.point_cost
@@ -200,7 +200,7 @@ class JobRunner:
         policy = self._retries(job)
 
         async def store() -> Any:
-            # Behind the requests of jobs that are further on.
+            # Behind the requests of jobs in later stages.
             await requests.enter(is_urgent=False)
             try:
                 return await self._workspace.store_input(job.request)
@@ -311,5 +311,5 @@ class JobRunner:
         return await retry(self._clock, attempt, self._retries(job))
 
     def _retries(self, job: JobRun) -> RetryDecision:
-        """Retries once the service has answered the call, or where it may have the job."""
+        """Retries once the service has accepted a job of the call, or if it may have this one."""
         return retry_for(lambda: RETRY_TIMEOUT if job.may_exist or job.sweep.is_answered else 0.0)

@@ -45,21 +45,21 @@ class SweepRun:
     translation: Translation | None
     # The results of the points; None until a job brings them, in a stream for good.
     results: SweepResults
-    # What wrote the translation, and reads the results.
+    # The format that wrote the jobs, and reads the results.
     format_: Format
     pricing: Pricing
     # Whether samples that the client draws follow from a seed.
     is_seeded: bool
     # Makes a job's request from its input and its number, None if it is the only one.
     make_request: Callable[[JobInput, int | None], JobRequest]
-    # Which points are whose, of the circuits of a batch that share jobs, by their index.
+    # For a batch whose circuits share jobs, the range of points of each circuit, by its index.
     circuits: Mapping[int, range]
 
     def __post_init__(self) -> None:
         self.id = str(uuid.uuid4())
         self.num_jobs = 0 if self.translation is None else len(self.translation)
         self.progress: SweepProgress | None = None
-        # Where results go instead of into `results`.
+        # The stream that gets the results instead of `results`.
         self.stream: ResultStream | None = None
         # While jobs run, all sweeps of the same call: this one, or those of a batch. In a cycle of
         # references, results would stay in memory until the garbage collector looks at everything.
@@ -132,9 +132,9 @@ class SweepRun:
             sweep.stopped_by = sweep.stopped_by or error
 
     def check_going_on(self, points: Sequence[int], *, is_budgeted: bool) -> None:
-        """Raises the error that stopped the call, if one did; a point begun under a cap goes on.
+        """Raises the error that stopped the call, if any; a point begun under a cap continues.
 
-        Raises also the error of a point of which another job failed: more would be paid in vain.
+        Also raises the error of a point if another of its jobs failed, to avoid paying in vain.
         """
         error = self.stopped_by
         if error is not None and not (is_budgeted and isinstance(error, CostLimitReached)):
@@ -147,8 +147,8 @@ class SweepRun:
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads a job's results; yields the points that they complete.
 
-        A point counts as delivered when the next is asked for. Until then its job is in flight, so
-        that a call that ends meanwhile says how to get at the result.
+        A point counts as delivered when the next is requested. Until then its job is in flight, so
+        that a call that ends in the meantime tells how to get the result.
         """
         results: Sequence[AzureResult] = ()
         done = failed = 0
@@ -159,7 +159,7 @@ class SweepRun:
                     layout = layout_of(job.entry, layout, self.format_, self.is_seeded)
                 results = self.format_.decode(job.output, layout)
             except Exception as error:
-                # Whatever an output is, it fails its own points and no others.
+                # An invalid output fails only its own points.
                 job.failed(error)
         if job.error is None:
             self.fetched[job.request.id] = () if job.entry is None else job.entry.places
@@ -192,7 +192,7 @@ class SweepRun:
             journal._give_back([*itertools.chain(*self.fetched.values()), *self.reserved])
 
     def time_out(self, seconds: float) -> None:
-        """Notes a failure for every point that has neither a result nor an error."""
+        """Records a failure for every point that has neither a result nor an error."""
         self.has_timed_out = True
         begun = [job for job in self.jobs_in_flight.values() if job.may_exist]
         submitted = {point: job.request.id for job in begun for point in job.points}

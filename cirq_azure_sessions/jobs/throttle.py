@@ -1,4 +1,4 @@
-"""`Throttle`: how many jobs of a sampler are in flight, and how many requests."""
+"""`Throttle`: limits on a sampler's jobs in flight and on its requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Gate", "Slot", "Throttle"]
 
 
 class Gate:
-    """Admits up to `limit` at a time, in order, the urgent first; `async with gate` is urgent."""
+    """Admits up to `limit` at a time, in order, urgent ones first; `async with gate` is urgent."""
 
     def __init__(self, limit: int) -> None:
-        # State: how many may be inside, how many are, and who waits. Lives on the background loop.
+        # State: the limit, the number inside, and the waiters. Lives on the background loop.
         self.limit = limit
         self.inside = 0
         self._urgent: deque[asyncio.Future[None]] = deque()
@@ -28,7 +28,7 @@ class Gate:
         return len(self._urgent) + len(self._others)
 
     async def enter(self, is_urgent: bool = True) -> None:
-        """Returns once there is room; `leave` makes room again."""
+        """Waits for room; `leave` makes room again."""
         future = asyncio.get_running_loop().create_future()
         queue = self._urgent if is_urgent else self._others
         queue.append(future)
@@ -36,7 +36,7 @@ class Gate:
         try:
             await future
         except asyncio.CancelledError:
-            # Either it still waits, or it was admitted meanwhile and leaves again.
+            # Either it still waits, or it was admitted in the meantime and leaves again.
             if future in queue:
                 queue.remove(future)
             elif not future.cancelled():
@@ -77,8 +77,7 @@ class Throttle:
         self.requests = Gate(max_concurrent_jobs)
         self.clock = clock
         self.maximum = max_concurrent_jobs
-        # State: how many jobs were accepted since the number of slots last changed, and until when
-        # nobody submits.
+        # State: the jobs accepted since the number of slots last changed; the end of the pause.
         self.accepted = 0
         self.resume_at = -math.inf
 
@@ -113,7 +112,7 @@ class Slot:
             self.throttle.slots.leave()
 
     def accepted(self) -> None:
-        """Notes that the service accepted the job: after a full round there may be more room."""
+        """Records that the service accepted the job; a full round of these adds a slot."""
         throttle, slots = self.throttle, self.throttle.slots
         throttle.accepted += 1
         if slots.limit < throttle.maximum and throttle.accepted >= slots.limit:
@@ -122,10 +121,11 @@ class Slot:
             slots.admit()
 
     async def refused(self, error: ServiceError) -> None:
-        """Returns when the refused job should be submitted again.
+        """Waits until the refused job should be submitted again.
 
-        It is next in line once another job finishes. All pause where the service says for how long,
-        or where no other job is running, and a job that is refused again pauses alone.
+        It is next once another job finishes. All jobs pause if the service says how
+        long, or if no other job is running; a job that is refused again pauses
+        alone.
         """
         throttle, slots = self.throttle, self.throttle.slots
         self._refusals += 1

@@ -219,7 +219,7 @@ class JournalFile:
         with no_fork, self._translating():
             self._refuse_what_is_no_journal()
             make_private(path)
-            self._connection = self._connect(self._uri())
+            self._connection = self._connect(self._address())
             self._key = _key(path)
             _open_here[self._key] += 1
             try:
@@ -252,7 +252,7 @@ class JournalFile:
         """A connection of the caller's own that sees one state of the file throughout."""
         with self._translating():
             with no_fork:
-                connection = self._connect(self._uri(mode="ro"))
+                connection = self._connect(self._address(mode="ro"))
                 _open_here[self._key] += 1
             try:
                 with closing(connection):
@@ -268,7 +268,7 @@ class JournalFile:
             _open_here[self._key] -= not self._is_closed
             self._is_closed = True
 
-    def _uri(self, mode: str = "rwc") -> str:
+    def _address(self, mode: str = "rwc") -> str:
         uri = f"{self.path.as_uri()}?mode={mode}"
         is_final = not (os.access(self.path, os.W_OK) or Path(f"{self.path}-wal").exists())
         # SQLite reads a file in a folder where it may not make its `-shm` only if told that nobody

@@ -250,14 +250,12 @@ class Journal(PickledAsRecipe):
         if self._has_others:
             return True
         with self._reading() as file:
-            # Null, of an earlier version, comes first.
-            ends = [
-                file.execute(f"SELECT repetitions FROM places ORDER BY {order} LIMIT 1").fetchone()
-                for order in ("repetitions", "repetitions DESC")
-            ]
-            mixed = file.execute("SELECT 1 FROM parts WHERE block > 0 OR part > 0 LIMIT 1")
-            self._has_others = mixed.fetchone() is not None or ends[0] != ends[1]
-        return self._has_others or ends[0] not in (None, (repetitions,))
+            # Null is of an earlier version. Each term is a search in the index.
+            others = "repetitions < ?1 OR repetitions > ?1 OR repetitions IS NULL"
+            odd = file.execute(f"SELECT 1 FROM places WHERE {others} LIMIT 1", (repetitions,))
+            parts = file.execute("SELECT 1 FROM parts WHERE block > 0 OR part > 0 LIMIT 1")
+            self._has_others = parts.fetchone() is not None
+            return self._has_others or odd.fetchone() is not None
 
     async def _renew(
         self, entry: JournalEntry, request: JobRequest, job: Job | None

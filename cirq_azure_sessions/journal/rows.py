@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.formats.translation import is_repetitions
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus
+from cirq_azure_sessions.spelling import is_repetitions
 
 __all__ = [
     "EntryState",
@@ -432,8 +432,13 @@ _SELECT_REPETITIONS = """
         WHERE run IS NULL AND fingerprint = :fingerprint
     ))
 """
-# The lines of the other runs that are alive.
-_OTHER_LINES = "SELECT line FROM runs WHERE ended IS NULL AND id != :run AND line IS NOT NULL"
+# The lines of the other runs that are alive: of their last requests, and of their equal ones.
+_OTHER_LINES = """
+    SELECT line FROM runs WHERE ended IS NULL AND id != :run AND line IS NOT NULL
+    UNION ALL
+    SELECT places.line FROM runs CROSS JOIN places INDEXED BY places_of_run
+    ON places.run = runs.id AND fingerprint = :fingerprint WHERE ended IS NULL AND id != :run
+"""
 # The order of the terms is that of `Journal`'s docstring.
 _SELECT_OF_LINES = " UNION ALL ".join(
     f"""

@@ -31,29 +31,29 @@ _BIG_ENDIAN: Callable[[Any], Any] = (
 class AzureResult(cirq.ResultDict):
     """The result of one sweep point, with what the service reported about its job.
 
-    Compares, prints and round-trips through `cirq.to_json` as the `cirq.ResultDict` it is: two
-    results with the same parameters and records are equal, whatever jobs they come from. Pickles
-    and copies keep everything but `azure_job`.
+    Compares, prints and round-trips through `cirq.to_json` like any `cirq.ResultDict`: two results
+    with the same parameters and records are equal, even from different jobs. Pickles and copies
+    keep everything except `azure_job`.
 
     Attributes:
-        job_id: The job that brought the result; None where no job did. If several did, because
-            the repetitions were split, the first.
-        job_ids: All jobs that brought it, in the order of their repetitions.
+        job_id: The job that returned the result; None if no job did. If several did, because the
+            repetitions were split, the first.
+        job_ids: All jobs that returned it, in the order of their repetitions.
         session_id: The session of the job, or None.
-        target: The target's id; empty where no job ran.
-        cost: What the service says the jobs cost, or None if it does not say.
+        target: The target's id; empty if no job ran.
+        cost: The cost of the jobs as reported by the service, or None if it does not report one.
         creation_time: When the job was submitted, in seconds since the Unix epoch, or None.
         begin_time: When it began to run, likewise.
         end_time: When it ended, likewise.
         probabilities: The exact distribution that a simulator returned, or None. Its keys are the
             measured bits of all keys, in the order of `records`, as one big-endian integer;
             inversions are applied, confusion maps are not.
-        raw_shots: The shots as the service returned them, where it returned shots that `records`
-            does not hold in full; otherwise None.
-        dropped: What of the circuit was not sent to the machine, such as `("waits",)`.
+        raw_shots: The shots as the service returned them, if they contain more than `records`;
+            otherwise None.
+        dropped: The parts of the circuit that were not sent to the machine, such as `("waits",)`.
         lost_shots: How many repetitions are missing from `records`: the machine lost a qubit, an
-            error stands in their place, or the service returned fewer. `repetitions` is smaller
-            than asked for by this number.
+            error stands in their place, or the service returned fewer. `repetitions` is lower than
+            requested by this number.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class AzureResult(cirq.ResultDict):
     def azure_job(self) -> Any:
         """The SDK's own `azure.quantum.Job` of `job_id`.
 
-        None for a local target, for a result read from a journal, and for a copy or a pickle: get
-        it with `pool.get_job(job_id)` then.
+        None for a local target, for a result read from a journal, and for a copy or a pickle: in
+        these cases use `pool.get_job(job_id)`.
         """
         return self._azure_job
 
@@ -122,7 +122,7 @@ class AzureResult(cirq.ResultDict):
             repetitions: How many to keep, the first ones; None for all.
 
         Raises:
-            ResultFormatError: If the parts are not of one point of one circuit.
+            ResultFormatError: If the parts do not belong to one point of one circuit.
         """
         if (
             not isinstance(parts, Sequence)
@@ -184,7 +184,7 @@ class AzureResult(cirq.ResultDict):
     def multi_measurement_histogram(
         self, *, keys: Iterable[Any], fold_func: Callable[[Any], Any] = _BIG_ENDIAN
     ) -> Counter[Any]:
-        """Counts the outcomes of several keys together, as that of `cirq.Result` does."""
+        """Counts the outcomes of several keys together, as the method of `cirq.Result` does."""
         names = [_key_name(key) for key in keys]
         if fold_func is not _BIG_ENDIAN or not names or not self.repetitions:
             return super().multi_measurement_histogram(keys=names, fold_func=fold_func)
@@ -243,9 +243,9 @@ class AzureResult(cirq.ResultDict):
         return ""
 
 
-# Cirq writes the `__name__` of the class into JSON and refuses a `cirq_type` in `_json_dict_`. By
-# this name any program with Cirq can read the file, with or without this package; pickles and reprs
-# of the class use `__qualname__`.
+# Cirq writes the `__name__` of the class into JSON and refuses a `cirq_type` in `_json_dict_`. With
+# this name any program with Cirq can read the file, even without this package; pickles and reprs of
+# the class use `__qualname__`.
 AzureResult.__name__ = cirq.ResultDict.__name__
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 __all__ = ["Histogram", "count_integers", "count_outcomes", "fill", "is_digits", "sorted_keys"]
 
-# Outcomes are counted in an array with a place for each possible one, if that has at most this
-# many places per repetition.
+# Outcomes are counted in an array with an element for each possible one, if that has at most this
+# many elements per repetition.
 _DENSE = 4
 
 
@@ -23,10 +23,10 @@ class Histogram:
     Attributes:
         keys: The measurement keys, in the order in which an outcome shows them.
         counts: The repetitions of each outcome, the most frequent first. An outcome is written
-            key by key, with blanks between keys; a key's bits are in the order of its qubits, and
+            key by key, with spaces between keys; a key's bits are in the order of its qubits, and
             a key that was measured several times has the bits of each time, joined by commas.
-        repetitions: The number of repetitions, those of hidden outcomes included.
-        hidden: The number of outcomes that a limit has left out of `counts`.
+        repetitions: The number of repetitions, including those of hidden outcomes.
+        hidden: The number of outcomes omitted from `counts` because of a limit.
     """
 
     keys: tuple[str, ...]
@@ -51,7 +51,7 @@ def count_outcomes(result: cirq.Result, limit: int | None = None) -> Histogram:
     if not keys or not len(records[0]):
         return Histogram(keys, {}, result.repetitions)
     rows, counts = _count_rows(records)
-    # A stable sort leaves outcomes of the same count in the order of their bits.
+    # A stable sort keeps outcomes with equal counts in the order of their bits.
     order = np.argsort(-counts, kind="stable")[:limit]
     texts = _write(rows[order], [record.shape[1:] for record in records])
     shown = dict(zip(texts, counts[order].tolist(), strict=True))
@@ -71,8 +71,8 @@ def count_integers(measurements: Sequence[np.ndarray]) -> tuple[list[list[int]],
     """Counts the outcomes of several keys together, each a big-endian integer.
 
     Args:
-        measurements: For each key its measurements, of shape (repetitions, qubits), at least one
-            key. As in Cirq, whatever is not 0 is a 1.
+        measurements: For each key its measurements, of shape (repetitions, qubits); at least one
+            key. As in Cirq, any nonzero value is a 1.
 
     Returns:
         For each key its part of the outcomes, in the order in which they first occur; and the
@@ -109,7 +109,7 @@ def _pack(bits: np.ndarray) -> np.ndarray:
 
 
 def _integers(words: np.ndarray) -> list[int]:
-    """The integers that `_pack` made words of."""
+    """The integers whose words `_pack` made."""
     if words.shape[1] == 1:
         integers: list[int] = words[:, 0].tolist()
         return integers
@@ -130,7 +130,7 @@ def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         values = rows[:, 0].astype(np.intp)
         occurrences = np.bincount(values)
         firsts = np.empty_like(occurrences)
-        # Of several numbers assigned to one place, the last stays.
+        # Of several numbers assigned to one element, the last stays.
         firsts[values[::-1]] = np.arange(len(values))[::-1]
         distinct = np.flatnonzero(occurrences)
         return distinct[:, np.newaxis], occurrences[distinct], firsts[distinct]
@@ -142,10 +142,10 @@ def _count_distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _write(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str]:
-    """The text of each row; a shape is (times measured, qubits) of one key."""
+    """Each row as a string; a shape is (times measured, qubits) of one key."""
     template = " ".join(",".join("0" * qubits for _ in range(times)) for times, qubits in shapes)
     if not is_digits(rows):
-        # Levels of qudits with two digits fit into no template of fixed width.
+        # Two-digit qudit levels do not fit a template of fixed width.
         pattern = template.replace("0", "{}")
         return [pattern.format(*row) for row in rows.tolist()]
     text, width = fill(template, rows), len(template)

@@ -1,6 +1,6 @@
 """HTML tables for notebooks.
 
-They have no scripts, style sheets or colours, so that they fit a light page and a dark one.
+They have no scripts, style sheets or colours, so that they suit light and dark pages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Bar:
 def table(
     caption: str, header: Sequence[str], rows: Iterable[Iterable[object]], *, below: str = ""
 ) -> str:
-    """Builds a table; all texts are escaped.
+    """Builds a table; all strings are escaped.
 
     Args:
         caption: The line above, in bold.
@@ -127,7 +127,7 @@ def pool_card(
 
 
 def _escape(text: str) -> str:
-    """Escaped HTML of a text, with control characters made visible."""
+    """A string escaped for HTML, with control characters made visible."""
     return html.escape(printable(text))
 
 

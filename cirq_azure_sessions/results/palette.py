@@ -15,22 +15,22 @@ _ORANGE = "#E69F00"
 _SKY = "#56B4E9"
 _BLACK = "#000000"
 
-# Lines of one plot, one after the other.
+# The lines of a plot, in order.
 CYCLE = (_BLUE, _VERMILLION, _GREEN, _PURPLE, _ORANGE, _SKY, _BLACK)
 # Background and secondary marks.
 PALE = "#D3E0EA"
 QUIET = "#6E6E6E"
 
-# Jobs by their outcome; later ones are drawn over earlier ones.
+# Jobs by outcome; later ones are drawn over earlier ones.
 OUTCOMES = {
     "unfinished": QUIET,
     "succeeded": _BLUE,
     "cancelled": _PURPLE,
     "failed": _VERMILLION,
 }
-# Outcomes that are drawn larger, since something went wrong.
+# Outcomes that are drawn larger because something went wrong.
 PROBLEMS = ("cancelled", "failed")
-# Sessions by their ends.
+# Sessions by how they ended.
 ENDINGS = {
     "open": QUIET,
     "closed": QUIET,

@@ -22,15 +22,15 @@ _FIELDS = {
     ".pdf": ("Creator", {"CreationDate": None}),
 }
 
-# State: the figures that pyplot keeps of ours, the oldest first. It warns from 21 on.
+# State: our figures that pyplot keeps open, oldest first. It warns about more than 20.
 _figures: deque[ref[Figure]] = deque()
 _MAX_FIGURES = 10
 
 
 def new_axes(**options: Any) -> Axes:
-    """The axes of a new figure of pyplot's, which shows it in a notebook or a window.
+    """The axes of a new pyplot figure, which is shown in a notebook or a window.
 
-    pyplot forgets the oldest of ten figures, which stays valid for those who still have it.
+    Beyond ten figures the oldest is closed in pyplot; it remains usable for whoever holds it.
 
     Args:
         **options: Passed on to `pyplot.figure`.
@@ -51,16 +51,16 @@ def save_picture(
     draw: Callable[[Axes], object],
     figsize: tuple[float, float] | None = None,
 ) -> None:
-    """Draws a figure in a PNG, SVG or PDF file, without a display.
+    """Draws a figure to a PNG, SVG or PDF file, without a display.
 
     Args:
         path: The file; its extension decides the format.
-        maker: What made it, as the file says.
-        draw: Draws on the axes that it is given.
+        maker: The creator to name in the file.
+        draw: Draws on the given axes.
         figsize: Width and height in inches; matplotlib's own by default.
 
     Raises:
-        ValueError: If the name ends in anything else.
+        ValueError: If the file has another extension.
         OSError: If the file cannot be written.
     """
     if Path(path).suffix.lower() not in _FIELDS:

@@ -28,7 +28,7 @@ _STYLES: Sequence[dict[str, Any]] = [
 _MAX_LINES = len(palette.CYCLE)
 # With more lines than this the legend is placed next to the axes, for lack of room.
 _MAX_LINES_INSIDE = 4
-# Labels that are longer leave no room for the lines; they are cut in their middle.
+# Longer labels leave no room for the lines; they are shortened in the middle.
 _MAX_LABEL = 24
 
 
@@ -49,29 +49,29 @@ def plot_sweep(
 ) -> Axes:
     """Plots the results of a sweep against the parameters that were swept.
 
-    Where one parameter varies there is one line an outcome: the fraction p of the n repetitions
-    that gave it, with its standard error, sqrt(p (1 - p) / n). The rarest are summed up.
+    If one parameter varies there is one line per outcome: its fraction p of the n repetitions, with
+    the standard error sqrt(p (1 - p) / n). The rarest outcomes are combined.
 
-    Where two parameters form a grid there is one number a point: `value`, or the fraction of the
-    outcome that is the most frequent in the whole sweep. They are drawn as a heat map; with
+    If two parameters form a grid there is one number per point: `value`, or the fraction of the
+    outcome that is the most frequent in the whole sweep. They are drawn as a heat map or, with
     `symbol`, as one line against it for each value of the other, if those are not too many.
 
-    Sweeps by name, such as one on each of several targets, are compared: there is one line a name.
+    Several sweeps by name, such as one for each of several targets, are compared: there is one line
+    per name.
 
     Args:
-        results: What `run_sweep` of any sampler returned, or the `results` of a `SweepError`;
-            None, a point that failed, is left out. Or several of them by name.
+        results: The return value of any sampler's `run_sweep`, or the `results` of a `SweepError`;
+            None, a failed point, is left out. Or several of these by name.
         ax: The axes to plot on; by default those of a new figure, of which pyplot keeps the last
             ten open.
         symbol: The parameter of the horizontal axis, or its name; by default the one that varies.
         value: The number to plot instead: a function of a result that returns a number, or one
-            number a repetition, of which the mean and its standard error are shown. That of a
-            Pauli Z, for example, is
-            `lambda result: 1 - 2 * result.measurements["m"][:, 0].astype(int)`.
+            number per repetition, whose mean and standard error are shown. For a Pauli Z, for
+            example, it is `lambda result: 1 - 2 * result.measurements["m"][:, 0].astype(int)`.
         **plot_kwargs: Passed on to `ax.errorbar`, or to `ax.pcolormesh` for a heat map.
 
     Returns:
-        The axes that were plotted on.
+        The axes of the plot.
 
     Raises:
         ValueError: If there is nothing to plot, or more than two parameters vary, or more than one
@@ -227,7 +227,7 @@ def _plot_outcomes(
 
 
 def _lines(histograms: Sequence[Histogram]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """The fractions of each outcome at every point; the rarer ones together, as the last line."""
+    """The fractions of each outcome at every point; the rarer ones combined, as the last line."""
     totals = _totals(histograms)
     shown = sorted(outcome for outcome, _ in totals.most_common(_MAX_LINES))
     for outcome in shown:
@@ -250,7 +250,7 @@ def _plot_family(
     numbers: Sequence[tuple[float, float]],
     plot_kwargs: dict[str, Any],
 ) -> None:
-    """One line against x for each group of results; `groups` has that of each result."""
+    """One line against x for each group of results; `groups` has the group of each result."""
     settings = dict.fromkeys(groups if isinstance(groups[0], str) else sorted(groups))
     for setting, style in zip(settings, _STYLES, strict=False):
         chosen = [index for index, group in enumerate(groups) if group == setting]

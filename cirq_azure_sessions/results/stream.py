@@ -1,4 +1,4 @@
-"""`ResultStream`: results between a sweep and its reader."""
+"""`ResultStream`: the queue of results between a sweep and its reader."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["ResultStream"]
 class ResultStream:
     """A bounded queue between the background loop, which runs a sweep, and its reader.
 
-    Holds a limited number, so that a slow reader slows the sweep down; once its pool is closing it
-    holds any number, so that nobody waits for a reader who may never come back.
+    Its size is limited, so that a slow reader slows the sweep down; once its pool is closing the
+    limit is lifted, so that nothing waits for a reader that may never come back.
 
     Args:
-        limit: How many results to hold.
-        items: Those that are there already, with the indices of their points.
+        limit: The maximum number of results in the queue.
+        items: The initial results, with the indices of their points.
     """
 
     def __init__(self, limit: int, items: Iterable[tuple[int, AzureResult]] = ()) -> None:
-        # State: the limit, the results, whether there will be no more, and whether any of these
-        # has changed. Touched on the background loop alone.
+        # State: the limit, the results, whether the sweep has ended, and an event for changes of
+        # these. Accessed only on the background loop.
         self._limit: float = limit
         self._items = deque(items)
         self._is_finished = False
         self._change = asyncio.Condition()
 
     async def feed(self, run: Callable[[], Awaitable[None]], group: set[ResultStream]) -> None:
-        """Runs the sweep whose results are `put`, with the stream in `group`, and marks the end."""
+        """Runs the sweep that `put`s the results, with the stream in `group`, and marks the end."""
         group.add(self)
         try:
             await run()
@@ -60,7 +60,7 @@ class ResultStream:
             return item
 
     async def lift_limit(self) -> None:
-        """Holds any number of results from now on."""
+        """Removes the limit."""
         async with self._change:
             self._limit = math.inf
             self._change.notify_all()

@@ -31,15 +31,15 @@ _MAX_ROWS = 50
 # A repr shows at most this many parameters; each point has them all.
 _MAX_PARAMS = 4
 
-# How many characters of a parameter's value a repr shows.
+# The maximum number of characters of a parameter's value in a repr.
 _MAX_VALUE = 30
 
 
 class SweepResults(list[AzureResult | None]):
     """One result per point, in the order of the sweep; None where a point failed.
 
-    It equals, pickles and sorts as the list that it is; its slices, copies and sums are
-    `SweepResults` too.
+    It compares, pickles and sorts like any list; its slices, copies and sums are `SweepResults`
+    too.
     """
 
     def plot(
@@ -50,17 +50,17 @@ class SweepResults(list[AzureResult | None]):
         value: Callable[[cirq.Result], Any] | None = None,
         **plot_kwargs: Any,
     ) -> Axes:
-        """Plots the points against the parameters that were swept, as `plot_sweep` does."""
+        """Plots the results against the swept parameters, as `plot_sweep` does."""
         return plot_sweep(self, ax, symbol=symbol, value=value, **plot_kwargs)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A data frame with one row per point, failed ones included.
+        """A data frame with one row per point, including failed ones.
 
         Returns:
             A frame whose index is the point, and whose columns are the parameters by name, then
-            `job_id`, `session_id`, `target`, `repetitions` and `lost_shots`, then one column an
-            outcome with its count. Outcomes are written as `plot` shows them, key by key with
-            blanks between keys. What a failed point lacks is missing (NaN or None).
+            `job_id`, `session_id`, `target`, `repetitions` and `lost_shots`, then one column per
+            outcome with its count. Outcomes are written as in `plot`, key by key with spaces
+            between keys. Values that a failed point lacks are missing (NaN or None).
         """
         import pandas as pd
 
@@ -114,7 +114,7 @@ class SweepResults(list[AzureResult | None]):
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        """One line: the reprs of all points would fill many screens."""
+        """One line, since the reprs of all points would fill many screens."""
         home = [point for point in self if point is not None]
         words = [f"{len(self)} point{'' if len(self) == 1 else 's'}"]
         words += _ranges(home, self._param_names())
@@ -164,7 +164,7 @@ def by_circuit(parts: Iterable[tuple[SweepResults, Mapping[int, range]]]) -> lis
     """The results of a batch, one list per circuit in their order.
 
     Args:
-        parts: Results of one or several circuits, and by a circuit's index which are its own.
+        parts: The results of one or several circuits, with the range of each circuit by its index.
     """
     found = {
         index: results[points.start : points.stop]
@@ -183,7 +183,7 @@ def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
     """The first and the last value of each parameter."""
     for name in names[:_MAX_PARAMS]:
         settings = [_params(point).get(name) for point in points]
-        # A sweep may come back to its first value.
+        # A sweep may return to its first value.
         is_constant = all(setting == settings[0] for setting in settings)
         ends = settings[:1] if is_constant else [settings[0], settings[-1]]
         yield printable(f"{name}={'..'.join(map(_short, ends))}")
@@ -192,7 +192,7 @@ def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    # Sympy's numbers are real ones too, and know no format.
+    # SymPy's numbers are real numbers too, but do not support formats.
     text = f"{float(value):.6g}" if isinstance(value, numbers.Real) else str(value)
     return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 3]}..."
 

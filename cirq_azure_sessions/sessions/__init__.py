@@ -1,1 +1,1 @@
-"""Which session a job goes in, and the handles of sessions and jobs."""
+"""The sessions that jobs run in, and the handles of sessions and jobs."""

@@ -36,12 +36,12 @@ _MAX_DELAY = 30.0
 
 
 def _reported(name: str) -> Any:
-    """A read-only attribute: what the service reported last, in the field of this name."""
+    """A read-only attribute with the last reported value of a field."""
     return property(attrgetter(f"_item.{name}"))
 
 
 class _Handle(Generic[Item]):
-    """What sessions and jobs have in common; two handles are equal if their ids are."""
+    """The common part of sessions and jobs; two handles are equal if their ids are."""
 
     id: str = _reported("id")
     target: str = _reported("target")
@@ -101,7 +101,7 @@ class SessionHandle(_Handle[Session]):
         cost: What the service says it costs; None if it does not say, or not yet.
         status: Its status, such as `SessionStatus.EXECUTING`.
         is_open: Whether it had not ended.
-        job_failure_policy: What a failed job does to the session.
+        job_failure_policy: The effect of a failed job on the session.
         azure_session: The SDK's own `azure.quantum.Session`; None for a local target.
     """
 
@@ -116,7 +116,7 @@ class SessionHandle(_Handle[Session]):
         return self
 
     def wait(self, timeout: float | None = None) -> SessionHandle:
-        """Waits until the session has ended, in whatever way; returns the handle itself.
+        """Waits until the session has ended in any way; returns the handle itself.
 
         A session that is not closed ends ten minutes after its last job.
 
@@ -150,7 +150,7 @@ class SessionHandle(_Handle[Session]):
         """The jobs of the session, newest first.
 
         Args:
-            status: A word of the service's, or `queued`, `running`, `done` or `finished`.
+            status: A status of the service, or `queued`, `running`, `done` or `finished`.
             name: Name prefix.
             max_age: Seconds since submission.
             limit: Maximum number of jobs.
@@ -190,7 +190,7 @@ class JobHandle(_Handle[Job]):
         name: Its name on the service.
         tags: Its tags on the service.
         status: Its status, such as `JobStatus.EXECUTING`.
-        is_final: Whether it has finished, well or not.
+        is_final: Whether it has finished, successfully or not.
         creation_time: When it was submitted, in seconds since the Unix epoch.
         begin_time: When it began to run, likewise; None if it has not.
         end_time: When it finished, likewise.
@@ -215,13 +215,13 @@ class JobHandle(_Handle[Job]):
         return self
 
     def wait(self, timeout: float | None = None) -> JobHandle:
-        """Waits until the job has finished, well or not; returns the handle itself.
+        """Waits until the job has finished, successfully or not; returns the handle itself.
 
         Args:
             timeout: Seconds to wait; None for no limit.
 
         Raises:
-            JobTimeout: If it has not finished by then; it runs on.
+            JobTimeout: If it has not finished by then; it continues to run.
             JobError: If the service does not know the job any more.
         """
         self._run(self._finish, timeout, partial(not_finished, self.id))
@@ -240,18 +240,18 @@ class JobHandle(_Handle[Job]):
         tags: Sequence[str] | None = None,
         priority: str | None = None,
     ) -> JobHandle:
-        """Changes name, priority or all tags of the job where given; returns the handle itself."""
+        """Changes the job's name, priority or tags, if given; returns the handle itself."""
         self._item = self._pool._portal.run(
             self._workspace.update_job, self.id, name=name, tags=tags, priority=priority
         )
         return self
 
     def delete(self) -> None:
-        """Has the service forget the job and its result; it is cancelled if it still runs."""
+        """Deletes the job and its result from the service, after cancelling it if it still runs."""
         self._pool._portal.run(self._workspace.delete_job, self.id)
 
     def attachments(self) -> Sequence[Any]:
-        """What lies in the job's container, as the SDK has it; nothing for a local target."""
+        """The attachments in the job's container, as in the SDK; none for a local target."""
         if self.azure_job is None:
             return []
         from cirq_azure_sessions.workspaces.azure.programs import list_attachments
@@ -261,10 +261,9 @@ class JobHandle(_Handle[Job]):
     def results(self, timeout: float | None = None) -> Sequence[Any]:
         """The results of the job's points, usually one, once it has finished.
 
-        The circuit is not needed: the layout of the result is in the job's metadata. Of a job that
-        this package did not submit there is one result, the same that `azure_job.get_results()` of
-        the SDK gives: often a histogram, by outcomes. `azure_job` has its counts and shots too, as
-        far as its format does.
+        The circuit is not needed: the layout of the result is in the job's metadata. A job that
+        this package did not submit has one result, that of the SDK's `azure_job.get_results()`:
+        often a histogram by outcome. `azure_job` also has its counts and shots, if its format does.
 
         Args:
             timeout: Seconds to wait; None for no limit.
@@ -275,7 +274,8 @@ class JobHandle(_Handle[Job]):
             ResultFormatError: If the result is not what the layout promises.
         """
         output = self._run(self._fetch, timeout, partial(not_finished, self.id))
-        # Imported here so that local targets do not load the SDK, nor lists of jobs Cirq.
+        # Imported here so that local targets do not load the SDK, and lists of jobs do not load
+        # Cirq.
         from cirq_azure_sessions.formats.layout import has_layout
 
         if self.azure_job is None or has_layout(self._item.metadata):
@@ -285,7 +285,7 @@ class JobHandle(_Handle[Job]):
         return [sdk_results(self.azure_job, output)]
 
     def result(self, timeout: float | None = None) -> Any:
-        """The result of a job of one point: a `cirq.Result`, or what the SDK's own job gives.
+        """The result of a job of one point: a `cirq.Result`, or that of the SDK's job.
 
         Raises:
             JobError, JobTimeout: As `results` does.

@@ -24,18 +24,18 @@ logger = logging.getLogger(__name__)
 
 
 class HostedJobs:
-    """The jobs that the SDK submits, and asks for, in the user's program."""
+    """The jobs that the user's program submits and reads through the SDK."""
 
     def __init__(self, pool: SessionPool) -> None:
         self._pool = pool
-        # No signal strikes these threads: Ctrl-C leaves no accepted job that nobody knows of.
+        # Signals do not interrupt these threads, so Ctrl-C leaves no accepted job unrecorded.
         self._threads = DaemonExecutor(64, name="hosted-jobs")
         self._after_fork()
         process.register(self)
 
     def _after_fork(self) -> None:
-        # State: the jobs that have not been seen to finish, by id, with their generations; and
-        # whether the pool waits for them itself. Touched on the background loop alone.
+        # State: the jobs not yet seen to finish, by id, with their generations; and whether the
+        # pool waits for them itself. Accessed only on the background loop.
         self._running: dict[str, tuple[Job, Generation]] = {}
         self._is_draining = False
 
@@ -51,7 +51,7 @@ class HostedJobs:
         )
 
     def saw(self, job: Job) -> None:
-        """Notes what the user's program has learned of a job, whether it is one of these or not."""
+        """Records the state of any job as seen by the user's program."""
         if job.is_final and job.id in self._running:
             noting = background.loop.start(self.note_end, job)
             if not background.loop.is_current:
@@ -74,7 +74,7 @@ class HostedJobs:
                 is_repeated = True
 
     async def _send(self, send: Callable[[str], Job], generation: Generation) -> Job:
-        """Submits a job that the generation counts already, and no longer does if that fails."""
+        """Submits a job that the generation already counts; a failure uncounts it."""
         try:
             job: Job = await asyncio.wrap_future(self._threads.submit(send, generation.session_id))
         except BaseException:
@@ -89,7 +89,7 @@ class HostedJobs:
         return job
 
     def drain(self) -> None:
-        """Has the pool wait for the jobs that the user's program may not ask for any more."""
+        """Has the pool wait for the jobs, which the user's program may no longer read."""
         self._is_draining = True
         for running in self._running.values():
             self._pool._portal.spawn(self._follow(*running))
@@ -102,14 +102,14 @@ class HostedJobs:
         await self.note_end(job)
 
     async def note_end(self, job: Job) -> None:
-        """Reports once what became of a job, if it is one of these."""
+        """Reports the end of a job once, if it is one of these."""
         _, generation = self._running.pop(job.id, (job, None))
         if generation is not None:
             if job.is_final:
                 self._pool._events.report_job(job, self._pool._clock.time())
             self._pool._table.release(generation)
 
-    # Copies of a backend share its pool, and in another process have the pool that is there.
+    # Copies of a backend share its pool; in another process they use that process's pool.
 
     def __deepcopy__(self, memo: object) -> HostedJobs:
         return self

@@ -1,4 +1,4 @@
-"""What is asked of the service about a pool's sessions: open, check, adopt, close."""
+"""The lifecycle of a pool's sessions on the service: open, check, adopt, close."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _Gate = AbstractAsyncContextManager[object]
 
 
 class SessionLifecycle:
-    """Does what the pool's table decides, and notes there what the service answers.
+    """Executes the decisions of the session table, and records the service's answers in it.
 
-    It also keeps the pool's *orphans*: sessions that a run of the same journal opened which has
-    died without closing them, or whose opening was not answered. They are the pool's to close.
+    It also tracks the pool's *orphans*: sessions left open by a dead run of the same journal, or
+    whose opening was not answered. The pool has to close them.
 
     Lives on the background loop, and needs no lock.
     """
@@ -43,7 +43,7 @@ class SessionLifecycle:
         self._pool = pool
         self._table = pool._table
         self._journal = pool._journal
-        # State: the orphans that are neither closed nor adopted, by their ids.
+        # State: the orphans that are neither closed nor adopted, by id.
         self._orphans: dict[str, JournalSession] = {}
 
     # For jobs
@@ -52,7 +52,7 @@ class SessionLifecycle:
     async def use(
         self, target: str, workspace: WorkspacePort, decide: RetryDecision
     ) -> AsyncIterator[Generation]:
-        """The target's open generation, with one more job in it until the block is left."""
+        """The target's open generation, which counts one more job within the block."""
         find = partial(self.find, target, workspace, for_job=True)
         generation = await retry(self._pool._clock, find, decide)
         try:
@@ -63,7 +63,7 @@ class SessionLifecycle:
     async def find(
         self, target: str, workspace: WorkspacePort, *, for_job: bool = False
     ) -> Generation:
-        """The target's generation, open: opened, adopted or checked first where needed."""
+        """The target's open generation, which is opened, adopted or checked first if needed."""
         trusted: Generation | None = None
         while True:
             step, generation = self._table.decide(
@@ -77,7 +77,7 @@ class SessionLifecycle:
             trusted = generation
 
     def prepare(self, target: str, workspace: WorkspacePort, gate: _Gate) -> None:
-        """Begins to open or check the target's session if needed, and does not wait."""
+        """Starts opening or checking the target's session if needed, without waiting."""
         step, generation = self._table.decide(target, workspace)
         if step is not Step.TAKE:
             self._act(step, generation, gate)
@@ -101,13 +101,13 @@ class SessionLifecycle:
         return generation.opened_session
 
     async def attach(self, session: Session, workspace: WorkspacePort) -> SessionHandle:
-        """Sends the jobs of the session's target to it; it is left to its opener."""
+        """Sends the jobs of the session's target to it; its opener has to close it."""
         await self._find_orphans()
         is_orphan = self._orphans.pop(session.id, None) is not None
         is_new = self._table.find(session.id) is None
         handle = self.handle(session, workspace)
         self._table.attach(handle, workspace, adopted=not is_orphan)
-        # Not before: a pool that was closed meanwhile has nothing to close at exit.
+        # Not earlier: a pool closed in the meantime has nothing to close at exit.
         self._hold(workspace)
         if is_new:
             self._report("adopted", session)
@@ -127,7 +127,7 @@ class SessionLifecycle:
     # For closing the pool
 
     async def cancel_jobs(self, generation: Generation) -> None:
-        """Asks the service to cancel every job of a session that is the pool's to close."""
+        """Asks the service to cancel every job of a session that the pool has to close."""
         if not generation.is_ours_to_close:
             return
         workspace, session_id = generation.workspace, generation.session_id
@@ -139,7 +139,7 @@ class SessionLifecycle:
             logger.warning("Jobs of session %s may still run: %s", session_id, error)
 
     async def close(self, generation: Generation) -> str | None:
-        """Closes a session that is the pool's to close; returns its id if that failed."""
+        """Closes a session that the pool has to close; returns its id if that failed."""
         session_id, workspace = generation.session_id, generation.workspace
         if generation.is_ours_to_close and await self._close(session_id, workspace) == "failed":
             return session_id
@@ -159,7 +159,7 @@ class SessionLifecycle:
     async def _close(
         self, session_id: str, workspace: WorkspacePort
     ) -> Literal["closed", "missing", "failed"]:
-        """Closes a session; one that cannot be closed now is left for later, with a log line."""
+        """Closes a session; if that fails now, it is logged and left for later."""
         try:
             closed = await workspace.close_session(session_id)
         except ServiceError as error:
@@ -176,7 +176,7 @@ class SessionLifecycle:
     # Opening and checking
 
     def _act(self, step: Step, generation: Generation, gate: _Gate | None = None) -> None:
-        """Opens or checks a generation, with the gate held, in a task that outlives the caller."""
+        """Opens or checks a generation, holding the gate, in a task that outlives the caller."""
 
         async def settle() -> None:
             is_open: bool | None = None
@@ -197,7 +197,7 @@ class SessionLifecycle:
                 self._table.settle(generation, is_open=is_open)
 
         if step is Step.OPEN:
-            # From here on something may be open, also if nothing refers to the pool any more.
+            # From here on a session may be open, even if nothing refers to the pool any more.
             self._hold(generation.workspace)
         if step in (Step.OPEN, Step.CHECK):
             generation.ready = self._pool._portal.spawn(settle())
@@ -219,7 +219,7 @@ class SessionLifecycle:
             session = await workspace.open_session(request)
         except ServiceError as error:
             if error.is_ambiguous:
-                # It may be open all the same.
+                # It may be open nevertheless.
                 self._orphans[session_id] = JournalSession(session_id, target, label)
             raise
         generation.session = self.handle(session, workspace)
@@ -230,8 +230,8 @@ class SessionLifecycle:
     async def _yield_to_older(self, generation: Generation, name: str) -> None:
         """Adopts an older session of the pool's name, and closes the one just opened.
 
-        Pools that open one at the same instant have all found none. So each looks again when its
-        own is open, and the oldest is everybody's: of two pools at least the later sees both.
+        Pools that open one at the same instant have all found none. So each looks again once its
+        own is open, and all use the oldest: of two pools at least the later one sees both.
         """
         own = generation.opened_session
         try:
@@ -243,7 +243,7 @@ class SessionLifecycle:
             self._orphans[own.id] = JournalSession(own.id, own.target, name)
 
     async def _adopt(self, generation: Generation, name: str, *, before: str | None = None) -> bool:
-        """Adopts the latest open session of the name, or the oldest that is older than another."""
+        """Adopts the latest open session of the name, or the oldest one before another."""
         target, workspace = generation.target, generation.workspace
         found = workspace.list_sessions(ItemFilter(target, OPEN, name))
         # The filter is a prefix.
@@ -251,8 +251,7 @@ class SessionLifecycle:
         if before is not None:
             ids = ids[: ids.index(before) : -1] if before in ids else []
         for session_id in ids:
-            # The list may lag behind the service, which has timed it out or deleted it; one
-            # that cannot be read is nobody's to wait for.
+            # The list may be out of date, and an unreadable session is skipped.
             try:
                 session = await workspace.get_session(session_id)
             except ServiceError as error:
@@ -260,7 +259,7 @@ class SessionLifecycle:
                     raise
                 continue
             if session.is_open:
-                # What a dead run of this journal left open is this pool's to close.
+                # This pool has to close sessions that a dead run of this journal left open.
                 generation.adopted = self._orphans.pop(session.id, None) is None
                 generation.session = self.handle(session, workspace)
                 self._report("adopted", session)
@@ -270,19 +269,19 @@ class SessionLifecycle:
     async def _is_open(self, generation: Generation, *, has_ended: bool = False) -> bool:
         """Asks the service about a session and reports its end; returns whether it is open."""
         handle = generation.opened_session
-        # What is reported of one that the service does not know any more.
+        # The state to report for a session that the service no longer knows.
         session = Session(handle.id, handle.target, handle.name, SessionStatus.SUCCEEDED)
         try:
             session = await generation.workspace.get_session(handle.id)
             handle._item = session
         except ServiceError as error:
-            # One that has ended either way does not fail the sweep that asks why.
+            # The session has ended either way, so this does not fail the sweep.
             if not (error.is_missing or has_ended):
                 raise
         if session.is_open and not has_ended:
             return True
         if generation.has_ended and not has_ended:
-            # Whoever learned of it meanwhile reports it.
+            # Another caller may have reported it in the meantime.
             return False
         kind = "failed" if session.failed_under_abort else "lost"
         if session.status is SessionStatus.TIMED_OUT:
@@ -291,7 +290,7 @@ class SessionLifecycle:
         return False
 
     async def _find_orphans(self) -> None:
-        """Takes over the sessions that dead runs of the journal left open in this workspace."""
+        """Adopts the sessions that dead runs of the journal left open in this workspace."""
         workspace = self._pool._given
         if self._journal is not None and workspace is not None and workspace.identity is not None:
             for session in await self._journal._inherit_sessions(workspace.identity):

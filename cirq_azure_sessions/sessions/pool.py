@@ -58,22 +58,22 @@ class SessionPool(PickledAsRecipe):
 
     Args:
         workspace: An `azure.quantum.Workspace`, a `LocalWorkspace` or another of this package's
-            workspaces. With None only `local.*` targets work.
+            workspaces. Without one, only `local.*` targets work.
         name: The name of the pool's sessions on the service. The pool first joins the latest open
-            session of that name and target. If the run that opened it was killed, only that run's
-            `journal` makes it this pool's to close; else it ends ten minutes after its last job.
-        max_idle: Seconds without use after which the service is asked whether the session is still
-            open. The service ends a session after 600 s of idleness.
-        job_failure_policy: What a failed job does to its session: `"Continue"` or `"Abort"`.
+            session of that name and target. If the run that opened it was killed, the
+            pool closes it only with that run's `journal`; else it times out after its last job.
+        max_idle: Seconds without use after which the pool checks whether the session is still open.
+            The service ends a session after 600 s of idleness.
+        job_failure_policy: The effect of a failed job on its session: `"Continue"` or `"Abort"`.
         journal: Path of a file that records jobs and sessions across runs, or a `Journal`: results
             of earlier runs are not paid for again, and sessions that they left open are closed.
         executor: A `concurrent.futures.Executor` over which sweeps on local targets are split.
-        clock: Where the pool reads time; a `ManualClock` in tests.
+        clock: The pool's clock; a `ManualClock` in tests.
         close_on_sigterm: Whether SIGTERM ends the process by an ordinary exit, so that sessions are
-            closed; a handler that the program has installed stays.
+            closed; a handler installed by the program is kept.
 
     Raises:
-        ValueError: If an option is not what it must be.
+        ValueError: If an option is invalid.
         JournalError: If the journal cannot be opened.
     """
 
@@ -108,15 +108,16 @@ class SessionPool(PickledAsRecipe):
             process.close_in_workers()
 
     def _after_fork(self) -> None:
-        """Sets up the state of a pool without sessions: at birth, and in the child of a fork."""
+        """Resets the pool to have no sessions: at construction, and in a forked child."""
         self._portal = Portal()
         self._events = EventLog()
         self._watcher = JobWatcher(self._clock)
         self._targets = TargetCatalog(self._clock, self._portal.spawn)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(self)
-        # State: the samplers' calls that run, and their streams; and once closing has begun, the
-        # task that waits for jobs and the one that closes the pool. For the background loop alone.
+        # State: the running calls of samplers, and their streams; and once closing has begun, the
+        # task that waits for jobs and the one that closes the pool. Accessed only on the background
+        # loop.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: set[ResultStream] = set()
         self._draining: asyncio.Task[None] | None = None
@@ -126,9 +127,9 @@ class SessionPool(PickledAsRecipe):
 
     @checked(target=STRING)
     def session(self, target: str) -> SessionHandle:
-        """The session that a job for this target would go in now; opened or adopted if needed.
+        """The session for a job on this target, which is opened or adopted if needed.
 
-        While the session was used within `max_idle` this sends no request.
+        If the session was used within `max_idle` this sends no request.
 
         Raises:
             PoolClosed: If the pool is closed.
@@ -139,7 +140,7 @@ class SessionPool(PickledAsRecipe):
         if generation is None:
             workspace = self._router.for_target(target)
             found = self._portal.run(self._lifecycle.find, target, workspace)
-            # With a tiny max_idle it may be due for a check again by now.
+            # With a tiny max_idle it may already be due for another check.
             generation = self._table.take_fresh(target) or found
         return generation.opened_session
 
@@ -150,8 +151,8 @@ class SessionPool(PickledAsRecipe):
     def attach(self, session: Any) -> SessionHandle:
         """Sends the jobs of a target to a session that was opened elsewhere.
 
-        The session is left to its opener. When it has ended, the pool goes on by its own rules. A
-        session of the pool's own that it replaces takes no more jobs and is closed with the pool.
+        The opener has to close the session. Once it has ended, the pool opens its own again. A
+        session of the pool that it replaces takes no more jobs and is closed with the pool.
 
         Args:
             session: The SDK's own `azure.quantum.Session`, a `SessionHandle`, or a session's id.
@@ -176,12 +177,12 @@ class SessionPool(PickledAsRecipe):
         return self._portal.run(self._lifecycle.attach, found, workspace)
 
     def host(self, backend_or_target: T) -> T:
-        """A copy of one of the SDK's backends or targets, whose jobs go in the pool's sessions.
+        """A copy of one of the SDK's backends or targets, whose jobs run in the pool's sessions.
 
-        The original stays as it was. The copy's jobs are seen to finish when the program asks for
-        them, or when the pool is closed. A session that is opened on it by hand takes its jobs
-        until that is closed. A job that is refused because its session has ended is submitted once
-        more, in a new session; every other error is the SDK's.
+        The original is unchanged. The pool sees the copy's jobs finish when the program reads them,
+        or when the pool is closed. A session opened on the copy by hand takes its jobs until it is
+        closed. A job refused because its session has ended is submitted once more, in a new one;
+        any other error is the SDK's.
 
         Args:
             backend_or_target: A Qiskit backend of the SDK's `AzureQuantumProvider`, a target from
@@ -190,7 +191,7 @@ class SessionPool(PickledAsRecipe):
         Raises:
             PoolClosed: If the pool is closed; so does every later submission.
             TypeError: If it is none of these.
-            UnsupportedTarget: If it is of another workspace, or the pool has none on Azure.
+            UnsupportedTarget: If it belongs to another workspace, or the pool has none on Azure.
         """
         self._table.check_open()
         # Imported here so that local targets do not load the SDK.
@@ -213,7 +214,7 @@ class SessionPool(PickledAsRecipe):
 
         Args:
             target: A target or a provider, such as `ionq`; `*` stands for any characters.
-            status: A word of the service's, or `queued`, `running`, `done`, `finished`, `open`.
+            status: A status of the service, or `queued`, `running`, `done`, `finished`, `open`.
             name: Name prefix.
             max_age: Seconds since opening.
             limit: Maximum number of sessions; None for all, which may take long.
@@ -227,7 +228,7 @@ class SessionPool(PickledAsRecipe):
         return Listing(self._lifecycle.handle(*each) for each in found)
 
     def get_session(self, session_id: str) -> SessionHandle:
-        """Any session of the workspace, in its present state.
+        """Any session of the workspace, in its current state.
 
         Raises:
             SessionNotAvailable: If there is none with this id.
@@ -253,7 +254,7 @@ class SessionPool(PickledAsRecipe):
         return Listing(JobHandle(*each, self) for each in found)
 
     def get_job(self, job_id: str) -> JobHandle:
-        """Any job of the workspace, in its present state.
+        """Any job of the workspace, in its current state.
 
         Raises:
             JobError: If there is none with this id.
@@ -267,7 +268,7 @@ class SessionPool(PickledAsRecipe):
 
     @checked()
     def estimate_time(self, cost: CostEstimate, max_concurrent_jobs: int = 100) -> TimeEstimate:
-        """The queue time of an estimate's jobs, by the service's present averages."""
+        """The queue time of an estimate's jobs, from the service's current averages."""
         status = self._portal.run(self._router.least_busy, cost.target, is_asked_for=True)
         return cost.time(status.average_queue_time, max_concurrent_jobs)
 
@@ -303,14 +304,14 @@ class SessionPool(PickledAsRecipe):
     def plot_timeline(self, ax: Axes | None = None) -> Axes:
         """Draws the pool's sessions, one per row, with their ends and their jobs.
 
-        Sends no request, and works after the pool is closed too. The pool remembers the latest
-        sessions, some 500, and their latest jobs, some 5,000.
+        Sends no request, and also works after the pool is closed. The pool keeps about the latest
+        500 sessions and 5,000 jobs.
 
         Args:
-            ax: Where to draw; by default in a new figure.
+            ax: The axes to draw on; by default those of a new figure.
 
         Returns:
-            The axes that were drawn on; `.figure.savefig(path)` writes them to a file.
+            The axes of the plot; `.figure.savefig(path)` writes them to a file.
         """
         return self._timeline().plot(ax)
 
@@ -322,7 +323,7 @@ class SessionPool(PickledAsRecipe):
     def close_orphans(self) -> list[str]:
         """Closes the sessions that earlier runs with this journal opened and did not close.
 
-        The pool does so by itself when it opens its first session, and when it is closed.
+        The pool does this automatically when it opens its first session, and when it is closed.
 
         Returns:
             The ids of the sessions that were closed now; none without a journal.
@@ -338,8 +339,8 @@ class SessionPool(PickledAsRecipe):
     def close(self, cancel: bool = False) -> None:
         """Closes the pool and every session that it opened, once their jobs have finished.
 
-        Closing twice, or from several threads, is harmless: all wait for the same end. In an event
-        callback, where waiting would never end, it only begins to close.
+        Closing twice, or from several threads, is harmless: all wait for the same close. In an
+        event callback, where waiting would deadlock, it only starts the close.
 
         Args:
             cancel: Cancel unfinished jobs instead of waiting for them: those of calls, and all
@@ -377,15 +378,15 @@ class SessionPool(PickledAsRecipe):
     def _begin_to_close(self, cancel: bool, left_by: type[BaseException] | None) -> Call[None]:
         """Stops handing out sessions, and closes the open ones.
 
-        At the end of a block, which an error of closing would rob of its results, it raises none;
-        after an interruption such as Ctrl-C it does not wait for jobs.
+        At the end of a block it raises no error, which would lose the block's results; after an
+        interruption such as Ctrl-C it does not wait for jobs.
         """
         self._table.is_closed = True
-        # Not through the portal, which the end of closing closes.
+        # Not through the portal, which is closed at the end of closing.
         return background.loop.start(self._join_closing, cancel, left_by)
 
     async def _join_closing(self, cancel: bool, left_by: type[BaseException] | None) -> None:
-        """Waits for the task that closes the pool, and hurries it as asked."""
+        """Waits for the task that closes the pool, and speeds it up as requested."""
         if self._draining is None or self._closing is None:
             self._draining = asyncio.ensure_future(self._drain())
             self._closing = asyncio.ensure_future(self._close_all(self._draining))
@@ -393,12 +394,12 @@ class SessionPool(PickledAsRecipe):
             self._draining.cancel()
         try:
             if cancel and not self._closing.done():
-                # From here on, whatever waits to submit a job or to retry gives up.
+                # From here on, everything that waits to submit a job or to retry gives up.
                 await self._watcher.cancel_all()
                 await asyncio.gather(*map(self._lifecycle.cancel_jobs, self._table.generations()))
             await asyncio.shield(self._closing)
         except asyncio.CancelledError:
-            # A caller who no longer waits for jobs still wants the sessions closed.
+            # A caller that no longer waits for jobs still wants the sessions closed.
             if not self._closing.done():
                 await self._join_closing(cancel, asyncio.CancelledError)
             raise
@@ -427,7 +428,7 @@ class SessionPool(PickledAsRecipe):
         # Calls that still wait for jobs end with PoolClosed.
         await self._portal.close()
         try:
-            # Another user of the workspace opens connections again.
+            # Other users of the workspace reopen connections.
             if self._given is not None:
                 await self._given.aclose()
         finally:
@@ -454,7 +455,7 @@ class SessionPool(PickledAsRecipe):
         return self._table.is_closed
 
     def _recipe(self) -> Arguments:
-        # A journal knows its path in full, from whatever folder.
+        # A journal has its absolute path.
         args, options = super()._recipe()
         return args, {**options, "journal": self._journal}
 

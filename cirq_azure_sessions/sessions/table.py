@@ -23,7 +23,7 @@ __all__ = ["Generation", "SessionTable", "State", "Step"]
 class State(enum.Enum):
     """The state of a generation: OPENING -> OPEN -> DRAINING -> CLOSED, or LOST.
 
-    OPENING: being opened, or checked after a long rest. OPEN: takes jobs. DRAINING: takes no more,
+    OPENING: being opened, or checked after a long pause. OPEN: takes jobs. DRAINING: takes no more,
     but its jobs still run. CLOSED: closed by the pool. LOST: ended by the service.
     """
 
@@ -35,7 +35,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What has to be done before a generation takes a job."""
+    """The step that is needed before a generation takes a job."""
 
     TAKE = enum.auto()
     WAIT = enum.auto()
@@ -109,22 +109,21 @@ class Generation:
 class SessionTable:
     """The generations of a pool, by target.
 
-    Changed on the background loop alone, so that each method is one critical section. Other threads
-    may set `is_closed`, `take_fresh` and read. These need no lock, since each of their steps is
-    atomic, and take none: threads that queue for one may form a convoy at a fifth of one thread's
-    rate.
+    Changed only on the background loop, so that each method is one critical section. Other threads
+    may set `is_closed`, call `take_fresh` and read. Each of these steps is atomic, so they need no
+    lock, which could slow many threads down to a fifth of one thread's rate.
 
     Args:
         max_idle: Idle seconds after which a session must be checked before use.
-        clock: Where idle time is measured.
+        clock: The clock for idle time.
     """
 
     def __init__(self, *, max_idle: float, clock: Clock) -> None:
         self._max_idle = max_idle
         self._clock = clock
-        # State: for each target the generation that its jobs go to; every generation that has not
-        # ended or still has jobs; whether no more sessions are handed out; how often one was used
-        # again, and how often that was read. Any thread may count: `next` is atomic, `+=` is not.
+        # State: for each target the current generation; every generation that has not ended or
+        # still has jobs; whether the table is closed; how often a session was reused, and how often
+        # that was read. Any thread may count: `next` is atomic, `+=` is not.
         self._current: dict[str, Generation] = {}
         self._generations: list[Generation] = []
         self.is_closed = False
@@ -141,7 +140,7 @@ class SessionTable:
         trusted: Generation | None = None,
         for_job: bool = False,
     ) -> tuple[Step, Generation]:
-        """What a job for this target needs; the whole policy. The caller must do what it returns.
+        """The next step for a job on this target; the whole policy. The caller must execute it.
 
         `trusted` is a generation that the service has just confirmed to be open. With `for_job` a
         generation that is taken gets a job.
@@ -156,7 +155,7 @@ class SessionTable:
         # 2. Another caller is opening or checking it.
         if generation.state is State.OPENING:
             return Step.WAIT, generation
-        # 3. Used a short while ago, or just confirmed: the service has not timed it out.
+        # 3. Used recently, or just confirmed: the service has not timed it out.
         now = self._clock.monotonic()
         if now - generation.used_at < self._max_idle or generation is trusted:
             generation.used_at = now
@@ -166,14 +165,14 @@ class SessionTable:
                 if next(generation.uses):
                     next(self._reused)
             return Step.TAKE, generation
-        # 4. Idle for long: the service knows whether it is open, a timer only guesses.
+        # 4. Idle for long: only the service knows whether it is open.
         generation.state = State.OPENING
         return Step.CHECK, generation
 
     def take_fresh(self, target: str) -> Generation | None:
         """Uses the open generation used within max_idle, whose idle time then starts again.
 
-        One that is retired, or due for a check, at this very moment is returned as if just before.
+        One that is retired or becomes due for a check at the same moment may still be returned.
         """
         self.check_open()
         generation = self._current.get(target)
@@ -190,7 +189,7 @@ class SessionTable:
     # Outcomes
 
     def settle(self, generation: Generation, *, is_open: bool | None) -> None:
-        """Ends OPENING: the session is open or not, or with None the service did not say."""
+        """Ends OPENING: the session is open or not; None if the service did not answer."""
         if is_open is False or generation.session is None:
             self.retire(generation)
         elif self._current.get(generation.target) is generation and not self.is_closed:
@@ -199,11 +198,11 @@ class SessionTable:
                 generation.used_at = self._clock.monotonic()
             generation.state = State.OPEN
         elif generation.state is State.OPENING:
-            # Meanwhile the pool was closed, or the target given another session.
+            # In the meantime the pool was closed, or the target got another session.
             generation.state = State.DRAINING
 
     def attach(self, session: SessionHandle, workspace: WorkspacePort, *, adopted: bool) -> None:
-        """Sends the target's jobs to this session; the one they went to so far takes no more."""
+        """Sends the target's jobs to this session; its former session takes no more."""
         self.check_open()
         former = self._current.get(session.target)
         generation = self.find(session.id)
@@ -212,7 +211,7 @@ class SessionTable:
             self._generations.append(generation)
         if former is not None and former is not generation:
             self.drain(former)
-        # One that is being checked is settled when the answer is there.
+        # One that is being checked is settled when the answer arrives.
         if generation.state is not State.OPENING:
             generation.used_at = self._clock.monotonic()
             generation.state = State.OPEN
@@ -226,7 +225,7 @@ class SessionTable:
             generation.state = State.DRAINING
 
     def retire(self, generation: Generation, state: State = State.LOST) -> bool:
-        """Notes that the session has ended, LOST or CLOSED; returns whether that is news."""
+        """Records that the session has ended, LOST or CLOSED; returns whether that is new."""
         if generation.has_ended:
             return False
         self.drain(generation)
@@ -236,7 +235,7 @@ class SessionTable:
         return True
 
     def release(self, generation: Generation) -> None:
-        """Notes that a job of the generation has finished."""
+        """Records that a job of the generation has finished."""
         generation.jobs -= 1
         if not generation.jobs:
             generation.idle.set()
@@ -266,7 +265,7 @@ class SessionTable:
         return [each.opened_session for each in self.generations() if each.is_open]
 
     def stats(self) -> dict[str, float]:
-        """How often sessions were used again; how many are open now, and how many jobs run."""
+        """How often sessions were reused; how many are open now, and how many jobs run."""
         generations = self.generations()
         return {
             # Reading a counter also advances it.

@@ -19,17 +19,17 @@ __all__ = ["JobWatcher"]
 
 # If the workspace announces ends, frequent polls would only slow its simulators down.
 _MIN_DELAY_ANNOUNCED = 1.0
-# A progress bar needs to show how jobs leave the queue.
+# A progress bar should show when jobs leave the queue.
 _MAX_DELAY_OBSERVED = 5.0
 # Up to this many jobs are looked up one by one; for more, another page of the list is read.
 _MAX_LOOKUPS = 3
-# Seconds to poll on through errors, since queues take days and a network may be away for hours; and
-# through 404 answers: the service may need a while to show a job that it has accepted, and giving
-# up would lose what is paid for.
+# Seconds to keep polling through errors, since queues take days and a network may be down for
+# hours; and through 404 responses, since the service may take a while to show an accepted job, and
+# giving up would lose a paid result.
 _POLL_TIMEOUT = 86_400.0
 _MISSING_TIMEOUT = 300.0
 
-# Where the service does not say how long a job took: a share of the time until it was seen to end.
+# If no duration is reported: the share to use of the time until a job was seen finished.
 _EARLY = 0.95
 
 
@@ -39,12 +39,12 @@ _Gate = AbstractAsyncContextManager[object]
 
 @dataclass(slots=True)
 class _Watched:
-    """A job that is waited for: since when, what it became, and for whom."""
+    """A job being waited for: since when, its outcome, and its waiters."""
 
     since: float
     outcome: asyncio.Future[Job]
     waiters: list[tuple[_Observer | None, _Gate]] = field(default_factory=list)
-    # Since when the service does not show it.
+    # When the service first failed to show it.
     missing_since: float | None = None
 
 
@@ -57,11 +57,11 @@ class _Poller:
     clock: Clock
     # Of the latest jobs of the target.
     durations: deque[float]
-    # When the last poll was due, not when it was answered: slow answers are no reason to wait.
+    # When the last poll was due, not when it was answered: slow responses must not add delay.
     last_poll: float
-    # When the present delay ends.
+    # When the current delay ends.
     poll_due: float = -math.inf
-    # The jobs that are waited for, and the task that polls while there are any.
+    # The jobs being waited for, and the task that polls while there are any.
     jobs: dict[str, _Watched] = field(default_factory=dict)
     polling: asyncio.Task[None] | None = None
 
@@ -76,7 +76,7 @@ class _Poller:
                 del task
                 if is_cancelled:
                     raise
-                # All waiters get the error, whatever a verb raised; the jobs themselves go on.
+                # All waiters get any error of a verb; the jobs themselves continue.
                 for job_id in list(self.jobs):
                     self.jobs.pop(job_id).outcome.set_exception(error)
 
@@ -99,7 +99,7 @@ class _Poller:
         self.last_poll = min(self.poll_due, self.clock.monotonic())
 
     async def _ask(self, asked: set[str], delay: float) -> None:
-        """Asks for one job by its id, and for more by as few list pages as needed."""
+        """Reads a single job by its id, and several with as few list pages as possible."""
         if self.session_id is not None and len(asked) > 1:
             # Running jobs are among the newest, so the page leaves room for as many finished ones.
             seen, page_size = 0, min(2 * len(asked), JOBS_PER_PAGE)
@@ -124,7 +124,7 @@ class _Poller:
             delay = 0.0
 
     def _note(self, job: Job) -> None:
-        """Shows an unfinished job to its observers, and a finished one to all who wait for it."""
+        """Passes an unfinished job to its observers, and a finished one to all its waiters."""
         watched = self.jobs.get(job.id)
         if watched is None:
             return
@@ -134,9 +134,9 @@ class _Poller:
                 if observer is not None:
                     observer(job)
             return
-        # How long it took by the service's own account, else until it was seen to end. The second
-        # includes the delay of the poll, so that alone it could never grow shorter; and ends show
-        # late: a job that ran at the last poll took longer than until that.
+        # The reported duration, else the time until it was seen finished. The latter includes the
+        # delay of the poll, so on its own it could never get shorter; and a job that ran at the
+        # last poll took longer than until then.
         seen = self.clock.monotonic() - watched.since
         duration = _EARLY * seen
         if job.creation_time is not None and job.end_time is not None:
@@ -146,7 +146,7 @@ class _Poller:
         self.jobs.pop(job.id).outcome.set_result(job)
 
     def _note_missing(self, job_id: str) -> None:
-        """Gives up on a job that has been missing for minutes; on one in memory, immediately."""
+        """Gives up on a job that has been missing for minutes, or on one in memory immediately."""
         watched, now = self.jobs.get(job_id), self.clock.monotonic()
         if watched is None:
             return
@@ -163,12 +163,12 @@ class _Poller:
 
 
 class JobWatcher:
-    """Waits for the jobs of a pool, with one poller a session. Lives on the background loop."""
+    """Waits for the jobs of a pool, with one poller per session. Lives on the background loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # State: the pollers, by workspace and session; how long the latest jobs of each target
-        # took; and an event, set once every job that is waited for is to be cancelled.
+        # State: the pollers, by workspace and session; the durations of the latest jobs of each
+        # target; and an event that is set to cancel every job being waited for.
         self._pollers: dict[tuple[WorkspacePort, str | None], _Poller] = {}
         self._durations: dict[str, deque[float]] = {}
         self.is_cancelling = asyncio.Event()
@@ -188,7 +188,7 @@ class JobWatcher:
         it cannot be asked for long.
         """
         if self.is_cancelling.is_set() and not job.is_final:
-            # A job that cannot be cancelled runs on, and its result is not lost for that.
+            # A job that cannot be cancelled continues, and its result is not lost.
             with suppress(ServiceError):
                 job = await workspace.cancel_job(job.id)
         if job.is_final:
@@ -203,7 +203,7 @@ class JobWatcher:
             watched = _Watched(now, asyncio.get_running_loop().create_future())
             poller.jobs[job.id] = watched
             if poller.polling is not None and poller.poll_due - now > MIN_DELAY:
-                # The new job may be quick, so the delay starts over.
+                # The new job may be fast, so the delay starts over.
                 poller.polling.cancel()
                 poller.polling, poller.poll_due = None, now
         if poller.polling is None or poller.polling.done():
@@ -222,7 +222,7 @@ class JobWatcher:
                 del self._pollers[key]
 
     async def cancel_all(self) -> None:
-        """Asks the service to cancel every job that is waited for, or will be from now on."""
+        """Asks the service to cancel every job that is being waited for, now or later."""
         self.is_cancelling.set()
         cancellations = [
             poller.workspace.cancel_job(job_id)

@@ -47,18 +47,18 @@ class EventLog:
     def __init__(self) -> None:
         # State: the callbacks, by a key of each subscription.
         self._callbacks: dict[object, Callable[[AnyEvent], None]] = {}
-        # How often each thing happened; the costs of jobs by currency, and what they consumed by
-        # dimension; the targets of which the service has ended a session; and the latest events.
+        # The counts; the costs of jobs by currency, and their consumption by dimension; the targets
+        # on which the service has ended a session; and the latest events.
         self._counts: Counter[str] = Counter()
         self._costs: dict[str, float] = defaultdict(float)
         self._consumed: dict[str, float] = defaultdict(float)
         self._ended: set[str] = set()
-        # When each sweep that is running was started, and what its jobs have cost by currency.
+        # When each running sweep started, and what its jobs have cost by currency.
         self._sweeps: dict[str, tuple[float, dict[str, float]]] = {}
         self._session_events: deque[SessionEvent] = deque(maxlen=_MAX_SESSION_EVENTS)
         self._job_events: deque[JobEvent] = deque(maxlen=_MAX_JOB_EVENTS)
-        # Guards all of the above; never held while a callback runs. Reentrant: garbage collection
-        # may end a stream, which reports that, on a thread that holds it.
+        # Guards all of the above; never held while a callback runs. Reentrant, because garbage
+        # collection on a thread that holds it may end a stream, which reports that.
         self._lock = threading.RLock()
 
     def subscribe(self, callback: Callable[[AnyEvent], None]) -> Callable[[], None]:
@@ -106,7 +106,7 @@ class EventLog:
                 elif event.is_start_of_session and event.target in self._ended:
                     self._counts["sessions_reopened"] += 1
             callbacks = list(self._callbacks.values())
-        # People follow sessions and sweeps, and jobs that fail.
+        # INFO is for sessions, sweeps and failed jobs, which users follow.
         level = logging.DEBUG if event.kind in ("submitted", "succeeded") else logging.INFO
         if logger.isEnabledFor(level):
             logger.log(level, "%s%s", event, more, extra=asdict(event))
@@ -114,7 +114,7 @@ class EventLog:
             _notify(callback, event)
 
     def report_session(self, kind: str, session: Session, time: float, reason: str = "") -> None:
-        """Reports what happened to a session, as the service describes it."""
+        """Reports an event of a session, as the service describes it."""
         self.report(
             SessionEvent(
                 kind,
@@ -130,8 +130,8 @@ class EventLog:
     def report_job(
         self, job: Job, time: float, *, sweep_id: str | None = None, is_new: bool = False
     ) -> None:
-        """Reports how a job finished, or that it is new, at a time of the epoch."""
-        # One that was just submitted has cost nothing yet, whatever an early bill says.
+        """Reports that a job was submitted or finished, at a time in seconds since the epoch."""
+        # A job just submitted has cost nothing yet, even if there is an early bill.
         bill = None if is_new else job.cost
         self.report(
             JobEvent(
@@ -152,7 +152,7 @@ class EventLog:
         )
 
     def count(self, counter: str) -> None:
-        """Counts something that is not an event."""
+        """Increments a count that is not of an event."""
         with self._lock:
             self._counts[counter] += 1
 
@@ -162,7 +162,7 @@ class EventLog:
             return tuple(self._session_events), tuple(self._job_events)
 
     def stats(self) -> dict[str, float]:
-        """Every count, and what the service reported: `cost`, `cost_USD`, `consumed_ehqc`."""
+        """All counts, and the reported costs: `cost`, `cost_USD`, `consumed_ehqc`."""
         with self._lock:
             stats: dict[str, float] = {name: self._counts[name] for name in _COUNTERS}
             # Amounts in several currencies have no sum.
@@ -172,7 +172,7 @@ class EventLog:
 
 
 def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:
-    """Calls a subscriber; whatever it raises is logged and not propagated.
+    """Calls a subscriber; anything it raises is logged and not propagated.
 
     That includes SystemExit, CancelledError and KeyboardInterrupt: on the background loop they
     would end the loop, or look as if the pool's own task had been cancelled.

@@ -65,7 +65,7 @@ class SessionEvent(_Event):
 
     @property
     def is_start_of_session(self) -> bool:
-        """Whether the target has a session from this event on."""
+        """Whether the target has an open session from this event on."""
         return self.kind in ("opened", "adopted")
 
 
@@ -76,14 +76,14 @@ class JobEvent(_Event):
     Attributes:
         kind: `submitted`, `succeeded`, `failed` or `cancelled`.
         time: Seconds since the Unix epoch, on the pool's clock.
-        cost: What the service reports for the job, in the currency of the account, if it does.
-        reason: The service's code of a failure.
-        sweep_id: The `sweep_id` of the call that the job belongs to, if it was a sampler's.
+        cost: The cost that the service reports, in the account's currency; None if it does not.
+        reason: The service's error code of a failure.
+        sweep_id: The `sweep_id` of the sampler's call that the job belongs to, if any.
         creation_time: When it was submitted, on the service's clock; None if that is not known.
         begin_time: When it began to run, likewise; None if it had not.
         end_time: When it ended, likewise.
         currency: The currency of `cost`.
-        consumed: What the job consumed, as the service reports it: dimensions and amounts, such as
+        consumed: The job's consumption, as the service reports it: dimensions and amounts, such as
             `(("ehqc", 8.3),)`.
     """
 
@@ -109,7 +109,7 @@ class SweepEvent(_Event):
     """A call of a sampler began or ended: a sweep, or one circuit of a batch.
 
     Attributes:
-        kind: `started`; then `finished`, also if points failed under `on_error="return"`;
+        kind: `started`; then `finished`, even if points failed under `on_error="return"`;
             `failed`, with an error of this package; or `interrupted`, by anything else.
         sweep_id: The id of the call, which the events of its jobs carry too.
         time: Seconds since the Unix epoch, on the pool's clock.

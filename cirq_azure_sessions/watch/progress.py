@@ -19,7 +19,7 @@ __all__ = ["SweepProgress"]
 
 _SHORT_ID = 8
 _QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
-# Templates for tqdm, and the shortest text that it puts into them.
+# Templates for tqdm, and the shortest text that fills them.
 _TIMES = "{elapsed}<{remaining}"
 _TIME_TAKEN = "in {elapsed}"
 _MIN_TEXTS = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
@@ -29,19 +29,19 @@ class SweepProgress:
     """A progress bar on stderr, or below a notebook's cell, for the points of a call.
 
     The line shows the target, the session of the latest job, how many points have finished and
-    failed, how many jobs are queued and run, and the time so far and the time left. When all have
-    finished it reads `50 done`. A call that ends with an error removes its bar. Thread-safe.
+    failed, how many jobs are queued and running, the elapsed time and the time left. At the end it
+    reads `50 done`. A call that ends with an error removes its bar. Thread-safe.
 
     Args:
         target: The target's id, which labels the bar.
     """
 
     def __init__(self, target: str) -> None:
-        # What the stream cannot encode is no reason for a call to fail.
+        # A call must not fail because of a character that the stream cannot encode.
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         self._target = target.encode(encoding, "backslashreplace").decode(encoding)
-        # State: the bar, once there are points; how many there are, how many are done and have
-        # failed; whether each job in flight is queued or running; and the session of the latest.
+        # State: the bar, once there are points; the numbers of points in total, done and failed;
+        # whether each job in flight is queued or running; and the session of the latest.
         self._bar: _Bar | None = None
         self._expected = self._done = self._failed = 0
         self._states: dict[str, str] = {}
@@ -53,7 +53,7 @@ class SweepProgress:
         """Adds points that will be run."""
         with self._lock:
             self._expected += count
-            # Nor is a terminal that has gone away.
+            # Nor because the terminal was closed.
             with suppress(OSError, ValueError):
                 if self._bar is None:
                     self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, count)
@@ -70,7 +70,7 @@ class SweepProgress:
             self._draw()
 
     def job_finished(self, job_id: str, *, done: int, failed: int) -> None:
-        """Counts the points that are done, and those that failed, with the end of a job."""
+        """Counts the points that finished or failed with a job."""
         with self._lock:
             self._states.pop(job_id, None)
             self._done += done
@@ -81,12 +81,12 @@ class SweepProgress:
         """Draws the bar, advanced by `more` points. Needs the lock."""
         if self._bar is not None:
             self._bar.bar_format = self._line(self._bar.columns)
-            # A result must not be lost because the terminal has gone away.
+            # A result must not be lost because the terminal was closed.
             with suppress(OSError, ValueError):
                 self._bar.update(more)
 
     def _line(self, columns: int | None) -> str:
-        """The template of the line, without the session where the terminal is too narrow for it."""
+        """The template of the line, without the session if the terminal is too narrow."""
         counts = Counter(self._states.values())
         jobs = [f"{counts[state]} {state}" for state in ("queued", "running") if counts[state]]
         failed = [f"{self._failed} failed"] if self._failed else []
@@ -107,7 +107,7 @@ class SweepProgress:
 
     def _last_line(self) -> str:
         """The template of the line that stays."""
-        # Points that have not even failed, as after a timeout, have no result either.
+        # Points that neither finished nor failed, as after a timeout, have no result either.
         failed = self._expected - self._done
         words = f"{self._done} done{f', {failed} failed' if failed else ''} {_TIME_TAKEN}"
         session = _literal(self._session_id[:_SHORT_ID])
@@ -149,7 +149,7 @@ def _in_notebook() -> bool:
 class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
     """tqdm's bar, set up for points."""
 
-    # Without the thread that tqdm starts for bars that miss changes: this one misses none.
+    # Without tqdm's monitor thread for bars that miss updates: this one misses none.
     monitor_interval = 0
 
     def __init__(self, target: str, points: int, **options: Any) -> None:
@@ -171,14 +171,14 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
         return self.ncols if isinstance(self.ncols, int) else None
 
     def leave_line(self, line: str) -> None:
-        """Replaces the bar by a plain line; the bar itself would confuse those of other threads."""
+        """Replaces the bar by a plain line; a finished bar would disturb those of other threads."""
         self.write(line, file=self.fp)
 
 
 class _NotebookBar(_Bar):
-    """The same below a notebook's cell: text that changes in place.
+    """A bar below a notebook's cell: text that is updated in place.
 
-    Unlike a widget it is still there when the notebook is opened again.
+    Unlike a widget, it is still there when the notebook is reopened.
     """
 
     def __init__(self, target: str, points: int) -> None:

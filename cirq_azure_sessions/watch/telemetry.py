@@ -1,11 +1,11 @@
 """OpenTelemetry spans and metrics for a pool, made from its events.
 
-Needs the extra `telemetry`; programs that do not import this module pay nothing for it. Where spans
-and metrics go is for the program to set up, with OpenTelemetry's SDK.
+Needs the extra `telemetry`; programs that do not import this module have no overhead. The program
+configures where spans and metrics go, with OpenTelemetry's SDK.
 
 Spans, timed by the pool's clock:
 
-    sweep TARGET      one call of a sampler, under the span that is current where it is made
+    sweep TARGET      one call of a sampler, under the span that is current at the call
     job TARGET        one job from its submission to its end, under its sweep, linked to its session
     session TARGET    one session that the pool opened, under the span that was current when
                       `instrument` was called; an adopted one is traced by its opener
@@ -57,7 +57,7 @@ _ATTRIBUTES = {
 }
 _OUTCOME = "azure_quantum.outcome"
 
-# Kinds of events with which a span begins.
+# Kinds of events that begin a span.
 _BEGINNINGS = {"opened", "submitted", "started"}
 # Outcomes that are errors; a session's timeout is normal, and it is replaced.
 _ERRORS = {"failed", "lost", "interrupted"}
@@ -78,7 +78,7 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> Callable[[], None]:
-    """Records what happens to a pool's sessions, jobs and sweeps as spans and metrics.
+    """Records a pool's sessions, jobs and sweeps as spans and metrics.
 
     Args:
         pool: The pool, before its first session.
@@ -86,7 +86,7 @@ def instrument(
         meter_provider: Where metrics go; by default OpenTelemetry's global provider.
 
     Returns:
-        A function that stops the recording and ends the spans that are still open.
+        A function that stops the recording and ends open spans.
     """
     recorder = _Recorder(
         trace.get_tracer("cirq_azure_sessions", tracer_provider=tracer_provider),
@@ -144,7 +144,7 @@ class _Recorder:
             unit="{currency_unit}",
             description="What the service reported for jobs.",
         )
-        # State: what is in progress, by its id, and the ids of each sweep's jobs among it.
+        # State: sessions, jobs and sweeps in progress, by id, and the ids of each sweep's jobs.
         self._running: dict[str, _Running] = {}
         self._jobs: dict[str, set[str]] = {}
         # Guards both; sweeps start on any thread.
@@ -158,7 +158,7 @@ class _Recorder:
         running, left = self._take(event)
         for job in left:
             self._end(job, event.time, "left")
-        # Anything begun before the recording or in another process has no span here.
+        # Anything begun before the recording, or in another process, has no span here.
         if running is not None:
             running.span.set_attributes(_attributes(event))
             self._end(running, event.time, event.kind, event.reason)
@@ -204,7 +204,7 @@ class _Recorder:
 
     def _context_of(self, event: AnyEvent, sweep: _Running | None) -> Context:
         if event.subject == "sweep":
-            # The event comes in the context of the call, so its span is the parent.
+            # The event is reported in the context of the call, so the current span is the parent.
             return context.get_current()
         return self._parent if sweep is None else trace.set_span_in_context(sweep.span)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JobMark", "SessionBar", "Timeline"]
 
-# How a session ended, in the words of `SessionEvent.kind`.
+# How a session ended, by `SessionEvent.kind`.
 _ENDINGS = {
     SessionStatus.SUCCEEDED: "closed",
     SessionStatus.FAILED: "failed",
@@ -31,7 +31,7 @@ class Timeline:
     """Sessions and their jobs over time.
 
     Attributes:
-        sessions: Target by target, each target's in the order of their opening.
+        sessions: The sessions, grouped by target, in the order of their opening.
     """
 
     sessions: Sequence[SessionBar]
@@ -88,10 +88,10 @@ class Timeline:
         """Draws one row per session, with its jobs from submission to end; times are in UTC.
 
         Args:
-            ax: Where to draw; by default in a new figure.
+            ax: The axes to draw on; by default those of a new figure.
 
         Returns:
-            The axes that were drawn on.
+            The axes of the plot.
         """
         from cirq_azure_sessions.watch.timeline_figure import plot_timeline
 

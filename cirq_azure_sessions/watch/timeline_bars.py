@@ -31,10 +31,10 @@ class JobMark:
     began: float | None = None
 
     def phases(self, now: float) -> tuple[float, float, float]:
-        """When it began to wait, to run, and ended; an unfinished one has lasted until `now`."""
+        """When it was queued, began to run, and ended; an unfinished job ends at `now`."""
         end = now if self.outcome == "unfinished" else self.time
         begin = end if self.submitted is None else min(self.submitted, end)
-        # One that succeeded has run, even if it is not known since when.
+        # A job that succeeded has run, even if its begin is unknown.
         run = self.began or (begin if self.outcome == "succeeded" else end)
         return begin, min(max(run, begin), end), end
 

@@ -24,21 +24,21 @@ from cirq_azure_sessions.watch.timeline_bars import JobMark, SessionBar, dates_o
 
 __all__ = ["is_timeline", "plot_timeline", "save_timeline"]
 
-# In inches: what a row takes, and what is above and below all rows.
+# In inches: the height of a row, and the space above and below all rows.
 _ROW = 0.34
 _MARGINS = 1.1
 _WIDTH = 10.0
-# In rows: half of the height of a bar and of its ticks, and of a tick that stands out of it.
+# In rows: half the height of a bar, of its ticks, and of a tick that protrudes from it.
 _BAR = 0.3
 _TALL = 0.42
-# In seconds: the least length of a bar, without which the axis would have no scale.
+# In seconds: the minimum length of a bar, without which the axis would have no scale.
 _MIN_LENGTH = 1.0
-# In points: the width of a tick, and the least of a job.
+# In points: the width of a tick, and the minimum width of a job.
 _TICK, _MIN_WIDTH = 1.6, 0.3
-# How opaque a job is while it waits.
+# The opacity of a queued job.
 _FAINT = 0.3
 
-# The signs of sessions that the service ended; an hourglass stands for a timeout.
+# The symbols of sessions that the service ended; an hourglass stands for a timeout.
 _SIGNS: Mapping[str, Any] = {
     "timed out": [(-0.7, -1), (0.7, -1), (-0.7, 1), (0.7, 1), (-0.7, -1)],
     "failed": "X",
@@ -51,7 +51,7 @@ _MAKER = "cirq-azure-sessions timeline"
 def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
     """Draws one row per session, with its jobs from submission to end; times are in UTC.
 
-    A job is faint while it waits, and a tick marks one that went wrong.
+    A job is faint while it is queued, and a tick marks one that failed.
 
     Args:
         bars: The sessions, one row each.
@@ -59,7 +59,7 @@ def plot_timeline(bars: Sequence[SessionBar], ax: Axes | None = None) -> Axes:
             ten open.
 
     Returns:
-        The axes that were drawn on.
+        The axes of the plot.
     """
     if ax is None:
         ax = new_axes(figsize=_size(bars))
@@ -74,7 +74,7 @@ def save_timeline(bars: Sequence[SessionBar], path: str | os.PathLike[str]) -> N
     """Writes the figure to a PNG, SVG or PDF file, without a display.
 
     Raises:
-        ValueError: If the name ends in anything else.
+        ValueError: If the file has another extension.
         OSError: If the file cannot be written.
     """
     save_picture(path, _MAKER, partial(plot_timeline, bars), _size(bars))
@@ -90,7 +90,7 @@ def _size(bars: Sequence[SessionBar]) -> tuple[float, float]:
 
 
 def _date(time: float) -> float:
-    """A time as matplotlib's axes count it."""
+    """A time as a number on matplotlib's axes."""
     return float(date2num(datetime.fromtimestamp(time, UTC)))
 
 
@@ -109,7 +109,7 @@ def _draw_bars(bars: Sequence[SessionBar], ax: Axes) -> None:
 
 
 def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
-    """One collection an outcome and phase: thousands of jobs are as quick as one."""
+    """One collection per outcome and phase, so that thousands of jobs are as fast as one."""
     boxes: dict[tuple[str, float], list[Any]] = defaultdict(list)
     ticks: dict[str, list[Any]] = defaultdict(list)
     for row, bar in enumerate(bars):
@@ -123,7 +123,7 @@ def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
             if job.outcome in palette.PROBLEMS:
                 ticks[job.outcome].append([(end, row - _TALL), (end, row + _TALL)])
     for outcome, colour in palette.OUTCOMES.items():
-        # Edges keep short jobs visible; between those that wait they would add up.
+        # Edges keep short jobs visible; those of queued jobs would add up.
         for alpha, width in ((_FAINT, 0.0), (1.0, _MIN_WIDTH)):
             drawn = PolyCollection(boxes[outcome, alpha], color=colour, alpha=alpha, lw=width)
             ax.add_collection(drawn, autolim=False)
@@ -132,8 +132,8 @@ def _draw_jobs(bars: Sequence[SessionBar], ax: Axes) -> None:
 
 
 def _lanes(bar: SessionBar) -> Iterator[tuple[int, JobMark, tuple[float, float, float]]]:
-    """The jobs of a session with their phases, those at the same time one above the other."""
-    # Heaps: thousands of jobs may wait at the same time.
+    """The jobs of a session with their phases, stacked if at the same time."""
+    # Heaps, because thousands of jobs may be queued at the same time.
     taken: list[tuple[float, int]] = []
     free: list[int] = []
     timed = [(job.phases(bar.end), job) for job in bar.jobs]
@@ -151,7 +151,7 @@ def _box(left: float, right: float, low: float, height: float) -> Sequence[tuple
 
 
 def _draw_ends(bars: Sequence[SessionBar], ax: Axes) -> None:
-    """How each session ended: in words in the margin, with a sign if the service ended it."""
+    """How each session ended: in words in the margin, with a symbol if the service ended it."""
     for row, bar in enumerate(bars):
         if bar.ending in _SIGNS:
             ax.plot(_date(bar.end), row, **_sign(bar.ending))
@@ -175,7 +175,7 @@ def _label(bars: Sequence[SessionBar], ax: Axes) -> None:
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=8)
-    # Where no round interval gives 4 to 8 ticks, as in four minutes, the locator would warn.
+    # Without a round interval for 4 to 8 ticks, as in four minutes, the locator would warn.
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)
     ax.xaxis.set_major_locator(locator)
     formats = ["%Y", "%b", "%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
@@ -203,7 +203,7 @@ def _label(bars: Sequence[SessionBar], ax: Axes) -> None:
 
 
 def _legend(bars: Sequence[SessionBar]) -> Iterator[Line2D]:
-    """Entries for what is drawn and not explained in words beside the rows."""
+    """Entries for symbols that are not explained beside the rows."""
     outcomes = {job.outcome for bar in bars for job in bar.jobs}
     for outcome, colour in palette.OUTCOMES.items():
         if outcome in outcomes:

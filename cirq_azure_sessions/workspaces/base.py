@@ -1,12 +1,12 @@
 """The port: what a workspace can do for a pool and its jobs.
 
 `LocalWorkspace` and `AzureWorkspace` implement it; `tests/workspaces/test_contract.py` holds both
-to the same rules. A verb is one exchange with the service, or a few; none of them knows why it is
-called. Ids are made by the caller, so that after a lost answer the service can be asked.
+to the same rules. A verb is one exchange with the service, or a few, and does not know why it is
+called. The caller makes the ids, so that it can look an item up after a lost response.
 
-Every verb may raise `ServiceError`; what else it may raise is said with it. An implementation may
-retry within a verb what is safe to repeat, but leaves 429 answers of `submit_job` to the caller,
-who knows how many jobs are in flight.
+Every verb may raise `ServiceError`; its docstring lists other errors. An implementation may retry
+requests that are safe to repeat, but leaves 429 responses to `submit_job` to the caller, which
+knows how many jobs are in flight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 
 __all__ = ["JOBS_PER_PAGE", "WorkspacePort"]
 
-# The service shows up to 100 items in one page of a list (recorded).
+# The service returns up to 100 items per page of a list (recorded).
 JOBS_PER_PAGE = 100
 
 
@@ -28,14 +28,14 @@ class WorkspacePort(Protocol):
 
     @property
     def identity(self) -> str | None:
-        """What identifies the workspace in later runs too; None if it ends with its process."""
+        """An identifier that is stable across runs; None if the workspace ends with its process."""
 
     @property
     def announces_ends(self) -> bool:
         """Whether a verb with `wait` returns as soon as a job finishes, without polling."""
 
     def takes(self, target: str) -> bool:
-        """Whether it takes jobs for this target, as far as is known without a request."""
+        """Whether it accepts jobs for this target, as far as is known without a request."""
 
     async def open_session(self, request: SessionRequest) -> Session:
         """Opens a session under the id in the request. Repeating it is harmless.
@@ -44,7 +44,7 @@ class WorkspacePort(Protocol):
         """
 
     async def get_session(self, session_id: str) -> Session:
-        """The session in its present state. `ServiceError.is_missing` if there is none."""
+        """The session in its current state. `ServiceError.is_missing` if there is none."""
 
     async def close_session(self, session_id: str) -> Session:
         """Closes the session to new jobs; those in it still run. Repeating it is harmless."""
@@ -53,9 +53,9 @@ class WorkspacePort(Protocol):
         """The sessions that match, newest first, page by page as they are consumed."""
 
     async def store_input(self, request: JobRequest) -> Any:
-        """Puts the job's input where the service will read it. Needs no session; repeatable.
+        """Uploads the job's input for the service. Needs no session; repeatable.
 
-        What it returns is for `submit_job` and `fetch_output`; it may contain secrets.
+        The return value is for `submit_job` and `fetch_output`, and may contain secrets.
         """
 
     async def submit_job(self, request: JobRequest, stored: Any) -> Job:
@@ -64,12 +64,12 @@ class WorkspacePort(Protocol):
         Raises:
             SessionNotAvailable: If the service refuses because the session has ended. The service
                 does not know the job then, and it may be submitted again under the same id.
-            ServiceError: With `is_ambiguous` if the job may have been accepted all the same, and
+            ServiceError: With `is_ambiguous` if the job may have been accepted nevertheless, and
                 with `is_throttled` if the service wants fewer jobs now.
         """
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
-        """The job now, or after a wait as in `list_session_jobs`; `is_missing` if there is none."""
+        """The job, now or after a wait as in `list_session_jobs`; `is_missing` if there is none."""
 
     async def list_session_jobs(
         self,
@@ -80,18 +80,18 @@ class WorkspacePort(Protocol):
         wait: float = 0.0,
         until: Collection[str] = (),
     ) -> Sequence[Job]:
-        """One page of the session's jobs, newest first, of which `skip` are left out.
+        """One page of the session's jobs, newest first, after the first `skip`.
 
         Args:
             wait: Seconds to wait first, on the workspace's clock.
             until: The ids of jobs to wait for. A workspace that announces ends returns as soon as
-                one of them has finished, or at once if one has; any other waits all the same.
+                one of them has finished, or at once if one has; others wait in full.
         """
 
     def list_jobs(
         self, where: ItemFilter = ANY, *, session_id: str | None = None
     ) -> AsyncIterator[Job]:
-        """The matching jobs of a session, or of the whole workspace, as `list_sessions` does."""
+        """The matching jobs of a session, or of the whole workspace, as in `list_sessions`."""
 
     async def cancel_job(self, job_id: str) -> Job:
         """Asks the service to cancel the job. Harmless for a finished one."""
@@ -107,13 +107,13 @@ class WorkspacePort(Protocol):
     async def fetch_output(self, job: Job, stored: Any = None) -> Any:
         """The result of a job that `has_result`: bytes, or an object from a local target.
 
-        What `store_input` returned for the job saves a request. `is_missing` if there is no result.
+        The return value of `store_input` saves a request. `is_missing` if there is no result.
         """
 
     async def list_targets(self, *, retries: bool = True) -> Sequence[TargetStatus]:
         """The targets of the workspace, with availability and queue times.
 
-        Without `retries` it is one request: not again if it fails, nor for further pages.
+        Without `retries` it sends one request, with no retry and no further pages.
         """
 
     async def list_quotas(self) -> Sequence[Quota]:

@@ -14,10 +14,10 @@ __all__ = ["ANY", "OPEN", "ItemFilter", "target_pattern"]
 
 Item = TypeVar("Item", Session, Job)
 
-# The statuses of a session that still takes jobs, as far as the service has noticed.
+# The statuses of a session that still accepts jobs, as far as the service has noticed.
 OPEN = frozenset(status.value for status in SessionStatus if not status.is_final)
 
-# Everyday words for statuses; the service's own words are those of the enumerations.
+# Everyday words for statuses; the enumerations have the service's words.
 _EVERYDAY: Mapping[str, Collection[str]] = {
     "queued": ("Queued", "Waiting"),
     "running": ("Executing", "Finishing"),
@@ -33,7 +33,7 @@ _SERVICE: Mapping[str, Collection[str]] = {
 
 
 def target_pattern(target: str) -> str:
-    """A pattern for targets, from one that users give: a provider's name, `ionq`, is a prefix."""
+    """A user's pattern for targets as a full one: a provider's name such as `ionq` is a prefix."""
     return target if any(character in target for character in ".*?[") else f"{target}*"
 
 
@@ -65,10 +65,10 @@ class ItemFilter:
         max_age: float | None,
         limit: int | None,
     ) -> ItemFilter:
-        """The filter for what a user asked to list at the time `now`.
+        """The filter for a user's options, at the time `now`.
 
         Raises:
-            ValueError: If the status is unknown, or the age or the limit no number from 0 up.
+            ValueError: If the status is unknown, or the age or limit is no number or negative.
         """
         for text, value in (("target", target), ("status", status), ("name", name)):
             check_option(text, value, or_none=True, kind=STRING)
@@ -98,7 +98,7 @@ class ItemFilter:
             return
         async for item in newest_first:
             created, oldest = item.creation_time, self.created_after
-            # One that is too old is followed only by older ones.
+            # All that follow one that is too old are older still.
             if oldest is not None and created is not None and created < oldest:
                 return
             if (

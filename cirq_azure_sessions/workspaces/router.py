@@ -1,4 +1,4 @@
-"""`WorkspaceRouter`: which of a pool's workspaces has a target, a session or a job."""
+"""`WorkspaceRouter`: finds the workspace of a target, a session or a job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cirq_azure_sessions.workspaces.local.samplers import BUILT_IN_TARGETS
 __all__ = ["WorkspaceRouter"]
 
 Item = TypeVar("Item", Session, Job)
-# Where each item is, beside the item.
+# An item and its workspace.
 Located = tuple[Item, WorkspacePort]
 
 
@@ -36,8 +36,8 @@ class WorkspaceRouter:
 
     Args:
         workspace: An `azure.quantum.Workspace`, a workspace of this package, or None.
-        executor: Where sweeps on targets in memory are split.
-        clock: Where both read time.
+        executor: The executor for sweeps on targets in memory.
+        clock: The clock of both.
 
     Attributes:
         given: The user's own workspace as a port.
@@ -46,11 +46,11 @@ class WorkspaceRouter:
     def __init__(self, workspace: Any, executor: Executor | None, clock: Clock) -> None:
         self.given: WorkspacePort | None = None if workspace is None else _as_port(workspace, clock)
         in_memory: WorkspacePort = LocalWorkspace(executor=executor, clock=clock)
-        # Those first that need no request.
+        # Local first, since it needs no request.
         self._workspaces = [in_memory] if self.given is None else [in_memory, self.given]
 
     def for_target(self, target: str) -> WorkspacePort:
-        """The workspace that takes jobs for this target, preferably the user's own.
+        """The workspace that accepts jobs for this target, preferably the user's own.
 
         Raises:
             UnsupportedTarget: If there is none.
@@ -114,8 +114,8 @@ class WorkspaceRouter:
     async def least_busy(self, target: str, *, is_asked_for: bool = False) -> TargetStatus:
         """The available target with the shortest queue; `UnsupportedTarget` if there is none.
 
-        Of the user's own workspace, or without one of that in memory. One that is asked for may be
-        unavailable.
+        It is a target of the user's workspace or, without one, of that in memory. One chosen by
+        name may be unavailable.
         """
         listed = await self._workspaces[-1].list_targets()
         known = [each for each in listed if fnmatchcase(each.id, target_pattern(target))]
@@ -131,7 +131,7 @@ class WorkspaceRouter:
     async def _get(
         self, get: Callable[[WorkspacePort], Awaitable[Item]], missing: AzureSessionsError
     ) -> Located[Item]:
-        """The answer of the first workspace that has one."""
+        """The result of the first workspace that has one."""
         for workspace in self._workspaces:
             try:
                 return await get(workspace), workspace

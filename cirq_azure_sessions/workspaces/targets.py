@@ -16,20 +16,20 @@ from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 __all__ = ["TargetCatalog"]
 
-# Seconds for which a list is remembered, and also that there was none.
+# Seconds for which a list is cached, or the fact that there was none.
 _LIFETIME = 600.0
 
 _Listing = asyncio.Task[Mapping[str, TargetStatus]]
 
 
 class TargetCatalog:
-    """The targets that the workspaces of a pool list. Lives on the background loop."""
+    """The cached target lists of a pool's workspaces. Lives on the background loop."""
 
     def __init__(
         self, clock: Clock, spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     ) -> None:
         self._spawn = spawn
-        # State: the lists, or the requests for them, by workspace. A pool has two workspaces.
+        # State: the lists, or the pending requests for them, by workspace. A pool has two.
         self._listings: TTLCache[WorkspacePort, _Listing] = TTLCache(
             2, _LIFETIME, timer=clock.monotonic
         )
@@ -39,11 +39,11 @@ class TargetCatalog:
     ) -> Awaitable[Mapping[str, TargetStatus]]:
         """The listed targets with known capabilities, by id; empty if there is no list.
 
-        The gate is held while the service is asked.
+        The gate is held during the request.
         """
 
         async def ask() -> Mapping[str, TargetStatus]:
-            # Jobs can be submitted without the list, so that nothing waits for a second attempt.
+            # Jobs can be submitted without the list, so nothing waits for a second attempt.
             with suppress(ServiceError):
                 async with gate:
                     listed = await workspace.list_targets(retries=False)

@@ -45,8 +45,8 @@ def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "This is empty"),
-        ("// nothing\n\n/* at\nall */ ", "This is empty, or holds only comments"),
+        ("", "This file is empty"),
+        ("// nothing\n\n/* at\nall */ ", "This file is empty, or holds only comments"),
         ("Remember the milk.", "neither Cirq JSON nor OpenQASM 2"),
         ("{", "Cirq cannot read this JSON"),
         ('{"shopping": "milk"}', "holds a dict, not a circuit"),
@@ -118,7 +118,7 @@ def test_a_file_without_a_program_is_called_empty(
 ) -> None:
     path = tmp_path / "circuit.json"
     path.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ValueError, match="This is empty"):
+    with pytest.raises(ValueError, match="This file is empty"):
         read_circuit(path)
 
 
@@ -141,7 +141,7 @@ def test_json_that_is_not_utf8_is_refused_with_the_encoding(tmp_path: Path) -> N
         read_circuit(path)
 
 
-def test_a_damaged_gzip_file_is_called_so(tmp_path: Path) -> None:
+def test_damaged_gzip_file_is_reported_as_such(tmp_path: Path) -> None:
     path = tmp_path / "circuit.json.gz"
     path.write_bytes(gzip.compress(JSON.encode())[:-20])
     with pytest.raises(ValueError, match="gzip file is damaged"):
@@ -154,11 +154,11 @@ def test_the_gzip_file_of_cirq_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [BELL, JSON, "OPENQASM 2.0; qreg q[1];", "\ufeff" + BELL])
-def test_a_text_is_read_as_well_as_a_path(text: str) -> None:
+def test_text_is_read_like_a_path(text: str) -> None:
     assert read_circuit(text) == parse_circuit(text.removeprefix("\ufeff"))
 
 
-def test_a_file_may_be_named_like_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_name_may_look_like_a_circuit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("[1].json").write_text(JSON)
     assert read_circuit("[1].json") == circuit()

@@ -29,7 +29,7 @@ def invoke(*words: str) -> Result:
     return CliRunner().invoke(main, words, env={"COLUMNS": "80"})
 
 
-def test_a_sweeps_cost_in_a_table_and_a_sentence(circuit: str) -> None:
+def test_sweep_cost_is_a_table_and_a_sentence(circuit: str) -> None:
     shown = invoke(
         "cost", circuit, "--sweep", "theta=0:3:20", "--target", "quantinuum.sim.h2-1e", "-r", "500"
     )
@@ -59,7 +59,7 @@ def test_as_json_it_has_every_point_and_the_rates(circuit: str) -> None:
     assert values["rates"]["date"] == "2025-09-17"
 
 
-def test_rates_of_ones_own(circuit: str) -> None:
+def test_own_rates_replace_the_published_ones(circuit: str) -> None:
     words = ("cost", circuit, "--sweep", "theta=1:3:3", "--target")
     unknown = invoke(*words, "rigetti.qpu.ankaa-3")
     assert unknown.exit_code == 2
@@ -73,7 +73,7 @@ def test_rates_of_ones_own(circuit: str) -> None:
 @pytest.mark.parametrize(
     "rate", ["per_job", "per_job=much", "per_job=-1", "per_night=3", "source=me"]
 )
-def test_wrong_rates_are_wrong_commands(circuit: str, rate: str) -> None:
+def test_invalid_rates_are_usage_errors(circuit: str, rate: str) -> None:
     shown = invoke("cost", circuit, "--sweep", "theta=1:3:3", "--rate", rate)
     assert shown.exit_code == 2
     assert "rate" in shown.stderr.splitlines()[-1]
@@ -90,7 +90,7 @@ def test_a_run_with_a_cap_shows_finished_points_and_fails(circuit: str) -> None:
     assert "292.50 of max_cost=300 USD are spent" in shown.stderr
 
 
-def test_a_cap_where_costs_are_not_known_is_a_wrong_command(circuit: str) -> None:
+def test_cap_without_known_costs_is_a_usage_error(circuit: str) -> None:
     with EmulatorServer(key="emulator") as server:
         workspace = ("--emulator", server.endpoint, "--emulator-key", "emulator")
         words = ("run", circuit, *workspace, "--target", "rigetti.qpu.ankaa-3", "--max-cost", "300")

@@ -77,7 +77,7 @@ def jobs_of(server: EmulatorServer) -> int:
     return server.requests["submit"]
 
 
-def test_an_emulator_is_well(server: EmulatorServer) -> None:
+def test_doctor_finds_no_fault_with_an_emulator(server: EmulatorServer) -> None:
     shown = call_on(server, "doctor")
     assert shown.exit_code == 0, shown.output
     assert "FAIL" not in shown.stdout
@@ -115,7 +115,7 @@ def test_live_takes_another_free_simulator_where_the_first_is_away(server: Emula
     assert jobs_of(server) == 1
 
 
-def test_live_sends_nothing_that_may_cost_without_being_told(server: EmulatorServer) -> None:
+def test_live_sends_no_chargeable_job_without_consent(server: EmulatorServer) -> None:
     shown = call_on(server, "doctor", "--live", "--target", "ionq.qpu.aria-1")
     assert shown.exit_code == 1
     assert "add --yes" in shown.stdout
@@ -125,7 +125,7 @@ def test_live_sends_nothing_that_may_cost_without_being_told(server: EmulatorSer
     assert jobs_of(server) == 1
 
 
-def test_live_runs_nothing_where_nothing_is_free(server: EmulatorServer) -> None:
+def test_live_runs_nothing_without_a_free_target(server: EmulatorServer) -> None:
     for target in json.loads(call_on(server, "targets", "--json").stdout):
         if (rates := known_rates(target["id"])) is not None and rates.is_free:
             server.set_availability(target["id"], "Unavailable")
@@ -154,7 +154,7 @@ def test_live_asks_before_a_job_that_may_cost(
     assert jobs_of(server) == jobs
 
 
-def test_an_answer_that_is_broken_off_ends_the_command(
+def test_aborted_prompt_ends_the_command(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor_file, "is_interactive", lambda: True)
@@ -189,7 +189,7 @@ def test_without_a_workspace_everything_else_is_checked(no_login: None) -> None:
     assert shown.stdout.endswith("3 checks failed.\n")
 
 
-def test_a_server_that_is_not_there_fails_after_all_that_can_be_checked(no_waits: None) -> None:
+def test_unreachable_server_fails_after_all_other_checks(no_waits: None) -> None:
     shown = CliRunner().invoke(
         main, ["doctor", "--emulator", CLOSED, "--emulator-key", "a-key-of-it", "--live"]
     )

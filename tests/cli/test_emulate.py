@@ -115,7 +115,7 @@ def test_the_emulator_is_made_as_the_options_say(
 
 
 @pytest.mark.parametrize("quota", ["ehqc", "ehqc=much", "gold=1"])
-def test_a_quota_that_is_none_is_a_wrong_command(quota: str) -> None:
+def test_invalid_quota_is_a_usage_error(quota: str) -> None:
     assert call("emulate", "--quota", quota).exit_code == 2
 
 
@@ -207,7 +207,7 @@ def test_a_command_that_does_not_exist_is_named() -> None:
     assert "no-such-program cannot be run: No such file or directory." in shown.stderr
 
 
-def test_a_realistic_emulator_says_so() -> None:
+def test_realistic_emulator_announces_itself() -> None:
     shown = call("emulate", "--realistic", "--", sys.executable, "-c", "pass")
     assert shown.exit_code == 0
     assert "A job here takes as long as recorded ones did" in shown.stderr

@@ -67,7 +67,7 @@ def test_help_fits_a_terminal_of_80_columns_and_explains_every_option(
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=" ".join)
-def test_a_command_that_the_help_shows_can_be_typed(
+def test_commands_in_the_help_are_valid(
     example: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

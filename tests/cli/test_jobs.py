@@ -26,7 +26,7 @@ def test_an_empty_list_names_the_session(scene: Scene) -> None:
     assert shown.stdout == f"No jobs in session {scene.closed} with status Failed.\n"
 
 
-def test_a_failed_job_says_why(scene: Scene) -> None:
+def test_failed_job_reports_its_reason(scene: Scene) -> None:
     shown = scene.read("jobs", "show", scene.failed)
     assert (shown["status"], shown["error_code"]) == ("Failed", "InvalidInputData")
     assert shown["tags"] == ["a", "b"]
@@ -112,7 +112,7 @@ def test_a_result_is_fetched_without_its_circuit(scene: Scene) -> None:
     assert point["counts"] == {"1": 10}
 
 
-def test_a_result_is_shown_as_the_provider_wrote_it(scene: Scene) -> None:
+def test_raw_result_is_printed_unchanged(scene: Scene) -> None:
     raw = scene.call("jobs", "result", scene.done, "--raw").stdout
     assert json.loads(raw) == {"histogram": {"1": 1.0}}
 

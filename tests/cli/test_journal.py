@@ -80,14 +80,14 @@ def test_a_journal_is_shown_without_a_workspace(scene: Scene) -> None:
     assert max(map(len, shown.splitlines())) <= max(80, len(str(scene.path)) + 20)
 
 
-def test_why_a_job_has_no_result_is_shown_in_the_words_of_the_error(scene: Scene) -> None:
+def test_reason_for_a_missing_result_is_the_errors_message(scene: Scene) -> None:
     words = " ".join(call("journal", "show", scene.path).stdout.split())
     assert "Jobs without a result" in words
     assert "its result is missing" in words
     assert "It is [/odd] :cat:." in words
 
 
-def test_what_is_shown_can_be_read_by_programs(scene: Scene) -> None:
+def test_printed_json_can_be_parsed(scene: Scene) -> None:
     shown = read("journal", "show", scene.path, "--json")
     assert shown["path"] == str(scene.path)
     assert shown["jobs_by_state"] == {"finished": 1, "failed": 1, "unavailable": 1}
@@ -153,7 +153,7 @@ def test_an_empty_journal_is_shown_and_exported(tmp_path: Path) -> None:
     assert read("journal", "export", path, "--json") == []
 
 
-def test_an_output_that_makes_no_sense_is_exported_as_it_is(tmp_path: Path) -> None:
+def test_invalid_output_is_exported_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with (
         EmulatorServer() as server,
@@ -171,7 +171,7 @@ def test_an_output_that_makes_no_sense_is_exported_as_it_is(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("command", ["show", "export"])
-def test_a_journal_that_is_not_there_is_not_made(command: str, tmp_path: Path) -> None:
+def test_missing_journal_is_not_created(command: str, tmp_path: Path) -> None:
     shown = call("journal", command, tmp_path / "nowhere.journal")
     assert (shown.exit_code, shown.stdout) == (1, "")
     (sentence,) = shown.stderr.splitlines()
@@ -179,7 +179,7 @@ def test_a_journal_that_is_not_there_is_not_made(command: str, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_journal_is_one_sentence(tmp_path: Path) -> None:
+def test_file_that_is_not_a_journal_is_reported_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "diary"
     path.write_text("Dear diary, " * 100)
     shown = call("journal", "show", path)
@@ -195,7 +195,7 @@ def test_a_journal_is_not_exported_onto_itself(scene: Scene) -> None:
     assert read("journal", "show", scene.path, "--json")["jobs"]
 
 
-def test_export_harms_no_file_that_it_did_not_make(scene: Scene, tmp_path: Path) -> None:
+def test_export_overwrites_only_its_own_files(scene: Scene, tmp_path: Path) -> None:
     part, other = tmp_path / "results.jsonl.part", tmp_path / "other.journal"
     part.write_bytes(scene.path.read_bytes())
     Journal(other).close()
@@ -275,7 +275,7 @@ def test_nothing_is_printed_into_the_journal_that_is_read(
 
 
 @pytest.mark.parametrize("command", ["show", "export"])
-def test_path_that_is_no_journal_is_refused_as_it_was(command: str, tmp_path: Path) -> None:
+def test_path_that_is_not_a_journal_is_refused_and_unchanged(command: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch(mode=0o644)
     tmp_path.chmod(0o755)
@@ -291,13 +291,13 @@ def test_path_that_is_no_journal_is_refused_as_it_was(command: str, tmp_path: Pa
     assert [*tmp_path.iterdir()] == [empty]
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(scene: Scene, tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_in_one_sentence(scene: Scene, tmp_path: Path) -> None:
     shown = call("journal", "export", scene.path, "-o", tmp_path / "nowhere" / "file")
     assert shown.exit_code == 1
     assert "cannot be written (No such file or directory)" in shown.stderr
 
 
-def test_an_empty_id_and_a_path_that_is_too_long_are_one_sentence(scene: Scene) -> None:
+def test_empty_id_and_overlong_path_are_reported_in_one_sentence(scene: Scene) -> None:
     for words in (("forget", scene.path, ""), ("show", "x" * 5000)):
         shown = call("journal", *words)
         assert shown.exit_code in (1, 2)
@@ -305,7 +305,9 @@ def test_an_empty_id_and_a_path_that_is_too_long_are_one_sentence(scene: Scene) 
 
 
 @pytest.mark.parametrize("command", ["show", "export"])
-def test_a_damaged_job_is_one_sentence(command: str, scene: Scene, tmp_path: Path) -> None:
+def test_damaged_job_is_reported_in_one_sentence(
+    command: str, scene: Scene, tmp_path: Path
+) -> None:
     path = tmp_path / "damaged.journal"
     path.write_bytes(scene.path.read_bytes())
     with sqlite3.connect(path) as file:
@@ -411,7 +413,9 @@ def test_it_must_be_said_which_sessions(
     assert told in shown.stderr
 
 
-def test_orphans_of_no_journal_are_one_sentence(server: EmulatorServer, tmp_path: Path) -> None:
+def test_orphans_without_a_journal_are_reported_in_one_sentence(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
     shown = close(server, "--orphans", "--journal", tmp_path / "nowhere.journal")
     assert shown.exit_code == 1
     assert "does not exist" in shown.stderr

@@ -158,12 +158,12 @@ def test_barriers_opaque_gates_and_comments_are_skipped() -> None:
     )
 
 
-def test_a_register_may_be_declared_again_as_it_was() -> None:
+def test_register_may_be_redeclared_unchanged() -> None:
     assert_same("qreg q[3]; x q[1]; creg c[3];", "x q[1];")
 
 
 @pytest.mark.parametrize("again", ["qreg q[4];", "creg q[3];", "qreg c[3];"])
-def test_a_register_may_not_be_declared_again_otherwise(again: str) -> None:
+def test_register_may_not_be_redeclared_with_changes(again: str) -> None:
     with pytest.raises(ProgramError, match=r"Line 5, column 6: . is declared already"):
         read(again)
 
@@ -342,7 +342,7 @@ def declarations() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_a_random_classical_program_comes_out_as_interpreted(seed: int) -> None:
+def test_random_classical_program_matches_an_interpreter(seed: int) -> None:
     statements = classical_program(random.Random(seed))
     circuit = read_openqasm("".join(f"{line};\n" for line in [*declarations(), *statements]))
     records = cirq.Simulator().run(circuit).records
@@ -352,7 +352,7 @@ def test_a_random_classical_program_comes_out_as_interpreted(seed: int) -> None:
 # Conditional measurements
 
 
-def test_a_conditional_measurement_keeps_what_the_bit_was_where_it_is_not_made() -> None:
+def test_skipped_conditional_measurement_keeps_the_old_bit() -> None:
     ready = "x q[0]; measure q[0] -> c[0]; x q[0];"
     assert measured(ready + "if (c == 1) measure q[0] -> c[0];")["c_0"] == [[1], [0]]
     assert measured(ready + "if (c == 2) measure q[0] -> c[0];") == {"c_0": [[1]]}

@@ -54,7 +54,7 @@ def test_a_run_prints_a_histogram(bell: Path) -> None:
     assert sum(int(row.split()[2]) for row in rows) == 100
 
 
-def test_a_sweep_prints_a_row_a_point(rotation: Path) -> None:
+def test_sweep_prints_one_row_per_point(rotation: Path) -> None:
     shown = call("run", rotation, "--sweep", "theta=0:3.141592653589793:3")
     assert shown.exit_code == 0
     header, *rows, caption = shown.stdout.splitlines()
@@ -170,7 +170,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "told"), WRONG.values(), ids=WRONG)
-def test_wrong_input_gets_one_sentence_and_exit_code_2(
+def test_invalid_input_gets_one_sentence_and_exit_code_2(
     arguments: list[str], told: str, bell: Path, rotation: Path, tmp_path: Path
 ) -> None:
     files = {
@@ -211,7 +211,7 @@ def test_a_run_on_the_emulator_goes_through_the_sdk(bell: Path, emulator: Emulat
     assert workspace.get_session(point["session_id"]).details.status == "Succeeded"
 
 
-def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) -> None:
+def test_wrong_key_exits_with_1(bell: Path, emulator: EmulatorServer) -> None:
     arguments = ("--emulator", emulator.endpoint, "--emulator-key", "wrong")
     shown = call("run", bell, "--target", "ionq.simulator", *arguments)
     assert (shown.stdout, shown.exit_code) == ("", 1)
@@ -220,7 +220,7 @@ def test_a_wrong_key_is_a_failure_at_work(bell: Path, emulator: EmulatorServer) 
     assert "401" in sentence
 
 
-def test_the_key_may_stand_in_the_environment(
+def test_the_key_may_be_in_the_environment(
     bell: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("--target", "ionq.simulator", "--emulator", emulator.endpoint)
@@ -239,7 +239,7 @@ def test_an_emulator_is_known_by_its_host_and_port_too(
     assert call("run", bell, "--target", "ionq.simulator", *arguments).exit_code == 0
 
 
-def test_points_that_came_home_are_printed_before_the_error(
+def test_finished_points_are_printed_before_the_error(
     rotation: Path, emulator: EmulatorServer
 ) -> None:
     emulator.faults.fail_job(code="InvalidInputData")
@@ -322,9 +322,7 @@ def test_an_interrupted_run_is_cancelled_by_its_journal(
     assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
 
 
-def test_a_run_cancels_its_jobs_for_those_who_ask(
-    rotation: Path, slow_server: EmulatorServer
-) -> None:
+def test_run_cancels_its_jobs_on_request(rotation: Path, slow_server: EmulatorServer) -> None:
     with running(slow_server, rotation, *SWEEP, "--on-interrupt", "cancel") as process:
         process.send_signal(signal.SIGINT)
         process.communicate()
@@ -356,9 +354,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_submitte
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_what_cannot_be_written_or_printed_loses_no_other_output(
-    bell: Path, tmp_path: Path
-) -> None:
+def test_failed_output_loses_no_other_output(bell: Path, tmp_path: Path) -> None:
     full, kept = tmp_path / "full.csv", tmp_path / "kept.json"
     full.symlink_to("/dev/full")
     words = [sys.executable, "-m", "cirq_azure_sessions", "run", bell, "-o", full, "-o", kept]
@@ -404,5 +400,5 @@ def test_a_timeout_names_the_jobs_that_run_on(bell: Path, slow_server: EmulatorS
 
 
 @pytest.mark.parametrize("option", ["--journal", "--name"])
-def test_an_empty_journal_or_name_is_a_wrong_command(option: str, bell: Path) -> None:
+def test_empty_journal_or_name_is_a_usage_error(option: str, bell: Path) -> None:
     assert call("run", bell, option, "").exit_code == 2

@@ -47,7 +47,7 @@ def test_an_empty_list_names_its_filters(scene: Scene) -> None:
     assert scene.read("sessions", "list", *filters) == []
 
 
-def test_an_unknown_status_is_a_wrong_command(scene: Scene) -> None:
+def test_unknown_status_is_a_usage_error(scene: Scene) -> None:
     shown = scene.call("sessions", "list", "--status", "Succeded")
     assert shown.exit_code == 2
     assert "Unknown status 'Succeded': use one of queued, running, done," in shown.stderr
@@ -65,7 +65,7 @@ def test_a_session_is_shown_with_its_jobs(scene: Scene) -> None:
 # Ids
 
 
-def test_the_first_six_characters_of_an_id_will_do(scene: Scene) -> None:
+def test_the_first_six_characters_of_an_id_suffice(scene: Scene) -> None:
     assert scene.read("sessions", "show", scene.closed[:6])["id"] == scene.closed
 
 
@@ -96,7 +96,7 @@ def test_an_ambiguous_prefix_is_refused(scene: Scene, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("given", [MISSING, "nobody"])
-def test_an_unknown_id_is_one_sentence_and_exit_code_1(given: str, scene: Scene) -> None:
+def test_unknown_id_is_reported_in_one_sentence_with_exit_code_1(given: str, scene: Scene) -> None:
     shown = scene.call("sessions", "show", given)
     assert (shown.stdout, shown.exit_code) == ("", 1)
     (sentence,) = shown.stderr.splitlines()
@@ -121,7 +121,7 @@ def test_waiting_for_a_session_that_did_not_succeed_ends_with_exit_code_1(scene:
     assert [each["status"] for each in json.loads(shown.stdout)] == ["TimedOut"]
 
 
-def test_watching_yields_changes_alone_until_the_session_has_ended() -> None:
+def test_watching_yields_only_changes_until_the_session_has_ended() -> None:
     clock = ManualClock()
     story = []
     with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:

@@ -59,7 +59,7 @@ def test_a_hyphen_reads_standard_input(server: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_file_of_windows_is_known_by_its_content(
+def test_windows_file_is_recognized_by_its_content(
     server: EmulatorServer, tmp_path: Path, encoding: str
 ) -> None:
     path = write(tmp_path, "flip.qasm", QASM_2.replace("\n", "\r\n").encode(encoding))
@@ -126,7 +126,7 @@ def test_a_damaged_file_is_refused(server: EmulatorServer, tmp_path: Path) -> No
     assert "gzip file is damaged" in shown.stderr
 
 
-def test_openqasm_2_is_sent_as_it_is_where_it_is_the_language(
+def test_openqasm_2_is_sent_unchanged_to_targets_that_take_it(
     server: EmulatorServer, tmp_path: Path
 ) -> None:
     path = write(tmp_path, "flip.qasm", QASM_2)
@@ -229,7 +229,7 @@ def refused(server: EmulatorServer, *arguments: object) -> Result:
     return shown
 
 
-def test_what_may_cost_money_needs_yes(server: EmulatorServer, tmp_path: Path) -> None:
+def test_chargeable_jobs_need_yes(server: EmulatorServer, tmp_path: Path) -> None:
     path = write(tmp_path, "flip.quil", QUIL)
     shown = refused(server, path, "--target", "rigetti.qpu.ankaa-3")
     assert "A job on rigetti.qpu.ankaa-3 may cost money: add --yes" in shown.stderr

@@ -46,7 +46,7 @@ def test_bits_stand_under_the_names_of_their_keys() -> None:
     assert second.startswith("11        0      1    0.2500  █")
 
 
-def test_names_that_are_too_long_stand_below() -> None:
+def test_overlong_key_names_are_shown_below() -> None:
     keys = tuple(f"measurement_{i}" for i in range(5))
     header, _, *legend = shown(histogram_table(Histogram(keys, {"0 0 0 0 0": 1}, 1)))
     assert header == "outcome    count  fraction"
@@ -59,7 +59,7 @@ def test_rare_outcomes_are_put_together() -> None:
     assert last.split() == ["8", "others", "100", "0.1276"]
 
 
-def test_a_sweep_has_a_row_a_point_and_a_column_an_outcome() -> None:
+def test_sweep_table_has_a_row_per_point_and_a_column_per_outcome() -> None:
     assert shown(sweep_table(points([[0, 0], [0, 1], [1, 1]]))) == [
         "theta       0       1",
         "    0  1.0000  0.0000",

@@ -309,7 +309,7 @@ def test_free_targets_run_under_any_cap() -> None:
 
 
 @pytest.mark.parametrize("max_cost", [-1, float("nan"), "10", True])
-def test_a_cap_that_is_no_amount_is_refused(max_cost: Any) -> None:
+def test_invalid_cap_is_refused(max_cost: Any) -> None:
     with pytest.raises(ValueError, match="max_cost must be an amount"):
         Sampler("local.simulator", max_cost=max_cost)
 
@@ -360,7 +360,7 @@ def test_a_point_that_was_begun_has_room_for_all_of_its_jobs() -> None:
     asyncio.run(two_points_side_by_side())
 
 
-def test_room_for_jobs_that_are_not_submitted_is_given_back() -> None:
+def test_reservations_of_jobs_that_are_not_submitted_are_released() -> None:
     async def story(first: str) -> None:
         budget = Budget(50.0, "USD")
         point = {"point": ("sweep", 0), "point_cost": 30.0}

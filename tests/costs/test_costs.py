@@ -54,11 +54,12 @@ def rates_of(target: str) -> Rates:
 # How long
 
 
-def test_time_is_a_range_from_one_queue_to_one_a_round() -> None:
+def test_time_is_a_range_from_one_queue_to_one_per_round() -> None:
     estimate = estimate_cost(ARIA, RABI, SWEEP)
     time = estimate.time(600.0, max_concurrent_jobs=4)
     assert (time.at_least, time.at_most) == (600.0, 1200.0)
     assert str(time).startswith("0:10:00 to 0:20:00 in the queue for 6 jobs on ionq.qpu.aria-1")
+    assert " for 1 job on " in str(estimate_cost(ARIA, RABI, SWEEP[:1]).time(600.0))
     assert estimate_cost(ARIA, RABI, []).time(600.0).at_least == 0.0
 
 
@@ -81,7 +82,7 @@ def test_credits_are_those_of_recorded_bills(circuit: cirq.Circuit, credits: flo
     assert (estimate.amount, estimate.unit) == (credits, "EHQC")
 
 
-def test_the_formula_for_credits_is_the_one_of_the_sdk() -> None:
+def test_credits_match_the_sdks_formula() -> None:
     # azure-quantum-python, tests/unit/test_quantinuum.py: a teleportation of 7 one-qubit gates,
     # 2 two-qubit gates and 3 measurements.
     assert rates_of(MACHINE).amount(Workload(100_000, 7, 2, 3)) == 845.0
@@ -102,7 +103,7 @@ def test_gate_shots_are_priced_as_the_sdk_did(
 @pytest.mark.parametrize(
     ("target", "mitigated", "plain"), [(ARIA, 97.50, 12.4166), (FORTE, 168.195, 25.7899)]
 )
-def test_the_least_of_a_job_depends_on_error_mitigation(
+def test_the_minimum_price_depends_on_error_mitigation(
     target: str, mitigated: float, plain: float
 ) -> None:
     estimate = estimate_cost(target, BELL, repetitions=100)
@@ -158,7 +159,7 @@ def test_points_may_differ() -> None:
 @pytest.mark.parametrize(
     "target", ["local.simulator", "ionq.simulator", "quantinuum.sim.h2-1sc", "rigetti.sim.qvm"]
 )
-def test_simulators_are_free_and_say_so(target: str) -> None:
+def test_simulators_are_reported_as_free(target: str) -> None:
     estimate = estimate_cost(target, RABI, SWEEP, 500)
     assert (estimate.amount, estimate.is_free) == (0.0, True)
     assert "the target is free" in str(estimate)
@@ -181,7 +182,7 @@ def test_an_estimate_reads_as_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(("days", "note"), [(364, ""), (367, ", more than a year old")])
-def test_rates_of_more_than_a_year_ago_say_so(days: int, note: str) -> None:
+def test_rates_over_a_year_old_are_reported_as_such(days: int, note: str) -> None:
     date = TODAY - timedelta(days=days)
     rates = dataclasses.replace(known_rates(ARIA), date=date.isoformat())
     assert str(estimate_cost(ARIA, RABI, SWEEP, 500, rates=rates)).endswith(f"of {date}{note}.")
@@ -217,14 +218,14 @@ def test_an_estimate_survives_pickling() -> None:
     assert pickle.loads(pickle.dumps(estimate)) == estimate
 
 
-def test_what_cannot_run_has_no_price() -> None:
+def test_circuits_that_cannot_run_have_no_price() -> None:
     with pytest.raises(UnsupportedTarget):
         estimate_cost("no such target", BELL)
     with pytest.raises(UnsupportedProgram):
         estimate_cost(ARIA, RABI)
 
 
-def test_an_estimate_takes_no_numbers_from_the_samples_to_come() -> None:
+def test_estimate_does_not_advance_the_samplers_random_stream() -> None:
     with (
         AzureSessionSampler("local.simulator", seed=3) as one,
         AzureSessionSampler("local.simulator", seed=3) as other,
@@ -236,7 +237,7 @@ def test_an_estimate_takes_no_numbers_from_the_samples_to_come() -> None:
 # Rates of one's own
 
 
-def test_rates_are_the_users_to_give() -> None:
+def test_users_may_override_rates() -> None:
     rates = Rates(unit="EUR", per_job=1.0, per_shot=0.01)
     estimate = estimate_cost(ARIA, RABI, SWEEP, 100, rates=rates)
     assert (estimate.amount, estimate.unit) == (12.0, "EUR")
@@ -262,7 +263,7 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
-def test_rates_take_every_spelling_of_a_real_number(number: Any) -> None:
+def test_rates_accept_every_type_of_real_number(number: Any) -> None:
     given = dict.fromkeys(("per_job", "per_shot", "minimum", "seconds_per_shot"), number)
     rates = Rates(per_centisecond=number, **given)
     assert rates == Rates(per_centisecond=2.0, **dict.fromkeys(given, 2.0))

@@ -111,7 +111,7 @@ def test_quotas_that_cannot_be_read_refuse_nothing() -> None:
     assert run(None) == 10
 
 
-def test_the_quota_with_least_room_is_named() -> None:
+def test_the_quota_with_the_least_room_is_named() -> None:
     ample, scarce = quota("gs1q"), quota("gs1q", scope="Subscription", utilization=500.0)
     with pytest.raises(QuotaExceeded, match="the subscription's quota has 499 of 999 left"):
         run([ample, scarce])
@@ -226,7 +226,7 @@ class _Charging(Counted):
         return [replace(_quota(self._limit), utilization=len(self.submitted) * self._charge)]
 
 
-def test_calls_at_once_never_pass_a_quota_together() -> None:
+def test_concurrent_calls_never_exceed_a_quota_together() -> None:
     workspace = _Charging(3.5 * _one_gate(), _one_gate())
     with SessionPool(workspace) as pool:
         sampler = AzureSessionSampler(CHARGED, pool=pool)

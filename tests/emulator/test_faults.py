@@ -103,7 +103,7 @@ ORDERS: list[tuple[Order, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("order", "document", "text"), ORDERS, ids=[text for *_, text in ORDERS])
-def test_a_fault_is_ordered_alike_from_python_and_as_json(
+def test_fault_is_the_same_from_python_and_as_json(
     order: Order, document: dict[str, Any], text: str
 ) -> None:
     faults = Faults()
@@ -142,7 +142,7 @@ def test_a_fault_is_ordered_alike_from_python_and_as_json(
     ],
     ids=str,
 )
-def test_a_document_that_orders_nothing_is_refused_in_a_sentence(document: dict[str, Any]) -> None:
+def test_invalid_fault_document_is_refused_in_a_sentence(document: dict[str, Any]) -> None:
     faults = Faults()
     with pytest.raises(ValueError, match=r"^(Give|Name|Unknown) .*\.$"):
         faults.add(**document)
@@ -165,7 +165,7 @@ def test_any_document_is_a_fault_or_a_value_error(document: dict[str, Any]) -> N
         assert len(faults.pending()) == 1
 
 
-def test_faults_go_off_one_a_request_and_oldest_first() -> None:
+def test_one_fault_applies_per_request_oldest_first() -> None:
     faults = Faults()
     faults.add("poll", status=500)
     faults.add("*/jobs/1", status=503)
@@ -194,7 +194,7 @@ def test_a_fault_lasts_for_its_duration_from_the_first_time_on() -> None:
     assert faults.pending() == []
 
 
-def test_a_fault_beyond_a_rate_spares_that_many_requests_a_second() -> None:
+def test_fault_with_a_rate_allows_that_many_requests_per_second() -> None:
     clock = ManualClock()
     faults = Faults(clock=clock)
     faults.add("*", status=429, rate=3, times=None)
@@ -259,7 +259,7 @@ def client(server: EmulatorServer) -> Iterator[Client]:
     client.session.close()
 
 
-def test_a_refusal_comes_as_often_as_ordered_and_then_all_is_well(
+def test_fault_refuses_the_given_number_of_requests_and_then_ends(
     server: EmulatorServer, client: Client
 ) -> None:
     server.faults.add("sessions", status=429, retry_after=1, times=2)
@@ -271,7 +271,7 @@ def test_a_refusal_comes_as_often_as_ordered_and_then_all_is_well(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_refusal_without_a_hint_carries_none(
+def test_refusal_without_retry_after_has_no_such_header(
     server: EmulatorServer, client: Client, status: int
 ) -> None:
     server.faults.add("sessions", status=status)
@@ -280,14 +280,14 @@ def test_a_refusal_without_a_hint_carries_none(
     assert "Retry-After" not in answer.headers
 
 
-def test_the_storage_refuses_in_its_own_words(server: EmulatorServer) -> None:
+def test_storage_errors_keep_azures_codes(server: EmulatorServer) -> None:
     server.faults.add("download", status=503)
     answer = requests.get(f"{server.endpoint}/job-1/inputData", timeout=10)
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (503, "ServerBusy")
     assert ElementTree.fromstring(answer.content).findtext("Code") == "ServerBusy"
 
 
-def test_a_refused_request_takes_no_effect_unless_that_was_ordered(
+def test_refused_request_has_no_effect_unless_requested(
     server: EmulatorServer, client: Client
 ) -> None:
     lost, kept = str(uuid4()), str(uuid4())
@@ -312,7 +312,7 @@ def test_a_connection_is_cut_before_or_after_the_request_took_effect(
     assert client.send("GET", f"sessions/{kept}").status_code == 200
 
 
-def test_garbage_is_no_json(server: EmulatorServer, client: Client) -> None:
+def test_garbage_is_not_json(server: EmulatorServer, client: Client) -> None:
     server.faults.garble("sessions")
     answer = client.send("GET", "sessions")
     assert answer.status_code == 200
@@ -336,7 +336,7 @@ def test_latency_delays_every_request(server: EmulatorServer, client: Client) ->
     assert server.requests.total == 4
 
 
-def test_all_of_it_is_ordered_over_http_too(server: EmulatorServer, client: Client) -> None:
+def test_every_fault_can_be_added_over_http(server: EmulatorServer, client: Client) -> None:
     order = {"route": "sessions", "status": 503, "times": 2}
     assert client.control("POST", "faults", order).json() == {"pending": ["sessions: 503, 2 times"]}
     assert client.send("GET", "sessions").status_code == 503
@@ -367,7 +367,7 @@ def test_the_clock_is_moved_over_http(server: EmulatorServer, client: Client) ->
         ("PUT", "latency", {"seconds": None}),
     ],
 )
-def test_an_order_that_makes_no_sense_is_a_bad_request(
+def test_invalid_fault_request_is_a_bad_request(
     client: Client, verb: str, path: str, document: Any
 ) -> None:
     answer = client.control(verb, path, document)

@@ -142,7 +142,7 @@ def test_garbage_is_distinguished_from_an_answer(server: EmulatorServer, target:
     job.refresh()
 
 
-def test_a_late_answer_is_late_on_the_servers_clock(
+def test_delayed_response_is_late_on_the_servers_clock(
     server: EmulatorServer, target: IonQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit(target)
@@ -157,7 +157,7 @@ def test_a_late_answer_is_late_on_the_servers_clock(
     assert 30.0 in delays
 
 
-def test_a_job_fails_with_the_code_that_was_ordered(server: EmulatorServer, target: IonQ) -> None:
+def test_job_fails_with_the_injected_code(server: EmulatorServer, target: IonQ) -> None:
     server.faults.fail_job("InvalidInputData", "The program is not one.")
     job = submit(target)
     with pytest.raises(RuntimeError, match="InvalidInputData"):
@@ -258,7 +258,7 @@ def elsewhere() -> Iterator[tuple[Workspace, str]]:
             process.terminate()
 
 
-def test_a_server_in_another_process_is_steered_over_http(
+def test_server_in_another_process_is_controlled_over_http(
     elsewhere: tuple[Workspace, str],
 ) -> None:
     workspace, url = elsewhere

@@ -143,7 +143,7 @@ def check(status: int) -> None:
 
 @fuzzing
 @given(items, ids, versions, documents(*job_fields, "jobFailurePolicy"))
-def test_whatever_is_put(
+def test_any_put_is_answered_without_an_internal_error(
     server: EmulatorServer, item: str, item_id: str, version: str | None, body: bytes
 ) -> None:
     check(send(server, "PUT", f"/{item}/{item_id}", version, body))
@@ -153,7 +153,7 @@ def test_whatever_is_put(
 
 @fuzzing
 @given(st.sampled_from(["GET", "POST", "DELETE", "PATCH", "HEAD", "BREW"]), items, ids, versions)
-def test_whatever_is_asked_of_an_item(
+def test_any_item_request_is_answered_without_an_internal_error(
     server: EmulatorServer, method: str, item: str, item_id: str, version: str | None
 ) -> None:
     for verb in ("", ":close", ":cancel", ":open", "/jobs"):
@@ -162,7 +162,7 @@ def test_whatever_is_asked_of_an_item(
 
 @fuzzing
 @given(ids, versions, documents("name", "priority", "tags"))
-def test_whatever_is_changed(
+def test_any_update_is_answered_without_an_internal_error(
     server: EmulatorServer, job_id: str, version: str | None, body: bytes
 ) -> None:
     check(send(server, "PATCH", f"/jobs/{job_id}", version, body))
@@ -170,7 +170,9 @@ def test_whatever_is_changed(
 
 @fuzzing
 @given(versions, documents("containerName", "blobName"))
-def test_whatever_is_to_be_signed(server: EmulatorServer, version: str | None, body: bytes) -> None:
+def test_any_signature_request_is_answered_without_an_internal_error(
+    server: EmulatorServer, version: str | None, body: bytes
+) -> None:
     check(send(server, "POST", "/storage/sasUri", version, body))
 
 
@@ -178,7 +180,7 @@ def test_whatever_is_to_be_signed(server: EmulatorServer, version: str | None, b
 @given(lists, versions, list_parameters)
 @example("jobs", VERSIONS[2], {"filter": "CreationTime ge 9999-12-31T23:59:59-23:59"})
 @example("jobs", VERSIONS[2], {"top": "9" * 5000})
-def test_whatever_is_listed(
+def test_any_list_request_is_answered_without_an_internal_error(
     server: EmulatorServer, listed: str, version: str | None, parameters: dict[str, str]
 ) -> None:
     check(send(server, "GET", f"/{listed}", version, **parameters))
@@ -196,7 +198,7 @@ def test_whatever_is_listed(
     st.dictionaries(st.sampled_from(["restype", "comp", "sig", "sp", "se", "st", "sr"]), texts),
     st.binary(max_size=50),
 )
-def test_whatever_is_asked_elsewhere(
+def test_any_other_request_is_answered_without_an_internal_error(
     server: EmulatorServer, method: str, path: str, parameters: dict[str, str], body: bytes
 ) -> None:
     query = urlencode(parameters, errors="surrogatepass")
@@ -209,7 +211,7 @@ def test_whatever_is_asked_elsewhere(
     st.sampled_from(["faults", "clock", "latency", "requests", "targets", "x"]),
     documents("route", "status", "times", "advance", "seconds", "delay", "target", "availability"),
 )
-def test_whatever_is_ordered_of_the_emulator(
+def test_any_control_request_is_answered_without_an_internal_error(
     server: EmulatorServer, method: str, control: str, body: bytes
 ) -> None:
     try:

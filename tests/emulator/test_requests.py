@@ -49,7 +49,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("verb", "path", "name"), ROUTES)
-def test_a_request_goes_by_the_name_of_its_route(verb: str, path: str, name: str) -> None:
+def test_request_is_counted_under_its_route(verb: str, path: str, name: str) -> None:
     assert route_name(verb, path) == name
 
 
@@ -72,7 +72,7 @@ def test_a_name_or_glob_means_these_routes(route: str, meant: list[str]) -> None
 
 
 @pytest.mark.parametrize(("route", "verb"), [("submits", None), ("", None), ("submit", "put")])
-def test_a_route_that_means_nothing_is_refused(route: str, verb: str | None) -> None:
+def test_invalid_route_is_refused(route: str, verb: str | None) -> None:
     with pytest.raises(ValueError, match=r"^(Name a route|Give the verb)"):
         check_route(route, verb)
 
@@ -89,7 +89,7 @@ def test_requests_are_counted_by_route_until_the_counts_are_cleared() -> None:
     assert repr(counts) == "Requests(total=0, connections=0, open_connections=0)"
 
 
-def test_an_unknown_route_is_no_silent_zero() -> None:
+def test_unknown_route_raises_key_error() -> None:
     with pytest.raises(KeyError, match="sasUrl"):
         Requests()["sasUrl"]
 

@@ -141,7 +141,7 @@ def test_a_failed_job_fails_its_session_or_not(
     assert workspace.get_session(session.id).details.status == status
 
 
-def test_a_session_that_continues_keeps_its_failure_in_mind(workspace: Workspace) -> None:
+def test_session_under_continue_remembers_its_failure(workspace: Workspace) -> None:
     target = workspace.get_targets("ionq.simulator")
     with target.open_session(job_failure_policy="Continue") as session:
         seen = []
@@ -159,7 +159,7 @@ def test_a_session_that_continues_keeps_its_failure_in_mind(workspace: Workspace
     ]
 
 
-def test_a_teleported_qubit_arrives(workspace: Workspace) -> None:
+def test_teleportation_preserves_the_state(workspace: Workspace) -> None:
     """Measurements amid the program decide what follows; the sent state is read out as a one."""
     program = """
         OPENQASM 2.0; include "qelib1.inc"; qreg q[3]; creg a[1]; creg b[1]; creg out[1];

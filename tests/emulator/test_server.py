@@ -135,7 +135,7 @@ def code_of(response: requests.Response) -> tuple[int, str]:
 # Who may come in.
 
 
-def test_it_listens_on_loopback_alone(serve: Callable[..., Client]) -> None:
+def test_it_listens_only_on_loopback(serve: Callable[..., Client]) -> None:
     assert serve().server.endpoint.startswith("http://127.0.0.1:")
 
 
@@ -153,7 +153,7 @@ def test_a_wrong_key_is_refused_as_recorded(serve: Callable[..., Client], key: b
         assert response.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-def test_a_key_is_made_up_for_each_server(serve: Callable[..., Client]) -> None:
+def test_each_server_generates_a_key(serve: Callable[..., Client]) -> None:
     keys = {serve().key, serve().key}
     assert len(keys) == 2
     assert all(len(key) >= 32 for key in keys)
@@ -175,7 +175,7 @@ def test_oversize_bodies_are_refused(serve: Callable[..., Client]) -> None:
     assert code_of(response) == (413, "RequestBodyTooLarge")
 
 
-def test_a_compressed_body_is_not_taken_for_json(serve: Callable[..., Client]) -> None:
+def test_compressed_body_is_not_parsed_as_json(serve: Callable[..., Client]) -> None:
     server = serve().server
     response = requests.put(
         f"{server.endpoint}{server.resource_id}/sessions/{uuid4()}?api-version={VERSION}",
@@ -186,7 +186,7 @@ def test_a_compressed_body_is_not_taken_for_json(serve: Callable[..., Client]) -
     assert code_of(response) == (400, "InvalidRequest")
 
 
-def test_a_wrong_host_does_not_lead_astray(serve: Callable[..., Client]) -> None:
+def test_wrong_host_header_is_not_followed(serve: Callable[..., Client]) -> None:
     client = serve()
     for _ in range(2):
         client.open_session()
@@ -215,14 +215,14 @@ def test_a_server_on_all_addresses_gives_those_by_which_it_is_reached(
     assert requests.get(jobs[0]["outputDataUri"], timeout=9).status_code == 200
 
 
-def test_a_host_that_is_none_is_not_repeated(serve: Callable[..., Client]) -> None:
+def test_invalid_host_is_not_repeated(serve: Callable[..., Client]) -> None:
     client = serve(host="0.0.0.0")
     for host in ("[evil", "a/b", "user@elsewhere", ""):
         job = client.send("GET", f"/jobs/{client.submit().json()['id']}", host=host).json()
         assert job["containerUri"].startswith(f"{client.server.endpoint}/")
 
 
-def test_a_client_that_goes_away_amid_an_upload_leaves_no_traceback(
+def test_client_that_disconnects_during_an_upload_causes_no_traceback(
     serve: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
     client = Client(serve().server, "2026-01-15-preview")
@@ -240,7 +240,7 @@ def test_a_client_that_goes_away_amid_an_upload_leaves_no_traceback(
     assert not caplog.records
 
 
-def test_a_delayed_request_does_not_hold_up_the_end_of_the_server() -> None:
+def test_delayed_request_does_not_delay_the_servers_stop() -> None:
     # The clock stands still, so that the answer would never come.
     server = EmulatorServer(clock=ManualClock(auto_advance=False))
     server.start()
@@ -296,7 +296,7 @@ def test_unknown_items_are_missing(serve: Callable[..., Client], path: str) -> N
         ("OPTIONS", "/storage/sasUri", "POST"),
     ],
 )
-def test_a_route_says_which_verbs_it_takes(
+def test_route_lists_its_verbs(
     serve: Callable[..., Client], method: str, path: str, verbs: str
 ) -> None:
     response = serve().send(method, path)
@@ -312,7 +312,7 @@ def test_an_unknown_route_is_not_found(serve: Callable[..., Client], path: str) 
 # Sessions and jobs. That they look as recorded is held by the conformance test.
 
 
-def test_a_second_put_answers_what_is_there(serve: Callable[..., Client]) -> None:
+def test_second_put_returns_the_existing_item(serve: Callable[..., Client]) -> None:
     client = serve()
     submitted = client.submit(name="the first")
     job = client.job(submitted)
@@ -360,7 +360,7 @@ def test_the_newest_version_has_priorities_and_tags(serve: Callable[..., Client]
     ],
     ids=str,
 )
-def test_a_field_of_a_wrong_kind_is_refused(
+def test_field_of_the_wrong_type_is_refused(
     serve: Callable[..., Client], fields: dict[str, Any]
 ) -> None:
     document = {"itemType": "Session", "providerId": "ionq", "target": "ionq.simulator"}
@@ -369,7 +369,7 @@ def test_a_field_of_a_wrong_kind_is_refused(
     assert next(iter(fields)) in response.json()["error"]["message"]
 
 
-def test_words_of_the_service_are_taken_in_any_case(serve: Callable[..., Client]) -> None:
+def test_status_words_are_accepted_in_any_case(serve: Callable[..., Client]) -> None:
     client = Client(serve().server, "2026-01-15-preview")
     session_id = client.open_session(
         providerId="IonQ", priority="high", jobFailurePolicy="CONTINUE"
@@ -389,7 +389,7 @@ def test_a_deleted_job_is_gone_from_every_list(serve: Callable[..., Client]) -> 
 
 
 @pytest.mark.parametrize("version", ["2022-09-12-preview", "2024-10-01-preview", "2025-06-01"])
-def test_a_delete_of_earlier_versions_cancels(serve: Callable[..., Client], version: str) -> None:
+def test_delete_cancels_in_earlier_versions(serve: Callable[..., Client], version: str) -> None:
     client = serve(job_time=60)
     job_id = client.submit().json()["id"]
     client.version = version
@@ -397,7 +397,7 @@ def test_a_delete_of_earlier_versions_cancels(serve: Callable[..., Client], vers
     assert client.get(f"/jobs/{job_id}")["status"] == "Cancelled"
 
 
-def test_a_cancelled_job_says_so(serve: Callable[..., Client]) -> None:
+def test_cancelled_job_is_reported_as_cancelled(serve: Callable[..., Client]) -> None:
     client = serve(job_time=60)
     job_id = client.submit().json()["id"]
     job = client.send("POST", f"/jobs/{job_id}:cancel").json()
@@ -424,7 +424,7 @@ def test_data_of_early_jobs_is_dropped_on_request(
     assert kept == {running, second_last, last}
 
 
-def test_a_program_that_is_not_there_fails_its_job(serve: Callable[..., Client]) -> None:
+def test_missing_program_fails_its_job(serve: Callable[..., Client]) -> None:
     client = serve()
     document = {
         "providerId": "ionq",
@@ -525,7 +525,7 @@ def test_an_unknown_target_is_refused(serve: Callable[..., Client]) -> None:
 
 
 @pytest.mark.parametrize("provider", ["honeywell", "quantinuum", "Microsoft.Test.FirstParty"])
-def test_a_target_is_its_providers_alone(serve: Callable[..., Client], provider: str) -> None:
+def test_target_belongs_to_its_provider_only(serve: Callable[..., Client], provider: str) -> None:
     client = serve()
     assert code_of(client.submit(providerId=provider)) == (400, "InvalidJobDefinition")
     document = {"providerId": provider, "target": "ionq.simulator"}
@@ -649,7 +649,7 @@ def test_a_function_may_give_each_job_its_times(
     assert blobs == ["outputData"] * 3 + ["rawOutputData"] * 2
 
 
-def test_the_default_clock_runs_and_can_be_put_forward() -> None:
+def test_the_default_clock_runs_and_can_be_advanced() -> None:
     with EmulatorServer() as server:
         client = Client(server)
         session_id = client.open_session()
@@ -657,7 +657,7 @@ def test_the_default_clock_runs_and_can_be_put_forward() -> None:
         assert client.get(f"/sessions/{session_id}")["status"] == "TimedOut"
 
 
-def test_hardware_may_be_free_of_noise(serve: Callable[..., Client]) -> None:
+def test_hardware_noise_can_be_disabled(serve: Callable[..., Client]) -> None:
     client = serve(noise=NOISELESS)
     job = client.job(client.submit("ionq.qpu.aria-1", inputParams={"shots": 1000}))
     histogram = requests.get(job["outputDataUri"], timeout=9).json()["histogram"]

@@ -97,7 +97,7 @@ def test_an_account_sas_opens_no_other_container(storage: LocalStorage, run: Run
         upload(wrong, "inputData", b"{}")
 
 
-def test_a_sas_on_a_container_does_not_make_it(storage: LocalStorage) -> None:
+def test_sas_on_a_container_does_not_create_it(storage: LocalStorage) -> None:
     client = ContainerClient.from_container_url(storage.container_sas_uri("job-1", "rcwl"))
     with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
         client.create_container()
@@ -127,7 +127,7 @@ def test_a_sas_expires_by_the_clock(
         download(uri)
 
 
-def test_a_sas_may_expire_before_it_says_so_and_the_next_is_good(
+def test_sas_may_expire_early_and_the_next_is_valid(
     storage: LocalStorage, run: Run, clock: ManualClock, lifetimes: Lifetimes
 ) -> None:
     run(storage.create_container("job-1"))
@@ -196,7 +196,7 @@ def test_a_blob_keeps_any_name(storage: LocalStorage, run: Run) -> None:
         assert download(uri) == name.encode()
 
 
-def test_a_refusal_reads_as_recorded(storage: LocalStorage) -> None:
+def test_refusal_has_the_recorded_form(storage: LocalStorage) -> None:
     recording = RECORDINGS / "job_get_results_with_expired_sas_token.json"
     if not recording.exists():
         pytest.skip("the recordings of the service are not here")
@@ -227,7 +227,7 @@ def test_signatures_have_the_recorded_shapes(storage: LocalStorage) -> None:
     assert (fields["ss"], fields["srt"], fields["sp"]) == ("b", "co", "rwlac")
 
 
-def test_an_answer_carries_what_clients_correlate_by(storage: LocalStorage, run: Run) -> None:
+def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     headers = {"x-ms-version": "2025-05-05", "x-ms-client-request-id": "mine"}
     uri = storage.blob_sas_uri("job-1", "inputData")
@@ -322,7 +322,7 @@ HEADER_VALUES = st.text("abc =-,;/0123456789\xe9", max_size=8).map(str.strip) | 
 )
 
 
-def test_no_request_makes_the_service_stumble(storage: LocalStorage, run: Run) -> None:
+def test_no_request_causes_an_internal_error(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     run(storage.write("job-1", "inputData", b"0123456789"))
     sas = urlsplit(storage.container_sas_uri("job-1")).query
@@ -349,7 +349,7 @@ def test_no_request_makes_the_service_stumble(storage: LocalStorage, run: Run) -
         send()
 
 
-def test_no_repr_tells_a_secret(storage: LocalStorage) -> None:
+def test_no_repr_contains_a_secret(storage: LocalStorage) -> None:
     signature = dict(parse_qsl(urlsplit(storage.container_sas_uri("job-1")).query))["sig"]
     assert signature not in repr(storage)
     assert repr(storage) == "LocalStorage(BlobStore('in memory'))"
@@ -377,7 +377,7 @@ def test_a_blob_written_again_forgets_the_blocks_staged_for_it(clock: ManualCloc
     store.close()
 
 
-def test_a_block_that_is_listed_again_and_again_makes_no_larger_blob_than_a_body(
+def test_repeated_blocks_cannot_exceed_the_size_of_a_body(
     clock: ManualClock,
 ) -> None:
     store = BlobStore(clock)

@@ -190,7 +190,7 @@ class TestForTheServer:
             desk.run(desk.workspace.delete_job(lose.id))
         assert caught.value.is_missing
 
-    def test_a_job_tells_when_it_was_cancelled(self, desks: Any) -> None:
+    def test_job_has_its_cancellation_time(self, desks: Any) -> None:
         clock = ManualClock()
         desk = desks(clock, pace=lambda request: JobPace(queue=100))
         job = desk.submit()
@@ -211,7 +211,7 @@ class TestForTheServer:
         assert seen == [(0, False), (1, True), (17, True)]
 
     @pytest.mark.parametrize("notice", [30.0, lambda: 30.0], ids=["number", "function"])
-    def test_idle_sessions_may_be_found_out_late(self, desks: Any, notice: Any) -> None:
+    def test_idle_sessions_may_be_noticed_late(self, desks: Any, notice: Any) -> None:
         clock = ManualClock()
         desk = desks(clock, timeout_notice=notice)
         session = desk.open()
@@ -377,7 +377,7 @@ class Rules(RuleBasedStateMachine):
         self.runner.close()
 
 
-def test_whatever_anybody_does_the_rules_hold() -> None:
+def test_invariants_hold_for_any_sequence_of_operations() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis has no types for it
         Rules, settings=settings(max_examples=10, stateful_step_count=200, deadline=None)
     )

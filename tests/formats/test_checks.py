@@ -80,7 +80,7 @@ def test_values_not_finite_and_real_are_refused_as_in_cirq(
     ids=["theta", "phi", "zeta"],
 )
 @pytest.mark.parametrize("value", [0.3 + 0.5j, np.complex64(1), sympy.I, sympy.zoo, sympy.nan])
-def test_a_gate_that_refuses_complex_numbers_by_their_type_is_refused_so(
+def test_gate_whose_complex_number_raises_type_error_is_refused_with_it(
     gate: cirq.Gate, value: Any
 ) -> None:
     with pytest.raises(TypeError, match=r"Point 0 of the sweep .*: give it"):
@@ -91,9 +91,7 @@ def test_a_gate_that_refuses_complex_numbers_by_their_type_is_refused_so(
 
 @pytest.mark.parametrize("kind", [cirq.X, cirq.ZZ], ids=str)
 @pytest.mark.parametrize("target", REMOTE)
-def test_an_exponent_of_many_turns_is_sent_as_the_rest_of_a_turn(
-    target: str, kind: cirq.EigenGate
-) -> None:
+def test_exponent_of_many_turns_is_sent_modulo_one_turn(target: str, kind: cirq.EigenGate) -> None:
     """A float holds the exponent exactly, but not its angle, which would be off by a radian."""
     turns = 2.0**49 + 0.75
     qubits = cirq.LineQubit.range(cirq.num_qubits(kind))
@@ -116,7 +114,7 @@ def test_an_exponent_without_a_finite_angle_is_refused_as_in_cirq(value: float) 
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_a_non_number_is_a_type_error_as_in_cirq(value: Any) -> None:
+def test_value_that_is_not_a_number_raises_type_error_as_in_cirq(value: Any) -> None:
     with pytest.raises(TypeError):
         check(GATES["X**t"], value)
     with pytest.raises(TypeError):
@@ -200,7 +198,7 @@ def test_zero_repetitions_are_checked_no_further() -> None:
 
 
 @pytest.mark.parametrize("kind", [int, np.int64, np.uint8])
-def test_a_whole_number_as_seed_gives_each_call_entropy_of_its_own(kind: type) -> None:
+def test_integer_seed_gives_each_call_different_entropy(kind: type) -> None:
     seeds = as_seeds(kind(7))
     assert [next(seeds) for _ in range(3)] == [(7, 0), (7, 1), (7, 2)]
 

@@ -39,7 +39,7 @@ OPTIONS = {"bb84_n8": {"input_params": {"target_profile": "Adaptive_RI"}}}
     [path for path in shared_circuits() if path.stem not in UNREADABLE],
     ids=lambda path: path.stem,
 )
-def test_public_circuit(path: Path, target: str) -> None:
+def test_public_circuit_has_cirqs_distribution(path: Path, target: str) -> None:
     circuit = read_circuit(path)
     if target == IONQ and path.stem in IN_BETWEEN:
         with pytest.raises(UnsupportedProgram, match="measures at the end"):

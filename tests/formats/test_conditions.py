@@ -184,7 +184,7 @@ def test_last_bit_of_a_chain_is_the_condition(number: int) -> None:
     [([M > K, K > M], 0), ([sympy.Or(M > K, M < K + 1)], 1)],
     ids=["never", "always"],
 )
-def test_a_chain_that_decides_nothing_is_not_sent(controls: Sequence[Any], count: int) -> None:
+def test_chain_with_a_constant_result_is_not_sent(controls: Sequence[Any], count: int) -> None:
     circuit = cirq.Circuit(
         cirq.measure(*DATA[:11], key="m"),
         cirq.measure(*DATA[:11], key="k"),
@@ -196,12 +196,12 @@ def test_a_chain_that_decides_nothing_is_not_sent(controls: Sequence[Any], count
     assert ") x q[11];" not in program
 
 
-def test_a_parity_takes_a_statement_a_bit() -> None:
+def test_parity_takes_one_statement_per_bit() -> None:
     circuit = _circuit(0, *FORMULAS["exclusive"])
     assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == WIDTH
 
 
-def test_a_list_of_allowed_values_takes_a_statement_a_value() -> None:
+def test_list_of_allowed_values_takes_one_statement_per_value() -> None:
     allowed = range(7, ALL, 41)
     circuit = _circuit(0, sympy.Or(*(sympy.Eq(M, value) for value in allowed)))
     assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == len(allowed)
@@ -229,7 +229,7 @@ def test_a_key_of_few_bits_lists_the_exception() -> None:
 
 
 @pytest.mark.parametrize("gate", [cirq.ResetChannel(), cirq.X])
-def test_what_cannot_be_undone_is_done_case_by_case(gate: cirq.Gate) -> None:
+def test_gates_without_an_inverse_are_applied_case_by_case(gate: cirq.Gate) -> None:
     circuit = _circuit(5, "m", gate=gate)
     circuit.insert(0, cirq.X(OUT))
     text = payload(QUANTINUUM, circuit, compile=gate != cirq.X)

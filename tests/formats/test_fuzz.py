@@ -72,7 +72,9 @@ def test_any_document(target: str, document: Any) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(data=st.data())
-def test_a_good_result_damaged(target: str, data: st.DataObject) -> None:
+def test_damaged_result_is_read_or_refused_with_a_result_format_error(
+    target: str, data: st.DataObject
+) -> None:
     output = bytearray(emulated(target))
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, max(0, len(output) - 1)))

@@ -71,14 +71,16 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_repetitions_are_said_by_the_call_alone(target: str) -> None:
+def test_repetitions_come_only_from_the_call(target: str) -> None:
     for name, value in itertools.product(REPETITIONS, (5, 30, 50, "30", None)):
         with pytest.raises(ValueError, match=f"input_params must not hold '{name}'.*`repetitions`"):
             format_for(target).check_input_params({"noise": {}, name: value})
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_no_way_in_takes_options_that_contradict_the_call(call: str, pool: SessionPool) -> None:
+def test_every_entry_point_refuses_options_that_contradict_the_call(
+    call: str, pool: SessionPool
+) -> None:
     for target in (IONQ, IONQ_HARDWARE, QUANTINUUM, QIR, "local.simulator"):
         for name in ("shots", "count", "runs"):
             with pytest.raises(ValueError, match=f"must not hold '{name}'.*`repetitions`"):
@@ -88,7 +90,7 @@ def test_no_way_in_takes_options_that_contradict_the_call(call: str, pool: Sessi
             CALLS[call](QIR, {name: "Base"}, pool)
 
 
-def test_what_is_refused_was_not_sent(server: EmulatorServer, pool: SessionPool) -> None:
+def test_refused_requests_were_not_sent(server: EmulatorServer, pool: SessionPool) -> None:
     for target in (IONQ, IONQ_HARDWARE, QUANTINUUM, QIR):
         for params in ({"count": 5}, {"nShots": 5}):
             with pytest.raises(ValueError, match="input_params"):
@@ -110,13 +112,13 @@ def test_the_command_line_takes_one_number_of_shots(server: EmulatorServer, tmp_
 
 
 @pytest.mark.parametrize("profile", [None, "", 5, "base", "Unrestricted", ["Base"]])
-def test_a_profile_that_is_none_is_refused(profile: Any) -> None:
+def test_unknown_profile_is_refused(profile: Any) -> None:
     with pytest.raises(ValueError, match="target_profile must be 'Base', 'Adaptive_RI' or"):
         job(QIR, CIRCUIT, input_params={"target_profile": profile})
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_all_that_a_job_carries_beside_options_is_refused_as_an_option(target: str) -> None:
+def test_reserved_job_parameters_are_refused_as_options(target: str) -> None:
     format_ = format_for(target)
     open_to_the_caller = {"target_profile"}
     for name in job(target, CIRCUIT).input_params.keys() - open_to_the_caller:

@@ -160,7 +160,7 @@ def test_without_compiling_a_foreign_gate_is_refused() -> None:
         payload(IONQ, circuit, compile=False)
 
 
-def test_without_compiling_the_circuit_is_sent_as_it_is() -> None:
+def test_circuit_is_sent_unchanged_without_compiling() -> None:
     circuit = cirq.Circuit(cirq.X(A) ** 0.0, cirq.H(A), cirq.H(A), cirq.measure(A))
     assert body(circuit, compile=False)["circuit"] == [
         {"gate": "rx", "targets": [0], "rotation": 0.0},
@@ -184,7 +184,7 @@ def test_keys_with_paths_are_written_for_the_sdk_too() -> None:
 
 
 @pytest.mark.parametrize("key", ["é", "\x1e", "twice"])
-def test_what_the_sdk_could_not_read_is_not_written_for_it(key: str) -> None:
+def test_measurements_that_the_sdk_cannot_read_are_not_written_for_it(key: str) -> None:
     qubits = [A, A] if key == "twice" else [A]
     circuit = cirq.Circuit(cirq.H(A), [cirq.measure(q, key=key) for q in qubits])
     assert not any(name.startswith("measurement") for name in job(IONQ, circuit).metadata)
@@ -262,7 +262,7 @@ def test_circuit_without_measurements_is_refused() -> None:
 # What may follow a measurement all the same
 
 
-def test_what_no_later_measurement_can_notice_is_left_out() -> None:
+def test_unobservable_gates_are_omitted() -> None:
     circuit = cirq.Circuit(
         cirq.X(A), cirq.measure(A, key="m"), cirq.H(A), cirq.CNOT(A, B), cirq.reset(B)
     )
@@ -405,7 +405,7 @@ def test_noisy_simulation_is_counts_too() -> None:
     assert ideal.layout.is_exact
 
 
-def test_provider_options_pass_through_over_our_own() -> None:
+def test_provider_options_override_our_own() -> None:
     circuit = cirq.Circuit(cirq.H(A), cirq.measure(A, key="m"))
     options = {"error-mitigation": {"debias": False}}
     sent = job(IONQ_HARDWARE, circuit, repetitions=5, input_params=options)
@@ -459,7 +459,7 @@ def test_confusion_map_is_applied_as_cirq_applies_it(is_inverted: bool) -> None:
 @pytest.mark.parametrize(
     "matrix", [[[1, 0]], [[0.5, 0.6], [0, 1]], [[2, -1], [0, 1]]], ids=["shape", "sum", "negative"]
 )
-def test_confusion_maps_that_are_none_are_refused(matrix: list[list[float]]) -> None:
+def test_invalid_confusion_maps_are_refused(matrix: list[list[float]]) -> None:
     measurement = cirq.measure(A, key="m", confusion_map={(0,): np.array(matrix)})
     with pytest.raises(UnsupportedProgram, match="not a confusion matrix"):
         payload(IONQ, cirq.Circuit(measurement))
@@ -555,7 +555,7 @@ def test_a_probability_that_rounding_takes_below_zero_is_zero() -> None:
     ],
     ids=["two were lost", "all", "rounded", "mitigated"],
 )
-def test_a_machines_histogram_has_the_shots_that_it_says(
+def test_machines_histogram_has_the_requested_shots(
     histogram: dict[str, float], counts: dict[tuple[int], int], lost: int
 ) -> None:
     result = read(IONQ_HARDWARE, histogram, repetitions=1000)

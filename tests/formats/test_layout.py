@@ -69,7 +69,7 @@ def layouts(draw: st.DrawFn) -> Layout:
     [((7,), True, True), ((8,), True, False), ((8,), False, True)],
     ids=["the same seed", "another seed", "no seed"],
 )
-def test_a_job_of_an_earlier_run_is_drawn_as_then_unless_the_seed_is_another(
+def test_job_of_an_earlier_run_keeps_its_draws_unless_the_seed_differs(
     entropy: tuple[int, ...], is_seeded: bool, is_same: bool
 ) -> None:
     earlier, now = replace(PLAIN, point=3, part=1), replace(PLAIN, entropy=entropy)
@@ -79,7 +79,7 @@ def test_a_job_of_an_earlier_run_is_drawn_as_then_unless_the_seed_is_another(
 
 @settings(max_examples=100, derandomize=True, deadline=None)
 @given(layouts())
-def test_a_layout_comes_back_as_it_went(layout: Layout) -> None:
+def test_layout_survives_its_metadata(layout: Layout) -> None:
     metadata = write_layout(layout)
     assert read_layout({"other": "x", **metadata}) == layout
     for name, value in metadata.items():
@@ -134,7 +134,7 @@ def _come_back(params: dict[str, object]) -> cirq.ParamResolver:
 
 
 @pytest.mark.parametrize("value", ["blue", "u", "0.5", "é\n", "", None])
-def test_a_parameter_that_is_no_number_comes_back(value: object) -> None:
+def test_parameter_that_is_not_a_number_is_preserved(value: object) -> None:
     assert _come_back({"t": 1, "u": 0.5, "label": value}).param_dict["label"] == value
 
 
@@ -157,7 +157,7 @@ expressions = st.recursive(
 
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(expressions.filter(lambda expression: not expression.has(sympy.zoo, sympy.nan)))
-def test_expressions_come_back_as_they_went(expression: sympy.Expr) -> None:
+def test_expressions_survive_the_metadata(expression: sympy.Expr) -> None:
     params = {"v": expression, "t": 0.5, "u": sympy.Symbol("open")}
     assert _come_back(params) == cirq.ParamResolver(params)
 
@@ -176,7 +176,7 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=str)
-def test_functions_of_sympy_come_back_as_they_went(formula: sympy.Expr) -> None:
+def test_sympy_functions_survive_the_metadata(formula: sympy.Expr) -> None:
     params = {"t": formula, "u": 0.5, "v": 0.25}
     read = _come_back(params)
     assert read == cirq.ParamResolver(params)
@@ -206,14 +206,14 @@ def test_other_expressions_come_back_as_numbers() -> None:
     ],
     ids=str,
 )
-def test_expressions_that_make_no_sense_are_refused(expression: list[object]) -> None:
+def test_invalid_expressions_are_refused(expression: list[object]) -> None:
     document = json.loads(write_layout(PLAIN)["cirq_azure_sessions_0"])
     document["p"] = [{}, [[0, "t", expression]]]
     with pytest.raises(ResultFormatError, match="damaged"):
         read_layout({"cirq_azure_sessions_0": json.dumps(document)})
 
 
-def test_an_expression_of_a_stranger_is_not_worked_out() -> None:
+def test_expression_in_foreign_metadata_is_not_evaluated() -> None:
     document = json.loads(write_layout(PLAIN)["cirq_azure_sessions_0"])
     ten = ["Rational", 10, 1]
     document["p"] = [{}, [[0, "t", ["Pow", ten, ["Pow", ten, ["Pow", ten, ten]]]]]]
@@ -305,7 +305,7 @@ def test_the_documents_below_differ_from_good_ones_in_one_thing() -> None:
     ],
     ids=str,
 )
-def test_layouts_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
+def test_invalid_layouts_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ResultFormatError):
         read_layout(document(**changes))
 
@@ -332,13 +332,13 @@ BOMB = base64.b64encode(zlib.compress(b" " * 10**8)).decode()
     ],
     ids=lambda text: text[:20],
 )
-def test_metadata_that_is_no_layout_is_refused(text: str) -> None:
+def test_metadata_without_a_layout_is_refused(text: str) -> None:
     chunks = [text[k : k + 250] for k in range(0, len(text), 250)] or [""]
     with pytest.raises(ResultFormatError):
         read_layout({f"cirq_azure_sessions_{k}": chunk for k, chunk in enumerate(chunks)})
 
 
-def test_a_lost_chunk_is_noticed() -> None:
+def test_missing_chunk_is_detected() -> None:
     many = tuple(Measurement(f"key number {k}", (k,)) for k in range(20))
     metadata = write_layout(Layout("ionq.simulator", 1, many, 20))
     assert len(metadata) > 1
@@ -349,7 +349,7 @@ def test_a_lost_chunk_is_noticed() -> None:
 
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(st.data())
-def test_a_damaged_layout_is_refused_or_read_but_never_an_accident(data: st.DataObject) -> None:
+def test_damaged_layout_is_read_or_refused_with_a_result_format_error(data: st.DataObject) -> None:
     text = bytearray(write_layout(PLAIN)["cirq_azure_sessions_0"], "ascii")
     for _ in range(data.draw(st.integers(1, 3))):
         text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(32, 126))
@@ -365,6 +365,6 @@ def test_an_empty_mapping_says_what_is_missing() -> None:
         read_layout({})
 
 
-def test_a_later_version_says_so() -> None:
+def test_journal_of_a_later_version_is_reported() -> None:
     with pytest.raises(ResultFormatError, match="update this one"):
         read_layout(document(v=3))

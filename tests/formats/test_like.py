@@ -50,7 +50,7 @@ def test_samples_are_those_of_the_emulated_machine(target: str, circuit: cirq.Ci
 
 
 @pytest.mark.parametrize("target", published_targets())
-def test_published_noise_reads_0_and_1_alike_and_loses_nothing(target: str) -> None:
+def test_published_noise_has_symmetric_readout_and_no_losses(target: str) -> None:
     noise = published_noise(target)
     assert noise.one_qubit > 0
     assert noise.two_qubit > 0
@@ -82,7 +82,7 @@ def test_a_seed_repeats_a_sweep_and_its_points_differ() -> None:
     assert [result.params for result in first] == list(cirq.to_resolvers(points))
 
 
-def test_what_the_target_refuses_is_refused_here() -> None:
+def test_circuits_that_the_target_refuses_are_refused_locally() -> None:
     with pytest.raises(UnsupportedProgram, match="measures at the end"):
         AzureSessionSampler(f"local.like:{ARIA}").run(FEEDBACK)
 

@@ -41,10 +41,10 @@ def test_results_are_the_simulators_own() -> None:
     assert [result.records["m"].dtype for result in results] == [np.int8] * 3
 
 
-def test_a_missing_result_is_noticed() -> None:
+def test_missing_result_is_detected() -> None:
     job = format_for(LOCAL).translate(CIRCUIT, POINTS, 10, TranslationOptions(LOCAL)).job(0)
     expected = cirq.Simulator(seed=1).run_sweep(CIRCUIT, POINTS[:2], 10)
-    with pytest.raises(ResultFormatError, match="2 results for 3 points"):
+    with pytest.raises(ResultFormatError, match="one result per point, 3, not 2"):
         format_for(LOCAL).decode(expected, job.layout)
 
 
@@ -86,7 +86,7 @@ def test_every_provider_has_a_format(target: str, input_format: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["pasqal.sim.emu-mps", "pasqal.qpu.fresnel-can1"])
-def test_targets_for_pulses_say_so(target: str) -> None:
+def test_pulse_targets_are_refused_with_their_purpose(target: str) -> None:
     with pytest.raises(UnsupportedTarget, match=r"pulse sequences \(pasqal\.pulser\.v1\)"):
         format_for(target)
 

@@ -79,7 +79,7 @@ def test_neighbours_in_a_sweep_are_in_different_jobs() -> None:
     assert [sweep.points(k) for k in range(len(sweep))] == [(0, 3, 6, 9), (1, 4, 7), (2, 5, 8)]
 
 
-def test_a_point_that_is_left_over_brings_no_empty_blocks() -> None:
+def test_incomplete_pack_has_no_empty_blocks() -> None:
     sweep = packed(QUANTINUUM, ROTATION, 3, 2)
     jobs = [sweep.job(k) for k in range(len(sweep))]
     assert [job.points for job in jobs] == [(0, 2), (1,)]
@@ -167,7 +167,7 @@ def test_measurements_at_the_end_stay_there_without_further_qubits() -> None:
 
 
 @pytest.mark.parametrize("target", PACKABLE)
-def test_results_are_in_form_and_distribution_what_they_are_without(target: str) -> None:
+def test_packed_results_have_the_form_and_distribution_of_unpacked_ones(target: str) -> None:
     results = results_of(target, packed(target, ROTATION, 7, 3, repetitions=3_000))
     for point, params in enumerate(points(7)):
         expected = simulate(ROTATION, params, 3_000)
@@ -230,7 +230,7 @@ def test_the_shape_of_a_circuit_may_depend_on_the_point() -> None:
     assert [int(results[n].measurements["m"].sum()) for n in range(3)] == [10, 0, 10]
 
 
-def test_a_lost_qubit_costs_its_own_point_a_shot_and_no_other() -> None:
+def test_lost_qubit_costs_only_its_own_point_a_shot() -> None:
     job = packed(QIR, ROTATION, 2, 2, repetitions=3).job(0)
     shots = [[0, 1, 0, 1], ["Loss", 1, 1, 1], {"Error": {"Code": 1}}]
     answer = json.dumps({"Results": [{"Shots": shots}]})
@@ -242,7 +242,7 @@ def test_a_lost_qubit_costs_its_own_point_a_shot_and_no_other() -> None:
 @pytest.mark.parametrize(
     "shots", [[[0, 1]], [["what", 1, 0, 1]], [[0, 1, 0]]], ids=["few", "no bit", "odd"]
 )
-def test_an_answer_that_is_of_something_else_is_refused(shots: list[Any]) -> None:
+def test_unrelated_response_is_refused(shots: list[Any]) -> None:
     job = packed(QIR, ROTATION, 2, 2, repetitions=3).job(0)
     with pytest.raises(ResultFormatError):
         format_for(QIR).decode(json.dumps({"Results": [{"Shots": shots}]}), job.layout)
@@ -267,7 +267,7 @@ def test_the_layout_of_a_job_of_several_points_is_in_its_metadata() -> None:
     assert [block.params["t"] for block in job.layout.blocks] == [each["t"] for each in points(3)]
 
 
-def test_a_point_is_read_out_of_the_job_of_an_earlier_run() -> None:
+def test_point_is_read_from_the_job_of_an_earlier_run() -> None:
     earlier = packed(QUANTINUUM, ROTATION, 3, 3, repetitions=50)
     output = emulate(QUANTINUUM, earlier.job(0))
     alone = translation(QUANTINUUM, ROTATION, points(3), 50)

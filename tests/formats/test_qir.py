@@ -103,7 +103,7 @@ def check(
 
 
 @pytest.mark.parametrize("profile", ["Base", "base", "QIR Base", "base_profile"])
-def test_what_the_profile_of_a_target_cannot_say_is_refused(profile: str) -> None:
+def test_programs_beyond_a_targets_profile_are_refused(profile: str) -> None:
     check(ASYMMETRIC, profile)
     with pytest.raises(UnsupportedProgram, match="run it on a target that has them"):
         check(CONDITIONAL, profile)
@@ -132,7 +132,7 @@ def test_branches_are_refused_on_machines_that_are_documented_to_have_none() -> 
     assert job(QIR, CONDITIONAL).payload
 
 
-def test_a_profile_asked_for_is_taken() -> None:
+def test_requested_profile_is_used() -> None:
     sent = job(QIR, ASYMMETRIC, input_params={"target_profile": "Adaptive_RIF"})
     assert '"qir_profiles"="adaptive_profile"' in sent.payload.decode()
     with pytest.raises(UnsupportedProgram, match="Adaptive_XY profile"):
@@ -162,7 +162,7 @@ def test_names_are_never_written_into_a_program() -> None:
     assert payload(QIR, circuit) == payload(QIR, cirq.Circuit(cirq.measure(A, key="m")))
 
 
-def test_a_translation_on_another_thread_leaves_q_sharp_to_the_main_one() -> None:
+def test_translating_on_another_thread_leaves_qsharp_to_the_main_thread() -> None:
     script = (
         "import threading, cirq\n"
         "from cirq_azure_sessions.formats import format_for\n"
@@ -233,13 +233,13 @@ def test_condition_on_a_key_of_two_qubits() -> None:
 
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(measured_at_end())
-def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
+def test_terminal_measurements_have_cirqs_distribution(circuit: cirq.Circuit) -> None:
     assert_cirqs_answer(QIR, circuit, repetitions=250)
 
 
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(measured_in_between())
-def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
+def test_mid_circuit_measurements_have_cirqs_distribution(circuit: cirq.Circuit) -> None:
     assert_cirqs_answer(QIR, circuit, repetitions=200)
 
 
@@ -314,7 +314,7 @@ def test_errors_in_a_histogram_are_lost_shots() -> None:
 
 
 @pytest.mark.parametrize("odd", [[1, 0, 2], [], [1, 0], [1, 0, "x"], {"A": 1}, "?"], ids=str)
-def test_one_odd_shot_costs_no_other(odd: Any) -> None:
+def test_one_invalid_shot_loses_no_other(odd: Any) -> None:
     result = read(v2(Shots=[[1, 0, 0], odd, [1, 0, 1]]))
     assert result.measurements["c"].tolist() == [[0], [1]]
     assert result.lost_shots == 2

@@ -120,7 +120,7 @@ def test_names_are_never_written_into_a_program(name: str) -> None:
 
 @settings(max_examples=20, derandomize=True, deadline=None)
 @given(measured_in_between())
-def test_programs_hold_nothing_but_our_own_words(circuit: cirq.Circuit) -> None:
+def test_programs_contain_no_names_of_the_user(circuit: cirq.Circuit) -> None:
     words = set(re.findall(r"[^\W\d_]+", payload(QUANTINUUM, circuit)))
     ours = {"OPENQASM", "include", "qelib", "inc", "qreg", "creg", "q", "m", "c", "measure", "if"}
     gates = {"reset", "rx", "ry", "rz", "x", "y", "z", "h", "s", "sdg", "t", "tdg"}
@@ -215,7 +215,7 @@ def test_repeated_key_keeps_all_its_records() -> None:
     assert_same_form(result, simulate(circuit, repetitions=2))
 
 
-def test_teleportation() -> None:
+def test_teleportation_has_cirqs_distribution() -> None:
     circuit = cirq.Circuit(
         cirq.ry(1.1)(A),
         cirq.H(B),
@@ -351,13 +351,13 @@ def test_confusion_map_is_applied_in_the_order_of_cirqs_own_sampling(in_between:
 
 @settings(max_examples=15, derandomize=True, deadline=None)
 @given(measured_at_end())
-def test_any_circuit_measured_at_its_end(circuit: cirq.Circuit) -> None:
+def test_terminal_measurements_have_cirqs_distribution(circuit: cirq.Circuit) -> None:
     assert_cirqs_answer(QUANTINUUM, circuit, repetitions=300)
 
 
 @settings(max_examples=15, derandomize=True, deadline=None)
 @given(measured_in_between())
-def test_any_circuit_that_measures_in_between(circuit: cirq.Circuit) -> None:
+def test_mid_circuit_measurements_have_cirqs_distribution(circuit: cirq.Circuit) -> None:
     assert_cirqs_answer(QUANTINUUM, circuit, repetitions=150)
 
 
@@ -398,7 +398,7 @@ def test_broken_results_are_refused(document: object) -> None:
         format_for(QUANTINUUM).decode(json.dumps(document).encode(), sent.layout)
 
 
-def test_further_registers_do_no_harm() -> None:
+def test_additional_registers_are_ignored() -> None:
     sent = job(QUANTINUUM, cirq.Circuit(cirq.measure(A, key="m")), repetitions=2)
     output = json.dumps({"m0": ["0", "1"], "c0": ["00", "11"]}).encode()
     (result,) = format_for(QUANTINUUM).decode(output, sent.layout)

@@ -132,7 +132,7 @@ def test_a_points_payload_is_that_of_the_resolved_circuit(
     ids=str,
 )
 @pytest.mark.parametrize("target", REMOTE)
-def test_values_at_which_cirq_or_a_format_does_something_else(
+def test_special_values_have_the_payload_of_the_resolved_circuit(
     target: str, gate: cirq.Gate, value: float
 ) -> None:
     qubits = [A, B][: cirq.num_qubits(gate)]
@@ -235,7 +235,7 @@ def test_expressions_that_are_not_real_are_refused(t: sympy.Expr) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1j, sympy.Symbol("open")])
 @pytest.mark.parametrize("target", REMOTE)
-def test_values_that_are_no_finite_real_numbers_are_refused(target: str, value: object) -> None:
+def test_values_that_are_not_finite_real_numbers_are_refused(target: str, value: object) -> None:
     circuit = cirq.Circuit(cirq.rx(T)(A), cirq.measure(A, key="m"))
     with pytest.raises(UnsupportedProgram):
         translation(target, circuit, [{"t": 0.1}, {"t": value}])  # type: ignore[dict-item]
@@ -337,7 +337,7 @@ def test_repetitions_beyond_a_machines_limit_are_split() -> None:
     assert not np.array_equal(columns[0], columns[1])
 
 
-def test_which_points_a_job_covers_is_known_without_making_its_program(
+def test_points_of_a_job_are_known_without_making_its_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     circuit = cirq.Circuit(cirq.rx(T)(A), cirq.measure(A, key="m"))

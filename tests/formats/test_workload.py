@@ -29,16 +29,17 @@ def workload(target: str, circuit: cirq.AbstractCircuit, **options: Any) -> Work
 def consumed(target: str, circuit: cirq.AbstractCircuit, repetitions: int) -> dict[str, float]:
     """What the emulator, which counts with code of its own, writes into the bill."""
     job = lab.job(target, circuit, repetitions=repetitions)
+    input_format = format_for(target).input_format
     output = programs.run(
         target=target,
         provider=target.partition(".")[0],
-        input_format=format_for(target).input_format,
+        input_format=input_format,
         output_format=format_for(target).output_format,
         payload=job.payload,
         input_params=job.input_params,
         rng=np.random.default_rng(1),
     )
-    cost = estimate_cost(target, job.input_params, output.census)
+    cost = estimate_cost(target, input_format, job.input_params, output.census)
     assert cost is not None
     return {event["dimensionId"]: event["amountConsumed"] for event in cost.events}
 
@@ -47,7 +48,7 @@ def test_ionq_counts_gates_by_their_qubits() -> None:
     assert workload(lab.IONQ, BELL, repetitions=500) == Workload(500, 1, 1, 4)
 
 
-def test_quantinuum_counts_two_turns_beside_each_two_qubit_gate() -> None:
+def test_quantinuum_counts_two_rotations_for_each_two_qubit_gate() -> None:
     assert workload(lab.QUANTINUUM, BELL, repetitions=500) == Workload(500, 3, 1, 4)
 
 
@@ -56,12 +57,12 @@ def test_quantinuum_counts_the_native_gates_of_larger_ones() -> None:
     assert workload(lab.QUANTINUUM, circuit).two_qubit_gates == 3 + 6
 
 
-def test_quantinuum_counts_resets_and_measurements_on_the_way() -> None:
+def test_quantinuum_counts_resets_and_mid_circuit_measurements() -> None:
     circuit = cirq.Circuit(cirq.X(A), cirq.measure(A, key="m"), cirq.R(A), cirq.measure(A, key="n"))
     assert workload(lab.QUANTINUUM, circuit).spam == 1 + 3
 
 
-def test_what_depends_on_a_measured_bit_counts_as_done() -> None:
+def test_conditional_gates_count_as_applied() -> None:
     conditional = cirq.X(B).with_classical_controls("m")
     circuit = cirq.Circuit(cirq.measure(A, key="m"), conditional, cirq.measure(B, key="n"))
     assert workload(lab.QUANTINUUM, circuit).one_qubit_gates == 1
@@ -116,4 +117,4 @@ def test_quantinuums_payloads_are_counted_as_the_emulator_bills_them(
     work = workload(QUANTINUUM_HARDWARE, circuit, repetitions=repetitions)
     a_shot = work.one_qubit_gates + 10 * work.two_qubit_gates + 5 * work.spam
     billed = consumed(QUANTINUUM_HARDWARE, circuit, repetitions)["hqc"]
-    assert billed == pytest.approx(5 + repetitions * a_shot / 5000)
+    assert billed == pytest.approx(5 + repetitions * a_shot / 5000, abs=0.006)

@@ -165,7 +165,7 @@ def test_a_service_that_has_accepted_a_job_is_waited_for_longer(
 # Refusals
 
 
-def test_a_refusal_for_good_is_not_repeated(pool: SessionPool, workspace: Service) -> None:
+def test_permanent_refusal_is_not_retried(pool: SessionPool, workspace: Service) -> None:
     workspace.script = ["refused"]
     first, *others = _run(pool, 3, limit=1)
     assert str(first) == "The job is malformed."
@@ -267,7 +267,7 @@ def test_sessions_that_end_one_after_the_other_are_an_error(
 # The end of a call
 
 
-def test_an_error_that_is_a_mistake_of_our_own_keeps_its_type_and_names_the_job(
+def test_internal_error_keeps_its_type_and_names_the_job(
     pool: SessionPool, workspace: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def stumble(request: JobRequest) -> None:

@@ -321,7 +321,7 @@ class _Refusing(_Held):
 
 
 @pytest.mark.parametrize("kind", [_Held, _Refusing])
-def test_a_job_that_the_service_never_took_is_not_said_to_run(kind: type[_Held]) -> None:
+def test_job_that_the_service_never_accepted_is_not_reported_as_running(kind: type[_Held]) -> None:
     """It waits to be sent behind the input of the next job, or has been refused."""
     clock = ManualClock(auto_advance=False)
     workspace, failures = kind(clock), dict[int, Exception]()

@@ -46,7 +46,7 @@ class Listing(Counted):
         ]
 
 
-def test_a_circuit_of_too_many_qubits_is_refused_before_anything_is_submitted() -> None:
+def test_circuit_with_too_many_qubits_is_refused_before_anything_is_submitted() -> None:
     workspace = Listing(num_qubits=1)
     with AzureSessionSampler(REMOTE, workspace=workspace) as sampler:
         with pytest.raises(UnsupportedProgram, match="at most 1 qubits and the circuit needs 2"):

@@ -340,7 +340,7 @@ async def test_a_full_round_of_accepted_jobs_adds_a_slot_up_to_the_maximum() -> 
 
 
 @on_a_loop
-async def test_a_refused_job_goes_before_jobs_that_never_tried() -> None:
+async def test_refused_job_is_retried_before_new_jobs() -> None:
     crew = Crew(2)
     await crew.start("a", "b", "new")
     await crew.refuse("b", _busy())
@@ -440,7 +440,7 @@ async def test_a_waiter_interrupted_as_it_is_admitted_passes_its_slot_on() -> No
 
 
 @on_a_loop
-async def test_however_jobs_end_no_slot_stays_taken() -> None:
+async def test_every_job_outcome_releases_its_slot() -> None:
     crew = Crew(2)
     await crew.start("a", "b", "c", "d")
     refusal = await crew.refuse("a", _busy(retry_after=3.0))

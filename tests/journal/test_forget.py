@@ -114,7 +114,7 @@ def test_a_journal_may_say_that_lost_jobs_are_submitted_again(
     assert server.requests["submit"] == 2
 
 
-def test_what_cannot_be_forgotten_is_refused_with_a_reason(
+def test_jobs_that_cannot_be_forgotten_are_refused_with_a_reason(
     server: EmulatorServer, clock: ManualClock, path: Path
 ) -> None:
     result = run(server, clock, path)

@@ -143,7 +143,7 @@ def test_process_waits_at_exit_only_while_writes_wait(ledger: Ledger):
     assert seen == [True, False]
 
 
-def test_after_a_failure_the_next_write_is_as_good_as_any(ledger: Ledger):
+def test_write_after_a_failed_write_succeeds(ledger: Ledger):
     ledger.commits.post(fail)
     ledger.commits.then(lambda: None)
     assert asyncio.run(_write_one(ledger, 7)) == 7
@@ -161,7 +161,7 @@ def test_a_write_is_committed_even_if_its_loop_is_closed(ledger: Ledger):
     assert ledger.lines() == [1]
 
 
-def test_then_runs_after_all_earlier_writes(ledger: Ledger):
+def test_a_followup_runs_after_all_earlier_writes(ledger: Ledger):
     seen: list[list[int]] = []
     for number in range(10):
         ledger.commits.post(line(number))

@@ -97,7 +97,7 @@ def test_a_first_request_is_a_new_job_that_is_on_the_disk_before_anything_is_sen
         assert found == replace(entry, is_new=False)
 
 
-def test_the_next_run_is_handed_what_the_first_one_left(path: Path):
+def test_the_next_run_gets_the_unused_jobs_of_the_first(path: Path):
     with Journal(path) as journal:
         finish(journal, claim(journal, "home", "a"))
         waiting = claim(journal, "waiting", "b")
@@ -146,7 +146,7 @@ def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
         assert claim(journal, "bell", "c").job_id == "b"
 
 
-def test_a_cancelled_job_is_renewed_in_its_place(path: Path):
+def test_cancelled_job_is_replaced_by_a_new_one(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
         new = asyncio.run(
@@ -202,7 +202,7 @@ def test_unreadable_output_is_kept_reported_and_fetched_again_by_the_next_run(
         assert (told.state, told.output, told.code) == ("finished", OUTPUT, "")
 
 
-def test_an_error_of_somebody_else_is_named_and_not_quoted(path: Path):
+def test_foreign_error_is_named_and_not_quoted(path: Path):
     with Journal(path) as journal:
         entry = claim(journal, "bell", "a")
         journal._unavailable(entry, job_of(entry), KeyError("who knows what"))
@@ -216,7 +216,7 @@ def test_an_error_of_somebody_else_is_named_and_not_quoted(path: Path):
     asked=st.lists(st.sampled_from("abc"), max_size=12),
     stops=st.lists(st.integers(0, 12), max_size=3),
 )
-def test_however_often_a_program_is_stopped_every_request_has_one_job(
+def test_stopped_programs_have_one_job_per_request(
     tmp_path_factory: pytest.TempPathFactory, asked: Sequence[str], stops: Sequence[int]
 ):
     path = tmp_path_factory.mktemp("property") / "journal.db"
@@ -436,9 +436,7 @@ def test_runs_that_shared_a_journal_get_the_jobs_of_one_of_them_each(
 
 
 @pytest.mark.parametrize("reruns", [*itertools.permutations(range(3))])
-def test_three_runs_are_done_again_in_every_order_and_two_at_a_time(
-    path: Path, reruns: Sequence[int]
-):
+def test_three_runs_repeated_in_any_order_two_at_a_time_pay_once(path: Path, reruns: Sequence[int]):
     shared = run_together(path, [0, 1, 2] * 4, [PROGRAM] * 3)
     alone = run_alone(path, "alone")
     journals = [Journal(path) for _ in range(2)]
@@ -467,9 +465,7 @@ def test_programs_that_shared_a_journal_get_their_own_jobs_in_either_order(path:
 
 @pytest.mark.parametrize("lengths", [*itertools.product(range(5), repeat=2)])
 @pytest.mark.parametrize("is_swapped", [False, True])
-def test_runs_that_were_stopped_go_on_with_every_job_that_was_paid(
-    path: Path, lengths: Sequence[int], is_swapped: bool
-):
+def test_stopped_runs_resume_every_paid_job(path: Path, lengths: Sequence[int], is_swapped: bool):
     order = [1, 0] * 4 if is_swapped else [0, 1] * 4
     shared = run_together(path, order, [PROGRAM[:length] for length in lengths])
     paid = {job_id for jobs in shared for job_id in jobs}
@@ -573,7 +569,7 @@ def test_programs_of_any_kind_that_shared_a_journal_get_every_job_once_in_any_or
         assert sorted(itertools.chain(*found)) == jobs
 
 
-def test_workers_that_asked_once_each_are_replaced_by_one_run_in_a_stable_order(path: Path):
+def test_one_run_replaces_workers_with_one_request_each_in_a_stable_order(path: Path):
     workers = [Journal(path) for _ in range(4)]
     jobs = [claim(worker, "x", f"{number}").job_id for number, worker in enumerate(workers)]
     for worker in workers:
@@ -686,7 +682,7 @@ def test_notes_that_wait_are_written_at_exit(path: Path):
 # Sessions
 
 
-def test_sessions_of_runs_that_are_over_are_inherited_once(path: Path):
+def test_sessions_of_ended_runs_are_adopted_once(path: Path):
     async def open_two(journal: Journal) -> None:
         await journal._opening(SessionRequest("a", "ionq.simulator", "vqe"), HOME)
         await journal._opening(SessionRequest("b", "ionq.simulator", "other"), HOME)
@@ -794,7 +790,7 @@ def test_a_closed_journal_leaves_one_file_and_says_that_it_is_closed(path: Path)
         claim(journal, "bell", "b")
 
 
-def test_what_is_committed_survives_power_loss(path: Path):
+def test_committed_writes_survive_power_loss(path: Path):
     with Journal(path) as journal, journal._transaction() as file:
         assert file.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         # 2 is FULL: the log is synced at every commit.
@@ -878,7 +874,7 @@ def _make_later_journal(path: Path) -> None:
         "pipe",
     ],
 )
-def test_refused_path_is_as_it_was(path: Path, make: Callable[[Path], object]):
+def test_refused_path_is_unchanged(path: Path, make: Callable[[Path], object]):
     make(path)
     path.chmod(0o755)
     before = path.stat()
@@ -969,7 +965,7 @@ def test_journal_is_not_opened_a_second_time_as_a_file_in_this_process(
         Journal(path).close()
 
 
-def test_a_journal_in_no_directory_or_that_is_one_says_so(tmp_path: Path):
+def test_journal_path_without_a_directory_or_that_is_one_is_reported(tmp_path: Path):
     with pytest.raises(JournalError, match="No such file or directory"):
         Journal(tmp_path / "nowhere" / "journal.db")
     with pytest.raises(JournalError, match="not a regular file"):

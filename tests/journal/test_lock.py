@@ -37,7 +37,7 @@ def test_a_held_lock_cannot_be_taken(path: Path):
     RunLock.take(path).release()
 
 
-def test_what_a_killed_process_held_is_free_at_once_and_its_file_is_removed(path: Path):
+def test_lock_of_a_killed_process_is_free_at_once_and_its_file_is_removed(path: Path):
     script = (
         "import os, signal, sys; from pathlib import Path;"
         "from cirq_azure_sessions.journal.lock import RunLock;"

@@ -224,7 +224,7 @@ def test_on_a_full_disk_nothing_is_submitted_that_is_not_recorded(
 # Runs that come back in good order
 
 
-def test_results_that_are_home_are_read_without_network(server: EmulatorServer, path: Path):
+def test_recorded_results_are_read_without_network(server: EmulatorServer, path: Path):
     first = sweep(server, journal=path)
     requests = server.requests.total
     again = sweep(server, journal=path)
@@ -263,9 +263,7 @@ def test_other_targets_and_other_angles_are_other_jobs(server: EmulatorServer, p
     assert len(jobs_of(server)) == 3
 
 
-def test_new_names_and_tags_and_a_longer_sweep_are_no_reason_to_pay_again(
-    server: EmulatorServer, path: Path
-):
+def test_new_names_tags_and_a_longer_sweep_reuse_paid_jobs(server: EmulatorServer, path: Path):
     sweep(server, journal=path)
     with AzureSessionSampler(
         TARGET, workspace=server.workspace(), journal=path, job_name="again", tags=["second"]
@@ -329,9 +327,7 @@ def test_after_an_error_the_same_call_in_the_same_run_pays_for_what_is_missing_o
         assert len(jobs_of(server)) == 2 * len(POINTS) + 2
 
 
-def test_a_stream_that_was_left_early_is_taken_up_by_the_next_one(
-    server: EmulatorServer, path: Path
-):
+def test_stream_resumes_one_that_was_left_early(server: EmulatorServer, path: Path):
     with AzureSessionSampler(
         TARGET, workspace=server.workspace(), journal=path, max_concurrent_jobs=2
     ) as sampler:
@@ -341,7 +337,7 @@ def test_a_stream_that_was_left_early_is_taken_up_by_the_next_one(
     assert len(jobs_of(server)) == len(POINTS)
 
 
-def test_a_call_that_timed_out_is_taken_up_by_the_next_one(server: EmulatorServer, path: Path):
+def test_call_after_a_timeout_resumes_its_jobs(server: EmulatorServer, path: Path):
     server.faults.hang_job(times=1)
     with SessionPool(server.workspace(), journal=path, clock=server.clock) as pool:
         hasty = AzureSessionSampler(TARGET, pool=pool, timeout=1.0)
@@ -369,9 +365,7 @@ def test_a_job_that_is_cancelled_while_it_is_waited_for_is_an_error_this_time(
     assert len(jobs_of(server)) == len(POINTS) + 1
 
 
-def test_a_result_that_makes_no_sense_is_fetched_again_and_not_paid_again(
-    server: EmulatorServer, path: Path
-):
+def test_invalid_result_is_fetched_again_and_not_paid_again(server: EmulatorServer, path: Path):
     server.faults.garble("download")
     with pytest.raises(SweepError) as caught:
         sweep(server, journal=path)
@@ -410,9 +404,7 @@ def test_a_result_that_is_missing_is_reported_by_the_journal_and_at_once_by_ever
     assert len(jobs_of(server)) == len(POINTS)
 
 
-def test_an_accepted_job_that_the_service_does_not_show_at_once_is_not_paid_again(
-    server: EmulatorServer, path: Path
-):
+def test_accepted_job_that_is_not_yet_visible_is_not_paid_again(server: EmulatorServer, path: Path):
     server.faults.add("download", status=404, times=1)
     with pytest.raises(SweepError) as caught:
         sweep(server, journal=path)
@@ -509,9 +501,7 @@ def test_an_orphan_that_cannot_be_closed_now_stays_an_orphan(
     assert open_sessions_of(server) == []
 
 
-def test_a_session_that_was_intended_and_never_opened_is_forgotten(
-    server: EmulatorServer, path: Path
-):
+def test_session_recorded_but_never_opened_is_dropped(server: EmulatorServer, path: Path):
     identity = AzureWorkspace(server.workspace()).identity
     with Journal(path) as journal:
         asyncio.run(journal._opening(SessionRequest(str(uuid.uuid4()), TARGET, "never"), identity))

@@ -34,7 +34,7 @@ def test_a_fingerprint_is_the_same_in_every_run_and_version() -> None:
     "change",
     [{"id": "2"}, {"name": "other"}, {"tags": ("a",)}, {"priority": "High"}, {"session_id": "3"}],
 )
-def test_what_does_not_change_the_result_does_not_change_the_fingerprint(
+def test_fingerprint_ignores_what_does_not_change_the_result(
     change: dict[str, Any],
 ) -> None:
     assert fingerprint(replace(REQUEST, **change), HOME) == fingerprint(REQUEST, HOME)
@@ -50,7 +50,7 @@ def test_what_does_not_change_the_result_does_not_change_the_fingerprint(
         {"output_format": "microsoft.quantum-results.v2"},
     ],
 )
-def test_what_changes_the_result_changes_the_fingerprint(change: dict[str, Any]) -> None:
+def test_fingerprint_depends_on_what_changes_the_result(change: dict[str, Any]) -> None:
     assert fingerprint(replace(REQUEST, **change), HOME) != fingerprint(REQUEST, HOME)
 
 

@@ -160,7 +160,7 @@ def test_parts_of_different_points_are_not_joined(other: AzureResult) -> None:
         AzureResult.join([AzureResult(params=PARAMS, records={"m": RECORDS["m"]}), other])
 
 
-def test_the_sdks_job_is_at_hand_and_stays_out_of_copies_json_and_comparison() -> None:
+def test_the_sdks_job_is_excluded_from_copies_json_and_comparison() -> None:
     handle = object()
     named = with_job(OURS, replace(JOB, handle=handle))
     assert named.azure_job is handle

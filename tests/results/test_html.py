@@ -34,19 +34,19 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_a_table_has_a_caption_a_head_rows_and_a_line_below() -> None:
+def test_table_has_caption_header_rows_and_footer() -> None:
     page = Page(table("Sessions", ["id", "jobs"], [["a", 1], ["b", None]], below="and 3 more"))
     assert page.texts == ["Sessions", "id", "jobs", "a", "1", "b", "and 3 more"]
     assert page.tags.count("tr") == 3
     assert page.tags.count("td") == 4
 
 
-def test_a_table_without_a_head_has_rows_alone() -> None:
+def test_table_without_a_header_has_only_rows() -> None:
     assert "th" not in Page(table("Session", [], [["id", "a"]])).tags
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3), st.text())
-def test_whatever_stands_in_a_cell_is_text(cells: list[str], caption: str) -> None:
+def test_any_cell_content_is_text(cells: list[str], caption: str) -> None:
     plain = Page(table("c", ["h"] * len(cells), [["x"] * len(cells)]))
     assert Page(table(caption, cells, [cells], below="")).tags == plain.tags
 
@@ -54,7 +54,7 @@ def test_whatever_stands_in_a_cell_is_text(cells: list[str], caption: str) -> No
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>", "\"><img src=x onerror='1'>", "&amp;"]
 )
-def test_names_from_the_service_are_shown_as_they_are(name: str) -> None:
+def test_names_from_the_service_are_shown_unchanged(name: str) -> None:
     page = Page(table(name, [name], [[name]], below=name))
     assert [text for text in page.texts if text] == [name] * 4
 
@@ -67,7 +67,7 @@ def test_numbers_are_short_and_bars_stay_in_their_cells() -> None:
     assert "width:0.00em" in html
 
 
-def test_nothing_comes_from_outside_and_colours_are_the_pages() -> None:
+def test_html_loads_no_external_resources_and_sets_no_colours() -> None:
     html = table("n", ["v"], [[Bar(0.5)]])
     assert not any(word in html for word in ("http", "script", "<style", "class=", "#", "rgb"))
 

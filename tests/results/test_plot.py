@@ -133,7 +133,7 @@ def test_a_heat_map_of_long_outcomes_has_a_short_label() -> None:
     assert plot_sweep(grid).figure.axes[1].get_ylabel() == label
 
 
-def test_a_number_of_each_result_is_plotted_as_it_is(results: list[cirq.Result]) -> None:
+def test_number_of_each_result_is_plotted_unchanged(results: list[cirq.Result]) -> None:
     ax = plot_sweep(results, value=lambda result: result.repetitions)
     assert_allclose(ax.lines[0].get_xydata()[:, 1], 100)
 
@@ -274,7 +274,7 @@ def test_three_parameters_are_plotted_one_value_of_the_others_at_a_time() -> Non
     ],
     ids=["no points", "no points of ours", "failed", "no repetitions", "no parameters"],
 )
-def test_nothing_to_plot_is_said_and_leaves_no_figure(
+def test_empty_plot_is_refused_and_leaves_no_figure(
     results: list[cirq.Result | None], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -282,7 +282,7 @@ def test_nothing_to_plot_is_said_and_leaves_no_figure(
     assert plt.get_fignums() == []
 
 
-def test_a_parameter_that_is_not_there_is_named(results: list[cirq.Result]) -> None:
+def test_missing_parameter_is_named(results: list[cirq.Result]) -> None:
     with pytest.raises(ValueError, match="no parameter gamma; they vary in theta"):
         plot_sweep(results, symbol="gamma")
 
@@ -310,6 +310,6 @@ def points(*settings: dict[str, Any]) -> list[cirq.Result]:
         ([{"a": 1}, {"a": "x"}], "a is x at one point: plot against a parameter that has numbers"),
     ],
 )
-def test_a_point_that_has_no_place_on_the_axis_is_refused(settings: Any, reason: str) -> None:
+def test_point_without_the_plotted_parameter_is_refused(settings: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         plot_sweep(points(*settings))

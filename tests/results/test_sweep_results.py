@@ -102,7 +102,7 @@ def test_a_plot_against_labels_is_refused(label: object) -> None:
         plot_sweep(results, symbol="label")
 
 
-def test_dataframe_has_one_row_a_point() -> None:
+def test_dataframe_has_one_row_per_point() -> None:
     results = run(3)
     results[1] = None
     frame = results.to_dataframe()
@@ -135,7 +135,7 @@ def test_dataframe_keeps_a_parameter_named_like_an_outcome() -> None:
     assert frame["0"].to_numpy().tolist() == [[0.5, 3]]
 
 
-def test_notebook_table_has_one_row_a_point() -> None:
+def test_notebook_table_has_one_row_per_point() -> None:
     html = unescape(run()._repr_html_())
     assert "Results of 2 points" in html
     assert "<t>" in html

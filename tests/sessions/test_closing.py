@@ -443,7 +443,7 @@ with Journal(sys.argv[1]) as journal, SessionPool(LocalWorkspace(), journal=jour
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
-def test_sigterm_is_handled_only_where_it_was_asked_for(tmp_path: Any) -> None:
+def test_sigterm_is_handled_only_on_request(tmp_path: Any) -> None:
     child = subprocess.run(
         [sys.executable, "-c", _SIGTERM, str(tmp_path / "journal")],
         capture_output=True,

@@ -49,7 +49,7 @@ def test_the_call_after_a_failure_opens_a_fresh_session(call: str, next_call: st
     assert open_sessions(workspace) == []
 
 
-def test_the_call_of_another_sampler_after_a_failure_opens_a_fresh_session() -> None:
+def test_call_of_another_sampler_after_a_failure_opens_a_new_session() -> None:
     workspace = LocalWorkspace(backends={REMOTE: _failing_once()})
     with SessionPool(workspace, job_failure_policy="Abort") as pool:
         with pytest.raises(JobFailed):

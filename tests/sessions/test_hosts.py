@@ -163,7 +163,7 @@ def test_two_submissions_at_once_open_one_session(azure: Workspace, pool: Sessio
     assert pool.get_stats()["sessions_opened"] == 1
 
 
-def test_session_that_timed_out_at_rest_is_replaced(
+def test_session_that_timed_out_while_idle_is_replaced(
     target: Any, pool: SessionPool, clock: ManualClock, server: EmulatorServer
 ) -> None:
     first = target.submit(PROGRAM)
@@ -333,7 +333,7 @@ def test_job_after_one_that_failed_under_abort_opens_a_fresh_session(
         assert pool.get_stats()["sessions_failed"] == 1
 
 
-def test_errors_of_a_submission_are_the_sdks(
+def test_submission_errors_are_the_sdks(
     target: Any, pool: SessionPool, server: EmulatorServer
 ) -> None:
     server.faults.add("submit", status=403)
@@ -495,7 +495,7 @@ def test_close_with_cancel_cancels_hosted_jobs() -> None:
         assert pool.get_stats()["jobs_cancelled"] == 1
 
 
-def test_closing_pool_waits_for_a_submission_that_is_under_way(
+def test_closing_pool_waits_for_a_pending_submission(
     server: EmulatorServer, clock: ManualClock
 ) -> None:
     begun, released = threading.Event(), threading.Event()
@@ -639,7 +639,7 @@ def test_closed_pool_takes_no_more_jobs_and_leaves_results(
 # What is hosted
 
 
-def test_original_and_its_workspace_stay_as_they_were(azure: Workspace, pool: SessionPool) -> None:
+def test_original_and_its_workspace_are_unchanged(azure: Workspace, pool: SessionPool) -> None:
     service = AzureQuantumService(azure)
     original = service.get_target(TARGET)
     before = dict(vars(original))

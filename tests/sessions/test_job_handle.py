@@ -51,7 +51,7 @@ def test_a_result_is_fetched_without_the_circuit(target: str, pool: SessionPool)
     assert (again.job_id, again.session_id) == (result.job_id, result.session_id)
 
 
-def test_a_job_of_many_points_has_one_result_a_point(pool: SessionPool) -> None:
+def test_job_of_many_points_has_one_result_per_point(pool: SessionPool) -> None:
     sampler = AzureSessionSampler("local.simulator", pool=pool)
     results = sampler.run_sweep(SWITCH, cirq.Points("flip", [0, 1]), repetitions=5)
     job = pool.get_job(results[1].job_id)
@@ -75,7 +75,7 @@ def test_job_is_renamed_tagged_and_deleted(target: str, pool: SessionPool) -> No
         pool.get_job(job.id)
 
 
-def test_update_is_what_the_sdk_sends(pool: SessionPool, server: EmulatorServer) -> None:
+def test_update_request_matches_the_sdks(pool: SessionPool, server: EmulatorServer) -> None:
     job = pool.get_job(run(pool).job_id)
     job.update(name="new", priority="High")
     theirs = server.workspace().get_job(job.id)
@@ -223,7 +223,7 @@ def test_the_sdks_own_job_is_one_attribute_away(pool: SessionPool) -> None:
 
 
 @pytest.mark.parametrize("timeout", [Fraction(2), np.float32(2), math.inf])
-def test_timeout_of_a_wait_is_taken_in_every_spelling(timeout: Any) -> None:
+def test_timeout_of_a_wait_may_be_a_number_of_any_type(timeout: Any) -> None:
     clock = ManualClock()
     with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:
         AzureSessionSampler("local.simulator", pool=pool).run(FLIP)

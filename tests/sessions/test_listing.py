@@ -13,7 +13,7 @@ QUBIT = cirq.LineQubit(0)
 ROTATION = cirq.Circuit(cirq.rx(sympy.Symbol("a"))(QUBIT), cirq.measure(QUBIT, key="m"))
 
 
-def test_lists_are_tables_with_a_row_an_item() -> None:
+def test_lists_are_tables_with_one_row_per_item() -> None:
     with SessionPool(LocalWorkspace(), name="<mine>") as pool:
         sampler = AzureSessionSampler("local.simulator", pool=pool)
         assert "None found" in pool.list_jobs()._repr_html_()
@@ -32,7 +32,7 @@ def test_lists_are_tables_with_a_row_an_item() -> None:
             assert shown.count("Succeeded") == 2
 
 
-def test_an_estimate_is_a_table_with_a_row_a_job() -> None:
+def test_estimate_is_a_table_with_one_row_per_job() -> None:
     sampler = AzureSessionSampler("local.simulator")
     estimate = sampler.estimate_cost(ROTATION, cirq.Linspace("a", 0, 1, 3), repetitions=10)
     shown = estimate._repr_html_()

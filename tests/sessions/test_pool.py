@@ -59,9 +59,7 @@ def _statuses(workspace: LocalWorkspace) -> list[str]:
 # Opening and reusing
 
 
-def test_a_pool_opens_nothing_until_it_is_asked(
-    pool: SessionPool, workspace: LocalWorkspace
-) -> None:
+def test_pool_opens_nothing_until_used(pool: SessionPool, workspace: LocalWorkspace) -> None:
     assert repr(pool) == "<SessionPool: no session>"
     assert _opened(workspace) == 0
 
@@ -479,7 +477,7 @@ def test_after_a_session_could_not_be_opened_the_next_use_tries_again(
         {"name": 5},
     ],
 )
-def test_an_option_out_of_range_is_refused_by_its_name(options: dict[str, object]) -> None:
+def test_option_out_of_range_is_refused_by_name(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(options))} must be"):
         SessionPool(**options)
 

@@ -162,7 +162,7 @@ def test_waiting_for_a_session_ends_when_it_times_out(pool: SessionPool, scene: 
     assert session.wait(timeout=0.0) is session
 
 
-def test_waiting_in_vain_is_a_timeout() -> None:
+def test_waiting_too_long_raises_a_timeout() -> None:
     clock = ManualClock(auto_advance=False)
     with SessionPool(LocalWorkspace(clock=clock), clock=clock) as pool:
         session = pool.session("local.simulator")

@@ -91,7 +91,7 @@ def test_past_max_idle_one_caller_checks_and_the_others_wait(desk: Desk) -> None
     assert desk.decide() == (Step.TAKE, generation)
 
 
-def test_a_session_just_confirmed_is_taken_however_long_the_answer_took(desk: Desk) -> None:
+def test_session_just_confirmed_is_used_however_long_the_check_took(desk: Desk) -> None:
     generation = desk.open()
     desk.clock.advance(541)
     assert desk.decide(trusted=generation) == (Step.TAKE, generation)
@@ -199,7 +199,7 @@ def test_a_session_that_could_not_be_checked_is_checked_again(desk: Desk) -> Non
     assert desk.decide() == (Step.CHECK, generation)
 
 
-def test_a_session_that_could_not_be_opened_is_forgotten(desk: Desk) -> None:
+def test_session_that_could_not_be_opened_is_dropped(desk: Desk) -> None:
     _, generation = desk.decide()
     desk.table.settle(generation, is_open=None)
     assert repr(desk.table) == "no session"

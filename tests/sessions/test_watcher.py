@@ -231,7 +231,7 @@ def test_the_gate_is_held_during_requests_and_not_between_them(clock: ManualCloc
 # When
 
 
-def test_eight_jobs_that_take_equally_long_take_one_poll_a_round(clock: ManualClock) -> None:
+def test_eight_jobs_of_equal_length_take_one_poll_per_round(clock: ManualClock) -> None:
     session, watcher = _Session(clock, {}), JobWatcher(clock)
 
     async def story(rounds: int) -> float:
@@ -318,7 +318,7 @@ def test_a_new_job_cuts_a_long_delay_short() -> None:
     asyncio.run(story())
 
 
-def test_a_quick_job_after_slow_ones_is_not_kept_waiting(clock: ManualClock) -> None:
+def test_fast_job_after_slow_ones_is_polled_in_time(clock: ManualClock) -> None:
     session, watcher = _Session(clock, {"slow": 100.0, "quick": 0.0}), JobWatcher(clock)
 
     async def story() -> float:
@@ -354,7 +354,7 @@ def test_a_waiter_that_is_cancelled_leaves_the_others_waiting() -> None:
     assert asyncio.run(story()).is_final
 
 
-def test_a_job_that_the_service_denies_for_minutes_is_missing(clock: ManualClock) -> None:
+def test_job_unknown_to_the_service_for_minutes_is_missing(clock: ManualClock) -> None:
     with pytest.raises(JobError, match="no longer shows it") as caught:
         _watch(_Session(clock, {}), clock, ["lost"])
     assert (caught.value.job_id, caught.value.status) == ("lost", "Missing")
@@ -383,7 +383,7 @@ def test_a_job_that_shows_after_a_while_is_waited_for(clock: ManualClock) -> Non
     assert asyncio.run(story()).is_final
 
 
-def test_a_service_that_cannot_be_asked_fails_every_waiter(clock: ManualClock) -> None:
+def test_unreachable_service_fails_every_waiter(clock: ManualClock) -> None:
     session, watcher = _Session(clock, {"one": 0.0, "two": 0.0}), JobWatcher(clock)
     session.broken = 10**6
 
@@ -395,7 +395,7 @@ def test_a_service_that_cannot_be_asked_fails_every_waiter(clock: ManualClock) -
     assert clock.monotonic() == pytest.approx(86_400, rel=0.01)
 
 
-def test_a_service_that_cannot_be_asked_for_an_hour_loses_no_job(clock: ManualClock) -> None:
+def test_hour_long_outage_loses_no_job(clock: ManualClock) -> None:
     session = _Session(clock, {"one": 0.0, "two": 0.0})
     session.broken = 80
     assert [job.status for job in _watch(session, clock, ["one", "two"])] == ["Succeeded"] * 2
@@ -404,7 +404,7 @@ def test_a_service_that_cannot_be_asked_for_an_hour_loses_no_job(clock: ManualCl
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, TypeError])
 @pytest.mark.parametrize("names", [["one"], ["one", "two"]], ids=["get_job", "list_session_jobs"])
-def test_whatever_a_verb_raises_reaches_every_waiter_and_polling_goes_on(
+def test_any_polling_error_reaches_every_waiter_and_polling_continues(
     clock: ManualClock, names: list[str], error: type[BaseException]
 ) -> None:
     session, watcher = _Session(clock, dict.fromkeys(names, 0.0)), JobWatcher(clock)
@@ -624,7 +624,7 @@ def test_a_job_that_cannot_be_cancelled_is_waited_for(clock: ManualClock) -> Non
     ages=st.lists(st.floats(0, 1e5), min_size=1, max_size=40),
     since_last_poll=st.floats(0, 30),
 )
-def test_polls_are_a_twentieth_of_a_second_to_half_a_minute_apart(
+def test_polls_are_between_0_05_and_30_seconds_apart(
     durations: list[float], ages: list[float], since_last_poll: float
 ) -> None:
     now, last_poll = 1e6, 1e6 - since_last_poll
@@ -645,7 +645,7 @@ def test_durations_that_are_alike_count_as_the_longest_of_them() -> None:
     assert next_poll([10.0, 9.8, 10.2], [0.0], last_poll=0.0) == pytest.approx(10.2)
 
 
-def test_where_durations_differ_the_quickest_counts() -> None:
+def test_shortest_duration_counts_if_durations_differ() -> None:
     assert next_poll([10.0, 20.0, 300.0], [0.0], last_poll=0.0) == pytest.approx(10.0)
 
 

@@ -55,7 +55,7 @@ class StorageSuite:
         run(storage.create_container(container))
         return ContainerClient.from_container_url(storage.container_sas_uri(container))
 
-    def test_a_container_is_there_once_its_client_made_it(
+    def test_container_exists_once_the_client_created_it(
         self, storage: Storage, container: str
     ) -> None:
         client = ContainerClient.from_container_url(storage.container_sas_uri(container))
@@ -168,7 +168,7 @@ class StorageSuite:
                 BlobClient.from_blob_url(uri).get_blob_properties()
             run(storage.create_container(container))
 
-    def test_a_dropped_container_takes_its_blobs_along(
+    def test_dropping_a_container_drops_its_blobs(
         self, storage: Storage, run: Run, container: str, client: ContainerClient
     ) -> None:
         upload(client, "inputData", b"{}")

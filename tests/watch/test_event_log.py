@@ -75,7 +75,7 @@ def test_a_callback_runs_on_the_thread_that_reports(log: EventLog) -> None:
     [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError],
 )
 @pytest.mark.parametrize("event", [STARTED, OPENED, SUBMITTED], ids=["sweep", "session", "job"])
-def test_whatever_a_callback_raises_is_logged_and_has_no_other_effect(
+def test_any_error_of_a_callback_is_logged_and_has_no_other_effect(
     error: type[BaseException], event: AnyEvent, log: EventLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(event: AnyEvent) -> None:

@@ -110,7 +110,7 @@ def test_a_job_carries_the_id_of_its_sweep(workspace: LocalWorkspace) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, CancelledError])
-def test_a_callback_that_raises_costs_no_result(
+def test_callback_that_raises_loses_no_result(
     error: type[BaseException], workspace: LocalWorkspace
 ) -> None:
     def fail(event: AnyEvent) -> None:

@@ -67,7 +67,7 @@ def test_a_timed_out_session_ends_when_the_service_ended_it_not_when_that_was_no
     assert second.begin - first.end > 90
 
 
-def test_jobs_that_are_not_over_are_unfinished() -> None:
+def test_jobs_without_a_final_status_are_unfinished() -> None:
     seen: list[str] = []
     with SessionPool(LocalWorkspace()) as pool:
 

@@ -21,7 +21,7 @@ def job(name: str, status: JobStatus) -> Job:
     return Job(name, "ionq.simulator", name, status, session_id=SESSION)
 
 
-def test_a_line_tells_how_many_points_finished_and_jobs_are_in_each_state() -> None:
+def test_line_counts_finished_points_and_jobs_by_state() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
         progress.add_points(100)
         for name in "abcde":
@@ -34,7 +34,7 @@ def test_a_line_tells_how_many_points_finished_and_jobs_are_in_each_state() -> N
         assert "| 4 failed; jobs: 2 queued, 1 running 00:00<" in str(progress)
 
 
-def test_a_job_that_is_looked_at_twice_is_counted_once() -> None:
+def test_job_that_is_read_twice_is_counted_once() -> None:
     with redirect_stderr(io.StringIO()), SweepProgress("ionq.simulator") as progress:
         progress.add_points(2)
         for _ in range(3):
@@ -60,7 +60,7 @@ def test_the_session_is_that_of_the_latest_job() -> None:
         assert str(progress).startswith("ionq.simulator abcdefgh 0/2 |")
 
 
-def test_in_80_columns_the_session_is_left_out_first() -> None:
+def test_session_is_omitted_first_in_80_columns() -> None:
     with terminal(80), SweepProgress("ionq.simulator") as progress:
         progress.add_points(1000)
         for number in range(340):
@@ -83,7 +83,7 @@ def test_no_picture_is_wider_than_the_terminal() -> None:
     assert max(map(len, frames("".join(written)))) <= 40
 
 
-def test_an_interruption_takes_the_bar_away() -> None:
+def test_interruption_removes_the_bar() -> None:
     progress = SweepProgress("ionq.simulator")
     with terminal(80) as written:
         progress.add_points(4)
@@ -115,7 +115,7 @@ class Notebook:
         self.output = data["text/plain"]
 
 
-def test_a_notebook_shows_text_that_is_there_when_it_is_opened_again(
+def test_notebook_bar_is_text_that_survives_reopening(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notebook = Notebook()
@@ -136,7 +136,7 @@ def test_a_notebook_shows_text_that_is_there_when_it_is_opened_again(
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp850", "cp932", "iso-8859-1"])
-def test_a_stream_that_lacks_characters_shows_a_bar_all_the_same(encoding: str) -> None:
+def test_bar_is_shown_on_a_stream_that_lacks_characters(encoding: str) -> None:
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding, write_through=True)
     with redirect_stderr(stream), SweepProgress("local.\N{PARTY POPPER}") as progress:
@@ -145,7 +145,7 @@ def test_a_stream_that_lacks_characters_shows_a_bar_all_the_same(encoding: str) 
     assert r"local.\U0001f389 |##########| 2 done" in written.getvalue().decode(encoding)
 
 
-def test_a_stream_that_is_closed_is_no_reason_to_fail() -> None:
+def test_closed_output_stream_does_not_fail_a_call() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
     stream.close()
     with redirect_stderr(stream), SweepProgress("local.simulator") as progress:

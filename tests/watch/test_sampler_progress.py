@@ -27,7 +27,7 @@ def test_nothing_is_printed_unless_asked(capfd: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("call", ["run", "run_sweep", "stream_sweep", "run_batch"])
-def test_every_call_has_one_bar_on_one_line(call: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_call_has_one_bar_on_one_line(call: str, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = cirq.Linspace("a", 0, 1, 3)
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool, progress=True)
@@ -79,7 +79,7 @@ def test_a_circuit_that_cannot_run_shows_no_bar(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == ""
 
 
-def test_an_error_takes_the_bar_away() -> None:
+def test_error_removes_the_bar() -> None:
     with terminal(80) as written, EmulatorServer() as server:
         server.faults.fail_job(code="InvalidInputData")
         with (
@@ -96,7 +96,7 @@ def test_an_error_takes_the_bar_away() -> None:
     assert text.split("\r")[-2:] == [" " * len(text.split("\r")[-2]), ""]
 
 
-def test_a_stream_that_is_left_early_takes_the_bar_away() -> None:
+def test_leaving_a_stream_early_removes_the_bar() -> None:
     with terminal(80) as written, AzureSessionSampler("local.simulator", progress=True) as sampler:
         stream = sampler.stream_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))
         next(stream)
@@ -104,7 +104,7 @@ def test_a_stream_that_is_left_early_takes_the_bar_away() -> None:
     assert "".join(written).endswith("\r")
 
 
-def test_a_terminal_that_goes_away_loses_no_result() -> None:
+def test_closed_terminal_loses_no_result() -> None:
     file = io.StringIO()
     with redirect_stderr(file), AzureSessionSampler("local.simulator", progress=True) as sampler:
         stream = sampler.stream_sweep(ROTATION, cirq.Linspace("a", 0, 1, 4))

@@ -63,7 +63,7 @@ ACTIONS: dict[str, Act] = {
 
 @pytest.mark.parametrize("act", ACTIONS.values(), ids=ACTIONS)
 @pytest.mark.parametrize("when", EVENTS)
-def test_a_subscriber_may_do_anything_and_costs_nothing(when: str, act: Act) -> None:
+def test_subscriber_may_do_anything_without_losing_a_result(when: str, act: Act) -> None:
     workspace = LocalWorkspace()
     pool = SessionPool(workspace)
     sampler = AzureSessionSampler(LOCAL, pool=pool)

@@ -149,9 +149,7 @@ def test_metrics_count_what_runs_and_how_long_it_took(pool: SessionPool, backend
     assert sessions.value == 0
 
 
-def test_an_adopted_session_is_its_openers_to_trace(
-    server: EmulatorServer, backend: Backend
-) -> None:
+def test_adopted_session_is_traced_by_its_opener(server: EmulatorServer, backend: Backend) -> None:
     with SessionPool(server.workspace(), name="shared") as opener:
         opener.session(TARGET)
         with SessionPool(server.workspace(), name="shared") as second:
@@ -198,7 +196,7 @@ def test_no_secret_is_in_an_attribute(
     assert "OPENQASM" not in told
 
 
-def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:
+def test_telemetry_is_imported_only_on_request() -> None:
     code = (
         "import sys, cirq\n"
         "from cirq_azure_sessions import AzureSessionSampler\n"

@@ -91,7 +91,7 @@ def test_an_open_session_ends_at_the_time_of_the_picture() -> None:
 # The timeline of a workspace
 
 
-def test_what_the_service_lists_becomes_bars_and_ticks() -> None:
+def test_listed_sessions_and_jobs_become_bars_and_ticks() -> None:
     jobs = [
         job(1, JobStatus.SUCCEEDED, 10, 12),
         job(2, JobStatus.FAILED, 11, 15),
@@ -176,7 +176,7 @@ def test_the_axis_has_round_times_whatever_its_length(length: float) -> None:
     assert len(Timeline([bar]).plot().get_xticks()) >= 3
 
 
-def test_a_session_of_one_instant_has_an_axis_of_seconds() -> None:
+def test_instantaneous_session_has_an_axis_in_seconds() -> None:
     bar = SessionBar("id", "ionq.simulator", NEW_YEAR, NEW_YEAR, "closed")
     first, last = Timeline([bar]).plot().get_xlim()
     assert (last - first) * 86_400 < 2
@@ -239,7 +239,7 @@ def test_the_same_timeline_gives_the_same_file(
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_letters_of_an_svg_are_letters(timeline: Timeline, tmp_path: Path) -> None:
+def test_svg_text_stays_text(timeline: Timeline, tmp_path: Path) -> None:
     timeline.save(tmp_path / "timeline.svg")
     assert "timed out, 1 job" in (tmp_path / "timeline.svg").read_text()
 

@@ -281,7 +281,7 @@ class TestOpeningASession:
         assert again.name == "first"
         assert scene.sessions() == [session.id]
 
-    def test_ended_stays_ended(self, scene: Scene) -> None:
+    def test_final_status_is_permanent(self, scene: Scene) -> None:
         session = scene.open()
         scene.close(session)
         assert scene.open(session_id=session.id).status is SessionStatus.SUCCEEDED
@@ -302,7 +302,7 @@ class TestAJob:
         scene.queue.release()
         assert scene.job(job).status is JobStatus.SUCCEEDED
 
-    def test_keeps_what_it_was_given(self, scene: Scene) -> None:
+    def test_keeps_its_constructor_arguments(self, scene: Scene) -> None:
         session = scene.open()
         request = job_request(session)
         job = scene.job(scene.submit_request(request))
@@ -325,15 +325,15 @@ class TestAJob:
         assert job.end_time is not None
         assert job.creation_time <= job.begin_time <= job.end_time
 
-    def test_brings_its_output(self, scene: Scene) -> None:
+    def test_output_is_returned(self, scene: Scene) -> None:
         job = scene.succeed(scene.open())
         assert json.loads(scene.fetch(job)) == BELL_OUTPUT
 
-    def test_brings_its_output_as_often_as_it_is_asked(self, scene: Scene) -> None:
+    def test_output_is_returned_every_time(self, scene: Scene) -> None:
         job = scene.succeed(scene.open())
         assert scene.fetch(job) == scene.fetch(job)
 
-    def test_that_is_bad_is_accepted_and_then_fails(self, scene: Scene) -> None:
+    def test_that_is_invalid_is_accepted_and_then_fails(self, scene: Scene) -> None:
         job = scene.fail(scene.open())
 
         assert job.error_code == "InvalidInputData"
@@ -361,7 +361,7 @@ class TestAJob:
         assert scene.page(session) == [request.id]
         assert scene.job(first).status is JobStatus.SUCCEEDED
 
-    def test_once_accepted_is_known_though_its_session_is_over(self, scene: Scene) -> None:
+    def test_once_accepted_is_known_after_its_session_ended(self, scene: Scene) -> None:
         session = scene.open()
         request = job_request(session)
         job = scene.job(scene.submit_request(request))
@@ -386,7 +386,7 @@ class TestASessionAtWork:
         scene.queue.release()
         assert scene.status(session) is SessionStatus.EXECUTING
 
-    def test_with_continue_tells_of_a_failure_and_goes_on(self, scene: Scene) -> None:
+    def test_with_continue_reports_a_failure_and_stays_open(self, scene: Scene) -> None:
         session = scene.open(JobFailurePolicy.CONTINUE)
         scene.succeed(session)
         scene.fail(session)
@@ -405,7 +405,7 @@ class TestASessionAtWork:
         assert session.status is SessionStatus.FAILED
         assert session.end_time is not None
 
-    def test_with_abort_cancels_the_jobs_that_are_not_over(self, scene: Scene) -> None:
+    def test_with_abort_cancels_unfinished_jobs(self, scene: Scene) -> None:
         session = scene.open(JobFailurePolicy.ABORT)
         good = scene.succeed(session)
         scene.queue.hang_next()
@@ -415,7 +415,7 @@ class TestASessionAtWork:
         assert scene.job(running).status is JobStatus.CANCELLED
         assert scene.job(good).status is JobStatus.SUCCEEDED
 
-    def test_with_continue_leaves_the_jobs_alone_that_are_not_over(self, scene: Scene) -> None:
+    def test_with_continue_leaves_unfinished_jobs_running(self, scene: Scene) -> None:
         session = scene.open(JobFailurePolicy.CONTINUE)
         scene.queue.hang_next()
         running = scene.submit(session)
@@ -432,7 +432,7 @@ class TestASessionAtWork:
         assert scene.job(running).status is JobStatus.EXECUTING
         assert scene.refresh(other).is_open
 
-    def test_a_cancelled_job_is_no_failure(self, scene: Scene) -> None:
+    def test_cancelled_job_is_not_a_failure(self, scene: Scene) -> None:
         session = scene.open(JobFailurePolicy.ABORT)
         scene.queue.hold()
         scene.cancel(scene.submit(session))
@@ -554,7 +554,7 @@ class TestAnIdleSession:
             scene.submit(session)
         assert scene.status(session) is SessionStatus.TIMED_OUT
 
-    def test_is_not_kept_by_looking_at_it(self, scene: Scene) -> None:
+    def test_reading_does_not_restart_the_idle_timer(self, scene: Scene) -> None:
         session = scene.open()
         for _ in range(6):
             scene.clock.advance(100)
@@ -636,7 +636,7 @@ class TestCancelling:
         scene.cancel(job)
         assert scene.job(job).status is JobStatus.CANCELLED
 
-    def test_leaves_the_other_jobs_alone(self, scene: Scene) -> None:
+    def test_leaves_other_jobs_unchanged(self, scene: Scene) -> None:
         session = scene.open()
         scene.queue.hold()
         job, other = scene.submit(session), scene.submit(session)
@@ -644,7 +644,7 @@ class TestCancelling:
         scene.queue.release()
         assert scene.job(other).status is JobStatus.SUCCEEDED
 
-    def test_is_harmless_for_a_job_that_is_over(self, scene: Scene) -> None:
+    def test_is_harmless_for_a_finished_job(self, scene: Scene) -> None:
         job = scene.succeed(scene.open())
         scene.cancel(job)
         assert scene.job(job).status is JobStatus.SUCCEEDED
@@ -797,7 +797,7 @@ class TestWhatIsNotThere:
         assert scene.jobs() == []
 
 
-def test_a_workspace_may_be_used_again_after_it_let_go(scene: Scene) -> None:
+def test_workspace_may_be_used_again_after_closing(scene: Scene) -> None:
     session = scene.open()
     scene.run(scene.workspace.aclose())
     assert scene.succeed(session).session_id == session.id

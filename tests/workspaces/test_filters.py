@@ -52,7 +52,7 @@ def test_a_target_is_an_id_a_provider_or_a_pattern(given: str, found: set[str]) 
         ("executing", {"Executing"}),
     ],
 )
-def test_a_status_is_the_services_word_or_an_everyday_one(given: str, found: set[str]) -> None:
+def test_status_is_a_service_word_or_an_everyday_one(given: str, found: set[str]) -> None:
     assert {status for _, status in matching(status=given)} == found
 
 

@@ -93,7 +93,7 @@ def test_an_id_that_no_workspace_knows_is_an_error(router: WorkspaceRouter) -> N
         asyncio.run(router.get_job("0"))
 
 
-def test_a_workspace_that_does_not_answer_is_an_error_of_its_own(
+def test_workspace_that_does_not_answer_has_a_distinct_error(
     router: WorkspaceRouter, mine: _Forgetful
 ) -> None:
     session = _open(router, IN_MEMORY)

@@ -1,8 +1,7 @@
 """Runs the programs of jobs and returns the bytes of their results.
 
-Everything here is a pure function of the job, the noise and the generator of random numbers. The
-languages are read with code of this package's own, not with that of `formats`: one mistake made on
-both sides would cancel out.
+Everything here is a pure function of the job, the noise and the random number generator. Programs
+are parsed by separate code, not that of `formats`: a mistake on both sides would cancel out.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ _Language: TypeAlias = Callable[
     [str, bytes, Mapping[str, Any], cirq.NoiseModel, np.random.Generator, Budget], Output
 ]
 
-# What a provider's own input format is called, what its results are, and what runs it.
+# Each provider's own input format, its output format, and the function that runs it.
 _LANGUAGES: dict[str, tuple[str, str, _Language]] = {
     "ionq.circuit.v1": ("ionq", "ionq.quantum-results.v1", ionq.run),
     "honeywell.openqasm.v1": ("quantinuum", "honeywell.quantum-results.v1", quantinuum.run),
     "rigetti.quil.v1": ("rigetti", "rigetti.quil-results.v1", quil.run),
 }
 
-# Azure's test provider: its targets echo a job's input, or run it free of noise.
+# Azure's test provider: its targets echo a job's input, or run it without noise.
 _TEST_PROVIDER = "microsoft.test.firstparty"
 
 _QIR_PROVIDERS = ("ionq", "quantinuum", "rigetti", "qci", "atom-boulder", _TEST_PROVIDER)
@@ -57,18 +56,18 @@ def run(
         provider: The provider's id, such as `ionq`.
         input_format: Azure's `inputDataFormat`.
         output_format: Azure's `outputDataFormat`.
-        payload: The program, as it was uploaded.
+        payload: The program as uploaded.
         input_params: Azure's `inputParams`.
-        rng: Where chance comes from: the result is a function of it and of the other arguments.
+        rng: The only source of randomness: the same arguments give the same result.
         noise: The noise of the target, `NOISELESS` for none; by default that of its hardware, from
-            the table in `cirq_azure_sessions.noise`. A job's own parameters for noise go over it.
+            the table in `cirq_azure_sessions.noise`. The job's noise parameters override it.
 
     Returns:
-        The content of the job's output blob, and what to bill.
+        The content of the job's output blob, and the gate counts to bill.
 
     Raises:
-        ProgramError: If the program cannot be read or run, or the result not be brought into the
-            output format; with the code that the service was recorded to give.
+        ProgramError: If the program cannot be read or run, or its result cannot be converted to the
+            output format; with the code recorded from the service.
     """
     target, provider = target.lower(), provider.lower()
     if len(payload) > _MAX_PAYLOAD:
@@ -83,7 +82,7 @@ def run(
     if language is None or provider not in (owner, _TEST_PROVIDER):
         raise invalid_input(f"The target {target} does not take input of this format.")
     output = language(target, payload, input_params, noise, rng, budget)
-    # The service runs a program before it looks at what to make of the result.
+    # The service runs a program before it checks the output format.
     if output_format != own_output_format:
         raise untranslatable(provider)
     return output

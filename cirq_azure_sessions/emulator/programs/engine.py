@@ -1,9 +1,9 @@
 """Runs programs on state vectors: exact probabilities, or samples with the noise of a Cirq model.
 
-What shares no qubit and no bit is run apart. Runs of a program ("shots") that have gone alike so
-far share one state vector, which is split only where chance treats them differently: at a
-measurement amid the program, a reset or an error. `cirq.Simulator` runs such programs shot by
-shot, a hundred times as long; what a gate, a channel or a measurement does is Cirq's all the same.
+Parts that share no qubit and no bit are simulated separately. Shots with the same history share one
+state vector, which is split only where they randomly diverge: at a mid-circuit measurement, a reset
+or an error. `cirq.Simulator` runs such programs shot by shot, which takes a hundred times as long.
+Gates, channels and measurements are still those of Cirq.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from cirq_azure_sessions.noise import is_silent
 
 __all__ = ["probabilities", "sample"]
 
-# 64 MB for one state vector, and as much again to work in.
+# 64 MB for one state vector, and as much again as workspace.
 MAX_QUBITS = 22
 
-# Samples on more qubits are drawn from amplitudes of single precision: several vectors wait at a
-# time, and the job has to stay within its memory.
+# Above this many qubits, samples use single precision: several state vectors may be pending at
+# once, and the job has to stay within its memory limit.
 _MAX_PRECISE = 18
 
-# Up to this many amplitudes a gate's matrix is faster than Cirq's alternatives.
+# Up to this many amplitudes applying the matrix of a gate is faster than Cirq's alternatives.
 _SMALL = 1 << 10
 
 # Amplitudes held in one batch, 16 MB, unless two state vectors need more.
 _BATCH_SIZE = 1 << 20
 
-# What calling Cirq costs besides, what a bit of a condition costs, and for each amplitude a choice
-# between operators, in the budget's units.
+# Costs in units of the budget: the overhead of a call to Cirq, a bit of a condition, and, for each
+# amplitude, a choice between operators.
 _OVERHEAD = 2_000
 _CHOICE = 2
 _COMPARISON = 50
 
-# The bytes of a bit in a list of a result, and as text; those of an outcome in a histogram.
+# Bytes per bit in a result as a list and as text, and per outcome in a histogram.
 _BIT_SIZE = 12
 _OUTCOME_SIZE = 256
 
-# Results are cut off here: smaller probabilities are rounding errors.
+# Smaller probabilities are rounding errors, and are dropped.
 _NEGLIGIBLE = 1e-12
 
 _PROJECTORS = (np.diag([1.0, 0.0]), np.diag([0.0, 1.0]))
@@ -75,10 +75,10 @@ def sample(
     """Samples a program.
 
     Returns:
-        The bits at the end of each run: one row a shot, one column a key.
+        The bits at the end of each shot: one row per shot, one column per key.
 
     Raises:
-        ProgramError: If that takes more memory or work than one job may.
+        ProgramError: If that takes more memory or work than one job may use.
     """
     budget.hold(_BIT_SIZE * shots * len(keys))
     bits = np.zeros((shots, len(keys)), dtype=np.uint8)
@@ -92,7 +92,8 @@ def sample(
             while position < len(body):
                 batch.run(body[position])
                 position += 1
-                # What goes on has at most half of the shots, so little ever waits.
+                # The part that continues has at most half of the shots, so few parts are ever
+                # pending.
                 if batch.is_full:
                     waiting.append((batch.take_half(), position))
             finished.append(batch.finish(measured))
@@ -103,11 +104,11 @@ def sample(
 
 
 def probabilities(operations: Sequence[cirq.Operation], budget: Budget) -> dict[int, float]:
-    """The exact probabilities of what measuring all qubits gives after some gates.
+    """The exact outcome probabilities of measuring all qubits after some gates.
 
     Returns:
-        The probability of each outcome that has one, outcomes ascending; `LineQubit(q)` is bit q of
-        the outcome. Twelve digits are kept.
+        The nonzero probabilities by outcome, in ascending order of outcomes, rounded to twelve
+        digits; `LineQubit(q)` is bit q of the outcome.
     """
     outcomes, weights = np.zeros(1, dtype=np.int64), np.ones(1)
     for component in _components([Statement([operation]) for operation in operations]):
@@ -130,17 +131,17 @@ def _with_noise(statements: Iterable[Statement], noise: cirq.NoiseModel) -> Iter
         if not is_silent(noise):
             operations = [*cirq.flatten_to_ops(map(noise.noisy_operation, operations))]
         if statement.condition is None:
-            # What is not decided together need not be run together.
+            # Independent parts need not be simulated together.
             yield from (Statement([operation]) for operation in operations)
         elif operations:
             yield Statement(operations, statement.condition)
 
 
 def _components(statements: Iterable[Statement]) -> Iterable[list[Statement]]:
-    """The statements in groups, none of which has a qubit or a bit of another's."""
+    """Groups of statements that share no qubit and no bit with each other."""
     statements = [*statements]
     groups = nx.utils.UnionFind()
-    # Thousands of conditions may read the same register: it is joined once.
+    # Thousands of conditions may read the same register, so join it only once.
     registers = {id(s.condition.keys): s.condition.keys for s in statements if s.condition}
     for register in registers.values():
         groups.union(*register)
@@ -180,10 +181,10 @@ def _keys_of(component: Iterable[Statement]) -> list[str]:
 def _defer_measurements(
     component: Iterable[Statement],
 ) -> tuple[list[Statement], dict[str, cirq.Operation]]:
-    """Splits off the measurements after which nothing else happens to their qubit and bit.
+    """Splits off the terminal measurements, whose qubit and bit are not used again.
 
     Returns:
-        The program without them, and the measurement that each of their bits comes from.
+        The program without them, and the measurement of each of their bits.
     """
     body: list[Statement] = []
     measured: dict[str, cirq.Operation] = {}
@@ -192,7 +193,7 @@ def _defer_measurements(
         wires = _wires(statement)
         operation = statement.operations[0]
         if _keys(operation) and statement.condition is None and busy.isdisjoint(wires):
-            # Of several measurements into one bit the last counts, which is met first here.
+            # Of several measurements into one bit the last counts; this loop meets it first.
             measured.setdefault(_keys(operation)[0], operation)
         else:
             body.append(statement)
@@ -201,9 +202,9 @@ def _defer_measurements(
 
 
 class _Batch:
-    """The shots of one component, where each group that went alike so far has one row.
+    """The shots of one component, with one row for each group of shots that have the same history.
 
-    It belongs to one thread.
+    Not thread-safe.
     """
 
     def __init__(
@@ -223,8 +224,8 @@ class _Batch:
         self._column = {key: column for column, key in enumerate(keys)}
         self._rng = rng
         self._budget = budget
-        # State: of each row the state vector, axis 0 being the row and one axis a qubit; the
-        # classical bits; and how many shots it stands for.
+        # State: for each row (axis 0) the state vector (one axis per qubit), the classical bits,
+        # and the number of shots.
         is_large = shots > 1 and len(qubits) > _MAX_PRECISE
         dtype = np.complex64 if is_large else np.complex128
         self._states = np.zeros((1, *[2] * len(qubits)), dtype=dtype)
@@ -233,7 +234,7 @@ class _Batch:
         self._shots = np.array([shots])
 
     def run(self, statement: Statement) -> None:
-        """Takes a step in all rows, or in those where its condition holds."""
+        """Runs a statement in all rows, or in those where its condition holds."""
         if statement.condition is None:
             for operation in statement.operations:
                 self._apply(operation)
@@ -254,7 +255,7 @@ class _Batch:
         self._budget.spend(_OVERHEAD + width * (_COMPARISON + len(self._bits)))
         order: Any = -1
         if not condition.value >> width:
-            # Bit by bit, because a register may be wider than any integer of numpy's.
+            # Bit by bit, because a register may be wider than any NumPy integer.
             differences = np.zeros((len(self._bits), width), dtype=np.int8)
             for place, key in enumerate(reversed(condition.keys)):
                 if key in self._column:
@@ -287,7 +288,7 @@ class _Batch:
             self._choose(_tensors(cirq.kraus(operation)), axes)
 
     def _mix(self, weights: Sequence[float], operators: Sequence[Any], axes: Sequence[int]) -> None:
-        """Applies one of some unitaries, chosen by weight; None stands for no change."""
+        """Applies one of several unitaries, chosen by weight; None is the identity."""
         event = self._split(self._rng.multinomial(self._shots, weights))
         for number in np.unique(event):
             if operators[number] is not None:
@@ -297,7 +298,7 @@ class _Batch:
                 )
 
     def _choose(self, operators: Sequence[Any], axes: Sequence[int]) -> NDArray[np.uint8]:
-        """Applies one of some Kraus operators; returns the index chosen in each row."""
+        """Applies one of several Kraus operators, and returns the index chosen in each row."""
         self._budget.spend(_CHOICE * len(operators) * self._states.size)
         made = np.stack(
             [cirq.targeted_left_multiply(each, self._states, axes) for each in operators], axis=1
@@ -311,7 +312,7 @@ class _Batch:
         return event
 
     def _measure(self, gate: cirq.MeasurementGate, axes: Sequence[int]) -> None:
-        """Measures a qubit into a bit; the readout may err, the state does not."""
+        """Measures a qubit into a bit; readout errors affect only the bit."""
         bit = self._column[gate.key]
         outcome = self._choose(_PROJECTORS, axes)
         self._bits[:, bit] = outcome
@@ -322,32 +323,32 @@ class _Batch:
             self._bits[:, bit] ^= flip
 
     def _split(self, shots: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Splits each row by what happened to its shots.
+        """Splits each row by the events of its shots.
 
         Args:
             shots: The number of shots of each row (first axis) for each event (second axis).
 
         Returns:
-            The event of each row there is now.
+            The event of each new row.
         """
         self._shots, rows, event = _part(shots)
-        # Every row has shots, so as many as before are the same ones.
+        # Every row has shots, so an unchanged number of rows means that none was split.
         if len(rows) > len(self._states):
             self._states, self._bits = self._states[rows], self._bits[rows]
             self._spend()
         return event
 
     def _spend(self) -> None:
-        # Many bits of many rows take their time too, two of them as much as an amplitude.
+        # Copying many bits takes time too: two of them as much as an amplitude.
         self._budget.spend(self._states.size + self._bits.size // 2 + _OVERHEAD)
 
     @property
     def is_full(self) -> bool:
-        """Whether the batch has become so large that part of it should wait."""
+        """Whether the batch is so large that part of it should be deferred."""
         return len(self._shots) > 1 and self._states.size > _BATCH_SIZE
 
     def take_half(self) -> _Batch:
-        """Takes out half of the rows, those that stand for most shots."""
+        """Takes out the half of the rows with the most shots."""
         rows = np.zeros(len(self._shots), dtype=np.bool_)
         rows[np.argsort(self._shots)[len(rows) // 2 :]] = True
         return self._take(rows)
@@ -360,7 +361,7 @@ class _Batch:
         return taken
 
     def finish(self, measured: Mapping[str, cirq.Operation]) -> NDArray[np.uint8]:
-        """The bits of every shot, one row a shot, once these measurements are made."""
+        """Makes these final measurements, and returns the bits, one row per shot."""
         self._spend()
         rows, outcomes = np.nonzero(counts := self._rng.multinomial(self._shots, self._weights()))
         bits = self._bits[rows]
@@ -375,7 +376,7 @@ class _Batch:
         return bits
 
     def outcomes(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The outcomes, `LineQubit(q)` being bit q, and their weights, where there is one row."""
+        """The outcomes of the only row, where `LineQubit(q)` is bit q, and their weights."""
         (weights,) = self._weights()
         (outcomes,) = np.nonzero(weights > _NEGLIGIBLE)
         numbers = np.zeros(len(outcomes), dtype=np.int64)
@@ -387,32 +388,32 @@ class _Batch:
     def _weights(self) -> NDArray[np.float64]:
         """The probability of each basis state, in each row."""
         states = self._states.reshape(len(self._shots), -1)
-        # Chances have to add up to one more precisely than single precision does.
+        # Probabilities have to add up to one more precisely than in single precision.
         weights: NDArray[np.float64] = np.abs(states).astype(np.float64) ** 2
         weights /= weights.sum(axis=1, keepdims=True)
         return weights
 
     def _bit_of(self, outcomes: NDArray[np.int64], qubit: cirq.Qid) -> NDArray[np.int64]:
-        """The value of a qubit in basis states, given as indices of a state vector."""
+        """The value of a qubit in basis states, given as state vector indices."""
         return outcomes >> (len(self._axis) - self._axis[qubit]) & 1
 
 
 def _part(counts: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np.uint8]]:
-    """The shots, the old row and the event of each new row: one for each pair that has any."""
+    """The shots, the old row and the event of each new row: one for each pair with shots."""
     rows, events = np.nonzero(counts)
     return counts[rows, events], rows, events.astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=1024)
 def _unitary(gate: cirq.Gate | None) -> Any:
-    """The tensor of a gate; None if it has none."""
+    """The tensor of a unitary gate, or None."""
     matrix = cirq.unitary(gate, default=None)
     return None if matrix is None else _tensors([matrix])[0]
 
 
 @functools.lru_cache(maxsize=1024)
 def _mixture(gate: cirq.Gate | None) -> tuple[Sequence[float], Sequence[Any]] | None:
-    """The weights of a mixture and its unitaries, None for one that changes nothing."""
+    """The weights of a mixture and its unitaries, with None for the identity."""
     pairs = None if cirq.has_unitary(gate) else cirq.mixture(gate, default=None)
     if pairs is None:
         return None
@@ -427,6 +428,6 @@ def _tensors(matrices: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 def _readout_errors(gate: Any) -> tuple[float, float]:
-    """The probabilities that a 0 is read as 1 and a 1 as 0."""
+    """The probabilities of reading a 0 as 1 and a 1 as 0."""
     confusion = gate.confusion_map.get((0,))
     return (0.0, 0.0) if confusion is None else (confusion[0, 1], confusion[1, 0])

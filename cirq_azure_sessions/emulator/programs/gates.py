@@ -1,7 +1,7 @@
-"""The gates of the emulated languages, as gates of Cirq.
+"""The gates of the emulated languages as Cirq gates.
 
-`qelib1.inc` as Qiskit has it today, and `hqslib1.inc` of Quantinuum's machines, as pytket writes
-it; Quil and QIR give the same gates other names. Phases count, because any gate may be controlled.
+They are those of Qiskit's current `qelib1.inc` and of Quantinuum's `hqslib1.inc`, as pytket writes
+it; Quil and QIR use other names for the same gates. Phases matter, as any gate may be controlled.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class LibraryGate:
 
     Attributes:
         num_params: How many angles `make` takes.
-        make: The gate of these angles, controls included; they come first.
+        make: Makes the gate with these angles, including its controls, which come first.
     """
 
     num_params: int
     num_qubits: int
     make: Callable[..., cirq.Gate]
 
-    # What applying it counts for when a program's size and work are limited.
+    # The cost of applying it, for the limits on a program's size and work.
     size = 1
     work = 1
     depth = 0
@@ -57,7 +57,7 @@ def _u(theta: float, phi: float, lambda_: float) -> cirq.Gate:
 
 
 def _u_with_phase(theta: float, phi: float, lambda_: float, gamma: float = 0.0) -> cirq.Gate:
-    """U with a real upper left element, times exp(i gamma): Cirq's has another phase."""
+    """U with a real upper left element, times exp(i gamma); the phase of Cirq's differs."""
     cos, sin = math.cos(theta / 2), math.sin(theta / 2)
     matrix = np.array(
         [
@@ -99,10 +99,10 @@ def _xy(angle: float) -> cirq.Gate:
 
 
 def _relative_toffoli(num_controls: int, factor: complex) -> cirq.Gate:
-    """The Toffoli gates right up to phases that qelib1 has: Y where all controls are 1.
+    """The relative-phase Toffoli gates of qelib1: Y if all controls are 1.
 
-    Where only the last of them is 0 it is Z, and both have a factor. From multiplying out the
-    definitions in the file, which are Margolus' (https://arxiv.org/abs/1508.03273).
+    If only the last control is 0 they apply Z; both come with a factor. Derived from the
+    definitions in the file, which are due to Margolus (https://arxiv.org/abs/1508.03273).
     """
     matrix: NDArray[np.complex128] = np.eye(2 << num_controls, dtype=np.complex128)
     matrix[-4:-2, -4:-2] = factor * cirq.unitary(cirq.Z)
@@ -113,7 +113,7 @@ def _relative_toffoli(num_controls: int, factor: complex) -> cirq.Gate:
 _U, _PHASE, _CX = _turning(3, _u), _turning(1, _phase), _fixed(cirq.X, 1)
 _CPHASE = _turning(1, _phase, 1)
 
-# The two gates of the language itself.
+# The two built-in gates.
 BUILT_IN = {"U": _U, "CX": _CX}
 
 _QELIB1 = {
@@ -164,7 +164,7 @@ _QELIB1 = {
     "rc3x": _fixed(_relative_toffoli(3, 1j)),
 }
 
-# Quantinuum's native gates, and under it the standard ones.
+# Quantinuum's native gates, then the standard ones.
 _HQSLIB1 = _QELIB1 | {
     "U1q": _turning(2, _u1q),
     "Rz": _turning(1, cirq.rz),
@@ -176,7 +176,7 @@ _HQSLIB1 = _QELIB1 | {
 
 LIBRARIES = {"qelib1.inc": _QELIB1, "hqslib1.inc": _HQSLIB1}
 
-# What has the same name everywhere.
+# Gates with the same name in all languages.
 _COMMON = ("x", "y", "z", "h", "s", "t", "rx", "ry", "rz", "cz", "swap")
 
 # Gates of https://github.com/quil-lang/quil.
@@ -191,7 +191,7 @@ QUIL = {
     "XY": _turning(1, _xy),
 }
 
-# The operations of QIR that are gates, by what their names have after `__quantum__qis__`.
+# QIR's gates, by their names without the prefix `__quantum__qis__`.
 QIR = {
     **{
         f"{name}__body": _HQSLIB1[name]

@@ -1,7 +1,7 @@
-"""IonQ's JSON circuits (`ionq.circuit.v1`), into histograms (`ionq.quantum-results.v1`).
+"""Runs IonQ's JSON circuits (`ionq.circuit.v1`); results are `ionq.quantum-results.v1` histograms.
 
-Gates and their fields are those of docs.ionq.com ("Writing quantum programs", "Native gates API")
-and of what the SDK's Qiskit backend and cirq-ionq send.
+Gates and their fields are from docs.ionq.com ("Writing quantum programs", "Native gates API") and
+from the requests of the SDK's Qiskit backend and cirq-ionq.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from cirq_azure_sessions.noise import is_silent
 
 __all__ = ["histogram", "machine_size", "run"]
 
-# How many qubits a target takes (Azure's page on the provider, and the SDK).
+# The qubits of each target (Azure's page on the provider, and the SDK).
 _SIZES = {"ionq.simulator": 29, "ionq.qpu.aria-1": 25, "ionq.qpu.aria-2": 25}
 _LARGEST = 36
 
 # IonQ's documented limit.
 _MAX_CONTROLS = 7
 
-# The qubits of a pauliexp whose terms do not commute: the exponential is a matrix then.
+# The most qubits of a pauliexp whose terms do not commute, which is computed as a matrix.
 _MAX_DENSE_QUBITS = 5
 
-# What reading a gate costs, in the budget's units, and what a pair of terms of a pauliexp.
+# The costs of reading a gate and of a pair of terms of a pauliexp, in units of the budget.
 _GATE = 5_000
 _TERM = 300
 
@@ -47,10 +47,10 @@ def run(
     rng: np.random.Generator,
     budget: Budget,
 ) -> Output:
-    """Runs a circuit, into the bytes of the service's histogram.
+    """Runs a circuit and returns the bytes of the service's histogram.
 
-    The keys are integers in which bit q is qubit q. A hardware target, or a simulator asked for
-    noise, samples: its values are counts divided by shots. The ideal simulator's are exact.
+    The keys are integers in which bit q is qubit q. Hardware targets, and the simulator with noise,
+    sample: their values are counts divided by shots. The values of the ideal simulator are exact.
     """
     num_qubits, operations = read(payload, machine_size(target), budget)
     shares = histogram(operations, num_qubits, target, params, noise, rng, budget)
@@ -72,7 +72,7 @@ def histogram(
     rng: np.random.Generator,
     budget: Budget,
 ) -> dict[int, float]:
-    """The share of each outcome when all of these line qubits are measured after these gates."""
+    """The relative frequency of each outcome of measuring all line qubits after these gates."""
     shots = read_shots(params, "ionq")
     if asked := ionq_noise(params):
         noise, seed = asked
@@ -87,14 +87,14 @@ def histogram(
 
 
 def read(payload: bytes, size: int, budget: Budget) -> tuple[int, list[cirq.Operation]]:
-    """The number of qubits of a circuit for a machine of this size, and its gates.
+    """Reads a circuit for a machine of this size: its number of qubits and its gates.
 
     Raises:
-        ProgramError: If it is not one.
+        ProgramError: If it is not a valid circuit.
     """
     try:
         body = json.loads(payload)
-    # Deep nesting exhausts the stack, and integers of thousands of digits are refused.
+    # Deep nesting exhausts the stack, and Python refuses integers of thousands of digits.
     except (ValueError, RecursionError) as error:
         raise invalid_input("The circuit is not JSON.") from error
     if not isinstance(body, dict) or not isinstance(body.get("circuit"), list):
@@ -138,7 +138,7 @@ class _Fields:
         return name in self._fields
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A finite number, in the gate's own units: radians for qis gates, turns for native."""
+        """A finite number, in radians for qis gates and in turns for native ones."""
         return self._number(self._fields.get(name, default), name)
 
     def numbers(self, name: str) -> list[float]:
@@ -151,7 +151,7 @@ class _Fields:
         return values
 
     def qubits(self, singular: str, plural: str) -> list[cirq.LineQubit]:
-        """Different qubits of the circuit, from either of two fields; none if both are absent."""
+        """Distinct qubits of the circuit, from either of two fields; none if both are absent."""
         if not self.has(plural):
             values = [self._fields[singular]] if self.has(singular) else []
         else:
@@ -169,14 +169,14 @@ class _Fields:
         return values
 
     def _number(self, value: Any, name: str) -> float:
-        # An integer may be too large for a float, and JSON as Python reads it has NaN.
+        # An integer may be too large for a float, and Python's JSON parser accepts NaN.
         if type(value) not in (int, float) or not -1e15 < value < 1e15:
             raise self.fail(f"{name} has to be a number.")
         return float(value)
 
 
 def _power(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
-    """A Pauli gate, or its power if there is a `rotation`: the SDK sends Qiskit's P as such a z."""
+    """A Pauli gate, or its power if it has a `rotation`: the SDK sends Qiskit's P as such a z."""
     return lambda fields: kind(exponent=fields.number("rotation", math.pi) / math.pi)
 
 
@@ -213,7 +213,7 @@ _QIS: dict[str, Callable[[_Fields], cirq.Gate]] = {
 
 
 def _gpi(turns: float, exponent: float = 1.0) -> cirq.Gate:
-    """The Pauli between X and Y at this angle, or a power of it."""
+    """The Pauli between X and Y at this angle, or its power."""
     return cirq.PhasedXPowGate(exponent=exponent, phase_exponent=2 * turns)
 
 
@@ -227,7 +227,7 @@ def _ms(fields: _Fields) -> cirq.Gate:
 
 
 def _zz(fields: _Fields) -> cirq.Gate:
-    # cirq-ionq writes the angle of this gate as its phase.
+    # cirq-ionq sends the angle of this gate as `phase`.
     name = "phase" if fields.has("phase") else "angle"
     return cirq.ZZPowGate(exponent=2 * fields.number(name, 0.25))
 
@@ -271,9 +271,9 @@ def _read_gate(
 
 
 def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operation]:
-    """exp(-i time sum(coefficient * term)), the last letter of a term being for the first target.
+    """exp(-i time sum(coefficient * term)); the last letter of a term is for the first target.
 
-    The order of the letters is IonQ's, as cirq-ionq's serializer explains.
+    This is IonQ's order of the letters, as cirq-ionq's serializer explains.
     """
     targets = fields.qubits("target", "targets")
     terms = [term[::-1] for term in fields.strings("terms")]
@@ -308,7 +308,7 @@ def _string_rotation(
     support = [(qubit, pauli) for qubit, pauli in zip(targets, term, strict=True) if pauli != "I"]
     if not support:
         return
-    # Each of these takes its Pauli to Z, and its inverse takes it back.
+    # Each of these maps its Pauli to Z, and its inverse maps it back.
     basis = {"X": cirq.H, "Y": cirq.X**0.5}
     turns = [basis[pauli].on(qubit) for qubit, pauli in support if pauli != "Z"]
     qubits = [qubit for qubit, _ in support]
@@ -318,9 +318,9 @@ def _string_rotation(
 
 
 def _commute(terms: Sequence[str]) -> bool:
-    """Whether products of Paulis commute, all with each other."""
+    """Whether products of Paulis all commute with each other."""
     has_x = np.array([[pauli in "XY" for pauli in term] for term in terms], dtype=np.int64)
     has_z = np.array([[pauli in "YZ" for pauli in term] for term in terms], dtype=np.int64)
-    # Two commute if they differ, without an I, on an even number of qubits.
+    # Two commute if they differ on an even number of qubits, not counting those where one is I.
     product = has_x @ has_z.T
     return not ((product + product.T) % 2).any()

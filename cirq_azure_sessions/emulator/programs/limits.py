@@ -9,28 +9,28 @@ from cirq_azure_sessions.workspaces.local import ProgramError
 
 __all__ = ["ROW_SIZE", "Budget", "ProgramError", "invalid_input", "read_shots", "untranslatable"]
 
-# Twenty times what the SDK allows for hardware targets.
+# Twenty times the SDK's limit for hardware targets.
 _MAX_SHOTS = 200_000
 
-# Where a job does not say: IonQ documents 500. One is recorded on Quantinuum's targets, in OpenQASM
-# and in QIR, and on the test provider's in QIR, and documented by Rigetti.
+# Default shots: IonQ documents 500. One shot is recorded for Quantinuum's targets, in OpenQASM and
+# QIR, and for the test provider's in QIR, and documented by Rigetti.
 _DEFAULT_SHOTS = {"ionq": 500}
 
-# In units of what changing one amplitude takes: some ten seconds.
+# About ten seconds, in units of the time to update one amplitude.
 _WORK = 1_000_000_000
 _UNITS_PER_SECOND = 100_000_000
 
-# The bytes of a register's value in one shot, beside its bits.
+# Bytes of overhead for a register's value in one shot, in addition to its bits.
 ROW_SIZE = 64
 
-# Bytes, beside what the emulator itself needs: a job stays within 1 GB.
+# Bytes, in addition to the emulator's own needs, so that a job stays within 1 GB.
 _MEMORY = 512 << 20
 
 
 class Budget:
-    """The work and the memory that one job may still use, in whatever language it is written.
+    """The work and memory that one job may still use, in any language.
 
-    Readers, writers and simulators of programs ask before they act.
+    Readers, writers and simulators of programs spend from it before they act.
     """
 
     def __init__(self, work: int = _WORK, memory: int = _MEMORY) -> None:
@@ -38,7 +38,7 @@ class Budget:
         self._memory = memory
 
     def spend(self, work: int) -> None:
-        """Spends work before it is done. `ProgramError` if too little is left."""
+        """Spends work, before doing it. `ProgramError` if too little is left."""
         self._work -= work
         if self._work < 0:
             raise ProgramError(
@@ -48,15 +48,15 @@ class Budget:
 
     @property
     def seconds(self) -> float:
-        """The time that another process may work for the job."""
+        """The seconds that another process may work on the job."""
         return self._work / _UNITS_PER_SECOND
 
     def spend_seconds(self, seconds: float) -> None:
-        """Spends what another process has worked. `ProgramError` if too little was left."""
+        """Spends the seconds that another process has used. `ProgramError` if too few were left."""
         self.spend(int(seconds * _UNITS_PER_SECOND))
 
     def hold(self, size: int) -> None:
-        """Reserves bytes until the end. `ProgramError` if too few are left."""
+        """Reserves bytes until the job ends. `ProgramError` if too few are left."""
         self._memory -= size
         if self._memory < 0:
             raise invalid_input(
@@ -65,12 +65,12 @@ class Budget:
 
 
 def invalid_input(message: str) -> ProgramError:
-    """The error of a program, or of its parameters, that cannot be read or run."""
+    """The error for a program, or its parameters, that cannot be read or run."""
     return ProgramError("InvalidInputData", message)
 
 
 def untranslatable(provider: str) -> ProgramError:
-    """The error of an `outputDataFormat` that the provider's results cannot be brought into."""
+    """The error for an `outputDataFormat` that the provider's results cannot be converted to."""
     return ProgramError(
         "CannotTranslateOutputData",
         f"The output returned by '{provider}' cannot be translated as specified by "
@@ -79,7 +79,7 @@ def untranslatable(provider: str) -> ProgramError:
 
 
 def read_shots(params: Mapping[str, Any], provider: str) -> int:
-    """How often to run the program: `shots`, or else `count`, or else the provider's default."""
+    """The number of shots: `shots`, or else `count`, or else the provider's default."""
     value = params.get("shots")
     if value is None:
         value = params.get("count")

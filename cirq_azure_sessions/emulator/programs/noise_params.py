@@ -1,4 +1,4 @@
-"""The noise that a job's parameters request, overriding its target's."""
+"""Noise requested by a job's parameters, which overrides that of its target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ionq_noise(params: Mapping[str, Any]) -> tuple[MachineNoise, int | None] | N
     """The noise of IonQ's parameter `noise`: `{"model": "aria-1", "seed": 7}`.
 
     Returns:
-        The model and the seed, or None if the job does not ask.
+        The model and the seed, or None if the job requests none.
     """
     noise = params.get("noise")
     if noise is None:
@@ -36,7 +36,7 @@ def quantinuum_noise(params: Mapping[str, Any], model: cirq.NoiseModel) -> cirq.
     """`model` as changed by the parameters of Quantinuum's emulators.
 
     `error-model: false` switches the noise off. `error-params` overrides single rates: `p1`, `p2`
-    and `p_meas`, which is a number or a pair; the others that Quantinuum has are not modelled.
+    and `p_meas`, which is a number or a pair; Quantinuum's others are not modelled.
     """
     if params.get("error-model") is False:
         return NOISELESS

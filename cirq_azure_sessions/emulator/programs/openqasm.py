@@ -1,8 +1,8 @@
 """Reads OpenQASM 2 programs, for the emulator and for circuit files.
 
-The reader is complete for OpenQASM 2.0 (https://arxiv.org/abs/1707.03429), and takes what
-Quantinuum's machines take beyond it: the gates of `hqslib1.inc`, and conditions on single bits and
-with other comparisons than `==`.
+The reader supports all of OpenQASM 2.0 (https://arxiv.org/abs/1707.03429) and Quantinuum's
+extensions: the gates of `hqslib1.inc`, and conditions on single bits and with comparisons other
+than `==`.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from cirq_azure_sessions.emulator.programs.tokens import (
 
 __all__ = ["Program", "read"]
 
-# What reading a word, writing out an operation, and a bit of a condition cost, in the budget's
-# units.
+# The costs of reading a token, expanding an operation, and a bit of a condition, in units of the
+# budget.
 _WORD = 300
 _OPERATION = 3_000
 _COMPARED_BIT = 50
 
-# Names that nothing may be given: a parameter called pi would be taken for the number.
+# Reserved names: a parameter called pi would be mistaken for the number.
 _STATEMENTS = ("include", "qreg", "creg", "gate", "opaque", "barrier", "if", "measure", "reset")
 _RESERVED = frozenset({*_STATEMENTS, "OPENQASM", *EXPRESSION_WORDS})
 
-# How far gates may be defined by gates that are defined by gates.
+# Maximum nesting depth of gate definitions.
 _MAX_DEPTH = 100
 
 _MAX_BITS = 4_096
 
-# Many more than can be simulated, for programs of which a few are used.
+# Far more than can be simulated, for programs that use only a few of those declared.
 _MAX_QUBITS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program's statements in its own order, and its bits.
+    """The statements of a program, in order, and its bits.
 
     The qubit `q[0]` is `cirq.NamedQubit("q_0")`, and the bit `c[2]` the key `c_2`.
 
@@ -63,7 +63,7 @@ def read(text: str, budget: Budget | None = None) -> Program:
     """Reads a program.
 
     Raises:
-        ProgramError: If it is not one, or too large; the message names the line and the column.
+        ProgramError: If it is invalid or too large; the message names the line and the column.
     """
     budget = budget or Budget()
     return _Reader(Tokens(text, budget), budget).read()
@@ -71,7 +71,7 @@ def read(text: str, budget: Budget | None = None) -> Program:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A gate applied in a definition, to the definition's own parameters and qubits."""
+    """A gate applied in a definition, to the parameters and qubits of the definition."""
 
     gate: _Gate
     params: list[Expression]
@@ -83,9 +83,9 @@ class _DefinedGate:
     """A gate that the program defines.
 
     Attributes:
-        size: How many applications of gates one call comes to, empty ones included.
-        work: How many qubits and words of formulas these have.
-        depth: How many definitions lie on top of each other.
+        size: How many gates one call expands to, including empty ones.
+        work: The total number of their qubits and formula tokens.
+        depth: The nesting depth of definitions.
     """
 
     params: list[str]
@@ -106,7 +106,7 @@ _Gate: TypeAlias = LibraryGate | _DefinedGate
 def _expand(
     gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid]
 ) -> Iterator[cirq.Operation]:
-    """A gate expanded into gates of the libraries."""
+    """Expands a gate into library gates."""
     if isinstance(gate, LibraryGate):
         yield gate.make(*params).on(*qubits)
     else:
@@ -117,13 +117,13 @@ def _expand(
 
 
 class _Reader:
-    """Reads one program, with one method per grammar rule."""
+    """The reader of one program, with one method per grammar rule."""
 
     def __init__(self, tokens: Tokens, budget: Budget) -> None:
         self._tokens = tokens
         self._budget = budget
-        # State: what is declared so far, with the elements of each register and the sum of their
-        # sizes, and the program.
+        # State: the declarations so far, with the elements of each register and their total size,
+        # and the program.
         self._gates: dict[str, _Gate] = dict(BUILT_IN)
         self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
@@ -175,7 +175,7 @@ class _Reader:
             raise self._tokens.fail(f"the register {name[:20]} has no elements.")
         self._tokens.expect("]")
         self._tokens.expect(";")
-        # Programs that are put together from parts declare the registers again that they share.
+        # Programs assembled from parts repeat the declarations of shared registers.
         if name in registers and size == len(registers[name]):
             return
         self._check_new(name, place)
@@ -217,13 +217,13 @@ class _Reader:
         depth = 1 + max((call.gate.depth for call in body), default=0)
         if depth > _MAX_DEPTH:
             raise self._tokens.fail(f"{name[:20]} is built on too many definitions.")
-        # A program may define anew what it included, as Qiskit's programs do with newer gates.
+        # A program may redefine included gates, as Qiskit's programs do with newer ones.
         self._gates[name] = _DefinedGate(params, len(qubits), body, size, work, depth)
         self._opaque.discard(name)
 
     def _opaque_declaration(self) -> None:
         name = self._new_name()
-        # A gate of the library that a program declares opaque as well is the library's.
+        # For a library gate that a program declares opaque, the library's definition stays.
         if name not in self._gates:
             self._opaque.add(name)
         self._parameters_and_qubits()
@@ -251,7 +251,7 @@ class _Reader:
         return names
 
     def _call(self, params: Set[str], places: Mapping[str, int]) -> _Call:
-        """A gate in a definition, whose qubits have these places."""
+        """Reads a gate in a definition whose qubits have these indices."""
         start = self._tokens.place
         gate = self._gate()
         values = self._parameters(gate, params)
@@ -274,7 +274,7 @@ class _Reader:
         return self._gates[name]
 
     def _parameters(self, gate: _Gate, names: Set[str]) -> list[Expression]:
-        """A gate's parameters in parentheses, which may be missing if there are none."""
+        """A gate's parameters in parentheses, which are optional if there are none."""
 
         def read_name(tokens: Tokens, name: str) -> Expression:
             if name not in names:
@@ -297,7 +297,7 @@ class _Reader:
             raise self._tokens.fail("a gate has to have different qubits.", place)
 
     def _barrier(self) -> None:
-        # Nothing is reordered here, so a barrier changes nothing.
+        # The emulator does not reorder operations, so a barrier has no effect.
         self._elements(self._qubits)
         while self._tokens.expect(",", ";") == ",":
             self._elements(self._qubits)
@@ -315,7 +315,7 @@ class _Reader:
         self._statements.append(Statement(self._operation(), Condition(keys, comparison, value)))
 
     def _operation(self) -> list[cirq.Operation]:
-        """One quantum operation, written out for each element of the registers it is given."""
+        """One quantum operation, expanded for each element of its registers."""
         match self._tokens.accept("measure", "reset"):
             case "measure":
                 return self._measurement()
@@ -362,13 +362,13 @@ class _Reader:
         return operations
 
     def _operand(self) -> list[cirq.Qid]:
-        """The qubits of a register, or with an index one of them."""
+        """The qubits of a register, or one of them if there is an index."""
         name, elements = self._elements(self._qubits)
         self._budget.spend(_WORD * len(elements))
         return [cirq.NamedQubit(_element(name, index)) for index in elements]
 
     def _keys(self) -> tuple[str, ...]:
-        """The bits of a register, or with an index one of them."""
+        """The bits of a register, or one of them if there is an index."""
         keys: tuple[str, ...] = self._elements(self._bits)[1]
         return keys
 

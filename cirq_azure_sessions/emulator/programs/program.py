@@ -1,7 +1,7 @@
-"""Programs as the readers of all languages make them: Cirq operations, and conditions on bits.
+"""Programs from the readers of all languages: Cirq operations, and conditions on bits.
 
-Cirq has no measurement under a condition, so conditions stand beside the operations. A classical
-bit is the key of the measurements into it, and 0 before the first of them.
+Cirq has no conditional measurements, so conditions are kept beside the operations. A classical bit
+is the key of the measurements into it, and 0 before the first of them.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Operations of one statement; their condition is evaluated once, before the first.
+    """The operations of a statement; their condition is evaluated once, before the first.
 
-    A measurement is of one qubit, and a reset too.
+    Each measurement or reset is of one qubit.
     """
 
     operations: Sequence[cirq.Operation]
@@ -51,14 +51,14 @@ class Census:
 
 
 class Output(NamedTuple):
-    """The content of a job's output blob, and what was in its program."""
+    """The content of a job's output blob, and the census of its program."""
 
     content: bytes
     census: Census = Census()
 
 
 def take_census(operations: Iterable[cirq.Operation]) -> Census:
-    """Counts operations; a reset prepares a qubit as a measurement reads one."""
+    """Counts operations; resets count as preparations."""
     one_qubit = two_qubit = measurements = 0
     qubits: set[cirq.Qid] = set()
     for operation in operations:

@@ -1,8 +1,8 @@
-"""QIR programs (`qir.v1`), text or bitcode, into Azure's generic results.
+"""Runs QIR programs (`qir.v1`), in text or bitcode; results have Azure's generic formats.
 
-Those that are circuits, as a compiler writes every program of the base profile, are run as those of
-other languages are: qdk would simulate each shot anew. All others are qdk's. A recorded value is
-JSON: a result is 0 or 1, an array a list, and a tuple {"Item1": ...}.
+Programs that are plain circuits, as every program of the base profile is, run like those of other
+languages, since qdk simulates each shot separately. qdk runs all others. A recorded value is JSON:
+a result is 0 or 1, an array a list, and a tuple {"Item1": ...}.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from cirq_azure_sessions.noise import MachineNoise, is_silent
 
 __all__ = ["run"]
 
-# The SDK makes batches of up to this many items.
+# The SDK's limit on the items of a batch.
 _MAX_ITEMS = 1_000
 
-# What a call costs, in the budget's units, and what one that records costs for each shot.
+# The cost of a call, and of one that records per shot, in units of the budget.
 _CALL = 3_000
 _RECORD = 20
 
-# The bytes of a recorded result for each shot, and of an array or tuple for each different one.
+# Bytes per shot of a recorded result, and per distinct value of an array or tuple.
 _RESULT_SIZE = 10
 _ARRAY_SIZE = 200
 
-# How deep arrays and tuples may be nested.
+# Maximum nesting depth of arrays and tuples.
 _MAX_DEPTH = 50
 
 _PREFIX = "__quantum__qis__"
@@ -66,10 +66,10 @@ def run(
     rng: np.random.Generator,
     budget: Budget,
 ) -> Output:
-    """Runs a program, or each of the `items` of a batch, into the bytes of the result.
+    """Runs a program, or each of the `items` of a batch, and returns the bytes of the result.
 
     Args:
-        output_format: `microsoft.quantum-results.v2` has one entry an item; the others hold the
+        output_format: `microsoft.quantum-results.v2` has one entry per item; the others hold the
             result of one program only.
     """
     if output_format not in _DOCUMENTS:
@@ -94,7 +94,7 @@ def run(
             seed = int(rng.integers(1 << 32))
             values = _POOL.run(budget, qir_worker.run, payload, entry_point, shots, seed, rates)
         if isinstance(noise, MachineNoise) and noise.loss:
-            # The mark of a lost qubit in place of some results, as in the SDK's tests.
+            # "-" marks a lost qubit in place of a result, as in the SDK's tests.
             values = [*map(_lossy(noise.loss, rng), values)]
         if is_syntax_checker(target):
             values = [_map(lambda leaf: type(leaf)(0), value) for value in values]
@@ -104,7 +104,7 @@ def run(
 
 
 def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
-    """The entry points to run: that of each item, or one for all. None means the only one."""
+    """The entry points to run: that of each item, or a single one. None means the only one."""
     items = params.get("items", [{}])
     if not isinstance(items, list) or not 1 <= len(items) <= _MAX_ITEMS:
         raise invalid_input(f"items has to be a list of 1 to {_MAX_ITEMS} objects.")
@@ -115,7 +115,7 @@ def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
         entry_point = item.get("entryPoint", params.get("entryPoint"))
         if not isinstance(entry_point, str | None):
             raise invalid_input("entryPoint has to be a name.")
-        # QIR of today's compilers has its arguments compiled in, and qdk takes none.
+        # Current compilers compile arguments into the QIR, and qdk accepts none.
         if item.get("arguments", params.get("arguments")):
             raise invalid_input("The emulator runs entry points without arguments only.")
         entry_points.append(entry_point)
@@ -147,7 +147,7 @@ def _run_circuit(
     keys = [f"{qubit}" for qubit in measured]
     statements = [Statement([*program.operations, *program.measurements])]
     rows = sample(statements, keys, shots, noise, rng, budget)
-    # Few different rows, each of which would be made into the same value again and again.
+    # There are few distinct rows, so each is converted only once.
     values: dict[bytes, Any] = {}
     for row in rows:
         if row.tobytes() not in values:
@@ -164,7 +164,7 @@ def _run_on_ionq(
     rng: np.random.Generator,
     budget: Budget,
 ) -> list[Any]:
-    """The shots that follow from IonQ's histogram of all qubits, outcome after outcome.
+    """The shots reconstructed from IonQ's histogram of all qubits, ordered by outcome.
 
     The service rounds the count of each outcome: a recorded job of 500 shots whose qubits had four
     outcomes of probability 1/4 has 125 shots of each, in the order of the histogram, and one of
@@ -172,7 +172,7 @@ def _run_on_ionq(
     """
     if program.obstacle is not None:
         raise invalid_input(f"The target does not run {program.obstacle}.")
-    # Compilers count from 0, and declare no qubits that they do not use.
+    # Compilers number qubits from 0, and declare none that they do not use.
     num_qubits = program.num_qubits
     if num_qubits > ionq.machine_size(target):
         raise invalid_input(f"The target has {ionq.machine_size(target)} qubits.")
@@ -192,14 +192,14 @@ def _run_on_ionq(
 
 
 class _Program:
-    """A program, as a circuit if it is one: gates, then measurements, then what is recorded.
+    """A program, as a circuit if it is one: gates, then measurements, then the recorded values.
 
     Args:
-        program: What `qir_worker.read` says of it.
+        program: The result of `qir_worker.read`.
 
     Attributes:
-        num_qubits, num_results: How many the program says it needs.
-        obstacle: What in it no circuit has, such as a branch, or None. If there is something, the
+        num_qubits, num_results: How many the program declares.
+        obstacle: Why the program is not a circuit, such as a branch, or None. If it is not, the
             other attributes are good for counting only.
         operations: The gates.
         measurements: The measurements, each with its qubit as the key.
@@ -225,22 +225,22 @@ class _Program:
             elif name not in _WITHOUT_EFFECT:
                 self._meet(f"calls of {name[:30]}")
         self._num_recorded = Counter(kind == "result" for kind, _ in records)
-        # What is recorded, with the qubit in place of each result.
+        # The recorded value, with the measured qubit in place of each result.
         self._template: Any = {}
         if records and self.obstacle is None:
             self._template = self._read_record(iter(records))
 
     def reserve(self, shots: int) -> None:
-        """Takes what is recorded off the budget."""
+        """Reserves the budget for the recorded values."""
         results, arrays = self._num_recorded[True], self._num_recorded[False]
         self._budget.spend(_RECORD * shots * (results + arrays))
         self._budget.hold(_RESULT_SIZE * shots * max(self.num_results, results))
-        # Shots that read the same share one value.
+        # Shots with equal bits share one value.
         different = min(shots, 2 ** len(self._measured)) if self.obstacle is None else shots
         self._budget.hold(_ARRAY_SIZE * different * arrays)
 
     def value(self, bits: Mapping[Any, int]) -> Any:
-        """What the program records when the qubits measured are read as these bits."""
+        """The value that the program records when the measured qubits have these bits."""
         return _map(bits.__getitem__, self._template)
 
     def _meet(self, obstacle: str) -> None:
@@ -295,7 +295,7 @@ def _index(value: Any, size: int) -> int:
 
 
 def _map(function: Callable[[Any], Any], value: Any) -> Any:
-    """A value of the same form, with the function applied to everything but arrays and tuples."""
+    """A value of the same shape, with the function applied to everything but arrays and tuples."""
     if isinstance(value, list):
         return [_map(function, item) for item in value]
     if isinstance(value, dict):
@@ -304,7 +304,7 @@ def _map(function: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _as_python(value: Any) -> Any:
-    """A value that Python displays as the service does: `[0, 1]`, or `(0, 1)` for a tuple."""
+    """A value whose `str` is the service's display: `[0, 1]`, or `(0, 1)` for a tuple."""
     if isinstance(value, list):
         return [_as_python(item) for item in value]
     if isinstance(value, dict):
@@ -313,14 +313,14 @@ def _as_python(value: Any) -> Any:
 
 
 def _group(values: Sequence[Any]) -> list[tuple[Any, str, int]]:
-    """The different values with their displays and counts, sorted by their displays."""
+    """The distinct values with their displays and counts, sorted by display."""
     displays = [str(_as_python(value)) for value in values]
     counts, samples = Counter(displays), dict(zip(displays, values, strict=True))
     return [(samples[display], display, counts[display]) for display in sorted(counts)]
 
 
 def _results_v1(results: Sequence[Sequence[Any]]) -> Any:
-    """A flat list of displays and shares (the SDK's reading of it; none is recorded)."""
+    """A flat list of displays and shares, as the SDK reads it; none is recorded."""
     (values,) = results
     pairs = [(display, count / len(values)) for _, display, count in _group(values)]
     return {"Histogram": list(itertools.chain.from_iterable(pairs))}
@@ -343,9 +343,9 @@ def _results_v2(results: Sequence[Sequence[Any]]) -> Any:
 
 
 def _registers(results: Sequence[Sequence[Any]]) -> Any:
-    """Quantinuum's own form, with all that is recorded in one register, the last bit first.
+    """Quantinuum's own format, with all recorded values in one register, the last bit first.
 
-    Jobs that ask for it are recorded, but not what is in their results.
+    There are recorded jobs that request it, but not their results.
     """
     (values,) = results
     return {"c": ["".join(map(str, reversed(_leaves(value)))) for value in values]}
@@ -357,8 +357,8 @@ def _leaves(value: Any) -> list[Any]:
     return found
 
 
-# How to write the values of all shots of each program, by `outputDataFormat`. Only the second has
-# room for more than one program.
+# Writes the values of all shots of each program, by `outputDataFormat`. Only the second supports
+# more than one program.
 _DOCUMENTS: dict[str, Callable[[Sequence[Sequence[Any]]], Any]] = {
     "microsoft.quantum-results.v1": _results_v1,
     "microsoft.quantum-results.v2": _results_v2,

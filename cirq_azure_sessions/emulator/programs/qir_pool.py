@@ -17,32 +17,32 @@ from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError, i
 
 __all__ = ["QirPool"]
 
-# Seconds after which a process that was given up ends of itself.
+# Seconds after which an abandoned process kills itself.
 _GRACE = 1.0
 
 
 class QirPool:
     """Runs QIR, in as many processes as the machine has processors. Thread-safe.
 
-    Each process is an executor of its own: one that crashes, or is given up, takes no other's
-    program with it. They are kept for the next program, and end with the interpreter.
+    Each process has its own executor, so that one that crashes or is abandoned affects no other
+    program. Processes are reused, and end with the interpreter.
     """
 
     def __init__(self) -> None:
-        # The machine's own time, whatever clock the emulator runs on.
+        # Real time, regardless of the emulator's clock.
         self._clock = SystemClock()
         self._forget()
         if hasattr(os, "register_at_fork"):
-            # The child of a fork has the executors, and none of their threads.
+            # A forked child has the executors, but none of their threads.
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
         self._places = threading.BoundedSemaphore(os.cpu_count() or 1)
-        # State: the idle executors; one in use belongs to its user.
+        # State: the idle executors; one in use belongs to its caller.
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
 
     def run(self, budget: Budget, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function of `qir_worker` returns; its time is taken off the budget.
+        """Runs a function of `qir_worker`, and spends its time from the budget.
 
         Raises:
             ProgramError: If the program is at fault, or takes too long.
@@ -66,7 +66,7 @@ class QirPool:
             executor = self._idle.get_nowait()
         except queue.Empty:
             executor = ProcessPoolExecutor(1, qir_worker.Context(), qir_worker.start)
-            # The time that it takes to start is not the program's.
+            # The program is not charged for the start of a process.
             executor.submit(int).result()
         is_usable = False
         began, limit = self._clock.monotonic(), budget.seconds

@@ -1,4 +1,4 @@
-"""OpenQASM 2 programs (`honeywell.openqasm.v1`), into shots (`honeywell.quantum-results.v1`)."""
+"""Runs OpenQASM 2 programs (`honeywell.openqasm.v1`); shots are `honeywell.quantum-results.v1`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def run(
     rng: np.random.Generator,
     budget: Budget,
 ) -> Output:
-    """Runs a program, into one string a shot and classical register.
+    """Runs a program and returns one string per shot and classical register.
 
     A string has the bit with the highest index first, as pytket and the SDK's Qiskit plugin read
-    it. A syntax checker checks the program and answers nothing but zeros, as documented.
+    it. A syntax checker checks the program and returns only zeros, as documented.
     """
     try:
         program = openqasm.read(payload.decode(), budget)
@@ -56,12 +56,12 @@ def run(
 
 
 def is_syntax_checker(target: str) -> bool:
-    """Whether the target only checks programs, like `quantinuum.sim.h2-1sc`."""
+    """Whether the target only checks programs, such as `quantinuum.sim.h2-1sc`."""
     return target.startswith("quantinuum.") and target.removesuffix("-preview").endswith("sc")
 
 
 def _strings(bits: NDArray[np.uint8]) -> list[str]:
-    """One string of digits for each row, the last column first."""
+    """One string of digits per row, the last column first."""
     digits = (bits[:, ::-1] + np.uint8(ord("0"))).tobytes().decode()
     width = bits.shape[1]
     return [digits[start : start + width] for start in range(0, len(digits), width)]

@@ -1,4 +1,4 @@
-"""Quil programs without control flow (`rigetti.quil.v1`), into `rigetti.quil-results.v1`.
+"""Runs Quil programs without control flow (`rigetti.quil.v1`) into `rigetti.quil-results.v1`.
 
 Gates, their modifiers DAGGER and CONTROLLED, parameters, DECLARE, MEASURE and RESET are those of
 https://github.com/quil-lang/quil. Definitions, jumps and pulses are refused.
@@ -33,13 +33,13 @@ from cirq_azure_sessions.emulator.programs.tokens import (
 
 __all__ = ["run"]
 
-# Words that change nothing here, and those that would need more than a list of gates.
+# Instructions that have no effect here, and those that need more than a list of gates.
 _IGNORED = ("PRAGMA", "NOP", "FENCE", "DELAY")
 _REFUSED = re.compile("DEF|JUMP|LABEL|PULSE|CAPTURE|RAW-CAPTURE|SET-|SHIFT-|SWAP-PHASES|CALL")
 
 _MAX_MEMORY = 4_096
 
-# What an instruction costs, in the budget's units, and a declared number.
+# The costs of an instruction and of a declared number, in units of the budget.
 _INSTRUCTION = 3_000
 
 
@@ -51,9 +51,9 @@ def run(
     rng: np.random.Generator,
     budget: Budget,
 ) -> Output:
-    """Runs a program, into one row a shot for each BIT register.
+    """Runs a program and returns one row per shot for each BIT register.
 
-    With `substitutions`, values for REAL registers, it is run with each of them in turn.
+    With `substitutions`, values for REAL registers, it runs once for each of them.
     """
     try:
         text = payload.decode()
@@ -77,7 +77,7 @@ def run(
 
 
 def _substitutions(params: Mapping[str, Any]) -> Iterator[dict[str, float]]:
-    """The values of each run by their places in memory, such as `theta[1]`."""
+    """The values of each run by memory reference, such as `theta[1]`."""
     given = params.get("substitutions") or {}
     if not isinstance(given, Mapping) or not all(isinstance(runs, list) for runs in given.values()):
         raise invalid_input("substitutions has to give each register a list of vectors.")
@@ -98,7 +98,7 @@ def _number(value: Any) -> float:
 
 
 class _Program:
-    """A program while it is read, with what has been declared so far."""
+    """A program being read, with its declarations so far."""
 
     def __init__(self, values: Mapping[str, float], budget: Budget) -> None:
         self._values = dict(values)
@@ -206,7 +206,7 @@ def _index(tokens: Tokens, default: int) -> int:
 
 
 def _read_name(tokens: Tokens, name: str) -> Expression:
-    """An element of memory in an expression."""
+    """A memory reference in an expression."""
     place = f"{name}[{_index(tokens, default=0)}]"
     unknown = tokens.fail("there is no such REAL.")
 
@@ -219,7 +219,7 @@ def _read_name(tokens: Tokens, name: str) -> Expression:
 
 
 def _unknown(phrase: str, name: str) -> ProgramError:
-    """What the QVM was recorded to say of a word that it does not know."""
+    """The QVM's recorded error for an unknown instruction."""
     return invalid_input(
         "QVM reported a problem running your program: error when calling QVM: failed to perform "
         f"multishot: Encountered the invalid instruction\n\n    {phrase[:200]}\n\nwhich could not "

@@ -24,22 +24,22 @@ _WORD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# What finding a word costs, in the budget's units.
+# The cost of reading a token, in units of the budget.
 _WORK = 300
 
-# Longer numbers are not sensible register sizes, but conditions may compare with them.
+# No sensible register size is longer, but conditions may compare with longer numbers.
 _MAX_DIGITS = 1_300
 
 
 class Tokens:
     """The tokens of a program, and the reading position.
 
-    Words are found as they are asked for, so that a long text costs no more memory than itself.
-    All methods raise a `ProgramError`, with line and column, if the text is not as it has to be.
+    Tokens are found one at a time, so that a long program takes no extra memory. All methods raise
+    a `ProgramError`, with line and column, on a syntax error.
 
     Args:
-        text: The text.
-        budget: What reading it is taken off.
+        text: The program.
+        budget: The budget for reading it.
         line: The number of its first line.
     """
 
@@ -47,14 +47,14 @@ class Tokens:
         self._text = text
         self._budget = budget
         self._line = line
-        # State: the next word with its kind and place, and the place of the word before it.
+        # State: the next token with its kind and position, and the position of the one before it.
         self._kind = self._word = ""
         self._start = self._end = self._last = 0
         self._num_read = -1
         self._advance()
 
     def fail(self, message: str, place: int | None = None) -> ProgramError:
-        """An error at a place, or else at the word that was read last."""
+        """An error at a position, by default that of the token read last."""
         place = self._last if place is None else place
         line = self._line + self._text.count("\n", 0, place)
         column = place - self._text.rfind("\n", 0, place)
@@ -62,12 +62,12 @@ class Tokens:
 
     @property
     def place(self) -> int:
-        """The position of the next word."""
+        """The position of the next token."""
         return self._start
 
     @property
     def num_read(self) -> int:
-        """The number of words read."""
+        """The number of tokens read."""
         return self._num_read
 
     @property
@@ -76,15 +76,15 @@ class Tokens:
 
     @property
     def next_word(self) -> str:
-        """The word that is next, without reading it; empty at the end."""
+        """The next token, which stays unread; empty at the end."""
         return self._word
 
     def accept(self, *words: str) -> str:
-        """Reads the next word if it is one of these, else returns an empty string."""
+        """Reads the next token if it is one of these, else returns an empty string."""
         return self._advance() if self._word and self._word in words else ""
 
     def expect(self, *words: str) -> str:
-        """Reads the next word, which has to be one of these."""
+        """Reads the next token, which has to be one of these."""
         return self.accept(*words) or self._miss(" or ".join(map(repr, words)))
 
     def name(self) -> str:
@@ -100,7 +100,7 @@ class Tokens:
         return int(word)
 
     def accept_name(self) -> str:
-        """Reads the next word if it is a name, else returns an empty string."""
+        """Reads the next token if it is a name, else returns an empty string."""
         return self.name() if self._kind == "name" else ""
 
     def number(self) -> float:
@@ -114,7 +114,7 @@ class Tokens:
         return self._advance()
 
     def _advance(self) -> str:
-        """Reads the next word, whatever it is, and finds the one after it."""
+        """Reads the next token, and finds the one after it."""
         word, self._last = self._word, self._start
         self._num_read += 1
         self._budget.spend(_WORK)
@@ -131,15 +131,15 @@ class Tokens:
         return word
 
     def _miss(self, description: str) -> NoReturn:
-        # A word may be as long as the payload.
+        # A token may be as long as the payload.
         found = repr(self.next_word[:20]) if self.next_word else "the end"
         raise self.fail(f"there should be {description} instead of {found}.", self._start)
 
 
-# What an expression is worth, once its names have values. May raise ArithmeticError or ValueError.
+# Evaluates an expression for the values of its names. May raise ArithmeticError or ValueError.
 Expression: TypeAlias = Callable[[Mapping[str, float]], float]
 
-# Reads a name other than a function or pi; more may follow it, such as an index.
+# Reads a name other than a function or pi, and anything after it, such as an index.
 ReadName: TypeAlias = Callable[[Tokens, str], Expression]
 
 _FUNCTIONS: dict[str, Callable[[float], float]] = {
@@ -151,7 +151,7 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {
     "sqrt": math.sqrt,
 }
 
-# The names that mean the same in every expression.
+# Names with the same meaning in every expression.
 EXPRESSION_WORDS = frozenset({"pi", *_FUNCTIONS})
 
 _MAX_DEPTH = 50
@@ -161,7 +161,7 @@ def evaluate(expression: Expression, values: Mapping[str, float]) -> float:
     """The value of an expression.
 
     Raises:
-        ValueError: If it has none, or not a finite one.
+        ValueError: If it has no finite value.
     """
     try:
         value = expression(values)
@@ -173,10 +173,10 @@ def evaluate(expression: Expression, values: Mapping[str, float]) -> float:
 
 
 def read_expression(tokens: Tokens, read_name: ReadName, depth: int = 0) -> Expression:
-    """Reads a sum: `^` binds closer than a sign before it, and that closer than `*` and `/`."""
+    """Reads a sum: `^` binds tighter than a sign, which binds tighter than `*` and `/`."""
     if depth > _MAX_DEPTH:
         raise tokens.fail("an expression is nested too deeply.")
-    # A list, not a tree: a long sum must not become a deep recursion.
+    # A list, not a tree, so that a long sum does not become a deep recursion.
     terms = [_read_product(tokens, read_name, depth)]
     while sign := tokens.accept("+", "-"):
         term = _read_product(tokens, read_name, depth)
@@ -216,9 +216,9 @@ def _read_power(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
         return base
     if depth > _MAX_DEPTH:
         raise tokens.fail("an expression is nested too deeply.")
-    # The exponent may have a sign, and further powers: 2^-3^2 is 2^(-(3^2)).
+    # The exponent may have a sign and be a power itself: 2^-3^2 is 2^(-(3^2)).
     exponent = _read_signed(tokens, read_name, depth + 1)
-    # Floats, unlike integers, overflow before they fill the memory.
+    # Unlike integers, floats overflow before they fill the memory.
     return lambda values: math.pow(base(values), exponent(values))
 
 

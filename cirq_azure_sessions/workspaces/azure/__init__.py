@@ -3,9 +3,9 @@
 workspace     the verbs, as requests
 storage       the storage account for inputs and outputs, and its signatures
 documents     the service's JSON, to and from values
-http          one request: sent, its errors translated, sent again where that is worth it
-credentials   signing in, with azure-core's policy
-network       what a connection needs: names, proxies, threads, and an end without harm
+    http          requests with retries and error translation
+    credentials   authentication, with azure-core's policy
+    network       connections: name resolution, proxies, threads and a safe shutdown
 connect       the SDK's `Workspace` from a resource id, a connection string or the environment
 diagnostics   checks of an installation, of this machine and of a workspace
 """

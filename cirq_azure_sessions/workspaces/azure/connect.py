@@ -19,7 +19,7 @@ __all__ = ["connect"]
 _CONNECTION_STRING = "AZURE_QUANTUM_CONNECTION_STRING"
 _WORKSPACE_NAME = "AZURE_QUANTUM_WORKSPACE_NAME"
 
-# An emulator serves a workspace of any name. This is its own, by which a journal recognizes it.
+# An emulator serves a workspace of any name. A journal recognizes it by this one.
 _EMULATED = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/myresourcegroup"
     "/providers/Microsoft.Quantum/Workspaces/myworkspace"
@@ -37,10 +37,10 @@ def connect(
 ) -> Workspace:
     """Connects to the workspace named by the arguments or, without them, by the environment.
 
-    A connection string, or an endpoint with its key, is used as it is. Otherwise Azure is asked for
-    the workspace's endpoint, with whichever credential `DefaultAzureCredential` finds; no browser
-    is opened. A resource id wins over the environment: a connection string there is used if it is
-    of the same workspace.
+    A connection string, or an endpoint with its key, is used as given. Otherwise Azure is asked for
+    the workspace's endpoint, with the credential that `DefaultAzureCredential` finds; no browser is
+    opened. A resource id takes precedence over the environment: a connection string there is used
+    only if it is for the same workspace.
 
     Args:
         resource_id: As the portal shows it: `/subscriptions/.../Workspaces/...`.
@@ -50,8 +50,8 @@ def connect(
         key: The emulator's key.
 
     Raises:
-        AzureSessionsError: If nothing names a workspace, or two are named, or the connection string
-            is malformed.
+        AzureSessionsError: If no workspace is named, or two are, or the connection string is
+            malformed.
         ServiceError: If signing in fails, or Azure does not know the workspace.
     """
     if endpoint is not None:
@@ -76,8 +76,8 @@ def connect(
             f"or set {_CONNECTION_STRING} or {_WORKSPACE_NAME}."
         )
     if given:
-        # Without a location the SDK would take that of the environment's workspace, and its
-        # endpoint with it. Azure's answer replaces both.
+        # Without a location the SDK would use the location and endpoint of the environment's
+        # workspace. Azure's response replaces both.
         location = location or _ANY_LOCATION
     return _translated(
         resource_id=resource_id, location=location, credential=DefaultAzureCredential()
@@ -98,7 +98,7 @@ def _from_connection_string(connection_string: str) -> Workspace:
         return Workspace.from_connection_string(connection_string)
     except ValueError:
         pass
-    # Not the SDK's own message: it may quote the string, which contains a key.
+    # Not the SDK's message, which may quote the string and so its key.
     raise AzureSessionsError(
         "The connection string does not have the form SubscriptionId=...;ResourceGroupName=...;"
         "WorkspaceName=...;ApiKey=...;QuantumEndpoint=https://...; : copy it from the portal."

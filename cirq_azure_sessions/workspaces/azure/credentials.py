@@ -1,4 +1,4 @@
-"""Signs in with the workspace's credential, without blocking the event loop."""
+"""Authentication with the workspace's credential, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -24,30 +24,29 @@ __all__ = ["Credential", "Identity", "TokenSender"]
 _ENTRA_SENTENCE = re.compile(r"AADSTS\d+: .*?(?=\.(?:\s|$)|$| Trace ID| Correlation ID)")
 
 
-# Seconds for which an identity that was accepted before may be refused: keys are rotated, roles
-# take minutes to spread, and the identity service has bad moments.
+# Seconds for which refusals of a previously accepted identity are retried: keys are rotated, roles
+# take minutes to propagate, and the identity service has outages.
 _REFUSAL_TIMEOUT = 900.0
 
 
 class Identity:
-    """Whether the service accepts the workspace's identity, which is a key or gives tokens.
+    """Whether the service accepts the workspace's identity, a key or a credential.
 
     Args:
-        clock: Where it is read for how long the identity is refused.
+        clock: The clock for the time since the first refusal.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # State: whether it has been accepted, so that it is no wrong secret that is refused later;
-        # and since when it has been refused, by the service or at the sign-in. The first answer
-        # to a request that it signed sets both.
+        # State: whether it was ever accepted, in which case a later refusal is not due to a wrong
+        # secret; and since when it has been refused, by the service or at sign-in.
         self.was_accepted = False
         self.refused_since: float | None = None
 
     def refused(self, error: ServiceError) -> ServiceError:
         """The error for a refusal. A transient one has no status, so that callers retry.
 
-        It does not pass where the identity was never accepted, or has been refused for minutes.
+        It is permanent if the identity was never accepted, or has been refused for minutes.
         """
         now = self._clock.monotonic()
         if self.refused_since is None:
@@ -58,13 +57,13 @@ class Identity:
 
 
 class Credential:
-    """The credential of the user's workspace, which gives tokens, asynchronous or not.
+    """The credential of the user's workspace, synchronous or not, as an asynchronous one.
 
-    Its calls do not hold up the event loop. It outlives connections and event loops.
+    Its calls do not block the event loop. It outlives connections and event loops.
 
     Args:
-        workspace: The user's workspace, whose own client's credential it is.
-        identity: Whether its tokens are accepted.
+        workspace: The user's workspace, which has the credential.
+        identity: Records whether its tokens are accepted.
     """
 
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
@@ -72,10 +71,10 @@ class Credential:
         self._identity = identity
         self.scopes: Sequence[str] = config.credential_scopes
         self.get_token = partial(self._ask, config.credential.get_token)
-        # azure-core asks for this newer method if it is there.
+        # azure-core prefers this newer method if there is one.
         if hasattr(config.credential, "get_token_info"):
             self.get_token_info = partial(self._ask, config.credential.get_token_info)
-        # State: whether it has given a token.
+        # State: whether it has returned a token.
         self._has_given = False
 
     async def _ask(self, get_token: Callable[..., Any], *scopes: str, **options: Any) -> Any:
@@ -91,10 +90,11 @@ class Credential:
     def _failure(self, error: Exception) -> ServiceError:
         """The error for a failed token request.
 
-        The SDK raises the same for a wrong secret and for a network that is away. After a first
-        token it is the network, unless Entra says otherwise, and has no status: it may pass.
+        The SDK raises the same error for a wrong secret and for a network failure. After a first
+        token it counts as the network unless Entra says otherwise, and has no status: it may be
+        transient.
         """
-        # Foreign words may quote what they were given; what Entra itself says is safe.
+        # A credential's message may quote its input; Entra's own code and sentence are safe.
         said = _ENTRA_SENTENCE.search(" ".join(str(error).split()))
         words = f": {without_secrets(said[0])}" if said else ""
         reason = f"{type(error).__name__}{words}"
@@ -110,13 +110,14 @@ class Credential:
 
 
 class TokenSender:
-    """Sends requests with a token, which azure-core's policy keeps, renews and has challenged.
+    """Sends requests with a token; azure-core's policy caches and renews it, and handles
+    challenges.
 
-    The policy runs alone: the rest of azure-core's pipeline costs as much time as the request.
+    The policy runs alone: the rest of azure-core's pipeline takes as long as the request.
 
     Args:
-        credential: What gives the tokens.
-        send: Sends a request as it is.
+        credential: The credential.
+        send: Sends a request unchanged.
     """
 
     def __init__(self, credential: Credential, send: Callable[[Any], Awaitable[Any]]) -> None:
@@ -125,9 +126,9 @@ class TokenSender:
         self._policy.next = _Sending(send)
 
     async def send(self, request: Any) -> Any:
-        """Sends a request that has a `url` and `headers`, which get the token.
+        """Sends a request that has a `url` and `headers`, to which the token is added.
 
-        A token that is refused may have been revoked: the request is sent once more with another.
+        A refused token may have been revoked: the request is sent once more with another.
         """
         for is_last in (False, True):
             signed = PipelineRequest(request, PipelineContext(None))

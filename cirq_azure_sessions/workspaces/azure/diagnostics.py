@@ -1,6 +1,6 @@
 """Checks of the network and of a workspace, for the command `doctor`.
 
-What they say is for a report that others read: it holds no secret and no id of a subscription.
+Their output is for a report that others read: it has no secrets and no subscription ids.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ __all__ = [
     "check_workspace",
 ]
 
-# One of the service's addresses, for what is checked without a workspace.
+# One of the service's addresses, for checks without a workspace.
 _ANY_ENDPOINT = "https://eastus.quantum.azure.com"
 _SCOPE = "https://quantum.microsoft.com/.default"
 
-# Seconds. Signatures and tokens are refused at a difference of minutes; the service's time comes in
-# whole seconds, and late by the way back.
+# Seconds. A clock that is off by minutes makes signatures and tokens invalid; the service's time is
+# in whole seconds, and delayed by the network.
 _MAX_SKEW = 30.0
 _READ_TIMEOUT = 20.0
 
-# What `azure.identity` says of each credential of a chain that gave no token.
+# The line of `azure.identity` for each credential of a chain that returned no token.
 _ATTEMPTS = re.compile(r"^\t(\w+): (.*)$", re.MULTILINE)
 
 
 def check_private_names() -> Iterator[Finding]:
     """The private names of other packages that this package reads."""
     checks = {
-        # No request is made before the workspace is used.
+        # This sends no request.
         "azure-quantum": lambda: upstream.service_config(
             connect(endpoint="http://127.0.0.1:1", key="none")
         ),
@@ -111,7 +111,7 @@ def check_workspace(workspace: Workspace) -> Iterator[Finding]:
 
 
 async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
-    """Asks the credential of a workspace for a token, or the default one where there is none."""
+    """Asks a workspace's credential for a token, or the default credential without a workspace."""
     if workspace is None:
         credential, scopes = DefaultAzureCredential(), [_SCOPE]
     else:
@@ -146,10 +146,10 @@ async def check_sign_in(workspace: Workspace | None = None) -> list[Finding]:
 
 
 async def check_connection(workspace: Workspace | None, clock: Clock) -> list[Finding]:
-    """Asks the service, without a credential, for a round trip and its time.
+    """Measures a round trip to the service, without a credential, and reads the service's time.
 
-    Even a refusal has the time. A clock that is wrong may be why there is no workspace: then tokens
-    are refused.
+    Even a refusal has the time. A wrong clock makes tokens invalid, and so may be why there is no
+    workspace.
     """
     address = _address(workspace)
     times = []
@@ -221,5 +221,5 @@ def _address(workspace: Workspace | None) -> URL:
 async def _send(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Sends a request as it is."""
+    """Sends a request unchanged."""
     return await handler(request)

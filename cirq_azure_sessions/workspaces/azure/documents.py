@@ -1,9 +1,8 @@
 """The service's JSON documents, read into values and written from them.
 
-Only what nothing can be done without has to be there: a status, and in lists an id. A name, time or
-cost that is odd counts as absent, so that it never costs a result; of a list whatever can be read
-is read. Beyond that a reader raises one of `UNREADABLE`, which `HttpClient` turns into a
-`ServiceError`.
+Only the essential fields are required: a status, and in lists an id. An invalid name, time or cost
+counts as absent, so that it never costs a result; unreadable items of a list are skipped. Otherwise
+a reader raises one of `UNREADABLE`, which `HttpClient` turns into a `ServiceError`.
 """
 
 from __future__ import annotations
@@ -59,19 +58,19 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
-# A host, which may be an address of IPv6, with no user name; and a path.
+# A host, which may be an IPv6 address, without a user name; and a path.
 BLOB_URL = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I)
 _MAX_MESSAGE_LENGTH = 500
 
-# JSON's strings and brackets; what Python's reader takes of nesting, and of digits of an integer.
+# JSON's strings and brackets; the limits of Python's parser on nesting and on digits of an integer.
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _MAX_DEPTH = 100
 _MAX_DIGITS = 4_000
 
-# The end of the year 9999 in UTC, the last that Python can show.
+# The end of the year 9999 in UTC, Python's last.
 _MAX_TIME = datetime.max.replace(tzinfo=UTC).timestamp()
 
-# What readers raise of a document that is odd where it matters. JSON's integers have no bound.
+# The errors of readers for invalid documents. (JSON's integers are unbounded and may overflow.)
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -81,18 +80,18 @@ UNREADABLE = (
     RecursionError,
 )
 
-# What a result takes at most: as a whole, a shot, and a bit of a shot. Services write a bit of a
-# shot once or twice, with the name of an item and indentation at the worst.
+# The maximum bytes of a result: fixed, per shot, and per bit of a shot. Services write each bit
+# once or twice, at worst with the name of an item and indentation.
 _OUTPUT_BYTES = 2**20
 _SHOT_BYTES = 2_048
 _BIT_BYTES = 128
 
 
 def parse(content: bytes) -> Any:
-    """The JSON of an answer; `ValueError` if it is not JSON.
+    """The JSON of a response; `ValueError` if it is not JSON.
 
-    In one document of a list there may be nesting, an integer or a character that Python does not
-    read. It then counts as null, infinity or a question mark, so that all others are read.
+    If one item of a list has nesting, an integer or a character that Python cannot read, that value
+    becomes null, infinity or a question mark, so that the other items can be read.
     """
     try:
         return json.loads(content)
@@ -118,15 +117,15 @@ def parse(content: bytes) -> Any:
 
 
 def sdk_results(job: AzureJob, output: bytes) -> Any:
-    """The result of the SDK's `get_results` for the output of a successful job."""
+    """The result of the SDK's `get_results`, from the output of a successful job."""
     fetched = AzureJob(job.workspace, job.details)
     fetched.download_data = lambda uri: output
     return fetched.get_results()
 
 
 def says_session_has_ended(code: str, message: str) -> bool:
-    """Whether an error of the service refuses a job because its session has ended (recorded)."""
-    # The code alone may mean anything.
+    """Whether the service's error means that a job's session has ended (recorded)."""
+    # The code alone is not specific.
     return code == "InvalidJobDefinition" and "Session is already in a terminal state" in message
 
 
@@ -179,14 +178,14 @@ def read_job(workspace: Workspace, document: Mapping[str, Any]) -> Job:
 def max_output_bytes(job: Job) -> float:
     """The maximum size of a job's result in any format of the service; infinite if unknown.
 
-    It follows from the job's shots and bits. Only this package's jobs tell how many bits they have.
+    It follows from the job's shots and bits. Only this package's jobs record their number of bits.
     """
     try:
         shots = int(job.input_params.get("shots") or job.input_params["count"])
         bits = int(job.metadata["bits"])
         if min(shots, bits) < 1:
             return math.inf
-        # A histogram may hold outcomes that no shot had: a simulator's, or one of mitigated errors.
+        # A simulator's histogram, or an error-mitigated one, may have outcomes that no shot had.
         rows = 2.0**bits if job.output_format.startswith("ionq.") else shots
         return _OUTPUT_BYTES + rows * float(_SHOT_BYTES + bits * _BIT_BYTES)
     except (ValueError, TypeError, LookupError, OverflowError):
@@ -222,7 +221,7 @@ def read_quota(document: Mapping[str, Any]) -> Quota:
         utilization=used,
         holds=held,
         limit=limit,
-        # The service has a word for none.
+        # The service writes "None" for none.
         period=None if period == "None" else period,
     )
 
@@ -232,8 +231,8 @@ def read_page(
 ) -> tuple[Sequence[T], Mapping[str, str] | None]:
     """The items of one page of a list, and the query of the next page, or None after the last.
 
-    An item that cannot be read does not hide the others. Of the next page's address only the query
-    is used: a key goes to nobody but the endpoint.
+    An unreadable item does not hide the others. Only the query of the next page's address is used,
+    so that a key is sent only to the endpoint.
     """
     items: list[T] = []
     for item in document["value"]:
@@ -244,7 +243,7 @@ def read_page(
     _, _, following = (_field(document, "nextLink", str) or "").partition("?")
     query = dict(parse_qsl(following))
     query.pop("api-version", None)
-    # An address without a query is that of the first page.
+    # An address without a query would be the first page again.
     return items, query or None
 
 
@@ -259,7 +258,7 @@ def session_document(request: SessionRequest) -> dict[str, Any]:
 
 
 def job_document(request: JobRequest, *, container_uri: str, input_uri: str) -> dict[str, Any]:
-    """The request body to submit a job, without the provider, as `azure.quantum` makes it."""
+    """The request body to submit a job, without the provider, in the form of `azure.quantum`."""
     document: dict[str, Any] = {
         "itemType": "Job",
         "name": request.name,
@@ -282,8 +281,8 @@ def job_document(request: JobRequest, *, container_uri: str, input_uri: str) -> 
 def read_time(text: object) -> float | None:
     """Seconds since the Unix epoch of a time in the service's format; None if it is not one.
 
-    With `Z` or an offset, or neither, which means UTC; with 0 to 7 digits after the second. Years
-    before 1970 are .NET's way to say none, and those that UTC does not reach cannot be shown.
+    The time has `Z`, an offset or neither, which means UTC, and a fraction of 0 to 7 digits. Years
+    before 1970 are .NET's null; years that UTC does not reach cannot be represented.
     """
     if not isinstance(text, str):
         return None
@@ -296,9 +295,9 @@ def read_time(text: object) -> float | None:
 
 
 def without_secrets(text: str) -> str:
-    """A message of the service in one line: redacted, without URL queries, and shortened."""
+    """A message of the service on one line: redacted, without URL queries, and shortened."""
     if not text:
-        # Of most jobs: it is quicker than four passes.
+        # The case of most jobs: faster than four passes.
         return text
     text = printable(redact(_URL_QUERY.sub(r"\1", " ".join(text.split()))))
     return text if len(text) <= _MAX_MESSAGE_LENGTH else f"{text[:_MAX_MESSAGE_LENGTH]}..."
@@ -331,7 +330,7 @@ def _number(document: Mapping[str, Any], name: str) -> float | None:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is text, a finite number, a bool or null."""
+    """Whether a value is a string, a finite number, a bool or null."""
     try:
         return isinstance(value, str | None) or math.isfinite(value)  # type: ignore[arg-type]
     except (TypeError, OverflowError):
@@ -343,10 +342,10 @@ def _positive(value: object) -> int | None:
 
 
 def _field(document: Mapping[str, Any], name: str, kind: Any, *, is_required: bool = False) -> Any:
-    """A field of the document; None if it is absent or of another kind, unless it is required."""
+    """A field of the document; None if it is absent or of another type, unless it is required."""
     value = document.get(name)
     if isinstance(value, kind):
-        # Half of a pair of surrogates is JSON, and can be neither printed nor stored.
+        # A lone surrogate is valid JSON, but can be neither printed nor stored.
         return value.encode(errors="replace").decode() if kind is str else value
     if is_required:
         raise TypeError(f"{name} is {type(value).__name__}")
@@ -354,13 +353,13 @@ def _field(document: Mapping[str, Any], name: str, kind: Any, *, is_required: bo
 
 
 def _word(document: Mapping[str, Any], name: str, *, is_required: bool = False) -> Any:
-    """A field that is an id or a word of the service's, which stands in messages and logs."""
+    """A field that is an id or a keyword of the service, for use in messages and logs."""
     word = _field(document, name, str, is_required=is_required)
     return word and printable(word)
 
 
 def _session_handle(workspace: Workspace, document: Mapping[str, Any]) -> AzureSession:
-    """The SDK's own session; if it cannot read the document, with the fields that can be read."""
+    """The SDK's session object; if it cannot read the document, only with the readable fields."""
     try:
         return AzureSession(workspace, SessionDetails(document))
     except UNREADABLE:
@@ -369,9 +368,9 @@ def _session_handle(workspace: Workspace, document: Mapping[str, Any]) -> AzureS
 
 
 class _JobHandle:
-    """A stand-in for the SDK's own job, which is made when an attribute is first read.
+    """A proxy for the SDK's job object, which is made when an attribute is first read.
 
-    Making one takes 0.1 ms, and each poll lists up to a hundred jobs of which few are read.
+    Making one takes 0.1 ms, and each poll lists up to a hundred jobs, few of which are read.
     """
 
     __slots__ = ("_document", "_job", "_workspace")

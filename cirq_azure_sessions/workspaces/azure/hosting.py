@@ -1,8 +1,8 @@
-"""Hosting of the SDK's backends and targets: their jobs run in a pool's sessions.
+"""Hosting of the SDK's backends and targets, whose jobs then run in a pool's sessions.
 
-Every framework of the SDK ends in `Workspace.submit_job`, with the id of the session that was
-opened on the backend or target, if one was. So a backend is hosted by giving a copy of it a copy of
-its workspace in which that method asks the pool.
+Every framework of the SDK calls `Workspace.submit_job`, with the id of any session opened on the
+backend or target. So hosting a backend copies it, and gives the copy a copy of its workspace in
+which that method uses the pool.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ _AZURE = ".quantum.azure.com"
 
 
 def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
-    """A copy of a backend or target whose jobs go through `jobs`; the original stays as it is.
+    """A copy of a backend or target whose jobs go through `jobs`; the original is unchanged.
 
     Args:
         backend: A Qiskit backend of `AzureQuantumProvider`, or a target of `azure.quantum` or
-            `azure.quantum.cirq`; also one that is hosted already.
-        workspace: The pool's workspace, whose the backend must be.
+            `azure.quantum.cirq`; also one that is already hosted.
+        workspace: The pool's workspace, which must be that of the backend.
         jobs: The pool's `HostedJobs`.
 
     Raises:
         TypeError: If it is something else.
-        UnsupportedTarget: If it is of another workspace.
+        UnsupportedTarget: If it belongs to another workspace.
     """
-    # The SDK's protocol cannot be asked by isinstance.
+    # The SDK's protocol does not support isinstance.
     if SessionHost not in type(backend).__mro__:
         raise TypeError(
             "host takes a Qiskit backend of an AzureQuantumProvider or a target of azure.quantum, "
@@ -71,7 +71,7 @@ def host(backend: T, workspace: WorkspacePort | None, jobs: Any) -> T:
     hosted = theirs if is_hosted else _hosted(theirs, jobs)
     own_session = getattr(backend, "latest_session", None)
     if own_session is not None and own_session.is_in_terminal_state():
-        # The SDK goes on to name it.
+        # The SDK continues to submit with its id.
         hosted._closed.add(own_session.id)
     return upstream.copy_with_workspace(backend, theirs, hosted)
 
@@ -92,12 +92,12 @@ def _address(workspace: Workspace) -> tuple[str, ...]:
 class _HostedWorkspace(Workspace):  # type: ignore[misc]
     """A copy of a `Workspace` that submits jobs without a session of their own through a pool.
 
-    It shares the client of the original until the SDK wants another user agent; from then on it has
-    its own, and the original is left alone.
+    It shares the client of the original until the SDK changes the user agent; then it gets its own,
+    and the original is not affected.
     """
 
     _jobs: Any
-    # The ids of sessions that were opened and closed by hand, as far as it is known.
+    # The ids of sessions known to have been opened and closed by hand.
     _closed: set[str]
 
     def submit_job(self, job: AzureJob) -> AzureJob:
@@ -123,7 +123,7 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
     def _submit_in_session(
         self, submit: Callable[[AzureJob], AzureJob], job: AzureJob, session_id: str
     ) -> Job:
-        """Submits a job as one of this session; the job itself stays as it is."""
+        """Submits a job in this session, without changing the job."""
         details = JobDetails({**job.details, "sessionId": session_id})
         try:
             return self._read(submit(AzureJob(self, details)))
@@ -141,7 +141,7 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
             return accepted
 
     def _find(self, job_id: str) -> Job | None:
-        """The job of a submission without a reliable answer, if it arrived."""
+        """The job of an ambiguous submission, if it arrived."""
         with suppress(AzureError):
             return self._read(super().get_job(job_id))
         return None
@@ -162,12 +162,12 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
 
     def delete_job(self, job: AzureJob) -> None:
         super().delete_job(job)
-        # Nobody can wait for it any more.
+        # Ends any wait for it.
         self._jobs.saw(replace(self._read(job), status=JobStatus.CANCELLED))
 
     def close_session(self, session: AzureSession) -> None:
         super().close_session(session)
-        # It stays the latest of its backend or target, whose jobs are the pool's again.
+        # It stays `latest_session` of its backend or target, whose jobs go to the pool again.
         self._closed.add(session.id)
 
     def _seen(self, job: AzureJob) -> AzureJob:
@@ -179,7 +179,7 @@ class _HostedWorkspace(Workspace):  # type: ignore[misc]
         return replace(read_job(self, job.details.as_dict()), handle=job)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Its class has no name to be found by.
+        # Its class is made at run time, so pickle cannot find it by name.
         return _new, (type(self).__bases__[1],), vars(self)
 
 
@@ -193,7 +193,7 @@ def _hosted(workspace: Workspace, jobs: Any) -> _HostedWorkspace:
 
 
 def _new(kind: Any) -> _HostedWorkspace:
-    """A blank workspace that is one of this kind too, for isinstance and its own methods."""
+    """A blank hosted workspace that also is an instance of `kind`, with its methods."""
     hosted_class = _class_for(kind)
     return hosted_class.__new__(hosted_class)
 

@@ -1,8 +1,8 @@
 """HTTP requests with retries; translates transport errors to `ServiceError`.
 
-What the network, the service or the credential raises leaves here as a `ServiceError`; neither it
-nor what it was raised from holds a URL's query, a key or a body. Errors of our own code pass as
-they are: they are not worth a retry.
+Errors of the network, the service or the credential become a `ServiceError`; neither it nor its
+cause contains a URL's query, a key or a body. Errors in our own code are not translated, since a
+retry would not help.
 """
 
 from __future__ import annotations
@@ -46,28 +46,28 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Scheme and authority of a URL.
+# The scheme and authority of a URL.
 _Origin = tuple[str, str]
 
-# Retries after a fault wait 0.1 to 0.2 s, then twice that, and so on: a short fault costs tenths of
-# a second, a long one is reported after 3 to 6 s.
+# Retries wait 0.1 to 0.2 s, then twice that, and so on: a short fault costs tenths of a second, a
+# long one is reported after 3 to 6 s.
 _MAX_FAULTS = 5
 _MAX_BACKOFF = 5.0
-# A service that throttles, or says how long to wait, is alive, and believed for longer: for this
-# many seconds in all, and for this many at a time, since one that says a day would hold up even the
-# closing of sessions.
+# A service that throttles, or says how long to wait, is alive, and is retried for longer: for this
+# many seconds in total, and this many at a time, since a wait of a day would block even the closing
+# of sessions.
 _THROTTLING_TIMEOUT = 300.0
 _MAX_RETRY_AFTER = 60.0
 
-# An answer without an end must not fill the memory. A page of 100 jobs takes a few hundred KiB.
+# An endless response must not fill the memory. A page of 100 jobs takes a few hundred KiB.
 _MAX_DOCUMENT_BYTES = 64 * 2**20
-# Nor must one that comes byte by byte be read forever, which a read's own timeout lets pass. So an
-# exchange ends after this many seconds; those with storage may take longer, by as much as their
-# bodies take at this many bytes a second. None is repeated that began longer ago.
+# Nor must one that trickles in be read forever, which a read timeout does not prevent. So an
+# exchange ends after this many seconds; one with storage may take longer, by the time for its
+# bodies at this many bytes a second. One that has taken longer is not retried.
 _EXCHANGE_TIMEOUT = 120.0
 _MIN_RATE = 1024.0
 
-# The ids by which support finds a request: ours is new for each attempt.
+# Request ids for support: ours is new for each attempt.
 _CLIENT_ID_HEADER = "x-ms-client-request-id"
 _SERVICE_ID_HEADER = "x-ms-request-id"
 _API_KEY_HEADER = "x-ms-quantum-api-key"
@@ -83,31 +83,31 @@ _ADVICE = {
     429: "send fewer requests",
 }
 
-# What storage answers to a machine that its network rules keep out, whatever its signature.
+# The error code of storage if its network rules exclude this machine, regardless of the signature.
 _FIREWALL_CODES = ("AuthorizationFailure", "AuthorizationSourceIPMismatch")
 _FIREWALL_ADVICE = (
     "the storage account's firewall blocks this machine: allow its address in the account's "
     "networking settings"
 )
 
-# What the network and the service raise through aiohttp and azure-core. `TimeoutError` and the
-# errors of `ssl` and `socket` are among the `OSError`s.
+# Errors of the network and the service in aiohttp and azure-core. `TimeoutError` and the errors of
+# `ssl` and `socket` are `OSError`s.
 _TRANSPORT_ERRORS = (aiohttp.ClientError, AzureError, OSError)
-# Those after which a request certainly had no effect, so that any may be sent again.
+# Errors after which a request certainly had no effect, so that any request may be repeated.
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request. azure-core's policy for tokens reads the URL and adds to the headers.
+    """An HTTP request. azure-core's token policy reads the URL and adds headers.
 
     Attributes:
-        label: The method and path, as errors and the log name the request.
-        address: Where it goes. A secret, where it is signed.
-        max_bytes: The maximum size of the answer's body.
-        timeout: Seconds for the whole of an attempt; infinite if the body may be of any size.
+        label: The method and path, for errors and the log.
+        address: The URL. A secret if it is signed.
+        max_bytes: The maximum size of the response body.
+        timeout: Seconds for a whole attempt; infinite if the body may have any size.
         is_for_service: Whether it goes to the service, with the workspace's credential, and not to
-            storage, whose URLs carry their own.
+            storage, whose URLs carry a signature.
     """
 
     label: str
@@ -127,11 +127,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, with the attribute names that azure-core's policy expects.
+    """An HTTP response, with the attribute names that azure-core's policy expects.
 
     Attributes:
-        headers: By name, in any case.
-        is_whole: Whether the content was read to its end, and not dropped for its size.
+        headers: By case-insensitive name.
+        is_whole: Whether the content was read completely, and not dropped for its size.
     """
 
     status_code: int
@@ -143,13 +143,13 @@ class Answer:
 class HttpClient:
     """An HTTP client for one workspace on the service, and for its storage.
 
-    It serves one event loop at a time: a new one may take over when the first is done.
+    It serves one event loop at a time; another may take over when the first is done.
 
     Args:
-        workspace: The user's workspace, which is read and never changed.
-        clock: Where the pauses between retries pass.
+        workspace: The user's workspace, which is never changed.
+        clock: The clock for pauses between retries.
         max_connections: The maximum number of connections at a time.
-        read_timeout: Seconds without a byte after which an answer counts as lost.
+        read_timeout: Seconds without a byte after which a response counts as lost.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class HttpClient:
             f"/resourceGroups/{workspace.resource_group}"
             f"/providers/Microsoft.Quantum/workspaces/{workspace.name}/"
         )
-        # Encoded once: resource groups may have letters of any language.
+        # Percent-encoded: resource groups may have letters of any script.
         self._root = str(root)
         self._api_version = config.api_version
         self._user_agent = f"cirq-azure-sessions {config.user_agent_policy.user_agent}"
@@ -196,17 +196,17 @@ class HttpClient:
 
         Args:
             method: The HTTP method.
-            path: The steps of the path below the workspace.
-            read: Makes a value of the answer's JSON, or of None if it has no body. One of
-                `UNREADABLE` means that it is garbage.
-            query: Query parameters beside the API version.
-            body: What to send as JSON.
+            path: The path segments below the workspace.
+            read: Converts the response's JSON, or None if it has no body. One of `UNREADABLE` means
+                that it is garbage.
+            query: Query parameters in addition to the API version.
+            body: The JSON to send.
             repeatable: Whether to retry when the request may have taken effect, and when the
                 service throttles.
-            timeout: Seconds for the whole of an attempt.
+            timeout: Seconds for a whole attempt.
 
         Raises:
-            ServiceError: If there is no answer, or not a good one.
+            ServiceError: If there is no response, or only an error.
         """
         route = "/".join(quote(step, safe=":") for step in path)
         headers = {"Accept": "application/json", "User-Agent": self._user_agent}
@@ -219,7 +219,7 @@ class HttpClient:
             content = json.dumps(body).encode()
         url = f"{self._root}{route}?api-version={self._api_version}"
         if query:
-            # The service is known to read spaces written as %20.
+            # The service is known to accept spaces encoded as %20.
             url += f"&{urlencode(query, quote_via=quote)}"
         request = Request(
             f"{method} {route}",
@@ -233,7 +233,8 @@ class HttpClient:
         )
 
         def read_document(answer: Answer) -> T:
-            # What is no JSON comes from something in between, and passes. JSON is the service's.
+            # A response that is not JSON is from an intermediary, and transient. JSON is the
+            # service's.
             status_code = None
             try:
                 document = parse(answer.content) if answer.content else None
@@ -258,13 +259,13 @@ class HttpClient:
         *,
         max_bytes: float = math.inf,
     ) -> bytes:
-        """Sends a request to storage, at a URL that carries a SAS; returns the answer's body.
+        """Sends a request to storage, at a URL that carries a SAS; returns the response body.
 
-        Such requests are made to be repeatable: an upload never replaces a blob.
+        All such requests are repeatable: an upload never replaces a blob.
 
         Raises:
-            ServiceError: If there is no answer, or not a good one. With status code 413 if the blob
-                is larger than `max_bytes`.
+            ServiceError: If there is no response, or only an error. With status code 413 if the
+                blob is larger than `max_bytes`.
         """
         address = URL(url)
         request = Request(
@@ -274,14 +275,14 @@ class HttpClient:
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
             content,
             max_bytes,
-            # That of a body follows its progress.
+            # Includes time for the bodies.
             _EXCHANGE_TIMEOUT + (len(content or b"") + max_bytes) / _MIN_RATE,
             is_for_service=False,
         )
 
         def read_content(answer: Answer) -> bytes:
-            # Any other answer to a PUT comes from something in between: nothing was stored, and a
-            # job without its input would be paid for nothing.
+            # Any other response to a PUT is from an intermediary: nothing was stored, and a job
+            # without its input would be paid for nothing.
             if method == "PUT" and answer.status_code != HTTPStatus.CREATED:
                 raise ServiceError(
                     f"Storage did not confirm {request.label}: check for a proxy in between."
@@ -307,7 +308,7 @@ class HttpClient:
             await self._connections.aclose()
 
     async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
-        """Sends a request until `read` accepts the answer, or retrying is pointless."""
+        """Sends a request until `read` accepts the response, or a retry is pointless."""
         was_sent = False
         failures: Counter[bool] = Counter()
 
@@ -338,7 +339,7 @@ class HttpClient:
                     return read(answer)
                 failure = _refused(answer, request.label, self._clock.time())
                 if failure.is_throttled or failure.retry_after is not None:
-                    # A submission may be refused for the number of jobs, whatever the pace.
+                    # A submission may be refused for the number of jobs, regardless of the pace.
                     if repeatable:
                         pace.refused(failure.retry_after)
                     elif failure.retry_after is not None:
@@ -347,17 +348,17 @@ class HttpClient:
                     pace.answered()
                 if request.is_for_service and answer.status_code == HTTPStatus.UNAUTHORIZED:
                     failure = self._identity.refused(failure)
-            # What support asks for; a request that got no answer has the client's id alone.
+            # Support asks for these; without a response there is only the client's id.
             failure.request_id = without_secrets(request_id)
-            # Raised out here, the failure does not drag along what it was made from.
+            # Raised outside the handler, so that the failure has no context.
             raise failure
 
         def decide(error: AzureSessionsError, number: int, elapsed: float) -> float | None:
-            # 1. Another attempt would not help, or might do twice what is to be done once.
+            # 1. Another attempt would not help, or might have its effect twice.
             is_fault = error.may_pass or (isinstance(error, ServiceError) and error.is_unreadable)
             if not is_fault or (was_sent and not repeatable):
                 return None
-            # 2. The budget for errors of this kind is spent.
+            # 2. The time or the attempts for such errors are used up.
             is_throttled = isinstance(error, ServiceError) and error.is_throttled
             is_asked_to_wait = is_throttled or error.retry_after is not None
             failures[is_asked_to_wait] += 1
@@ -374,8 +375,8 @@ class HttpClient:
     def _connect(self) -> _Connections:
         """The connections of the running loop.
 
-        Those of another stay as they are: it is over, or the parent's. New ones after a close go on
-        at the pace of the old.
+        Those of another loop are not touched: it is closed, or the parent process's. After a close,
+        new connections continue at the pace of the old.
         """
         last = self._connections
         paces: dict[_Origin, Pace] = defaultdict(partial(Pace, self._clock))
@@ -395,14 +396,14 @@ class _Connections:
     """The connections of the running event loop. Their errors are azure-core's and aiohttp's.
 
     Args:
-        credential: What gives the tokens, or None where the workspace has a key.
+        credential: The credential, or None if the workspace has a key.
         max_connections: The maximum number of connections at a time, to the service and its
             storage together.
-        read_timeout: Seconds without a byte after which an answer counts as lost.
+        read_timeout: Seconds without a byte after which a response counts as lost.
         paces: The pace of the requests to each origin.
 
     Attributes:
-        is_closing: Whether the last request in flight is to close the connections.
+        is_closing: Whether the last request in flight closes the connections.
     """
 
     def __init__(
@@ -418,14 +419,14 @@ class _Connections:
         self._read_timeout = read_timeout
         self._tokens = None if credential is None else TokenSender(credential, send)
         self.paces = paces
-        # State: how to reach each origin, and how many requests are in flight. Touched on one event
-        # loop, as are the attributes.
+        # State: the options for each origin, and the number of requests in flight. Accessed on one
+        # event loop, as are the attributes.
         self._options: dict[_Origin, dict[str, Any]] = {}
         self._in_flight = 0
         self.is_closing = False
 
     async def send(self, request: Request, *, has_token: bool = False) -> Answer:
-        """Sends a request once, with a token if the service wants one."""
+        """Sends a request once, with a token if the service needs one."""
         self._in_flight += 1
         try:
             if request.is_for_service and self._tokens is not None and not has_token:
@@ -437,10 +438,10 @@ class _Connections:
             options = self._options[origin]
             headers = request.headers
             if request.address.scheme == "http" and "proxy_headers" in options:
-                # aiohttp sends these only where it has the proxy open a tunnel.
+                # aiohttp itself sends these only when the proxy opens a tunnel.
                 headers = {**headers, **options["proxy_headers"]}
             total = None if math.isinf(request.timeout) else request.timeout
-            # The machine's own time: bytes come as they come, whatever a manual clock shows.
+            # Real time: a manual clock has no influence on the network.
             began = SystemClock.monotonic()
             async with self.session.request(
                 request.method,
@@ -452,7 +453,7 @@ class _Connections:
                 **options,
             ) as response:
                 parts, size = [], 0
-                # Counted unpacked: a small answer may unpack to any size.
+                # The decompressed size counts: a small response may expand to any size.
                 async for part in response.content.iter_any():
                     parts.append(part)
                     size += len(part)
@@ -463,7 +464,7 @@ class _Connections:
                         raise TimeoutError
                 return Answer(response.status, response.headers, b"".join(parts))
         except aiohttp.ClientConnectorError:
-            # The name may belong to another address by now.
+            # The name may resolve to another address by now.
             self.connector.clear_dns_cache()
             raise
         finally:
@@ -472,7 +473,7 @@ class _Connections:
                 await self.session.close()
 
     async def aclose(self) -> None:
-        """Closes the connections: now, or when the requests in flight are finished."""
+        """Closes the connections, now or after the requests in flight."""
         self.is_closing = True
         if self.loop is not asyncio.get_running_loop():
             self.session.detach()
@@ -483,7 +484,7 @@ class _Connections:
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keeps aiohttp from resending a PUT whose connection was lost: the job may have arrived."""
+    """Keeps aiohttp from resending a PUT after a lost connection: the job may have arrived."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -494,7 +495,7 @@ async def _send_once(
 
 
 def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError:
-    """The error for a request without an answer."""
+    """The error for a request without a response."""
     name = type(error).__name__
     if may_be_emulator and (place := _refused_here(error)):
         return CannotConnect(
@@ -520,7 +521,7 @@ def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError
     if isinstance(error, TimeoutError):
         return ServiceError(f"{what} was not answered in time: try again later.")
     if isinstance(error, AzureError):
-        # What azure-core's policies refuse to send, such as a token without TLS.
+        # azure-core's policies refuse to send it, such as a token without TLS.
         words = without_secrets(str(error))
         return ServiceError(f"The credential cannot be used for {what}: {words}", status_code=401)
     return ServiceError(f"The answer to {what} was lost ({name}): check the network.")
@@ -543,7 +544,7 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
     """The error for an error status."""
     status = response.status_code
     if status < 400:
-        # It has no status, and passes once the network is open again.
+        # No status, since it may succeed once the network allows it.
         return ServiceError(
             f"{what} was answered with HTTP {status}, which the service never sends: check for "
             "a proxy or a login page of your network."
@@ -564,7 +565,7 @@ def _refused(response: Answer, what: str, now: float) -> ServiceError:
 
 def _explanation(response: Answer) -> tuple[str, str]:
     """The error's code and message, redacted."""
-    # Storage explains itself in XML, and may quote the string it signed; its code is enough.
+    # Storage's XML may quote the string that it signed; its code is enough.
     code = response.headers.get("x-ms-error-code") or ""
     try:
         error = parse(response.content)["error"]
@@ -576,8 +577,8 @@ def _explanation(response: Answer) -> tuple[str, str]:
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """The seconds that the service asks to wait, from either of its headers.
 
-    More than `_MAX_RETRY_AFTER` is a mistake, or comes from a clock that differs from ours. No time
-    at all is no answer: a host that cannot serve must not be asked without a pause.
+    More than `_MAX_RETRY_AFTER` is a mistake, or due to a difference between clocks. Zero is
+    ignored, since a host that cannot serve must not be asked without a pause.
     """
     try:
         if "Retry-After" in headers:

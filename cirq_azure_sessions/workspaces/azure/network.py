@@ -1,12 +1,12 @@
 """Connections: name resolution, certificates, proxies, threads and shutdown.
 
-aiohttp sends, over connections that it opens when a request needs one and closes when they have
-been idle. Its and asyncio's defaults that would do harm here:
+aiohttp opens connections as requests need them, and closes idle ones. Some of its defaults, and of
+asyncio's, would do harm here:
 
-- asyncio resolves names on threads that keep the interpreter from exiting while they wait, and
-  that cannot be started any more at exit, when sessions are still to be closed;
-- aiohttp asks threads for proxies and `.netrc` twice a request;
-- a connector that dies in the child of a fork takes the parent's sockets out of the parent's
+- asyncio resolves names on threads that keep the interpreter from exiting while they wait, and that
+  cannot be started during exit, when sessions are still to be closed;
+- aiohttp looks up proxies and `.netrc` on threads twice per request;
+- a connector that is collected in a forked child removes the parent's sockets from the parent's
   event loop.
 """
 
@@ -47,15 +47,15 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Seconds. Idle connections are kept for the next sweep, but not as long as Azure keeps its side.
+# Seconds. Idle connections are kept for the next sweep, but closed before Azure closes them.
 _KEEP_ALIVE = 60.0
 _CONNECT_TIMEOUT = 10.0
 _NAME_LIFETIME = 300
 
-# Name lookups and sign-ins that may wait at once. Each opens a way for many requests.
+# Concurrent name lookups and sign-ins. Each serves many requests.
 _blocking_calls = DaemonExecutor(8, name="azure-connect")
 
-# The sessions of this process; aiohttp complains of those that are not closed.
+# The sessions of this process; aiohttp warns about unclosed ones.
 _sessions: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
 
 
@@ -73,7 +73,7 @@ def open_session(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=timeouts(read_timeout),
-        # Only a request with a body has a type, and says itself which.
+        # A request with a body sets its own content type; others have none.
         skip_auto_headers=("Content-Type",),
         middlewares=(middleware,),
     )
@@ -81,10 +81,10 @@ def open_session(
     return session, connector
 
 
-# That of an exchange with storage depends on the sizes of bodies, of which there is no end.
+# Timeouts of storage requests depend on the size of the body; too many to cache.
 @functools.lru_cache(maxsize=128)
 def timeouts(read_timeout: float, total: float | None = None) -> aiohttp.ClientTimeout:
-    """The timeouts of a request: to connect, without a byte, and for the whole of it."""
+    """The timeouts of a request: to connect, between bytes, and in total."""
     return aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout)
 
 
@@ -93,7 +93,7 @@ class CannotConnect(ServiceError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        # Retrying is useless.
+        # A retry would not help.
         self.is_ambiguous = self.may_pass = False
 
 
@@ -141,7 +141,7 @@ def proxy_options(address: URL) -> dict[str, Any]:
 def trusted_certificates() -> tuple[str, str]:
     """The source and the path of the trusted certificates.
 
-    They are chosen as the SDK's own transport chooses them: by a variable, or else certifi's.
+    The choice is that of the SDK's transport: an environment variable, or else certifi.
     """
     for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         if path := os.environ.get(variable):
@@ -150,7 +150,7 @@ def trusted_certificates() -> tuple[str, str]:
 
 
 def trust() -> ssl.SSLContext:
-    """The context for TLS that trusts these certificates.
+    """A TLS context that trusts these certificates.
 
     Raises:
         CannotConnect: If they cannot be read.
@@ -168,13 +168,13 @@ def trust() -> ssl.SSLContext:
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """Runs a blocking call on a daemon thread; at interpreter exit, without threads, in place."""
+    """Runs a blocking call on a daemon thread, or inline during interpreter exit."""
     result: T = await asyncio.wrap_future(_blocking_calls.submit(call))
     return result
 
 
 async def call_either(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Calls a function of either kind: one that blocks on a daemon thread."""
+    """Calls a function, sync or async; a sync one runs on a daemon thread."""
     if iscoroutinefunction(call):
         return await call(*args, **options)
     return await in_thread(partial(call, *args, **options))
@@ -190,7 +190,7 @@ class _Resolver(AbstractResolver):
         try:
             found = await in_thread(look_up)
         except UnicodeError as error:
-            # What getaddrinfo says of names that cannot be names.
+            # getaddrinfo raises this for invalid names.
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
         return [
             ResolveResult(
@@ -215,8 +215,8 @@ class _Connector(aiohttp.TCPConnector):
         self._made_on = asyncio.get_running_loop()
 
     def __del__(self, *args: Any) -> None:
-        # In the child of a fork the event loop's epoll object is the parent's: closing a connection
-        # here would make the parent deaf to it.
+        # A forked child shares the parent's epoll object: closing a connection here would remove it
+        # from the parent's event loop.
         if os.getpid() == self._made_by and not self._made_on.is_closed():
             super().__del__(*args)
 

@@ -21,7 +21,7 @@ __all__ = ["find_target", "list_attachments", "prepare", "submit"]
 
 _QIR = "qir.v1"
 _BITCODE = b"BC\xc0\xde"
-# What compilers call the entry point of bitcode that does not come with another name.
+# The default name of compilers for the entry point of bitcode.
 _ENTRY_POINT = "ENTRYPOINT__main"
 
 # Where an error is, in what qdk reports.
@@ -29,7 +29,7 @@ _PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.M
 
 
 def find_target(workspace: Workspace, name: str) -> Any:
-    """The SDK's target of this id.
+    """The SDK's target with this id.
 
     Raises:
         UnsupportedTarget: If the workspace has none.
@@ -37,7 +37,7 @@ def find_target(workspace: Workspace, name: str) -> Any:
     """
     try:
         found = workspace.get_targets(name)
-        # Of a target that it does not know, the SDK returns an empty list.
+        # The SDK returns an empty list for an unknown target.
         if isinstance(found, list):
             hint = did_you_mean(name, [each.name for each in workspace.get_targets()])
             raise UnsupportedTarget(
@@ -57,7 +57,7 @@ def prepare(
     entry: str = "Main()",
     input_format: str | None = None,
 ) -> dict[str, Any]:
-    """The arguments for the target's `submit` that send the program in a file.
+    """The arguments of the target's `submit` for the program in a file.
 
     Q# is compiled to QIR; so is OpenQASM 3, and OpenQASM 2 for a target that takes another
     language; other text is sent in UTF-8 with the line ends of Unix. Everything else, and all that
@@ -65,9 +65,9 @@ def prepare(
 
     Args:
         target: The SDK's target.
-        path: The file's name. Q#'s ends in `.qs`; every other program is known by its content.
-        content: What the file holds.
-        entry: The expression of Q# that is run.
+        path: The file's name. Q# ends in `.qs`; any other language is recognized by the content.
+        content: The content of the file.
+        entry: The Q# expression to run.
         input_format: The service's name for the program's format.
 
     Raises:
@@ -78,7 +78,7 @@ def prepare(
             content = in_utf8(content)
         except ValueError as error:
             raise UnsupportedProgram(f"{path.name}: {error}") from error
-    # OpenQASM is ASCII except in comments, which may be in any encoding.
+    # OpenQASM is ASCII except for comments, which may have any encoding.
     text = plain_text(content.decode(errors="replace"))
     if is_blank(text):
         raise UnsupportedProgram(
@@ -121,7 +121,7 @@ def prepare(
 
 
 def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
-    """The QIR of a program in OpenQASM, or of an expression of Q# after its source."""
+    """The QIR of an OpenQASM program, or of a Q# expression and its source."""
     try:
         from qdk import openqasm, qsharp
     except ImportError as error:
@@ -159,7 +159,7 @@ def _first_error(report: str, entry: str | None) -> str:
 
 
 def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
-    """Submits a prepared program, with the SDK's own options; returns the id of the job.
+    """Submits a prepared program with the SDK's options; returns the id of the job.
 
     Raises:
         ServiceError: If the service does not accept it.
@@ -175,7 +175,7 @@ def submit(target: Any, program: Mapping[str, Any], **options: Any) -> str:
 
 
 def list_attachments(job: AzureJob) -> Sequence[BlobProperties]:
-    """The blobs in a job's container, its program and its output among them.
+    """The blobs in a job's container, including its program and its output.
 
     Raises:
         ServiceError: If the service or its storage does not list them.

@@ -1,7 +1,7 @@
 """The storage account for jobs' inputs and outputs, and its signatures (SAS).
 
-Either the account is linked to the workspace and the service signs, or the user gives one by its
-connection string and the signing is done here.
+Either the account is linked to the workspace and the service signs, or the user gives the account's
+connection string and this module signs.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from cirq_azure_sessions.workspaces.azure.http import HttpClient
 
 __all__ = ["LinkedStorage", "OwnStorage", "SignedUrl", "Storage", "create_container"]
 
-# Seconds. A signature with less time left is renewed first, as the SDK does.
+# Seconds. A signature with less time left is renewed before use, as in the SDK.
 _MIN_TIME_LEFT = 300.0
-# How long the SDK's signatures last, and one that only creates a container.
+# The lifetimes of the SDK's signatures, and of one that only creates a container.
 _LIFETIME = 14 * 24 * 3600.0
 _BRIEF_LIFETIME = 3600.0
 
-# What tells one account's address from another's; the service writes ports out or not.
+# The identity of an account's address; the service writes default ports inconsistently.
 _origin = attrgetter("scheme", "host", "port")
 
 _EXPIRY = re.compile(r"(?:^|&)se=([^&]+)")
@@ -52,7 +52,7 @@ class SignedUrl:
         url: The address, without the signature.
         sas: The signature, as the query of a URL.
         renewal: When to renew the signature, before it expires, in seconds since the Unix epoch; 0
-            if it does not say when it does.
+            if its expiry is unknown.
     """
 
     url: str
@@ -70,27 +70,27 @@ class SignedUrl:
         return cls(url, sas, 0.0 if time is None else time - _MIN_TIME_LEFT)
 
     def sign(self, url: str) -> str:
-        """The address of this container or of something in it, with the signature. A secret."""
+        """The signed address of this container, or of a blob in it. A secret."""
         return f"{url}?{self.sas}"
 
     def holds(self, blob_url: str) -> bool:
-        """Whether a blob is in this container; the signature is sent nowhere else."""
+        """Whether a blob is in this container; the signature is never sent elsewhere."""
         name = urlsplit(self.url).path.rpartition("/")[2]
         is_inside = name in urlsplit(blob_url).path.split("/")[:-1]
         return is_inside and _origin(URL(self.url)) == _origin(URL(blob_url))
 
 
 class Storage(Protocol):
-    """A storage account, as a workspace uses it."""
+    """A workspace's access to its storage account."""
 
     async def open_container(self, name: str) -> SignedUrl:
-        """The container of that name, signed for reading and writing."""
+        """The container with this name, signed for reading and writing."""
 
     async def sign_blob(self, url: str) -> str:
         """The blob's address, signed for reading. A secret.
 
         Raises:
-            ServiceError: If the blob is in another account, to which no signature is shown.
+            ServiceError: If the blob is in another account, which must not see a signature.
         """
 
 
@@ -98,7 +98,7 @@ class LinkedStorage:
     """The account linked to the workspace. The service creates containers and signs."""
 
     def __init__(self, client: HttpClient) -> None:
-        # Asks the service for a signature.
+        # Requests a signature from the service.
         self._sign = partial(
             client.ask,
             "POST",
@@ -113,17 +113,17 @@ class LinkedStorage:
         blob = BlobClient.from_blob_url(url)
         body = {"containerName": blob.container_name, "blobName": blob.blob_name}
         signed = await self._sign(body=body)
-        # A blob of the same name in the linked account would be another job's.
+        # A blob with the same name in the linked account would belong to another job.
         if _origin(URL(signed.url)) != _origin(URL(url)):
             raise _elsewhere(url)
         return signed.sign(signed.url)
 
 
 class OwnStorage:
-    """An account of the user's, with its key.
+    """The user's own account, with its key.
 
-    The SDK's `azure.quantum.storage.get_container_uri` does the same, but blocks, and writes the
-    signature to its log.
+    The SDK's `azure.quantum.storage.get_container_uri` does the same, but blocks, and logs the
+    signature.
 
     Args:
         client: Sends the requests.
@@ -148,7 +148,8 @@ class OwnStorage:
             )
 
     async def open_container(self, name: str) -> SignedUrl:
-        # Only a signature for the whole account can create containers; it is shown to nobody.
+        # Only a signature for the whole account can create containers; it is sent only to the
+        # account.
         sas = generate_account_sas(
             self._account,
             self._key,

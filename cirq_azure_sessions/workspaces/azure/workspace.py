@@ -1,4 +1,4 @@
-"""The verbs of a workspace, as requests to Azure Quantum."""
+"""The verbs of a workspace as requests to Azure Quantum."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 Item = TypeVar("Item", Session, Job)
 
 _INPUT_BLOB = "inputData"
-# What the SDK's targets give as the type of the inputs that they upload.
+# The content types that the SDK's targets give to their inputs.
 _CONTENT_TYPES = {
     "ionq.circuit.v1": "application/json",
     "honeywell.openqasm.v1": "application/qasm",
@@ -50,40 +50,40 @@ _CONTENT_TYPES = {
 }
 _OTHER_CONTENT_TYPE = "application/json"
 
-# What the SDK always sends for the first page of a list.
+# The SDK's query for the first page of a list.
 _FIRST_PAGE = {"skip": "0", "top": str(JOBS_PER_PAGE)}
 _NEWEST_FIRST = {"orderby": "CreationTime desc"}
 
-# Answers that may mean that there is no such target or provider; none was recorded.
+# Statuses that may mean an unknown target or provider; none was recorded.
 _REFUSED = (400, 404)
-# Answers that may mean that there is nothing left to close or to cancel.
+# Statuses that may mean that there is nothing left to close or cancel.
 _TOO_LATE = (400, 409)
-# Answers to a list whose filter, order or page the service does not take.
+# Statuses for a list whose filter, order or page the service does not support.
 _LIST_REFUSED = (400, 403)
-# Answers of storage to a signature that has expired or is not accepted.
+# Storage's statuses for a signature that has expired or is not accepted.
 _BAD_SIGNATURE = (401, 403)
 
 
 class AzureWorkspace(PickledAsRecipe):
     """An Azure Quantum workspace as a `WorkspacePort`.
 
-    It sends its requests itself, over connections of its own, and leaves the SDK's `Workspace` as
-    it is. A connection is opened when a request needs one, reused while requests follow, and closed
-    a minute after the last. A job takes four requests: a signature, the upload, the submission and
-    the download of its result.
+    It sends requests over connections of its own, and does not change the SDK's `Workspace`. A
+    connection is opened when a request needs one, reused by those that follow, and closed a minute
+    after the last. A job takes four requests: a signature, the upload, the submission and the
+    download of its result.
 
     Attributes:
-        announces_ends: False: the service has to be asked.
+        announces_ends: False: the service has to be polled.
 
     Args:
         workspace: The SDK's workspace, with its credential.
         clock: The clock for waiting, and for the expiry of signatures.
         max_connections: The maximum number of connections at a time, to the service and its storage
             together.
-        read_timeout: Seconds without a byte after which an answer counts as lost.
+        read_timeout: Seconds without a byte after which a response counts as lost.
         max_result_bytes: The maximum size of a job's result. By default it follows from the job's
-            shots and bits, so that a result is never too large and garbage without an end does no
-            harm. What is refused can still be fetched with another limit, such as `math.inf`.
+            shots and bits, so that no genuine result is too large and endless garbage does no harm.
+            A refused result can still be fetched with another limit, such as `math.inf`.
 
     Raises:
         TypeError: If `workspace` is something else.
@@ -123,7 +123,7 @@ class AzureWorkspace(PickledAsRecipe):
         )
         self._read_session = partial(documents.read_session, workspace)
         self._read_job = partial(documents.read_job, workspace)
-        # State: the provider of each target, as the service last listed them. Touched on one event
+        # State: the provider of each target in the service's latest list. Accessed on one event
         # loop.
         self._providers: dict[str, str] = {}
 
@@ -132,7 +132,7 @@ class AzureWorkspace(PickledAsRecipe):
 
     @property
     def identity(self) -> str:
-        """Azure's resource id, in lower case as Azure compares it."""
+        """Azure's resource id, in lower case because Azure ignores its case."""
         return (
             f"/subscriptions/{self._workspace.subscription_id}"
             f"/resourcegroups/{self._workspace.resource_group}"
@@ -140,7 +140,7 @@ class AzureWorkspace(PickledAsRecipe):
         ).lower()
 
     def takes(self, target: str) -> bool:
-        # A misspelled local target is none of the service's, which would be asked for it.
+        # A misspelled local target must not cause a request to the service.
         return target.partition(".")[0].strip().lower() != "local"
 
     # Sessions
@@ -190,11 +190,11 @@ class AzureWorkspace(PickledAsRecipe):
             try:
                 await self._client.store("PUT", url, request.payload, headers)
             except ServiceError as error:
-                # An upload is whole or not at all: what is there is what an earlier one stored.
+                # An upload is atomic: an existing blob is the whole of an earlier upload.
                 if error.code == "BlobAlreadyExists":
                     break
                 if is_first and error.is_missing:
-                    # API versions before 2026 leave it to the client to make the container.
+                    # Before 2026, API versions leave it to the client to create the container.
                     await create_container(self._client, container.sign(container.url))
                 elif is_first and error.status_code in _BAD_SIGNATURE:
                     container = await self._storage.open_container(f"job-{request.id}")
@@ -226,7 +226,7 @@ class AzureWorkspace(PickledAsRecipe):
         try:
             return await self.get_job(request.id)
         except ServiceError as error:
-            # The service may take a while to show what it has accepted.
+            # The service may take a while to show an accepted job.
             if not (error.is_missing or error.is_unreadable):
                 raise
         return Job(
@@ -269,7 +269,7 @@ class AzureWorkspace(PickledAsRecipe):
             is_useless = error.status_code in _LIST_REFUSED or error.is_unreadable
             if not (is_useless and until):
                 raise
-        # What is waited for can be asked for by its id.
+        # The awaited jobs can be read one by one.
         found = []
         for job_id in until:
             try:
@@ -302,7 +302,7 @@ class AzureWorkspace(PickledAsRecipe):
     ) -> Job:
         changes = {"name": name, "tags": tags and list(tags), "priority": priority}
         changes = {field: value for field, value in changes.items() if value is not None}
-        # What comes back has these fields alone.
+        # The response has only these fields.
         await self._client.ask("PATCH", ("jobs", job_id), _ignore, body=changes)
         return await self.get_job(job_id)
 
@@ -316,7 +316,7 @@ class AzureWorkspace(PickledAsRecipe):
 
     async def fetch_output(self, job: Job, stored: SignedUrl | None = None) -> bytes:
         if job.output_uri is None:
-            # A list may be odd where the job's own document is not.
+            # A job may be unreadable in a list though its own document is not.
             job = await self.get_job(job.id)
         if job.output_uri is None:
             raise ServiceError(
@@ -344,7 +344,7 @@ class AzureWorkspace(PickledAsRecipe):
             pages = self._pages(("providerStatus",), documents.read_targets, {})
             listed = [target async for page in pages for targets in page for target in targets]
         else:
-            # Further pages, which nobody has seen yet, would take further requests.
+            # Further pages, which no recording has, would take further requests.
             page, _ = await self._client.ask(
                 "GET",
                 ("providerStatus",),
@@ -371,11 +371,11 @@ class AzureWorkspace(PickledAsRecipe):
         *,
         repeatable: bool = True,
     ) -> T:
-        """Puts a session or a job, and with it the id of its target's provider.
+        """Puts a session or a job, including the id of its target's provider.
 
-        Ids in the service's list need not be what comes before the first dot of its targets' ids:
-        in Azure CLI's tests the provider of `msft.sim.ac1000.physical` is `atom-boulder`. That is
-        the guess while there is no list, as in the SDK.
+        A provider's id need not be the part before the first dot of its targets' ids: in Azure
+        CLI's tests the provider of `msft.sim.ac1000.physical` is `atom-boulder`. Without a list
+        that part is the guess, as in the SDK.
 
         Raises:
             UnsupportedTarget: If the list lacks the target, and the service refuses it.
@@ -390,7 +390,7 @@ class AzureWorkspace(PickledAsRecipe):
         try:
             return await put(body={**document, "providerId": provider})
         except ServiceError as error:
-            # What the service has refused it does not have, so it may be sent again.
+            # The service does not have what it refused, so it may be sent again.
             session_has_ended = documents.says_session_has_ended(error.code, str(error))
             if error.status_code not in _REFUSED or session_has_ended:
                 raise
@@ -403,12 +403,12 @@ class AzureWorkspace(PickledAsRecipe):
         return await put(body={**document, "providerId": listed})
 
     async def _look_up(self, target: str) -> str | None:
-        """The target's provider in the workspace's list of targets; None if that lists nothing."""
+        """The target's provider in the workspace's list of targets; None if the list is empty."""
         if target not in self._providers:
             try:
                 await self.list_targets()
             except ServiceError as error:
-                # It is not the answer to the request that needs the provider.
+                # This error is not that of the request that needs the provider.
                 if not error.is_unreadable:
                     raise
         if self._providers and target not in self._providers:
@@ -429,7 +429,7 @@ class AzureWorkspace(PickledAsRecipe):
         oldest = math.inf
         try:
             async for page in self._pages(path, read_item, query):
-                # Pages overlap where an item came into being between them.
+                # Pages overlap if an item was created in the meantime.
                 new: list[Item] = [item for item in page if item.id not in listed]
                 times = [oldest, *(each.creation_time for each in new if each.creation_time)]
                 if times != sorted(times, reverse=True):
@@ -443,7 +443,7 @@ class AzureWorkspace(PickledAsRecipe):
         except ServiceError as error:
             if listed or error.status_code not in _LIST_REFUSED:
                 raise
-        # The service refuses this filter or order, or does not keep to it: both are left to us.
+        # The service refuses or ignores this filter or order: apply both here.
         everything = self._pages(path, read_item, _FIRST_PAGE)
         items = {item.id: item async for page in everything for item in page}
         for item in sorted(
@@ -464,7 +464,7 @@ class AzureWorkspace(PickledAsRecipe):
         last: Sequence[T] = ()
         while page is not None:
             items, following = await self._client.ask("GET", path, read, query=page)
-            # A service may also count its links up and pay no attention to them.
+            # A service may also number its links and ignore them.
             is_repeated = bool(items) and items == last
             if not is_repeated:
                 yield items
@@ -478,8 +478,8 @@ class AzureWorkspace(PickledAsRecipe):
 def _filter_expression(where: ItemFilter) -> str:
     """The filter in the service's language, as the SDK writes it (recorded); empty for none.
 
-    It may let more through than the filter itself: a date has no time of day, and a pattern has no
-    translation.
+    It may match more than the filter itself: a date has no time of day, and a pattern cannot be
+    translated.
     """
     terms = []
     if where.name:
@@ -496,12 +496,12 @@ def _filter_expression(where: ItemFilter) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of the filter language, where a quote is written twice."""
+    """A string of the filter language, with quotes doubled."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def _read_as(read: Callable[[Any], T], **known: str) -> Callable[[Any], T]:
-    """A reader of one item, of which some fields are known whatever the answer says."""
+    """A reader of one item with some known fields, which replace those of the response."""
     return lambda document: read({**document, **known})
 
 

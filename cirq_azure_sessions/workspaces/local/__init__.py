@@ -1,10 +1,10 @@
-"""A workspace in memory: sessions, jobs and timeouts, run by Cirq's own simulators.
+"""A workspace in memory: sessions, jobs and timeouts, over Cirq's simulators.
 
 workspace      the verbs
-state          what the workspace holds: sessions and jobs
-schedule       when what happens: idle timeouts, paces, queues
+state          the state machines of sessions and jobs
+schedule       past and future events: idle timeouts, paces, queues
 target_queue   which jobs of a target have a slot, and which wait for one
-live_schedule  the schedule as the clock moves
+live_schedule  the schedule on a clock
 samplers       the samplers behind `local.*` targets
 """
 

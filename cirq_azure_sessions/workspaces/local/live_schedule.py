@@ -19,10 +19,10 @@ __all__ = ["REAL_TIME", "LiveSchedule"]
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
-# Programs run in real time, whatever the schedule's clock.
+# Programs run in real time, regardless of the schedule's clock.
 REAL_TIME = SystemClock()
 
-# A program that takes less than this many real seconds is as good as instant.
+# A program that takes less than this many real seconds counts as instant.
 _MOMENT = 1.0
 
 
@@ -32,35 +32,35 @@ class LiveSchedule:
     May be used from several threads and event loops.
 
     Args:
-        schedule: What happens.
-        clock: When.
+        schedule: The events.
+        clock: The clock.
 
     Attributes:
-        epoch: The time of day at which the clock's ages begin: dates follow from ages, so that a
-            look at the schedule is one look at the clock.
+        epoch: The time of day when `clock.monotonic` was zero. Dates are computed from it, so that
+            reading the schedule reads the clock only once.
     """
 
     def __init__(self, schedule: Schedule, clock: Clock) -> None:
-        # State: the schedule with its records, and the futures in them of those who wait.
+        # State: the schedule with its records, including the futures of waiters.
         self._schedule = schedule
-        # Guards it. Never held while a program is cancelled or somebody is woken.
+        # Guards it. Never held while cancelling a program or waking a waiter.
         self._after_fork()
         register(self)
         self._clock = clock
         self.epoch = clock.time() - clock.monotonic()
-        # A clock that stands still does so while programs run, too.
+        # A manual clock does not advance while programs run.
         self._is_manual = getattr(clock, "is_manual", False)
 
     def _after_fork(self) -> None:
-        """Renews the lock: a thread that held it is not in the child of the fork."""
+        """Renews the lock: a thread that held it does not exist in a forked child."""
         self._lock = threading.Lock()
 
     @contextmanager
     def deciding(self) -> Iterator[float]:
         """The critical section, in which the schedule is up to date and may be changed.
 
-        Yields the clock's time. On leaving, whatever happened has its effects: programs of
-        cancelled jobs are cancelled, and those who wait for news are woken.
+        Yields the clock's time. On leaving, programs of cancelled jobs are cancelled, and waiters
+        are woken.
         """
         ended: list[JobRecord] = []
         waiters: set[asyncio.Future[None]] = set()
@@ -81,13 +81,13 @@ class LiveSchedule:
                 _wake(waiter)
 
     def view(self, records: Sequence[_Record[V]]) -> Sequence[V]:
-        """The records as the values that describe them: slices cost what they hold."""
+        """A view of the records as values, made on access: a slice costs only its own items."""
         return _View(self, records)
 
     async def let_finish(self, ledger: Ledger, is_late: Callable[[], bool]) -> None:
         """Under a manual clock, gives programs that are due a moment of real time to finish.
 
-        Under any other they have had the time that passed, unless it was put forward.
+        Under any other clock they have had that time, unless the clock was advanced.
         """
         if self._is_manual:
             await self._wait(ledger, lambda: not is_late(), REAL_TIME, _MOMENT)
@@ -95,7 +95,7 @@ class LiveSchedule:
             await self.notice_idleness(ledger)
 
     async def notice_idleness(self, ledger: Ledger) -> None:
-        """Lets programs finish that were due so long ago that their session may have timed out."""
+        """Lets programs finish that are overdue by so much that their session may time out."""
         with self.deciding() as now:
             oldest = next(iter(ledger.unfinished.values()), None)
             is_in_doubt = oldest and oldest.created + self._schedule.session_timeout <= now
@@ -112,21 +112,21 @@ class LiveSchedule:
         """Waits until one of the given jobs has news, or the time has passed.
 
         Args:
-            ledger: Whose jobs the news is of.
-            has_news: Whether there is news; asked whenever one of them ends.
-            is_late: Whether a program is running that is due.
-            seconds: How long to wait at most, on the clock.
+            ledger: The jobs.
+            has_news: Whether there is news; called whenever one of them ends.
+            is_late: Whether a program that is due is still running.
+            seconds: The maximum time to wait, on the clock.
         """
         with self.deciding() as now:
             deadline = now + seconds
-        # Before a manual clock may move, a program that is due gets the same time to finish.
+        # As in `let_finish`, a program that is due gets time to finish before a manual clock moves.
         moment = min(seconds, _MOMENT)
         await self._wait(ledger, lambda: has_news() or not is_late(), REAL_TIME, moment)
         while True:
             with self.deciding() as now:
                 if has_news() or now >= deadline:
                     return
-                # Whatever is due next may be the end of a job.
+                # The next due event may be the end of a job.
                 pause = min(deadline, self._schedule.next_due) - now
             await self._wait(ledger, has_news, self._clock, pause)
 
@@ -155,13 +155,13 @@ class LiveSchedule:
 
 
 class _Record(Protocol[V_co]):
-    """An item of a view: it describes its state at a time."""
+    """An item of a view, which can describe its state at a time."""
 
     def describe(self, epoch: float, now: float) -> V_co: ...
 
 
 class _View(Sequence[V]):
-    """A list of records as the values that describe them, made on access."""
+    """A list of records as the values that describe them, which are made on access."""
 
     def __init__(self, schedule: LiveSchedule, records: Sequence[_Record[V]]) -> None:
         self._schedule = schedule
@@ -194,7 +194,7 @@ def _let_go(job: JobRecord) -> None:
 
 def _wake(waiter: asyncio.Future[None]) -> None:
     loop = waiter.get_loop()
-    # The loop of someone who has given up may be closed by now.
+    # The loop of a waiter that has given up may be closed by now.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(_resolve, waiter)
 

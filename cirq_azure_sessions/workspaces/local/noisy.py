@@ -1,4 +1,4 @@
-"""The sampler behind `local.like:TARGET`: Cirq's simulators, for circuits that hold their noise."""
+"""The sampler behind `local.like:TARGET`: Cirq's simulators, for circuits that include noise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAX_DENSE_QUBITS = 10
 
 
 class NoisySimulator(cirq.Sampler):
-    """Simulates density matrices if one serves all repetitions, else a state vector for each.
+    """Simulates one density matrix for all repetitions where it can, else a state vector for each.
 
     Args:
-        seed: Where samples come from.
+        seed: The seed, or the random number generator.
     """
 
     def __init__(self, seed: Any = None) -> None:

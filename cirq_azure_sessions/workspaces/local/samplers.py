@@ -1,7 +1,7 @@
 """The samplers behind `local.*` targets.
 
-The payload of their jobs is a `LocalProgram`: a whole sweep, for one call of a sampler's
-`run_sweep`, or split over its points with an executor.
+The payload of their jobs is a `LocalProgram`: a whole sweep, which runs in one call of a sampler's
+`run_sweep`, or, with an executor, is split by points.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ __all__ = [
     "local_machines",
 ]
 
-# Starts a job of some target; the future brings its output.
+# Starts a job of some target; the future returns its output.
 Machine = Callable[[JobRequest], "Future[Any]"]
 # Makes a sampler that draws from `seed`, a `numpy.random.RandomState`. It is called with that
-# keyword, so that the class of a simulator will do.
+# keyword, so that a simulator class can be used.
 SamplerFactory = Callable[..., "cirq.Sampler"]
 
 # The package to install for a target, the module in it, and the sampler's class in that.
@@ -50,19 +50,19 @@ BUILT_IN_TARGETS = {
     "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
     "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
 }
-# What the names of targets begin with that sample with the published noise of another.
+# The prefix of targets that sample with the published noise of another target.
 LIKE = "local.like:"
-# Samplers that take no seed, and draw from entropy of their own; their sweeps stay whole.
+# Samplers that take no seed and seed themselves; their sweeps are not split.
 _UNSEEDED = {"local.stim"}
 
-# Chunks of a sweep for each worker; there are more of them if they would have more points than the
-# maximum below. A worker returns its first chunk while the second waits; each further round costs a
-# Dask cluster about 10 ms.
+# Chunks of a sweep per worker, or more if a chunk would exceed the maximum number of points. With
+# two, a worker returns its first chunk while the second is queued; each further round costs about
+# 10 ms on a Dask cluster.
 _CHUNKS_PER_WORKER = 2
 _MAX_POINTS_PER_CHUNK = 64
-# How many workers an executor is taken to have that does not say.
+# The assumed number of workers of an executor that does not tell it.
 _MANY_WORKERS = 16
-# How many jobs may be out at an executor at once; for each, a thread waits.
+# How many jobs may be on an executor at once; a thread waits for each.
 _MAX_JOBS_AT_EXECUTOR = 128
 
 
@@ -71,8 +71,8 @@ def local_machines(
 ) -> dict[str, Machine]:
     """The machines of the built-in targets and of the given samplers, by target.
 
-    A sampler that is given as an object runs its sweeps here and whole, even with an executor: it
-    has a generator of its own, and copies of it in several processes would all draw the same.
+    A sampler instance runs its sweeps unsplit in this process, even with an executor: it has its
+    own random generator, and copies of it in several processes would draw the same samples.
     """
     machines = {target: _in_order(partial(_run_unseeded, target)) for target in _UNSEEDED}
     factories: dict[str, SamplerFactory] = {
@@ -114,9 +114,9 @@ def _make_noisy(**seed: Any) -> cirq.Sampler:
 
 
 def _in_order(run: Callable[[LocalProgram], list[cirq.Result]]) -> Machine:
-    """A machine that runs one job at a time, in the order of submission.
+    """A machine that runs one job at a time, in order of submission.
 
-    No sampler promises to be thread-safe, and this way none meets two threads at once.
+    Samplers need not be thread-safe, so none is called from two threads at once.
     """
     worker = DaemonExecutor(name="local-sampler")
 
@@ -132,8 +132,8 @@ def _in_order(run: Callable[[LocalProgram], list[cirq.Result]]) -> Machine:
     return start
 
 
-# The workers that wait for a call made from their own samplers, and are busy until it ends. A call
-# takes its caller's context along to the background loop.
+# The workers that are blocked by a call made from their own samplers. A call takes its caller's
+# context along to the background loop.
 _callers: ContextVar[frozenset[DaemonExecutor]] = ContextVar("callers", default=frozenset())
 
 
@@ -150,12 +150,12 @@ def _run_called(
 
 
 def _run_program(make: SamplerFactory, program: LocalProgram) -> list[cirq.Result]:
-    """Runs a sweep with samplers that it makes: with a seed, one for each point."""
+    """Runs a sweep with new samplers: with a seed, one for each point."""
     import numpy as np
 
     if program.seed is not None:
         return _run_points(_Shared(make, program, program.seed), program.params, 0)
-    # Not numpy's global generator, which draws the same in every child of a fork.
+    # Not NumPy's global generator, which draws the same numbers in every forked child.
     return _run_whole(make(seed=np.random.RandomState()), program)
 
 
@@ -171,10 +171,10 @@ def _run_whole(sampler: cirq.Sampler, program: LocalProgram) -> list[cirq.Result
 
 
 def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Set[str], Set[str]]:
-    """The keys that results must have, and all that they may have."""
+    """The keys that results must have, and those that they may have."""
     import cirq
 
-    # A channel's key, or one whose measurement is conditional, need not be there.
+    # The key of a channel or of a conditional measurement is optional.
     gates = cirq.MeasurementGate | cirq.PauliMeasurementGate
     measurements = [op for op in circuit.all_operations() if isinstance(op.gate, gates)]
     needed = {key for op in measurements for key in cirq.measurement_key_names(op)}
@@ -188,7 +188,7 @@ def _sample(
     needed: Set[str],
     keys: Set[str],
 ) -> list[cirq.Result]:
-    """The results of a program at some points, checked to have all `needed` of its `keys`.
+    """The results of a program at some points, checked to have all `needed` keys.
 
     Raises:
         TypeError, ValueError: If the sampler returns something else.
@@ -234,9 +234,10 @@ def _sample(
     if len(results) != len(params):
         more = "at least " if len(results) > len(params) else ""
         raise ValueError(
-            f"{name}.run_sweep returned {more}{len(results)} results for {len(params)} points."
+            f"{name}.run_sweep must return one result per point, {len(params)}, not "
+            f"{more}{len(results)}."
         )
-    # Some samplers resolve the circuit themselves, and their results have no parameters.
+    # Some samplers resolve the circuit themselves and return results without parameters.
     pairs = zip(results, params, strict=True)
     other = next((result.params for result, asked in pairs if result.params != asked), None)
     if other is not None and other in params:
@@ -245,10 +246,10 @@ def _sample(
 
 
 def _split(make: SamplerFactory, executor: Executor) -> Machine:
-    """A machine that cuts each sweep into chunks of points for the executor's workers.
+    """A machine that splits each sweep into chunks of points for the executor's workers.
 
-    The samples depend neither on the cut nor on the workers: each point draws from a generator of
-    its own.
+    The samples depend neither on the chunks nor on the workers, because each point has its own
+    random generator.
     """
     threads = DaemonExecutor(_MAX_JOBS_AT_EXECUTOR, name="local-executor")
 
@@ -260,7 +261,7 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
 
 
 class _SplitWork(Future[Any]):
-    """The future of a sweep in chunks, which may be cancelled with it while they are awaited."""
+    """The future of a sweep in chunks; cancelling it cancels the pending chunks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +278,7 @@ def _run_split(
 ) -> list[cirq.Result]:
     import numpy as np
 
-    # Fresh entropy is drawn once for all: a chunk knows nothing of the others.
+    # Fresh entropy is drawn once for all chunks, which know nothing of each other.
     shared = _Shared(make, program, np.random.SeedSequence(program.seed).entropy)
     workers = upstream.num_workers(executor) or _MANY_WORKERS
     for cut in _cuts(len(program.params), workers):
@@ -285,7 +286,7 @@ def _run_split(
     try:
         return [result for chunk in chunks for result in chunk.result()]
     finally:
-        # After an error, what has not begun need not begin.
+        # After an error, do not start the remaining chunks.
         for chunk in chunks:
             chunk.cancel()
 
@@ -297,7 +298,7 @@ def _cuts(count: int, workers: int) -> Iterator[slice]:
 
 
 class _Shared:
-    """The shared part of a sweep's chunks: pickled once, and read once by each worker process."""
+    """The shared part of a sweep's chunks: pickled once, and loaded once by each worker process."""
 
     def __init__(self, make: SamplerFactory, program: LocalProgram, entropy: Any) -> None:
         self.make = make
@@ -318,7 +319,7 @@ def _read_shared(pickled: bytes) -> _Shared:
 
 
 def _dumps(value: object) -> bytes:
-    """Pickles what a notebook defines too, if cloudpickle is installed, as it is with Dask."""
+    """Pickles with cloudpickle if installed (Dask needs it), for definitions in notebooks."""
     try:
         import cloudpickle as pickler
     except ImportError:
@@ -329,9 +330,9 @@ def _dumps(value: object) -> bytes:
 def _run_points(
     shared: _Shared, params: Sequence[cirq.ParamResolver], first: int
 ) -> list[cirq.Result]:
-    """Runs some points of a sweep, in any process; `first` is the index of the first of them.
+    """Runs some points of a sweep, in any process; `first` is the index of the first one.
 
-    Each draws from a generator of its own, seeded with its index and the entropy of the sweep.
+    Each has its own random generator, seeded with its index and the entropy of the sweep.
     """
     import numpy as np
 

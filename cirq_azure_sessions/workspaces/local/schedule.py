@@ -1,7 +1,7 @@
-"""The past and the due events of sessions and jobs.
+"""The past and future events of sessions and jobs.
 
-A `Schedule` knows no clock, thread or lock: it is given the time, and runs everything that is
-due by then, in the order of time. Each call costs at most the logarithm of what there is.
+A `Schedule` knows no clock, thread or lock: it is given the time, and runs everything that is due
+by then, in order of time. Each call takes at most logarithmic time in the number of events.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cirq_azure_sessions.workspaces.local.target_queue import TargetQueue
 
 __all__ = ["Schedule"]
 
-# Enough to look back at, and little enough that a process may run jobs forever.
+# Long enough to be useful, and bounded so that a process may run jobs forever.
 MAX_HISTORY = 10_000
 MAX_OUTPUTS = 1_000
 
@@ -41,19 +41,19 @@ class Schedule:
         session_timeout: Seconds without activity after which a session times out.
 
     Attributes:
-        timeout_notice: Seconds by which a timeout is noticed late, or a function that draws them.
-        max_history: How many finished jobs to remember, the first to finish going first; and how
-            many sessions, the oldest of those that have ended going first with their jobs.
-        max_outputs: Of how many finished jobs to keep program and output once the output has been
-            fetched; also of how many that have none.
+        timeout_notice: Delay in seconds before a timeout is noticed, or a function that draws it.
+        max_history: How many finished jobs to keep, dropping the first to finish first; and how
+            many sessions, dropping the oldest ended one first, with its jobs.
+        max_outputs: How many finished jobs keep program and output once the output has been
+            fetched; also how many without an output.
         slots: How many jobs a target runs at once, for all targets or by target; further ones wait
             until one stops executing. None sets no limit.
         sessions, jobs: By id.
-        session_order: The sessions in the order of their creation.
-        top_level: The sessions, and the jobs that are in none, in the order of their creation.
-        ledger: The jobs of all sessions and of none.
+        session_order: The sessions in order of creation.
+        top_level: The sessions, and the jobs outside any session, in order of creation.
+        ledger: All jobs, in sessions or not.
         unfinished: The number of unfinished jobs, by target.
-        just_ended: Jobs that ended since its owner last took them out.
+        just_ended: Jobs that have ended since the owner last took them out.
     """
 
     def __init__(self, session_timeout: float) -> None:
@@ -70,10 +70,10 @@ class Schedule:
         self.unfinished: Counter[str] = Counter()
         self.just_ended: list[JobRecord] = []
         self._over: deque[JobRecord] = deque()
-        # The finished jobs whose output was fetched, or that have none, in that order.
+        # The finished jobs whose output was fetched, or that have none, oldest first.
         self._fetched: dict[JobRecord, None] = {}
         self._queues: dict[str, TargetQueue] = {}
-        # A heap of what is to happen: when, a number to tell ties apart, and what.
+        # A heap of future events: the time, a number that breaks ties, and the action.
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
 
@@ -89,7 +89,7 @@ class Schedule:
             happen(due)
 
     def open_session(self, request: SessionRequest, now: float) -> SessionRecord:
-        """The session with the request's id, opened if there is none yet."""
+        """The session with the id of the request, opened if necessary."""
         session = self.sessions.get(request.id)
         if session is None:
             session = SessionRecord(request, next(self._numbers), now)
@@ -109,7 +109,7 @@ class Schedule:
         *,
         started: float,
     ) -> JobRecord:
-        """Takes a new job, whose program starts at the real time `started`."""
+        """Accepts a new job, whose program starts at the real time `started`."""
         job = JobRecord(request, next(self._numbers), pace, session, now, started=started)
         self.jobs[request.id] = job
         self.unfinished[request.target] += 1
@@ -136,9 +136,9 @@ class Schedule:
             self._end(job, JobStatus.CANCELLED, now)
 
     def note_fetched(self, job: JobRecord) -> None:
-        """Notes that the job's output was fetched, or that it has none, and enforces the bound.
+        """Records that the job's output was fetched, or that it has none, and enforces the limit.
 
-        An output that nobody has fetched yet is not dropped before its job is forgotten.
+        An output that has not been fetched is kept as long as its job.
         """
         self._fetched.pop(job, None)
         self._fetched[job] = None
@@ -151,7 +151,7 @@ class Schedule:
         job.forget()
 
     def remove(self, job: JobRecord) -> None:
-        """Forgets a finished job."""
+        """Removes a finished job."""
         del self.jobs[job.request.id]
         self._fetched.pop(job, None)
         for ledger in self.ledgers(job):
@@ -165,23 +165,23 @@ class Schedule:
             self._end(job, JobStatus.CANCELLED, now)
 
     def change_pace(self, job: JobRecord, pace: JobPace, now: float) -> None:
-        """Gives a job that has not begun another pace, as if it had been submitted now."""
+        """Gives a new pace to a job that has not begun, as if it had been submitted now."""
         if job.final is None and now < job.begins:
             self._vacate(job, now)
             job.change_pace(pace, now)
             self._line_up(job, now)
 
     def ledgers(self, job: JobRecord) -> list[Ledger]:
-        """The ledgers of the job: of all jobs, and of its session's."""
+        """The ledgers of the job: that of all jobs, and that of its session."""
         return [self.ledger] if job.session is None else [self.ledger, job.session.ledger]
 
     def _plan(self, due: float, happen: Callable[[float], None]) -> None:
-        # Events that never happen would stay forever.
+        # An event at infinity would stay in the heap forever.
         if due < math.inf:
             heapq.heappush(self._agenda, (due, next(self._numbers), happen))
 
     def _queue(self, target: str) -> TargetQueue | None:
-        """The queue of a target that has a limit."""
+        """The queue of a target with a limit on slots, or None."""
         slots = self.slots.get(target) if isinstance(self.slots, Mapping) else self.slots
         if slots is None:
             return None
@@ -192,7 +192,7 @@ class Schedule:
     def _line_up(self, job: JobRecord, now: float) -> None:
         """Lets a job begin, now or when its target has a slot for it."""
         if job.ready == math.inf:
-            # Its target does not run jobs; another pace will tell when it does.
+            # Its target does not run jobs now; its pace is changed when it does.
             return
         queue = self._queue(job.request.target)
         if queue is None or queue.enter(job):
@@ -205,12 +205,12 @@ class Schedule:
             self._plan(job.stops, partial(self._stop, job))
 
     def _stop(self, job: JobRecord, now: float) -> None:
-        """The job stops executing, unless its program is slower or its pace has changed."""
+        """Stops the job's execution, unless its program is slower or its pace has changed."""
         if now >= job.stops and job.outcome is not None:
             self._vacate(job, now)
 
     def _vacate(self, job: JobRecord, now: float) -> None:
-        """Gives the job's slot, if it has one, to the next waiting job."""
+        """Passes the job's slot, if it has one, to the next waiting job."""
         queue = self._queue(job.request.target)
         following = None if queue is None else queue.leave(job)
         if following is not None:
@@ -219,7 +219,7 @@ class Schedule:
     def _come_due(self, job: JobRecord, now: float) -> None:
         """Ends the job, which is due, unless its program is still running."""
         if job.final is not None or now < job.due:
-            # It was cancelled, or this appointment is from before its pace changed.
+            # It was cancelled, or this event is from before its pace changed.
             return
         if job.outcome is None:
             for ledger in self.ledgers(job):
@@ -251,12 +251,12 @@ class Schedule:
             self._forget(self._over.popleft())
 
     def _forget(self, job: JobRecord) -> None:
-        # It may have been removed long ago, and its id be another's.
+        # It may have been removed long ago, and its id may be in use again.
         if self.jobs.get(job.request.id) is job:
             self.remove(job)
 
     def _forget_a_session(self) -> None:
-        """Keeps the number of sessions within the history: drops one for each one opened."""
+        """Keeps the history of sessions bounded, by dropping one for each one opened."""
         if len(self.session_order) <= self.max_history:
             return
         over = (session for session in self.session_order if session.status.is_final)
@@ -270,7 +270,7 @@ class Schedule:
             remove(self.top_level, session)
 
     def _watch(self, session: SessionRecord) -> None:
-        """Schedules a check of the session's idle clock, if it is running and none is scheduled."""
+        """Schedules a check of the session's idle timer, if it is running and none is scheduled."""
         if session.is_watched or not session.is_idle:
             return
         session.is_watched = True

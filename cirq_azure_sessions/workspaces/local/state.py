@@ -1,8 +1,7 @@
-"""The state machines of sessions and jobs, apart from threads, locks and clocks.
+"""The state machines of sessions and jobs, independent of threads, locks and clocks.
 
-What is here decides; `LocalWorkspace` looks at the clock, runs the programs and keeps the lock. All
-times are seconds of the clock's `monotonic`, given by the caller. The rules are the recorded
-ones.
+`LocalWorkspace` reads the clock, runs the programs and holds the lock. All times are seconds of the
+clock's `monotonic`, passed by the caller. The rules are those recorded from the service.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ class JobPace:
     """How long a job takes on the clock. `math.inf` makes it hang.
 
     Attributes:
-        queue: Seconds from its creation to the begin of its execution.
-        run: Seconds from the begin to the end of its execution.
-        visible: Seconds from the end until its status tells.
-        finishing: How many of these, the last ones, it shows as `Finishing`.
-        handover: Seconds from its creation until it is handed to the machine.
+        queue: Seconds from its creation until it starts executing.
+        run: Seconds of execution.
+        visible: Seconds from the end of its execution until it has a final status.
+        finishing: The last seconds of these, during which its status is `Finishing`.
+        handover: Seconds from its creation until it is handed to the provider.
     """
 
     queue: float = 0.0
@@ -58,11 +57,11 @@ class JobPace:
 
 
 class ProgramError(Exception):
-    """A backend raises this where the program is at fault: the job fails with this code.
+    """Raised by a backend if the program is at fault; the job fails with its code.
 
     Attributes:
         code: The service's code, such as `InvalidInputData`.
-        message: A sentence for the submitter of the job.
+        message: A sentence for the job's submitter.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -100,19 +99,19 @@ class Outcome:
 
 
 class Ledger:
-    """Jobs in order of creation, their counts by status, and the waiters for their news."""
+    """Jobs in order of creation, their counts by status, and the waiters for news of them."""
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
         self.unfinished: dict[str, JobRecord] = {}
-        # How many jobs are due by the clock while their program is still running.
+        # How many jobs are due on the clock while their program is still running.
         self.overdue = 0
         self.ended = 0
         self.waiters: set[asyncio.Future[None]] = set()
 
     @property
     def is_late(self) -> bool:
-        """Whether any job's end waits for its program."""
+        """Whether any job is due but its program is still running."""
         return self.overdue > 0
 
     def add(self, job: JobRecord) -> None:
@@ -129,9 +128,9 @@ class SessionRecord:
     """One session: its jobs and its state.
 
     Args:
-        request: What was asked for.
-        number: The session's place among all sessions and jobs.
-        now: When.
+        request: The request that opened it.
+        number: The session's index among all sessions and jobs.
+        now: The time on the clock.
     """
 
     def __init__(self, request: SessionRequest, number: int, now: float) -> None:
@@ -142,12 +141,12 @@ class SessionRecord:
         self.status = SessionStatus.WAITING
         # When it was closed, if it was.
         self.closed: float | None = None
-        # What its jobs cost, once one that costs something has succeeded.
+        # The cost of its jobs, once one with a cost has succeeded.
         self.cost: Cost | None = None
         self.ledger = Ledger()
-        # The idle clock starts anew here.
+        # When the idle timer was last restarted.
         self.last_activity = now
-        # Whether somebody will look at the idle clock.
+        # Whether a check of the idle timer is scheduled.
         self.is_watched = False
 
     @property
@@ -157,7 +156,7 @@ class SessionRecord:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the idle clock is running."""
+        """Whether the idle timer is running."""
         return not (self.ledger.unfinished or self.status.is_final)
 
     def add(self, job: JobRecord) -> None:
@@ -166,7 +165,7 @@ class SessionRecord:
         self.last_activity = job.created
 
     def end_job(self, status: JobStatus, now: float) -> list[JobRecord]:
-        """Notes the end of one of its jobs.
+        """Records the end of one of its jobs.
 
         Returns:
             The jobs that have to be cancelled now.
@@ -185,12 +184,12 @@ class SessionRecord:
         return []
 
     def add_cost(self, cost: Cost) -> None:
-        """Adds the cost of a job; a session reports only the sum."""
+        """Adds the cost of a job; a session reports only the total."""
         total = cost.total + (self.cost.total if self.cost else 0.0)
         self.cost = Cost(total, cost.currency)
 
     def close(self, now: float) -> None:
-        """Takes no more jobs; ends at once if none is unfinished, else with the last of them."""
+        """Stops accepting jobs; ends at once if all have finished, else with the last one."""
         self.closed = now if self.closed is None else self.closed
         self._end_if_closed(now)
 
@@ -199,7 +198,7 @@ class SessionRecord:
         self._end(SessionStatus.TIMED_OUT, now)
 
     def break_off(self, status: SessionStatus, now: float) -> list[JobRecord]:
-        """Ends for a reason from outside, with this final status.
+        """Ends the session for an external reason, with this final status.
 
         Returns:
             The jobs that have to be cancelled now.
@@ -226,7 +225,7 @@ class SessionRecord:
         if self.closed is not None and self.is_idle:
             has_failures = self.status is SessionStatus.FAILURES
             status = SessionStatus.FAILED if has_failures else SessionStatus.SUCCEEDED
-            # Its last program may come late with news of an end before that.
+            # Its last program may report late, with an earlier end.
             self._end(status, max(self.closed, now))
 
     def _end(self, status: SessionStatus, now: float) -> None:
@@ -241,12 +240,12 @@ class JobRecord:
     that takes longer.
 
     Args:
-        request: What was asked for.
-        number: The job's place among all sessions and jobs.
+        request: The request that submitted it.
+        number: The job's index among all sessions and jobs.
         pace: How long it takes on the clock.
         session: The session it is in, if any.
         now: When it was submitted, on the clock.
-        started: The real time of that.
+        started: When it was submitted, in real time.
     """
 
     # There may be many of them.
@@ -285,13 +284,13 @@ class JobRecord:
         self.pace = pace
         self.session = session
         self.created = now
-        # When it could begin if its target has room for it; when it does, and when it is over.
+        # When it can begin if its target has a free slot, when it does begin, and when it ends.
         self.ready = now + pace.queue
         self.begins = self.due = math.inf
         self.started = started
         # The future of its program's run, while it matters.
         self.run: Future[Any] | None = None
-        # What came of the program, and when on the clock that may show at the earliest.
+        # The outcome of the program, and the earliest time on the clock when it may be visible.
         self.outcome: Outcome | None = None
         self.ripe = math.inf
         self.is_overdue = False
@@ -299,12 +298,12 @@ class JobRecord:
         # How the job ended, and when.
         self.final: JobStatus | None = None
         self.ended: float | None = None
-        # Its description since then.
+        # Its description, which no longer changes.
         self.last_words: Job | None = None
 
     @property
     def is_late(self) -> bool:
-        """Whether the job's end waits for its program."""
+        """Whether the job is due but its program is still running."""
         return self.is_overdue and self.final is None
 
     @property
@@ -314,12 +313,12 @@ class JobRecord:
         return self.outcome.cost if has_result and self.outcome is not None else None
 
     def status(self, now: float) -> JobStatus:
-        """The status at a time when everything due has been settled."""
+        """The status at `now`, once all due events have been settled."""
         if self.final is not None:
             return self.final
         if self.pace.finishing and now >= self.due - self.pace.finishing:
             return JobStatus.FINISHING
-        # A job that runs for no time at all is not seen executing, unless its program is slow.
+        # A job with zero run time is never seen executing, unless its program is slow.
         executes = self.begins if self.pace.run else self.due
         return JobStatus.EXECUTING if now >= executes else JobStatus.WAITING
 
@@ -329,12 +328,12 @@ class JobRecord:
         return self.begins + self.pace.run
 
     def begin(self, now: float) -> None:
-        """Begins as soon as it is ready, since its target has a slot."""
+        """Begins execution as soon as the job is ready; its target has a slot."""
         self.begins = max(self.ready, now)
         self.due = self.ripe = self.stops + self.pace.visible
 
     def change_pace(self, pace: JobPace, now: float) -> None:
-        """Changes its pace, as if it had been submitted now."""
+        """Changes the pace, as if the job had been submitted now."""
         self.pace = pace
         self.ready = now + pace.queue
         self.begins = self.due = self.ripe = math.inf
@@ -342,8 +341,8 @@ class JobRecord:
     def resolve(self, outcome: Outcome, now: float, duration: float) -> None:
         """Records the outcome of the program, after `duration` seconds of real time.
 
-        A program that is slower than its job's pace delays the job's end, by its own duration at
-        most: a manual clock that is put on while it runs must not make it look slow.
+        A program that is slower than its job's pace delays the job's end, but by no more than its
+        own duration: advancing a manual clock while it runs must not make it look slow.
         """
         self.outcome = outcome
         self.ripe = max(self.due, min(now, self.created + duration))
@@ -351,7 +350,7 @@ class JobRecord:
     def end(self, status: JobStatus, now: float) -> None:
         """Ends the job, permanently."""
         self.final = status
-        # News of another job's failure, which takes this one along, may come late.
+        # Another job's failure, which cancels this job, may be reported late.
         self.ended = max(self.created, now)
 
     def change(self, **fields: Any) -> None:
@@ -360,7 +359,7 @@ class JobRecord:
         self.last_words = None
 
     def forget(self) -> None:
-        """Drops the program of a finished job, and its output or its exception with all frames."""
+        """Drops the program of a finished job, and its output or its exception."""
         self.request = replace(self.request, payload=None)
         self.outcome = self.outcome and replace(self.outcome, output=None, exception=None)
         self.last_words = None
@@ -371,7 +370,7 @@ class JobRecord:
         if self.last_words is not None:
             return self.last_words
         job = self._describe(epoch, now)
-        # Long lists hold mostly finished jobs, and these are described once.
+        # Long lists hold mostly finished jobs, so their descriptions are cached.
         if self.final is not None:
             self.last_words = job
         return job
@@ -405,7 +404,7 @@ class JobRecord:
         return self.begins if has_begun and self.status(now) is not JobStatus.WAITING else None
 
     def _end_time(self, now: float) -> float | None:
-        """When it stopped executing, if visible: some time before the job finishes."""
+        """When it stopped executing, if visible: somewhat before the job finishes."""
         if self.status(now) is JobStatus.FINISHING:
             return self.stops
         if self.ended is None or self.final is JobStatus.CANCELLED:
@@ -414,7 +413,7 @@ class JobRecord:
 
 
 def remove(records: list[R], record: R) -> None:
-    """Takes a record out of a list that is in the order of creation."""
+    """Removes a record from a list in order of creation."""
     del records[bisect.bisect_left(records, record.number, key=lambda other: other.number)]
 
 

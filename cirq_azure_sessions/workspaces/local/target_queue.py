@@ -8,18 +8,18 @@ __all__ = ["TargetQueue"]
 
 
 class TargetQueue:
-    """Which jobs of a target have a slot, and which wait for one: first come, first served.
+    """The jobs of a target that have a slot or wait for one: first come, first served.
 
     Not thread-safe: the lock of the schedule guards it.
 
     Args:
-        slots: How many jobs have a slot at once.
+        slots: The number of slots.
     """
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._served: set[JobRecord] = set()
-        # A dict keeps their order, and lets one leave from the middle at no cost.
+        # A dict keeps their order, and allows cheap removal from the middle.
         self._waiting: dict[JobRecord, None] = {}
 
     def enter(self, job: JobRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A workspace in memory: sessions, jobs and timeouts as on the service, programs run locally."""
+"""A workspace in memory: sessions, jobs and timeouts as on the service; programs run locally."""
 
 from __future__ import annotations
 
@@ -60,23 +60,23 @@ Backend = Callable[[JobRequest], Any]
 class LocalWorkspace(PickledAsRecipe):
     """A workspace in memory, with the states and timeouts of the service.
 
-    Sessions and jobs follow the rules recorded from the traffic of Azure Quantum. Where the
-    recordings are silent: the idle clock of a session starts anew when a job is accepted and when
-    one ends, and stands still while any is unfinished; Abort cancels every unfinished job of the
-    session, as the documentation says; a closed session takes no jobs, whether or not its last ones
-    have finished; a second request under a known id returns what is there.
+    Sessions and jobs follow the rules in recorded traffic of Azure Quantum. Beyond the recordings:
+    the idle timer of a session restarts when a job is accepted or ends, and is stopped while any is
+    unfinished; Abort cancels every unfinished job of the session, as documented; a closed session
+    accepts no jobs, even while its last ones run; a second request under a known id returns the
+    existing item.
 
     A job's program runs on a worker thread as soon as the job is accepted, and the job finishes
-    when its pace says so on the clock: the status is a function of the clock and of whether the
+    according to its pace on the clock: the status is a function of the clock and of whether the
     program has finished. Under a manual clock, verbs that report states first give programs that
     are due up to a second of real time to finish, so that instant jobs are instant there too.
 
-    Thread-safe, and may be used from several event loops. It remembers the last 10,000 finished
-    jobs and sessions, and of these the program and output of the last 1,000 that were fetched, so
+    Thread-safe, and may be used from several event loops. It keeps the last 10,000 finished
+    jobs and sessions, and the programs and outputs of the last 1,000 jobs that were fetched, so
     that a process may run jobs forever.
 
     Args:
-        samplers: Samplers to run `local.*` targets, beside the built-in `local.simulator`,
+        samplers: Samplers to run `local.*` targets, besides the built-in `local.simulator`,
             `local.density-matrix`, `local.clifford`, `local.qsim`, `local.stim` and
             `local.like:TARGET` for the targets whose noise is published. Either a sampler, which
             draws from its own generator, or a function that makes one and takes the keyword
@@ -85,13 +85,13 @@ class LocalWorkspace(PickledAsRecipe):
         clock: The clock; by default the machine's.
         executor: Where to run sweeps of `local.*` targets, split over their points; functions
             among the `samplers` must then be picklable if the executor is one of processes.
-        backends: For tests and rehearsals: what runs the jobs of other targets, by target. A
-            function from a `JobRequest` to the job's output, called on several threads; it may
+        backends: For tests and rehearsals: functions that run the jobs of other targets, by target.
+            Each maps a `JobRequest` to the job's output; it is called on several threads, and may
             raise `ProgramError` to choose the code of the failure.
-        pace: For tests and rehearsals: how long a job takes on the clock; by default no time at
-            all. It is called with the workspace locked.
-        max_jobs: For tests and rehearsals: how many jobs may be unfinished at once, in all or by
-            target; more are refused with status 429.
+        pace: For tests and rehearsals: a function that gives a job's times on the clock, zero by
+            default. It is called with the workspace locked.
+        max_jobs: For tests and rehearsals: how many jobs may be unfinished at once, in total or by
+            target; further ones are refused with status 429.
     """
 
     @checked()
@@ -113,9 +113,9 @@ class LocalWorkspace(PickledAsRecipe):
         threads = DaemonExecutor((os.cpu_count() or 1) + 4, name="local-backend")
         for target, backend in (backends or {}).items():
             self._machines[target] = partial(threads.submit, backend)
-        # State: every session and job in time.
+        # State: the schedule of all sessions and jobs.
         self._schedule = Schedule(session_timeout)
-        # Guards it: only looking up an id is done outside of `deciding`.
+        # Guards it: only lookups of an id are done outside `deciding`.
         self._live = LiveSchedule(self._schedule, clock or SystemClock())
 
     # Sessions.
@@ -127,15 +127,14 @@ class LocalWorkspace(PickledAsRecipe):
 
     @property
     def announces_ends(self) -> bool:
-        """True: the jobs end here."""
+        """True: the jobs run in this process."""
         return True
 
     def takes(self, target: str) -> bool:
-        """Whether the workspace takes jobs for this target.
+        """Whether the workspace accepts jobs for this target.
 
         Raises:
-            UnsupportedTarget: If they could, with a package that has to be installed, or if they
-                ask for noise that is not published.
+            UnsupportedTarget: If it needs a package that is not installed, or unpublished noise.
         """
         if target in self._uninstalled:
             check_installed(target)
@@ -182,7 +181,7 @@ class LocalWorkspace(PickledAsRecipe):
         if known is not None:
             return answer
         self._start(job, machine)
-        # However fast the job is going to be, it had not begun when it was accepted.
+        # However fast the job is, it had not begun when it was accepted.
         return replace(answer, status=JobStatus.WAITING, begin_time=None)
 
     async def get_job(self, job_id: str, *, wait: float = 0.0) -> Job:
@@ -219,11 +218,11 @@ class LocalWorkspace(PickledAsRecipe):
             return [job.describe(self._live.epoch, now) for job in reversed(page)]
 
     def _news(self, ledger: Ledger, until: Collection[str]) -> Callable[[], bool]:
-        """A check whether one of these jobs has finished; without ids, any from now on."""
+        """A check for whether one of these jobs has finished; without ids, any job from now on."""
         if not until:
             known = ledger.ended
             return lambda: ledger.ended > known
-        # What is unfinished is in the ledger; what was deleted is not coming back.
+        # Unfinished jobs are in the ledger; deleted jobs do not come back.
         return lambda: not all(job_id in ledger.unfinished for job_id in until)
 
     def list_jobs(
@@ -235,8 +234,8 @@ class LocalWorkspace(PickledAsRecipe):
     def jobs(self, session_id: str | None = None) -> Sequence[Job]:
         """The jobs of a session, or all, in order of creation: also a view.
 
-        Unlike the verbs of the port it does not wait for programs that are due: `await settle()`
-        first.
+        Unlike the verbs of the port it does not wait for programs that are due: call
+        `await settle()` first.
         """
         return self._live.view(self._ledger(session_id).jobs)
 
@@ -295,7 +294,7 @@ class LocalWorkspace(PickledAsRecipe):
         return []
 
     async def aclose(self) -> None:
-        """Does nothing: worker threads end with their work."""
+        """Does nothing: worker threads end when their work is done."""
 
     @checked()
     async def settle(self, session_id: str | None = None) -> None:
@@ -313,7 +312,7 @@ class LocalWorkspace(PickledAsRecipe):
             jobs = Counter(job.status(now) for job in self._schedule.ledger.jobs)
         return f"LocalWorkspace({_count('session', sessions)}; {_count('job', jobs)})"
 
-    # Looking things up.
+    # Lookups.
 
     def _machine(self, target: str) -> Machine:
         name = self._machine_name(target)
@@ -328,10 +327,10 @@ class LocalWorkspace(PickledAsRecipe):
         return self._machines[name]
 
     def _machine_name(self, target: str) -> str:
-        """Under which name the target's machine is held: one serves all of `local.like:`.
+        """The key of the target's machine: a single one serves all of `local.like:`.
 
         Raises:
-            UnsupportedTarget: If it asks for noise that is not published.
+            UnsupportedTarget: If the noise it names is not published.
         """
         if not target.startswith(LIKE) or (target in self._machines and target != LIKE):
             return target
@@ -343,7 +342,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     @property
     def targets(self) -> Sequence[str]:
-        """The ids of all targets, those of packages that are not installed among them."""
+        """The ids of all targets, including those whose packages are not installed."""
         from cirq_azure_sessions.noise import published_targets
 
         like = {LIKE + target for target in published_targets()}
@@ -367,7 +366,7 @@ class LocalWorkspace(PickledAsRecipe):
         except KeyError:
             raise ServiceError(f"There is no job {shortened(job_id)}.", status_code=404) from None
 
-    # Deciding, and acting on it.
+    # Decisions, and their effects.
 
     def _accept(self, request: JobRequest, now: float) -> JobRecord:
         session = None if request.session_id is None else self._session(request.session_id)
@@ -388,8 +387,9 @@ class LocalWorkspace(PickledAsRecipe):
         else:
             count, limit = len(self._schedule.ledger.unfinished), self._max_jobs
         if count >= limit:
+            jobs = "1 job is" if count == 1 else f"{count} jobs are"
             raise ServiceError(
-                f"{count} jobs are unfinished: wait until some of them finish, then submit again.",
+                f"{jobs} unfinished: wait until some of them finish, then submit again.",
                 status_code=429,
                 code="TooManyRequests",
             )
@@ -404,12 +404,12 @@ class LocalWorkspace(PickledAsRecipe):
         job.run = run
         run.add_done_callback(partial(self._finish, job))
         if job.final is not None:
-            # It ended before there was anything to let go of, most likely by a cancellation.
+            # It ended before there was a program to drop, most likely by a cancellation.
             job.run = None
             run.cancel()
 
     def _finish(self, job: JobRecord, run: Future[Any]) -> None:
-        """Notes that the program has finished; called on the thread that ran it."""
+        """Records that the program has finished; called on the thread that ran it."""
         if run.cancelled():
             return
         outcome = self._outcome(job.request, run)
@@ -432,7 +432,7 @@ class LocalWorkspace(PickledAsRecipe):
 
 
 def _count(noun: str, states: Counter[Any]) -> str:
-    """Such as `3 jobs: 1 Executing, 2 Succeeded`."""
+    """A count such as `3 jobs: 1 Executing, 2 Succeeded`."""
     total = sum(states.values())
     parts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"{total} {noun}{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")

@@ -73,7 +73,7 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts memory in kilobytes")
 @pytest.mark.parametrize("name", ATTACKS)
-def test_no_program_takes_more_than_one_job_may(name: str) -> None:
+def test_no_program_exceeds_the_limits_of_one_job(name: str) -> None:
     """In a process of its own, whose peak of memory is the program's and the package's."""
     command = [sys.executable, __file__, name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)

@@ -96,7 +96,7 @@ def test_any_noise_of_cirq_gives_what_its_density_matrix_simulator_gives(
         assert abs(share - probability) < 6 * np.sqrt(probability * (1 - probability) / SHOTS)
 
 
-def test_shots_without_chance_amid_the_program_cost_one_state_vector() -> None:
+def test_shots_of_a_deterministic_program_share_one_state_vector() -> None:
     measurements = [cirq.measure(A, key="a"), cirq.measure(B, key="b")]
     program = [Statement([cirq.H(A), cirq.CX(A, B), *measurements])]
     # Two gates and the measurement at the end, of one state vector.
@@ -117,7 +117,7 @@ def test_too_many_qubits_are_refused_before_memory_is_taken() -> None:
         probabilities([cirq.CX(*pair) for pair in itertools.pairwise(qubits)], Budget())
 
 
-def test_what_shares_nothing_is_run_apart_with_noise_too() -> None:
+def test_independent_parts_are_simulated_separately_with_noise() -> None:
     pairs = [cirq.LineQubit.range(2 * n, 2 * n + 2) for n in range(10)]
     steps = [Statement([cirq.H(a), cirq.CX(a, b)]) for a, b in pairs]
     keys = tuple(str(qubit.x) for pair in pairs for qubit in pair)
@@ -131,7 +131,7 @@ def test_what_shares_nothing_is_run_apart_with_noise_too() -> None:
     assert abs((bits[:, 0] == bits[:, 2]).mean() - 0.5) < 6 * 0.0036
 
 
-def test_a_condition_ties_together_what_it_reads_and_what_it_changes() -> None:
+def test_condition_joins_the_bits_it_reads_and_the_qubits_it_controls() -> None:
     steps = [
         Statement([cirq.H(A), cirq.measure(A, key="a")]),
         Statement([cirq.X(B)], ONE),
@@ -176,7 +176,7 @@ def test_hardware_and_its_emulators_are_noisy_and_simulators_are_not(
     ("target", "published"),
     [("quantinuum.qpu.h2-1", (2.5e-5, 1.57e-3)), ("rigetti.qpu.cepheus-1-36q", (1e-3, 5e-3))],
 )
-def test_the_noise_of_hardware_leaves_gates_with_the_published_infidelities(
+def test_hardware_noise_gives_gates_the_published_infidelities(
     target: str, published: tuple[float, float]
 ) -> None:
     model = rates.target_noise(target)

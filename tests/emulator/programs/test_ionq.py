@@ -117,12 +117,12 @@ def named(cases: Sequence[tuple[dict[str, Any], cirq.Gate]]) -> Callable[..., An
 
 
 @named(QIS)
-def test_a_one_qubit_gate_is_cirqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
+def test_one_qubit_gate_matches_cirqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
     assert_same(unitary([{**fields, "target": 0}], 1), cirq.unitary(gate))
 
 
 @named(QIS)
-def test_a_controlled_gate_is_cirqs_with_its_phase(fields: dict[str, Any], gate: cirq.Gate) -> None:
+def test_controlled_gate_has_the_phase_of_cirqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
     actual = unitary([{**fields, "target": 0, "control": 1}], 2)
     zero, one = cirq.LineQubit.range(2)
     wanted = cirq.Circuit(gate(zero).controlled_by(one))
@@ -130,12 +130,12 @@ def test_a_controlled_gate_is_cirqs_with_its_phase(fields: dict[str, Any], gate:
 
 
 @named(TWO_QUBIT)
-def test_a_two_qubit_gate_is_cirqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
+def test_two_qubit_gate_matches_cirqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
     assert_same(unitary([{**fields, "targets": [0, 1]}], 2), cirq.unitary(gate))
 
 
 @named(NATIVE)
-def test_a_native_gate_is_cirq_ionqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
+def test_native_gate_matches_cirq_ionqs(fields: dict[str, Any], gate: cirq.Gate) -> None:
     assert_same(unitary([fields], gate.num_qubits(), "native"), cirq.unitary(gate))
 
 
@@ -287,7 +287,7 @@ def test_the_number_of_shots_does_not_show_in_exact_probabilities() -> None:
 PLUS = [{"gate": "h", "target": 0}]
 
 
-def test_a_machine_samples_and_gives_counts_divided_by_shots() -> None:
+def test_machine_returns_sampled_counts_divided_by_shots() -> None:
     histogram = run(PLUS, target=ARIA, params={"shots": 37}, noise=NOISELESS)
     assert sum(histogram.values()) == pytest.approx(1)
     assert all(share * 37 == pytest.approx(round(share * 37)) for share in histogram.values())
@@ -303,7 +303,7 @@ def test_the_same_random_numbers_give_the_same_result() -> None:
     assert first == again != other
 
 
-def test_a_machine_errs_as_often_as_its_table_says() -> None:
+def test_machine_has_the_error_rates_of_its_table() -> None:
     # 20 X gates on one qubit: each has an error that flips it with probability 2/3 of the rate,
     # and then the readout flips it.
     shots, flip, readout = 100_000, 0.75 * 0.0005 * 2 / 3, 0.0039
@@ -329,7 +329,7 @@ def test_the_simulator_is_noisy_on_request_and_then_samples() -> None:
     assert run(circuit, params={"noise": {"model": "ideal"}}) == {0: 1.0}
 
 
-def test_a_noise_model_with_a_seed_repeats_whatever_the_emulators_chance() -> None:
+def test_noise_model_with_a_seed_is_reproducible_regardless_of_the_emulators_seed() -> None:
     params = {"noise": {"model": "forte-1", "seed": 7}}
     assert run(PLUS, params=params, seed=1) == run(PLUS, params=params, seed=2)
 
@@ -383,14 +383,14 @@ BAD_GATES = [
 
 
 @pytest.mark.parametrize("gate", BAD_GATES, ids=str)
-def test_a_gate_that_makes_no_sense_fails_as_invalid_input(gate: Any) -> None:
+def test_invalid_gate_fails_as_invalid_input(gate: Any) -> None:
     with pytest.raises(ProgramError, match="Gate 0") as caught:
         run([gate])
     assert caught.value.code == "InvalidInputData"
 
 
 @pytest.mark.parametrize("params", [{"shots": 0}, {"shots": -1}, {"shots": 10**9}, {"shots": "5"}])
-def test_shots_that_make_no_sense_fail_as_invalid_input(params: dict[str, Any]) -> None:
+def test_invalid_shots_fail_as_invalid_input(params: dict[str, Any]) -> None:
     with pytest.raises(ProgramError, match="shots"):
         run(PLUS, params=params)
 
@@ -452,7 +452,7 @@ def test_small_blocks_fill_a_machine(target: str) -> None:
         assert all(share == pytest.approx(2**-12) for share in shares.values())
 
 
-def test_another_output_format_cannot_be_translated() -> None:
+def test_other_output_format_cannot_be_translated() -> None:
     with pytest.raises(ProgramError) as caught:
         programs.run(
             target=SIMULATOR,
@@ -487,9 +487,7 @@ GATES = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(GATES | JSON, max_size=4), st.sampled_from(["qis", "native"]))
-def test_whatever_is_sent_either_runs_or_fails_as_the_programs_fault(
-    circuit: list[Any], gateset: str
-) -> None:
+def test_any_payload_runs_or_fails_with_a_program_error(circuit: list[Any], gateset: str) -> None:
     with contextlib.suppress(ProgramError):
         assert sum(run(circuit, qubits=3, gateset=gateset).values()) == pytest.approx(1)
 

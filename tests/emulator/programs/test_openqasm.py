@@ -162,12 +162,12 @@ HQSLIB1: dict[str, cirq.Gate] = {
 
 
 @pytest.mark.parametrize(("call", "wanted"), QELIB1.items(), ids=QELIB1)
-def test_a_gate_of_qelib1_is_cirqs(call: str, wanted: cirq.Gate) -> None:
+def test_qelib1_gate_matches_cirqs(call: str, wanted: cirq.Gate) -> None:
     assert_gate(call, wanted)
 
 
 @pytest.mark.parametrize(("call", "wanted"), HQSLIB1.items(), ids=HQSLIB1)
-def test_a_gate_of_hqslib1_is_as_quantinuum_defines_it(call: str, wanted: cirq.Gate) -> None:
+def test_hqslib1_gate_matches_quantinuums_definition(call: str, wanted: cirq.Gate) -> None:
     assert_gate(call, wanted, HQS_HEADER)
 
 
@@ -188,9 +188,7 @@ def test_a_gate_of_hqslib1_is_as_quantinuum_defines_it(call: str, wanted: cirq.G
     ],
     ids=["rccx", "rc3x"],
 )
-def test_a_simplified_toffoli_gate_is_what_its_definition_comes_to(
-    call: str, definition: str
-) -> None:
+def test_simplified_toffoli_gate_matches_its_definition(call: str, definition: str) -> None:
     operands = call.split()[1]
     size = operands.count(",") + 1
     registers = "".join(f"qreg {name}[1];" for name in operands.split(","))
@@ -309,7 +307,7 @@ def test_a_condition_on_a_register_of_more_bits_than_a_machine_word() -> None:
     assert {d for _, d in outcomes(program + ending)} == {"1"}
 
 
-def test_a_condition_is_looked_at_once_for_a_broadcast_measurement() -> None:
+def test_condition_of_a_broadcast_measurement_is_evaluated_once() -> None:
     program = "qreg q[2]; creg c[2]; x q; if(c==0) measure q -> c;"
     assert outcomes(program) == {("11",)}
 
@@ -380,7 +378,7 @@ def test_the_number_of_shots_has_two_names_and_a_default(
     assert len(found["c"]) == shots
 
 
-def test_a_syntax_checker_answers_with_zeros() -> None:
+def test_syntax_checker_returns_zeros() -> None:
     program = HEADER + "qreg q[56]; creg c[2]; x q; h q[0]; measure q[0] -> c[0];"
     assert run(program, target=CHECKER, shots=3) == {"c": ["00", "00", "00"]}
     with pytest.raises(ProgramError):
@@ -429,7 +427,7 @@ def test_noise_is_depolarizing_after_gates_and_a_flip_at_readout() -> None:
         expect_share(found, f"{index:02b}"[::-1], probability)
 
 
-def test_noise_hits_measurements_and_resets_amid_a_program_too() -> None:
+def test_noise_applies_to_mid_circuit_measurements_and_resets() -> None:
     params = {"count": 100_000, "error-params": {"p1": 0, "p2": 0, "p_meas": [0.1, 0.2]}}
     program = (
         HEADER
@@ -454,7 +452,7 @@ def test_a_toffoli_gate_has_an_error_on_each_of_its_qubits() -> None:
 X_ONLY = HEADER + "qreg q[1]; creg c[1];" + "x q[0];" * 400 + "measure q -> c;"
 
 
-def test_the_emulators_are_noisy_as_the_machines_are_and_may_be_silenced() -> None:
+def test_emulators_have_the_noise_of_their_machines_which_can_be_disabled() -> None:
     for target in (EMULATOR, "quantinuum.qpu.h2-1", "quantinuum.sim.h1-1e-preview"):
         assert set(run(X_ONLY, target=target, shots=5000, noise=None)["c"]) == {"0", "1"}
     silent = {"count": 5000, "error-model": False}
@@ -465,7 +463,7 @@ def test_the_emulators_are_noisy_as_the_machines_are_and_may_be_silenced() -> No
 @pytest.mark.parametrize(
     "rates", [{"p1": 2}, {"p2": "much"}, {"p_meas": [0.1]}, [], {"p1": math.nan}]
 )
-def test_error_rates_that_make_no_sense_fail(rates: Any) -> None:
+def test_invalid_error_rates_fail(rates: Any) -> None:
     with pytest.raises(ProgramError, match="error"):
         run(X_ONLY, params={"error-params": rates})
 
@@ -591,7 +589,7 @@ def test_an_error_names_its_line() -> None:
         run('OPENQASM 2.0;\ninclude "qelib1.inc"; qreg q[1];\nwiggle q[0];')
 
 
-def test_definitions_that_double_each_other_are_counted_before_they_are_written_out() -> None:
+def test_exponential_definitions_are_counted_before_expansion() -> None:
     doubling = "gate g0 a {} " + "".join(
         f"gate g{n} a {{ g{n - 1} a; g{n - 1} a; }} " for n in range(1, 60)
     )
@@ -601,13 +599,13 @@ def test_definitions_that_double_each_other_are_counted_before_they_are_written_
     assert openqasm.read(HEADER + doubling).statements == []
 
 
-def test_definitions_on_top_of_each_other_have_a_limit() -> None:
+def test_nesting_depth_of_definitions_is_limited() -> None:
     tower = "gate g0 a {} " + "".join(f"gate g{n} a {{ g{n - 1} a; }} " for n in range(1, 5_000))
     with pytest.raises(ProgramError, match="too many definitions"):
         run(HEADER + tower)
 
 
-def test_a_long_sum_is_no_deep_one() -> None:
+def test_long_sum_is_not_nested() -> None:
     assert_gate("rz(" + "1+" * 20_000 + "0.5)", cirq.rz(20_000.5))
 
 
@@ -646,7 +644,7 @@ WORDS = st.sampled_from(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=30))
-def test_whatever_is_sent_either_runs_or_fails_as_the_programs_fault(text: str) -> None:
+def test_any_payload_runs_or_fails_with_a_program_error(text: str) -> None:
     with contextlib.suppress(ProgramError):
         run(HEADER + "qreg q[2]; creg c[2]; " + text, shots=2)
 
@@ -739,13 +737,13 @@ def follow_branches(body: str) -> dict[str, float]:
     return {outcome: float(weight) for outcome, weight in weights.items() if weight > 1e-12}
 
 
-def test_values_of_many_registers_are_taken_off_the_budget() -> None:
+def test_values_of_many_registers_count_towards_the_budget() -> None:
     registers = "".join(f"creg c{number}[1]; " for number in range(100))
     with pytest.raises(ProgramError, match="more memory than one job may"):
         run(f"OPENQASM 2.0; qreg q[1]; {registers}", shots=200_000)
 
 
-def test_barriers_and_declarations_cost_no_more_than_their_words() -> None:
+def test_barriers_and_declarations_cost_only_their_tokens() -> None:
     # On all qubits there may be: writing them out would take minutes.
     program = "OPENQASM 2.0; qreg q[900000]; " + "barrier q; " * 1_000
     program += "".join(f"qreg q{number}[1]; " for number in range(20_000))

@@ -203,7 +203,7 @@ def test_the_same_random_numbers_give_the_same_result() -> None:
 @pytest.mark.parametrize(
     ("target", "number"), [(QVM, 1), (ECHO, 1), (IONQ, 500), ("quantinuum.sim.h2-1e", 1)]
 )
-def test_without_shots_a_provider_has_its_own_number_of_them(target: str, number: int) -> None:
+def test_each_provider_has_its_own_default_shots(target: str, number: int) -> None:
     assert len(shots(ORDERED, target=target, params={})) == number
 
 
@@ -316,7 +316,7 @@ def test_outcomes_that_ionq_would_all_round_away_are_drawn_once_each() -> None:
     assert len(shots(superposition(5), target=IONQ, params={"shots": 10})) == 10
 
 
-def test_a_machine_of_ionq_samples_with_noise() -> None:
+def test_ionq_machine_samples_with_noise() -> None:
     found = shots(bell(), target="ionq.qpu.aria-1", params={"shots": 5000})
     assert len(found) == 5000
     assert {tuple(shot) for shot in found} == {(0, 0), (0, 1), (1, 0), (1, 1)}
@@ -336,17 +336,17 @@ def test_a_machine_of_ionq_samples_with_noise() -> None:
     ],
     ids=["mid-circuit", "reset", "unmeasured", "short", "nested", "twice", "large", "huge"],
 )
-def test_what_ionq_cannot_run_fails_as_invalid_input(body: list[str]) -> None:
+def test_circuits_that_ionq_cannot_run_fail_as_invalid_input(body: list[str]) -> None:
     with pytest.raises(ProgramError) as caught:
         run(module(*body), target=IONQ)
     assert caught.value.code == "InvalidInputData"
 
 
-def test_a_syntax_checker_answers_with_zeros_of_the_same_form() -> None:
+def test_syntax_checker_returns_zeros_of_the_same_form() -> None:
     assert shots(ORDERED, target="quantinuum.sim.h2-1sc") == [[0, 0, 0]] * 20
 
 
-def test_quantinuums_own_results_hold_one_string_a_shot() -> None:
+def test_quantinuums_own_results_have_one_string_per_shot() -> None:
     assert run(ORDERED, target=ECHO, output_format="honeywell.qir.v1", params={}) == {"c": ["001"]}
 
 
@@ -356,7 +356,7 @@ def noisy_x(count: int, *start: str) -> str:
 
 
 @pytest.mark.parametrize("start", [[], [FOR_QDK]], ids=["circuit", "qdk"])
-def test_noise_errs_after_gates_and_at_the_readout(start: list[str]) -> None:
+def test_noise_is_applied_after_gates_and_at_readout(start: list[str]) -> None:
     rates = {"p1": 0.03, "p_meas": [0.02, 0.06]}
     params = {"shots": 50_000, "error-params": rates}
     found = shots(noisy_x(2, *start), target="quantinuum.sim.h2-1e", params=params)
@@ -366,7 +366,7 @@ def test_noise_errs_after_gates_and_at_the_readout(start: list[str]) -> None:
     assert abs(sum(found) / 50_000 - wanted) < 6 * math.sqrt(wanted * (1 - wanted) / 50_000)
 
 
-def test_machines_and_their_emulators_are_noisy_and_may_be_silenced() -> None:
+def test_noise_of_machines_and_their_emulators_can_be_disabled() -> None:
     for target in ("rigetti.qpu.ankaa-3", "quantinuum.sim.h1-1e"):
         params = {"shots": 5000}
         assert set(shots(noisy_x(40), target=target, params=params)) == {0, 1}
@@ -402,7 +402,7 @@ def test_each_item_of_a_batch_runs_its_own_entry_point() -> None:
     ],
     ids=str,
 )
-def test_parameters_that_make_no_sense_fail_as_invalid_input(params: dict[str, Any]) -> None:
+def test_invalid_parameters_fail_as_invalid_input(params: dict[str, Any]) -> None:
     with pytest.raises(ProgramError) as caught:
         run(ORDERED, params=params)
     assert caught.value.code == "InvalidInputData"
@@ -442,7 +442,7 @@ def test_a_broken_module_fails_as_invalid_input(payload: bytes, target: str) -> 
 
 
 @pytest.mark.parametrize("number", ["num_qubits", "num_results"])
-def test_a_module_that_uses_more_than_it_says_fails_as_invalid_input(number: str) -> None:
+def test_module_that_uses_more_than_it_declares_fails_as_invalid_input(number: str) -> None:
     with pytest.raises(ProgramError) as caught:
         run(ORDERED.replace(f'{number}"="3"', f'{number}"="1"'))
     assert caught.value.code == "InvalidInputData"
@@ -568,14 +568,14 @@ def test_a_program_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
     assert pool.run(Budget(), qir_worker.run, ORDERED.encode(), None, 1, 1, None) == [[1, 0, 0]]
 
 
-def test_time_of_every_item_is_taken_off_the_budget_of_the_job() -> None:
+def test_time_of_every_item_counts_towards_the_budget_of_the_job() -> None:
     pool, budget = QirPool(), Budget(work=60 * SECOND)
     for _ in range(2):
         pool.run(budget, time.sleep, 0.05)
     assert budget.seconds <= 60 - 2 * 0.05
 
 
-def test_records_of_all_shots_are_taken_off_the_budget() -> None:
+def test_records_of_all_shots_count_towards_the_budget() -> None:
     records = [record("result", 0)]
     for _ in range(4):
         records = [record("array", 10), *records * 10]

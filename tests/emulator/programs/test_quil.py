@@ -34,14 +34,14 @@ def run(text: str, params: Mapping[str, Any] | None = None) -> dict[str, list[li
     return registers
 
 
-def test_a_bell_state_gives_one_row_a_shot() -> None:
+def test_bell_state_gives_one_row_per_shot() -> None:
     text = "DECLARE ro BIT[2]\nH 0\nCNOT 0 1\nMEASURE 0 ro[0]\nMEASURE 1 ro[1]\n"
     rows = run(text, {"count": 100})["ro"]
     assert len(rows) == 100
     assert {tuple(row) for row in rows} == {(0, 0), (1, 1)}
 
 
-def test_without_a_count_a_program_runs_once_and_element_0_comes_first() -> None:
+def test_program_runs_once_by_default_and_element_0_comes_first() -> None:
     text = "DECLARE a BIT[2]; DECLARE b BIT; X 5 # five\nMEASURE 5 a[1]; MEASURE 3 b"
     assert run(text) == {"a": [[0, 1]], "b": [[0]]}
 
@@ -62,7 +62,7 @@ def test_without_a_count_a_program_runs_once_and_element_0_comes_first() -> None
         ("CSWAP 0 1 2", cirq.CSWAP),
     ],
 )
-def test_a_gate_is_cirqs(call: str, wanted: cirq.Gate) -> None:
+def test_gate_matches_cirqs(call: str, wanted: cirq.Gate) -> None:
     program = quil._Program({}, Budget())
     program.read(call)
     line = cirq.LineQubit.range(wanted.num_qubits())
@@ -92,7 +92,7 @@ def test_memory_without_a_value_is_zero() -> None:
     assert run(PARAMETRIC) == {"ro": [[0, 0]]}
 
 
-def test_a_word_that_the_qvm_does_not_know_fails_as_recorded() -> None:
+def test_unknown_qvm_instruction_fails_as_recorded() -> None:
     text = "a\n\nDECLARE ro BIT[2]\n\nH 0\nCNOT 0 1\n\nMEASURE 0 ro[0]\nMEASURE 1 ro[1]\n"
     with pytest.raises(ProgramError) as caught:
         run(text)
@@ -134,7 +134,7 @@ def test_a_bad_program_fails_as_invalid_input(text: str) -> None:
     [[], {"theta": 1}, {"theta": [[1.0]], "beta": []}, {"theta": [["x"]]}, {"theta": [1]}],
     ids=str,
 )
-def test_substitutions_that_make_no_sense_fail_as_invalid_input(values: Any) -> None:
+def test_invalid_substitutions_fail_as_invalid_input(values: Any) -> None:
     with pytest.raises(ProgramError, match="substitutions"):
         run(PARAMETRIC, {"substitutions": values or "none"})
 
@@ -149,12 +149,12 @@ WORDS = st.sampled_from(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(WORDS, max_size=15).map(" ".join) | st.text(max_size=20))
-def test_whatever_is_sent_either_runs_or_fails_as_the_programs_fault(text: str) -> None:
+def test_any_payload_runs_or_fails_with_a_program_error(text: str) -> None:
     with contextlib.suppress(ProgramError):
         run(text)
 
 
-def test_rows_of_many_registers_are_taken_off_the_budget() -> None:
+def test_rows_of_many_registers_count_towards_the_budget() -> None:
     registers = "".join(f"DECLARE r{number} BIT[1]\n" for number in range(100))
     with pytest.raises(ProgramError, match="more memory than one job may"):
         run(registers, {"shots": 200_000})

@@ -183,7 +183,7 @@ def test_a_key_is_not_shown() -> None:
     assert "a-key" not in found.text
 
 
-def test_an_emulator_is_well(server: EmulatorServer) -> None:
+def test_doctor_finds_no_fault_with_an_emulator(server: EmulatorServer) -> None:
     found = check_connection(server.endpoint)
     assert {finding.status for finding in found.values()} == {"ok"}
     port = AzureWorkspace(server.workspace())
@@ -219,7 +219,7 @@ def test_clock_is_compared_without_a_workspace(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Jan 2026 00:00:00 GMT"])
-def test_a_service_that_does_not_say_its_time_is_not_compared(date: str) -> None:
+def test_service_without_a_date_header_is_not_compared(date: str) -> None:
     async def story() -> list[Finding]:
         said = answer(b"", 404, Date=date)
         async with ScriptedServer(said, said) as server:
@@ -229,7 +229,7 @@ def test_a_service_that_does_not_say_its_time_is_not_compared(date: str) -> None
     assert by_check(asyncio.run(story()))["clock"].status == "skipped"
 
 
-def test_a_server_that_is_not_there_is_reported() -> None:
+def test_unreachable_server_is_reported() -> None:
     found = check_connection(CLOSED)
     assert found["round trip"].status == "failed"
     assert found["clock"].status == "skipped"

@@ -174,14 +174,14 @@ def test_an_opened_session_is_what_the_sdks_model_would_send() -> None:
     assert session_document(request) | {"providerId": "ionq"} == sent
 
 
-def test_the_case_of_the_services_words_does_not_matter(workspace: Workspace) -> None:
+def test_status_words_are_case_insensitive(workspace: Workspace) -> None:
     job = read_job(workspace, {**JOB, "status": "SUCCEEDED"})
     assert job.status is JobStatus.SUCCEEDED
     session = read_session(workspace, {**JOB, "status": "failure(s)"})
     assert session.status is SessionStatus.FAILURES
 
 
-def test_a_failed_job_says_why_without_secrets(workspace: Workspace) -> None:
+def test_failed_job_reports_its_reason_without_secrets(workspace: Workspace) -> None:
     error = {
         "code": "CannotTranslateOutputData",
         "message": "See https://a.blob.core.windows.net/job-1/x?sv=1&sig=abc for more.",
@@ -197,7 +197,7 @@ def test_a_cost_has_its_events(workspace: Workspace) -> None:
     assert job.cost == Cost(1.5, "EUR", ({"dimensionId": "gs1q"},))
 
 
-def test_a_jobs_handle_is_made_when_it_is_looked_at(workspace: Workspace) -> None:
+def test_sdk_job_is_made_on_first_access(workspace: Workspace) -> None:
     handle = read_job(workspace, {**JOB, "containerUri": "https://c/job-j"}).handle
     assert handle.id == "j"
     assert handle.details is handle.details
@@ -232,7 +232,7 @@ def test_of_the_next_page_only_the_query_counts() -> None:
 @pytest.mark.parametrize(
     "link", ["x", "", None, 5, "http://[x", "https://x.example/?api-version=1"]
 )
-def test_a_link_that_names_no_page_ends_the_list(link: Any) -> None:
+def test_link_without_a_page_ends_the_list(link: Any) -> None:
     assert read_page(str, {"value": [1], "nextLink": link}) == (["1"], None)
 
 
@@ -270,7 +270,7 @@ COST = st.fixed_dictionaries({"estimatedTotal": ODD, "currencyCode": ODD, "event
 
 
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), ODD | COST))
-def test_no_odd_field_costs_a_job_or_a_session(workspace: Workspace, fields: Any) -> None:
+def test_malformed_field_loses_no_job_and_no_session(workspace: Workspace, fields: Any) -> None:
     job = read_job(workspace, {**JOB, "status": "Succeeded", **fields})
     assert (job.id, job.status) == ("j", JobStatus.SUCCEEDED)
     assert job.cost is None or isinstance(job.cost.consumed, dict)
@@ -280,7 +280,7 @@ def test_no_odd_field_costs_a_job_or_a_session(workspace: Workspace, fields: Any
 @pytest.mark.parametrize(
     "number", [10**400, -(10**400), math.nan, math.inf], ids=["huge", "-huge", "nan", "inf"]
 )
-def test_a_number_beyond_all_measure_costs_nothing(workspace: Workspace, number: float) -> None:
+def test_huge_number_costs_nothing(workspace: Workspace, number: float) -> None:
     assert read_job(workspace, {**JOB, "costEstimate": {"estimatedTotal": number}}).cost is None
     targets = [{"id": "ionq.simulator", "averageQueueTime": number, "numQubits": number}]
     assert read_targets({"id": "ionq", "targets": targets})[0].average_queue_time == 0.0

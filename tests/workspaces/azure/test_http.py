@@ -103,7 +103,7 @@ JSON_VALUES = st.recursive(
 
 @given(document=JSON_VALUES | st.fixed_dictionaries(dict.fromkeys(SESSION, JSON_VALUES)))
 @settings(max_examples=40, deadline=None)
-def test_whatever_json_comes_it_is_a_session_or_a_service_error(document: Any) -> None:
+def test_any_json_is_a_session_or_a_service_error(document: Any) -> None:
     with contextlib.suppress(ServiceError):
         assert ask(*[answer(document)] * 6).id is not None
 
@@ -258,7 +258,7 @@ def test_a_list_with_dead_links_ends() -> None:
     asyncio.run(play())
 
 
-def test_a_list_that_turns_in_a_circle_is_left() -> None:
+def test_cyclic_list_ends() -> None:
     link = "http://elsewhere.example/sessions?skip=0&top=100&orderby=CreationTime%20desc"
     page = answer({"value": [SESSION], "nextLink": link})
 
@@ -276,7 +276,7 @@ def test_a_list_that_turns_in_a_circle_is_left() -> None:
     asyncio.run(play())
 
 
-def test_a_list_of_targets_that_comes_byte_by_byte_is_given_up() -> None:
+def test_list_of_targets_that_trickles_in_times_out() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def write() -> None:
             if not writer.is_closing():
@@ -365,7 +365,7 @@ async def _prepared_exchanges(
     return have_all
 
 
-def test_a_list_of_targets_without_an_end_costs_a_job_one_request() -> None:
+def test_endless_list_of_targets_costs_a_job_one_request() -> None:
     first = {"id": "ionq", "targets": [{"id": "ionq.simulator"}]}
     pages = [
         answer({"value": [first], "nextLink": f"http://x.example/providerStatus?skip={skip}"})
@@ -409,7 +409,7 @@ def test_the_service_says_how_long_to_wait(header: dict[str, str], waited: float
         *("0", "-3", "Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 -0000"),
     ],
 )
-def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> None:
+def test_invalid_retry_after_is_replaced_by_the_default(value: str) -> None:
     clock = ManualClock()
     ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
     assert 0.1 <= clock.monotonic() <= 0.2
@@ -418,13 +418,13 @@ def test_a_wait_that_makes_no_sense_is_replaced_by_the_usual_one(value: str) -> 
 @pytest.mark.parametrize(
     "value", ["61", "86400", "1e300", format_datetime(datetime.fromtimestamp(1_767_229_200, UTC))]
 )
-def test_a_retry_after_of_more_than_a_minute_is_capped(value: str) -> None:
+def test_retry_after_over_a_minute_is_capped(value: str) -> None:
     clock = ManualClock(1_767_225_600.0)
     ask(answer({}, 503, Retry_After=value), answer(SESSION), clock=clock)
     assert clock.monotonic() == 60.0
 
 
-def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minutes() -> None:
+def test_service_that_keeps_throttling_fails_after_minutes() -> None:
     clock = ManualClock()
     with pytest.raises(ServiceError, match="send fewer requests") as refusal:
         ask(*[answer({}, 429, Retry_After="86400")] * 9, clock=clock)
@@ -433,7 +433,7 @@ def test_a_service_that_asks_for_patience_again_and_again_is_given_up_after_minu
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_comes_from_the_network_and_passes(status: int) -> None:
+def test_redirect_is_a_transient_network_error(status: int) -> None:
     redirect = answer(b"", status, Location="http://login.example/?user=me")
     assert ask(redirect, answer(SESSION)).id == "s"
     with pytest.raises(ServiceError, match=f"HTTP {status}.*login page") as failure:
@@ -442,7 +442,7 @@ def test_a_redirect_comes_from_the_network_and_passes(status: int) -> None:
     assert "example" not in str(failure.value)
 
 
-def test_a_web_page_is_not_taken_for_a_result() -> None:
+def test_web_page_is_not_read_as_a_result() -> None:
     page = answer(b"<html>Please sign in", Content_Type="text/html; charset=utf-8")
 
     async def play(*answers: bytes) -> bytes:
@@ -494,7 +494,7 @@ def test_every_attempt_has_an_id_and_every_error_the_services(log: list[str]) ->
 
 
 @pytest.mark.parametrize("options", [{}, {"user_agent": "my-program"}], ids=["plain", "named"])
-def test_user_agent_is_the_sdks_with_our_name_in_front(options: dict[str, str]) -> None:
+def test_user_agent_is_our_name_before_the_sdks(options: dict[str, str]) -> None:
     async def story() -> list[str]:
         async with ScriptedServer(answer(SESSION), answer(SESSION), answer(b"")) as server:
             sdk = sdk_workspace_at(server.endpoint, **options)
@@ -674,7 +674,7 @@ def test_a_key_that_is_refused_is_not_repeated_to_the_user() -> None:
 
 
 @given(before=st.text(max_size=20), query=st.text("abcXYZ019%&=+/-._~"), after=st.text(max_size=20))
-def test_words_of_the_service_lose_the_queries_of_urls(before: str, query: str, after: str) -> None:
+def test_service_messages_lose_the_queries_of_urls(before: str, query: str, after: str) -> None:
     url = "https://account.blob.core.windows.net/job-1/x"
     shown = without_secrets(f"{before} {url}?{query} {after}")
     assert shown == printable(" ".join(f"{before} {url} {after}".split()))

@@ -153,7 +153,7 @@ def test_a_token_that_is_not_renewed_for_long_is_reported_as_transient() -> None
     assert "s3cr3t" not in str(failure.value)
 
 
-def test_what_the_identity_service_says_is_kept() -> None:
+def test_message_of_the_identity_service_is_kept() -> None:
     class Expired(Login):
         def get_token(self, *scopes: str, **options: object) -> AccessToken:
             raise ClientAuthenticationError(
@@ -226,7 +226,7 @@ def test_lookups_and_logins_run_on_daemon_threads() -> None:
     assert all(thread.daemon for thread in login.threads)
 
 
-def test_name_that_cannot_be_one_is_reported() -> None:
+def test_invalid_host_name_is_reported() -> None:
     with pytest.raises(ServiceError, match="check the network and the endpoint"):
         tell(
             lambda workspace: workspace.get_session("s"),

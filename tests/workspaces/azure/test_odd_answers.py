@@ -108,7 +108,7 @@ def check_decoders(answers: Iterator[Any]) -> int:
 
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings are not in this checkout")
-def test_no_odd_field_of_a_recorded_answer_costs_more_than_itself() -> None:
+def test_malformed_field_of_a_recorded_response_affects_only_itself() -> None:
     def recorded() -> Iterator[Any]:
         for path in sorted(RECORDINGS.glob("*.json")):
             for exchange in json.loads(path.read_text(encoding="utf-8"))["exchanges"]:
@@ -145,7 +145,9 @@ def answers(service: OddService) -> dict[str, Any]:
     return last
 
 
-def test_no_odd_field_of_an_emulated_answer_costs_more_than_itself(answers: dict[str, Any]) -> None:
+def test_malformed_field_of_an_emulated_response_affects_only_itself(
+    answers: dict[str, Any],
+) -> None:
     assert check_decoders(iter(answers.values())) > 200
 
 
@@ -159,7 +161,7 @@ def sweep(service: OddService, name: str) -> list[list[int]]:
     return [[int(bit) for bit in result.measurements["m"][0]] for result in results]
 
 
-def test_a_call_with_one_odd_answer_is_right_or_an_error_and_loses_nothing(
+def test_call_with_one_malformed_response_is_correct_or_fails_and_loses_nothing(
     service: OddService, answers: dict[str, Any]
 ) -> None:
     cases = [(route, *each) for route, answer in answers.items() for each in oddities(answer)]
@@ -210,7 +212,7 @@ def test_a_job_is_followed_in_the_session_that_it_was_sent_to(
 
 
 @pytest.mark.parametrize("how", ODD)
-def test_an_odd_document_of_somebody_else_hides_no_other(service: OddService, how: str) -> None:
+def test_malformed_foreign_document_hides_no_other(service: OddService, how: str) -> None:
     odd = ODD[how].encode()
     strange = dict.fromkeys(("name", "target", "creationTime", "costEstimate", "tags"), "x")
 

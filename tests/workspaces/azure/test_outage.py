@@ -29,7 +29,7 @@ HOUR = 3600.0
 @pytest.mark.parametrize(
     ("route", "after"), [("upload", 4), ("submit", 1), ("job", 0), ("download", 0)]
 )
-def test_an_hour_without_a_network_costs_no_point_of_a_call_that_goes_well(
+def test_hour_without_a_network_loses_no_point(
     server: EmulatorServer, clock: ManualClock, route: str, after: int
 ) -> None:
     server.faults.reset("*", trigger=route, skip=after, duration=HOUR)
@@ -41,7 +41,9 @@ def test_an_hour_without_a_network_costs_no_point_of_a_call_that_goes_well(
         assert len(pool.list_jobs()) == len(results)
 
 
-def test_a_first_contact_fails_in_seconds(server: EmulatorServer, clock: ManualClock) -> None:
+def test_first_request_without_a_network_fails_within_seconds(
+    server: EmulatorServer, clock: ManualClock
+) -> None:
     server.faults.reset("*", times=None)
     with SessionPool(server.workspace(), clock=clock) as pool:
         sampler = AzureSessionSampler("ionq.simulator", pool=pool)

@@ -59,7 +59,7 @@ async def ask(pace: Pace, rate: RateLimit, retry_after: float | None) -> None:
 
 @pytest.mark.parametrize("number", [5, 20, 120])
 @pytest.mark.parametrize("retry_after", [1.0, None])
-def test_a_crowd_is_refused_once_and_then_goes_at_the_pace_of_the_host(
+def test_many_clients_are_throttled_once_and_then_keep_the_pace_of_the_host(
     clock: ManualClock, number: int, retry_after: float | None
 ) -> None:
     rate, pace = RateLimit(clock, number), Pace(clock)
@@ -77,7 +77,7 @@ def test_a_crowd_is_refused_once_and_then_goes_at_the_pace_of_the_host(
     assert rate.good > 0.8 * number * clock.monotonic()
 
 
-def test_the_pace_is_free_again_once_the_host_takes_everything(clock: ManualClock) -> None:
+def test_the_pace_is_unlimited_again_once_the_host_accepts_everything(clock: ManualClock) -> None:
     busy, free, pace = RateLimit(clock, 5), RateLimit(clock, 10**9), Pace(clock)
 
     async def story() -> float:
@@ -90,7 +90,7 @@ def test_the_pace_is_free_again_once_the_host_takes_everything(clock: ManualCloc
     assert asyncio.run(story()) == 0.0
 
 
-def test_a_lone_refusal_does_not_slow_a_host_that_takes_everything_for_long(
+def test_single_refusal_slows_requests_only_briefly(
     clock: ManualClock,
 ) -> None:
     free, pace = RateLimit(clock, 10**9), Pace(clock)
@@ -104,7 +104,7 @@ def test_a_lone_refusal_does_not_slow_a_host_that_takes_everything_for_long(
     assert clock.monotonic() < 8.0
 
 
-def test_a_client_that_is_refused_again_and_again_returns_less_and_less_often(
+def test_repeatedly_throttled_client_retries_less_and_less_often(
     clock: ManualClock,
 ) -> None:
     # With a thousand others that the host has sent away for a second, it would be refused for ever.
@@ -122,7 +122,7 @@ def test_a_client_that_is_refused_again_and_again_returns_less_and_less_often(
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-def test_requests_go_in_the_order_in_which_they_come() -> None:
+def test_requests_go_first_come_first_served() -> None:
     clock = ManualClock(auto_advance=False)
     pace, order = Pace(clock), list[int]()
 

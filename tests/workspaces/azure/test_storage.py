@@ -31,7 +31,7 @@ EXPIRY = 1_767_225_600.0
 HOST = "https://account.blob.core.windows.net"
 
 
-def test_a_container_keeps_its_signature_to_itself() -> None:
+def test_container_repr_hides_its_signature() -> None:
     container = SignedUrl.parse(f"{HOST}/job-1?{SAS}")
     assert "sig" not in repr(container)
     assert container.url == f"{HOST}/job-1"
@@ -100,7 +100,7 @@ def target_of(request: bytes) -> tuple[str, str, dict[str, str]]:
     return method, urlsplit(url).path, query
 
 
-def test_an_account_of_the_users_own_is_signed_for_without_asking_anybody() -> None:
+def test_own_storage_account_is_signed_for_locally() -> None:
     clock = ManualClock(EXPIRY)
     request = job_request()
 
@@ -138,7 +138,7 @@ def test_an_account_of_the_users_own_is_signed_for_without_asking_anybody() -> N
     asyncio.run(story())
 
 
-def test_a_container_that_is_there_already_is_used() -> None:
+def test_existing_container_is_used() -> None:
     async def story() -> None:
         there = answer(b"", 409, x_ms_error_code="ContainerAlreadyExists")
         async with ScriptedServer(there, answer(b"", 201)) as server:

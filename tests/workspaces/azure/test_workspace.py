@@ -134,7 +134,7 @@ def test_handles_are_the_sdks_own_objects_and_work(server: EmulatorServer) -> No
     assert job.get_results() == {"histogram": {"0": 0.5, "3": 0.5}}
 
 
-def test_the_users_workspace_is_left_as_it_was(server: EmulatorServer) -> None:
+def test_the_users_workspace_is_not_changed(server: EmulatorServer) -> None:
     sdk_workspace = server.workspace()
     before = dict(vars(sdk_workspace)), dict(vars(sdk_workspace._connection_params))
 
@@ -204,7 +204,7 @@ def test_a_job_that_names_the_wrong_provider_is_submitted_again_with_the_right_o
     tell(story, server.workspace())
 
 
-def test_a_refusal_stands_where_the_list_is_refused_too(server: EmulatorServer) -> None:
+def test_refusal_is_raised_if_the_list_is_refused_too(server: EmulatorServer) -> None:
     server.faults.add("open", status=400, message="The first refusal.")
     server.faults.add("providerStatus", status=403)
     with pytest.raises(ServiceError, match="The first refusal"):
@@ -239,7 +239,7 @@ def test_a_target_that_no_provider_has_is_named(server: EmulatorServer, target: 
         )
 
 
-def test_what_the_service_refuses_on_a_target_that_is_there_is_said_in_its_words(
+def test_refusal_on_an_existing_target_has_the_services_message(
     server: EmulatorServer,
 ) -> None:
     server.set_availability("qci.machine1", "Unavailable")
@@ -487,7 +487,7 @@ def test_closing_twice_and_cancelling_a_finished_job_is_harmless(server: Emulato
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_a_service_that_minds_closing_twice_is_asked_how_the_session_stands(
+def test_error_of_closing_twice_reads_the_sessions_status(
     server: EmulatorServer, status: int
 ) -> None:
     async def story(workspace: AzureWorkspace) -> None:
@@ -503,7 +503,7 @@ def test_a_service_that_minds_closing_twice_is_asked_how_the_session_stands(
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_a_service_that_minds_a_late_cancellation_is_asked_how_the_job_stands(
+def test_error_of_a_late_cancellation_reads_the_jobs_status(
     server: EmulatorServer, status: int
 ) -> None:
     async def story(workspace: AzureWorkspace) -> None:
@@ -545,7 +545,7 @@ def test_a_submission_to_an_ended_session_is_refused(server: EmulatorServer) -> 
     tell(story, server.workspace())
 
 
-def test_too_many_jobs_are_the_callers_to_hold_back(server: EmulatorServer) -> None:
+def test_refusals_for_too_many_jobs_are_left_to_the_caller(server: EmulatorServer) -> None:
     async def story(workspace: AzureWorkspace) -> None:
         request = job_request()
         stored = await workspace.store_input(request)
@@ -692,7 +692,7 @@ def test_a_lasting_fault_is_reported_after_seconds(
     assert 3.0 < clock.monotonic() < 6.5
 
 
-def test_a_service_that_asks_for_patience_gets_it(server: EmulatorServer, job: Job) -> None:
+def test_retry_after_is_obeyed(server: EmulatorServer, job: Job) -> None:
     clock = ManualClock()
     server.faults.add("job", status=429, retry_after=2, times=30)
     tell(lambda workspace: workspace.get_job(job.id), server.workspace(), clock=clock)
@@ -808,7 +808,7 @@ def test_a_result_is_fetched_without_what_store_input_returned(
     assert asked(server) == {"sasUri": 1, "download": 1}
 
 
-def test_a_result_that_is_not_there_is_missing(server: EmulatorServer, job: Job) -> None:
+def test_nonexistent_result_is_missing(server: EmulatorServer, job: Job) -> None:
     elsewhere = f"{server.endpoint}/storage/job-{uuid.uuid4()}/rawOutputData"
     lost = dataclasses.replace(job, output_uri=elsewhere)
     with pytest.raises(ServiceError) as missing:
@@ -816,7 +816,7 @@ def test_a_result_that_is_not_there_is_missing(server: EmulatorServer, job: Job)
     assert missing.value.is_missing
 
 
-def test_where_a_list_leaves_out_the_address_of_a_result_the_job_is_asked(
+def test_missing_result_address_in_a_list_is_read_from_the_job(
     server: EmulatorServer, job: Job
 ) -> None:
     listed = dataclasses.replace(job, output_uri=None)

@@ -61,7 +61,7 @@ def test_deciding_catches_up_with_the_clock(stage: Stage) -> None:
         assert job.final is JobStatus.SUCCEEDED
 
 
-def test_a_cancelled_job_s_program_is_cancelled(stage: Stage) -> None:
+def test_cancelling_a_job_cancels_its_program(stage: Stage) -> None:
     job = stage.submit("a", queue=10, outcome=None)
     run: Future[Any] | None = job.run
     with stage.live.deciding() as now:
@@ -107,7 +107,7 @@ def test_waiting_ends_with_the_time(stage: Stage) -> None:
     asyncio.run(story())
 
 
-def test_one_who_gave_up_with_his_event_loop_does_not_disturb(stage: Stage) -> None:
+def test_waiter_on_a_closed_event_loop_does_no_harm(stage: Stage) -> None:
     job = stage.submit("a", queue=10)
     loop = asyncio.new_event_loop()
     stage.schedule.ledger.waiters.add(loop.create_future())
@@ -117,7 +117,7 @@ def test_one_who_gave_up_with_his_event_loop_does_not_disturb(stage: Stage) -> N
         assert job.final is JobStatus.SUCCEEDED
 
 
-def test_a_view_shows_records_as_they_are_when_it_is_looked_at(stage: Stage) -> None:
+def test_view_shows_records_as_of_each_access(stage: Stage) -> None:
     view = stage.live.view(stage.schedule.ledger.jobs)
     assert len(view) == 0
     stage.submit("a", queue=10)

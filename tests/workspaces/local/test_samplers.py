@@ -173,7 +173,7 @@ class TestGivenSamplers:
                     yield from super().run_sweep(program, params, repetitions)
 
         endless = {"local.mine": Endless()}
-        with pytest.raises(ValueError, match="returned at least 2 results for 1 points"):
+        with pytest.raises(ValueError, match="one result per point, 1, not at least 2"):
             run("local.mine", LocalProgram(FLIP, POINT, 1), endless)
 
     def test_may_be_given_as_a_function_of_the_seed(self) -> None:
@@ -191,7 +191,7 @@ class TestGivenSamplers:
         )
         assert result.histogram(key="m") == {0: 10}
 
-    def test_that_are_objects_are_not_split(self) -> None:
+    def test_that_are_instances_are_not_split(self) -> None:
         """Copies of a sampler in several processes would all draw the same."""
         sampler = cirq.Simulator(seed=7)
         executor = RefusingExecutor()
@@ -398,7 +398,7 @@ def of_one(measurements: Any) -> Callable[[Any, int], Any]:
 WRONG_RESULTS: dict[str, tuple[Callable[[Any, int], Any], str]] = {
     "nothing": (lambda params, repetitions: None, "NoneType, not a list"),
     "a number": (lambda params, repetitions: 5, "int, not a list"),
-    "no results": (lambda params, repetitions: [], "0 results for 3 points"),
+    "no results": (lambda params, repetitions: [], "one result per point, 3, not 0"),
     "no result each": (lambda params, repetitions: [None] * 3, "list with NoneType"),
     "dictionaries": (lambda params, repetitions: [{"m": 1}] * 3, "list with dict"),
     "fewer repetitions": (of_one(lambda n: {"m": np.ones((n - 1, 1), int)}), "3 repetitions"),
@@ -424,7 +424,7 @@ WRONG_RESULTS: dict[str, tuple[Callable[[Any, int], Any], str]] = {
 
 
 @pytest.mark.parametrize(("returned", "words"), WRONG_RESULTS.values(), ids=WRONG_RESULTS)
-def test_a_sampler_that_returns_something_else_fails_its_points_in_words(
+def test_sampler_with_invalid_results_fails_its_points_with_a_message(
     returned: Callable[[Any, int], Any], words: str
 ) -> None:
     class Wrong(cirq.Sampler):
@@ -433,7 +433,7 @@ def test_a_sampler_that_returns_something_else_fails_its_points_in_words(
 
     workspace = LocalWorkspace({"local.wrong": Wrong()})
     sampler = AzureSessionSampler("local.wrong", workspace=workspace)
-    with pytest.raises(SweepError, match=f"Wrong.run_sweep returned .*{words}") as failure:
+    with pytest.raises(SweepError, match=f"Wrong.run_sweep .*{words}") as failure:
         sampler.run_sweep(FLIP, [{"x": 0}, {"x": 1}, {"x": 2}], 4)
     assert len(failure.value.failures) == 3
 

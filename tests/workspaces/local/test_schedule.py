@@ -85,7 +85,7 @@ class TestTheStatusOfAJob:
             story.advance(1)
         assert seen == ["Waiting"] * 10 + ["Executing"] * 7 + ["Succeeded"]
 
-    def test_of_one_that_runs_for_no_time_goes_from_waiting_to_its_end(self) -> None:
+    def test_of_an_instant_job_goes_from_waiting_to_final(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=3, visible=2))
         seen = []
@@ -121,7 +121,7 @@ class TestTheStatusOfAJob:
         story.advance(5)
         assert story.status(job) is JobStatus.SUCCEEDED
 
-    def test_of_one_that_hangs_is_executing_for_good(self) -> None:
+    def test_of_a_hanging_job_stays_executing(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(run=math.inf))
         story.advance(1e9)
@@ -153,14 +153,14 @@ class TestTheTimesOfAJob:
         assert described.begin_time == 110
         assert described.end_time == 115
 
-    def test_tell_nothing_before_it_happened(self) -> None:
+    def test_show_nothing_before_it_happened(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=10, run=5))
         assert (story.describe(job).begin_time, story.describe(job).end_time) == (None, None)
         story.advance(12)
         assert (story.describe(job).begin_time, story.describe(job).end_time) == (10, None)
 
-    def test_do_not_blame_a_quick_program_for_a_clock_that_was_put_on(self) -> None:
+    def test_advancing_the_clock_does_not_delay_a_fast_program(self) -> None:
         story = Story()
         job = story.submit(outcome=None)
         story.advance(700)
@@ -180,7 +180,7 @@ class TestTheTimesOfAJob:
 
 
 class TestTheOrderOfEvents:
-    def test_is_that_of_time_however_late_one_looks(self) -> None:
+    def test_is_the_state_at_its_time_however_late_it_is_read(self) -> None:
         """The bad job ends first and takes the slow one with it, though nobody was looking."""
         story = Story()
         session = story.open(JobFailurePolicy.ABORT)
@@ -245,7 +245,7 @@ class TestAnIdleSession:
         story.advance(0.1)
         assert session.status is SessionStatus.TIMED_OUT
 
-    def test_that_was_used_after_its_time_but_before_the_notice_goes_on(self) -> None:
+    def test_that_was_used_before_its_timeout_was_noticed_stays_open(self) -> None:
         story = Story(notice=100)
         session = story.open()
         story.advance(650)
@@ -335,7 +335,7 @@ class TestATargetWithSlots:
             max_size=30,
         ),
     )
-    def test_is_never_overfull_and_never_idle_while_a_job_is_ready(
+    def test_never_exceeds_its_slots_nor_idles_while_a_job_is_ready(
         self, slots: int, steps: list[tuple[str, float, float]]
     ) -> None:
         story = Story(slots=slots)
@@ -354,7 +354,7 @@ class TestATargetWithSlots:
 
 
 class TestFromOutside:
-    def test_a_session_is_broken_off_with_its_jobs(self) -> None:
+    def test_breaking_off_a_session_cancels_its_jobs(self) -> None:
         story = Story()
         session = story.open()
         job = story.submit(session, JobPace(queue=10))
@@ -364,7 +364,7 @@ class TestFromOutside:
         story.schedule.break_off(session, SessionStatus.TIMED_OUT, story.now)
         assert session.status is SessionStatus.FAILED
 
-    def test_a_job_that_waits_is_given_another_pace(self) -> None:
+    def test_waiting_job_gets_another_pace(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=math.inf))
         story.advance(100)
@@ -374,7 +374,7 @@ class TestFromOutside:
         story.advance(1)
         assert story.status(job) is JobStatus.SUCCEEDED
 
-    def test_an_old_appointment_does_not_end_a_job_early(self) -> None:
+    def test_outdated_event_does_not_end_a_job_early(self) -> None:
         story = Story()
         job = story.submit(pace=JobPace(queue=10), outcome=None)
         story.schedule.change_pace(job, JobPace(queue=50), story.now)
@@ -396,7 +396,7 @@ class TestFromOutside:
         story.schedule.cancel(job, story.now)
         assert story.schedule.ledger.overdue == 0
 
-    def test_what_a_program_brings_after_its_job_was_cancelled_is_dropped(self) -> None:
+    def test_output_after_a_cancellation_is_dropped(self) -> None:
         story = Story()
         job = story.submit(outcome=None)
         story.schedule.cancel(job, story.now)
@@ -414,7 +414,7 @@ class TestWhatIsRemembered:
         assert list(story.schedule.jobs.values()) == [hanging, *jobs[-3:]]
         assert session.ledger.jobs == [hanging, *jobs[-3:]]
 
-    def test_is_bounded_for_sessions_that_are_over_and_their_jobs(self) -> None:
+    def test_is_bounded_for_ended_sessions_and_their_jobs(self) -> None:
         story = Story(history=3)
         still_open = story.open()
         sessions = []

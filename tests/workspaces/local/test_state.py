@@ -51,7 +51,7 @@ def test_an_outcome_s_repr_does_not_show_its_output() -> None:
     assert "secret" not in repr(Outcome(JobStatus.SUCCEEDED, "secret"))
 
 
-def test_a_record_that_forgets_keeps_the_status_and_the_error() -> None:
+def test_record_without_its_program_keeps_status_and_error() -> None:
     job = record()
     job.resolve(Outcome(JobStatus.FAILED, "output", "code", "message"), 0.0, 0.0)
     job.end(JobStatus.FAILED, 0.0)

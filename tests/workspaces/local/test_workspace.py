@@ -165,7 +165,7 @@ def desk(desks: Any) -> Desk:
     return made
 
 
-def test_a_story_shows_in_the_repr(desk: Desk) -> None:
+def test_repr_shows_each_state_in_turn(desk: Desk) -> None:
     assert repr(desk.workspace) == "LocalWorkspace(0 sessions; 0 jobs)"
     first = desk.open()
     assert repr(desk.workspace) == "LocalWorkspace(1 session: 1 Waiting; 0 jobs)"
@@ -203,7 +203,7 @@ class TestRunningPrograms:
         assert (job.status, job.error_code) == (JobStatus.FAILED, "RuntimeError")
         assert job.error_message.startswith("ValueError: Circuit has no measurements")
 
-    def test_a_payload_that_is_no_program_is_a_failed_job(self, desk: Desk) -> None:
+    def test_payload_that_is_not_a_program_fails_its_job(self, desk: Desk) -> None:
         job = desk.job(desk.submit(desk.open("local.simulator"), b"garbage"))
         assert job.status is JobStatus.FAILED
 
@@ -255,7 +255,7 @@ class TestRunningPrograms:
         desk.see_through(job)
 
     @pytest.mark.parametrize("verb", ["get", "close", "list"])
-    def test_a_program_of_before_the_clock_was_put_forward_holds_no_session(
+    def test_program_started_before_the_clock_was_advanced_keeps_no_session_open(
         self, desks: Any, verb: str
     ) -> None:
         gate, clock = Gate(), ShiftedClock()
@@ -362,7 +362,7 @@ class TestWaitingForNews:
         assert desk.clock.monotonic() == 7
         assert [job.status.value for job in jobs] == ["Succeeded", "Waiting"]
 
-    def test_another_session_s_jobs_are_no_news(self, desks: Any) -> None:
+    def test_other_sessions_jobs_do_not_end_the_wait(self, desks: Any) -> None:
         desk = desks(pace=lambda request: JobPace(queue=request.payload))
         session, other = desk.open(), desk.open()
         desk.submit(session, 50)
@@ -403,7 +403,7 @@ class TestWaitingForNews:
 
 
 class TestLimits:
-    def test_of_the_workspace_refuse_one_job_too_many(self, desks: Any) -> None:
+    def test_of_the_workspace_refuse_jobs_over_the_limit(self, desks: Any) -> None:
         desk = desks(max_jobs=2, pace=lambda request: JobPace(queue=10))
         session = desk.open()
         desk.submit(session)
@@ -421,7 +421,7 @@ class TestLimits:
             desk.submit()
         desk.submit(target="local.simulator")
 
-    def test_do_not_refuse_a_job_that_is_known(self, desks: Any) -> None:
+    def test_known_job_is_not_refused(self, desks: Any) -> None:
         desk = desks(max_jobs=1, pace=lambda request: JobPace(queue=10))
         request = desk.request(None)
         first = desk.run(desk.workspace.submit_job(request))
@@ -473,7 +473,7 @@ class TestExceptions:
 
 BAD_RESULTS = {
     "none": (None, "TypeError: Bad.run_sweep returned NoneType, not a list."),
-    "too few": ([], "ValueError: Bad.run_sweep returned 0 results for 1 points."),
+    "too few": ([], "ValueError: Bad.run_sweep must return one result per point, 1, not 0."),
     "numbers": ([7], "TypeError: Bad.run_sweep returned a list with int, not cirq.Result."),
 }
 
@@ -564,7 +564,7 @@ class TestMemory:
         assert desk.job(job).status is JobStatus.SUCCEEDED
         assert desk.workspace._schedule.jobs[job.id].request.payload is None
 
-    def test_the_output_of_a_job_that_is_not_over_is_not_dropped(self, desks: Any) -> None:
+    def test_the_output_of_an_unfinished_job_is_not_dropped(self, desks: Any) -> None:
         desk = desks(pace=lambda request: JobPace(queue=10))
         job = desk.submit()
         desk.workspace.forget_output(job.id)
@@ -634,6 +634,6 @@ class TestManyThreads:
         assert desk.status(session) is SessionStatus.SUCCEEDED
 
 
-def test_an_output_of_json_is_left_as_it_is(desk: Desk) -> None:
+def test_json_output_is_unchanged(desk: Desk) -> None:
     payload = json.dumps({"histogram": {"0": 1.0}}).encode()
     assert desk.fetch(desk.job(desk.submit(None, payload))) == payload
