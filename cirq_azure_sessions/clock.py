@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from cirq_azure_sessions.errors import AzureSessionsError
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import MAX_TIME, check_time, checked
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 
 __all__ = [
@@ -75,7 +75,7 @@ class ManualClock(PickledAsRecipe):
 
     By default a sleeper advances it: `sleep(30)` puts the clock 30 s on and returns, so that code
     that polls makes progress without waiting. With `auto_advance=False` a sleeper waits until
-    `advance` has carried the clock past its deadline.
+    `advance` has carried the clock past its deadline. A deadline after the year 9899 sets no limit.
 
     Thread-safe; a pool and the workspace or emulator it talks to may share one, and then age
     together.
@@ -115,18 +115,20 @@ class ManualClock(PickledAsRecipe):
         """Advances the clock and wakes the sleepers that are due.
 
         Raises:
-            ValueError: If `seconds` is negative.
+            ValueError: If `seconds` is negative, or the clock would pass the year 9899.
         """
         with self._lock:
+            check_time(self.time() + seconds)
             self._move_to(self._elapsed + seconds)
 
     async def sleep(self, seconds: float) -> None:
         is_due = asyncio.Event()
         with self._lock:
             deadline = self._elapsed + max(seconds, 0.0)
-            sleeper = deadline, next(self._numbers), asyncio.get_running_loop(), is_due
-            heapq.heappush(self._sleepers, sleeper)
-            self._move_to(deadline if self._auto_advance else self._elapsed)
+            if self._start + deadline <= MAX_TIME:
+                sleeper = deadline, next(self._numbers), asyncio.get_running_loop(), is_due
+                heapq.heappush(self._sleepers, sleeper)
+                self._move_to(deadline if self._auto_advance else self._elapsed)
         await is_due.wait()
         # Yields to other tasks even if this sleep took no real time.
         await asyncio.sleep(0)

@@ -16,13 +16,29 @@ from concurrent.futures import Executor
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["AMOUNT", "LIMITS", "PATH", "STRING", "WHOLE", "check_option", "checked", "shown"]
+__all__ = [
+    "AMOUNT",
+    "LIMITS",
+    "MAX_TIME",
+    "PATH",
+    "STRING",
+    "WHOLE",
+    "check_option",
+    "check_time",
+    "checked",
+    "shortened",
+    "shown",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # A description of the valid values of an option, and the check for them.
 _Kind = tuple[str, Callable[[Any], bool]]
+
+# The end of the year 9899, the last that clocks show, in seconds since the Unix epoch: from 10000
+# on, Python has no dates; at last a float has no room for one second more.
+MAX_TIME = 250_246_627_200.0
 
 _MAX_SHOWN = 60
 # Options whose values may be secrets, or are not informative: messages name only the type.
@@ -168,8 +184,8 @@ _KINDS: dict[str, _Kind] = {
     "session_timeout": _SECONDS,
     "slots": LIMITS,
     "start": (
-        "a time in seconds since the Unix epoch",
-        lambda value: _is_amount(value) and value < math.inf,
+        "a time in seconds since the Unix epoch, up to the year 9899",
+        lambda value: _is_amount(value) and value <= MAX_TIME,
     ),
     "store": ("a path or a connection string", lambda value: isinstance(value, str | os.PathLike)),
     "tags": (
@@ -198,6 +214,16 @@ def check_option(
     raise ValueError(f"{name} must be {words}{' or None' if or_none else ''}, not {found}.")
 
 
+def check_time(time: float) -> None:
+    """Refuses to advance a clock to this time, in seconds since the Unix epoch, if it has no date.
+
+    Raises:
+        ValueError: Naming the last year.
+    """
+    if time > MAX_TIME:
+        raise ValueError("Clocks end with the year 9899: advance this one by fewer seconds.")
+
+
 def shown(value: Any) -> str:
     """A value of any type, formatted for messages."""
     try:
@@ -205,7 +231,12 @@ def shown(value: Any) -> str:
     except Exception:
         # An integer may have too many digits.
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+    return shortened(text)
+
+
+def shortened(text: str, limit: int = _MAX_SHOWN) -> str:
+    """An id, a name or a path as messages show it: users may pass one of any length."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def checked(**kinds: _Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:

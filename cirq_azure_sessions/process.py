@@ -15,7 +15,9 @@ from typing import Any
 
 __all__ = ["close_in_workers", "exit_on", "hold", "interrupted_at_once", "let_go", "register"]
 
-_registered: weakref.WeakSet[Any] = weakref.WeakSet()
+# Objects to call after a fork, by their addresses, which later objects reuse. Not a WeakSet: Python
+# prints and forgets a KeyboardInterrupt that strikes in its callbacks.
+_registered: dict[int, weakref.ref[Any]] = {}
 # Strong references: open resources must be closed, even if nothing else refers to their owners.
 _held: set[Any] = set()
 # Held while closing them.
@@ -29,7 +31,7 @@ _is_prepared = False
 
 def register(owner: Any) -> None:
     """Has `owner._after_fork()` called in forked children."""
-    _registered.add(owner)
+    _registered[id(owner)] = weakref.ref(owner)
 
 
 def hold(owner: Any) -> None:
@@ -157,8 +159,9 @@ def _after_fork() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _block_sigterm(False)
         _is_prepared = False
-    for owner in list(_registered):
-        owner._after_fork()
+    for ref in list(_registered.values()):
+        if (owner := ref()) is not None:
+            owner._after_fork()
     util = sys.modules.get("multiprocessing.util")
     if _closes_on_sigterm_in_workers and util is not None:
         # Whether the child is a worker is known only when multiprocessing runs its own hooks.

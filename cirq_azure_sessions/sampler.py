@@ -483,7 +483,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                     sweep.progress = progress
             try:
                 yield
-                errors = dict(each for sweep in sweeps for each in sweep.errors(self._on_error))
+                errors = dict(e for each in sweeps for e in each.errors(self._on_error, sweeps))
                 if errors:
                     first = errors[min(errors)]
                     if is_batch and isinstance(first, SweepError):
@@ -552,8 +552,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         async def feed() -> None:
             # The pool may have been closed since the stream was asked for.
             self._pool._table.check_open()
-            self._pool._streams.add(stream)
             run = partial(self._runner.run, [sweep], self._timeout)
             await self._pool._portal.admit(self._pool._calls, run)
 
-        return stream, background.loop.start(stream.feed, feed)
+        return stream, background.loop.start(stream.feed, feed, self._pool._streams)

@@ -173,6 +173,30 @@ class TestShiftedClock:
         asyncio.run(story())
 
 
+@pytest.mark.parametrize("kind", [ManualClock, ShiftedClock])
+def test_a_clock_is_not_advanced_past_its_last_year(kind: type[ManualClock | ShiftedClock]) -> None:
+    clock = kind()
+    for seconds in (1e308, 1e12):
+        with pytest.raises(ValueError, match="end with the year 9899"):
+            clock.advance(seconds)
+    clock.advance(200e9)
+    with pytest.raises(ValueError, match="by fewer seconds"):
+        clock.advance(200e9)
+    assert clock.monotonic() >= 200e9
+
+
+@pytest.mark.parametrize("seconds", [1e12, 1e308])
+def test_a_deadline_past_the_last_year_sets_no_limit(seconds: float) -> None:
+    clock = ManualClock()
+
+    async def work() -> str:
+        await clock.sleep(600)
+        return "done"
+
+    assert asyncio.run(timeout(clock, seconds, work())) == "done"
+    assert clock.monotonic() == 600
+
+
 @pytest.mark.parametrize("clock", [SystemClock(), ShiftedClock(), ManualClock()], ids=repr)
 class TestTimeout:
     def test_no_limit_returns_what_the_work_returns(self, clock: Clock) -> None:

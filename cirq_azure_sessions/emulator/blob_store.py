@@ -10,7 +10,8 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from typing import Any
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = ["MAX_BLOB_BYTES", "BlobProperties", "BlobStore", "ContainerProperties"]
+__all__ = [
+    "MAX_BLOB_BYTES",
+    "_MAX_MEMORY_BYTES",
+    "BlobProperties",
+    "BlobStore",
+    "ContainerProperties",
+]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -35,6 +42,8 @@ CREATE TABLE IF NOT EXISTS blocks (
 
 # Enough for programs and results; Azure accepts far larger blobs.
 MAX_BLOB_BYTES = 256 * 1024 * 1024
+# Everything in memory together, with blocks that nobody commits; Azure's accounts are endless.
+_MAX_MEMORY_BYTES = 2 * 1024**3
 
 _PROPERTIES = "name, content_type, content_encoding, metadata, etag, modified, length(content)"
 
@@ -72,9 +81,17 @@ class BlobStore:
     Args:
         clock: The source of modification times.
         directory: Where to keep the blobs; created if missing. None keeps them in memory.
+        max_memory_bytes: How much memory they may take; more is refused with `RequestBodyTooLarge`,
+            as is what a full disk has no room for.
     """
 
-    def __init__(self, clock: Clock, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        directory: Path | None = None,
+        *,
+        max_memory_bytes: int = _MAX_MEMORY_BYTES,
+    ) -> None:
         self._clock = clock
         self._directory = directory
         if directory is not None:
@@ -87,6 +104,9 @@ class BlobStore:
         self._database.execute("PRAGMA foreign_keys = ON")
         # A machine crash may lose the most recent blobs; a process crash does not.
         self._database.execute("PRAGMA synchronous = OFF")
+        if directory is None:
+            [(page_bytes,)] = self._database.execute("PRAGMA page_size")
+            self._database.execute(f"PRAGMA max_page_count = {max_memory_bytes // page_bytes}")
         self._database.executescript(_SCHEMA)
 
     def create_container(self, name: str) -> bool:
@@ -157,12 +177,12 @@ class BlobStore:
         self.container(container)
         described = (content_type, content_encoding, json.dumps(dict(metadata or {})))
         row = (container, blob, *described, _new_etag(), self._clock.time(), content)
-        with self._lock, self._database:
-            self._database.execute(
-                f"INSERT OR REPLACE INTO blobs VALUES ({', '.join('?' * len(row))})", row
-            )
+        with self._transaction():
             self._database.execute(
                 "DELETE FROM blocks WHERE container = ? AND blob = ?", (container, blob)
+            )
+            self._database.execute(
+                f"INSERT OR REPLACE INTO blobs VALUES ({', '.join('?' * len(row))})", row
             )
         return self.properties(container, blob)
 
@@ -200,8 +220,19 @@ class BlobStore:
 
     def _write(self, statement: str, values: Sequence[Any]) -> int:
         """Runs a statement and returns how many rows it changed."""
-        with self._lock, self._database:
+        with self._transaction():
             return self._database.execute(statement, values).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Holds the lock, and commits. `StorageError` if there is no room."""
+        try:
+            with self._lock, self._database:
+                yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            raise StorageError("RequestBodyTooLarge") from None
 
     def __repr__(self) -> str:
         return f"BlobStore({str(self._directory or 'in memory')!r})"

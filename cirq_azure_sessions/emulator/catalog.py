@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cirq_azure_sessions.options import shortened
+
 __all__ = ["AVAILABLE", "DEGRADED", "UNAVAILABLE", "Catalog"]
 
 _TEST_PROVIDER = "Microsoft.Test.FirstParty"
@@ -144,7 +146,7 @@ class Catalog:
         if word not in (AVAILABLE, DEGRADED, UNAVAILABLE):
             raise ValueError(f"A target is Available, Degraded or Unavailable, not {availability}.")
         if target not in self._availability:
-            raise ValueError(f"There is no target {target}; see `targets`.")
+            raise ValueError(f"There is no target {shortened(target)}; see `targets`.")
         self._availability[target] = word
 
     def documents(self) -> list[dict[str, Any]]:

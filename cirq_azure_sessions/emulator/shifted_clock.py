@@ -7,7 +7,7 @@ import threading
 from typing import Protocol
 
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import check_time, checked
 
 __all__ = ["MovableClock", "ShiftedClock"]
 
@@ -41,9 +41,10 @@ class ShiftedClock:
         """Advances the clock and wakes the sleepers that are due.
 
         Raises:
-            ValueError: If `seconds` is negative.
+            ValueError: If `seconds` is negative, or the clock would pass the year 9899.
         """
         with self._lock:
+            check_time(self.time() + seconds)
             self._shift += seconds
             now = self.monotonic()
             due = [(event, loop) for event, (end, loop) in self._sleepers.items() if end <= now]

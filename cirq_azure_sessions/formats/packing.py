@@ -33,6 +33,7 @@ from cirq_azure_sessions.formats.translation import (
     TranslationOptions,
     split_repetitions,
 )
+from cirq_azure_sessions.options import shown
 
 __all__ = ["PackedTranslation", "as_pack", "translate_pack"]
 
@@ -154,7 +155,7 @@ def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
         if not is_right or checked == ():
             raise ValueError(
                 'pack must be a number of points a job, "auto", or for each point of a job the '
-                f"numbers of the qubits that it takes, not {pack!r}."
+                f"numbers of the qubits that it takes, not {shown(pack)}."
             )
     if checked == 1:
         return None

@@ -13,7 +13,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from cirq_azure_sessions.clock import (
     RETRY_TIMEOUT,
@@ -93,9 +92,8 @@ class JobRunner:
 
     async def run(self, sweeps: Sequence[SweepRun], seconds: float | None) -> None:
         """Runs all jobs of a call; results go into their sweep, or into the call's stream."""
-        call = WeakSet(sweeps)
         for sweep in sweeps:
-            sweep.call = call
+            sweep.call = sweeps
         try:
             await timeout(self.pool._clock, seconds, self._run_all(sweeps))
         except TimeoutError:
@@ -109,6 +107,8 @@ class JobRunner:
                 await asyncio.gather(*cancel, return_exceptions=True)
             raise
         finally:
+            for sweep in sweeps:
+                sweep.call = ()
             if self.budget is not None:
                 self.budget.release({sweep.id for sweep in sweeps})
 

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakSet
 
 from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import (
@@ -61,9 +60,9 @@ class SweepRun:
         self.progress: SweepProgress | None = None
         # The stream that gets the results instead of `results`.
         self.stream: ResultStream | None = None
-        # All sweeps of the same call: this one, or those of a batch. In a cycle of references,
-        # results would stay in memory until the garbage collector has looked at everything.
-        self.call = WeakSet([self])
+        # While jobs run, all sweeps of the same call: this one, or those of a batch. In a cycle of
+        # references, results would stay in memory until the garbage collector looks at everything.
+        self.call: Sequence[SweepRun] = ()
         # State, of jobs: those that were begun and have not ended, by index; the ids of those whose
         # outputs were fetched; whether any was accepted; their sessions; and the error after which
         # none is submitted.
@@ -213,9 +212,9 @@ class SweepRun:
 
     # How it ended
 
-    def errors(self, on_error: str) -> Iterator[tuple[int, Exception]]:
+    def errors(self, on_error: str, call: Sequence[SweepRun]) -> Iterator[tuple[int, Exception]]:
         """The error of each circuit: the one that stopped it at the start, or a `SweepError`."""
-        is_begun = any(each.is_accepted or each.fetched for each in self.call)
+        is_begun = any(each.is_accepted or each.fetched for each in call)
         for index, points in self.circuits.items() if self.failures else ():
             failures = {p - points.start: e for p, e in self.failures.items() if p in points}
             is_over_budget = any(isinstance(each, CostLimitReached) for each in failures.values())

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from cirq_azure_sessions.errors import JournalError
 from cirq_azure_sessions.executor import DaemonExecutor
+from cirq_azure_sessions.options import shortened
 
 __all__ = ["GroupCommit", "JournalFile", "make_private", "no_fork"]
 
@@ -386,7 +387,9 @@ class JournalFile:
             raise self._error(error.strerror or str(error)) from error
 
     def _error(self, advice: str) -> JournalError:
-        return JournalError(f"The journal {self.path} cannot be used: {advice}.")
+        return JournalError(
+            f"The journal {shortened(str(self.path), 250)} cannot be used: {advice}."
+        )
 
 
 def make_private(path: Path) -> None:

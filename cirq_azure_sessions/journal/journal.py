@@ -45,7 +45,7 @@ from cirq_azure_sessions.journal.rows import (
     columns_of,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
-from cirq_azure_sessions.options import WHOLE, checked
+from cirq_azure_sessions.options import WHOLE, checked, shortened
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
@@ -624,7 +624,9 @@ class Journal(PickledAsRecipe):
             self._note_dead_runs(file)
             entry = self._jobs.find(file, job_id)
             if entry is None:
-                raise JournalError(f"The journal {self._path} has no job {job_id}: check the id.")
+                raise JournalError(
+                    f"The journal {self._path} has no job {shortened(job_id)}: check the id."
+                )
             if entry.is_finished:
                 raise JournalError(
                     f"The journal {self._path} has the result of job {job_id}: there is nothing to "

@@ -11,6 +11,7 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.errors import ResultFormatError
+from cirq_azure_sessions.options import WHOLE, check_option
 from cirq_azure_sessions.results.histogram import count_integers, count_outcomes, fill, is_digits
 from cirq_azure_sessions.results.html import Bar, table
 
@@ -129,8 +130,7 @@ class AzureResult(cirq.ResultDict):
             or not all(isinstance(part, AzureResult) for part in parts)
         ):
             raise ValueError("parts must be a list of at least one AzureResult.")
-        if repetitions is not None and (type(repetitions) is not int or repetitions < 0):
-            raise ValueError("repetitions must be a whole number, or None.")
+        check_option("repetitions", repetitions, or_none=True, kind=WHOLE)
         first = parts[0]
         found = sum(part.repetitions for part in parts)
         if len(parts) == 1 and (repetitions is None or found <= repetitions):

@@ -10,7 +10,7 @@ import cirq
 import numpy as np
 import sympy
 
-from cirq_azure_sessions.options import checked, shown
+from cirq_azure_sessions.options import checked, shortened, shown
 from cirq_azure_sessions.redaction import drawable
 from cirq_azure_sessions.results import palette
 from cirq_azure_sessions.results.histogram import Histogram, count_outcomes
@@ -151,7 +151,9 @@ def _choose_axes(results: Sequence[cirq.Result], symbol: str | None) -> tuple[st
     varying = [name for name in settings if len(settings[name]) > 1] or list(settings)
     names = ", ".join(varying)
     if symbol is not None and symbol not in settings:
-        raise ValueError(f"The results have no parameter {symbol}; they vary in {names}.")
+        raise ValueError(
+            f"The results have no parameter {shortened(str(symbol))}; they vary in {names}."
+        )
     points = len({result.params for result in results})
     is_grid = len(varying) == 2 and all(points > len(settings[name]) for name in varying)
     if symbol is None and len(varying) > 1 and not is_grid:

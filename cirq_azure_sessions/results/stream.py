@@ -31,11 +31,13 @@ class ResultStream:
         self._is_finished = False
         self._change = asyncio.Condition()
 
-    async def feed(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Runs the sweep that `put`s the results, and marks the end."""
+    async def feed(self, run: Callable[[], Awaitable[None]], group: set[ResultStream]) -> None:
+        """Runs the sweep that `put`s the results, with the stream in `group`, and marks the end."""
+        group.add(self)
         try:
             await run()
         finally:
+            group.discard(self)
             async with self._change:
                 self._is_finished = True
                 self._change.notify_all()

@@ -18,7 +18,7 @@ from cirq_azure_sessions.errors import (
 )
 from cirq_azure_sessions.formats import results_of
 from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Session, SessionStatus
-from cirq_azure_sessions.options import AMOUNT, check_option, checked
+from cirq_azure_sessions.options import AMOUNT, check_option, checked, shown
 from cirq_azure_sessions.results.html import Listing, job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
@@ -81,8 +81,8 @@ class _Handle(Generic[Item]):
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}(id={self.id!r}, target={self.target!r}, name={self.name!r}, "
-            f"status={self._item.status.value!r})"
+            f"{type(self).__name__}(id={self.id!r}, target={self.target!r}, "
+            f"name={shown(self.name)}, status={self._item.status.value!r})"
         )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import sys
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -21,6 +20,7 @@ from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.options import STRING, checked, shown
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.results.html import Listing, pool_card
+from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.hosts import HostedJobs
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
@@ -119,7 +119,7 @@ class SessionPool(PickledAsRecipe):
         # task that waits for jobs and the one that closes the pool. Accessed only on the background
         # loop.
         self._calls: set[asyncio.Task[Any]] = set()
-        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._streams: set[ResultStream] = set()
         self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 

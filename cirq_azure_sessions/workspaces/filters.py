@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
-from cirq_azure_sessions.options import AMOUNT, STRING, WHOLE, check_option
+from cirq_azure_sessions.options import AMOUNT, STRING, WHOLE, check_option, shown
 
 __all__ = ["ANY", "OPEN", "ItemFilter", "target_pattern"]
 
@@ -80,7 +80,7 @@ class ItemFilter:
         if statuses is None:
             service = ", ".join(status for (status,) in _SERVICE.values())
             raise ValueError(
-                f"Unknown status {status!r}: use one of {', '.join(_EVERYDAY)}, or a word of "
+                f"Unknown status {shown(status)}: use one of {', '.join(_EVERYDAY)}, or a word of "
                 f"the service: {service}."
             )
         return cls(

@@ -17,7 +17,7 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.model import Job, Session, TargetStatus
-from cirq_azure_sessions.options import STRING, checked, shown
+from cirq_azure_sessions.options import STRING, checked, shortened, shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter, target_pattern
@@ -76,7 +76,8 @@ class WorkspaceRouter:
     async def get_session(self, session_id: str) -> Located[Session]:
         """The session with this id; `SessionNotAvailable` if there is none."""
         missing = SessionNotAvailable(
-            f"This workspace has no session {session_id}: check the id and the workspace.",
+            f"This workspace has no session {shortened(session_id)}: check the id and the "
+            "workspace.",
             session_id=session_id,
         )
         return await self._get(lambda workspace: workspace.get_session(session_id), missing)
@@ -85,7 +86,7 @@ class WorkspaceRouter:
     async def get_job(self, job_id: str) -> Located[Job]:
         """The job with this id; `JobError` if there is none."""
         missing = JobError(
-            f"This workspace has no job {job_id}: check the id and the workspace.",
+            f"This workspace has no job {shortened(job_id)}: check the id and the workspace.",
             job_id=job_id,
             status="Missing",
         )
@@ -122,7 +123,7 @@ class WorkspaceRouter:
         if not fitting:
             hint = "" if known else did_you_mean(target, [each.id for each in listed])
             raise UnsupportedTarget(
-                f"No target {target!r} is available now: `cirq-azure-sessions targets` lists "
+                f"No target {shown(target)} is available now: `cirq-azure-sessions targets` lists "
                 f"those of your workspace.{hint}"
             )
         return min(fitting, key=lambda each: each.average_queue_time)

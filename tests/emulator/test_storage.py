@@ -389,6 +389,25 @@ def test_repeated_blocks_cannot_exceed_the_size_of_a_body(
     store.close()
 
 
+def test_blobs_and_blocks_that_nobody_commits_share_the_memory(clock: ManualClock) -> None:
+    store = BlobStore(clock, max_memory_bytes=4 << 20)
+    store.create_container("job-1")
+    store.put("job-1", "kept", bytes(1 << 20))
+    for number in range(2):
+        store.stage_block("job-1", "b", f"block-{number}", bytes(1 << 20))
+    with pytest.raises(StorageError, match="RequestBodyTooLarge") as refusal:
+        store.stage_block("job-1", "b", "block-2", bytes(1 << 20))
+    assert refusal.value.status == 413
+    with pytest.raises(StorageError, match="RequestBodyTooLarge"):
+        store.create_container("j" * (1 << 20))
+    # What was there is still there, and what is dropped makes room.
+    assert len(store.read("job-1", "kept")) == 1 << 20
+    store.delete_container("job-1")
+    store.create_container("job-new")
+    store.put("job-new", "b", bytes(3 << 20))
+    store.close()
+
+
 @given(content=st.binary(max_size=60), start=st.integers(0, 70), length=st.integers(0, 70))
 def test_a_part_of_a_blob_is_a_slice_of_it(content: bytes, start: int, length: int) -> None:
     store = BlobStore(ManualClock())

@@ -23,7 +23,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     TargetStatus,
 )
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import checked, shortened
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
@@ -352,7 +352,9 @@ class LocalWorkspace(PickledAsRecipe):
         try:
             return self._schedule.sessions[session_id]
         except KeyError:
-            raise ServiceError(f"There is no session {session_id}.", status_code=404) from None
+            raise ServiceError(
+                f"There is no session {shortened(session_id)}.", status_code=404
+            ) from None
 
     def _ledger(self, session_id: str | None) -> Ledger:
         """The jobs of a session, or all."""
@@ -362,7 +364,7 @@ class LocalWorkspace(PickledAsRecipe):
         try:
             return self._schedule.jobs[job_id]
         except KeyError:
-            raise ServiceError(f"There is no job {job_id}.", status_code=404) from None
+            raise ServiceError(f"There is no job {shortened(job_id)}.", status_code=404) from None
 
     # Decisions, and their effects.
 
