@@ -29,6 +29,7 @@ from cirq_azure_sessions import (
     SessionPool,
     SweepError,
     UnsupportedProgram,
+    background,
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.harness import (
@@ -77,6 +78,8 @@ def batching(recording: Recording, window: ManualClock) -> BatchingSampler:
 def depart(batching: BatchingSampler, window: ManualClock, calls: int) -> None:
     """Ends the window once so many calls wait in it."""
     wait_until(lambda: f"{calls} calls waiting" in repr(batching))
+    # The batch, which the first call started before this, is asleep when this returns.
+    background.loop.run(asyncio.sleep, 0)
     window.advance(1.0)
 
 

@@ -75,8 +75,9 @@ def is_of_one_system(node: ast.AST) -> bool:
 
 
 def opens_text_without_encoding(node: ast.AST) -> bool:
-    # `os.open` and `gzip.open` are for bytes.
-    if not isinstance(node, ast.Call) or ast.unparse(node.func) in ("os.open", "gzip.open"):
+    # `os.open` and `gzip.open` are for bytes, and a formatter of click's writes to no file.
+    others = ("os.open", "gzip.open", "super().write_text")
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) in others:
         return False
     name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
     is_method = isinstance(node.func, ast.Attribute)

@@ -20,7 +20,6 @@ from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.options import STRING, checked, shown
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.results.html import Listing, pool_card
-from cirq_azure_sessions.results.stream import ResultStream
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.hosts import HostedJobs
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cirq_azure_sessions.costs.estimate import CostEstimate, TimeEstimate
+    from cirq_azure_sessions.results.stream import ResultStream
 
 __all__ = ["SessionPool"]
 
