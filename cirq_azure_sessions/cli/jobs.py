@@ -159,10 +159,16 @@ def submit_job(
             output_data_format=output_format,
         )
         job = pool.get_job(job_id) if as_json else None
-    if job is None:
-        click.echo(job_id)
-    else:
-        show_items([job], as_json, "jobs")
+    try:
+        if job is None:
+            click.echo(job_id)
+        else:
+            show_items([job], as_json, "jobs")
+    except OSError as error:
+        # The id is printed nowhere else, and the job costs what it costs.
+        raise click.ClickException(
+            f"Job {job_id} was submitted, but the output cannot be used ({error.strerror})."
+        ) from error
 
 
 def _translated(

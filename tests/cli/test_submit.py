@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cirq
+import click
 import pytest
 from click.testing import Result
-from command_line import call_on
+from command_line import call_on, connection
 
+from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
 
 QUIL = "DECLARE ro BIT[1]\nX 0\nMEASURE 0 ro[0]\n"
@@ -49,6 +52,25 @@ def test_quil_runs_on_rigetti(server: EmulatorServer, tmp_path: Path) -> None:
     path = write(tmp_path, "flip.quil", QUIL)
     job_id = submit(server, path, "rigetti.sim.qvm", "--shots", "2")
     assert result_of(server, job_id) == {"ro": [[1], [1]]}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="The system has no /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_id_of_a_submitted_job_is_in_the_error_if_the_output_is_full(
+    server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    path = str(write(tmp_path, "flip.quil", QUIL))
+    words = ["jobs", "submit", path, "--target", "rigetti.sim.qvm", *form, *connection(server)]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(click.ClickException) as caught:
+            main(words, standalone_mode=False)
+        monkeypatch.undo()
+        # What could not be written is dropped: closing the file would fail too.
+        with suppress(OSError):
+            full.close()
+    (job,) = server.workspace().list_jobs()
+    assert f"Job {job.id} was submitted" in " ".join(caught.value.format_message().split())
 
 
 def test_a_hyphen_reads_standard_input(server: EmulatorServer) -> None:
