@@ -8,7 +8,7 @@ import io
 import re
 import zlib
 
-__all__ = ["in_utf8", "is_blank", "openqasm_version", "plain_text"]
+__all__ = ["in_utf8", "is_blank", "openqasm_version", "plain_text", "without_comments"]
 
 # Byte order marks by encoding. UTF-32 first, whose mark begins with that of UTF-16.
 _MARKS = {
@@ -31,7 +31,8 @@ _ZEROS = {
 _PADDING = "\0\x1a"
 
 # OpenQASM 3 also has multi-line comments.
-_SPACE = r"(?:\s|//[^\n]*|/\*.*?\*/)*+"
+_COMMENT = r"//[^\n]*|/\*.*?\*/"
+_SPACE = rf"(?:\s|{_COMMENT})*+"
 _OPENQASM = re.compile(rf"{_SPACE}OPENQASM\b{_SPACE}(\d*)", re.DOTALL)
 # Quil's comments begin with another sign.
 _BLANK = re.compile(rf"(?:{_SPACE}(?:\#[^\n]*)?)*+", re.DOTALL)
@@ -79,6 +80,11 @@ def openqasm_version(text: str) -> str | None:
     """The version that an OpenQASM program begins with, possibly empty; None for other texts."""
     match = _OPENQASM.match(text)
     return match and match[1]
+
+
+def without_comments(text: str) -> str:
+    """An OpenQASM program with a blank in place of each comment."""
+    return re.sub(_COMMENT, " ", text, flags=re.DOTALL)
 
 
 def is_blank(text: str) -> bool:

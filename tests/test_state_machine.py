@@ -572,8 +572,8 @@ class _PoolMachine(RuleBasedStateMachine):
         self.settle()
         stats = self.pool.get_stats()
         assert stats["jobs_running"] == 0
-        for sampler in self.samplers.values():
-            wait_until(lambda: not any(_counters(sampler).values()))  # noqa: B023
+        samplers = self.samplers.values()
+        wait_until(lambda: not any(any(_counters(each).values()) for each in samplers))
 
     def _finish(self) -> None:
         end = self.clock.monotonic() + _MANUAL_LIMIT

@@ -16,6 +16,7 @@ from cirq_azure_sessions.cli.files import FilePath
 from cirq_azure_sessions.cli.journal import opened
 from cirq_azure_sessions.cli.options import (
     AS_JSON,
+    DEFAULT_SHOTS,
     YES,
     Group,
     WorkspaceOptions,
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["jobs"]
 
 _JOB = click.argument("job_id", metavar="ID")
-
-# As many as `run` takes by default: the layout of a translated program must hold the number.
-_SHOTS = 1000
 
 
 @click.group(cls=Group)
@@ -75,7 +73,8 @@ def _read_params(
     "--shots",
     metavar="N",
     type=click.IntRange(min=1),
-    help=f"The number of shots; by default the provider's, or {_SHOTS} of translated OpenQASM 2.",
+    help="The number of shots; by default the provider's, or "
+    f"{DEFAULT_SHOTS} of translated OpenQASM 2.",
 )
 @click.option(
     "--entry", metavar="CALL", default="Main()", show_default=True, help="The Q# expression to run."
@@ -126,12 +125,11 @@ def submit_job(
           --target ionq.simulator
     """
     from cirq_azure_sessions.process import interrupted_at_once
-    from cirq_azure_sessions.spelling import is_repetitions
     from cirq_azure_sessions.workspaces.azure import programs
 
-    if shots is not None and (given := [each for each in params if is_repetitions(each)]):
+    if shots is not None and (given := _repetitions_in(params)):
         raise click.UsageError(
-            f"--shots and --param {given[0]} both give the number of shots: leave out --param."
+            f"--shots and --param {given} both give the number of shots: leave out --param."
         )
     with workspace.lasting_pool(session_name) as (pool, connected):
         host = pool.host(programs.find_target(connected, target))
@@ -171,6 +169,13 @@ def submit_job(
         ) from error
 
 
+def _repetitions_in(params: Mapping[str, Any]) -> str | None:
+    """The first parameter that gives the number of shots, if any."""
+    from cirq_azure_sessions.spelling import is_repetitions
+
+    return next(filter(is_repetitions, params), None)
+
+
 def _translated(
     file: Path, text: str, target: str, shots: int | None, params: Mapping[str, Any]
 ) -> Mapping[str, Any]:
@@ -178,17 +183,18 @@ def _translated(
     from cirq_azure_sessions.cli.circuit_file import parse_program
     from cirq_azure_sessions.formats import format_for
     from cirq_azure_sessions.formats.translation import TranslationOptions, translate_calls
-    from cirq_azure_sessions.spelling import is_repetitions
 
-    if given := [each for each in params if is_repetitions(each)]:
-        raise click.UsageError(f"--param {given[0]} gives the number of shots: write --shots.")
+    if given := _repetitions_in(params):
+        raise click.UsageError(f"--param {given} gives the number of shots: write --shots.")
     try:
         circuit = parse_program(text)
     except ValueError as error:
         raise click.BadParameter(f"{file}: {error}", param_hint="FILE") from error
     format_ = format_for(target)
     options = TranslationOptions(target, input_params=params)
-    ((translation, _, _),) = translate_calls(format_, [circuit], None, shots or _SHOTS, options)
+    # The layout of a translated program must hold the number.
+    shots = shots or DEFAULT_SHOTS
+    ((translation, _, _),) = translate_calls(format_, [circuit], None, shots, options)
     assert translation is not None
     if len(translation) > 1:
         most = translation.job(0).layout.repetitions

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AS_JSON",
+    "DEFAULT_SHOTS",
     "YES",
     "Command",
     "Group",
@@ -65,6 +66,8 @@ _INTERRUPTED = 130
 
 # The ids of the service are UUIDs.
 _ID_LENGTH = 36
+# Of a command that samples a circuit.
+DEFAULT_SHOTS = 1000
 # Shorter prefixes are refused: an unset shell variable must not match the only session.
 _MIN_PREFIX = 6
 

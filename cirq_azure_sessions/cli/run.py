@@ -22,6 +22,7 @@ import click
 
 from cirq_azure_sessions.cli.files import FilePath, check_replaceable, replacing
 from cirq_azure_sessions.cli.options import (
+    DEFAULT_SHOTS,
     Command,
     WorkspaceOptions,
     show,
@@ -90,7 +91,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         "-r",
         metavar="N",
         type=click.IntRange(min=0),
-        default=1000,
+        default=DEFAULT_SHOTS,
         show_default=True,
         help="Shots for each point.",
     )

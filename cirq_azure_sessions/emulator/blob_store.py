@@ -21,7 +21,6 @@ from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = [
     "MAX_BLOB_BYTES",
-    "_MAX_MEMORY_BYTES",
     "BlobProperties",
     "BlobStore",
     "ContainerProperties",

@@ -105,11 +105,11 @@ class SweepRun:
             estimates = [0.0] * translation.jobs_each
             if self.pricing.is_charging:
                 estimates = [self.pricing.amount(translation.job(index)) for index in indices]
+            cost = sum(estimates)
             for index, estimate in zip(indices, estimates, strict=True):
                 made = translation.job(index)
                 request = self.make_request(made, index if self.num_jobs > 1 else None)
-                price = estimate, sum(estimates)
-                job = JobRun(self, index, made.points, made.layout, request, *price)
+                job = JobRun(self, index, made.points, made.layout, request, estimate, cost)
                 job.entry = made.entry
                 self.jobs_in_flight[index] = job
                 yield job

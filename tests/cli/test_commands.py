@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from command_line import connection
+from command_line import NEEDS_FULL_DISK, connection
 from terminals import terminal
 
 from cirq_azure_sessions import Journal
@@ -52,7 +52,7 @@ def test_the_package_is_a_command_too() -> None:
     assert done.stdout.startswith("cirq-azure-sessions, version ")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="The system has no /dev/full")
+@NEEDS_FULL_DISK
 def test_help_that_cannot_be_written_is_one_sentence() -> None:
     command = [sys.executable, "-m", "cirq_azure_sessions", "run", "--help"]
     with open("/dev/full", "w", encoding="utf-8") as full:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import sympy
 from click.testing import CliRunner, Result
-from command_line import BELL, connection
+from command_line import BELL, NEEDS_FULL_DISK, connection
 from services import wait_until
 
 from cirq_azure_sessions import SessionPool
@@ -353,7 +353,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_submitte
     assert (sorted(tmp_path.iterdir()), emulator.requests.total) == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@NEEDS_FULL_DISK
 def test_failed_output_loses_no_other_output(bell: Path, tmp_path: Path) -> None:
     full, kept = tmp_path / "full.csv", tmp_path / "kept.json"
     full.symlink_to("/dev/full")

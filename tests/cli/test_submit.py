@@ -13,7 +13,7 @@ import cirq
 import click
 import pytest
 from click.testing import Result
-from command_line import call_on, connection
+from command_line import NEEDS_FULL_DISK, call_on, connection
 
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -54,7 +54,7 @@ def test_quil_runs_on_rigetti(server: EmulatorServer, tmp_path: Path) -> None:
     assert result_of(server, job_id) == {"ro": [[1], [1]]}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="The system has no /dev/full")
+@NEEDS_FULL_DISK
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_the_id_of_a_submitted_job_is_in_the_error_if_the_output_is_full(
     server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: list[str]

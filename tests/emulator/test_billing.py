@@ -24,53 +24,45 @@ BELL_QASM = b"""
 OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2];
 h q[0]; cx q[0],q[1]; measure q -> c;
 """
-BELL_QIR = b"""
-%Result = type opaque
-%Qubit = type opaque
-define void @main() #0 {
-  call void @__quantum__qis__h__body(%Qubit* null)
-  call void @__quantum__qis__cx__body(%Qubit* null, %Qubit* inttoptr (i64 1 to %Qubit*))
-  call void @__quantum__qis__mz__body(%Qubit* null, %Result* null)
-  call void @__quantum__qis__mz__body(%Qubit* inttoptr (i64 1 to %Qubit*), %Result* null)
-  call void @__quantum__rt__array_record_output(i64 1, i8* null)
-  call void @__quantum__rt__result_record_output(%Result* null, i8* null)
-  ret void
-}
-declare void @__quantum__qis__h__body(%Qubit*)
-declare void @__quantum__qis__cx__body(%Qubit*, %Qubit*)
-declare void @__quantum__qis__mz__body(%Qubit*, %Result*)
-declare void @__quantum__rt__array_record_output(i64, i8*)
-declare void @__quantum__rt__result_record_output(%Result*, i8*)
-attributes #0 = { "entry_point" "qir_profiles"="base_profile" "required_num_qubits"="2" \
-"required_num_results"="1" }
-"""
+
+
+def qir(qubits: int, results: int, *calls: tuple[Any, ...]) -> bytes:
+    """A QIR program of operations, each with the numbers of its qubits and of its result."""
+    lines = []
+    for name, *numbers in calls:
+        kinds = ["Qubit", "Result"] if name.startswith("m") else ["Qubit"] * len(numbers)
+        arguments = [
+            f"%{kind}* inttoptr (i64 {number} to %{kind}*)"
+            for kind, number in zip(kinds, numbers, strict=True)
+        ]
+        lines.append(f"  call void @__quantum__qis__{name}__body({', '.join(arguments)})")
+    return "\n".join(
+        [
+            "%Result = type opaque",
+            "%Qubit = type opaque",
+            "define void @main() #0 {",
+            *lines,
+            "  call void @__quantum__rt__array_record_output(i64 1, i8* null)",
+            "  call void @__quantum__rt__result_record_output(%Result* null, i8* null)",
+            "  ret void",
+            "}",
+            "declare void @__quantum__qis__h__body(%Qubit*)",
+            "declare void @__quantum__qis__cx__body(%Qubit*, %Qubit*)",
+            "declare void @__quantum__qis__m__body(%Qubit*, %Result*)",
+            "declare void @__quantum__qis__mz__body(%Qubit*, %Result*)",
+            "declare void @__quantum__rt__array_record_output(i64, i8*)",
+            "declare void @__quantum__rt__result_record_output(%Result*, i8*)",
+            'attributes #0 = { "entry_point" "qir_profiles"="base_profile" '
+            f'"required_num_qubits"="{qubits}" "required_num_results"="{results}" }}',
+        ]
+    ).encode()
+
+
+BELL_QIR = qir(2, 1, ("h", 0), ("cx", 0, 1), ("mz", 0, 0), ("mz", 1, 0))
 # The program of a recorded job: GHZ on three qubits, and a fourth that is not measured.
-GHZ_QIR = b"""
-%Result = type opaque
-%Qubit = type opaque
-define void @main() #0 {
-  call void @__quantum__qis__h__body(%Qubit* null)
-  call void @__quantum__qis__cx__body(%Qubit* null, %Qubit* inttoptr (i64 1 to %Qubit*))
-  call void @__quantum__qis__cx__body(%Qubit* inttoptr (i64 1 to %Qubit*), \
-%Qubit* inttoptr (i64 2 to %Qubit*))
-  call void @__quantum__qis__h__body(%Qubit* inttoptr (i64 3 to %Qubit*))
-  call void @__quantum__qis__m__body(%Qubit* null, %Result* null)
-  call void @__quantum__qis__m__body(%Qubit* inttoptr (i64 1 to %Qubit*), \
-%Result* inttoptr (i64 1 to %Result*))
-  call void @__quantum__qis__m__body(%Qubit* inttoptr (i64 2 to %Qubit*), \
-%Result* inttoptr (i64 2 to %Result*))
-  call void @__quantum__rt__array_record_output(i64 1, i8* null)
-  call void @__quantum__rt__result_record_output(%Result* null, i8* null)
-  ret void
-}
-declare void @__quantum__qis__h__body(%Qubit*)
-declare void @__quantum__qis__cx__body(%Qubit*, %Qubit*)
-declare void @__quantum__qis__m__body(%Qubit*, %Result*)
-declare void @__quantum__rt__array_record_output(i64, i8*)
-declare void @__quantum__rt__result_record_output(%Result*, i8*)
-attributes #0 = { "entry_point" "qir_profiles"="base_profile" "required_num_qubits"="4" \
-"required_num_results"="3" }
-"""
+GHZ_QIR = qir(
+    4, 3, ("h", 0), ("cx", 0, 1), ("cx", 1, 2), ("h", 3), ("m", 0, 0), ("m", 1, 1), ("m", 2, 2)
+)
 RESULTS = {
     "ionq.circuit.v1": "ionq.quantum-results.v1",
     "honeywell.openqasm.v1": "honeywell.quantum-results.v1",

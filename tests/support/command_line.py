@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
 
-__all__ = ["BELL", "Scene", "call_on", "connection"]
+__all__ = ["BELL", "NEEDS_FULL_DISK", "Scene", "call_on", "connection"]
+
+# Whatever is written to /dev/full finds no space left.
+NEEDS_FULL_DISK = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="The system has no /dev/full"
+)
 
 BELL = """
 OPENQASM 2.0;

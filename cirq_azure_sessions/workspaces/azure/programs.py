@@ -12,7 +12,13 @@ from azure.quantum import Job as AzureJob
 from azure.quantum import Workspace
 from azure.storage.blob import BlobProperties
 
-from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
+from cirq_azure_sessions.encodings import (
+    in_utf8,
+    is_blank,
+    openqasm_version,
+    plain_text,
+    without_comments,
+)
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
@@ -27,7 +33,6 @@ _ENTRY_POINT = "ENTRYPOINT__main"
 # No target has as many qubits. qdk takes a second for them, and hours for a hundred times as many.
 _MAX_QUBITS = 10_000
 _REGISTER = re.compile(r"\bqubit\s*\[\s*(\d[\d_]*)\s*\]|\bqreg\s+\w+\s*\[\s*(\d[\d_]*)\s*\]")
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 # Where an error is, in what qdk reports.
 _PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.MULTILINE)
@@ -112,7 +117,7 @@ def prepare(
                 f"{path.name} holds a circuit of Cirq: sample it with `cirq-azure-sessions run`."
             )
         return {"input_data": content if "\N{REPLACEMENT CHARACTER}" in text else text.encode()}
-    if is_openqasm and not re.search(r"\bmeasure\b", _COMMENT.sub(" ", text)):
+    if is_openqasm and not re.search(r"\bmeasure\b", without_comments(text)):
         raise UnsupportedProgram(
             f"{path.name} has no `measure` statement, and would have no result: add one."
         )
@@ -130,7 +135,7 @@ def prepare(
 def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
     """The QIR of an OpenQASM 3 program, or of a Q# expression and its source."""
     if entry is None:
-        sizes = _REGISTER.findall(_COMMENT.sub(" ", text))
+        sizes = _REGISTER.findall(without_comments(text))
         if (needed := sum(int((a or b).replace("_", "")) for a, b in sizes)) > _MAX_QUBITS:
             raise UnsupportedProgram(
                 f"{path.name} declares {needed} qubits, more than any target has: declare fewer."
