@@ -5,11 +5,11 @@ Their output is for a report that others read: it has no secrets and no subscrip
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
-import aiohttp
 from azure.identity import (
     ChainedTokenCredential,
     DefaultAzureCredential,
@@ -23,12 +23,11 @@ from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.installation import Finding, unexpected
 from cirq_azure_sessions.workspaces.azure.connect import connect
+from cirq_azure_sessions.workspaces.azure.connections import ConnectionPool, Request
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
     call_either,
-    connection_options,
-    open_session,
-    proxy_options,
+    proxy_for,
     trust,
     trusted_certificates,
 )
@@ -84,9 +83,9 @@ def check_private_names() -> Iterator[Finding]:
 def check_network(workspace: Workspace | None = None) -> Iterator[Finding]:
     """Checks the proxy for a workspace, and the trusted certificates."""
     try:
-        options = proxy_options(_address(workspace))
-        login = " with a login" if "proxy_headers" in options else ""
-        yield Finding("proxy", f"{options['proxy']}{login}" if options else "none")
+        proxy = proxy_for(_address(workspace))
+        login = " with a login" if proxy and proxy.headers else ""
+        yield Finding("proxy", f"{proxy.address}{login}" if proxy else "none")
     except Exception as error:
         yield unexpected("proxy", error)
     try:
@@ -154,24 +153,20 @@ async def check_connection(workspace: Workspace | None, clock: Clock) -> list[Fi
     address = _address(workspace)
     times = []
     try:
-        options = connection_options(address)
-        headers = options.get("proxy_headers") if address.scheme == "http" else None
-        session, _ = open_session(1, _READ_TIMEOUT, _send)
-        async with session:
-            for _ in range(2):
-                began = clock.monotonic()
-                async with session.get(
-                    address, headers=headers, allow_redirects=False, **options
-                ) as answer:
-                    await answer.content.read(2**16)
-                times.append(clock.monotonic() - began)
-    except (aiohttp.ClientError, OSError, AzureSessionsError) as error:
+        connections = ConnectionPool(1, _READ_TIMEOUT)
+        request = Request("GET /", "GET", address, {}, None, 2**16, _READ_TIMEOUT, math.inf, False)
+        for _ in range(2):
+            began = clock.monotonic()
+            answer = await connections.send(request)
+            times.append(clock.monotonic() - began)
+        connections.close()
+    except (OSError, AzureSessionsError) as error:
         text = (
             f"no answer from {address} ({type(error).__name__}): check the network, the proxy and "
             "the certificates"
         )
         return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
-    if answer.status == 407:
+    if answer.status_code == 407:
         text = "the proxy refused (HTTP 407): add a user name and a password to its address"
         return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
     first, second = times
@@ -216,10 +211,3 @@ def _address(workspace: Workspace | None) -> URL:
     if workspace is None:
         return URL(_ANY_ENDPOINT)
     return URL(upstream.service_config(workspace).endpoint).origin()
-
-
-async def _send(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Sends a request unchanged."""
-    return await handler(request)

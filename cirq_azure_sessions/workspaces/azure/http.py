@@ -14,30 +14,32 @@ import math
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
+from ssl import CertificateError
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-import aiohttp
 from azure.core.exceptions import AzureError
 from azure.quantum import Workspace
 from yarl import URL
 
-from cirq_azure_sessions.clock import Clock, SystemClock, backoff, retry
+from cirq_azure_sessions.clock import Clock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
 from cirq_azure_sessions.upstream import service_config
+from cirq_azure_sessions.workspaces.azure.connections import (
+    Answer,
+    ConnectionPool,
+    NotSent,
+    ProxyRefused,
+    Request,
+    ResponseLost,
+)
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import UNREADABLE, parse, without_secrets
-from cirq_azure_sessions.workspaces.azure.network import (
-    CannotConnect,
-    connection_options,
-    open_session,
-    timeouts,
-)
+from cirq_azure_sessions.workspaces.azure.network import CannotConnect
 from cirq_azure_sessions.workspaces.azure.pace import Pace
 
 __all__ = ["HttpClient"]
@@ -90,54 +92,11 @@ _FIREWALL_ADVICE = (
     "networking settings"
 )
 
-# Errors of the network and the service in aiohttp and azure-core. `TimeoutError` and the errors of
-# `ssl` and `socket` are `OSError`s.
-_TRANSPORT_ERRORS = (aiohttp.ClientError, AzureError, OSError)
+# Errors of the network and of azure-core. `TimeoutError` and the errors of `ssl` and `socket` are
+# `OSError`s.
+_TRANSPORT_ERRORS = (AzureError, OSError)
 # Errors after which a request certainly had no effect, so that any request may be repeated.
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request. azure-core's token policy reads the URL and adds headers.
-
-    Attributes:
-        label: The method and path, for errors and the log.
-        address: The URL. A secret if it is signed.
-        max_bytes: The maximum size of the response body.
-        timeout: Seconds for a whole attempt; infinite if the body may have any size.
-        is_for_service: Whether it goes to the service, with the workspace's credential, and not to
-            storage, whose URLs carry a signature.
-    """
-
-    label: str
-    method: str
-    address: URL = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    content: bytes | None = field(repr=False)
-    max_bytes: float
-    timeout: float
-    is_for_service: bool
-
-    @property
-    def url(self) -> str:
-        """The address as azure-core's policy expects it."""
-        return str(self.address)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP response, with the attribute names that azure-core's policy expects.
-
-    Attributes:
-        headers: By case-insensitive name.
-        is_whole: Whether the content was read completely, and not dropped for its size.
-    """
-
-    status_code: int
-    headers: Mapping[str, str] = field(repr=False)
-    content: bytes = field(repr=False)
-    is_whole: bool = True
+_NOT_SENT = (NotSent, ProxyRefused, CertificateError)
 
 
 class HttpClient:
@@ -229,6 +188,7 @@ class HttpClient:
             content,
             _MAX_DOCUMENT_BYTES,
             timeout,
+            math.inf,
             is_for_service=True,
         )
 
@@ -275,8 +235,8 @@ class HttpClient:
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},
             content,
             max_bytes,
-            # Includes time for the bodies.
-            _EXCHANGE_TIMEOUT + (len(content or b"") + max_bytes) / _MIN_RATE,
+            _EXCHANGE_TIMEOUT,
+            _MIN_RATE,
             is_for_service=False,
         )
 
@@ -305,7 +265,7 @@ class HttpClient:
     async def aclose(self) -> None:
         """Closes the connections after the requests in flight; later requests open new ones."""
         if self._connections is not None:
-            await self._connections.aclose()
+            self._connections.pool.close()
 
     async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
         """Sends a request until `read` accepts the response, or a retry is pointless."""
@@ -380,12 +340,10 @@ class HttpClient:
         """
         last = self._connections
         paces: dict[_Origin, Pace] = defaultdict(partial(Pace, self._clock))
-        if last is not None and last.loop is asyncio.get_running_loop():
-            if not last.is_closing:
+        if last is not None and last.pool.loop is asyncio.get_running_loop():
+            if not last.pool.is_closing:
                 return last
             paces = last.paces
-        elif last is not None:
-            last.session.detach()
         self._connections = _Connections(
             self._credential, self._max_connections, self._read_timeout, paces
         )
@@ -393,17 +351,14 @@ class HttpClient:
 
 
 class _Connections:
-    """The connections of the running event loop. Their errors are azure-core's and aiohttp's.
+    """The connections of the running event loop, with the workspace's credential.
 
     Args:
         credential: The credential, or None if the workspace has a key.
-        max_connections: The maximum number of connections at a time, to the service and its
-            storage together.
+        max_connections: The maximum number of requests at a time, to the service and its storage
+            together.
         read_timeout: Seconds without a byte after which a response counts as lost.
         paces: The pace of the requests to each origin.
-
-    Attributes:
-        is_closing: Whether the last request in flight closes the connections.
     """
 
     def __init__(
@@ -413,85 +368,16 @@ class _Connections:
         read_timeout: float,
         paces: dict[_Origin, Pace],
     ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.session, self.connector = open_session(max_connections, read_timeout, _send_once)
-        send = partial(self.send, has_token=True)
-        self._read_timeout = read_timeout
-        self._tokens = None if credential is None else TokenSender(credential, send)
+        self.pool = ConnectionPool(max_connections, read_timeout)
         self.paces = paces
-        # State: the options for each origin, and the number of requests in flight. Accessed on one
-        # event loop, as are the attributes.
-        self._options: dict[_Origin, dict[str, Any]] = {}
-        self._in_flight = 0
-        self.is_closing = False
+        self._tokens = None if credential is None else TokenSender(credential, self.pool.send)
 
-    async def send(self, request: Request, *, has_token: bool = False) -> Answer:
+    async def send(self, request: Request) -> Answer:
         """Sends a request once, with a token if the service needs one."""
-        self._in_flight += 1
-        try:
-            if request.is_for_service and self._tokens is not None and not has_token:
-                answer: Answer = await self._tokens.send(request)
-                return answer
-            origin = request.address.scheme, request.address.raw_authority
-            if origin not in self._options:
-                self._options[origin] = connection_options(request.address)
-            options = self._options[origin]
-            headers = request.headers
-            if request.address.scheme == "http" and "proxy_headers" in options:
-                # aiohttp itself sends these only when the proxy opens a tunnel.
-                headers = {**headers, **options["proxy_headers"]}
-            total = None if math.isinf(request.timeout) else request.timeout
-            # Real time: a manual clock has no influence on the network.
-            began = SystemClock.monotonic()
-            async with self.session.request(
-                request.method,
-                request.address,
-                headers=headers,
-                data=request.content,
-                allow_redirects=False,
-                timeout=timeouts(self._read_timeout, total),
-                **options,
-            ) as response:
-                parts, size = [], 0
-                # The decompressed size counts: a small response may expand to any size.
-                async for part in response.content.iter_any():
-                    parts.append(part)
-                    size += len(part)
-                    if size > request.max_bytes:
-                        return Answer(response.status, response.headers, b"", is_whole=False)
-                    took = SystemClock.monotonic() - began
-                    if took > _EXCHANGE_TIMEOUT + (len(request.content or b"") + size) / _MIN_RATE:
-                        raise TimeoutError
-                return Answer(response.status, response.headers, b"".join(parts))
-        except aiohttp.ClientConnectorError:
-            # The name may resolve to another address by now.
-            self.connector.clear_dns_cache()
-            raise
-        finally:
-            self._in_flight -= 1
-            if self.is_closing and not self._in_flight:
-                await self.session.close()
-
-    async def aclose(self) -> None:
-        """Closes the connections, now or after the requests in flight."""
-        self.is_closing = True
-        if self.loop is not asyncio.get_running_loop():
-            self.session.detach()
-        elif not self._in_flight:
-            await self.session.close()
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keeps aiohttp from resending a PUT after a lost connection: the job may have arrived."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        lost = aiohttp.ClientConnectionError(type(error).__name__)
-    raise lost
+        if self._tokens is None or not request.is_for_service:
+            return await self.pool.send(request)
+        answer: Answer = await self._tokens.send(request)
+        return answer
 
 
 def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError:
@@ -501,22 +387,22 @@ def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError
         return CannotConnect(
             f"Nothing listens on {place}: is `cirq-azure-sessions emulate` running?"
         )
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "") or name
+    if isinstance(error, CertificateError):
+        reason = error.verify_message or name
         return CannotConnect(
             f"The certificate of the server for {what} is not trusted ({reason}): put the "
             "path of your organization's certificates in REQUESTS_CA_BUNDLE, or ask who "
             "intercepts the traffic."
         )
-    if isinstance(error, aiohttp.ClientHttpProxyError):
+    if isinstance(error, ProxyRefused):
         return ServiceError(
             f"The proxy refused {what} with HTTP {error.status}: "
             f"{_ADVICE[407] if error.status == 407 else 'check the proxy'}.",
             status_code=error.status,
         )
-    if isinstance(error, _NOT_SENT):
+    if isinstance(error, NotSent):
         return ServiceError(
-            f"No connection could be made for {what} ({name}): check the network and the endpoint."
+            f"No connection could be made for {what} ({error}): check the network and the endpoint."
         )
     if isinstance(error, TimeoutError):
         return ServiceError(f"{what} was not answered in time: try again later.")
@@ -524,14 +410,13 @@ def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError
         # azure-core's policies refuse to send it, such as a token without TLS.
         words = without_secrets(str(error))
         return ServiceError(f"The credential cannot be used for {what}: {words}", status_code=401)
-    return ServiceError(f"The answer to {what} was lost ({name}): check the network.")
+    reason = str(error) if isinstance(error, ResponseLost) else name
+    return ServiceError(f"The answer to {what} was lost ({reason}): check the network.")
 
 
 def _refused_here(error: Exception) -> str | None:
     """The local host and port that refused the connection, or None."""
-    if not isinstance(error, aiohttp.ClientConnectorError):
-        return None
-    if not isinstance(error.os_error, ConnectionRefusedError):
+    if not (isinstance(error, NotSent) and error.is_refused):
         return None
     try:
         is_here = error.host == "localhost" or ip_address(error.host).is_loopback

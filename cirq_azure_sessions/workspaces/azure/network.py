@@ -1,91 +1,48 @@
-"""Connections: name resolution, certificates, proxies, threads and shutdown.
+"""The network's settings: name resolution, certificates, proxies, and threads for what blocks.
 
-aiohttp opens connections as requests need them, and closes idle ones. Some of its defaults, and of
-asyncio's, would do harm here:
-
-- asyncio resolves names on threads that keep the interpreter from exiting while they wait, and that
-  cannot be started during exit, when sessions are still to be closed;
-- aiohttp looks up proxies and `.netrc` on threads twice per request;
-- a connector that is collected in a forked child removes the parent's sockets from the parent's
-  event loop.
+asyncio resolves names on threads that keep the interpreter from exiting while they wait, and that
+cannot be started during exit, when sessions are still to be closed. So these threads are our own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import os
 import socket
 import ssl
 import urllib.request
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
-import aiohttp
 import certifi
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
+from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.executor import DaemonExecutor
 
 __all__ = [
     "CannotConnect",
+    "NameCache",
+    "Proxy",
     "call_either",
-    "connection_options",
     "in_thread",
-    "open_session",
-    "proxy_options",
-    "timeouts",
+    "proxy_for",
     "trust",
     "trusted_certificates",
 ]
 
 T = TypeVar("T")
 
-# Seconds. Idle connections are kept for the next sweep, but closed before Azure closes them.
-_KEEP_ALIVE = 60.0
-_CONNECT_TIMEOUT = 10.0
-_NAME_LIFETIME = 300
+_NAME_LIFETIME = 300.0
 
 # Concurrent name lookups and sign-ins. Each serves many requests.
 _blocking_calls = DaemonExecutor(8, name="azure-connect")
-
-# The sessions of this process; aiohttp warns about unclosed ones.
-_sessions: weakref.WeakSet[aiohttp.ClientSession] = weakref.WeakSet()
-
-
-def open_session(
-    max_connections: int, read_timeout: float, middleware: aiohttp.ClientMiddlewareType
-) -> tuple[aiohttp.ClientSession, aiohttp.TCPConnector]:
-    """A pool of connections for the running event loop; it opens them on demand."""
-    connector = _Connector(
-        limit=max_connections,
-        keepalive_timeout=_KEEP_ALIVE,
-        resolver=_Resolver(),
-        ttl_dns_cache=_NAME_LIFETIME,
-    )
-    session = aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=timeouts(read_timeout),
-        # A request with a body sets its own content type; others have none.
-        skip_auto_headers=("Content-Type",),
-        middlewares=(middleware,),
-    )
-    _sessions.add(session)
-    return session, connector
-
-
-# Timeouts of storage requests depend on the size of the body; too many to cache.
-@functools.lru_cache(maxsize=128)
-def timeouts(read_timeout: float, total: float | None = None) -> aiohttp.ClientTimeout:
-    """The timeouts of a request: to connect, between bytes, and in total."""
-    return aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout)
 
 
 class CannotConnect(ServiceError):
@@ -97,26 +54,29 @@ class CannotConnect(ServiceError):
         self.is_ambiguous = self.may_pass = False
 
 
-def connection_options(address: URL) -> dict[str, Any]:
-    """aiohttp's options for a server: trusted certificates and proxy.
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The proxy to a server.
 
-    Raises:
-        CannotConnect: If the environment names a proxy or certificates that cannot be used.
+    Attributes:
+        address: Its address, without a user name and a password.
+        headers: The headers with its user name and password, if it needs them.
     """
-    trusted = {"ssl": trust()} if address.scheme == "https" else {}
-    return {**trusted, **proxy_options(address)}
+
+    address: URL
+    headers: Mapping[str, str] = field(repr=False)
 
 
-def proxy_options(address: URL) -> dict[str, Any]:
-    """aiohttp's options for the proxy to a server; empty without a proxy.
+def proxy_for(address: URL) -> Proxy | None:
+    """The proxy that the environment names for a server, if any.
 
     Raises:
-        CannotConnect: If the environment names a proxy that cannot be used.
+        CannotConnect: If it cannot be used.
     """
     proxies = urllib.request.getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
-        return {}
+        return None
     try:
         url = URL(proxy if "://" in proxy else f"http://{proxy}")
         login = f"{url.user}:{url.password or ''}" if url.user else ""
@@ -131,11 +91,8 @@ def proxy_options(address: URL) -> dict[str, Any]:
             f"The proxy {server} is not supported: name an http:// proxy in "
             f"{address.scheme.upper()}_PROXY, or the service in NO_PROXY."
         )
-    options: dict[str, Any] = {"proxy": str(server)}
-    if login:
-        token = base64.b64encode(login.encode()).decode()
-        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {token}"}
-    return options
+    token = base64.b64encode(login.encode()).decode()
+    return Proxy(server, {"Proxy-Authorization": f"Basic {token}"} if login else {})
 
 
 def trusted_certificates() -> tuple[str, str]:
@@ -180,51 +137,31 @@ async def call_either(call: Callable[..., Any], *args: Any, **options: Any) -> A
     return await in_thread(partial(call, *args, **options))
 
 
-class _Resolver(AbstractResolver):
-    """Resolves names on daemon threads."""
+class NameCache:
+    """The addresses of hosts, looked up on daemon threads. Lives on one event loop."""
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        try:
-            found = await in_thread(look_up)
-        except UnicodeError as error:
-            # getaddrinfo raises this for invalid names.
-            raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=int(address[1]),
-                family=family,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for family, _, protocol, _, address in found
-        ]
+    def __init__(self) -> None:
+        # State: each lookup and when it began, also while it lasts, so that connections opened
+        # together share it.
+        self._found: dict[tuple[str, int], tuple[asyncio.Task[list[AddrInfoType]], float]] = {}
 
-    async def close(self) -> None:
-        pass
+    async def look_up(self, host: str, port: int) -> list[AddrInfoType]:
+        """The addresses of a host."""
+        now = SystemClock.monotonic()
+        lookup, began = self._found.get((host, port), (None, now))
+        if lookup is None or now - began > _NAME_LIFETIME:
+            lookup = asyncio.ensure_future(_look_up(host, port))
+            self._found[host, port] = lookup, now
+        return await asyncio.shield(lookup)
+
+    def clear(self) -> None:
+        """Forgets all addresses, since one of them may have changed."""
+        self._found.clear()
 
 
-class _Connector(aiohttp.TCPConnector):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._made_by = os.getpid()
-        self._made_on = asyncio.get_running_loop()
-
-    def __del__(self, *args: Any) -> None:
-        # A forked child shares the parent's epoll object: closing a connection here would remove it
-        # from the parent's event loop.
-        if os.getpid() == self._made_by and not self._made_on.is_closed():
-            super().__del__(*args)
-
-
-def _leave_to_parent() -> None:
-    for session in list(_sessions):
-        session.detach()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+async def _look_up(host: str, port: int) -> list[AddrInfoType]:
+    try:
+        return [*await in_thread(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))]
+    except UnicodeError as error:
+        # getaddrinfo raises this for invalid names.
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from None

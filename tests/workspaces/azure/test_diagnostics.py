@@ -283,7 +283,7 @@ def test_a_certificate_that_is_not_trusted_is_reported(tmp_path: Path) -> None:
         return found, service
 
     found, service = asyncio.run(story())
-    assert "Certificate" in found["round trip"].text
+    assert "CertVerification" in found["round trip"].text
     assert "not trusted" in service.text
     assert "REQUESTS_CA_BUNDLE" in service.text
 

@@ -18,7 +18,6 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-import aiohttp
 import pytest
 from azure.core.exceptions import AzureError
 from azure_suite import (
@@ -43,6 +42,7 @@ from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.redaction import printable
 from cirq_azure_sessions.sessions.pool import SessionPool
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace, http
+from cirq_azure_sessions.workspaces.azure.connections import ProxyRefused, ResponseLost
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.storage import SignedUrl
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
@@ -221,8 +221,8 @@ def test_error_of_our_own_is_neither_translated_nor_retried(
 
 
 TRANSPORT_ERRORS = [
-    aiohttp.ClientError(),
-    aiohttp.InvalidURL("http://["),
+    ResponseLost("it is not HTTP"),
+    ProxyRefused(502),
     TimeoutError(),
     ConnectionResetError(),
     ssl.SSLError(),

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.workspaces.azure import AzureWorkspace, network
+from cirq_azure_sessions.workspaces.azure import AzureWorkspace, connections
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 
 # Nothing listens here.
@@ -285,13 +286,14 @@ def test_connections_are_opened_on_demand_reused_and_bounded(server: EmulatorSer
 def test_idle_connections_are_dropped_after_the_keep_alive_time(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "_KEEP_ALIVE", 0.01)
+    monkeypatch.setattr(connections, "_KEEP_ALIVE", 0.01)
 
     async def story(workspace: AzureWorkspace) -> None:
         await workspace.list_targets()
         held = workspace._client._connections
         assert held is not None
-        while held.session.connector._conns:  # type: ignore[union-attr]
+        assert held.pool.num_idle == 1
+        while held.pool.num_idle:
             await asyncio.sleep(0.001)
 
     tell(story, server.workspace())
@@ -432,13 +434,13 @@ def test_certificates_that_cannot_be_read_are_named(
 
 def test_names_are_resolved_again_when_a_connection_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    resolve = network._Resolver.resolve
+    resolve = socket.getaddrinfo
 
-    async def count(self: network._Resolver, host: str, *options: Any, **more: Any) -> Any:
+    def count(host: str, *options: Any, **more: Any) -> Any:
         asked.append(host)
-        return await resolve(self, host, *options, **more)
+        return resolve(host, *options, **more)
 
-    monkeypatch.setattr(network._Resolver, "resolve", count)
+    monkeypatch.setattr(socket, "getaddrinfo", count)
     with pytest.raises(ServiceError, match="No connection"):
         tell(lambda workspace: workspace.get_session("s"), sdk_workspace_at("https://localhost:1"))
     assert asked == ["localhost"] * 6

@@ -585,7 +585,7 @@ def test_a_submission_without_an_answer_is_ambiguous_and_not_repeated(
     server: EmulatorServer, fault: str
 ) -> None:
     async def story(workspace: AzureWorkspace) -> None:
-        # A connection that has been used before is what aiohttp would repeat a PUT on.
+        # A connection that has been used before is what other clients repeat a PUT on.
         request = job_request()
         stored = await workspace.store_input(request)
         FAULTS[fault](server, "submit")
