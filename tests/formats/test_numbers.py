@@ -20,7 +20,7 @@ from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.checks import check_call
 
-A, B = cirq.LineQubit.range(2)
+A, B, C = cirq.LineQubit.range(3)
 T = sympy.Symbol("t")
 
 VALUES: list[Any] = [
@@ -54,6 +54,8 @@ GATES: dict[str, Callable[[Any], cirq.Operation]] = {
     "controlled": lambda value: cirq.ControlledGate(cirq.ZPowGate(exponent=value))(B, A),
     "global phase": lambda value: cirq.GlobalPhaseGate(value)(),
     "diagonal": lambda value: cirq.TwoQubitDiagonalGate([0.1, value, 0.0, 0.3])(A, B),
+    "three diagonal": lambda value: cirq.ThreeQubitDiagonalGate([value, 0.1] * 4)(A, B, C),
+    "shift": lambda value: cirq.XPowGate(exponent=0.3, global_shift=value)(A),
     "subcircuit": lambda value: cirq.CircuitOperation(
         cirq.FrozenCircuit(cirq.X(A) ** T), param_resolver={"t": value}
     ),
@@ -106,7 +108,7 @@ def outcome(call: Callable[..., Any], *args: Any) -> Any:
 def test_a_number_of_any_type_is_taken_or_refused_as_cirq_does(
     name: str, is_parameter: bool
 ) -> None:
-    for value in [*VALUES, *(NO_NUMBERS if is_parameter or name == "exponent" else [])]:
+    for value in [*VALUES, *NO_NUMBERS]:
         if isinstance(value, NOT_COMPARED.get(name, ())):
             continue
         params = {"t": value} if is_parameter else None
