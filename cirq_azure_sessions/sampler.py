@@ -27,7 +27,7 @@ from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprinted, open_journal
 from cirq_azure_sessions.model import JobRequest
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import as_json, checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.html import table
@@ -132,7 +132,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                 f"pool must be a SessionPool, not {type(pool).__name__}: "
                 "pass a workspace as workspace=, or make a SessionPool(workspace)."
             )
-        params = input_params or {}
+        params = as_json(input_params or {})
         self._timeout = None if timeout is None else float(timeout)
         self._seeds = as_seeds(seed)
         self._is_seeded = seed is not None
@@ -149,13 +149,13 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             self._format = format_for(target)
             self._workspace = pool._router.for_target(target)
             self._format.check_input_params(params)
-            self._pricing = Pricing(target, self._format, rates, input_params)
+            self._pricing = Pricing(target, self._format, rates, params)
             budget = Budget.of(max_cost, self._pricing)
             packs = as_pack(pack, self._format, target)
         except BaseException:
             self.close()
             raise
-        self._options = TranslationOptions(target, compile, input_params=dict(params), pack=packs)
+        self._options = TranslationOptions(target, compile, input_params=params, pack=packs)
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
