@@ -271,7 +271,10 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
     ) -> pd.DataFrame:
         """Cirq's `sample`; raises what `run_sweep` does, whatever `on_error` says."""
-        points = as_resolvers("params", params)
+        points: cirq.Sweepable = as_resolvers("params", params)
+        # Cirq calls `run_sweep` for each sweep, one after the other; it refuses mixed keys.
+        if len({frozenset(map(str, point.param_dict)) for point in points}) == 1:
+            points = cirq.ListSweep(points)
         return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=points)
 
     @checked()
