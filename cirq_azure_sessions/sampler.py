@@ -20,7 +20,7 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import as_resolvers, as_seeds
+from cirq_azure_sessions.formats.checks import as_resolvers, as_seeds, as_sweeps
 from cirq_azure_sessions.formats.packing import as_pack
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_calls
 from cirq_azure_sessions.jobs.runner import JobRunner
@@ -271,8 +271,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
     ) -> pd.DataFrame:
         """Cirq's `sample`; raises what `run_sweep` does, whatever `on_error` says."""
-        points = as_resolvers("params", params)
-        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=points)
+        sweeps = as_sweeps("params", params)
+        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=sweeps)
 
     @checked()
     def sample_expectation_values(

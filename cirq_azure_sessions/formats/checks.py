@@ -20,7 +20,7 @@ from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 from cirq_azure_sessions.options import shown
 
-__all__ = ["as_resolvers", "as_seeds", "check_call"]
+__all__ = ["as_resolvers", "as_seeds", "as_sweeps", "check_call"]
 
 
 def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.ParamResolver]:
@@ -41,6 +41,17 @@ def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.Pa
     if len(resolvers) < min_points:
         raise ValueError(f"{name} has {len(resolvers)} points: give at least {min_points}.")
     return resolvers
+
+
+def as_sweeps(name: str, params: Any) -> cirq.Sweepable:
+    """The same points as one sweep if they have the same keys, since Cirq runs several in turn.
+
+    Raises:
+        TypeError, ValueError: If it is none.
+    """
+    points = as_resolvers(name, params)
+    keys = {frozenset(map(str, point.param_dict)) for point in points}
+    return cirq.ListSweep(points) if len(keys) == 1 else points
 
 
 def check_call(
