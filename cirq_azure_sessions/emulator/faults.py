@@ -308,7 +308,7 @@ class Faults:
     def fail_job(
         self,
         code: str = "InternalError",
-        message: str = "The job failed, as was asked for.",
+        message: str = "The emulator was told to fail this job.",
         **members: Any,
     ) -> None:
         """The next jobs are accepted and fail, with this `errorData`."""
@@ -436,7 +436,7 @@ def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
         headers["Retry-After"] = f"{fault.retry_after:g}"
     codes = _STORAGE_CODES if is_storage else _CODES
     code = fault.code or codes.get(fault.status) or HTTPStatus(fault.status).name
-    message = fault.message or "This fault was asked for."
+    message = fault.message or "The emulator was told to answer with this fault."
     if not is_storage:
         document = error_document(code, message)
         return web.json_response(document, status=fault.status, headers=headers)

@@ -19,6 +19,7 @@ from cirq_azure_sessions.formats.gate_numbers import NotFinite, check_numbers, i
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 from cirq_azure_sessions.options import shown
+from cirq_azure_sessions.spelling import counted
 
 __all__ = ["as_resolvers", "as_seeds", "as_sweeps", "check_call"]
 
@@ -39,7 +40,9 @@ def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.Pa
         ) from error
     resolvers = [resolver for sweep in sweeps for resolver in sweep]
     if len(resolvers) < min_points:
-        raise ValueError(f"{name} has {len(resolvers)} points: give at least {min_points}.")
+        raise ValueError(
+            f"{name} has {counted(len(resolvers), 'point')}: give at least {min_points}."
+        )
     return resolvers
 
 
