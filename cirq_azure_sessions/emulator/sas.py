@@ -111,9 +111,9 @@ class SasSigner:
     def check(
         self,
         query: Mapping[str, str],
-        *,
         container: str,
         blob: str = "",
+        *,
         permissions: str,
         account_only: bool = False,
     ) -> None:

@@ -114,7 +114,7 @@ class LocalStorage:
         content_type: str = "application/octet-stream",
     ) -> None:
         """Writes or replaces a block blob. `StorageError` with `ContainerNotFound`."""
-        self._store.put(container, blob, content, content_type=content_type)
+        self._store.put(container, blob, content, {"Content-Type": content_type})
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes that serve the account, last of all."""

@@ -358,7 +358,7 @@ def test_no_repr_contains_a_secret(storage: LocalStorage) -> None:
 def test_blobs_on_disk_outlive_the_store(tmp_path: Path, clock: ManualClock) -> None:
     store = BlobStore(clock, tmp_path / "blobs")
     store.create_container("job-1")
-    store.put("job-1", "outputData", b"{}", metadata={"a": "1"})
+    store.put("job-1", "outputData", b"{}", {"x-ms-meta-a": "1"})
     before = store.properties("job-1", "outputData")
     store.close()
     reopened = BlobStore(clock, tmp_path / "blobs")
