@@ -22,7 +22,7 @@
         faults.expire_sas("*/rawOutputData")                      # refused despite a valid `se`
         faults.expire_sas(announced=60)                           # with an early `se`: in a minute
 
-        print(faults)       # the pending faults
+        faults.pending()    # as JSON
         faults.clear()
 
 Each call adds a `Fault`. To do the same over HTTP, POST its attributes as JSON with the server's
@@ -49,8 +49,8 @@ from cirq_azure_sessions.emulator.responses import error_document
 from cirq_azure_sessions.emulator.route_names import (
     CONTROL,
     STORAGE_ROUTES,
-    check_route,
     is_on_route,
+    is_route,
     route_name,
 )
 from cirq_azure_sessions.emulator.sas import Lifetime
@@ -62,19 +62,43 @@ __all__ = ["Fault", "Faults", "fault_middleware"]
 _CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
-_JOB_ENDS = {"fail": "fails", "hang": "hangs", "cancel": "is cancelled"}
-_SESSION_ENDS = ("TimedOut", "Failed")
+_KINDS = ("route", "job", "session", "sas")
 
-# The members of each kind of fault, in addition to the common ones.
-_KINDS = {
-    "route": (
-        *("verb", "status", "retry_after", "delay", "reset", "garbage", "drip", "after"),
-        *("code", "message", "trigger", "skip", "rate"),
-    ),
-    "job": ("target", "code", "message"),
-    "session": ("target",),
-    "sas": ("after", "announced"),
-}
+
+def _is_duration(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
+
+
+def _is_whole(value: object, least: int, most: int = 10**9) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+# The values that an attribute takes, in words and as a check.
+_Values = tuple[str, Callable[[Any], object]]
+
+_TEXT: _Values = "a text", lambda value: isinstance(value, str)
+_SECONDS: _Values = "seconds, 0 or more", _is_duration
+_FLAG: _Values = "true or false", lambda value: type(value) is bool
+_ROUTE: _Values = "a route", is_route
+_END: _Values = "fail, hang or cancel", ("fail", "hang", "cancel").count
+_STATE: _Values = "TimedOut or Failed", ("TimedOut", "Failed").count
+_TIMES: _Values = "a whole number from 1", lambda value: value is None or _is_whole(value, 1)
+_VERB: _Values = (
+    "an HTTP verb in capitals",
+    lambda value: isinstance(value, str) and value.isascii() and value.isupper(),
+)
+_AFTER: _Values = "true, or seconds", lambda value: type(value) is bool or _is_duration(value)
+_STATUS: _Values = "400 to 599", lambda value: _is_whole(value, 400, 599)
+_SKIP: _Values = "a whole number from 0", lambda value: _is_whole(value, 0)
+_RATE: _Values = (
+    "requests a second, 1 or more",
+    lambda value: _is_duration(value) and value >= 1,
+)
+
+
+def _member(default: Any, values: _Values, *kinds: str) -> Any:
+    """An attribute of these kinds of fault."""
+    return dataclasses.field(default=default, metadata={"values": values, "kinds": kinds})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,71 +131,58 @@ class Fault:
             those beyond meet the fault. None for none.
     """
 
-    route: str | None = None
-    job: str | None = None
-    session: str | None = None
-    sas: str | None = None
-    times: int | None = 1
-    duration: float | None = None
-    target: str = "*"
-    verb: str | None = None
-    status: int | None = None
-    retry_after: float | None = None
-    delay: float = 0.0
-    reset: bool = False
-    garbage: str | None = None
-    drip: float | None = None
-    after: float | bool | None = None
-    announced: float | None = None
-    code: str = ""
-    message: str = ""
-    trigger: str | None = None
-    skip: int = 0
-    rate: float | None = None
+    route: str | None = _member(None, _ROUTE, "route")
+    job: str | None = _member(None, _END, "job")
+    session: str | None = _member(None, _STATE, "session")
+    sas: str | None = _member(None, _TEXT, "sas")
+    times: int | None = _member(1, _TIMES, *_KINDS)
+    duration: float | None = _member(None, _SECONDS, *_KINDS)
+    target: str = _member("*", _TEXT, "job", "session")
+    verb: str | None = _member(None, _VERB, "route")
+    status: int | None = _member(None, _STATUS, "route")
+    retry_after: float | None = _member(None, _SECONDS, "route")
+    delay: float = _member(0.0, _SECONDS, "route")
+    reset: bool = _member(False, _FLAG, "route")
+    garbage: str | None = _member(None, _TEXT, "route")
+    drip: float | None = _member(None, _SECONDS, "route")
+    after: float | bool | None = _member(None, _AFTER, "route", "sas")
+    announced: float | None = _member(None, _SECONDS, "sas")
+    code: str = _member("", _TEXT, "route", "job")
+    message: str = _member("", _TEXT, "route", "job")
+    trigger: str | None = _member(None, _ROUTE, "route")
+    skip: int = _member(0, _SKIP, "route")
+    rate: float | None = _member(None, _RATE, "route")
 
     def __post_init__(self) -> None:
-        given = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != field.default
-        }
+        given = self.document()
         kinds = [kind for kind in _KINDS if kind in given]
         _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
-        others = given.keys() - {*kinds, "times", "duration", *_KINDS[kinds[0]]}
-        _check(not others, f"a {kinds[0]} fault", "only its own attributes")
-        texts = ("route", "job", "session", "sas", "target", "verb", "garbage", "code", "message")
-        for name in (*texts, "trigger"):
-            _check(isinstance(given.get(name, ""), str), name, "a text")
-        for name in ("duration", "retry_after", "delay", "drip", "announced"):
-            _check(_is_duration(given.get(name, 0)), name, "seconds, 0 or more")
-        _check(
-            self.times is None or _is_whole(self.times, 1, 10**9), "times", "a whole number from 1"
-        )
-        _check(_is_whole(self.skip, 0, 10**9), "skip", "a number from 0")
-        is_rate = self.rate is None or (_is_duration(self.rate) and self.rate >= 1)
-        _check(is_rate, "rate", "requests a second, 1 or more")
-        _check(self.job in (None, *_JOB_ENDS), "job", ", ".join(_JOB_ENDS))
-        is_told = self.job in (None, "fail") or not (self.code or self.message)
-        _check(is_told, "code and message", "to a job that fails")
-        _check(self.session in (None, *_SESSION_ENDS), "session", " or ".join(_SESSION_ENDS))
-        if self.sas is not None:
-            _check(self.after is None or _is_duration(self.after), "after", "seconds, 0 or more")
-        if self.route is not None:
-            self._check_request()
-
-    def _check_request(self) -> None:
-        for pattern in (self.route, self.trigger):
-            if pattern is not None:
-                check_route(pattern, self.verb)
-        _check(self.status is None or _is_whole(self.status, 400, 599), "status", "400 to 599")
-        _check(isinstance(self.reset, bool), "reset", "true or false")
-        _check(self.after in (None, True, False), "after", "true or false")
+        for field in dataclasses.fields(self):
+            if field.name in given:
+                is_its_own = kinds[0] in field.metadata["kinds"]
+                _check(is_its_own, f"a {kinds[0]} fault", "only its own attributes")
+                description, is_valid = field.metadata["values"]
+                _check(is_valid(given[field.name]), field.name, description)
+        if self.job in ("hang", "cancel"):
+            _check(not (self.code or self.message), "code and message", "to a job that fails")
+        if self.route is None:
+            _check(type(self.after) is not bool, "after", "seconds, 0 or more")
+            return
+        _check(self.after is None or type(self.after) is bool, "after", "true or false")
         _check(self.retry_after is None or self.status is not None, "retry_after", "with a status")
         ways = self.status, self.reset or None, self.garbage, self.drip
         spoils = sum(way is not None for way in ways)
         _check(spoils <= 1, "a fault", "one of a status, a reset, garbage and a drip")
         _check(spoils or self.delay > 0, "a fault", "a status, a reset, garbage, a drip or a delay")
         _check(spoils or not self.after, "after", "with a status, a reset, garbage or a drip")
+
+    def document(self) -> dict[str, Any]:
+        """The attributes that are not at their defaults, as `Faults.add` takes them."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
 
     @property
     def is_only_late(self) -> bool:
@@ -190,27 +201,6 @@ class Fault:
         usual = Lifetime()
         return Lifetime(usual.announced if self.announced is None else self.announced, after)
 
-    def __str__(self) -> str:
-        if self.job is not None:
-            what = f" with {self.code}" if self.job == "fail" else ""
-            return f"job on {self.target}: {_JOB_ENDS[self.job]}{what}"
-        if self.session is not None:
-            return f"session on {self.target}: {self.session}"
-        if self.sas is not None:
-            return f"SAS on {self.sas}: expires after {self.lifetime.shortest:g} s"
-        parts = {
-            f"{self.delay:g} s late": self.delay,
-            str(self.status): self.status,
-            f"retry after {self.retry_after or 0:g} s": self.retry_after is not None,
-            "reset": self.reset,
-            "garbage": self.garbage is not None,
-            f"a byte every {self.drip or 0:g} s": self.drip is not None,
-            "after it took effect": self.after,
-            f"beyond {self.rate or 0:g} requests a second": self.rate is not None,
-        }
-        route = self.route if self.verb is None else f"{self.verb} {self.route}"
-        return f"{route}: {', '.join(part for part, is_so in parts.items() if is_so)}"
-
 
 @dataclasses.dataclass(slots=True)
 class _Pending:
@@ -224,12 +214,12 @@ class _Pending:
     spare: float = 0.0
     counted_at: float = -math.inf
 
-    def matches(self, verb: str, path: str, now: float) -> bool:
+    def matches(self, name: str, verb: str, path: str, now: float) -> bool:
         """Whether the fault counts this request, including one that is skipped."""
         fault = self.fault
         has_begun = self.end is not None
         route = fault.route if has_begun or fault.trigger is None else fault.trigger
-        if fault.verb not in (None, verb) or not is_on_route(route or "*", verb, path):
+        if fault.verb not in (None, verb) or not is_on_route(route or "*", name, path):
             return False
         if not has_begun and self.skip:
             self.skip -= 1
@@ -242,12 +232,10 @@ class _Pending:
                 return False
         return True
 
-    def __str__(self) -> str:
-        if self.fault.duration is not None:
-            return f"{self.fault}, for {self.fault.duration:g} s"
-        if self.times == math.inf:
-            return f"{self.fault}, until cleared"
-        return f"{self.fault}{'' if self.times == 1 else f', {self.times:g} times'}"
+    def remaining(self) -> Fault:
+        """The fault, with the number of times that are left."""
+        times = None if self.times == math.inf else int(self.times)
+        return dataclasses.replace(self.fault, times=times)
 
 
 class Faults:
@@ -339,15 +327,15 @@ class Faults:
         with self._lock:
             self._pending.clear()
 
-    def pending(self) -> list[str]:
-        """Descriptions of the pending faults, oldest first."""
+    def pending(self) -> list[dict[str, Any]]:
+        """The pending faults, oldest first, as `add` takes them."""
         with self._lock:
-            return [str(pending) for pending in self._pending]
+            return [each.remaining().document() for each in self._pending]
 
-    def take_request(self, verb: str, path: str) -> Fault | None:
-        """Takes the fault for this request, if any."""
+    def take_request(self, name: str, verb: str, path: str) -> Fault | None:
+        """Takes the fault for this request on the route of this name, if any."""
         now = self._clock.monotonic()
-        return self._take("route", lambda pending: pending.matches(verb, path, now))
+        return self._take("route", lambda pending: pending.matches(name, verb, path, now))
 
     def take_job(self, target: str) -> Fault | None:
         """Takes the fault for a job just accepted on `target`, if any."""
@@ -381,8 +369,7 @@ class Faults:
             return None
 
     def __repr__(self) -> str:
-        waiting = f"latency {self.latency:g} s; " if self.latency else ""
-        return f"Faults({waiting}{'; '.join(self.pending()) or 'nothing to come'})"
+        return f"Faults(latency={self.latency:g}, pending={self.pending()})"
 
 
 def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middleware:
@@ -394,11 +381,11 @@ def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middle
 
     @web.middleware
     async def disturb(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = route_name(request.method, request.path)
+        name = route_name(request)
         if name == CONTROL:
             return await handler(request)
         requests.count(name)
-        fault = faults.take_request(request.method, request.path)
+        fault = faults.take_request(name, request.method, request.path)
         delay = faults.latency + (fault.delay if fault else 0.0)
         if delay > 0:
             await clock.sleep(delay)
@@ -452,11 +439,3 @@ def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
 def _check(is_right: object, name: str, wanted: str) -> None:
     if not is_right:
         raise ValueError(f"Give {name}: {wanted}.")
-
-
-def _is_whole(value: object, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _is_duration(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]

@@ -80,6 +80,10 @@ def _translate(error: Exception) -> ApiError:
             return ApiError(400, "InvalidRequest", "The request was broken off.")
         case web.HTTPRequestEntityTooLarge():
             return ApiError(413, "RequestBodyTooLarge", "The body is too large.")
+        case web.HTTPMethodNotAllowed():
+            verbs = ", ".join(sorted(error.allowed_methods))
+            message = f"This route takes {verbs} only."
+            return ApiError(405, "MethodNotAllowed", message, {"Allow": verbs})
         case web.HTTPClientError():
             return ApiError(error.status, error.reason.replace(" ", ""), "There is no such route.")
         case _:

@@ -27,7 +27,7 @@ from cirq_azure_sessions.emulator.reading import (
 )
 from cirq_azure_sessions.emulator.responses import ApiError, json_response
 from cirq_azure_sessions.emulator.retention import Retention
-from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
+from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import Items, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
@@ -69,7 +69,10 @@ class WorkspaceRoutes:
         self._faults = faults
         self._retention = retention
         self._items = Items(workspace, storage)
-        self._handlers: dict[str, _Handler] = {
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds the routes of the data plane."""
+        handlers: dict[str, _Handler] = {
             "open": self._open_session,
             "session": self._get_session,
             "close": self._close_session,
@@ -86,17 +89,8 @@ class WorkspaceRoutes:
             "providerStatus": self._list_providers,
             "quotas": self._list_quotas,
         }
-
-    async def serve(self, request: web.Request) -> web.Response:
-        """Handles any request to the data plane.
-
-        Raises:
-            ApiError: If it is refused.
-        """
-        handler = self._handlers.get(route_name(request.method, request.path))
-        if handler is None:
-            raise _no_route(request)
-        return await handler(request, ApiVersion.parse(request.query.get("api-version")))
+        for name, (verb, path) in ROUTES.items():
+            router.add_route(verb, path, _with_version(handlers[name]), name=name)
 
     # Sessions.
 
@@ -242,15 +236,12 @@ def _invalid_job(message: str) -> ApiError:
     return ApiError(400, "InvalidJobDefinition", message)
 
 
-def _no_route(request: web.Request) -> ApiError:
-    verbs = ", ".join(allowed_verbs(request.path))
-    if not verbs:
-        return ApiError(404, "NotFound", "There is no such route.")
-    message = f"This route takes {verbs} only."
-    return ApiError(405, "MethodNotAllowed", message, {"Allow": verbs})
+def _with_version(handler: _Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def serve(request: web.Request) -> web.Response:
+        return await handler(request, ApiVersion.parse(request.query.get("api-version")))
+
+    return serve
 
 
 def _item_id(request: web.Request) -> str:
-    """The id in paths such as `.../sessions/ID/jobs` and `.../jobs/ID:cancel`."""
-    segments = request.path.split("/")
-    return read_item_id(segments[10].partition(":")[0])
+    return read_item_id(request.match_info["id"])

@@ -295,7 +295,7 @@ class EmulatorServer:
                 gate_middleware(self.key),
             ],
         )
-        application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
+        routes.add_routes(application.router)
         control = Control(self.faults, self.requests, self.clock, self._change_availability)
         control.add_routes(application.router)
         self._storage.add_routes(application.router)
