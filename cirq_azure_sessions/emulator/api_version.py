@@ -45,24 +45,13 @@ class ApiVersion:
         return cls(text)
 
     @property
-    def has_bare_uris(self) -> bool:
-        """Whether the blob addresses in PUT and list responses have no SAS."""
-        return self.name >= "2025"
+    def is_of_2025(self) -> bool:
+        """Whether it is of 2025 or later.
 
-    @property
-    def lists_newest_first(self) -> bool:
-        """Whether a session's jobs come newest first."""
+        Jobs then have `lastModifiedTime`, and jobs and sessions `jobPriority`; the blob addresses
+        in PUT and list responses have no SAS; and a session's jobs come newest first.
+        """
         return self.name >= "2025"
-
-    @property
-    def has_modification_times(self) -> bool:
-        """Whether jobs have `lastModifiedTime`, and jobs and sessions `jobPriority`."""
-        return self.name >= "2025"
-
-    @property
-    def has_priorities(self) -> bool:
-        """Whether jobs and sessions have `priority` (`Standard` or `High`), and jobs `usage`."""
-        return self.name >= "2026"
 
     @property
     def deletes_jobs(self) -> bool:
@@ -70,6 +59,10 @@ class ApiVersion:
         return self.name >= "2025-12-01"
 
     @property
-    def makes_containers(self) -> bool:
-        """Whether `sasUri` also creates the container; if not, the client creates it."""
+    def is_of_2026(self) -> bool:
+        """Whether it is of 2026 or later.
+
+        Jobs and sessions then have `priority` (`Standard` or `High`), and jobs `usage`; and
+        `sasUri` also creates the container, which clients create themselves before.
+        """
         return self.name >= "2026"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -29,7 +31,7 @@ from cirq_azure_sessions.emulator.responses import ApiError, json_response
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import Items, JobView
+from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 
@@ -68,7 +70,7 @@ class WorkspaceRoutes:
         self._quotas = quotas
         self._faults = faults
         self._retention = retention
-        self._items = Items(workspace, storage)
+        self._documents = Documents(workspace, storage)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes of the data plane."""
@@ -76,7 +78,7 @@ class WorkspaceRoutes:
             "open": self._open_session,
             "session": self._get_session,
             "close": self._close_session,
-            "sessions": self._list_sessions,
+            "sessions": partial(self._list, self._workspace.sessions),
             "sessionJobs": self._list_session_jobs,
             "sasUri": self._give_sas_uri,
             "submit": self._submit_job,
@@ -84,10 +86,10 @@ class WorkspaceRoutes:
             "update": self._update_job,
             "cancel": self._cancel_job,
             "delete": self._delete_job,
-            "jobs": self._list_jobs,
-            "topLevelItems": self._list_top_level_items,
-            "providerStatus": self._list_providers,
-            "quotas": self._list_quotas,
+            "jobs": partial(self._list, self._workspace.jobs),
+            "topLevelItems": partial(self._list, self._workspace.top_level_items),
+            "providerStatus": partial(self._list_all, self._catalog.documents),
+            "quotas": partial(self._list_all, self._quotas.documents),
         }
         for name, (verb, path) in ROUTES.items():
             router.add_route(verb, path, _with_version(handlers[name]), name=name)
@@ -113,7 +115,7 @@ class WorkspaceRoutes:
 
     async def _give_sas_uri(self, request: web.Request, version: ApiVersion) -> web.Response:
         container, blob = read_blob_details(await read_json(request))
-        if version.makes_containers:
+        if version.is_of_2026:
             await self._storage.create_container(container)
         if blob:
             uri = self._storage.blob_sas_uri(container, blob, "rcw")
@@ -144,7 +146,7 @@ class WorkspaceRoutes:
             priority=read_priority(document),
             tags=read_tags(document) if document.get("tags") is not None else None,
         )
-        return json_response(self._items.update(job))
+        return json_response(self._documents.update(job))
 
     async def _cancel_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job = await self._workspace.cancel_job(_item_id(request))
@@ -159,41 +161,33 @@ class WorkspaceRoutes:
 
     # Lists.
 
-    async def _list_sessions(self, request: web.Request, version: ApiVersion) -> web.Response:
+    async def _list(
+        self,
+        items: Callable[[], Sequence[Session | Job]],
+        request: web.Request,
+        version: ApiVersion,
+    ) -> web.Response:
         await self._workspace.settle()
-        return await self._answer_page(request, self._workspace.sessions(), version)
+        return await self._answer_page(request, items(), version)
 
     async def _list_session_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
         session_id = _item_id(request)
         await self._workspace.settle(session_id)
         jobs = self._workspace.jobs(session_id)
-        return await self._answer_page(
-            request, jobs, version, newest_first=version.lists_newest_first
-        )
+        return await self._answer_page(request, jobs, version, newest_first=version.is_of_2025)
 
-    async def _list_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
-        await self._workspace.settle()
-        return await self._answer_page(request, self._workspace.jobs(), version)
-
-    async def _list_top_level_items(
-        self, request: web.Request, version: ApiVersion
+    async def _list_all(
+        self, documents: Callable[[], list[Any]], request: web.Request, version: ApiVersion
     ) -> web.Response:
-        await self._workspace.settle()
-        return await self._answer_page(request, self._workspace.top_level_items(), version)
-
-    async def _list_providers(self, request: web.Request, version: ApiVersion) -> web.Response:
-        return json_response({"value": self._catalog.documents(), "nextLink": None})
-
-    async def _list_quotas(self, request: web.Request, version: ApiVersion) -> web.Response:
-        return json_response({"value": self._quotas.documents(), "nextLink": None})
+        return json_response({"value": documents(), "nextLink": None})
 
     # Answers.
 
     def _answer_session(self, session: Session, version: ApiVersion) -> web.Response:
-        return json_response(self._items.session(session, version))
+        return json_response(self._documents.session(session, version))
 
     def _answer_job(self, job: Job, view: JobView, version: ApiVersion) -> web.Response:
-        return json_response(self._items.job(job, view, version))
+        return json_response(self._documents.job(job, view, version))
 
     async def _answer_page(
         self,
@@ -204,12 +198,14 @@ class WorkspaceRoutes:
         newest_first: bool = False,
     ) -> web.Response:
         query = parse_query(request.query)
-        page, has_more = await select(items, query, self._items.field, newest_first=newest_first)
+        page, has_more = await select(
+            items, query, self._documents.field, newest_first=newest_first
+        )
         link = None
         if has_more:
             path = request.rel_url.raw_path
             link = f"{self._endpoint()}{path}?{query.next_query(version.name)}"
-        return json_response({"value": self._items.listed(page, version), "nextLink": link})
+        return json_response({"value": self._documents.listed(page, version), "nextLink": link})
 
     # Faults.
 
