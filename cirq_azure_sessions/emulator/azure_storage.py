@@ -6,6 +6,7 @@ would. azure-storage-blob does the sending, retrying and signing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,13 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import web
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import (
+    BlobClient,
+    BlobServiceClient,
     ContentSettings,
     generate_account_sas,
     generate_blob_sas,
     generate_container_sas,
 )
-from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes
@@ -93,14 +95,13 @@ class AzureStorage:
 
     async def create_container(self, container: str) -> None:
         with suppress(ResourceExistsError):
-            await self._service.create_container(container)
+            await asyncio.to_thread(self._service.create_container, container)
 
-    async def read(self, container: str, blob: str) -> bytes:
+    def read(self, container: str, blob: str) -> bytes:
         with _refusals():
-            download = await self._blob(container, blob).download_blob()
-            return await download.readall()
+            return self._blob(container, blob).download_blob().readall()
 
-    async def write(
+    def write(
         self,
         container: str,
         blob: str,
@@ -109,7 +110,7 @@ class AzureStorage:
     ) -> None:
         settings = ContentSettings(content_type=content_type)
         with _refusals():
-            await self._blob(container, blob).upload_blob(
+            self._blob(container, blob).upload_blob(
                 content, overwrite=True, content_settings=settings
             )
 
@@ -118,10 +119,10 @@ class AzureStorage:
 
     async def drop(self, container: str) -> None:
         with suppress(ResourceNotFoundError):
-            await self._service.delete_container(container)
+            await asyncio.to_thread(self._service.delete_container, container)
 
-    async def aclose(self) -> None:
-        await self._service.close()
+    def close(self) -> None:
+        self._service.close()
 
     def _blob(self, container: str, blob: str) -> BlobClient:
         return self._service.get_blob_client(container, blob)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
 
 import cirq
 import numpy as np
@@ -62,7 +60,6 @@ class ProgramRunner:
     Args:
         storage: Holds programs and results.
         catalog: The targets.
-        run: Runs a coroutine on the server's loop, where the storage lives, and waits for it.
         noise: The noise of all targets; None gives each its own.
         seed: Makes results reproducible; None draws fresh entropy.
     """
@@ -71,13 +68,11 @@ class ProgramRunner:
         self,
         storage: Storage,
         catalog: Catalog,
-        run: Callable[[Coroutine[Any, Any, Any]], Any],
         noise: cirq.NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
-        self._run = run
         self._noise = noise
         self._entropy = np.random.SeedSequence(seed).entropy
 
@@ -109,17 +104,16 @@ class ProgramRunner:
         if program.container is None or program.blob is None:
             raise ProgramError("InvalidInputData", "The inputDataUri is not in this storage.")
         try:
-            content: bytes = self._run(self._storage.read(program.container, program.blob))
+            return self._storage.read(program.container, program.blob)
         except StorageError:
             raise ProgramError("InvalidInputData", "There is no blob at inputDataUri.") from None
-        return content
 
     def _write(self, program: StoredProgram, output_format: str, output: bytes) -> None:
         is_json = output_format in _JSON_FORMATS
         content_type = "application/json" if is_json else "application/octet-stream"
         blob = result_blob(output_format)
         assert program.container is not None
-        self._run(self._storage.write(program.container, blob, output, content_type))
+        self._storage.write(program.container, blob, output, content_type)
 
     def _generator(self, request: JobRequest) -> np.random.Generator:
         """A random generator for this job, so that its results do not depend on other jobs."""

@@ -8,9 +8,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     import cirq
 
 __all__ = ["EmulatorServer"]
-
-T = TypeVar("T")
 
 # Malformed requests are not logged: the message would quote their headers.
 _logger = logging.getLogger(__name__)
@@ -136,9 +134,7 @@ class EmulatorServer:
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        runner = ProgramRunner(
-            self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
-        )
+        runner = ProgramRunner(self._storage, self._catalog, noise=noise, seed=seed)
         self._workspace = EmulatedWorkspace(
             dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
@@ -264,18 +260,11 @@ class EmulatorServer:
         if self._runner is not None and self._listener is not None:
             self._listener.close()
             await self._runner.cleanup()
-            await self._storage.aclose()
+            self._storage.close()
 
     def _charge(self, request: JobRequest, cost: Cost | None) -> Cost | None:
         self._quotas.charge(cost)
         return cost
-
-    def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a call from a worker thread on the loop, as long as the loop runs."""
-        if self._listener is None or not self._listener.is_serving():
-            work.close()
-            raise RuntimeError("The server has been stopped.")
-        return asyncio.run_coroutine_threadsafe(work, self._listener.get_loop()).result()
 
     def _application(self) -> web.Application:
         routes = WorkspaceRoutes(
