@@ -21,15 +21,16 @@ from cirq_azure_sessions.emulator.programs.tokens import (
     Expression,
     Tokens,
     evaluate,
-    read_expression,
+    read_parameters,
 )
 
 __all__ = ["Program", "read"]
 
-# The costs of reading a token, expanding an operation, and a bit of a condition, in units of the
-# budget.
-_WORD = 300
+# The costs of a qubit of a register, an operation, a character of a definition each time that it is
+# expanded, and a bit of a condition, in units of the budget.
+_QUBIT = 300
 _OPERATION = 3_000
+_CHARACTER = 100
 _COMPARED_BIT = 50
 
 # Reserved names: a parameter called pi would be mistaken for the number.
@@ -71,29 +72,25 @@ def read(text: str, budget: Budget | None = None) -> Program:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A gate applied in a definition, to the parameters and qubits of the definition."""
+    """A gate applied in a definition, to the parameters and qubits of the definition.
+
+    Attributes:
+        length: The number of characters that say so.
+    """
 
     gate: _Gate
     params: list[Expression]
     qubits: list[int]
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
 class _DefinedGate:
-    """A gate that the program defines.
-
-    Attributes:
-        size: How many gates one call expands to, including empty ones.
-        work: The total number of their qubits and formula tokens.
-        depth: The nesting depth of definitions.
-    """
+    """A gate that the program defines."""
 
     params: list[str]
     num_qubits: int
     body: list[_Call]
-    size: int
-    work: int
-    depth: int
 
     @property
     def num_params(self) -> int:
@@ -101,19 +98,6 @@ class _DefinedGate:
 
 
 _Gate: TypeAlias = LibraryGate | _DefinedGate
-
-
-def _expand(
-    gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid]
-) -> Iterator[cirq.Operation]:
-    """Expands a gate into library gates."""
-    if isinstance(gate, LibraryGate):
-        yield gate.make(*params).on(*qubits)
-    else:
-        values = dict(zip(gate.params, params, strict=True))
-        for call in gate.body:
-            inner = [evaluate(param, values) for param in call.params]
-            yield from _expand(call.gate, inner, [qubits[index] for index in call.qubits])
 
 
 class _Reader:
@@ -206,19 +190,13 @@ class _Reader:
         self._tokens.expect("{")
         places = {qubit: place for place, qubit in enumerate(qubits)}
         body: list[_Call] = []
-        start = self._tokens.num_read
         while not self._tokens.accept("}"):
             if self._tokens.accept("barrier"):
                 self._names(";")
             else:
                 body.append(self._call(set(params), places))
-        size = 1 + sum(call.gate.size for call in body)
-        work = self._tokens.num_read - start + sum(call.gate.work for call in body)
-        depth = 1 + max((call.gate.depth for call in body), default=0)
-        if depth > _MAX_DEPTH:
-            raise self._tokens.fail(f"{name[:20]} is built on too many definitions.")
         # A program may redefine included gates, as Qiskit's programs do with newer ones.
-        self._gates[name] = _DefinedGate(params, len(qubits), body, size, work, depth)
+        self._gates[name] = _DefinedGate(params, len(qubits), body)
         self._opaque.discard(name)
 
     def _opaque_declaration(self) -> None:
@@ -261,7 +239,7 @@ class _Reader:
                 raise self._tokens.fail(f"the definition has no qubit {operand[:20]}.", start)
         indices = [places[operand] for operand in operands]
         self._check_operands(gate, indices, start)
-        return _Call(gate, values, indices)
+        return _Call(gate, values, indices, self._tokens.place - start)
 
     def _gate(self) -> _Gate:
         name = self._tokens.name()
@@ -281,11 +259,7 @@ class _Reader:
                 raise tokens.fail(f"there is no parameter {name[:20]}.")
             return lambda values: values[name]
 
-        params: list[Expression] = []
-        if self._tokens.accept("(") and not self._tokens.accept(")"):
-            params.append(read_expression(self._tokens, read_name))
-            while self._tokens.expect(",", ")") == ",":
-                params.append(read_expression(self._tokens, read_name))
+        params = read_parameters(self._tokens, read_name)
         if len(params) != gate.num_params:
             raise self._tokens.fail(_miscounted(gate.num_params, "parameter", len(params)))
         return params
@@ -349,22 +323,38 @@ class _Reader:
         if len(sizes) > 1:
             raise self._tokens.fail("registers given to a gate have to be of the same size.", place)
         count = sizes.pop() if sizes else 1
-        self._budget.spend(count * (_OPERATION * gate.size + _WORD * (gate.work + len(operands))))
         operations: list[cirq.Operation] = []
         try:
             values = [evaluate(param, {}) for param in params]
             for index in range(count):
                 qubits = [operand[index % len(operand)] for operand in operands]
                 self._check_operands(gate, qubits, place)
-                operations += _expand(gate, values, qubits)
+                operations += self._expand(gate, values, qubits)
         except ValueError as error:
             raise self._tokens.fail(str(error), place) from error
         return operations
 
+    def _expand(
+        self, gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid], depth: int = 0
+    ) -> Iterator[cirq.Operation]:
+        """Expands a gate into library gates."""
+        self._budget.spend(_OPERATION)
+        if isinstance(gate, LibraryGate):
+            yield gate.make(*params).on(*qubits)
+            return
+        if depth > _MAX_DEPTH:
+            raise ValueError("the gate is built on too many definitions.")
+        values = dict(zip(gate.params, params, strict=True))
+        for call in gate.body:
+            self._budget.spend(_CHARACTER * call.length)
+            inner = [evaluate(param, values) for param in call.params]
+            operands = [qubits[index] for index in call.qubits]
+            yield from self._expand(call.gate, inner, operands, depth + 1)
+
     def _operand(self) -> list[cirq.Qid]:
         """The qubits of a register, or one of them if there is an index."""
         name, elements = self._elements(self._qubits)
-        self._budget.spend(_WORD * len(elements))
+        self._budget.spend(_QUBIT * len(elements))
         return [cirq.NamedQubit(_element(name, index)) for index in elements]
 
     def _keys(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeAlias
 
 from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError, invalid_input
 
-__all__ = ["EXPRESSION_WORDS", "Expression", "Tokens", "evaluate", "read_expression"]
+__all__ = ["EXPRESSION_WORDS", "Expression", "Tokens", "evaluate", "read_parameters"]
 
 _BLANK = re.compile(r"(?: \s++ | //[^\n]*+ )*+", re.VERBOSE | re.ASCII)
 
@@ -50,7 +50,6 @@ class Tokens:
         # State: the next token with its kind and position, and the position of the one before it.
         self._kind = self._word = ""
         self._start = self._end = self._last = 0
-        self._num_read = -1
         self._advance()
 
     def fail(self, message: str, place: int | None = None) -> ProgramError:
@@ -64,11 +63,6 @@ class Tokens:
     def place(self) -> int:
         """The position of the next token."""
         return self._start
-
-    @property
-    def num_read(self) -> int:
-        """The number of tokens read."""
-        return self._num_read
 
     @property
     def is_at_end(self) -> bool:
@@ -116,7 +110,6 @@ class Tokens:
     def _advance(self) -> str:
         """Reads the next token, and finds the one after it."""
         word, self._last = self._word, self._start
-        self._num_read += 1
         self._budget.spend(_WORK)
         blank = _BLANK.match(self._text, self._end)
         assert blank is not None
@@ -172,7 +165,17 @@ def evaluate(expression: Expression, values: Mapping[str, float]) -> float:
     return value
 
 
-def read_expression(tokens: Tokens, read_name: ReadName, depth: int = 0) -> Expression:
+def read_parameters(tokens: Tokens, read_name: ReadName) -> list[Expression]:
+    """Reads expressions in parentheses, which are optional if there are none."""
+    if not tokens.accept("(") or tokens.accept(")"):
+        return []
+    params = [_read_sum(tokens, read_name)]
+    while tokens.expect(",", ")") == ",":
+        params.append(_read_sum(tokens, read_name))
+    return params
+
+
+def _read_sum(tokens: Tokens, read_name: ReadName, depth: int = 0) -> Expression:
     """Reads a sum: `^` binds tighter than a sign, which binds tighter than `*` and `/`."""
     if depth > _MAX_DEPTH:
         raise tokens.fail("an expression is nested too deeply.")
@@ -224,7 +227,7 @@ def _read_power(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
 
 def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
     if tokens.accept("("):
-        inner = read_expression(tokens, read_name, depth + 1)
+        inner = _read_sum(tokens, read_name, depth + 1)
         tokens.expect(")")
         return inner
     name = tokens.accept_name()
@@ -237,7 +240,7 @@ def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression
         return read_name(tokens, name)
     function = _FUNCTIONS[name]
     tokens.expect("(")
-    argument = read_expression(tokens, read_name, depth + 1)
+    argument = _read_sum(tokens, read_name, depth + 1)
     tokens.expect(")")
     return lambda values: function(argument(values))
 
