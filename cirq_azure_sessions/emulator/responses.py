@@ -31,7 +31,8 @@ class ApiError(Exception):
     Args:
         status: The HTTP status.
         code: Azure's error code, such as `InvalidJobDefinition`.
-        message: What is wrong. Never contains a secret, nor anything that the client sent.
+        message: What is wrong. Never contains a secret, nor more of what the client sent than a
+            word of a filter.
         headers: Further headers of the response.
     """
 

@@ -41,9 +41,13 @@ class Tokens:
         text: The program.
         budget: The budget for reading it.
         line: The number of its first line.
+        pattern: The tokens of its language: groups named by their kinds.
     """
 
-    def __init__(self, text: str, budget: Budget, line: int = 1) -> None:
+    def __init__(
+        self, text: str, budget: Budget, line: int = 1, pattern: re.Pattern[str] = _WORD
+    ) -> None:
+        self._pattern = pattern
         self._text = text
         self._budget = budget
         self._line = line
@@ -82,13 +86,13 @@ class Tokens:
         return self.accept(*words) or self._miss(" or ".join(map(repr, words)))
 
     def name(self) -> str:
-        return self._read("name", "a name")
+        return self.read("name", "a name")
 
     def text(self) -> str:
-        return self._read("text", "a file's name in quotes")[1:-1]
+        return self.read("text", "a text in quotes")[1:-1]
 
     def integer(self) -> int:
-        word = self._read("integer", "an integer")
+        word = self.read("integer", "an integer")
         if len(word) > _MAX_DIGITS:
             raise self.fail("an integer is too long.")
         return int(word)
@@ -102,7 +106,8 @@ class Tokens:
             self._miss("a number")
         return float(self._advance())
 
-    def _read(self, kind: str, description: str) -> str:
+    def read(self, kind: str, description: str) -> str:
+        """Reads the next token, which has to be of this kind."""
         if self._kind != kind:
             self._miss(description)
         return self._advance()
@@ -114,7 +119,7 @@ class Tokens:
         blank = _BLANK.match(self._text, self._end)
         assert blank is not None
         self._start = blank.end()
-        match = _WORD.match(self._text, self._start)
+        match = self._pattern.match(self._text, self._start)
         if match is not None:
             self._kind, self._word, self._end = str(match.lastgroup), match.group(), match.end()
         elif self._start == len(self._text):
