@@ -47,7 +47,8 @@ def estimate_cost(
             census = replace(census, two_qubit=2 * census.two_qubit)
         return _cost_quantinuum(target, rates, census, shots)
     if provider == "rigetti":
-        return _cost_rigetti()
+        dimension, unit = "qpu_time_centiseconds", "10ms (rounded up)"
+        return Cost(0.0, events=(_event(dimension, "QPU Execution Time", unit, 0.0),))
     return None
 
 
@@ -75,12 +76,6 @@ def _cost_quantinuum(target: str, rates: Rates, census: Census, shots: int) -> C
     )
     amount = round(rates.amount(work), 2)
     return Cost(0.0, events=(_event(dimension, dimension.upper(), "hqc", amount),))
-
-
-def _cost_rigetti() -> Cost:
-    unit = "10ms (rounded up)"
-    event = _event("qpu_time_centiseconds", "QPU Execution Time", unit, 0.0)
-    return Cost(0.0, events=(event,))
 
 
 def _event(

@@ -13,14 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cirq_azure_sessions.emulator.responses import ApiError
-from cirq_azure_sessions.model import Cost, Quota
+from cirq_azure_sessions.model import Cost
 
 __all__ = ["Quotas"]
-
-_RECORDED = (
-    Quota("concurrent_dft_jobs", "Subscription", "microsoft-elements", 0.0, 0.0, 5.0),
-    Quota("concurrent_resource_estimator_jobs", "Workspace", "microsoft-qc", 0.0, 0.0, 10.0),
-)
 
 # The provider whose jobs consume each dimension.
 _PROVIDERS = {
@@ -50,14 +45,15 @@ class Quotas:
             raise ValueError(f"Limit {known}; no job consumes {', '.join(sorted(unknown))}.")
         # State: how much of each dimension is used up.
         self._used: Counter[str] = Counter()
-        # Guards it, since jobs end on worker threads.
+        # Guards the sums, since jobs end on worker threads.
         self._lock = threading.Lock()
 
-    def charge(self, cost: Cost | None) -> None:
-        """Adds a job's consumption."""
+    def charge(self, cost: Cost | None) -> Cost | None:
+        """Adds a job's consumption, and returns its cost."""
         with self._lock:
             for event in cost.events if cost is not None else ():
                 self._used[event["dimensionId"]] += event["amountConsumed"]
+        return cost
 
     def check(self, provider: str) -> None:
         """Checks that a provider's jobs may run.
@@ -65,39 +61,31 @@ class Quotas:
         Raises:
             ApiError: If a quota is used up.
         """
-        for quota in self._listed():
-            if quota.provider == provider and quota.utilization >= quota.limit:
-                message = f"The quota of {quota.dimension} is used up until the next month."
+        for dimension, limit in self._limits.items():
+            if _PROVIDERS[dimension] == provider and self._used[dimension] >= limit:
+                message = f"The quota of {dimension} is used up until the next month."
                 raise ApiError(403, "QuotaExceeded", message)
 
     def documents(self) -> list[dict[str, Any]]:
         """The entries of `quotas`."""
+        # The service gives a concurrency quota the period "None".
+        quotas = [
+            ("concurrent_dft_jobs", "Subscription", "microsoft-elements", 5.0, "None"),
+            ("concurrent_resource_estimator_jobs", "Workspace", "microsoft-qc", 10.0, "None"),
+            *(
+                (dimension, "Workspace", _PROVIDERS[dimension], float(limit), "Monthly")
+                for dimension, limit in self._limits.items()
+            ),
+        ]
         return [
             {
-                "dimension": quota.dimension,
-                "scope": quota.scope,
-                "providerId": quota.provider,
-                "utilization": quota.utilization,
-                "holds": quota.holds,
-                "limit": quota.limit,
-                # The service gives a concurrency quota the period "None".
-                "period": str(quota.period),
+                "dimension": dimension,
+                "scope": scope,
+                "providerId": provider,
+                "utilization": float(self._used[dimension]),
+                "holds": 0.0,
+                "limit": limit,
+                "period": period,
             }
-            for quota in (*_RECORDED, *self._listed())
-        ]
-
-    def _listed(self) -> list[Quota]:
-        with self._lock:
-            used = dict(self._used)
-        return [
-            Quota(
-                dimension=dimension,
-                scope="Workspace",
-                provider=_PROVIDERS[dimension],
-                utilization=float(used.get(dimension, 0.0)),
-                holds=0.0,
-                limit=float(limit),
-                period="Monthly",
-            )
-            for dimension, limit in self._limits.items()
+            for dimension, scope, provider, limit, period in quotas
         ]

@@ -32,7 +32,7 @@ from cirq_azure_sessions.emulator.shifted_clock import MovableClock, ShiftedCloc
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.model import Cost, JobRequest
+from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.options import LIMITS, STRING, WHOLE, checked
 from cirq_azure_sessions.upstream import endpoint_argument
 from cirq_azure_sessions.workspaces.local import JobPace
@@ -141,7 +141,7 @@ class EmulatorServer:
             clock=self.clock,
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
-            cost=self._charge,
+            cost=lambda request, cost: self._quotas.charge(cost),
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
@@ -261,10 +261,6 @@ class EmulatorServer:
             self._listener.close()
             await self._runner.cleanup()
             self._storage.close()
-
-    def _charge(self, request: JobRequest, cost: Cost | None) -> Cost | None:
-        self._quotas.charge(cost)
-        return cost
 
     def _application(self) -> web.Application:
         routes = WorkspaceRoutes(

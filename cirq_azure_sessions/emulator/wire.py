@@ -230,22 +230,14 @@ def _with_port(uri: str) -> str:
 
 
 def _priorities(priority: str | None, version: ApiVersion) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    if version.is_of_2025:
-        document["jobPriority"] = "Basic"
-    if version.is_of_2026:
-        document["priority"] = priority or "Standard"
-    return document
+    document = {"jobPriority": "Basic"} if version.is_of_2025 else {}
+    return document | ({"priority": priority or "Standard"} if version.is_of_2026 else {})
 
 
 def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]:
     modified = _format_time(time, zone)
-    document: dict[str, Any] = {}
-    if version.is_of_2025:
-        document["lastModifiedTime"] = modified
-    if version.is_of_2026:
-        document |= {"lastUpdatedTime": modified, "usage": None}
-    return document
+    document = {"lastModifiedTime": modified} if version.is_of_2025 else {}
+    return document | ({"lastUpdatedTime": modified, "usage": None} if version.is_of_2026 else {})
 
 
 def _quantum_computing_data(details: JobDetails, view: JobView) -> dict[str, int] | None:

@@ -86,11 +86,11 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _DefinedGate:
-    """A gate that the program defines."""
+    """A gate that the program defines, or declares opaque: without a body."""
 
     params: list[str]
     num_qubits: int
-    body: list[_Call]
+    body: list[_Call] | None
 
     @property
     def num_params(self) -> int:
@@ -109,7 +109,6 @@ class _Reader:
         # State: the declarations so far, with the elements of each register and their total size,
         # and the program.
         self._gates: dict[str, _Gate] = dict(BUILT_IN)
-        self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
         self._bits: dict[str, tuple[str, ...]] = {}
         self._sizes = {"qubits": 0, "bits": 0}
@@ -197,15 +196,13 @@ class _Reader:
                 body.append(self._call(set(params), places))
         # A program may redefine included gates, as Qiskit's programs do with newer ones.
         self._gates[name] = _DefinedGate(params, len(qubits), body)
-        self._opaque.discard(name)
 
     def _opaque_declaration(self) -> None:
         name = self._new_name()
-        # For a library gate that a program declares opaque, the library's definition stays.
-        if name not in self._gates:
-            self._opaque.add(name)
-        self._parameters_and_qubits()
+        params, qubits = self._parameters_and_qubits()
         self._tokens.expect(";")
+        # For a library gate that a program declares opaque, the library's definition stays.
+        self._gates.setdefault(name, _DefinedGate(params, len(qubits), None))
 
     def _parameters_and_qubits(self) -> tuple[list[str], list[str]]:
         place = self._tokens.place
@@ -243,13 +240,14 @@ class _Reader:
 
     def _gate(self) -> _Gate:
         name = self._tokens.name()
-        if name in self._opaque:
-            raise self._tokens.fail(f"the gate {name[:20]} is opaque: it cannot be run.")
         if name not in self._gates:
             files = [file for file, gates in LIBRARIES.items() if name in gates]
             hint = f'; include "{files[0]}" for it' if files else ""
             raise self._tokens.fail(f"there is no gate {name[:20]}{hint}.")
-        return self._gates[name]
+        gate = self._gates[name]
+        if isinstance(gate, _DefinedGate) and gate.body is None:
+            raise self._tokens.fail(f"the gate {name[:20]} is opaque: it cannot be run.")
+        return gate
 
     def _parameters(self, gate: _Gate, names: Set[str]) -> list[Expression]:
         """A gate's parameters in parentheses, which are optional if there are none."""
@@ -345,7 +343,7 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise ValueError("the gate is built on too many definitions.")
         values = dict(zip(gate.params, params, strict=True))
-        for call in gate.body:
+        for call in gate.body or ():
             self._budget.spend(_CHARACTER * call.length)
             inner = [evaluate(param, values) for param in call.params]
             operands = [qubits[index] for index in call.qubits]

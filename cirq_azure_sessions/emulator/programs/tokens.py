@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeAlias
@@ -152,6 +153,12 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {
 # Names with the same meaning in every expression.
 EXPRESSION_WORDS = frozenset({"pi", *_FUNCTIONS})
 
+# Binary operators, loosest first.
+_LEVELS: tuple[dict[str, Callable[[float, float], float]], ...] = (
+    {"+": operator.add, "-": operator.sub},
+    {"*": operator.mul, "/": operator.truediv},
+)
+
 _MAX_DEPTH = 50
 
 
@@ -174,40 +181,34 @@ def read_parameters(tokens: Tokens, read_name: ReadName) -> list[Expression]:
     """Reads expressions in parentheses, which are optional if there are none."""
     if not tokens.accept("(") or tokens.accept(")"):
         return []
-    params = [_read_sum(tokens, read_name)]
+    params = [_read_operations(tokens, read_name)]
     while tokens.expect(",", ")") == ",":
-        params.append(_read_sum(tokens, read_name))
+        params.append(_read_operations(tokens, read_name))
     return params
 
 
-def _read_sum(tokens: Tokens, read_name: ReadName, depth: int = 0) -> Expression:
-    """Reads a sum: `^` binds tighter than a sign, which binds tighter than `*` and `/`."""
+def _read_operations(
+    tokens: Tokens, read_name: ReadName, depth: int = 0, level: int = 0
+) -> Expression:
+    """Reads operators of this level and above: `^` binds tighter than a sign, a sign than `*`."""
     if depth > _MAX_DEPTH:
         raise tokens.fail("an expression is nested too deeply.")
+    if level == len(_LEVELS):
+        return _read_signed(tokens, read_name, depth)
+    first = _read_operations(tokens, read_name, depth, level + 1)
     # A list, not a tree, so that a long sum does not become a deep recursion.
-    terms = [_read_product(tokens, read_name, depth)]
-    while sign := tokens.accept("+", "-"):
-        term = _read_product(tokens, read_name, depth)
-        terms.append(term if sign == "+" else _negative(term))
-    return terms[0] if len(terms) == 1 else lambda values: sum(term(values) for term in terms)
+    others: list[tuple[Callable[[float, float], float], Expression]] = []
+    while sign := tokens.accept(*_LEVELS[level]):
+        operand = _read_operations(tokens, read_name, depth, level + 1)
+        others.append((_LEVELS[level][sign], operand))
 
-
-def _read_product(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
-    first = _read_signed(tokens, read_name, depth)
-    others: list[tuple[str, Expression]] = []
-    while sign := tokens.accept("*", "/"):
-        others.append((sign, _read_signed(tokens, read_name, depth)))
-    return _product(first, others) if others else first
-
-
-def _product(first: Expression, others: list[tuple[str, Expression]]) -> Expression:
-    def product(values: Mapping[str, float]) -> float:
+    def compute(values: Mapping[str, float]) -> float:
         result = first(values)
-        for sign, factor in others:
-            result = result * factor(values) if sign == "*" else result / factor(values)
+        for operate, operand in others:
+            result = operate(result, operand(values))
         return result
 
-    return product
+    return compute if others else first
 
 
 def _read_signed(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
@@ -215,7 +216,7 @@ def _read_signed(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
     while sign := tokens.accept("+", "-"):
         negative ^= sign == "-"
     power = _read_power(tokens, read_name, depth)
-    return _negative(power) if negative else power
+    return (lambda values: -power(values)) if negative else power
 
 
 def _read_power(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
@@ -232,7 +233,7 @@ def _read_power(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
 
 def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
     if tokens.accept("("):
-        inner = _read_sum(tokens, read_name, depth + 1)
+        inner = _read_operations(tokens, read_name, depth + 1)
         tokens.expect(")")
         return inner
     name = tokens.accept_name()
@@ -245,10 +246,6 @@ def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression
         return read_name(tokens, name)
     function = _FUNCTIONS[name]
     tokens.expect("(")
-    argument = _read_sum(tokens, read_name, depth + 1)
+    argument = _read_operations(tokens, read_name, depth + 1)
     tokens.expect(")")
     return lambda values: function(argument(values))
-
-
-def _negative(expression: Expression) -> Expression:
-    return lambda values: -expression(values)
