@@ -126,31 +126,19 @@ async def select(
     if order is None and query.predicate is None:
         page = _cut(items, query.skip, query.top + 1, backwards)
     else:
+        found: list[T] = []
         last = math.inf if order else query.skip + query.top + 1
-        found = await _search(items, query.predicate, read, backwards and not order, last)
+        for start in range(0, len(items), _GLANCE):
+            for item in _cut(items, start, _GLANCE, backwards and not order):
+                if query.predicate is None or query.predicate(partial(read, item)):
+                    found.append(item)
+            if len(found) >= last:
+                break
+            await _give_way()
         if order is not None:
             found.sort(key=lambda item: read(item, order), reverse=backwards)
         page = found[query.skip : query.skip + query.top + 1]
     return page[: query.top], len(page) > query.top
-
-
-async def _search(
-    items: Sequence[T],
-    matches: Predicate | None,
-    read: Callable[[T, str], Any],
-    backwards: bool,
-    most: float,
-) -> list[T]:
-    """Up to `most` matching items."""
-    found: list[T] = []
-    for start in range(0, len(items), _GLANCE):
-        for item in _cut(items, start, _GLANCE, backwards):
-            if matches is None or matches(partial(read, item)):
-                found.append(item)
-        if len(found) >= most:
-            break
-        await _give_way()
-    return found
 
 
 @types.coroutine

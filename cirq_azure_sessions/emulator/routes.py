@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from cirq_azure_sessions.emulator.api_version import ApiVersion
-from cirq_azure_sessions.emulator.catalog import UNAVAILABLE, Catalog
+from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.query import parse_query, select
 from cirq_azure_sessions.emulator.quotas import Quotas
@@ -27,7 +27,7 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
-from cirq_azure_sessions.emulator.responses import ApiError, json_response
+from cirq_azure_sessions.emulator.responses import json_response
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage
@@ -99,7 +99,7 @@ class WorkspaceRoutes:
     async def _open_session(self, request: web.Request, version: ApiVersion) -> web.Response:
         document = await read_json(request)
         session_request = read_session(_item_id(request), document)
-        self._check_target(session_request.provider, session_request.target)
+        self._catalog.check(session_request.provider, session_request.target)
         session = await self._workspace.open_session(session_request)
         return self._answer_session(session, version)
 
@@ -125,7 +125,7 @@ class WorkspaceRoutes:
 
     async def _submit_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job_request = read_job(_item_id(request), await read_json(request), self._storage)
-        self._check_target(job_request.payload.provider, job_request.target)
+        self._catalog.check(job_request.payload.provider, job_request.target)
         self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
@@ -209,14 +209,6 @@ class WorkspaceRoutes:
 
     # Faults.
 
-    def _check_target(self, provider: str, target: str) -> None:
-        if not self._catalog.has_provider(provider):
-            raise _invalid_job("The provider specified does not exist in this workspace.")
-        if not self._catalog.has_target(provider, target):
-            raise _invalid_job("The target specified does not exist at this provider.")
-        if self._catalog.availability(target) == UNAVAILABLE:
-            raise _invalid_job("The target is unavailable and takes no jobs now.")
-
     async def _disturb(self, request: JobRequest) -> JobRequest:
         """Applies the pending faults to the job and its session."""
         if request.session_id is not None:
@@ -226,10 +218,6 @@ class WorkspaceRoutes:
                 await self._workspace.break_off_session(request.session_id, end)
         fault = self._faults.take_job(request.target)
         return replace(request, payload=replace(request.payload, fault=fault))
-
-
-def _invalid_job(message: str) -> ApiError:
-    return ApiError(400, "InvalidJobDefinition", message)
 
 
 def _with_version(handler: _Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
