@@ -24,7 +24,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
-from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
@@ -39,21 +39,14 @@ class AzureStorage:
 
     Args:
         connection_string: The connection string of the account, including its key.
-        clock: The time for SAS: the machine's clock and not the emulated one, since the account
-            uses real time.
         lifetimes: Called for each SAS; returns its lifetime. The account enforces the expiry in the
             SAS, so a SAS that is to expire early is signed with an early expiry.
     """
 
     def __init__(
-        self,
-        connection_string: str,
-        clock: Clock | None = None,
-        *,
-        lifetimes: Lifetimes = lambda resource: Lifetime(),
+        self, connection_string: str, *, lifetimes: Lifetimes = lambda resource: Lifetime()
     ) -> None:
         self._service = BlobServiceClient.from_connection_string(connection_string)
-        self._clock = clock or SystemClock()
         self._lifetimes = lifetimes
 
     def container_uri(self, container: str) -> str:
@@ -129,7 +122,8 @@ class AzureStorage:
 
     def _signing(self, resource: str) -> dict[str, Any]:
         """The common arguments of signatures: the account, its key and the time."""
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        # The account uses real time, and not the emulated one.
+        now = datetime.fromtimestamp(SystemClock().time(), UTC)
         return {
             "account_name": self._service.account_name,
             "account_key": self._service.credential.account_key,

@@ -12,11 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
-from cirq_azure_sessions.emulator.api_version import ApiVersion
+from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Faults
 from cirq_azure_sessions.emulator.query import parse_query, select
-from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
     read_item_id,
@@ -27,7 +26,7 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
-from cirq_azure_sessions.emulator.responses import json_response
+from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
 from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage

@@ -17,13 +17,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.emulator.address import Address
+from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
-from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import gate_middleware
 from cirq_azure_sessions.emulator.retention import Retention

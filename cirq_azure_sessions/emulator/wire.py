@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import quote_plus
 
-from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program_runner import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace, JobDetails
 from cirq_azure_sessions.errors import ServiceError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.emulator.query import parse_query, select
+from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import LocalStorage
 from cirq_azure_sessions.emulator.wire import Documents
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
