@@ -11,13 +11,13 @@ They need the server's key, as the workspace does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.reading import read_json
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.emulator.shifted_clock import MovableClock
@@ -56,7 +56,7 @@ class Control:
                 case "GET", _:
                     pass
                 case "POST", "faults":
-                    self._faults.add(**await _read_object(request))
+                    self._faults.add(**await read_json(request))
                 case "DELETE", "faults":
                     self._faults.clear()
                 case "POST", "clock":
@@ -68,7 +68,7 @@ class Control:
                 case _:
                     raise ApiError(405, "MethodNotAllowed", f"{resource} has no such verb.")
         except ValueError as error:
-            raise _invalid(str(error)) from None
+            raise ApiError(400, "InvalidRequest", str(error)) from None
         return web.json_response(self._state(resource))
 
     def _state(self, resource: str) -> dict[str, Any]:
@@ -94,23 +94,9 @@ class Control:
         try:
             await self._set_availability(target, availability)
         except ValueError as error:
-            raise _invalid(str(error)) from None
+            raise ApiError(400, "InvalidRequest", str(error)) from None
         return web.json_response({"target": target, "availability": availability})
 
 
-async def _read_object(request: web.Request) -> dict[str, Any]:
-    try:
-        document = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise _invalid("Send a JSON object.")
-    return document
-
-
 async def _read_field(request: web.Request, name: str) -> Any:
-    return (await _read_object(request)).get(name)
-
-
-def _invalid(message: str) -> ApiError:
-    return ApiError(400, "InvalidRequest", message)
+    return (await read_json(request)).get(name)

@@ -190,11 +190,6 @@ class Fault:
         return not (self.status or self.reset or self.garbage is not None or self.drip is not None)
 
     @property
-    def keeps_running(self) -> bool:
-        """Whether a job runs until it is cancelled, by the client or by the service."""
-        return self.job in ("hang", "cancel")
-
-    @property
     def lifetime(self) -> Lifetime:
         """How long a signature is valid."""
         after = 0.0 if self.after is None and self.announced is None else self.after

@@ -42,11 +42,6 @@ class StoredProgram:
     input_uri: str = field(repr=False)
     fault: Fault | None = None
 
-    @property
-    def is_to_be_cancelled(self) -> bool:
-        """Whether the service cancels the job."""
-        return self.fault is not None and self.fault.job == "cancel"
-
 
 def result_blob(output_format: str) -> str:
     """The name of the result blob; a provider's own format stays raw."""

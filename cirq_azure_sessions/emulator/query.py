@@ -19,7 +19,7 @@ import math
 import operator
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -45,6 +45,9 @@ _FIELD_NAMES = {name.lower(): name for name in FIELDS}
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "ge", "gt", "le", "lt")
 }
+
+# The words that join conditions, loosest first.
+_LEVELS: tuple[tuple[str, Callable[[Iterable[bool]], bool]], ...] = (("or", any), ("and", all))
 
 _TOKEN = re.compile(
     r"""(?P<text>'(?:[^']|'')*') | (?P<name>[A-Za-z]\w*)
@@ -155,7 +158,7 @@ def parse_filter(text: str) -> Predicate:
     """
     try:
         tokens = Tokens(text, Budget(), pattern=_TOKEN)
-        predicate = _read_any(tokens, 0)
+        predicate = _read_level(tokens, 0)
         if not tokens.is_at_end:
             raise tokens.fail("there is more than a filter.")
     except ProgramError as error:
@@ -163,25 +166,21 @@ def parse_filter(text: str) -> Predicate:
     return predicate
 
 
-def _read_any(tokens: Tokens, depth: int) -> Predicate:
-    choices = [_read_all(tokens, depth)]
-    while tokens.accept("or"):
-        choices.append(_read_all(tokens, depth))
-    return choices[0] if len(choices) == 1 else lambda read: any(c(read) for c in choices)
-
-
-def _read_all(tokens: Tokens, depth: int) -> Predicate:
-    parts = [_read_one(tokens, depth)]
-    while tokens.accept("and"):
-        parts.append(_read_one(tokens, depth))
-    return parts[0] if len(parts) == 1 else lambda read: all(p(read) for p in parts)
+def _read_level(tokens: Tokens, depth: int, level: int = 0) -> Predicate:
+    if level == len(_LEVELS):
+        return _read_one(tokens, depth)
+    word, combine = _LEVELS[level]
+    parts = [_read_level(tokens, depth, level + 1)]
+    while tokens.accept(word):
+        parts.append(_read_level(tokens, depth, level + 1))
+    return parts[0] if len(parts) == 1 else lambda read: combine(part(read) for part in parts)
 
 
 def _read_one(tokens: Tokens, depth: int) -> Predicate:
     if tokens.accept("("):
         if depth == _DEEPEST:
             raise tokens.fail("it is nested too deeply.")
-        inner = _read_any(tokens, depth + 1)
+        inner = _read_level(tokens, depth + 1)
         tokens.expect(")")
         return inner
     if tokens.accept("startswith"):

@@ -40,10 +40,13 @@ _WORKSPACE = (
 )
 _ID = "{id:[^/:]+}"
 
-# The data plane: the verb and the path of each name, as aiohttp's router takes them.
+# The data plane: the verb and the path of each name, as aiohttp's router takes them. It tries them
+# in this order, so what clients ask most comes first.
 ROUTES = {
     name: (verb, f"{_WORKSPACE}/{path}")
     for name, verb, path in (
+        ("job", "GET", f"jobs/{_ID}"),
+        ("submit", "PUT", f"jobs/{_ID}"),
         ("sasUri", "POST", "storage/sasUri"),
         ("close", "POST", f"sessions/{_ID}:close"),
         ("open", "PUT", f"sessions/{_ID}"),
@@ -51,8 +54,6 @@ ROUTES = {
         ("sessions", "GET", "sessions"),
         ("sessionJobs", "GET", f"sessions/{_ID}/jobs"),
         ("cancel", "POST", f"jobs/{_ID}:cancel"),
-        ("submit", "PUT", f"jobs/{_ID}"),
-        ("job", "GET", f"jobs/{_ID}"),
         ("update", "PATCH", f"jobs/{_ID}"),
         ("delete", "DELETE", f"jobs/{_ID}"),
         ("jobs", "GET", "jobs"),

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.catalog import Catalog
-from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.faults import Fault, Faults
 from cirq_azure_sessions.emulator.query import parse_query, select
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
@@ -129,7 +129,8 @@ class WorkspaceRoutes:
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
         await self._retention.note(job_request)
-        if job_request.payload.is_to_be_cancelled:
+        fault: Fault | None = job_request.payload.fault
+        if fault is not None and fault.job == "cancel":
             await self._workspace.cancel_job(job.id)
         return self._answer_job(job, JobView.PUT, version)
 
