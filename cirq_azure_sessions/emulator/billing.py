@@ -128,12 +128,11 @@ class Quotas:
         # Guards the sums, since jobs end on worker threads.
         self._lock = threading.Lock()
 
-    def charge(self, cost: Cost | None) -> Cost | None:
-        """Adds a job's consumption, and returns its cost."""
+    def charge(self, cost: Cost | None) -> None:
+        """Adds a job's consumption."""
         with self._lock:
             for event in cost.events if cost is not None else ():
                 self._used[event["dimensionId"]] += event["amountConsumed"]
-        return cost
 
     def check(self, provider: str) -> None:
         """Checks that a provider's jobs may run.

@@ -8,7 +8,7 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator import programs
-from cirq_azure_sessions.emulator.billing import estimate_cost
+from cirq_azure_sessions.emulator.billing import Quotas, estimate_cost
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Fault
 from cirq_azure_sessions.emulator.storage import Storage
@@ -55,6 +55,7 @@ class ProgramRunner:
     Args:
         storage: Holds programs and results.
         catalog: The targets.
+        quotas: The limits on consumption.
         noise: The noise of all targets; None gives each its own.
         seed: Makes results reproducible; None draws fresh entropy.
     """
@@ -63,11 +64,14 @@ class ProgramRunner:
         self,
         storage: Storage,
         catalog: Catalog,
+        quotas: Quotas,
+        *,
         noise: cirq.NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
+        self._quotas = quotas
         self._noise = noise
         self._entropy = np.random.SeedSequence(seed).entropy
 
@@ -91,9 +95,11 @@ class ProgramRunner:
             noise=self._noise,
         )
         self._write(program, request.output_format, output.content)
-        return estimate_cost(
+        cost = estimate_cost(
             request.target, request.input_format, request.input_params, output.census
         )
+        self._quotas.charge(cost)
+        return cost
 
     def _read(self, program: StoredProgram) -> bytes:
         if program.container is None or program.blob is None:

@@ -134,14 +134,13 @@ class EmulatorServer:
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        runner = ProgramRunner(self._storage, self._catalog, noise=noise, seed=seed)
+        runner = ProgramRunner(self._storage, self._catalog, self._quotas, noise=noise, seed=seed)
         self._workspace = EmulatedWorkspace(
             dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
             clock=self.clock,
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
-            cost=lambda request, cost: self._quotas.charge(cost),
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
