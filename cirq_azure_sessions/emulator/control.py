@@ -80,12 +80,11 @@ class Control:
             case "latency":
                 return {"seconds": self._faults.latency}
             case _:
-                counts = self._requests.snapshot()
                 return {
-                    "total": counts.total,
-                    "byRoute": dict(counts.by_route),
-                    "connections": counts.connections,
-                    "openConnections": counts.open_connections,
+                    "total": self._requests.total,
+                    "byRoute": self._requests.by_route,
+                    "connections": self._requests.connections,
+                    "openConnections": self._requests.open_connections,
                 }
 
     async def _change_target(self, request: web.Request) -> web.Response:
