@@ -62,7 +62,16 @@ __all__ = ["Fault", "Faults", "fault_middleware"]
 _CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
-_KINDS = ("route", "job", "session", "sas")
+# The attributes of each kind of fault, in addition to the common ones.
+_KINDS = {
+    "route": (
+        *("verb", "status", "retry_after", "delay", "reset", "garbage", "drip", "after"),
+        *("code", "message", "trigger", "skip", "rate"),
+    ),
+    "job": ("target", "code", "message"),
+    "session": ("target",),
+    "sas": ("after", "announced"),
+}
 
 
 def _is_duration(value: object) -> bool:
@@ -73,32 +82,30 @@ def _is_whole(value: object, least: int, most: int = 10**9) -> bool:
     return type(value) is int and least <= value <= most
 
 
-# The values that an attribute takes, in words and as a check.
-_Values = tuple[str, Callable[[Any], object]]
-
-_TEXT: _Values = "a text", lambda value: isinstance(value, str)
-_SECONDS: _Values = "seconds, 0 or more", _is_duration
-_FLAG: _Values = "true or false", lambda value: type(value) is bool
-_ROUTE: _Values = "a route", is_route
-_END: _Values = "fail, hang or cancel", ("fail", "hang", "cancel").count
-_STATE: _Values = "TimedOut or Failed", ("TimedOut", "Failed").count
-_TIMES: _Values = "a whole number from 1", lambda value: value is None or _is_whole(value, 1)
-_VERB: _Values = (
-    "an HTTP verb in capitals",
-    lambda value: isinstance(value, str) and value.isascii() and value.isupper(),
-)
-_AFTER: _Values = "true, or seconds", lambda value: type(value) is bool or _is_duration(value)
-_STATUS: _Values = "400 to 599", lambda value: _is_whole(value, 400, 599)
-_SKIP: _Values = "a whole number from 0", lambda value: _is_whole(value, 0)
-_RATE: _Values = (
-    "requests a second, 1 or more",
-    lambda value: _is_duration(value) and value >= 1,
-)
-
-
-def _member(default: Any, values: _Values, *kinds: str) -> Any:
-    """An attribute of these kinds of fault."""
-    return dataclasses.field(default=default, metadata={"values": values, "kinds": kinds})
+# The values that each attribute takes, in words and as a check.
+_VALUES: dict[str, tuple[str, Callable[[Any], object]]] = {
+    **dict.fromkeys(("route", "trigger"), ("a route", is_route)),
+    **dict.fromkeys(
+        ("sas", "target", "garbage", "code", "message"),
+        ("a text", lambda value: isinstance(value, str)),
+    ),
+    **dict.fromkeys(
+        ("duration", "retry_after", "delay", "drip", "announced"),
+        ("seconds, 0 or more", _is_duration),
+    ),
+    "job": ("fail, hang or cancel", ("fail", "hang", "cancel").count),
+    "session": ("TimedOut or Failed", ("TimedOut", "Failed").count),
+    "times": ("a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
+    "verb": (
+        "an HTTP verb in capitals",
+        lambda value: isinstance(value, str) and value.isascii() and value.isupper(),
+    ),
+    "status": ("400 to 599", lambda value: _is_whole(value, 400, 599)),
+    "reset": ("true or false", lambda value: type(value) is bool),
+    "after": ("true, or seconds", lambda value: type(value) is bool or _is_duration(value)),
+    "skip": ("a whole number from 0", lambda value: _is_whole(value, 0)),
+    "rate": ("1 or more a second", lambda value: _is_duration(value) and value >= 1),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,38 +138,37 @@ class Fault:
             those beyond meet the fault. None for none.
     """
 
-    route: str | None = _member(None, _ROUTE, "route")
-    job: str | None = _member(None, _END, "job")
-    session: str | None = _member(None, _STATE, "session")
-    sas: str | None = _member(None, _TEXT, "sas")
-    times: int | None = _member(1, _TIMES, *_KINDS)
-    duration: float | None = _member(None, _SECONDS, *_KINDS)
-    target: str = _member("*", _TEXT, "job", "session")
-    verb: str | None = _member(None, _VERB, "route")
-    status: int | None = _member(None, _STATUS, "route")
-    retry_after: float | None = _member(None, _SECONDS, "route")
-    delay: float = _member(0.0, _SECONDS, "route")
-    reset: bool = _member(False, _FLAG, "route")
-    garbage: str | None = _member(None, _TEXT, "route")
-    drip: float | None = _member(None, _SECONDS, "route")
-    after: float | bool | None = _member(None, _AFTER, "route", "sas")
-    announced: float | None = _member(None, _SECONDS, "sas")
-    code: str = _member("", _TEXT, "route", "job")
-    message: str = _member("", _TEXT, "route", "job")
-    trigger: str | None = _member(None, _ROUTE, "route")
-    skip: int = _member(0, _SKIP, "route")
-    rate: float | None = _member(None, _RATE, "route")
+    route: str | None = None
+    job: str | None = None
+    session: str | None = None
+    sas: str | None = None
+    times: int | None = 1
+    duration: float | None = None
+    target: str = "*"
+    verb: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+    delay: float = 0.0
+    reset: bool = False
+    garbage: str | None = None
+    drip: float | None = None
+    after: float | bool | None = None
+    announced: float | None = None
+    code: str = ""
+    message: str = ""
+    trigger: str | None = None
+    skip: int = 0
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         given = self.document()
         kinds = [kind for kind in _KINDS if kind in given]
         _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
-        for field in dataclasses.fields(self):
-            if field.name in given:
-                is_its_own = kinds[0] in field.metadata["kinds"]
-                _check(is_its_own, f"a {kinds[0]} fault", "only its own attributes")
-                description, is_valid = field.metadata["values"]
-                _check(is_valid(given[field.name]), field.name, description)
+        others = given.keys() - {*kinds, "times", "duration", *_KINDS[kinds[0]]}
+        _check(not others, f"a {kinds[0]} fault", "only its own attributes")
+        for name, value in given.items():
+            description, is_valid = _VALUES[name]
+            _check(is_valid(value), name, description)
         if self.job in ("hang", "cancel"):
             _check(not (self.code or self.message), "code and message", "to a job that fails")
         if self.route is None:
