@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from cirq_azure_sessions.clock import Clock
@@ -256,7 +255,11 @@ def _translating_damage(what: str) -> Iterator[None]:
 
 def _is_moment(value: Any) -> bool:
     """Whether it is a time that Python can show as a date."""
-    return isinstance(value, int | float) and bool(datetime.fromtimestamp(value, UTC))
+    return isinstance(value, int | float) and _FIRST_MOMENT <= value < _LAST_MOMENT
+
+
+# The years 1 to 9999.
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_800
 
 
 def _is_of_texts(value: Any) -> bool:
@@ -365,7 +368,11 @@ class JobTable:
         found: list[JournalEntry] = []
         for row in file.execute(_SELECT_PARTS, (circuit, occurrence)):
             values = dict(row)
-            place, block = (circuit, occurrence, values.pop("part")), values.pop("block")
+            part, block = values.pop("part"), values.pop("block")
+            with _translating_damage(f"a part of request {occurrence}"):
+                if not all(isinstance(each, int) and each >= 0 for each in (part, block)):
+                    raise ValueError(f"{part!r} and {block!r} cannot be numbers of a part")
+            place = (circuit, occurrence, part)
             found.append(replace(JournalEntry.read(values), places=(place,), blocks=(block,)))
         return found
 
@@ -541,7 +548,7 @@ _SELECT_NEW_OCCURRENCE = """
     SELECT coalesce(1 + max(occurrence), 1) FROM places WHERE fingerprint = ?
 """
 _SELECT_PARTS = f"""
-    SELECT part, block, {_JOB} FROM parts JOIN jobs ON number = job
+    SELECT part, block, {_JOB} FROM parts LEFT JOIN jobs ON number = job
     WHERE parts.fingerprint = ? AND parts.occurrence = ? ORDER BY job
 """
 _ADD_UP = """

@@ -126,3 +126,14 @@ def test_a_file_with_damaged_bytes_is_read_or_refused(
             read_all(path)
         for beside in tmp_path.glob("damaged.journal-*"):
             beside.unlink()
+
+
+@pytest.mark.parametrize("damage", ["job = 99", "block = 'x'", "part = -1"])
+def test_request_whose_record_is_damaged_is_not_submitted_again(
+    damage: str, sound: Path, tmp_path: Path
+) -> None:
+    path = shutil.copy(sound, tmp_path / "damaged.journal")
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(f"UPDATE parts SET {damage} WHERE fingerprint = 'waits'")
+    with Journal(path) as journal, pytest.raises(JournalError, match="it is damaged"):
+        asyncio.run(journal._claim(ask("waits", "3")))
