@@ -239,6 +239,7 @@ class JournalFile:
         """
         connection = self._connection
         with no_fork, self._translating():
+            self._check_in_place()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -252,6 +253,7 @@ class JournalFile:
         """A connection of the caller's own that sees one state of the file throughout."""
         with self._translating():
             with no_fork:
+                self._check_in_place()
                 connection = self._connect(self._address(mode="ro"))
                 _open_here[self._key] += 1
             try:
@@ -346,6 +348,13 @@ class JournalFile:
                     return frame[24 : 24 + _HEADER_SIZE]
         return b""
 
+    def _check_in_place(self) -> None:
+        """Checks that the open file is still the one at the path, where the next run looks."""
+        with suppress(FileNotFoundError):
+            if _key(self.path) == self._key:
+                return
+        raise self._error(_REPLACED)
+
     def _check_owner(self) -> None:
         # Of one moment: another process may be making the journal.
         self._connection.execute("BEGIN")
@@ -428,6 +437,10 @@ _OTHER_DATABASE = "it is another program's database: give another path"
 _SECOND_NAME = (
     "it has a second name (a hard link), through which SQLite would miss what is written here: "
     "remove that link, or use a copy"
+)
+_REPLACED = (
+    "it was removed or replaced while it was in use, so that what is written to it is lost: put it "
+    "back, or run again with another path"
 )
 _LATER_VERSION = "a newer cirq-azure-sessions wrote it: update this one"
 _DAMAGED = (

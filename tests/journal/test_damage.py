@@ -137,3 +137,32 @@ def test_request_whose_record_is_damaged_is_not_submitted_again(
         file.execute(f"UPDATE parts SET {damage} WHERE fingerprint = 'waits'")
     with Journal(path) as journal, pytest.raises(JournalError, match="it is damaged"):
         asyncio.run(journal._claim(ask("waits", "3")))
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        Path.unlink,
+        lambda path: path.rename(f"{path}.old"),
+        lambda path: swap(path, Path.mkdir),
+        lambda path: swap(path, Path.touch),
+        lambda path: swap(path, os.mkfifo),
+    ],
+    ids=["removed", "renamed", "a folder", "an empty file", "a pipe"],
+)
+def test_nothing_is_submitted_once_the_journal_is_removed_or_replaced(
+    replace: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    with Journal(path) as journal:
+        asyncio.run(journal._claim(ask("first", "1")))
+        replace(path)
+        with pytest.raises(JournalError, match="removed or replaced"):
+            asyncio.run(journal._claim(ask("second", "2")))
+        with pytest.raises(JournalError, match="removed or replaced"):
+            journal.latest(1)
+
+
+def swap(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
