@@ -10,7 +10,7 @@ import zlib
 
 __all__ = ["in_utf8", "is_blank", "openqasm_version", "plain_text", "without_comments"]
 
-# Byte order marks by encoding. UTF-32 first, whose mark begins with that of UTF-16.
+# Byte order marks by encoding. UTF-32 comes first: its mark begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -19,7 +19,7 @@ _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
 }
 
-# Where the first bytes of a text are zero.
+# Which of a text's first bytes are zero.
 _ZEROS = {
     (False, True): "utf-16-le",
     (True, False): "utf-16-be",
@@ -34,7 +34,7 @@ _PADDING = "\0\x1a"
 _COMMENT = r"//[^\n]*|/\*.*?\*/"
 _SPACE = rf"(?:\s|{_COMMENT})*+"
 _OPENQASM = re.compile(rf"{_SPACE}OPENQASM\b{_SPACE}(\d*)", re.DOTALL)
-# Quil's comments begin with another sign.
+# Comments in Quil begin with another character.
 _BLANK = re.compile(rf"(?:{_SPACE}(?:\#[^\n]*)?)*+", re.DOTALL)
 
 _GZIP = b"\x1f\x8b"
@@ -52,12 +52,12 @@ def in_utf8(content: bytes) -> bytes:
     content = _unpack(content)
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     if encoding is None:
-        # Without a mark, UTF-16 and UTF-32 have zeros where the text is ASCII.
+        # Without a mark, ASCII characters show as zeros in UTF-16 and UTF-32.
         zeros = tuple(byte == 0 for byte in content[:4])
         encoding = _ZEROS.get(zeros) or _ZEROS.get(zeros[:2])
     if encoding is None:
         return content
-    # What editors end a file with may be a single byte.
+    # The padding at the end of a file may be a single byte.
     if len(content) % 2 and content[-1:] in _PADDING.encode():
         content = content[:-1]
     try:
@@ -69,7 +69,7 @@ def in_utf8(content: bytes) -> bytes:
 
 
 def plain_text(text: str) -> str:
-    """A text without byte order mark and padding, and with the line ends of Unix."""
+    """A text without byte order mark and padding, with Unix line endings."""
     text = text.removeprefix("\ufeff")
     content = text.rstrip(f"{_PADDING} \t\r\n")
     end = text[len(content) :].translate(dict.fromkeys(map(ord, _PADDING)))
@@ -77,7 +77,7 @@ def plain_text(text: str) -> str:
 
 
 def openqasm_version(text: str) -> str | None:
-    """The version that an OpenQASM program begins with, possibly empty; None for other texts."""
+    """The version in an OpenQASM program's first line, possibly empty; None for other texts."""
     match = _OPENQASM.match(text)
     return match and match[1]
 
@@ -88,7 +88,7 @@ def without_comments(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text holds nothing but blanks and comments, whatever its language."""
+    """Whether a text in any language holds only blanks and comments."""
     return _BLANK.fullmatch(text) is not None
 
 

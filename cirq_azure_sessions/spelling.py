@@ -1,4 +1,4 @@
-"""Names as users spell them: suggestions, and the spellings of options."""
+"""Names as users spell them: suggestions, the spellings of options, and plurals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Any
 
-__all__ = ["did_you_mean", "is_repetitions", "letters"]
+__all__ = ["counted", "did_you_mean", "is_repetitions", "letters"]
 
 _CUTOFF = 0.75
 
@@ -17,6 +17,11 @@ _REPETITIONS = re.compile(
     r".*(?<!snap)shot.*|(n|nb|num|number|numberof)?"
     r"(count|(repetition|rep|sample|trial|run|execution)(s|s?count))"
 )
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, such as `1 job` or `1,000 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

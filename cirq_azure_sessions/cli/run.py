@@ -208,8 +208,10 @@ def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points
         raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
     if unknown := sorted(set(given) - known):
         raise click.UsageError(
-            f"The circuit has no parameter {', '.join(unknown)}; "
-            f"it has {', '.join(sorted(known)) or 'none'}: correct or leave out that --sweep."
+            f"The circuit has no parameter {', '.join(unknown)}, only "
+            f"{', '.join(sorted(known))}: correct or leave out that --sweep."
+            if known
+            else "The circuit has no parameters: leave out --sweep."
         )
     if len(set(given)) < len(given):
         raise click.UsageError("A parameter is swept twice: give each one --sweep.")

@@ -13,6 +13,7 @@ from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
 from cirq_azure_sessions.options import checked
 from cirq_azure_sessions.results.html import table
+from cirq_azure_sessions.spelling import counted
 
 __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 
@@ -68,7 +69,7 @@ class TimeEstimate:
 
     def __str__(self) -> str:
         least, most = (timedelta(seconds=round(each)) for each in (self.at_least, self.at_most))
-        jobs = f"{self.num_jobs} job{'s' if self.num_jobs != 1 else ''}"
+        jobs = counted(self.num_jobs, "job")
         return (
             f"{least} to {most} in the queue for {jobs} on {self.target}, "
             f"{self.max_concurrent_jobs} at a time, by the service's average of "
@@ -145,7 +146,7 @@ class CostEstimate:
         )
 
     def __str__(self) -> str:
-        what = f"{len(self.jobs)} job{'s' if len(self.jobs) != 1 else ''} on {self.target}"
+        what = f"{counted(len(self.jobs), 'job')} on {self.target}"
         if self.amount is None:
             return f"The cost of {what} is not known: {how_to_know(self.target, self.rates)}"
         assert self.rates is not None, "there is no amount without rates"
@@ -155,7 +156,7 @@ class CostEstimate:
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""
         if self.amount_unpacked is not None:
-            jobs = f"{len(self.jobs_unpacked)} job{'s' if len(self.jobs_unpacked) != 1 else ''}"
+            jobs = counted(len(self.jobs_unpacked), "job")
             instead = f" instead of {self.amount_unpacked:,.2f} for {jobs}"
         total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
         return f"{total}, by {_said(self.rates)}."
@@ -177,7 +178,7 @@ class CostEstimate:
             str(self),
             ["points", "shots", "1q gates", "2q gates", self.unit],
             rows,
-            below=f"and {hidden} more jobs" if hidden > 0 else "",
+            below=f"and {counted(hidden, 'more job')}" if hidden > 0 else "",
         )
 
 

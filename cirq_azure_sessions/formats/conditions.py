@@ -1,11 +1,11 @@
-"""Conditions on measured bits: as the sum of a few cases, or as a chain of short conditions.
+"""Conditions on measured bits, as a few cases or as a chain of short conditions.
 
-Every value of k bits would make a program of 2**k statements. Instead, the bits that a condition
-reads are given values one at a time, the most significant first, until the values that the others
-may have no longer matter: `m < 5` on thirteen bits is decided in three cases.
+Enumerating the values of k bits would take 2**k statements. Instead, the bits that a condition
+reads are fixed one at a time, the most significant first, until the others no longer matter:
+`m < 5` on thirteen bits is decided in three cases.
 
-Of two keys, `m < k` falls into thousands of cases. But after the first bits of both, only three
-things can be true: less, greater, or equal so far. A chain works out which, a few bits at a time.
+With two keys, `m < k` would take thousands of cases. But after the first bits of both, only three
+states are possible: less, greater, or equal so far. A chain works out which, a few bits at a time.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from cirq_azure_sessions.formats.layout import Measurement
 
 __all__ = ["Case", "Condition", "chain", "signed_cases"]
 
-# Values of some bits by their numbers, as the machine measured them; those of all others are free.
+# The values of some bits by number, as the machine measured them; all other bits are free.
 Case = Mapping[int, int]
 _Terms = list[tuple[bool, Case]]
-# A key, or a part of one, as the bits it is written in, the most significant first: their numbers,
-# and whether they are inverted.
+# A key, or part of one, as its bits, the most significant first: their numbers, and whether they
+# are inverted.
 _Words = dict[sympy.Basic, Sequence[tuple[int, bool]]]
 # A number as a sum of products, each with its coefficient. Their factors are bits, and remainders:
 # a sum and the number that divides it.
 _Sum = frozenset[tuple[frozenset[Any], Fraction]]
-# What is true or false, or an operator and the trees it joins, or a relation and the sum that it
-# compares with zero. Trees that are equal are fulfilled by the same values of the open bits.
+# True or False, an operator with the trees it joins, or a relation with the sum that it compares
+# with zero. Equal trees hold for the same values of the open bits.
 _Tree = bool | tuple[str, Any]
 
 _OPERATORS = ("&", "|", "^")
@@ -47,18 +47,18 @@ _CHOICES = (sympy.Max, sympy.Min, sympy.Abs)
 _MAX_CASES = 512
 _MAX_BRANCHES = 4_096
 
-# OpenQASM compares whole registers, so that each set of bits is measured into one of its own.
+# OpenQASM compares whole registers, so each set of bits is measured into its own register.
 _MAX_REGISTERS = 64
 
-# How many trees a chain may have to tell apart, and how many bits its conditions read; one more
-# where that is needed to go on.
+# How many trees a chain may distinguish, and how many bits its conditions read; one more if the
+# chain cannot continue otherwise.
 _MAX_STATES = 32
 _MAX_CHAINED_BITS = 4
 
 _MAX_PRODUCTS = 1_024
 _MAX_POWER = 8
 
-# Floating-point numbers are taken as they are up to this denominator.
+# Floating-point numbers are read as fractions with denominators up to this one.
 _MAX_EXACT = 1 << 20
 
 
@@ -75,7 +75,7 @@ class Condition:
     values: tuple[tuple[int, ...], ...]
 
     def without_idle_bits(self) -> Condition:
-        """The condition on the bits that matter, which earlier records of a key may not."""
+        """The condition without bits that make no difference, such as earlier records of a key."""
         for k in range(len(self.bits)):
             fulfilling = set(self.values)
             if all((*v[:k], 1 - v[k], *v[k + 1 :]) in fulfilling for v in fulfilling):
@@ -92,17 +92,16 @@ def signed_cases(
     has_inverse: bool,
     is_own_inverse: bool,
 ) -> Sequence[tuple[bool, Condition | None]]:
-    """When to do a gate that is under controls, and when to undo it; None for always.
+    """When to apply a controlled gate, and when to undo it; None for always.
 
-    Doing it under every condition that is marked True and undoing it under every one that is
-    marked False amounts to doing it once where all controls are fulfilled, and not at all
-    elsewhere.
+    Applying it under each condition marked True and undoing it under each marked False has the
+    effect of applying it once if all controls hold, and not at all otherwise.
 
     Args:
         controls: The controls.
         records: What each key has measured by then.
         has_inverse: Whether the gate can be undone.
-        is_own_inverse: Whether doing it twice undoes it.
+        is_own_inverse: Whether applying it twice undoes it.
 
     Raises:
         LookupError: If that takes too many cases.
@@ -139,7 +138,7 @@ def signed_cases(
     found = product(formulas)
     if len({frozenset(case) for _, case in found}) > _MAX_REGISTERS:
         raise LookupError("too many registers")
-    # Cases of the same bits share a condition, except one that comes again.
+    # Cases of the same bits share a condition, except repeated ones.
     times: Counter[tuple[bool, frozenset[tuple[int, int]]]] = Counter()
     values: defaultdict[tuple[bool, tuple[int, ...], int], list[tuple[int, ...]]]
     values = defaultdict(list)
@@ -168,14 +167,14 @@ def chain(
         first: The number of the first of these bits, each of which may depend on those before.
 
     Raises:
-        LookupError: If the chain has to tell too many things apart.
+        LookupError: If the chain has to distinguish too many states.
     """
     words: _Words = {}
     trees = [_tree(_formula(control, records, words), words) for control in controls]
     weights = _weights(words)
     unread = sorted(weights, key=lambda bit: (-weights[bit], bit))
     states: Sequence[_Tree] = [_joined("&", trees)]
-    # The bits that say which of the states it is, the least significant first.
+    # The bits that encode the state, the least significant first.
     held = range(0)
     conditions: list[Condition] = []
     while unread:
@@ -203,7 +202,7 @@ def _digits(number: int, bits: Sequence[int]) -> tuple[int, ...]:
 
 
 def _weights(words: _Words) -> dict[int, int]:
-    """How much each bit decides: its place in the longest word that it is in."""
+    """The significance of each bit: its position in the longest word that contains it."""
     weights: dict[int, int] = {}
     for word in words.values():
         for k, (bit, _) in enumerate(word):
@@ -255,7 +254,7 @@ def _formula(
 
 
 def _split(formula: sympy.Basic, words: _Words) -> tuple[list[Case], list[Case]]:
-    """The cases that fulfil a formula and those that do not; always exactly one holds."""
+    """The cases in which a formula holds, and those in which it does not; exactly one applies."""
     weights = _weights(words)
     fulfilling: list[Case] = []
     others: list[Case] = []
@@ -304,7 +303,7 @@ def _tree(formula: sympy.Basic, words: _Words) -> _Tree:
     choice = next(iter(sorted(difference.atoms(sympy.Piecewise), key=sympy.default_sort_key)), None)
     if choice is None:
         return _relation(formula.rel_op, _sum_of(difference, words))
-    # Of several values, the first whose condition holds; without any, Cirq decides nothing.
+    # The first value whose condition holds; if none does, Cirq cannot decide.
     result: sympy.Basic = sympy.false
     for value, where in reversed(choice.args):
         relation = formula.func(difference.xreplace({choice: value}), 0, evaluate=False)
@@ -313,7 +312,7 @@ def _tree(formula: sympy.Basic, words: _Words) -> _Tree:
 
 
 def _joined(operator: str, trees: Sequence[_Tree]) -> _Tree:
-    """The trees joined by an operator; a bool if nothing stays open."""
+    """The trees joined by an operator; a bool if no bit remains open."""
     if operator != "^" and (operator == "|") in trees:
         return operator == "|"
     open_trees = [tree for tree in trees if not isinstance(tree, bool)]
@@ -341,7 +340,7 @@ def _relation(relation: str, number: _Sum) -> _Tree:
 
 
 def _given(tree: _Tree, case: Case) -> _Tree:
-    """What is open of a tree when the bits of the case have their values."""
+    """The rest of a tree once the bits of the case have their values."""
     if isinstance(tree, bool):
         return tree
     relation, parts = tree
@@ -368,7 +367,7 @@ def _sum_of(number: sympy.Basic, words: _Words) -> _Sum:
     """A number as a sum of products of bits.
 
     Raises:
-        LookupError: If it is not made of keys and fractions by sums, products, powers,
+        LookupError: If it holds anything but keys and fractions in sums, products, powers,
             remainders and rounding, or is too long.
     """
     if number in words:
@@ -384,7 +383,7 @@ def _sum_of(number: sympy.Basic, words: _Words) -> _Sum:
     if isinstance(number, sympy.Rational | sympy.Float):
         exact = sympy.Rational(number)
         value = Fraction(int(exact.p), int(exact.q))
-        # Cirq rounds what it computes with others.
+        # Cirq rounds results with other numbers.
         if isinstance(number, sympy.Rational) or value.denominator <= _MAX_EXACT:
             return _constant(value)
     if isinstance(number, sympy.Add):
@@ -420,7 +419,7 @@ def _added(terms: Iterable[tuple[frozenset[Any], Fraction]]) -> _Sum:
 
 def _times(one: _Sum, other: _Sum) -> _Sum:
     def product(a: frozenset[Any], b: frozenset[Any]) -> frozenset[Any]:
-        # A bit is its own square, a remainder is not.
+        # A bit equals its square; a remainder does not.
         if not all(isinstance(factor, int) for factor in a & b):
             raise LookupError("a power of a remainder")
         return a | b
@@ -429,7 +428,7 @@ def _times(one: _Sum, other: _Sum) -> _Sum:
 
 
 def _remainder(number: _Sum, modulus: Fraction) -> _Sum:
-    """What is left of a sum when it is divided; the sum itself where it is always less."""
+    """The remainder of a sum after division; the sum itself if it is always smaller."""
     reduced = _added(
         (product, c % modulus if all(isinstance(each, int) for each in product) else c)
         for product, c in number

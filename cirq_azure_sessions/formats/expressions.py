@@ -1,13 +1,13 @@
-"""Values and expressions of sweep parameters: as numbers, for all points at once, and as JSON.
+"""Sweep parameters: their values at all points at once, and expressions as JSON.
 
-`cirq.ParamResolver.value_of` takes some ten microseconds an expression and point. Sums, products
-and powers are worked out here on arrays instead, by the same operations in the same order, so that
-the last digit is the same too; everything else is left to cirq.
+`cirq.ParamResolver.value_of` takes about ten microseconds per expression and point. Sums, products
+and powers are computed on arrays here, with the same operations in the same order, so that even the
+last digit agrees; cirq evaluates everything else.
 
-As JSON, a point travels with its job. Numbers come back as integers, floats or complex numbers, and
-sums, products, powers and sympy's functions of symbols and numbers as equal expressions. Any other
-expression is written as the number that it stands for: another process gets the same point in other
-words.
+A point is stored with its job as JSON. Numbers are read back as integers, floats or complex
+numbers, and sums, products, powers and sympy's functions of symbols and numbers as equal
+expressions. Any other expression is written as its value: another process gets the same point,
+without the expression.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
-# Longer texts are not labels, and do not fit into a job's metadata.
+# Longer strings are not labels, and do not fit into a job's metadata.
 _MAX_LABEL = 200
 
 _CONSTANTS = {
@@ -83,7 +83,7 @@ def values_at(
     symbols = {symbol for expression in expressions for symbol in expression.free_symbols}
     columns = plain_columns(symbols, resolvers)
     for symbol in symbols - columns.keys():
-        # A formula may make a real number of one that is not.
+        # A formula may turn a complex number into a real one.
         with contextlib.suppress(UnsupportedProgram):
             columns[symbol] = _point_by_point(symbol, resolvers)
     return [_values(expression, columns, resolvers) for expression in expressions]
@@ -92,7 +92,7 @@ def values_at(
 def plain_columns(
     symbols: Iterable[sympy.Symbol], resolvers: Sequence[cirq.ParamResolver]
 ) -> dict[sympy.Basic, Floats]:
-    """The values of those symbols that have a finite `float` at all points, as nearly all have."""
+    """The values of the symbols with a finite `float` at every point, which is nearly all."""
     columns: dict[sympy.Basic, Floats] = {}
     for symbol in symbols:
         values = [resolver.param_dict.get(symbol.name) for resolver in resolvers]
@@ -107,7 +107,7 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
     """The expression's values, given those of its symbols.
 
     Raises:
-        LookupError: If it holds something other than sums, products and powers of real numbers.
+        LookupError: If it holds anything but sums, products and powers of real numbers.
     """
     if expression in columns:
         return columns[expression]
@@ -166,7 +166,7 @@ def _number(resolver: cirq.ParamResolver, expression: sympy.Basic) -> float:
 def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
     """The parts of a parameter's value: of a number, one list that is an expression or a label.
 
-    There are none where the value is nothing of these, so that no gate can depend on it.
+    Empty for any other value, since no gate can depend on it.
     """
     value = params.param_dict[key]
     if value is None:
@@ -174,7 +174,7 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
     if isinstance(value, str) and len(value) <= _MAX_LABEL:
         return [["Text", str(value)]]
     if isinstance(value, sympy.Basic):
-        # A function of some other version's may not be what its name and arguments say.
+        # A function of another version may not be what its name and arguments say.
         with contextlib.suppress(KeyError, ValueError, TypeError):
             parts = _expression_to_json(value)
             if _expression_from_json(parts) == value:
@@ -190,10 +190,10 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
 
 
 def value_from_json(first: Any, *imaginary: Any) -> Any:
-    """The value that `value_to_json` wrote as these parts.
+    """Reads a value from the parts that `value_to_json` wrote.
 
     Raises:
-        ValueError, TypeError, KeyError: If they are those of no value.
+        ValueError, TypeError, KeyError: If they are not the parts of a value.
     """
     if isinstance(first, list) and not imaginary:
         match first:
@@ -209,7 +209,7 @@ def _expression_to_json(expression: sympy.Basic) -> list[Any]:
     """The expression as nested lists.
 
     Raises:
-        KeyError: If it holds something that has no name here.
+        KeyError: If it holds a function or operator that has no name here.
     """
     if isinstance(expression, sympy.Symbol) and expression == sympy.Symbol(expression.name):
         return ["Symbol", expression.name]
@@ -238,7 +238,7 @@ def _expression_from_json(parts: Sequence[Any]) -> sympy.Basic:
         return sympy.Float(_real(*args))
     if not args:
         return _CONSTANTS[kind]
-    # Nothing is worked out: the parts are in sympy's own order already, and what a stranger wrote
+    # Nothing is evaluated: the parts are in sympy's order already, and what someone else wrote
     # could take forever.
     return _OPERATIONS[kind](*map(_expression_from_json, args), evaluate=False)
 

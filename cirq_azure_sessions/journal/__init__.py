@@ -1,6 +1,6 @@
 """The durable record of submitted jobs, their sessions and their results.
 
-journal  `Journal`: what is recorded, and what a later run gets
+journal  `Journal`: what is recorded, and what later runs reuse
 rows     runs, jobs and sessions as values, and the SQL of jobs
 file     the SQLite file: its schema, its transactions, many writes in one commit
 lock     which run is alive

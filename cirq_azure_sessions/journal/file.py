@@ -1,7 +1,7 @@
-"""The file behind a journal: its schema, its transactions, and many writes in one commit.
+"""The file of a journal: schema, transactions and group commit.
 
-It is SQLite, private to its owner, in a version that is known. A file that is not a journal is
-refused and left as it is.
+An SQLite database that only its owner can read, with a version number. A file that is not a journal
+is refused and not changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["GroupCommit", "JournalFile", "make_private", "no_fork"]
 T = TypeVar("T")
 
 Write = Callable[[sqlite3.Connection], T]
-# What waits for a write, with what the write returned or raised.
+# Receives what a write returned or raised.
 Outcome = tuple["asyncio.Future[Any]", Any]
 
 # Seconds to wait for another process that is writing.
@@ -36,35 +36,35 @@ _BUSY_SECONDS = 30.0
 # SQLite keeps this number in the file's header; it identifies the application.
 _APPLICATION_ID = 0x63617A73
 
-# How an SQLite file begins (https://www.sqlite.org/fileformat.html, 1.3).
+# The first bytes of an SQLite file (https://www.sqlite.org/fileformat.html, 1.3).
 _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100
 _PAGES, _VERSION, _APPLICATION = 28, 60, 68
 
-# How the files begin that SQLite keeps beside it (1.4, and 1 and 2.2 of walformat.html there).
+# The first bytes of SQLite's files beside it (1.4, and 1 and 2.2 of walformat.html there).
 _BESIDE: dict[str, tuple[bytes, ...]] = {
     "-journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
     "-wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
     "-shm": ((3_007_000).to_bytes(4, sys.byteorder),),
 }
 
-# The file's version is the number of these that it has been through. Never change one: add one.
+# Migrations. A file's version is the number of those applied to it. Never change one; append.
 #
-# runs: one row a journal that was opened for writing. `ended` is null while the run is alive, and
-#     after it died until another one notices.
-# jobs: one row a job, from before it was submitted. Jobs are never removed.
-# places: the n-th request with a fingerprint, the job that answers it, and the run that has asked
-#     for it; null once that run has ended, and then it is free for the next one.
-# outputs: what came of jobs; apart from them, so that lists of jobs stay quick to read.
-# places.line: the run that first made a place of this line; 0 for the places of version 1, of which
-#     that is not known. places.used: the last run that held it. places.answered: whether that run
-#     ended in order and had its answer. runs.line: the line that the run is on.
-# places.block: the number of the point that the request is for, among those of the job.
-# parts: the jobs that answer a request together, and the number of its point among those of the
-#     job; before version 6 it was one job a request. places.repetitions: how many they have; null
-#     in a place of before, whose fingerprint is that of one job with its repetitions, and not of a
-#     circuit. It is brought up to date when somebody asks for it.
-# sessions: one row a session that a pool opened; `closed` is null while it may be open.
+# runs: one row for each opening for writing. `ended` is null while the run is alive, and
+#     after a crash until another run notices.
+# jobs: one row for each job, inserted before it is submitted. Jobs are never removed.
+# places: the n-th request with a fingerprint, the job that answers it, and the run that holds it;
+#     null once that run has ended and the place is free.
+# outputs: the results of jobs, in a table of their own so that listing jobs stays fast.
+# places.line: the run that began this line of places; 0 for places of version 1, where it is not
+#     known. places.used: the last run that held it. places.answered: whether that run closed its
+#     journal and had its answer. runs.line: the line that the run is on.
+# places.block: the index of the request's point among the points of the job.
+# parts: the jobs that answer a request together, and the index of its point in each job; before
+#     version 6 a request had one job. places.repetitions: their total; null in a place of an older
+#     version, whose fingerprint is that of a job with its repetitions instead of a circuit. Such a
+#     place is migrated when it is requested.
+# sessions: one row for each session that a pool opened; `closed` is null while it may be open.
 _VERSIONS = (
     (
         """
@@ -150,7 +150,7 @@ _VERSIONS = (
     (
         "DROP INDEX places_free",
         "DROP INDEX places_held",
-        # The job that was handed out the fewest times is the one unused the longest.
+        # The job that was used the fewest times is the one unused for the longest.
         "ALTER TABLE places RENAME COLUMN uses TO used",
         "ALTER TABLE places ADD COLUMN answered INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE runs ADD COLUMN line INTEGER",
@@ -188,10 +188,10 @@ _VERSIONS = (
     ),
 )
 
-# Closing any handle on a file ends all locks that this process has on it, SQLite's own among them
-# (https://www.sqlite.org/howtocorrupt.html, 2.2). So files are made and opened one at a time. And
-# SQLite remembers the locks on a file for the process: the child of a fork in mid-transaction could
-# never write. So nobody forks then.
+# Closing any handle on a file releases all locks that this process has on it, SQLite's included
+# (https://www.sqlite.org/howtocorrupt.html, 2.2). So files are created and opened one at a time.
+# And SQLite remembers the locks on a file for the process: the child of a fork in mid-transaction
+# could never write. So forks wait.
 no_fork = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -203,14 +203,14 @@ _open_here: Counter[tuple[int, int]] = Counter()
 
 
 class JournalFile:
-    """One connection that writes, for one thread at a time, and one for each reader.
+    """An SQLite file: one connection for writing, on one thread at a time, and one per reader.
 
     Args:
-        path: Where the file is, or is to be made, with mode 0600. SQLite gives the same mode to
+        path: The file; created with mode 0600 if there is none. SQLite gives the same mode to
             the `-wal` and `-shm` files beside it.
 
     Raises:
-        JournalError: If the file cannot be opened, or is not a journal, or a later version's.
+        JournalError: If the file cannot be opened, is not a journal, or has a newer version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -230,15 +230,16 @@ class JournalFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is on disk after the block, or rolled back after an error.
+        """A transaction, durable after the block and rolled back after an error.
 
-        Those of one process take turns.
+        Transactions of one process run one at a time.
 
         Raises:
-            JournalError: If it cannot be begun or committed.
+            JournalError: If it cannot begin or commit.
         """
         connection = self._connection
         with no_fork, self._translating():
+            self._check_in_place()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -249,9 +250,10 @@ class JournalFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of the caller's own that sees one state of the file throughout."""
+        """A separate connection with a consistent snapshot of the file."""
         with self._translating():
             with no_fork:
+                self._check_in_place()
                 connection = self._connect(self._address(mode="ro"))
                 _open_here[self._key] += 1
             try:
@@ -262,7 +264,7 @@ class JournalFile:
                 _open_here[self._key] -= 1
 
     def close(self) -> None:
-        """Closes the writing connection; closing twice is harmless."""
+        """Closes the connection for writing; closing twice is harmless."""
         with no_fork:
             self._connection.close()
             _open_here[self._key] -= not self._is_closed
@@ -276,7 +278,7 @@ class JournalFile:
         return f"{uri}&immutable=1" if is_final else uri
 
     def _connect(self, uri: str) -> sqlite3.Connection:
-        # The threads of a lane take turns.
+        # The threads of an executor take turns.
         connection = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -284,7 +286,7 @@ class JournalFile:
         return connection
 
     def _prepare(self) -> None:
-        """Brings the file to the latest version and makes what is committed survive power loss."""
+        """Applies missing migrations and makes commits survive a power failure."""
         self._check_owner()
         self._enter_wal()
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -299,7 +301,7 @@ class JournalFile:
             connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
     def _refuse_what_is_no_journal(self) -> None:
-        """Checks an existing file before anything changes it."""
+        """Checks an existing file before it is changed."""
         if not self.path.exists():
             self._refuse_others_beside()
             return
@@ -317,7 +319,7 @@ class JournalFile:
         if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
             raise self._error(_ADVICE[sqlite3.SQLITE_NOTADB])
         if _number(header, _PAGES) == 1 and not any(header[_VERSION : _VERSION + 12]):
-            # The first commits of a database are in its write-ahead log alone at first.
+            # The first commits of a database may be in its write-ahead log only.
             header = self._first_page_in_log()
             if not header:
                 return
@@ -330,7 +332,7 @@ class JournalFile:
         """Checks neighbouring files that SQLite would overwrite or delete as its own."""
         for suffix, magics in _BESIDE.items():
             beside = Path(f"{self.path}{suffix}")
-            # Of a process that was killed they may be empty, or not have been begun.
+            # A process that was killed may have left them empty or zeroed.
             begin = _begin_of(beside, 8)
             if any(begin) and not begin.startswith(magics):
                 raise self._error(
@@ -338,7 +340,7 @@ class JournalFile:
                 )
 
     def _first_page_in_log(self) -> bytes:
-        """The header of the first page that the write-ahead log has; none if it has none."""
+        """The first page's header in the write-ahead log; empty if there is none."""
         with suppress(FileNotFoundError), Path(f"{self.path}-wal").open("rb") as log:
             size = _number(log.read(32).ljust(32, b"\0"), 8)
             while len(frame := log.read(24 + size)) > 24 + _HEADER_SIZE:
@@ -346,8 +348,15 @@ class JournalFile:
                     return frame[24 : 24 + _HEADER_SIZE]
         return b""
 
+    def _check_in_place(self) -> None:
+        """Checks that the open file is still the one at the path, where the next run looks."""
+        with suppress(FileNotFoundError):
+            if _key(self.path) == self._key:
+                return
+        raise self._error(_REPLACED)
+
     def _check_owner(self) -> None:
-        # Of one moment: another process may be making the journal.
+        # One snapshot: another process may be creating the journal.
         self._connection.execute("BEGIN")
         (application_id,) = self._connection.execute("PRAGMA application_id").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -363,7 +372,7 @@ class JournalFile:
 
     def _enter_wal(self) -> None:
         """Switches to write-ahead logging, which the file then keeps."""
-        # Where two processes make the same journal at once, SQLite refuses the switch to one of
+        # When two processes create a journal at the same time, SQLite refuses the switch to one of
         # them without waiting; an empty transaction waits.
         while True:
             try:
@@ -377,12 +386,16 @@ class JournalFile:
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
-        """Translates errors of SQLite and of the file system to `JournalError`."""
+        """Translates errors from SQLite and the file system to `JournalError`."""
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            raise self._error(_ADVICE.get(code, f"SQLite says {error}")) from error
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            other = f"SQLite says {shortened(str(error))}: restore a backup, or give another path"
+            raise self._error(_ADVICE.get(code, other)) from error
+        except UnicodeDecodeError as error:
+            # SQLite's message quotes a damaged name.
+            raise self._error(_DAMAGED) from error
         except OSError as error:
             raise self._error(error.strerror or str(error)) from error
 
@@ -398,7 +411,7 @@ def make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         return
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        # What belongs to somebody else may still be read.
+        # Another user's file can still be read.
         with suppress(PermissionError):
             path.chmod(0o600)
 
@@ -410,7 +423,7 @@ def _key(path: Path) -> tuple[int, int]:
 
 
 def _begin_of(path: Path, size: int) -> bytes:
-    """The first bytes of a file; none if there is none, or not any more."""
+    """The first bytes of a file; empty if the file does not exist."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         return file.read(size)
     return b""
@@ -425,13 +438,21 @@ _SECOND_NAME = (
     "it has a second name (a hard link), through which SQLite would miss what is written here: "
     "remove that link, or use a copy"
 )
+_REPLACED = (
+    "it was removed or replaced while it was in use, so that what is written to it is lost: put it "
+    "back, or run again with another path"
+)
 _LATER_VERSION = "a newer cirq-azure-sessions wrote it: update this one"
+_DAMAGED = (
+    "it is damaged: restore a backup, or move it away and look for the jobs of earlier runs in "
+    "your workspace"
+)
 _ADVICE = {
     sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} s: end "
     "that process or give another path",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory exists and is writable",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: restore a backup, or move it away and look for the "
-    "jobs of earlier runs in your workspace",
+    sqlite3.SQLITE_CONSTRAINT: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_FULL: "the disk is full: free some space and run again",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written: check its space, quota and health, "
     "then run again",
@@ -442,17 +463,16 @@ _ADVICE = {
 
 
 class GroupCommit:
-    """Writes to a database, in the order in which they come.
+    """Writes to a database in order, with many writes in one commit.
 
-    A transaction that survives power loss waits for the disk, however little it holds. So the
-    writes that come in while one is being committed wait, and share the next. One that raises is
-    undone and fails alone; where the file fails, all do.
+    A durable commit waits for the disk, however small it is. So writes that arrive during a commit
+    share the next one. A write that raises is undone and fails alone; if the file fails, all fail.
 
     Args:
-        transaction: Gives a context manager: a transaction that is committed when it is left.
+        transaction: Returns a context manager for a transaction, which commits on exit.
         on_failure: Called, on a worker thread, with the error of each write that failed alone, and
-            once with that of a transaction.
-        on_waiting: Called with True when writes begin to wait, with False when none waits any more.
+            once for a transaction that failed.
+        on_waiting: Called with True when writes start to wait, and with False when none is waiting.
     """
 
     def __init__(
@@ -465,14 +485,14 @@ class GroupCommit:
         self._on_failure = on_failure
         self._on_waiting = on_waiting
         self._executor = DaemonExecutor(name="cirq-azure-sessions-journal")
-        # State: the writes that wait for the next transaction, each with who waits for it.
+        # State: the writes for the next transaction, each with the callback that waits for it.
         self._waiting: list[tuple[Write[Any], asyncio.Future[Any] | None]] = []
-        # Guards the above. Reentrant: garbage collection may end a stream, which posts, on a thread
-        # that holds it.
+        # Guards the above. Reentrant: garbage collection may close a stream, which posts, on a
+        # thread that holds it.
         self._lock = threading.RLock()
 
     def write(self, work: Write[T]) -> asyncio.Future[T]:
-        """Queues a write, on an event loop.
+        """Queues a write and waits for it, on an event loop.
 
         Returns:
             What `work` returned, once it is durable.
@@ -482,13 +502,13 @@ class GroupCommit:
         return future
 
     def post(self, work: Write[object]) -> None:
-        """Queues a write that nobody waits for."""
+        """Queues a write without waiting for it."""
         self._queue(work, None)
 
     def then(self, function: Callable[[], None]) -> None:
-        """Runs `function` when everything asked for so far is written or has failed; waits for it.
+        """Runs `function` after all queued writes have finished or failed, and waits for it.
 
-        It and the transactions take turns.
+        No transaction runs at the same time.
         """
         self._executor.submit(function).result()
 
@@ -521,32 +541,33 @@ class GroupCommit:
 
 
 def _run_alone(work: Write[Any], connection: sqlite3.Connection) -> Any:
-    """What a write returns, or the error that it raises, with all that it wrote undone.
+    """The return value of a write, or the error that it raised, with its changes undone.
 
     Raises:
-        sqlite3.Error: If the file has failed, which is no fault of this write.
+        sqlite3.Error: If the file has failed or is damaged, which is no fault of this write.
     """
     connection.execute("SAVEPOINT alone")
     try:
         return work(connection)
     except Exception as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ADVICE:
+        is_of_values = isinstance(error, sqlite3.DataError | sqlite3.ProgrammingError)
+        if isinstance(error, sqlite3.Error) and not is_of_values:
             raise
         connection.execute("ROLLBACK TO alone")
         return error
     finally:
-        # Where the file has failed, SQLite may have ended the whole transaction.
+        # If the file has failed, SQLite may have ended the whole transaction.
         if connection.in_transaction:
             connection.execute("RELEASE alone")
 
 
 def _answer(outcomes: list[Outcome]) -> None:
-    """Wakes each event loop once, however many wait on it."""
+    """Wakes each event loop once, however many writes wait on it."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = defaultdict(list)
     for future, outcome in outcomes:
         by_loop[future.get_loop()].append((future, outcome))
     for loop, pairs in by_loop.items():
-        # Who waited on a loop that has been closed in the meantime waits no more.
+        # If the loop has been closed meanwhile, nothing waits on it any more.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_resolve, pairs)
 

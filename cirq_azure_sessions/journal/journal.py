@@ -1,11 +1,11 @@
 """The durable record of jobs: requests, the jobs that answer them, and outcomes.
 
-A job is written down before the first request that could cost anything, so a run that is killed at
-any instant leaves word of every job that the service may have. The next run asks for the same
-things in the same order, is handed the same jobs, and submits only what never was.
+A job is recorded before the first request that could cost anything, so a run that is killed at any
+instant leaves a record of every job that the service may have. The next run makes the same requests
+in the same order, gets the same jobs, and submits only those that were never submitted.
 
-Programs are not in the file, only hashes of what was asked for; nor is any SAS signature or key,
-also where a result quotes one.
+The file holds no programs, only hashes of requests, and no SAS signatures or keys, even if a result
+quotes one.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from cirq_azure_sessions.journal.rows import (
     JournalSession,
     Place,
     columns_of,
+    read_row,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
 from cirq_azure_sessions.options import WHOLE, checked, shortened
@@ -55,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Asks the service for the job with an id; None if it does not know it.
+# Returns the service's job with an id; None if it does not know it.
 FindJob = Callable[[str], Awaitable[Job | None]]
 
 _ENDS: dict[type[JobError], EntryState] = {
@@ -66,7 +67,7 @@ _ENDS: dict[type[JobError], EntryState] = {
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One opening of a journal for writing, and the lock that tells others that it is alive."""
+    """One opening of a journal for writing, with the lock that shows that it is alive."""
 
     id: int
     lock: RunLock
@@ -81,34 +82,34 @@ class Journal(PickledAsRecipe):
     for the same circuit twice in one run makes two jobs.
 
     Which jobs a request gets: each request has a *place*, with the jobs that were submitted for it.
-    Its rows are theirs in the order of submission; a request gets the first of them, and what is
-    missing is a further job in its place. While runs follow one another, the n-th request of a run
-    for a circuit gets the n-th place. So a program that is run again gets its own jobs in their
-    order, and continues where they end. Runs that are alive at the same time have places of their
-    own, each a *line* of them. Where there are several lines, a later run gets the free place that
+    It gets as many of their repetitions as it needs, in the order of submission; a further job in
+    the same place supplies what is missing. If runs follow one another, the n-th request of a run
+    for a circuit gets the n-th place. So a program that is run again gets its own jobs in order,
+    and continues where they end. Runs that are alive at the same time have separate places, a
+    *line* for each run. If there are several lines, a later run gets the free place that
 
     1. has the fewest repetitions of those with enough, or else the most,
     2. was for a run that was killed or interrupted before it had the answer,
-    3. is in a line that no other live run is on,
-    4. was handed out the longest ago,
+    3. is in a line that no other live run uses,
+    4. has been unused for the longest time,
     5. is the oldest.
 
-    So runs that shared a journal can be repeated in any order, and no job is handed out twice
-    before all of its size were. If no place is free, the request gets a new one, in the run's line.
+    So runs that shared a journal can be repeated in any order, and no job is used a second time
+    before all others of its size. If no place is free, the request gets a new one in its run's
+    line.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
-    where SQLite's write-ahead log does not work. Every record is on the disk before it counts
+    where SQLite's write-ahead log does not work. Every record is durable before it counts
     (`PRAGMA synchronous = FULL`).
 
-    A job that the service accepted is never submitted again because an answer is missing: where the
-    service does not know it any more, every run waits for it for some minutes and then fails that
-    point. Only the user may say that it is to be submitted again, by `forget` or
-    `resubmit_lost`.
+    A job that the service accepted is never submitted again because an answer is missing: if the
+    service no longer knows it, every run waits for it for some minutes and then fails that point.
+    Only the user can have it submitted again, with `forget` or `resubmit_lost`.
 
     Args:
-        path: The file; made with mode 0600 if there is none.
-        clock: Where the times in the rows are read.
-        resubmit_lost: Whether a job for which an earlier run waited in vain, and which the service
+        path: The file; created with mode 0600 if there is none.
+        clock: The clock for the times in the rows.
+        resubmit_lost: Whether a job that an earlier run waited for in vain, and that the service
             still does not know, is submitted again. It may then be paid for twice.
 
     Raises:
@@ -125,7 +126,7 @@ class Journal(PickledAsRecipe):
     ) -> None:
         if not os.fspath(path):
             raise JournalError("The path of the journal is empty: give the path of a file.")
-        # Resolved, because SQLite's files and the locks of runs are next to the file itself.
+        # Resolved, because SQLite's files and the run locks are next to the file itself.
         self._path = Path(os.path.realpath(path))
         self._resubmit_lost = resubmit_lost
         self._clock: Clock = clock or SystemClock()
@@ -135,7 +136,7 @@ class Journal(PickledAsRecipe):
         self._file: JournalFile | None = JournalFile(self._path)
         self._run: _Run | None = None
         self._is_closed = False
-        # Never unset: nothing is ever removed from a journal.
+        # Never reset: nothing is ever removed from a journal.
         self._has_others = False
         self._commits = self._new_commits()
         process.register(self)
@@ -148,14 +149,14 @@ class Journal(PickledAsRecipe):
     # Jobs
 
     async def _claim(self, request: JobRequest) -> JournalEntry:
-        """The job that answers this request: one of an earlier run, or a new one.
+        """Claims the job that answers this request: one of an earlier run, or a new one.
 
-        Called in the order of the requests; the order counts from the call, not from the await.
-        A new job, which has the request's own id, is on the disk when this returns. So is a job
-        that takes the place of one that failed or was cancelled in an earlier run.
+        Call it in the order of the requests; the order is that of the calls, not of the awaits.
+        A new job, which has the request's own id, is durable when this returns. So is a job
+        that replaces one that failed or was cancelled in an earlier run.
 
         Raises:
-            JournalError: If it cannot be written down; it must not be submitted then.
+            JournalError: If it cannot be recorded; it must not be submitted then.
         """
 
         def work(file: sqlite3.Connection, taken: list[Place]) -> JournalEntry:
@@ -167,33 +168,33 @@ class Journal(PickledAsRecipe):
         return await self._taking(work)
 
     async def _taking(self, work: Callable[[sqlite3.Connection, list[Place]], T]) -> T:
-        """What a write returns that takes places, which it adds to a list."""
+        """The result of a write that takes places, which it adds to a list."""
         taken: list[Place] = []
         try:
             return await self._commits.write(lambda file: work(file, taken))
         except asyncio.CancelledError:
-            # It is written all the same, and nobody is left to answer for the places.
+            # The write still happens, and no caller is left to give the places back.
             self._give_back(taken)
             raise
 
     async def _answer(
         self, request: JobRequest, entry: JournalEntry, find: FindJob
     ) -> tuple[JournalEntry, JobRequest, Job | None]:
-        """The job that answers a request, as it is to be sent if the service has none.
+        """The job that answers a request, or the request to send if the service has no such job.
 
         Args:
-            request: What to send if nobody has asked for it before.
+            request: What to send if no earlier run has.
             entry: The job that was claimed for it, or taken from an earlier run.
             find: Asks the service for the job with an id.
 
         Returns:
-            The job's entry, with the output if it is here; the request, under the id that it has
-            had; and the job, if the service has it. Every error means that nothing may be sent.
+            The job's entry, with the output if it is stored; the request, under the id that it had
+            before; and the job, if the service has it. After any error, nothing may be sent.
         """
         if entry.is_new:
             return entry, request, None
         state, job = await self._look_up(entry, find)
-        # 1. There will be no result, or the job never arrived and was for other points too.
+        # 1. There will be no result, or the job never arrived and was also for other points.
         is_other = entry.fingerprint != request.fingerprint
         if state.is_without_result or (state is EntryState.INTENDED and is_other):
             return await self._renew(entry, request, job), request, None
@@ -202,20 +203,20 @@ class Journal(PickledAsRecipe):
             finished = entry
             output = await self._commits.write(lambda file: self._jobs.output(file, finished))
             entry = replace(entry, output=output)
-        # 3. Still there, or it never arrived: then it is submitted again under the same id.
+        # 3. The service has it, or it never arrived: then it is submitted again under the same id.
         request = replace(request, id=entry.job_id, name=entry.name, metadata=entry.metadata)
         return entry, request, job
 
     async def _take(
         self, asked: Sequence[tuple[str, Sequence[tuple[str, int]], int]]
     ) -> list[tuple[int, list[JournalEntry]]]:
-        """A place for each request, and the jobs that it has, as `JobTable.take` returns them.
+        """Takes a place for each request, with its jobs, as `JobTable.take` returns them.
 
-        These are this run's from now on, those without a result too.
+        This run holds them from now on, even those without a result.
 
         Args:
-            asked: For each request the fingerprint of its circuit, what `JobTable.bring_up` takes
-                for that, and how many repetitions are asked for.
+            asked: For each request, the fingerprint of its circuit, the argument of
+                `JobTable.bring_up` for it, and the number of repetitions.
         """
 
         def work(
@@ -232,36 +233,35 @@ class Journal(PickledAsRecipe):
         return await self._taking(work)
 
     async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
-        """The present state of an earlier run's job, and the job itself, if it exists.
+        """The current state of an earlier run's job, and the job itself, if it exists.
 
-        `find` asks the service for the job with an id. What the service alone knows is not written
-        down here.
+        `find` asks the service for the job with an id. What it reports is not recorded here.
         """
         # 1. The result has been fetched, or there never was one.
         if entry.is_finished or entry.state.is_without_result:
             return entry.state, entry.job if entry.is_finished else None
-        # 2. A run ended while it was submitting or waiting: the service knows how far it came.
+        # 2. A run ended while it was submitting or waiting: ask the service.
         job = await find(entry.job_id)
         if job is None and not entry.is_accepted:
             return EntryState.INTENDED, None
         if job is None:
             job = self._missing(entry)
             return (EntryState.FORGOTTEN, None) if job is None else (EntryState.LOST, job)
-        # 3. Cancelled along with that run, most likely, and in any case without a result.
+        # 3. Probably cancelled with that run; in any case without a result.
         is_cancelled = job.status is JobStatus.CANCELLED
         return EntryState.CANCELLED if is_cancelled else EntryState.ACCEPTED, job
 
     def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None) -> None:
-        """Records that the job has no result; the next request in its places makes another one."""
+        """Records that the job has no result; the next request in its places makes a new one."""
         described = {} if job is None else columns_of(job)
         self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
 
     def _is_mixed(self, repetitions: int) -> bool:
-        """Whether the file is known to have jobs of several points, or of other repetitions."""
+        """Whether the file is known to have jobs of several points, or with other repetitions."""
         if self._has_others:
             return True
         with self._reading() as file:
-            # Null is of an earlier version. Each term is a search in the index.
+            # Null comes from an earlier version. Each term is a search in the index.
             others = "repetitions < ?1 OR repetitions > ?1 OR repetitions IS NULL"
             odd = file.execute(f"SELECT 1 FROM places WHERE {others} LIMIT 1", (repetitions,))
             parts = file.execute("SELECT 1 FROM parts WHERE block > 0 OR part > 0 LIMIT 1")
@@ -279,7 +279,7 @@ class Journal(PickledAsRecipe):
             job: The cancelled job; None for one that is to be forgotten.
 
         Raises:
-            JournalError: If it cannot be written down; it must not be submitted then.
+            JournalError: If it cannot be recorded; it must not be submitted then.
         """
         state = EntryState.FORGOTTEN if job is None else EntryState.CANCELLED
         described = {} if job is None else columns_of(job)
@@ -293,7 +293,7 @@ class Journal(PickledAsRecipe):
     def _missing(self, entry: JournalEntry) -> Job | None:
         """An accepted job that the service does not show; None if it is to be submitted again.
 
-        It is paid for, so it is waited for unless the user has said otherwise.
+        It has been paid for, so the run waits for it unless the user has decided otherwise.
         """
         if self._resubmit_lost and entry.state is EntryState.LOST:
             return None
@@ -309,7 +309,7 @@ class Journal(PickledAsRecipe):
         return replace(entry.job, status=JobStatus.WAITING)
 
     def _accepted(self, entry: JournalEntry, job: Job) -> None:
-        """Records that the service has the job; not urgent, since the id would find it too."""
+        """Records that the service has the job; not urgent, since its id finds it too."""
         self._commits.post(
             lambda file: self._jobs.update(
                 file, entry, state=EntryState.ACCEPTED, session_id=job.session_id
@@ -319,22 +319,22 @@ class Journal(PickledAsRecipe):
     async def _finished(self, entry: JournalEntry, job: Job, output: Any) -> None:
         """Records the result; returns when it is on disk.
 
-        A result that cannot be written is not lost to the caller for that: it is logged, and the
-        next run fetches it from the service. So it does if the output is neither bytes nor text.
+        If it cannot be recorded, or is neither bytes nor text, the caller still gets the result;
+        the problem is logged, and the next run fetches the result from the service.
         """
 
         def work(file: sqlite3.Connection) -> None:
             self._jobs.store_output(file, entry, redact_bytes(_bytes_of(output)))
             self._jobs.update(file, entry, state=EntryState.FINISHED, **columns_of(job))
 
-        # Any problem with it has been logged.
+        # The problem has been logged.
         with suppress(Exception):
             await self._commits.write(work)
 
     def _failed(self, entry: JournalEntry, job: Job | None, error: Exception) -> None:
-        """Records that the job has no output; the next equal request tries again if that is safe.
+        """Records that the job has no output; the next equal request retries it if that is safe.
 
-        Whether it still runs or was never sent is not known here, and not written down.
+        Whether it is still running or was never sent is not known here, and not recorded.
 
         Args:
             entry: The job in the journal.
@@ -349,9 +349,9 @@ class Journal(PickledAsRecipe):
     def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
         """Records that the job succeeded, but its output is missing, refused or invalid.
 
-        It has been paid for: the next same request asks for the output again, and is not sent.
+        It has been paid for: the next equal request fetches the output again, and is not sent.
         """
-        # Foreign errors may quote anything, secrets included.
+        # Errors of other packages may quote anything, including secrets.
         words = str(error) if isinstance(error, AzureSessionsError) else ""
         described = columns_of(job) | {"code": type(error).__name__, "message": words}
 
@@ -363,8 +363,8 @@ class Journal(PickledAsRecipe):
     def _give_back(self, places: Sequence[Place]) -> None:
         """Frees the places of requests whose answers did not reach the caller.
 
-        Only the call that holds them does so, once, when none of its jobs is in flight any more.
-        The same requests, made again in this run or a later one, are then handed the same jobs.
+        Called once by the call that holds them, when none of its jobs is in flight. The same
+        requests, made again in this run or a later one, then get the same jobs.
         """
         self._commits.post(
             lambda file: file.executemany(
@@ -376,7 +376,7 @@ class Journal(PickledAsRecipe):
     # Sessions
 
     async def _opening(self, request: SessionRequest, workspace: str) -> None:
-        """Records a session that a pool is about to open; it is on disk when this returns.
+        """Records a session that a pool is about to open; it is durable when this returns.
 
         Raises:
             JournalError: If it cannot be written down; the session must not be opened then.
@@ -402,7 +402,7 @@ class Journal(PickledAsRecipe):
     async def _inherit_sessions(self, workspace: str) -> list[JournalSession]:
         """The sessions that ended runs may have left open in this workspace.
 
-        They are this run's to close from now on.
+        This run is responsible for closing them from now on.
 
         Raises:
             JournalError: If the journal cannot be written.
@@ -412,7 +412,7 @@ class Journal(PickledAsRecipe):
     # Inspection
 
     def entries(self) -> Iterator[JournalEntry]:
-        """All jobs, in the order of submission, as they were when the first was read.
+        """All jobs in the order of submission, in a consistent snapshot.
 
         Raises:
             JournalError: If the file cannot be read.
@@ -431,7 +431,7 @@ class Journal(PickledAsRecipe):
             return self._jobs.latest(file, int(count))
 
     def runs(self) -> Iterator[JournalRun]:
-        """All runs, oldest first. Runs whose processes have died are marked as ended by then.
+        """All runs, oldest first. Runs whose processes have died are marked as ended.
 
         Raises:
             JournalError: If the file cannot be read, or a dead run cannot be ended.
@@ -439,7 +439,7 @@ class Journal(PickledAsRecipe):
         self._commits.then(self._end_dead_runs)
         with self._reading() as file:
             for row in file.execute("SELECT id, host, pid, started, ended FROM runs ORDER BY id"):
-                yield JournalRun(*row)
+                yield read_row(JournalRun, row)
 
     def sessions(self) -> Iterator[JournalSession]:
         """All sessions that pools opened, oldest first.
@@ -449,13 +449,13 @@ class Journal(PickledAsRecipe):
         """
         with self._reading() as file:
             for row in file.execute(f"{_SELECT_SESSIONS} ORDER BY opened"):
-                yield JournalSession(*row)
+                yield read_row(JournalSession, row)
 
     @checked()
     def forget(self, job_id: str) -> None:
-        """Lets the next run submit a job again whose result this run only waited for.
+        """Has the next run submit a job again whose result did not arrive.
 
-        The service may still have the first one, and then both are paid for.
+        The service may still have the first one; both are then paid for.
 
         Raises:
             JournalError: If the journal has no such job, or has its result; if a live run waits for
@@ -464,7 +464,7 @@ class Journal(PickledAsRecipe):
         self._commits.then(lambda: self._forget(job_id))
 
     def export(self) -> Iterator[str]:
-        """All jobs as JSON, one line each; text outputs are kept as text.
+        """All jobs as JSON, one line each; outputs that are text stay text.
 
         Raises:
             JournalError: If the file cannot be read.
@@ -504,7 +504,7 @@ class Journal(PickledAsRecipe):
         file, run = self._file, self._run
         self._file = self._run = None
         if file is not None and run is not None:
-            # The end of the lock says the same, if it cannot be written.
+            # If this cannot be recorded, the released lock says the same.
             with suppress(JournalError), file.transaction() as connection:
                 connection.execute("UPDATE places SET answered = 1 WHERE run = ?", (run.id,))
                 self._end(connection, run.id)
@@ -517,8 +517,8 @@ class Journal(PickledAsRecipe):
         self.flush()
 
     def _after_fork(self) -> None:
-        """Starts afresh in the child of a fork: file and run belong to the parent."""
-        # SQLite forbids even to close a connection in the child of a fork
+        """Starts afresh in a forked child: file and run belong to the parent."""
+        # SQLite forbids even closing a connection in a forked child
         # (https://www.sqlite.org/howtocorrupt.html, 2.6), so it must outlive this object.
         _parents_files.append(self._file)
         if self._run is not None:
@@ -542,7 +542,7 @@ class Journal(PickledAsRecipe):
         return self._is_closed
 
     def _recipe(self) -> Arguments:
-        # The other process may be in another folder.
+        # The other process may have another working directory.
         _, options = super()._recipe()
         return (), {**options, "path": self._path}
 
@@ -559,7 +559,7 @@ class Journal(PickledAsRecipe):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of this journal's run, which it begins if it is the first."""
+        """A transaction of this journal's run; the first begins the run."""
         file = self._open_file()
         if self._run is None:
             self._run = self._begin(file)
@@ -612,7 +612,7 @@ class Journal(PickledAsRecipe):
         file.execute("UPDATE places SET run = NULL WHERE run = ?", (run_id,))
 
     def _note_dead_runs(self, file: sqlite3.Connection) -> None:
-        """Ends the runs whose processes did not. Transactions take turns, as `RunLock` asks."""
+        """Marks runs whose processes died as ended. `RunLock` needs transactions one at a time."""
         own = None if self._run is None else self._run.id
         others = file.execute("SELECT id FROM runs WHERE ended IS NULL AND id IS NOT ?", (own,))
         for (run_id,) in others.fetchall():
@@ -651,7 +651,7 @@ class Journal(PickledAsRecipe):
         file.executemany(
             "UPDATE sessions SET run = ? WHERE id = ?", [(self._run_id, row[0]) for row in rows]
         )
-        return [JournalSession(*row) for row in rows]
+        return [read_row(JournalSession, row) for row in rows]
 
 
 def _bytes_of(output: Any) -> bytes:
@@ -660,7 +660,7 @@ def _bytes_of(output: Any) -> bytes:
         return output.encode()
     if isinstance(output, bytes | bytearray | memoryview):
         return bytes(output)
-    raise JournalError(f"An output of type {type(output).__name__} cannot be written down.")
+    raise JournalError(f"An output of type {type(output).__name__} cannot be recorded.")
 
 
 def _log_failure(error: Exception) -> None:

@@ -1,10 +1,10 @@
 """A lock that lasts as long as the process that holds it.
 
-A process id does not tell a live run from a dead one: ids are given out again, and a process that
-is killed cannot cross itself out. A lock on an open file is the kernel's to release, at once and
-however the process ends: by exit, by `kill -9` or with the machine.
+A process id does not tell a live run from a dead one: ids are reused, and a killed process cannot
+remove its own. The kernel releases a lock on an open file at once, however the process ends: by
+exit, by `kill -9` or with the machine.
 
-SQLite takes it, which knows how on every system and tells its own locks within one process apart.
+SQLite takes the lock: it does so on every system, and keeps locks within one process apart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["RunLock"]
 
 
 class RunLock:
-    """A file that its run keeps locked, an empty database. The file is removed with the lock."""
+    """A file, an empty database, that its run keeps locked. It is removed with the lock."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -28,12 +28,12 @@ class RunLock:
 
     @classmethod
     def take(cls, path: Path) -> RunLock:
-        """Makes the file, readable by its owner only, and locks it.
+        """Creates the file, readable by its owner only, and locks it.
 
         Raises:
             BlockingIOError: If a run holds it.
-            FileExistsError: If there is another program's file of that name.
-            OSError, sqlite3.Error: If the file cannot be made.
+            FileExistsError: If another program has a file of that name.
+            OSError, sqlite3.Error: If the file cannot be created.
         """
         with no_fork:
             if not _may_be_lock(path):
@@ -48,8 +48,7 @@ class RunLock:
     def is_held(path: Path) -> bool:
         """Whether a live run holds this lock. A dead run's lock file is removed.
 
-        Two that ask at the same time take each other for the run: the caller sees to it that they
-        ask in turn.
+        Two simultaneous checks would take each other for the run: the caller must serialize them.
         """
         with no_fork:
             if not (path.exists() and _may_be_lock(path)):
@@ -70,10 +69,10 @@ class RunLock:
                 self._path.unlink()
 
     def abandon(self) -> None:
-        """Drops the copy in the child of a fork; the parent keeps its lock.
+        """Drops the lock's copy in a forked child; the parent keeps the lock.
 
-        The locks of a process are its own, so that the child has none to lose. It forgets that its
-        memory says otherwise, and there is nothing in the file that it could damage.
+        Locks belong to a process, so the child holds none. Its copy in memory is dropped; the file
+        holds nothing that it could damage.
         """
         self._connection.close()
 
@@ -84,7 +83,7 @@ def _may_be_lock(path: Path) -> bool:
 
 
 def _lock(path: Path) -> sqlite3.Connection:
-    """Locks without waiting; `BlockingIOError` if somebody else has the lock."""
+    """Locks without waiting; raises `BlockingIOError` if another run holds the lock."""
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw",
         uri=True,

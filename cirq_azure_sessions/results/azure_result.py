@@ -14,6 +14,7 @@ from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.options import WHOLE, check_option
 from cirq_azure_sessions.results.histogram import count_integers, count_outcomes, fill, is_digits
 from cirq_azure_sessions.results.html import Bar, table
+from cirq_azure_sessions.spelling import counted
 
 if TYPE_CHECKING:
     from cirq_azure_sessions import model
@@ -227,7 +228,7 @@ class AzureResult(cirq.ResultDict):
         histogram = count_outcomes(self, limit=_MAX_ROWS)
         point = ", ".join(f"{name}={value}" for name, value in self.params.param_dict.items())
         lost = f"{self.lost_shots} lost" if self.lost_shots else ""
-        caption = (self.target, point, f"{histogram.repetitions} repetitions", lost)
+        caption = (self.target, point, counted(histogram.repetitions, "repetition"), lost)
         return table(
             ", ".join(part for part in caption if part),
             [" ".join(histogram.keys), "count", "fraction", ""],
@@ -235,7 +236,7 @@ class AzureResult(cirq.ResultDict):
                 (outcome, count, histogram.fraction(outcome), Bar(histogram.fraction(outcome)))
                 for outcome, count in histogram.counts.items()
             ],
-            below=f"and {histogram.hidden} more outcomes" if histogram.hidden else "",
+            below=f"and {counted(histogram.hidden, 'more outcome')}" if histogram.hidden else "",
         )
 
     @classmethod

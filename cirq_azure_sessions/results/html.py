@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from cirq_azure_sessions.model import Job, Session
 from cirq_azure_sessions.redaction import printable
+from cirq_azure_sessions.spelling import counted
 
 __all__ = ["Bar", "Listing", "job_card", "moment", "pool_card", "session_card", "table"]
 
@@ -95,7 +96,7 @@ class Listing(list[T]):
         noun = "job" if self and isinstance(self[0]._item, Job) else "session"
         hidden = len(self) - _MAX_ROWS
         return table(
-            f"{len(self)} {noun}{'' if len(self) == 1 else 's'}" if self else "None found",
+            counted(len(self), noun) if self else "None found",
             ["id", "target", "name", "status", "created"] if self else [],
             (
                 (item.id, item.target, item.name, item.status.value, moment(item.creation_time))

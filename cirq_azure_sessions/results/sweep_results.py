@@ -17,6 +17,7 @@ from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.histogram import count_outcomes, sorted_keys
 from cirq_azure_sessions.results.html import Bar, table
 from cirq_azure_sessions.results.plot import plot_sweep
+from cirq_azure_sessions.spelling import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,13 +117,12 @@ class SweepResults(list[AzureResult | None]):
     def __repr__(self) -> str:
         """One line, since the reprs of all points would fill many screens."""
         home = [point for point in self if point is not None]
-        words = [f"{len(self)} point{'' if len(self) == 1 else 's'}"]
+        words = [counted(len(self), "point")]
         words += _ranges(home, self._param_names())
         if repetitions := {point.repetitions for point in home}:
             least, most = min(repetitions), max(repetitions)
-            words.append(
-                f"{least} repetitions" if least == most else f"{least} to {most} repetitions"
-            )
+            range_of = "" if least == most else f"{least:,} to "
+            words.append(range_of + counted(most, "repetition"))
         if failed := len(self) - len(home):
             words.append(f"{failed} failed")
         return f"<SweepResults: {', '.join(words)}>"
@@ -132,10 +132,10 @@ class SweepResults(list[AzureResult | None]):
         keys = next((" ".join(sorted_keys(point)) for point in self if point), "")
         hidden = len(self) - _MAX_ROWS
         return table(
-            f"Results of {len(self)} points",
+            f"Results of {counted(len(self), 'point')}",
             ["point", *names, "repetitions", f"most frequent {keys}".strip(), "fraction", ""],
             (self._row(index, names) for index in range(min(len(self), _MAX_ROWS))),
-            below=f"and {hidden} more points" if hidden > 0 else "",
+            below=f"and {counted(hidden, 'more point')}" if hidden > 0 else "",
         )
 
     def _param_names(self) -> list[str]:
@@ -188,7 +188,7 @@ def _ranges(points: list[AzureResult], names: list[str]) -> Iterator[str]:
         ends = settings[:1] if is_constant else [settings[0], settings[-1]]
         yield printable(f"{name}={'..'.join(map(_short, ends))}")
     if (hidden := len(names) - _MAX_PARAMS) > 0:
-        yield f"{hidden} more parameters"
+        yield counted(hidden, "more parameter")
 
 
 def _short(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import PoolClosed
+from cirq_azure_sessions.spelling import counted
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ class Generation:
         return (self.target, self.session_id or None, status, state, self.jobs)
 
     def __repr__(self) -> str:
-        target, _, _, state, jobs = self.overview()
-        return f"{target} {state}" + (f" {jobs} job{'s' if jobs != 1 else ''}" if jobs else "")
+        target, _, _, state, _ = self.overview()
+        return f"{target} {state}" + (f" {counted(self.jobs, 'job')}" if self.jobs else "")
 
 
 class SessionTable:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from cirq_azure_sessions.model import Job, JobStatus, Session
+from cirq_azure_sessions.spelling import counted
 from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent, SweepEvent
 
 __all__ = ["EventLog"]
@@ -88,7 +89,7 @@ class EventLog:
             for dimension, amount in event.consumed:
                 self._consumed[dimension] += amount
             if isinstance(event, SweepEvent):
-                more = f": {event.jobs} job{'s' if event.jobs != 1 else ''}"
+                more = f": {counted(event.jobs, 'job')}"
                 if event.kind == "started":
                     self._sweeps[event.sweep_id] = event.time, defaultdict(float)
                 elif (begun := self._sweeps.pop(event.sweep_id, None)) is not None:
@@ -105,6 +106,7 @@ class EventLog:
                     self._ended.add(event.target)
                 elif event.is_start_of_session and event.target in self._ended:
                     self._counts["sessions_reopened"] += 1
+                    more = " in place of one that had ended"
             callbacks = list(self._callbacks.values())
         # INFO is for sessions, sweeps and failed jobs, which users follow.
         level = logging.DEBUG if event.kind in ("submitted", "succeeded") else logging.INFO

@@ -196,5 +196,7 @@ class _NotebookBar(_Bar):
         self._handle.update({"text/plain": line}, raw=True)
 
     def close(self) -> None:
-        super().close()
-        self.leave_line("")
+        # tqdm closes a bar again when it is garbage collected; the last line is there by then.
+        if not self.disable:
+            super().close()
+            self.leave_line("")

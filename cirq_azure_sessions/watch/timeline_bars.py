@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from cirq_azure_sessions.spelling import counted
+
 __all__ = ["JobMark", "SessionBar", "dates_of"]
 
 _SHORT_ID = 8
@@ -74,13 +76,12 @@ class SessionBar:
     def summary(self) -> str:
         """How it ended, and its jobs by outcome: `timed out, 12 jobs, 1 failed`."""
         counts = Counter(job.outcome for job in self.jobs)
-        jobs = f"{len(self.jobs):,} job{'' if len(self.jobs) == 1 else 's'}"
         others = [
             f"{counts[outcome]:,} {outcome}"
             for outcome in ("failed", "cancelled", "unfinished")
             if counts[outcome]
         ]
-        return ", ".join([self.ending, jobs, *others])
+        return ", ".join([self.ending, counted(len(self.jobs), "job"), *others])
 
 
 def dates_of(bars: Sequence[SessionBar]) -> str:

@@ -151,7 +151,11 @@ WRONG = {
     "broken program": (["{broken}"], "nosuchgate"),
     "no measurement": (["{unmeasured}"], "measure"),
     "unresolved symbol": (["{rotation}"], "--sweep theta=VALUES"),
-    "unknown symbol": (["{bell}", "--sweep", "phi=0:1:2"], "no parameter phi"),
+    "unknown symbol": (
+        ["{rotation}", "--sweep", "theta=1", "--sweep", "phi=0:1:2"],
+        "no parameter phi, only theta",
+    ),
+    "sweep of nothing": (["{bell}", "--sweep", "phi=0:1:2"], "no parameters: leave out --sweep"),
     "malformed sweep": (["{rotation}", "--sweep", "theta=0..1"], "theta=0:2*pi:50"),
     "empty sweep": (["{rotation}", "--sweep", "theta=0:1:0"], "at least one point"),
     "sweep to nowhere": (["{rotation}", "--sweep", "theta=nan:1:3"], "finite numbers"),

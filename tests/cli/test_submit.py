@@ -333,6 +333,9 @@ def test_wrong_programs_and_targets_are_refused_before_a_session_is_opened(
     assert "Line 5, column 1" in refused(server, unknown, *on_ionq).stderr
     huge = write(tmp_path, "huge.qasm", QASM_3.replace("qubit q", "qubit[1_000_000] q"))
     assert "1000000 qubits, more than any target has" in refused(server, huge, *on_ionq).stderr
+    constants = "const int n = 0xF4240; const uint[32] k = n; qubit[k] q"
+    huge = write(tmp_path, "named.qasm", QASM_3.replace("qubit q", constants))
+    assert "1000000 qubits, more than any target has" in refused(server, huge, *on_ionq).stderr
     assert "write --shots" in refused(server, measured, *on_ionq, "--param", "count=5").stderr
     on_aria = ("--target", "ionq.qpu.aria-1", "--yes", "--shots", "10001")
     assert "at most 10000 shots" in refused(server, measured, *on_aria).stderr

@@ -152,6 +152,8 @@ def test_notebook_table_shows_failed_points_and_how_many_are_hidden() -> None:
     assert "and 11 more points" in html
     assert html.count("<tr>") == 51
     assert "Results of 0 points" in SweepResults()._repr_html_()
+    assert "Results of 1 point<" in results[:1]._repr_html_()
+    assert "and 1 more point<" in results[:51]._repr_html_()
 
 
 def test_notebook_table_counts_each_shown_point_once(monkeypatch: pytest.MonkeyPatch) -> None:

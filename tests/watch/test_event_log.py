@@ -130,11 +130,16 @@ def test_events_are_counted_by_subject_and_kind(log: EventLog) -> None:
     }
 
 
-def test_a_session_after_one_that_the_service_ended_is_reopened(log: EventLog) -> None:
+def test_a_session_after_one_that_the_service_ended_is_reopened(
+    log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cirq_azure_sessions")
     for kind in ("opened", "closed", "opened", "timed_out", "opened"):
         log.report(replace(OPENED, kind=kind))
     log.report(replace(OPENED, target="another"))
     assert log.stats()["sessions_reopened"] == 1
+    replacing = [each for each in caplog.messages if "in place of one that had ended" in each]
+    assert replacing == [caplog.messages[-2]]
 
 
 def test_costs_add_up_by_currency_and_consumption_by_dimension(log: EventLog) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from contextlib import redirect_stderr, suppress
@@ -126,6 +127,9 @@ def test_notebook_bar_is_text_that_survives_reopening(
         progress.job_seen(job("a", JobStatus.WAITING))
         assert "0/2 |" in notebook.output
         progress.job_finished("a", done=2, failed=0)
+    # When the bar is no longer referenced, tqdm closes it once more.
+    del progress
+    gc.collect()
     assert notebook.output.startswith("ionq.simulator 3fa85f64 |█")
     assert "| 2 done in 00:0" in notebook.output
     with suppress(KeyboardInterrupt), SweepProgress("ionq.simulator") as progress:

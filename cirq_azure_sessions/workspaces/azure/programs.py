@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,9 @@ _ENTRY_POINT = "ENTRYPOINT__main"
 
 # No target has as many qubits. qdk takes a second for them, and hours for a hundred times as many.
 _MAX_QUBITS = 10_000
-_REGISTER = re.compile(r"\bqubit\s*\[\s*(\d[\d_]*)\s*\]|\bqreg\s+\w+\s*\[\s*(\d[\d_]*)\s*\]")
+_REGISTER = re.compile(r"\bqubit\s*\[\s*(\w+)\s*\]|\bqreg\s+\w+\s*\[\s*(\w+)\s*\]")
+# A constant that may be the size of a register.
+_CONSTANT = re.compile(r"\bconst\s+u?int(?:\s*\[[^]]*\])?\s+(\w+)\s*=\s*(\w+)\s*;")
 
 # Where an error is, in what qdk reports.
 _PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.MULTILINE)
@@ -117,7 +120,8 @@ def prepare(
                 f"{path.name} holds a circuit of Cirq: sample it with `cirq-azure-sessions run`."
             )
         return {"input_data": content if "\N{REPLACEMENT CHARACTER}" in text else text.encode()}
-    if is_openqasm and not re.search(r"\bmeasure\b", without_comments(text)):
+    bare = without_comments(text) if is_openqasm else ""
+    if is_openqasm and not re.search(r"\bmeasure\b", bare):
         raise UnsupportedProgram(
             f"{path.name} has no `measure` statement, and would have no result: add one."
         )
@@ -129,17 +133,32 @@ def prepare(
     if version == "2":
         takes_it = "openqasm" in target.input_data_format
         return {"input_data": text.encode()} if takes_it else translate(text)
+    if (needed := _num_qubits(bare)) > _MAX_QUBITS:
+        raise UnsupportedProgram(
+            f"{path.name} declares {needed} qubits, more than any target has: declare fewer."
+        )
     return {"input_data": _compile(path, text, None if is_openqasm else entry, target)}
+
+
+def _num_qubits(bare: str) -> int:
+    """The number of qubits in the registers of an OpenQASM 3 program without comments.
+
+    Registers whose size is a formula are not counted.
+    """
+    sizes: dict[str, str] = {}
+    for name, value in _CONSTANT.findall(bare):
+        sizes[name] = sizes.get(value, value)
+    total = 0
+    for found in _REGISTER.findall(bare):
+        size = sizes.get("".join(found), "".join(found))
+        with contextlib.suppress(ValueError):
+            # Beside decimal numbers there are 0x..., 0o... and 0b...
+            total += int(size, 0 if size[1:2].isalpha() else 10)
+    return total
 
 
 def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
     """The QIR of an OpenQASM 3 program, or of a Q# expression and its source."""
-    if entry is None:
-        sizes = _REGISTER.findall(without_comments(text))
-        if (needed := sum(int((a or b).replace("_", "")) for a, b in sizes)) > _MAX_QUBITS:
-            raise UnsupportedProgram(
-                f"{path.name} declares {needed} qubits, more than any target has: declare fewer."
-            )
     try:
         from qdk import openqasm, qsharp
     except ImportError as error:

@@ -25,7 +25,7 @@ from cirq_azure_sessions.model import (
 )
 from cirq_azure_sessions.options import checked, shortened
 from cirq_azure_sessions.pickling import PickledAsRecipe
-from cirq_azure_sessions.spelling import did_you_mean
+from cirq_azure_sessions.spelling import counted, did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
@@ -435,4 +435,4 @@ def _count(noun: str, states: Counter[Any]) -> str:
     """A count such as `3 jobs: 1 Executing, 2 Succeeded`."""
     total = sum(states.values())
     parts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{total} {noun}{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
+    return counted(total, noun) + (f": {parts}" if parts else "")
