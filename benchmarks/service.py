@@ -5,17 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import time
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from azure.core.credentials import AzureKeyCredential
 from azure.quantum import Workspace
 
-from cirq_azure_sessions.emulator.requests import RequestCounts
-
 __all__ = ["Service"]
+
+
+class RequestCounts(NamedTuple):
+    """Requests in all and by route, and TCP connections."""
+
+    total: int
+    by_route: dict[str, int]
+    connections: int
 
 
 class Service:
@@ -117,9 +122,8 @@ def _serve(pipe: Connection, options: dict[str, Any], fault: dict[str, Any] | No
                 continue
             if question == "forget":
                 server.requests.clear()
-            # A snapshot of its own is read-only, which cannot be pickled.
-            counts = server.requests.snapshot()
-            pipe.send(replace(counts, by_route=dict(counts.by_route)))
+            counts = server.requests
+            pipe.send(RequestCounts(counts.total, counts.by_route, counts.connections))
     pipe.send(None)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "PATH",
     "STRING",
     "WHOLE",
+    "as_json",
     "check_option",
     "check_time",
     "checked",
@@ -69,9 +70,29 @@ def _is_observable(value: Any) -> bool:
 
 def _is_json(value: Any) -> bool:
     try:
-        return isinstance(value, Mapping) and bool(json.dumps(dict(value), allow_nan=False))
+        return isinstance(value, Mapping) and as_json(value) is not None
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+def as_json(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of provider options in JSON's own types.
+
+    Numbers of other types become integers or floats.
+
+    Raises:
+        TypeError, ValueError: If a value is not one of JSON.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Real):
+            return int(value) if isinstance(value, Integral) else float(value)
+        if getattr(value, "ndim", None) == 0:  # numpy's booleans, and arrays of one number
+            return value.item()
+        raise TypeError(value)
+
+    copied: dict[str, Any] = json.loads(json.dumps(dict(params), allow_nan=False, default=plain))
+    return copied
 
 
 def _words(*choices: str) -> _Kind:
@@ -130,7 +151,7 @@ _KINDS: dict[str, _Kind] = {
     ),
     "max_concurrent_jobs": _COUNT,
     "max_connections": _COUNT,
-    "max_cost": ("an amount of 0 or more, or None", _is_amount),
+    "max_cost": ("an amount of 0 or more", _is_amount),
     "max_idle": _SECONDS,
     "max_jobs": LIMITS,
     "max_result_bytes": ("a number of bytes from 0 up", _is_amount),
@@ -206,12 +227,17 @@ def check_option(
 
     Raises:
         ValueError: With the option's name and its valid values.
+        TypeError: Likewise, if it is one of Cirq's own, which fails with that type there.
     """
     words, fits = kind or _KINDS[name]
     if (or_none and value is None) or fits(value):
         return
+    # Cirq's own argument: of the wrong type, it fails as in Cirq.
+    is_cirqs = name == "num_samples" and not isinstance(value, Integral)
     found = f"a {type(value).__name__}" if name in _NOT_SHOWN else shown(value)
-    raise ValueError(f"{name} must be {words}{' or None' if or_none else ''}, not {found}.")
+    raise (TypeError if is_cirqs else ValueError)(
+        f"{name} must be {words}{' or None' if or_none else ''}, not {found}."
+    )
 
 
 def check_time(time: float) -> None:

@@ -20,14 +20,14 @@ from cirq_azure_sessions.costs.pricing import Pricing
 from cirq_azure_sessions.errors import AzureSessionsError, ResultFormatError, SweepError
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.formats import format_for
-from cirq_azure_sessions.formats.checks import as_resolvers, as_seeds
+from cirq_azure_sessions.formats.checks import as_resolvers, as_seeds, as_sweeps
 from cirq_azure_sessions.formats.packing import as_pack
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions, translate_calls
 from cirq_azure_sessions.jobs.runner import JobRunner
 from cirq_azure_sessions.jobs.sweep import SweepRun
 from cirq_azure_sessions.journal import Journal, fingerprinted, open_journal
 from cirq_azure_sessions.model import JobRequest
-from cirq_azure_sessions.options import checked
+from cirq_azure_sessions.options import as_json, checked
 from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.results.azure_result import AzureResult
 from cirq_azure_sessions.results.html import table
@@ -132,7 +132,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                 f"pool must be a SessionPool, not {type(pool).__name__}: "
                 "pass a workspace as workspace=, or make a SessionPool(workspace)."
             )
-        params = input_params or {}
+        params = as_json(input_params or {})
         self._timeout = None if timeout is None else float(timeout)
         self._seeds = as_seeds(seed)
         self._is_seeded = seed is not None
@@ -149,13 +149,13 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             self._format = format_for(target)
             self._workspace = pool._router.for_target(target)
             self._format.check_input_params(params)
-            self._pricing = Pricing(target, self._format, rates, input_params)
+            self._pricing = Pricing(target, self._format, rates, params)
             budget = Budget.of(max_cost, self._pricing)
             packs = as_pack(pack, self._format, target)
         except BaseException:
             self.close()
             raise
-        self._options = TranslationOptions(target, compile, input_params=dict(params), pack=packs)
+        self._options = TranslationOptions(target, compile, input_params=params, pack=packs)
         self._tags = tuple(tags)
         self._priority = priority
         # What runs on a workspace that ends with its process need not be recorded.
@@ -271,8 +271,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         self, program: cirq.AbstractCircuit, *, repetitions: int = 1, params: cirq.Sweepable = None
     ) -> pd.DataFrame:
         """Cirq's `sample`; raises what `run_sweep` does, whatever `on_error` says."""
-        points = as_resolvers("params", params)
-        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=points)
+        sweeps = as_sweeps("params", params)
+        return cirq.Sampler.sample(self._strict(), program, repetitions=repetitions, params=sweeps)
 
     @checked()
     def sample_expectation_values(

@@ -131,7 +131,7 @@ class Story:
     failures: dict[int, Exception] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     open_sessions: list[Session] = field(default_factory=list)
-    pending: list[str] = field(default_factory=list)
+    pending: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
 

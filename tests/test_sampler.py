@@ -190,6 +190,21 @@ def test_sample_gives_a_data_frame(sampler: AzureSessionSampler) -> None:
     assert len(frame) == 45
 
 
+@pytest.mark.parametrize("params", [SWEEP, [{"theta": 0.0}, {"theta": 1.0}]], ids=repr)
+def test_sample_runs_all_points_at_once(sampler: AzureSessionSampler, params: Any) -> None:
+    events: list[Any] = []
+    sampler.pool.subscribe(events.append)
+    sampler.sample(RABI, repetitions=2, params=params)
+    assert sum(each.subject == "sweep" and each.kind == "started" for each in events) == 1
+
+
+def test_sample_refuses_points_of_different_parameters_as_cirq_does(
+    sampler: AzureSessionSampler,
+) -> None:
+    with pytest.raises(ValueError, match="Inconsistent sweep parameters"):
+        sampler.sample(RABI, repetitions=2, params=[{"theta": 0.0}, {"theta": 0.0, "x": 1.0}])
+
+
 def test_sample_expectation_values_measures_observables(sampler: AzureSessionSampler) -> None:
     state = cirq.Circuit(cirq.H(A), cirq.CNOT(A, B))
     ((zz, xx),) = sampler.sample_expectation_values(

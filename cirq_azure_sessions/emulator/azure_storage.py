@@ -6,6 +6,7 @@ would. azure-storage-blob does the sending, retrying and signing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,15 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import web
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import (
+    BlobClient,
+    BlobServiceClient,
     ContentSettings,
     generate_account_sas,
     generate_blob_sas,
     generate_container_sas,
 )
-from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
-from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
@@ -37,21 +39,14 @@ class AzureStorage:
 
     Args:
         connection_string: The connection string of the account, including its key.
-        clock: The time for SAS: the machine's clock and not the emulated one, since the account
-            uses real time.
         lifetimes: Called for each SAS; returns its lifetime. The account enforces the expiry in the
             SAS, so a SAS that is to expire early is signed with an early expiry.
     """
 
     def __init__(
-        self,
-        connection_string: str,
-        clock: Clock | None = None,
-        *,
-        lifetimes: Lifetimes = lambda resource: Lifetime(),
+        self, connection_string: str, *, lifetimes: Lifetimes = lambda resource: Lifetime()
     ) -> None:
         self._service = BlobServiceClient.from_connection_string(connection_string)
-        self._clock = clock or SystemClock()
         self._lifetimes = lifetimes
 
     def container_uri(self, container: str) -> str:
@@ -93,14 +88,13 @@ class AzureStorage:
 
     async def create_container(self, container: str) -> None:
         with suppress(ResourceExistsError):
-            await self._service.create_container(container)
+            await asyncio.to_thread(self._service.create_container, container)
 
-    async def read(self, container: str, blob: str) -> bytes:
+    def read(self, container: str, blob: str) -> bytes:
         with _refusals():
-            download = await self._blob(container, blob).download_blob()
-            return await download.readall()
+            return self._blob(container, blob).download_blob().readall()
 
-    async def write(
+    def write(
         self,
         container: str,
         blob: str,
@@ -109,7 +103,7 @@ class AzureStorage:
     ) -> None:
         settings = ContentSettings(content_type=content_type)
         with _refusals():
-            await self._blob(container, blob).upload_blob(
+            self._blob(container, blob).upload_blob(
                 content, overwrite=True, content_settings=settings
             )
 
@@ -118,17 +112,18 @@ class AzureStorage:
 
     async def drop(self, container: str) -> None:
         with suppress(ResourceNotFoundError):
-            await self._service.delete_container(container)
+            await asyncio.to_thread(self._service.delete_container, container)
 
-    async def aclose(self) -> None:
-        await self._service.close()
+    def close(self) -> None:
+        self._service.close()
 
     def _blob(self, container: str, blob: str) -> BlobClient:
         return self._service.get_blob_client(container, blob)
 
     def _signing(self, resource: str) -> dict[str, Any]:
         """The common arguments of signatures: the account, its key and the time."""
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        # The account uses real time, and not the emulated one.
+        now = datetime.fromtimestamp(SystemClock().time(), UTC)
         return {
             "account_name": self._service.account_name,
             "account_key": self._service.credential.account_key,

@@ -12,7 +12,6 @@ import binascii
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from xml.etree import ElementTree
@@ -20,11 +19,7 @@ from xml.etree import ElementTree
 from aiohttp import web
 
 from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.emulator.blob_store import (
-    BlobProperties,
-    BlobStore,
-    ContainerProperties,
-)
+from cirq_azure_sessions.emulator.blob_store import BlobProperties, BlobStore
 from cirq_azure_sessions.emulator.sas import SasSigner
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
@@ -42,32 +37,12 @@ _BLOB = "{blob:.+}"
 _DEFAULT_VERSION = "2024-05-04"
 _LIST_LIMIT = 5000
 _BLOB_TYPE = "BlockBlob"
+# The prefix of the headers with metadata.
+_META = "x-ms-meta-"
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A request and what its URL names."""
-
-    request: web.Request
-    container: str
-    blob: str = ""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self.request.headers
-
-    @property
-    def query(self) -> Mapping[str, str]:
-        return self.request.query
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """The verb and the two query parameters that identify an operation."""
-        query = self.request.query
-        return self.request.method, query.get("restype", ""), query.get("comp", "")
-
-
-_Handler = Callable[[_Call], Awaitable[web.Response]]
+# The requested container and blob (empty for the container itself).
+_Handler = Callable[[web.Request, str, str], Awaitable[web.Response]]
 
 
 class BlobService:
@@ -83,112 +58,93 @@ class BlobService:
         self._store = store
         self._signer = signer
         self._clock = clock
-        self._container_operations: dict[tuple[str, str, str], _Handler] = {
-            ("PUT", "container", ""): self._create_container,
-            ("GET", "container", ""): self._get_container,
-            ("HEAD", "container", ""): self._get_container,
-            ("GET", "container", "list"): self._list_blobs,
-        }
-        self._blob_operations: dict[tuple[str, str, str], _Handler] = {
-            ("PUT", "", ""): self._put_blob,
-            ("PUT", "", "block"): self._put_block,
-            ("PUT", "", "blocklist"): self._put_block_list,
-            ("GET", "", ""): self._get_blob,
-            ("HEAD", "", ""): self._get_properties,
+        # By whether they are of a blob, the verb, and the query's `restype` and `comp`.
+        self._operations: dict[tuple[bool, str, str, str], _Handler] = {
+            (False, "PUT", "container", ""): self._create_container,
+            (False, "GET", "container", ""): self._get_container,
+            (False, "HEAD", "container", ""): self._get_container,
+            (False, "GET", "container", "list"): self._list_blobs,
+            (True, "PUT", "", ""): self._put_blob,
+            (True, "PUT", "", "block"): self._put_block,
+            (True, "PUT", "", "blocklist"): self._put_block_list,
+            (True, "GET", "", ""): self._get_blob,
+            (True, "HEAD", "", ""): self._get_blob,
         }
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes. Add those of the workspace first: these take what is left."""
-        router.add_route("*", f"/{ACCOUNT}/{_CONTAINER}/{_BLOB}", self._serve_blob)
-        router.add_route("*", f"/{ACCOUNT}/{_CONTAINER}", self._serve_container)
-        router.add_route("*", f"/{_CONTAINER}/{_BLOB}", self._serve_blob)
-        router.add_route("*", f"/{_CONTAINER}", self._serve_container)
+        for root in (f"/{ACCOUNT}/{_CONTAINER}", f"/{_CONTAINER}"):
+            router.add_route("*", f"{root}/{_BLOB}", self._serve)
+            router.add_route("*", root, self._serve)
 
-    async def _serve_container(self, request: web.Request) -> web.Response:
-        call = _Call(request, request.match_info["container"])
-        return await self._serve(call, self._container_operations)
-
-    async def _serve_blob(self, request: web.Request) -> web.Response:
-        call = _Call(request, request.match_info["container"], request.match_info["blob"])
-        return await self._serve(call, self._blob_operations)
-
-    async def _serve(
-        self, call: _Call, operations: Mapping[tuple[str, str, str], _Handler]
-    ) -> web.Response:
+    async def _serve(self, request: web.Request) -> web.Response:
         request_id = str(uuid.uuid4())
+        container, blob = request.match_info["container"], request.match_info.get("blob", "")
+        operation = request.query.get("restype", ""), request.query.get("comp", "")
         try:
-            _check_characters(call)
-            response = await _choose(call, operations)(call)
+            _check_characters(request, blob)
+            handler = self._operations.get((bool(blob), request.method, *operation))
+            if request.method not in ("GET", "HEAD", "PUT"):
+                raise StorageError("UnsupportedHttpVerb")
+            if handler is None:
+                raise StorageError("InvalidQueryParameterValue")
+            response = await handler(request, container, blob)
         except StorageError as error:
-            response = self._refuse(call, error, request_id)
+            response = self._refuse(request, error, request_id)
         except web.HTTPRequestEntityTooLarge:
-            response = self._refuse(call, StorageError("RequestBodyTooLarge"), request_id)
+            response = self._refuse(request, StorageError("RequestBodyTooLarge"), request_id)
         response.headers["x-ms-request-id"] = request_id
-        response.headers["x-ms-version"] = call.headers.get("x-ms-version", _DEFAULT_VERSION)
-        if "x-ms-client-request-id" in call.headers:
-            response.headers["x-ms-client-request-id"] = call.headers["x-ms-client-request-id"]
+        response.headers["x-ms-version"] = request.headers.get("x-ms-version", _DEFAULT_VERSION)
+        if "x-ms-client-request-id" in request.headers:
+            response.headers["x-ms-client-request-id"] = request.headers["x-ms-client-request-id"]
         return response
 
-    def _refuse(self, call: _Call, error: StorageError, request_id: str) -> web.Response:
+    def _refuse(self, request: web.Request, error: StorageError, request_id: str) -> web.Response:
         time = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="microseconds")
         # A HEAD response has no body, so the SDK reads the code from this header.
         text = error.to_xml(request_id, time.replace("+00:00", "0Z"))
         return web.Response(
             status=error.status,
-            body=b"" if call.request.method == "HEAD" else text.encode(),
+            body=b"" if request.method == "HEAD" else text.encode(),
             content_type="application/xml",
             headers={"x-ms-error-code": error.code},
         )
 
-    def _check(self, call: _Call, permissions: str, *, account_only: bool = False) -> None:
-        self._signer.check(
-            call.query,
-            container=call.container,
-            blob=call.blob,
-            permissions=permissions,
-            account_only=account_only,
-        )
-
-    def _check_write(self, call: _Call) -> None:
+    def _check_write(self, request: web.Request, container: str, blob: str) -> None:
         """Checks write permission on this blob; `c` suffices to create one, not to replace it."""
-        is_there = self._store.exists(call.container, call.blob)
-        self._check(call, "w" if is_there else "wc")
-        if is_there and call.headers.get("If-None-Match") == "*":
+        is_there = self._store.exists(container, blob)
+        self._signer.check(request.query, container, blob, permissions="w" if is_there else "wc")
+        if is_there and request.headers.get("If-None-Match") == "*":
             raise StorageError("BlobAlreadyExists")
         if is_there:
-            self._check_conditions(call, self._store.properties(call.container, call.blob))
+            _check_conditions(request, self._store.properties(container, blob))
 
-    def _check_conditions(self, call: _Call, blob: BlobProperties) -> None:
-        wanted = call.headers.get("If-Match", "*")
-        unwanted = call.headers.get("If-None-Match", "")
-        if wanted not in ("*", blob.etag) or unwanted == blob.etag:
-            raise StorageError("ConditionNotMet")
-
-    async def _create_container(self, call: _Call) -> web.Response:
-        self._check(call, "wc", account_only=True)
-        if not self._store.create_container(call.container):
+    async def _create_container(
+        self, request: web.Request, container: str, blob: str
+    ) -> web.Response:
+        self._signer.check(request.query, container, permissions="wc", account_only=True)
+        if not self._store.create_container(container):
             raise StorageError("ContainerAlreadyExists")
-        return web.Response(
-            status=201, headers=_container_headers(self._store.container(call.container))
-        )
+        headers = _version_headers(self._store.properties(container))
+        return web.Response(status=201, headers=headers)
 
-    async def _get_container(self, call: _Call) -> web.Response:
-        self._check(call, "r", account_only=True)
-        properties = self._store.container(call.container)
-        return web.Response(headers=_container_headers(properties) | _LEASE_HEADERS)
+    async def _get_container(self, request: web.Request, container: str, blob: str) -> web.Response:
+        self._signer.check(request.query, container, permissions="r", account_only=True)
+        headers = _version_headers(self._store.properties(container))
+        return web.Response(headers=headers | _LEASE_HEADERS)
 
-    async def _list_blobs(self, call: _Call) -> web.Response:
-        self._check(call, "l")
-        if "delimiter" in call.query:
+    async def _list_blobs(self, request: web.Request, container: str, blob: str) -> web.Response:
+        self._signer.check(request.query, container, permissions="l")
+        if "delimiter" in request.query:
             raise StorageError("UnsupportedQueryParameter")
-        prefix, marker = call.query.get("prefix", ""), call.query.get("marker", "")
-        limit = _list_limit(call.query.get("maxresults", str(_LIST_LIMIT)))
+        prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
+        limit = _list_limit(request.query.get("maxresults", str(_LIST_LIMIT)))
         # One extra blob shows whether there is a next page.
-        blobs = self._store.list_blobs(call.container, prefix=prefix, after=marker, limit=limit + 1)
+        blobs = self._store.list_blobs(container, prefix=prefix, after=marker, limit=limit + 1)
         has_more = len(blobs) > limit
         body = _list_blobs_document(
-            f"{call.request.url.origin()}/",
-            call.container,
+            f"{request.url.origin()}/",
+            container,
             blobs[:limit],
             # The SDK requests the next page with the size named here.
             request={"Prefix": prefix, "Marker": marker, "MaxResults": str(limit)},
@@ -196,119 +152,96 @@ class BlobService:
         )
         return web.Response(text=body, content_type="application/xml")
 
-    async def _put_blob(self, call: _Call) -> web.Response:
-        self._check_write(call)
-        if call.headers.get("x-ms-blob-type") != _BLOB_TYPE:
+    async def _put_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
+        self._check_write(request, container, blob)
+        if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
             raise StorageError("InvalidHeaderValue")
-        return self._put(call, await call.request.read())
+        return self._put(request, container, blob, await request.read())
 
-    async def _put_block(self, call: _Call) -> web.Response:
-        self._check(call, "wc")
-        block_id = _block_id(call.query.get("blockid", ""))
-        content = await call.request.read()
-        self._store.stage_block(call.container, call.blob, block_id, content)
+    async def _put_block(self, request: web.Request, container: str, blob: str) -> web.Response:
+        self._signer.check(request.query, container, blob, permissions="wc")
+        block_id = _block_id(request.query.get("blockid", ""))
+        self._store.stage_block(container, blob, block_id, await request.read())
         return web.Response(status=201, headers=_WRITTEN_HEADERS)
 
-    async def _put_block_list(self, call: _Call) -> web.Response:
-        self._check_write(call)
-        block_ids = _parse_block_list(await call.request.read())
-        return self._put(call, self._store.staged_blocks(call.container, call.blob, block_ids))
+    async def _put_block_list(
+        self, request: web.Request, container: str, blob: str
+    ) -> web.Response:
+        self._check_write(request, container, blob)
+        block_ids = _parse_block_list(await request.read())
+        content = self._store.staged_blocks(container, blob, block_ids)
+        return self._put(request, container, blob, content)
 
-    def _put(self, call: _Call, content: bytes) -> web.Response:
-        headers = call.headers
-        content_type = headers.get("x-ms-blob-content-type") or headers.get("Content-Type")
-        properties = self._store.put(
-            call.container,
-            call.blob,
-            content,
-            content_type=content_type or "application/octet-stream",
-            content_encoding=headers.get("x-ms-blob-content-encoding", ""),
-            metadata=_metadata(headers),
-        )
-        return web.Response(status=201, headers=_version_headers(properties) | _WRITTEN_HEADERS)
+    def _put(self, request: web.Request, container: str, blob: str, content: bytes) -> web.Response:
+        written = self._store.put(container, blob, content, _stored_headers(request.headers))
+        return web.Response(status=201, headers=_version_headers(written) | _WRITTEN_HEADERS)
 
-    async def _get_blob(self, call: _Call) -> web.Response:
-        self._check(call, "r")
-        properties = self._store.properties(call.container, call.blob)
-        self._check_conditions(call, properties)
-        headers = _blob_headers(properties, call.query)
-        wanted = _range(call.headers, properties.size)
+    async def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
+        self._signer.check(request.query, container, blob, permissions="r")
+        found = self._store.properties(container, blob)
+        _check_conditions(request, found)
+        headers = _blob_headers(found, request.query)
+        if request.method == "HEAD":
+            return web.Response(headers=headers | {"Content-Length": str(found.size)})
+        wanted = _range(request.headers, found.size)
         if wanted is None:
-            content = self._store.read(call.container, call.blob)
-            return web.Response(body=content, headers=headers)
-        content = self._store.read(call.container, call.blob, wanted.start, len(wanted))
-        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{properties.size}"
+            return web.Response(body=self._store.read(container, blob), headers=headers)
+        content = self._store.read(container, blob, wanted.start, len(wanted))
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{found.size}"
         return web.Response(status=206, body=content, headers=headers)
-
-    async def _get_properties(self, call: _Call) -> web.Response:
-        self._check(call, "r")
-        properties = self._store.properties(call.container, call.blob)
-        self._check_conditions(call, properties)
-        headers = _blob_headers(properties, call.query)
-        if call.request.method == "HEAD":
-            headers["Content-Length"] = str(properties.size)
-        return web.Response(headers=headers)
 
 
 _WRITTEN_HEADERS = {"x-ms-request-server-encrypted": "true"}
 _LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available"}
 
 
-def _check_characters(call: _Call) -> None:
+def _check_characters(request: web.Request, blob: str) -> None:
     """Refuses characters that cannot be written to a header or to XML."""
-    if not call.blob.isprintable():
+    if not blob.isprintable():
         raise StorageError("InvalidUri")
-    if not all(value.isprintable() for value in call.query.values()):
+    if not all(value.isprintable() for value in request.query.values()):
         raise StorageError("InvalidQueryParameterValue")
-    if not all(value.isascii() for value in call.headers.values()):
+    if not all(value.isascii() for value in request.headers.values()):
         raise StorageError("InvalidHeaderValue")
 
 
-def _choose(call: _Call, operations: Mapping[tuple[str, str, str], _Handler]) -> _Handler:
-    handler = operations.get(call.key)
-    if handler is not None:
-        return handler
-    verbs = {verb for verb, *_ in operations}
-    known = call.request.method in verbs
-    raise StorageError("InvalidQueryParameterValue" if known else "UnsupportedHttpVerb")
+def _check_conditions(request: web.Request, blob: BlobProperties) -> None:
+    wanted = request.headers.get("If-Match", "*")
+    unwanted = request.headers.get("If-None-Match", "")
+    if wanted not in ("*", blob.etag) or unwanted == blob.etag:
+        raise StorageError("ConditionNotMet")
 
 
-def _container_headers(container: ContainerProperties) -> dict[str, str]:
-    return {"ETag": container.etag, "Last-Modified": _http_date(container.modified)}
-
-
-def _version_headers(blob: BlobProperties) -> dict[str, str]:
-    return {"ETag": blob.etag, "Last-Modified": _http_date(blob.modified)}
+def _version_headers(found: BlobProperties) -> dict[str, str]:
+    return {"ETag": found.etag, "Last-Modified": _http_date(found.modified)}
 
 
 def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, str]:
-    headers = _version_headers(blob) | _LEASE_HEADERS
-    headers |= {
+    headers = {
         "Accept-Ranges": "bytes",
-        "Content-Type": blob.content_type,
         "x-ms-blob-type": _BLOB_TYPE,
         "x-ms-creation-time": _http_date(blob.modified),
         "x-ms-server-encrypted": "true",
     }
-    if blob.content_encoding:
-        headers["Content-Encoding"] = blob.content_encoding
     # The file name for saving the blob is part of the SAS, and covered by its signature.
     if "rscd" in query:
         headers["Content-Disposition"] = query["rscd"]
-    return headers | {f"x-ms-meta-{name}": value for name, value in blob.metadata.items()}
+    return headers | _version_headers(blob) | _LEASE_HEADERS | dict(blob.headers)
 
 
-def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    prefix = "x-ms-meta-"
-    metadata = {
-        name[len(prefix) :]: value
-        for name, value in headers.items()
-        if name.lower().startswith(prefix)
-    }
-    # Azure requires identifiers, because a listing uses them as the names of XML elements.
-    if not all(re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) for name in metadata):
-        raise StorageError("InvalidMetadata")
-    return metadata
+def _stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What an upload says of its blob, as a download will say it."""
+    kind = headers.get("x-ms-blob-content-type") or headers.get("Content-Type")
+    stored = {"Content-Type": kind or "application/octet-stream"}
+    if encoding := headers.get("x-ms-blob-content-encoding"):
+        stored["Content-Encoding"] = encoding
+    for name, value in headers.items():
+        if name.lower().startswith(_META):
+            # Azure requires identifiers, because a listing uses them as the names of XML elements.
+            if not re.fullmatch(r"[A-Za-z_]\w*", name[len(_META) :], re.ASCII):
+                raise StorageError("InvalidMetadata")
+            stored[_META + name[len(_META) :]] = value
+    return stored
 
 
 def _range(headers: Mapping[str, str], size: int) -> range | None:
@@ -377,7 +310,12 @@ def _list_blobs_document(
         element = ElementTree.SubElement(parent, "Blob")
         _add_text(element, {"Name": blob.name})
         _add_text(ElementTree.SubElement(element, "Properties"), _listed_properties(blob))
-        _add_text(ElementTree.SubElement(element, "Metadata"), blob.metadata)
+        metadata = {
+            name.removeprefix(_META): text
+            for name, text in blob.headers.items()
+            if name.startswith(_META)
+        }
+        _add_text(ElementTree.SubElement(element, "Metadata"), metadata)
     _add_text(root, {"NextMarker": next_marker})
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
@@ -388,8 +326,8 @@ def _listed_properties(blob: BlobProperties) -> dict[str, str]:
         "Last-Modified": _http_date(blob.modified),
         "Etag": blob.etag.strip('"'),
         "Content-Length": str(blob.size),
-        "Content-Type": blob.content_type,
-        "Content-Encoding": blob.content_encoding,
+        "Content-Type": blob.headers["Content-Type"],
+        "Content-Encoding": blob.headers.get("Content-Encoding", ""),
         "BlobType": _BLOB_TYPE,
         "LeaseStatus": "unlocked",
         "LeaseState": "available",

@@ -19,24 +19,16 @@ from typing import Any
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = [
-    "MAX_BLOB_BYTES",
-    "BlobProperties",
-    "BlobStore",
-    "ContainerProperties",
-]
+__all__ = ["MAX_BLOB_BYTES", "BlobProperties", "BlobStore"]
 
+# A container is a row without a blob's name.
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS containers (
-    name TEXT PRIMARY KEY, etag TEXT NOT NULL, modified REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS blobs (
-    container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, name TEXT NOT NULL,
-    content_type TEXT NOT NULL, content_encoding TEXT NOT NULL, metadata TEXT NOT NULL,
-    etag TEXT NOT NULL, modified REAL NOT NULL, content BLOB NOT NULL,
-    PRIMARY KEY (container, name));
+CREATE TABLE IF NOT EXISTS items (
+    container TEXT NOT NULL, name TEXT NOT NULL, headers TEXT NOT NULL, etag TEXT NOT NULL,
+    modified REAL NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, name));
 CREATE TABLE IF NOT EXISTS blocks (
-    container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE, blob TEXT NOT NULL,
-    id TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, blob, id));
+    container TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (container, blob, id));
 """
 
 # Enough for programs and results; Azure accepts far larger blobs.
@@ -44,31 +36,22 @@ MAX_BLOB_BYTES = 256 * 1024 * 1024
 # Everything in memory together, with blocks that nobody commits; Azure's accounts are endless.
 _MAX_MEMORY_BYTES = 2 * 1024**3
 
-_PROPERTIES = "name, content_type, content_encoding, metadata, etag, modified, length(content)"
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerProperties:
-    """The properties of a container; times are seconds since the epoch."""
-
-    name: str
-    etag: str
-    modified: float
+_PROPERTIES = "name, headers, etag, modified, length(content)"
 
 
 @dataclass(frozen=True, slots=True)
 class BlobProperties:
-    """The properties of a blob, without its content.
+    """The properties of a blob or a container, without its content.
 
     Attributes:
+        name: The blob's name; empty for a container.
+        headers: The headers of a response with this blob, such as its type and metadata.
         modified: When it was written, in seconds since the epoch.
         size: Bytes.
     """
 
     name: str
-    content_type: str
-    content_encoding: str
-    metadata: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     etag: str
     modified: float
     size: int
@@ -95,12 +78,11 @@ class BlobStore:
         self._directory = directory
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
-        path = ":memory:" if directory is None else directory / "blobs.db"
+        path = ":memory:" if directory is None else directory / "storage.db"
         # State: everything is in the database.
         self._database = sqlite3.connect(path, check_same_thread=False)
         # Guards the database, which the server's thread and the user's share.
         self._lock = threading.Lock()
-        self._database.execute("PRAGMA foreign_keys = ON")
         # A machine crash may lose the most recent blobs; a process crash does not.
         self._database.execute("PRAGMA synchronous = OFF")
         if directory is None:
@@ -110,43 +92,34 @@ class BlobStore:
 
     def create_container(self, name: str) -> bool:
         """Creates a container; False if it exists."""
-        return bool(
-            self._write(
-                "INSERT OR IGNORE INTO containers VALUES (?, ?, ?)",
-                (name, _new_etag(), self._clock.time()),
-            )
-        )
-
-    def container(self, name: str) -> ContainerProperties:
-        """The container. `StorageError` with `ContainerNotFound` if there is none."""
-        rows = self._rows("SELECT name, etag, modified FROM containers WHERE name = ?", (name,))
-        if not rows:
-            raise StorageError("ContainerNotFound")
-        return ContainerProperties(*rows[0])
+        with self._transaction():
+            return bool(self._insert("IGNORE", name, "", {}, b"").rowcount)
 
     def delete_container(self, name: str) -> None:
         """Deletes a container with its blobs. Harmless if there is none."""
-        self._write("DELETE FROM containers WHERE name = ?", (name,))
+        with self._transaction():
+            for table in ("items", "blocks"):
+                self._database.execute(f"DELETE FROM {table} WHERE container = ?", (name,))
 
     def exists(self, container: str, blob: str) -> bool:
         """Whether the blob exists."""
-        return bool(self._rows(f"SELECT 1 FROM blobs {_WHERE_BLOB}", (container, blob)))
+        return bool(self._rows(f"SELECT 1 FROM items {_WHERE_NAMED}", (container, blob)))
 
-    def properties(self, container: str, blob: str) -> BlobProperties:
-        """The blob's properties. `StorageError` if the blob or its container is missing."""
-        rows = self._rows(f"SELECT {_PROPERTIES} FROM blobs {_WHERE_BLOB}", (container, blob))
-        if not rows:
-            self.container(container)
-            raise StorageError("BlobNotFound")
-        return _to_properties(rows[0])
+    def properties(self, container: str, blob: str = "") -> BlobProperties:
+        """The properties of a blob or a container. `StorageError` if it is missing."""
+        rows = self._rows(f"SELECT {_PROPERTIES} FROM items {_WHERE_NAMED}", (container, blob))
+        if rows:
+            return _to_properties(rows[0])
+        is_there = blob and self.exists(container, "")
+        raise StorageError("BlobNotFound" if is_there else "ContainerNotFound")
 
     def list_blobs(
         self, container: str, *, prefix: str = "", after: str = "", limit: int = 5000
     ) -> Sequence[BlobProperties]:
         """Up to `limit` blobs whose names start with `prefix`, in order of name, after `after`."""
-        self.container(container)
+        self.properties(container)
         rows = self._rows(
-            f"SELECT {_PROPERTIES} FROM blobs WHERE container = ? AND name > ? "
+            f"SELECT {_PROPERTIES} FROM items WHERE container = ? AND name > ? "
             "AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
             (container, after, len(prefix), prefix, limit),
         )
@@ -156,42 +129,30 @@ class BlobStore:
         """The blob's content, or `length` bytes of it from `start` on."""
         size = self.properties(container, blob).size
         rows = self._rows(
-            f"SELECT substr(content, ?, ?) FROM blobs {_WHERE_BLOB}",
+            f"SELECT substr(content, ?, ?) FROM items {_WHERE_NAMED}",
             (start + 1, size if length is None else length, container, blob),
         )
         # SQLite's substr gives NULL for no bytes at all.
         return bytes(rows[0][0] or b"") if rows else b""
 
     def put(
-        self,
-        container: str,
-        blob: str,
-        content: bytes,
-        *,
-        content_type: str = "application/octet-stream",
-        content_encoding: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, container: str, blob: str, content: bytes, headers: Mapping[str, str] | None = None
     ) -> BlobProperties:
         """Writes a whole blob, replacing any earlier one."""
-        self.container(container)
-        described = (content_type, content_encoding, json.dumps(dict(metadata or {})))
-        row = (container, blob, *described, _new_etag(), self._clock.time(), content)
+        self.properties(container)
         with self._transaction():
             self._database.execute(
                 "DELETE FROM blocks WHERE container = ? AND blob = ?", (container, blob)
             )
-            self._database.execute(
-                f"INSERT OR REPLACE INTO blobs VALUES ({', '.join('?' * len(row))})", row
-            )
+            self._insert("REPLACE", container, blob, headers or {}, content)
         return self.properties(container, blob)
 
     def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
         """Stages a block until it is committed, or discarded by another upload of the blob."""
-        self.container(container)
-        self._write(
-            "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
-            (container, blob, block_id, content),
-        )
+        self.properties(container)
+        row = (container, blob, block_id, content)
+        with self._transaction():
+            self._database.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", row)
 
     def staged_blocks(self, container: str, blob: str, block_ids: Sequence[str]) -> bytes:
         """The staged blocks with these ids, joined in this order; at most a request body's size."""
@@ -217,10 +178,13 @@ class BlobStore:
         with self._lock:
             return self._database.execute(statement, values).fetchall()
 
-    def _write(self, statement: str, values: Sequence[Any]) -> int:
-        """Runs a statement and returns how many rows it changed."""
-        with self._transaction():
-            return self._database.execute(statement, values).rowcount
+    def _insert(
+        self, conflict: str, container: str, name: str, headers: Mapping[str, str], content: bytes
+    ) -> sqlite3.Cursor:
+        row = (container, name, json.dumps(dict(headers)), _new_etag(), self._clock.time(), content)
+        return self._database.execute(
+            f"INSERT OR {conflict} INTO items VALUES (?, ?, ?, ?, ?, ?)", row
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -237,7 +201,7 @@ class BlobStore:
         return f"BlobStore({str(self._directory or 'in memory')!r})"
 
 
-_WHERE_BLOB = "WHERE container = ? AND name = ?"
+_WHERE_NAMED = "WHERE container = ? AND name = ?"
 
 
 def _new_etag() -> str:
@@ -245,5 +209,5 @@ def _new_etag() -> str:
 
 
 def _to_properties(row: tuple[Any, ...]) -> BlobProperties:
-    name, content_type, content_encoding, metadata, *rest = row
-    return BlobProperties(name, content_type, content_encoding, json.loads(metadata), *rest)
+    name, headers, *rest = row
+    return BlobProperties(name, json.loads(headers), *rest)

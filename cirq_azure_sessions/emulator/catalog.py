@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.options import shortened
 
-__all__ = ["AVAILABLE", "DEGRADED", "UNAVAILABLE", "Catalog"]
+__all__ = ["DEGRADED", "Catalog"]
 
 _TEST_PROVIDER = "Microsoft.Test.FirstParty"
 
@@ -116,13 +117,21 @@ class Catalog:
         """The ids of all targets."""
         return tuple(self._availability)
 
-    def has_provider(self, provider: str) -> bool:
-        """Whether the provider exists; case does not matter."""
-        return provider.lower() in _PROVIDER_IDS
+    def check(self, provider: str, target: str) -> None:
+        """Checks that this provider has this target, and that it takes jobs.
 
-    def has_target(self, provider: str, target: str) -> bool:
-        """Whether this provider has this target."""
-        return _PROVIDERS.get(target, "").lower() == provider.lower()
+        Raises:
+            ApiError: If not.
+        """
+        if provider.lower() not in _PROVIDER_IDS:
+            message = "The provider specified does not exist in this workspace."
+        elif _PROVIDERS.get(target, "").lower() != provider.lower():
+            message = "The target specified does not exist at this provider."
+        elif self._availability[target] == UNAVAILABLE:
+            message = "The target is unavailable and takes no jobs now."
+        else:
+            return
+        raise ApiError(400, "InvalidJobDefinition", message)
 
     def provider(self, target: str) -> str:
         """The id of the provider that has the target.

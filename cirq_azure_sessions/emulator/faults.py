@@ -22,7 +22,7 @@
         faults.expire_sas("*/rawOutputData")                      # refused despite a valid `se`
         faults.expire_sas(announced=60)                           # with an early `se`: in a minute
 
-        print(faults)       # the pending faults
+        faults.pending()    # as JSON
         faults.clear()
 
 Each call adds a `Fault`. To do the same over HTTP, POST its attributes as JSON with the server's
@@ -49,8 +49,8 @@ from cirq_azure_sessions.emulator.responses import error_document
 from cirq_azure_sessions.emulator.route_names import (
     CONTROL,
     STORAGE_ROUTES,
-    check_route,
     is_on_route,
+    is_route,
     route_name,
 )
 from cirq_azure_sessions.emulator.sas import Lifetime
@@ -62,10 +62,7 @@ __all__ = ["Fault", "Faults", "fault_middleware"]
 _CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
-_JOB_ENDS = {"fail": "fails", "hang": "hangs", "cancel": "is cancelled"}
-_SESSION_ENDS = ("TimedOut", "Failed")
-
-# The members of each kind of fault, in addition to the common ones.
+# The attributes of each kind of fault, in addition to the common ones.
 _KINDS = {
     "route": (
         *("verb", "status", "retry_after", "delay", "reset", "garbage", "drip", "after"),
@@ -74,6 +71,40 @@ _KINDS = {
     "job": ("target", "code", "message"),
     "session": ("target",),
     "sas": ("after", "announced"),
+}
+
+
+def _is_duration(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
+
+
+def _is_whole(value: object, least: int, most: int = 10**9) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+# The values that each attribute takes, in words and as a check.
+_VALUES: dict[str, tuple[str, Callable[[Any], object]]] = {
+    **dict.fromkeys(("route", "trigger"), ("a route", is_route)),
+    **dict.fromkeys(
+        ("sas", "target", "garbage", "code", "message"),
+        ("a text", lambda value: isinstance(value, str)),
+    ),
+    **dict.fromkeys(
+        ("duration", "retry_after", "delay", "drip", "announced"),
+        ("seconds, 0 or more", _is_duration),
+    ),
+    "job": ("fail, hang or cancel", ("fail", "hang", "cancel").count),
+    "session": ("TimedOut or Failed", ("TimedOut", "Failed").count),
+    "times": ("a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
+    "verb": (
+        "an HTTP verb in capitals",
+        lambda value: isinstance(value, str) and value.isascii() and value.isupper(),
+    ),
+    "status": ("400 to 599", lambda value: _is_whole(value, 400, 599)),
+    "reset": ("true or false", lambda value: type(value) is bool),
+    "after": ("true, or seconds", lambda value: type(value) is bool or _is_duration(value)),
+    "skip": ("a whole number from 0", lambda value: _is_whole(value, 0)),
+    "rate": ("1 or more a second", lambda value: _is_duration(value) and value >= 1),
 }
 
 
@@ -130,42 +161,20 @@ class Fault:
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        given = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != field.default
-        }
+        given = self.document()
         kinds = [kind for kind in _KINDS if kind in given]
         _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
         others = given.keys() - {*kinds, "times", "duration", *_KINDS[kinds[0]]}
         _check(not others, f"a {kinds[0]} fault", "only its own attributes")
-        texts = ("route", "job", "session", "sas", "target", "verb", "garbage", "code", "message")
-        for name in (*texts, "trigger"):
-            _check(isinstance(given.get(name, ""), str), name, "a text")
-        for name in ("duration", "retry_after", "delay", "drip", "announced"):
-            _check(_is_duration(given.get(name, 0)), name, "seconds, 0 or more")
-        _check(
-            self.times is None or _is_whole(self.times, 1, 10**9), "times", "a whole number from 1"
-        )
-        _check(_is_whole(self.skip, 0, 10**9), "skip", "a number from 0")
-        is_rate = self.rate is None or (_is_duration(self.rate) and self.rate >= 1)
-        _check(is_rate, "rate", "requests a second, 1 or more")
-        _check(self.job in (None, *_JOB_ENDS), "job", ", ".join(_JOB_ENDS))
-        is_told = self.job in (None, "fail") or not (self.code or self.message)
-        _check(is_told, "code and message", "to a job that fails")
-        _check(self.session in (None, *_SESSION_ENDS), "session", " or ".join(_SESSION_ENDS))
-        if self.sas is not None:
-            _check(self.after is None or _is_duration(self.after), "after", "seconds, 0 or more")
-        if self.route is not None:
-            self._check_request()
-
-    def _check_request(self) -> None:
-        for pattern in (self.route, self.trigger):
-            if pattern is not None:
-                check_route(pattern, self.verb)
-        _check(self.status is None or _is_whole(self.status, 400, 599), "status", "400 to 599")
-        _check(isinstance(self.reset, bool), "reset", "true or false")
-        _check(self.after in (None, True, False), "after", "true or false")
+        for name, value in given.items():
+            description, is_valid = _VALUES[name]
+            _check(is_valid(value), name, description)
+        if self.job in ("hang", "cancel"):
+            _check(not (self.code or self.message), "code and message", "to a job that fails")
+        if self.route is None:
+            _check(type(self.after) is not bool, "after", "seconds, 0 or more")
+            return
+        _check(self.after is None or type(self.after) is bool, "after", "true or false")
         _check(self.retry_after is None or self.status is not None, "retry_after", "with a status")
         ways = self.status, self.reset or None, self.garbage, self.drip
         spoils = sum(way is not None for way in ways)
@@ -173,15 +182,18 @@ class Fault:
         _check(spoils or self.delay > 0, "a fault", "a status, a reset, garbage, a drip or a delay")
         _check(spoils or not self.after, "after", "with a status, a reset, garbage or a drip")
 
+    def document(self) -> dict[str, Any]:
+        """The attributes that are not at their defaults, as `Faults.add` takes them."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
     @property
     def is_only_late(self) -> bool:
         """Whether a request is served normally after the delay."""
         return not (self.status or self.reset or self.garbage is not None or self.drip is not None)
-
-    @property
-    def keeps_running(self) -> bool:
-        """Whether a job runs until it is cancelled, by the client or by the service."""
-        return self.job in ("hang", "cancel")
 
     @property
     def lifetime(self) -> Lifetime:
@@ -189,27 +201,6 @@ class Fault:
         after = 0.0 if self.after is None and self.announced is None else self.after
         usual = Lifetime()
         return Lifetime(usual.announced if self.announced is None else self.announced, after)
-
-    def __str__(self) -> str:
-        if self.job is not None:
-            what = f" with {self.code}" if self.job == "fail" else ""
-            return f"job on {self.target}: {_JOB_ENDS[self.job]}{what}"
-        if self.session is not None:
-            return f"session on {self.target}: {self.session}"
-        if self.sas is not None:
-            return f"SAS on {self.sas}: expires after {self.lifetime.shortest:g} s"
-        parts = {
-            f"{self.delay:g} s late": self.delay,
-            str(self.status): self.status,
-            f"retry after {self.retry_after or 0:g} s": self.retry_after is not None,
-            "reset": self.reset,
-            "garbage": self.garbage is not None,
-            f"a byte every {self.drip or 0:g} s": self.drip is not None,
-            "after it took effect": self.after,
-            f"beyond {self.rate or 0:g} requests a second": self.rate is not None,
-        }
-        route = self.route if self.verb is None else f"{self.verb} {self.route}"
-        return f"{route}: {', '.join(part for part, is_so in parts.items() if is_so)}"
 
 
 @dataclasses.dataclass(slots=True)
@@ -224,12 +215,12 @@ class _Pending:
     spare: float = 0.0
     counted_at: float = -math.inf
 
-    def matches(self, verb: str, path: str, now: float) -> bool:
+    def matches(self, name: str, verb: str, path: str, now: float) -> bool:
         """Whether the fault counts this request, including one that is skipped."""
         fault = self.fault
         has_begun = self.end is not None
         route = fault.route if has_begun or fault.trigger is None else fault.trigger
-        if fault.verb not in (None, verb) or not is_on_route(route or "*", verb, path):
+        if fault.verb not in (None, verb) or not is_on_route(route or "*", name, path):
             return False
         if not has_begun and self.skip:
             self.skip -= 1
@@ -242,12 +233,10 @@ class _Pending:
                 return False
         return True
 
-    def __str__(self) -> str:
-        if self.fault.duration is not None:
-            return f"{self.fault}, for {self.fault.duration:g} s"
-        if self.times == math.inf:
-            return f"{self.fault}, until cleared"
-        return f"{self.fault}{'' if self.times == 1 else f', {self.times:g} times'}"
+    def remaining(self) -> Fault:
+        """The fault, with the number of times that are left."""
+        times = None if self.times == math.inf else int(self.times)
+        return dataclasses.replace(self.fault, times=times)
 
 
 class Faults:
@@ -339,15 +328,15 @@ class Faults:
         with self._lock:
             self._pending.clear()
 
-    def pending(self) -> list[str]:
-        """Descriptions of the pending faults, oldest first."""
+    def pending(self) -> list[dict[str, Any]]:
+        """The pending faults, oldest first, as `add` takes them."""
         with self._lock:
-            return [str(pending) for pending in self._pending]
+            return [each.remaining().document() for each in self._pending]
 
-    def take_request(self, verb: str, path: str) -> Fault | None:
-        """Takes the fault for this request, if any."""
+    def take_request(self, name: str, verb: str, path: str) -> Fault | None:
+        """Takes the fault for this request on the route of this name, if any."""
         now = self._clock.monotonic()
-        return self._take("route", lambda pending: pending.matches(verb, path, now))
+        return self._take("route", lambda pending: pending.matches(name, verb, path, now))
 
     def take_job(self, target: str) -> Fault | None:
         """Takes the fault for a job just accepted on `target`, if any."""
@@ -381,8 +370,7 @@ class Faults:
             return None
 
     def __repr__(self) -> str:
-        waiting = f"latency {self.latency:g} s; " if self.latency else ""
-        return f"Faults({waiting}{'; '.join(self.pending()) or 'nothing to come'})"
+        return f"Faults(latency={self.latency:g}, pending={self.pending()})"
 
 
 def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middleware:
@@ -394,11 +382,11 @@ def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middle
 
     @web.middleware
     async def disturb(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = route_name(request.method, request.path)
+        name = route_name(request)
         if name == CONTROL:
             return await handler(request)
         requests.count(name)
-        fault = faults.take_request(request.method, request.path)
+        fault = faults.take_request(name, request.method, request.path)
         delay = faults.latency + (fault.delay if fault else 0.0)
         if delay > 0:
             await clock.sleep(delay)
@@ -452,11 +440,3 @@ def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
 def _check(is_right: object, name: str, wanted: str) -> None:
     if not is_right:
         raise ValueError(f"Give {name}: {wanted}.")
-
-
-def _is_whole(value: object, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _is_duration(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]

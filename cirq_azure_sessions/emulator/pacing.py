@@ -108,7 +108,8 @@ class Pacing:
             return JobPace(queue=math.inf)
         pace = self._draw(request.target) if self._is_realistic else self._job_time(request)
         program: StoredProgram = request.payload
-        if program.fault is not None and program.fault.keeps_running:
+        # It runs until it is cancelled, by the client or by the service.
+        if program.fault is not None and program.fault.job in ("hang", "cancel"):
             pace = replace(pace, run=math.inf)
         return pace
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
 
 import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator import programs
-from cirq_azure_sessions.emulator.billing import estimate_cost
+from cirq_azure_sessions.emulator.billing import Quotas, estimate_cost
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Fault
 from cirq_azure_sessions.emulator.storage import Storage
@@ -44,11 +42,6 @@ class StoredProgram:
     input_uri: str = field(repr=False)
     fault: Fault | None = None
 
-    @property
-    def is_to_be_cancelled(self) -> bool:
-        """Whether the service cancels the job."""
-        return self.fault is not None and self.fault.job == "cancel"
-
 
 def result_blob(output_format: str) -> str:
     """The name of the result blob; a provider's own format stays raw."""
@@ -62,7 +55,7 @@ class ProgramRunner:
     Args:
         storage: Holds programs and results.
         catalog: The targets.
-        run: Runs a coroutine on the server's loop, where the storage lives, and waits for it.
+        quotas: The limits on consumption.
         noise: The noise of all targets; None gives each its own.
         seed: Makes results reproducible; None draws fresh entropy.
     """
@@ -71,13 +64,14 @@ class ProgramRunner:
         self,
         storage: Storage,
         catalog: Catalog,
-        run: Callable[[Coroutine[Any, Any, Any]], Any],
+        quotas: Quotas,
+        *,
         noise: cirq.NoiseModel | None = None,
         seed: int | None = None,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
-        self._run = run
+        self._quotas = quotas
         self._noise = noise
         self._entropy = np.random.SeedSequence(seed).entropy
 
@@ -101,25 +95,26 @@ class ProgramRunner:
             noise=self._noise,
         )
         self._write(program, request.output_format, output.content)
-        return estimate_cost(
+        cost = estimate_cost(
             request.target, request.input_format, request.input_params, output.census
         )
+        self._quotas.charge(cost)
+        return cost
 
     def _read(self, program: StoredProgram) -> bytes:
         if program.container is None or program.blob is None:
             raise ProgramError("InvalidInputData", "The inputDataUri is not in this storage.")
         try:
-            content: bytes = self._run(self._storage.read(program.container, program.blob))
+            return self._storage.read(program.container, program.blob)
         except StorageError:
             raise ProgramError("InvalidInputData", "There is no blob at inputDataUri.") from None
-        return content
 
     def _write(self, program: StoredProgram, output_format: str, output: bytes) -> None:
         is_json = output_format in _JSON_FORMATS
         content_type = "application/json" if is_json else "application/octet-stream"
         blob = result_blob(output_format)
         assert program.container is not None
-        self._run(self._storage.write(program.container, blob, output, content_type))
+        self._storage.write(program.container, blob, output, content_type)
 
     def _generator(self, request: JobRequest) -> np.random.Generator:
         """A random generator for this job, so that its results do not depend on other jobs."""

@@ -19,13 +19,15 @@ import math
 import operator
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError
+from cirq_azure_sessions.emulator.programs.tokens import Tokens
 from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
@@ -44,11 +46,12 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "ge", "gt", "le", "lt")
 }
 
+# The words that join conditions, loosest first.
+_LEVELS: tuple[tuple[str, Callable[[Iterable[bool]], bool]], ...] = (("or", any), ("and", all))
+
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<string>'(?:[^']|'')*')
-          |(?P<word>[A-Za-z]\w*)
-          |(?P<date>\d[\d:.TZ+-]*)
-          |(?P<mark>[(),]))""",
+    r"""(?P<text>'(?:[^']|'')*') | (?P<name>[A-Za-z]\w*)
+      | (?P<date>\d[\d:.TZ+-]*) | (?P<sign>[(),])""",
     re.VERBOSE | re.ASCII,
 )
 
@@ -126,31 +129,19 @@ async def select(
     if order is None and query.predicate is None:
         page = _cut(items, query.skip, query.top + 1, backwards)
     else:
+        found: list[T] = []
         last = math.inf if order else query.skip + query.top + 1
-        found = await _search(items, query.predicate, read, backwards and not order, last)
+        for start in range(0, len(items), _GLANCE):
+            for item in _cut(items, start, _GLANCE, backwards and not order):
+                if query.predicate is None or query.predicate(partial(read, item)):
+                    found.append(item)
+            if len(found) >= last:
+                break
+            await _give_way()
         if order is not None:
             found.sort(key=lambda item: read(item, order), reverse=backwards)
         page = found[query.skip : query.skip + query.top + 1]
     return page[: query.top], len(page) > query.top
-
-
-async def _search(
-    items: Sequence[T],
-    matches: Predicate | None,
-    read: Callable[[T, str], Any],
-    backwards: bool,
-    most: float,
-) -> list[T]:
-    """Up to `most` matching items."""
-    found: list[T] = []
-    for start in range(0, len(items), _GLANCE):
-        for item in _cut(items, start, _GLANCE, backwards):
-            if matches is None or matches(partial(read, item)):
-                found.append(item)
-        if len(found) >= most:
-            break
-        await _give_way()
-    return found
 
 
 @types.coroutine
@@ -165,82 +156,66 @@ def parse_filter(text: str) -> Predicate:
     Raises:
         ApiError: If it is not in the grammar.
     """
-    parser = _FilterParser(text)
-    predicate = parser.any_of()
-    parser.take("end")
+    try:
+        tokens = Tokens(text, Budget(), pattern=_TOKEN)
+        predicate = _read_level(tokens, 0)
+        if not tokens.is_at_end:
+            raise tokens.fail("there is more than a filter.")
+    except ProgramError as error:
+        raise _invalid(f"The filter is not understood. {error}") from None
     return predicate
 
 
-class _FilterParser:
-    """A recursive descent parser with one method per grammar rule."""
+def _read_level(tokens: Tokens, depth: int, level: int = 0) -> Predicate:
+    if level == len(_LEVELS):
+        return _read_one(tokens, depth)
+    word, combine = _LEVELS[level]
+    parts = [_read_level(tokens, depth, level + 1)]
+    while tokens.accept(word):
+        parts.append(_read_level(tokens, depth, level + 1))
+    return parts[0] if len(parts) == 1 else lambda read: combine(part(read) for part in parts)
 
-    def __init__(self, text: str) -> None:
-        self._tokens = [*_tokenize(text), ("end", "")]
-        self._position = 0
-        self._depth = 0
 
-    def any_of(self) -> Predicate:
-        choices = [self._all_of()]
-        while self._skip("or"):
-            choices.append(self._all_of())
-        return choices[0] if len(choices) == 1 else lambda read: any(c(read) for c in choices)
-
-    def _all_of(self) -> Predicate:
-        parts = [self._one()]
-        while self._skip("and"):
-            parts.append(self._one())
-        return parts[0] if len(parts) == 1 else lambda read: all(p(read) for p in parts)
-
-    def _one(self) -> Predicate:
-        if self._skip("("):
-            self._depth += 1
-            inner = self.any_of() if self._depth <= _DEEPEST else self.take("depth")
-            self._depth -= 1
-            self.take("mark", ")")
-            return inner
-        if not self._skip("startswith"):
-            return self._comparison()
-        self.take("mark", "(")
-        field = self._field()
-        # A time has no prefix.
-        self.take("mark", "," if field != "CreationTime" else "none")
-        prefix = self.take("string")
-        self.take("mark", ")")
-        return lambda read: str(read(field)).startswith(prefix)
-
-    def _comparison(self) -> Predicate:
-        field = self._field()
-        compare = _OPERATORS[self.take("word", *_OPERATORS).lower()]
+def _read_one(tokens: Tokens, depth: int) -> Predicate:
+    if tokens.accept("("):
+        if depth == _DEEPEST:
+            raise tokens.fail("it is nested too deeply.")
+        inner = _read_level(tokens, depth + 1)
+        tokens.expect(")")
+        return inner
+    if tokens.accept("startswith"):
+        tokens.expect("(")
+        field = _read_field(tokens)
         if field == "CreationTime":
-            time = _parse_time(self.take("string" if self._is_next("string") else "date"))
-            return lambda read: compare(read(field), time)
-        value = self.take("string")
-        if field == "Name":
-            return lambda read: compare(read(field), value)
-        # The rest are words of the service, whose case varies between its versions.
-        fold = _letters if field == "State" else str.lower
-        wanted = fold(value)
-        return lambda read: compare(fold(read(field)), wanted)
+            raise tokens.fail("a time has no prefix.")
+        tokens.expect(",")
+        prefix = _read_string(tokens)
+        tokens.expect(")")
+        return lambda read: str(read(field)).startswith(prefix)
+    field = _read_field(tokens)
+    compare = _OPERATORS[tokens.expect(*_OPERATORS)]
+    if field == "CreationTime":
+        is_quoted = tokens.next_word.startswith("'")
+        time = _parse_time(tokens.text() if is_quoted else tokens.read("date", "a date"))
+        return lambda read: compare(read(field), time)
+    value = _read_string(tokens)
+    if field == "Name":
+        return lambda read: compare(read(field), value)
+    # The rest are words of the service, whose case varies between its versions.
+    fold = _letters if field == "State" else str.lower
+    wanted = fold(value)
+    return lambda read: compare(fold(read(field)), wanted)
 
-    def _field(self) -> str:
-        return _FIELD_NAMES[self.take("word", *_FIELD_NAMES).lower()]
 
-    def take(self, kind: str, *texts: str) -> Any:
-        """Takes the next token, which has to be of this kind and one of `words`, if any."""
-        if not self._is_next(kind, *texts):
-            raise _invalid(f"The filter is not understood from its part {self._position + 1} on.")
-        self._position += 1
-        return self._tokens[self._position - 1][1]
+def _read_field(tokens: Tokens) -> str:
+    name = _FIELD_NAMES.get(tokens.name().lower())
+    if name is None:
+        raise tokens.fail(f"there is no such field; there are {', '.join(FIELDS)}.")
+    return name
 
-    def _is_next(self, kind: str, *texts: str) -> bool:
-        found, text = self._tokens[self._position]
-        return found == kind and (not texts or text.lower() in texts)
 
-    def _skip(self, text: str) -> bool:
-        kind, found = self._tokens[self._position]
-        is_it = kind != "string" and found.lower() == text
-        self._position += is_it
-        return is_it
+def _read_string(tokens: Tokens) -> str:
+    return tokens.text().replace("''", "'")
 
 
 @lru_cache(maxsize=64)
@@ -251,18 +226,6 @@ def _letters(state: str) -> str:
     `State eq 'SessionStatus.FAILURE_S_'`.
     """
     return re.sub("[^a-z]", "", state.rpartition(".")[2].lower())
-
-
-def _tokenize(text: str) -> Iterator[tuple[str, str]]:
-    """The kind and the text of each token; a string comes without its quotes."""
-    position, end = 0, len(text.rstrip())
-    while position < end:
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise _invalid(f"The filter has an unexpected character at {position + 1}.")
-        kind, position = str(match.lastgroup), match.end()
-        token = match[kind]
-        yield kind, token[1:-1].replace("''", "'") if kind == "string" else token
 
 
 def _parse_orderby(text: str) -> tuple[str, bool]:

@@ -5,32 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable
 
 from aiohttp import web
 
 from cirq_azure_sessions.emulator.route_names import ALIASES, ROUTE_NAMES
 
-__all__ = ["RequestCounts", "Requests"]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestCounts:
-    """The counts at one moment.
-
-    Attributes:
-        total: Requests on all routes, including those that a fault answered.
-        by_route: Requests by the name of their route; see `route_names`.
-        connections: TCP connections accepted.
-        open_connections: TCP connections that are open now.
-    """
-
-    total: int
-    by_route: Mapping[str, int] = field(default_factory=dict)
-    connections: int = 0
-    open_connections: int = 0
+__all__ = ["Requests"]
 
 
 class Requests:
@@ -56,18 +37,24 @@ class Requests:
 
     @property
     def total(self) -> int:
-        """Requests on all routes."""
-        return self.snapshot().total
+        """Requests on all routes, including those that a fault answered."""
+        return sum(self.by_route.values())
+
+    @property
+    def by_route(self) -> dict[str, int]:
+        """Requests by the name of their route; see `route_names`."""
+        with self._lock:
+            return dict(self._by_route)
 
     @property
     def connections(self) -> int:
         """TCP connections accepted."""
-        return self.snapshot().connections
+        return self._connections
 
     @property
     def open_connections(self) -> int:
         """TCP connections that are open now."""
-        return self.snapshot().open_connections
+        return 0 if self._server is None else len(self._server.connections)
 
     def __getitem__(self, route: str) -> int:
         """Requests on one route, or on the routes of an alias such as `poll`.
@@ -77,19 +64,8 @@ class Requests:
         """
         if route not in ROUTE_NAMES and route not in ALIASES:
             raise KeyError(f"No route is called {route!r}.")
-        counts = self.snapshot().by_route
+        counts = self.by_route
         return sum(counts.get(name, 0) for name in ALIASES.get(route, {route}))
-
-    def snapshot(self) -> RequestCounts:
-        """All counts at this moment."""
-        with self._lock:
-            by_route = dict(self._by_route)
-            return RequestCounts(
-                sum(by_route.values()),
-                MappingProxyType(by_route),
-                self._connections,
-                0 if self._server is None else len(self._server.connections),
-            )
 
     def clear(self) -> None:
         """Resets the counts; open connections are still counted as open."""
@@ -114,9 +90,8 @@ class Requests:
         return connect
 
     def __repr__(self) -> str:
-        now = self.snapshot()
-        routes = "".join(f", {name}={count}" for name, count in sorted(now.by_route.items()))
+        routes = "".join(f", {name}={count}" for name, count in sorted(self.by_route.items()))
         return (
-            f"Requests(total={now.total}, connections={now.connections}, "
-            f"open_connections={now.open_connections}{routes})"
+            f"Requests(total={self.total}, connections={self.connections}, "
+            f"open_connections={self.open_connections}{routes})"
         )

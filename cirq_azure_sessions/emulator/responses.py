@@ -1,10 +1,12 @@
-"""JSON answers and errors of the data plane, and the middleware that translates errors."""
+"""The data plane's versions, JSON answers and errors, and the middleware that translates errors."""
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +14,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 
-__all__ = ["ApiError", "error_document", "gate_middleware", "json_response"]
+__all__ = ["ApiError", "ApiVersion", "error_document", "gate_middleware", "json_response"]
+
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
 _KEY_HEADER = "x-ms-quantum-api-key"
 
@@ -31,7 +35,8 @@ class ApiError(Exception):
     Args:
         status: The HTTP status.
         code: Azure's error code, such as `InvalidJobDefinition`.
-        message: What is wrong. Never contains a secret, nor anything that the client sent.
+        message: What is wrong. Never contains a secret, nor more of what the client sent than a
+            word of a filter.
         headers: Further headers of the response.
     """
 
@@ -43,6 +48,62 @@ class ApiError(Exception):
         self.code = code
         self.message = message
         self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class ApiVersion:
+    """An API version that a client names in `api-version`, identified by its date.
+
+    Three generations are known: `2024-10-01-preview` and `2025-12-01-preview` from recordings, and
+    `2026-01-15-preview` from the SDK's source. A version belongs to the latest generation that is
+    not newer than it.
+    """
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> ApiVersion:
+        """Reads the query parameter.
+
+        Raises:
+            ApiError: If it is missing or not the name of a version.
+        """
+        if not text:
+            raise ApiError(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.",
+            )
+        if not _VERSION.fullmatch(text):
+            raise ApiError(
+                400,
+                "InvalidApiVersionParameter",
+                "The api-version is a date, such as 2026-01-15-preview.",
+            )
+        return cls(text)
+
+    @property
+    def is_of_2025(self) -> bool:
+        """Whether it is of 2025 or later.
+
+        Jobs then have `lastModifiedTime`, and jobs and sessions `jobPriority`; the blob addresses
+        in PUT and list responses have no SAS; and a session's jobs come newest first.
+        """
+        return self.name >= "2025"
+
+    @property
+    def deletes_jobs(self) -> bool:
+        """Whether DELETE deletes a job; before 2025-12-01-preview it cancels it (from the SDK)."""
+        return self.name >= "2025-12-01"
+
+    @property
+    def is_of_2026(self) -> bool:
+        """Whether it is of 2026 or later.
+
+        Jobs and sessions then have `priority` (`Standard` or `High`), and jobs `usage`; and
+        `sasUri` also creates the container, which clients create themselves before.
+        """
+        return self.name >= "2026"
 
 
 def error_document(code: str, message: str) -> dict[str, Any]:
@@ -80,6 +141,10 @@ def _translate(error: Exception) -> ApiError:
             return ApiError(400, "InvalidRequest", "The request was broken off.")
         case web.HTTPRequestEntityTooLarge():
             return ApiError(413, "RequestBodyTooLarge", "The body is too large.")
+        case web.HTTPMethodNotAllowed():
+            verbs = ", ".join(sorted(error.allowed_methods))
+            message = f"This route takes {verbs} only."
+            return ApiError(405, "MethodNotAllowed", message, {"Allow": verbs})
         case web.HTTPClientError():
             return ApiError(error.status, error.reason.replace(" ", ""), "There is no such route.")
         case _:

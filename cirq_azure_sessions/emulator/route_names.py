@@ -13,17 +13,17 @@
 from __future__ import annotations
 
 import fnmatch
-import re
-from collections.abc import Iterator
+
+from aiohttp import web
 
 __all__ = [
     "ALIASES",
     "CONTROL",
+    "ROUTES",
     "ROUTE_NAMES",
     "STORAGE_ROUTES",
-    "allowed_verbs",
-    "check_route",
     "is_on_route",
+    "is_route",
     "route_name",
 ]
 
@@ -34,89 +34,70 @@ STORAGE_ROUTES = frozenset({"upload", "download", "blob", "container"})
 
 ALIASES: dict[str, frozenset[str]] = {"poll": frozenset({"job", "sessionJobs"})}
 
-_WORKSPACE = re.compile(
-    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Quantum/workspaces/[^/]+/(.*)",
-    re.IGNORECASE,
+_WORKSPACE = (
+    r"/subscriptions/{workspace:[^/]+/(?i:resourceGroups/[^/]+/providers/Microsoft\.Quantum"
+    r"/workspaces)/[^/]+}"
 )
+_ID = "{id:[^/:]+}"
 
-_ROUTES = tuple(
-    (name, verb, re.compile(path))
+# The data plane: the verb and the path of each name, as aiohttp's router takes them. It tries them
+# in this order, so what clients ask most comes first.
+ROUTES = {
+    name: (verb, f"{_WORKSPACE}/{path}")
     for name, verb, path in (
+        ("job", "GET", f"jobs/{_ID}"),
+        ("submit", "PUT", f"jobs/{_ID}"),
         ("sasUri", "POST", "storage/sasUri"),
-        ("close", "POST", "sessions/[^/:]+:close"),
-        ("open", "PUT", "sessions/[^/:]+"),
-        ("session", "GET", "sessions/[^/:]+"),
+        ("close", "POST", f"sessions/{_ID}:close"),
+        ("open", "PUT", f"sessions/{_ID}"),
+        ("session", "GET", f"sessions/{_ID}"),
         ("sessions", "GET", "sessions"),
-        ("sessionJobs", "GET", "sessions/[^/:]+/jobs"),
-        ("cancel", "POST", "jobs/[^/:]+:cancel"),
-        ("submit", "PUT", "jobs/[^/:]+"),
-        ("job", "GET", "jobs/[^/:]+"),
-        ("update", "PATCH", "jobs/[^/:]+"),
-        ("delete", "DELETE", "jobs/[^/:]+"),
+        ("sessionJobs", "GET", f"sessions/{_ID}/jobs"),
+        ("cancel", "POST", f"jobs/{_ID}:cancel"),
+        ("update", "PATCH", f"jobs/{_ID}"),
+        ("delete", "DELETE", f"jobs/{_ID}"),
         ("jobs", "GET", "jobs"),
         ("topLevelItems", "GET", "topLevelItems"),
         ("providerStatus", "GET", "providerStatus"),
         ("quotas", "GET", "quotas"),
     )
-)
+}
 
-ROUTE_NAMES = frozenset(name for name, *_ in _ROUTES) | STORAGE_ROUTES | {"other"}
+ROUTE_NAMES = ROUTES.keys() | STORAGE_ROUTES | {"other"}
 
 _BLOB_VERBS = {"PUT": "upload", "GET": "download"}
 
 
-def route_name(verb: str, path: str) -> str:
-    """The name of the route that serves `verb` on `path`, a path without a query."""
-    if path.startswith("/emulator/"):
+def route_name(request: web.Request) -> str:
+    """The name of the route on which a server has received a request."""
+    if request.path.startswith("/emulator/"):
         return CONTROL
-    if _WORKSPACE.fullmatch(path) is None:
-        return _storage_name(verb, path)
-    return dict(_routes_at(path)).get(verb, "other")
+    if "blob" in request.match_info:
+        return _BLOB_VERBS.get(request.method, "blob")
+    if "container" in request.match_info:
+        return "container"
+    return request.match_info.route.name or "other"
 
 
-def allowed_verbs(path: str) -> list[str]:
-    """The verbs that the data plane supports on this path."""
-    return [verb for verb, _ in _routes_at(path)]
-
-
-def _routes_at(path: str) -> Iterator[tuple[str, str]]:
-    """The verb and name of each data plane route on this path."""
-    workspace = _WORKSPACE.fullmatch(path)
-    if workspace is None:
-        return
-    for name, verb, its_path in _ROUTES:
-        if its_path.fullmatch(workspace[1].rstrip("/")):
-            yield verb, name
-
-
-def _storage_name(verb: str, path: str) -> str:
-    segments = path.removeprefix("/storage/").strip("/").split("/")
-    if segments[0] in ("", "subscriptions"):
-        return "other"
-    return "container" if len(segments) == 1 else _BLOB_VERBS.get(verb, "blob")
-
-
-def check_route(route: str, verb: str | None = None) -> None:
-    """Checks that a route is valid: a name of this module's table, or a glob on the path.
+def is_route(route: object) -> bool:
+    """Whether this is the name of a route or of an alias, or a glob on paths.
 
     A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`.
 
     Raises:
-        ValueError: If `route` is neither, or `verb` is not an HTTP verb.
+        ValueError: If it is none of these, with the names.
     """
-    names = ROUTE_NAMES | ALIASES.keys()
-    if not _is_glob(route) and route not in names:
-        listed = ", ".join(sorted(names))
-        raise ValueError(f"Name a route, one of {listed}, or give a glob such as */jobs/*.")
-    if verb is not None and not (verb.isascii() and verb.isupper()):
-        raise ValueError(f"Give the verb in capitals, such as PUT, not {verb!r}.")
+    if isinstance(route, str) and (_is_glob(route) or route in ROUTE_NAMES | ALIASES.keys()):
+        return True
+    listed = ", ".join(sorted(ROUTE_NAMES | ALIASES.keys()))
+    raise ValueError(f"Name a route, one of {listed}, or give a glob such as */jobs/*.")
 
 
-def is_on_route(route: str, verb: str, path: str) -> bool:
-    """Whether a request matches `route`; `path` has no query."""
+def is_on_route(route: str, name: str, path: str) -> bool:
+    """Whether a request on the route of this name, and on this path, is one of `route`."""
     if _is_glob(route):
         return fnmatch.fnmatchcase(path, route)
-    return route_name(verb, path) in ALIASES.get(route, {route})
+    return name in ALIASES.get(route, {route})
 
 
 def _is_glob(route: str) -> bool:

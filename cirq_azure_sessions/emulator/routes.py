@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 
-from cirq_azure_sessions.emulator.api_version import ApiVersion
-from cirq_azure_sessions.emulator.catalog import UNAVAILABLE, Catalog
-from cirq_azure_sessions.emulator.faults import Faults
+from cirq_azure_sessions.emulator.billing import Quotas
+from cirq_azure_sessions.emulator.catalog import Catalog
+from cirq_azure_sessions.emulator.faults import Fault, Faults
 from cirq_azure_sessions.emulator.query import parse_query, select
-from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
     read_item_id,
@@ -25,11 +26,11 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
-from cirq_azure_sessions.emulator.responses import ApiError, json_response
+from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
 from cirq_azure_sessions.emulator.retention import Retention
-from cirq_azure_sessions.emulator.route_names import allowed_verbs, route_name
+from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import Items, JobView
+from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 
@@ -68,12 +69,15 @@ class WorkspaceRoutes:
         self._quotas = quotas
         self._faults = faults
         self._retention = retention
-        self._items = Items(workspace, storage)
-        self._handlers: dict[str, _Handler] = {
+        self._documents = Documents(workspace, storage)
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds the routes of the data plane."""
+        handlers: dict[str, _Handler] = {
             "open": self._open_session,
             "session": self._get_session,
             "close": self._close_session,
-            "sessions": self._list_sessions,
+            "sessions": partial(self._list, self._workspace.sessions),
             "sessionJobs": self._list_session_jobs,
             "sasUri": self._give_sas_uri,
             "submit": self._submit_job,
@@ -81,29 +85,20 @@ class WorkspaceRoutes:
             "update": self._update_job,
             "cancel": self._cancel_job,
             "delete": self._delete_job,
-            "jobs": self._list_jobs,
-            "topLevelItems": self._list_top_level_items,
-            "providerStatus": self._list_providers,
-            "quotas": self._list_quotas,
+            "jobs": partial(self._list, self._workspace.jobs),
+            "topLevelItems": partial(self._list, self._workspace.top_level_items),
+            "providerStatus": partial(self._list_all, self._catalog.documents),
+            "quotas": partial(self._list_all, self._quotas.documents),
         }
-
-    async def serve(self, request: web.Request) -> web.Response:
-        """Handles any request to the data plane.
-
-        Raises:
-            ApiError: If it is refused.
-        """
-        handler = self._handlers.get(route_name(request.method, request.path))
-        if handler is None:
-            raise _no_route(request)
-        return await handler(request, ApiVersion.parse(request.query.get("api-version")))
+        for name, (verb, path) in ROUTES.items():
+            router.add_route(verb, path, _with_version(handlers[name]), name=name)
 
     # Sessions.
 
     async def _open_session(self, request: web.Request, version: ApiVersion) -> web.Response:
         document = await read_json(request)
         session_request = read_session(_item_id(request), document)
-        self._check_target(session_request.provider, session_request.target)
+        self._catalog.check(session_request.provider, session_request.target)
         session = await self._workspace.open_session(session_request)
         return self._answer_session(session, version)
 
@@ -119,7 +114,7 @@ class WorkspaceRoutes:
 
     async def _give_sas_uri(self, request: web.Request, version: ApiVersion) -> web.Response:
         container, blob = read_blob_details(await read_json(request))
-        if version.makes_containers:
+        if version.is_of_2026:
             await self._storage.create_container(container)
         if blob:
             uri = self._storage.blob_sas_uri(container, blob, "rcw")
@@ -129,12 +124,13 @@ class WorkspaceRoutes:
 
     async def _submit_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job_request = read_job(_item_id(request), await read_json(request), self._storage)
-        self._check_target(job_request.payload.provider, job_request.target)
+        self._catalog.check(job_request.payload.provider, job_request.target)
         self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
         await self._retention.note(job_request)
-        if job_request.payload.is_to_be_cancelled:
+        fault: Fault | None = job_request.payload.fault
+        if fault is not None and fault.job == "cancel":
             await self._workspace.cancel_job(job.id)
         return self._answer_job(job, JobView.PUT, version)
 
@@ -150,7 +146,7 @@ class WorkspaceRoutes:
             priority=read_priority(document),
             tags=read_tags(document) if document.get("tags") is not None else None,
         )
-        return json_response(self._items.update(job))
+        return json_response(self._documents.update(job))
 
     async def _cancel_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job = await self._workspace.cancel_job(_item_id(request))
@@ -165,41 +161,33 @@ class WorkspaceRoutes:
 
     # Lists.
 
-    async def _list_sessions(self, request: web.Request, version: ApiVersion) -> web.Response:
+    async def _list(
+        self,
+        items: Callable[[], Sequence[Session | Job]],
+        request: web.Request,
+        version: ApiVersion,
+    ) -> web.Response:
         await self._workspace.settle()
-        return await self._answer_page(request, self._workspace.sessions(), version)
+        return await self._answer_page(request, items(), version)
 
     async def _list_session_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
         session_id = _item_id(request)
         await self._workspace.settle(session_id)
         jobs = self._workspace.jobs(session_id)
-        return await self._answer_page(
-            request, jobs, version, newest_first=version.lists_newest_first
-        )
+        return await self._answer_page(request, jobs, version, newest_first=version.is_of_2025)
 
-    async def _list_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
-        await self._workspace.settle()
-        return await self._answer_page(request, self._workspace.jobs(), version)
-
-    async def _list_top_level_items(
-        self, request: web.Request, version: ApiVersion
+    async def _list_all(
+        self, documents: Callable[[], list[Any]], request: web.Request, version: ApiVersion
     ) -> web.Response:
-        await self._workspace.settle()
-        return await self._answer_page(request, self._workspace.top_level_items(), version)
-
-    async def _list_providers(self, request: web.Request, version: ApiVersion) -> web.Response:
-        return json_response({"value": self._catalog.documents(), "nextLink": None})
-
-    async def _list_quotas(self, request: web.Request, version: ApiVersion) -> web.Response:
-        return json_response({"value": self._quotas.documents(), "nextLink": None})
+        return json_response({"value": documents(), "nextLink": None})
 
     # Answers.
 
     def _answer_session(self, session: Session, version: ApiVersion) -> web.Response:
-        return json_response(self._items.session(session, version))
+        return json_response(self._documents.session(session, version))
 
     def _answer_job(self, job: Job, view: JobView, version: ApiVersion) -> web.Response:
-        return json_response(self._items.job(job, view, version))
+        return json_response(self._documents.job(job, view, version))
 
     async def _answer_page(
         self,
@@ -210,22 +198,16 @@ class WorkspaceRoutes:
         newest_first: bool = False,
     ) -> web.Response:
         query = parse_query(request.query)
-        page, has_more = await select(items, query, self._items.field, newest_first=newest_first)
+        page, has_more = await select(
+            items, query, self._documents.field, newest_first=newest_first
+        )
         link = None
         if has_more:
             path = request.rel_url.raw_path
             link = f"{self._endpoint()}{path}?{query.next_query(version.name)}"
-        return json_response({"value": self._items.listed(page, version), "nextLink": link})
+        return json_response({"value": self._documents.listed(page, version), "nextLink": link})
 
     # Faults.
-
-    def _check_target(self, provider: str, target: str) -> None:
-        if not self._catalog.has_provider(provider):
-            raise _invalid_job("The provider specified does not exist in this workspace.")
-        if not self._catalog.has_target(provider, target):
-            raise _invalid_job("The target specified does not exist at this provider.")
-        if self._catalog.availability(target) == UNAVAILABLE:
-            raise _invalid_job("The target is unavailable and takes no jobs now.")
 
     async def _disturb(self, request: JobRequest) -> JobRequest:
         """Applies the pending faults to the job and its session."""
@@ -238,19 +220,12 @@ class WorkspaceRoutes:
         return replace(request, payload=replace(request.payload, fault=fault))
 
 
-def _invalid_job(message: str) -> ApiError:
-    return ApiError(400, "InvalidJobDefinition", message)
+def _with_version(handler: _Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def serve(request: web.Request) -> web.Response:
+        return await handler(request, ApiVersion.parse(request.query.get("api-version")))
 
-
-def _no_route(request: web.Request) -> ApiError:
-    verbs = ", ".join(allowed_verbs(request.path))
-    if not verbs:
-        return ApiError(404, "NotFound", "There is no such route.")
-    message = f"This route takes {verbs} only."
-    return ApiError(405, "MethodNotAllowed", message, {"Allow": verbs})
+    return serve
 
 
 def _item_id(request: web.Request) -> str:
-    """The id in paths such as `.../sessions/ID/jobs` and `.../jobs/ID:cancel`."""
-    segments = request.path.split("/")
-    return read_item_id(segments[10].partition(":")[0])
+    return read_item_id(request.match_info["id"])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,9 +112,9 @@ class SasSigner:
     def check(
         self,
         query: Mapping[str, str],
-        *,
         container: str,
         blob: str = "",
+        *,
         permissions: str,
         account_only: bool = False,
     ) -> None:
@@ -136,20 +137,18 @@ class SasSigner:
         expected = self._signature(fields, container, scope)
         if not hmac.compare_digest(expected.encode(), query["sig"].encode(errors="replace")):
             raise StorageError("AuthenticationFailed", "Signature did not match.")
-        self._check_time(fields["st"], fields["se"], self._early_expiries.get(query["sig"]))
-        if account_only and "srt" not in fields:
-            raise StorageError("AuthorizationFailure")
-        if not set(fields["sp"]) & set(permissions):
-            raise StorageError("AuthorizationPermissionMismatch")
-
-    def _check_time(self, begin: str, end: str, early: float | None) -> None:
-        now = self._clock.time()
-        if not _parse(begin) <= now < _parse(end) or (early is not None and now >= early):
+        begin, end, now = fields["st"], fields["se"], self._clock.time()
+        early = self._early_expiries.get(query["sig"], math.inf)
+        if not _parse(begin) <= now < min(_parse(end), early):
             raise StorageError(
                 "AuthenticationFailed",
                 "Signature not valid in the specified time frame: "
                 f"Start [{begin}] - Expiry [{end}] - Current [{_format(now)}]",
             )
+        if account_only and "srt" not in fields:
+            raise StorageError("AuthorizationFailure")
+        if not set(fields["sp"]) & set(permissions):
+            raise StorageError("AuthorizationPermissionMismatch")
 
     def _signature(self, fields: Mapping[str, str], container: str, blob: str) -> str:
         # Length prefixes separate the parts: no two requests share a string to sign.

@@ -8,22 +8,22 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cirq_azure_sessions.background import EventLoopThread
 from cirq_azure_sessions.emulator.address import Address
+from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
 from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
-from cirq_azure_sessions.emulator.quotas import Quotas
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import gate_middleware
 from cirq_azure_sessions.emulator.retention import Retention
@@ -32,7 +32,7 @@ from cirq_azure_sessions.emulator.shifted_clock import MovableClock, ShiftedCloc
 from cirq_azure_sessions.emulator.storage import open_storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.model import Cost, JobRequest
+from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.options import LIMITS, STRING, WHOLE, checked
 from cirq_azure_sessions.upstream import endpoint_argument
 from cirq_azure_sessions.workspaces.local import JobPace
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     import cirq
 
 __all__ = ["EmulatorServer"]
-
-T = TypeVar("T")
 
 # Malformed requests are not logged: the message would quote their headers.
 _logger = logging.getLogger(__name__)
@@ -136,16 +134,13 @@ class EmulatorServer:
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        runner = ProgramRunner(
-            self._storage, self._catalog, self._run_on_loop, noise=noise, seed=seed
-        )
+        runner = ProgramRunner(self._storage, self._catalog, self._quotas, noise=noise, seed=seed)
         self._workspace = EmulatedWorkspace(
             dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
             clock=self.clock,
             pace=self._pacing.pace,
             timeout_notice=self._pacing.timeout_notice,
-            cost=self._charge,
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
@@ -264,18 +259,7 @@ class EmulatorServer:
         if self._runner is not None and self._listener is not None:
             self._listener.close()
             await self._runner.cleanup()
-            await self._storage.aclose()
-
-    def _charge(self, request: JobRequest, cost: Cost | None) -> Cost | None:
-        self._quotas.charge(cost)
-        return cost
-
-    def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a call from a worker thread on the loop, as long as the loop runs."""
-        if self._listener is None or not self._listener.is_serving():
-            work.close()
-            raise RuntimeError("The server has been stopped.")
-        return asyncio.run_coroutine_threadsafe(work, self._listener.get_loop()).result()
+            self._storage.close()
 
     def _application(self) -> web.Application:
         routes = WorkspaceRoutes(
@@ -295,7 +279,7 @@ class EmulatorServer:
                 gate_middleware(self.key),
             ],
         )
-        application.router.add_route("*", "/subscriptions/{tail:.*}", routes.serve)
+        routes.add_routes(application.router)
         control = Control(self.faults, self.requests, self.clock, self._change_availability)
         control.add_routes(application.router)
         self._storage.add_routes(application.router)

@@ -2,7 +2,8 @@
 
 `LocalStorage` is the emulator's own account, in memory or on disk, served by `blob_service`.
 `azure_storage.AzureStorage` has the same methods for a real account or Azurite. `open_storage`
-chooses between them. URIs with a SAS are secrets: keep them out of logs and messages.
+chooses between them. Programs are read and results written on worker threads. URIs with a SAS are
+secrets: keep them out of logs and messages.
 
 The addresses of `LocalStorage`, at `http://127.0.0.1:PORT`:
 
@@ -102,11 +103,11 @@ class LocalStorage:
         """Creates the container unless it exists."""
         self._store.create_container(container)
 
-    async def read(self, container: str, blob: str) -> bytes:
+    def read(self, container: str, blob: str) -> bytes:
         """The blob's content. `StorageError` with `BlobNotFound` or `ContainerNotFound`."""
         return self._store.read(container, blob)
 
-    async def write(
+    def write(
         self,
         container: str,
         blob: str,
@@ -114,7 +115,7 @@ class LocalStorage:
         content_type: str = "application/octet-stream",
     ) -> None:
         """Writes or replaces a block blob. `StorageError` with `ContainerNotFound`."""
-        self._store.put(container, blob, content, content_type=content_type)
+        self._store.put(container, blob, content, {"Content-Type": content_type})
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes that serve the account, last of all."""
@@ -124,7 +125,7 @@ class LocalStorage:
         """Deletes the container and its blobs. Harmless if there is none."""
         self._store.delete_container(container)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Closes the file."""
         self._store.close()
 

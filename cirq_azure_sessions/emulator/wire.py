@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import quote_plus
 
-from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program_runner import StoredProgram, result_blob
+from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace, JobDetails
 from cirq_azure_sessions.errors import ServiceError
@@ -28,14 +28,7 @@ from cirq_azure_sessions.model import (
     SessionRequest,
 )
 
-__all__ = [
-    "Items",
-    "JobView",
-    "NotedSessionRequest",
-    "job_document",
-    "output_blob",
-    "session_document",
-]
+__all__ = ["Documents", "JobView", "NotedSessionRequest"]
 
 _ZULU = "Z"
 _OFFSET = "+00:00"
@@ -67,73 +60,133 @@ class NotedSessionRequest(SessionRequest):
     tags: tuple[str, ...] = ()
 
 
-def session_document(
-    session: Session, request: NotedSessionRequest, version: ApiVersion
-) -> dict[str, Any]:
-    """A session, which is the same in every response."""
-    return {
-        "status": session.status.value,
-        "jobFailurePolicy": session.job_failure_policy.value,
-        **_priorities(request.priority, version),
-        **({"tags": list(request.tags)} if version.has_priorities else {}),
-        "name": session.name,
-        "id": session.id,
-        "providerId": request.provider,
-        "target": session.target,
-        "creationTime": format_time(session.creation_time, _ZULU),
-        "endExecutionTime": format_time(session.end_time, _ZULU),
-        "costEstimate": _cost_document(session.cost),
-        "itemType": "Session",
-    }
+class Documents:
+    """The sessions and jobs of a workspace as documents, and their fields for filters.
 
-
-def job_document(
-    job: Job, details: JobDetails, storage: Storage, view: JobView, version: ApiVersion
-) -> dict[str, Any]:
-    """A job, as it appears in this kind of response.
+    A long filter yields to other requests, which may delete a job that it has found; the list then
+    omits it.
 
     Args:
-        job: The job's state.
-        details: Its further fields; the payload of its request is a `StoredProgram`.
+        workspace: Holds the sessions and jobs.
         storage: Signs the addresses of blobs.
-        view: The kind of response.
-        version: The API version that the client speaks.
     """
-    request = details.request
-    program: StoredProgram = request.payload
-    container_uri, input_uri, output_uri = _job_uris(job, program, storage, view, version)
-    zone = _ZULU if view is JobView.LIST else _OFFSET
-    return {
-        "containerUri": container_uri,
-        "inputDataUri": input_uri,
-        "inputDataFormat": request.input_format,
-        "inputParams": request.input_params,
-        "metadata": request.metadata or None,
-        "sessionId": job.session_id,
-        **_priorities(request.priority, version),
-        "status": job.status.value,
-        "jobType": "QuantumComputing",
-        "outputDataFormat": request.output_format,
-        "outputDataUri": output_uri,
-        "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
-        "cancellationTime": format_time(details.cancellation_time, zone),
-        **_modification(details.last_modified_time, zone, version),
-        "quantumComputingData": _quantum_computing_data(details, view),
-        "errorData": _error_document(job),
-        "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
-        "tags": list(job.tags),
-        "name": job.name,
-        "id": job.id,
-        "providerId": program.provider,
-        "target": job.target,
-        "creationTime": format_time(job.creation_time, zone),
-        "endExecutionTime": _execution_time(job.end_time, program.provider, zone),
-        "costEstimate": _cost_document(job.cost),
-        "itemType": "Job",
-    }
+
+    def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
+        self._workspace = workspace
+        self._storage = storage
+
+    def session(self, session: Session, version: ApiVersion) -> dict[str, Any]:
+        """A session, which is the same in every response."""
+        request = self._request(session.id)
+        return {
+            "status": session.status.value,
+            "jobFailurePolicy": session.job_failure_policy.value,
+            **_priorities(request.priority, version),
+            **({"tags": list(request.tags)} if version.is_of_2026 else {}),
+            "name": session.name,
+            "id": session.id,
+            "providerId": request.provider,
+            "target": session.target,
+            "creationTime": _format_time(session.creation_time, _ZULU),
+            "endExecutionTime": _format_time(session.end_time, _ZULU),
+            "costEstimate": _cost_document(session.cost),
+            "itemType": "Session",
+        }
+
+    def job(self, job: Job, view: JobView, version: ApiVersion) -> dict[str, Any]:
+        """A job, as it appears in this kind of response."""
+        details = self._workspace.job_details(job.id)
+        request, program = details.request, details.request.payload
+        container_uri, input_uri, output_uri = self._uris(job, program, view, version)
+        zone = _ZULU if view is JobView.LIST else _OFFSET
+        return {
+            "containerUri": container_uri,
+            "inputDataUri": input_uri,
+            "inputDataFormat": request.input_format,
+            "inputParams": request.input_params,
+            "metadata": request.metadata or None,
+            "sessionId": job.session_id,
+            **_priorities(request.priority, version),
+            "status": job.status.value,
+            "jobType": "QuantumComputing",
+            "outputDataFormat": request.output_format,
+            "outputDataUri": output_uri,
+            "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
+            "cancellationTime": _format_time(details.cancellation_time, zone),
+            **_modification(details.last_modified_time, zone, version),
+            "quantumComputingData": _quantum_computing_data(details, view),
+            "errorData": _error_document(job),
+            "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
+            "tags": list(job.tags),
+            "name": job.name,
+            "id": job.id,
+            "providerId": program.provider,
+            "target": job.target,
+            "creationTime": _format_time(job.creation_time, zone),
+            "endExecutionTime": _execution_time(job.end_time, program.provider, zone),
+            "costEstimate": _cost_document(job.cost),
+            "itemType": "Job",
+        }
+
+    def update(self, job: Job) -> Mapping[str, Any]:
+        """The updatable fields of a job (Azure's API specification, `JobUpdateResponse`)."""
+        priority = self._workspace.job_details(job.id).request.priority or "Standard"
+        return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
+
+    def listed(self, items: Iterable[Session | Job], version: ApiVersion) -> list[dict[str, Any]]:
+        """The documents of sessions and jobs in a list, omitting deleted ones."""
+        documents = []
+        for item in items:
+            with suppress(ServiceError):
+                if isinstance(item, Job):
+                    documents.append(self.job(item, JobView.LIST, version))
+                else:
+                    documents.append(self.session(item, version))
+        return documents
+
+    def field(self, item: Session | Job, name: str) -> Any:
+        """The field that a filter calls `name`; see `query.FIELDS`."""
+        if name != "ProviderId":
+            return _FIELDS[name](item)
+        with suppress(ServiceError):
+            if isinstance(item, Session):
+                return self._request(item.id).provider
+            return self._workspace.job_details(item.id).request.payload.provider
+        return ""
+
+    def _request(self, session_id: str) -> NotedSessionRequest:
+        # The emulator opens all sessions of its workspace with such requests.
+        return cast(NotedSessionRequest, self._workspace.session_request(session_id))
+
+    def _uris(
+        self, job: Job, program: StoredProgram, view: JobView, version: ApiVersion
+    ) -> tuple[str, str, str]:
+        """The addresses of a job's container, program and result."""
+        container, blob, storage = program.container, _output_blob(job), self._storage
+        if container is None or program.blob is None:
+            return program.container_uri, program.input_uri, f"{program.container_uri}/{blob}"
+        if view is JobView.GET:
+            return (
+                storage.container_sas_uri(container, "rl" if version.is_of_2025 else "rcwl"),
+                storage.blob_sas_uri(container, program.blob, "r", _filename(job, "input")),
+                storage.blob_sas_uri(container, blob, "r", _filename(job, "output")),
+            )
+        output = _with_port(storage.blob_uri(container, blob))
+        if version.is_of_2025:
+            return program.container_uri, program.input_uri, output
+        # The generation of 2024 signed addresses in every response; PUT returned those sent.
+        signed_container = storage.container_sas_uri(container)
+        if view is JobView.PUT:
+            sas = signed_container.partition("?")[2]
+            return signed_container, program.input_uri, f"{output}?{sas}"
+        return (
+            signed_container,
+            storage.blob_sas_uri(container, program.blob, "rcw"),
+            storage.blob_sas_uri(container, blob, "rcw"),
+        )
 
 
-def output_blob(job: Job) -> str:
+def _output_blob(job: Job) -> str:
     """The blob that `outputDataUri` names: the result, once there is one.
 
     A provider's own format is in `rawOutputData`, while the job finishes and after a failure too;
@@ -147,7 +200,7 @@ def output_blob(job: Job) -> str:
     return result_blob(job.output_format)
 
 
-def format_time(seconds: float | None, zone: str) -> str | None:
+def _format_time(seconds: float | None, zone: str) -> str | None:
     """A time as .NET formats it: no trailing zeros in the fraction, and no empty fraction."""
     if seconds is None:
         return None
@@ -159,40 +212,8 @@ def _execution_time(seconds: float | None, provider: str, zone: str) -> str | No
     if seconds is None:
         return None
     if provider in _MILLISECOND_PROVIDERS:
-        return format_time(round(seconds, 3), _ZULU)
-    return format_time(seconds, zone if provider in ("quantinuum", "pasqal") else _ZULU)
-
-
-def _job_uris(
-    job: Job, program: StoredProgram, storage: Storage, view: JobView, version: ApiVersion
-) -> tuple[str, str, str]:
-    """The addresses of a job's container, program and result."""
-    container, blob = program.container, output_blob(job)
-    if container is None or program.blob is None:
-        return program.container_uri, program.input_uri, f"{program.container_uri}/{blob}"
-    if view is JobView.GET:
-        return (
-            storage.container_sas_uri(container, "rl" if version.has_bare_uris else "rcwl"),
-            storage.blob_sas_uri(container, program.blob, "r", _filename(job, "input")),
-            storage.blob_sas_uri(container, blob, "r", _filename(job, "output")),
-        )
-    if version.has_bare_uris:
-        return (
-            program.container_uri,
-            program.input_uri,
-            _with_port(storage.blob_uri(container, blob)),
-        )
-    # The generation of 2024 signed addresses in every response; PUT returned those that were sent.
-    signed_container = storage.container_sas_uri(container)
-    if view is JobView.PUT:
-        output = _with_port(storage.blob_uri(container, blob))
-        sas = signed_container.partition("?")[2]
-        return (signed_container, program.input_uri, f"{output}?{sas}")
-    return (
-        signed_container,
-        storage.blob_sas_uri(container, program.blob, "rcw"),
-        storage.blob_sas_uri(container, blob, "rcw"),
-    )
+        return _format_time(round(seconds, 3), _ZULU)
+    return _format_time(seconds, zone if provider in ("quantinuum", "pasqal") else _ZULU)
 
 
 def _filename(job: Job, kind: str) -> str:
@@ -209,22 +230,14 @@ def _with_port(uri: str) -> str:
 
 
 def _priorities(priority: str | None, version: ApiVersion) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    if version.has_modification_times:
-        document["jobPriority"] = "Basic"
-    if version.has_priorities:
-        document["priority"] = priority or "Standard"
-    return document
+    document = {"jobPriority": "Basic"} if version.is_of_2025 else {}
+    return document | ({"priority": priority or "Standard"} if version.is_of_2026 else {})
 
 
 def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]:
-    modified = format_time(time, zone)
-    document: dict[str, Any] = {}
-    if version.has_modification_times:
-        document["lastModifiedTime"] = modified
-    if version.has_priorities:
-        document |= {"lastUpdatedTime": modified, "usage": None}
-    return document
+    modified = _format_time(time, zone)
+    document = {"lastModifiedTime": modified} if version.is_of_2025 else {}
+    return document | ({"lastUpdatedTime": modified, "usage": None} if version.is_of_2026 else {})
 
 
 def _quantum_computing_data(details: JobDetails, view: JobView) -> dict[str, int] | None:
@@ -252,63 +265,6 @@ def _cost_document(cost: Cost | None) -> Mapping[str, Any] | None:
         "events": [dict(event) for event in cost.events],
         "estimatedTotal": cost.total,
     }
-
-
-class Items:
-    """The fields of sessions and jobs, for responses and filters.
-
-    A long filter yields to other requests, which may delete a job that it has found; the list then
-    omits it.
-
-    Args:
-        workspace: Holds the sessions and jobs.
-        storage: Signs the addresses of blobs.
-    """
-
-    def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
-        self._workspace = workspace
-        self._storage = storage
-
-    def session(self, session: Session, version: ApiVersion) -> Mapping[str, Any]:
-        """A session's document."""
-        return session_document(session, self._request(session.id), version)
-
-    def job(self, job: Job, view: JobView, version: ApiVersion) -> Mapping[str, Any]:
-        """A job's document in this kind of response."""
-        details = self._workspace.job_details(job.id)
-        return job_document(job, details, self._storage, view, version)
-
-    def update(self, job: Job) -> Mapping[str, Any]:
-        """The updatable fields of a job (Azure's API specification, `JobUpdateResponse`)."""
-        priority = self._workspace.job_details(job.id).request.priority or "Standard"
-        return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
-
-    def listed(
-        self, items: Iterable[Session | Job], version: ApiVersion
-    ) -> list[Mapping[str, Any]]:
-        """The documents of sessions and jobs in a list, omitting deleted ones."""
-        documents = []
-        for item in items:
-            with suppress(ServiceError):
-                if isinstance(item, Job):
-                    documents.append(self.job(item, JobView.LIST, version))
-                else:
-                    documents.append(self.session(item, version))
-        return documents
-
-    def field(self, item: Session | Job, name: str) -> Any:
-        """The field that a filter calls `name`; see `query.FIELDS`."""
-        if name != "ProviderId":
-            return _FIELDS[name](item)
-        with suppress(ServiceError):
-            if isinstance(item, Session):
-                return self._request(item.id).provider
-            return self._workspace.job_details(item.id).request.payload.provider
-        return ""
-
-    def _request(self, session_id: str) -> NotedSessionRequest:
-        # The emulator opens all sessions of its workspace with such requests.
-        return cast(NotedSessionRequest, self._workspace.session_request(session_id))
 
 
 _FIELDS: dict[str, Callable[[Session | Job], Any]] = {

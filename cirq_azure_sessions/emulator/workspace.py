@@ -9,7 +9,6 @@ from typing import Any
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.model import (
-    Cost,
     Job,
     JobRequest,
     JobStatus,
@@ -50,13 +49,13 @@ class EmulatedWorkspace(LocalWorkspace):
     It keeps the requests of all its jobs, because lists show their contents.
 
     Args:
-        backends: The backends that run the jobs, by target.
+        backends: The backends that run the jobs, by target: they store a job's result, and return
+            its `Cost`, or None.
         clock: The service's clock.
         session_timeout: Seconds without activity after which a session times out.
         pace: Returns the times of a job on the clock; called with the workspace locked.
         timeout_notice: Delay in seconds before a session's timeout is noticed, or a function that
             draws it, called with the workspace locked. Until then the session accepts jobs.
-        cost: Returns a job's cost from its request and output; by default no cost is reported.
         max_jobs: How many jobs may be unfinished at once, in total or by target; further ones are
             refused with status 429.
         slots: How many jobs a target runs at once on the clock, for all targets or by target;
@@ -71,7 +70,6 @@ class EmulatedWorkspace(LocalWorkspace):
         session_timeout: float = 600.0,
         pace: Callable[[JobRequest], JobPace] | None = None,
         timeout_notice: float | Callable[[], float] = 0.0,
-        cost: Callable[[JobRequest, Any], Cost | None] | None = None,
         max_jobs: int | Mapping[str, int] | None = None,
         slots: int | Mapping[str, int] | None = None,
     ) -> None:
@@ -82,7 +80,6 @@ class EmulatedWorkspace(LocalWorkspace):
             pace=pace,
             max_jobs=max_jobs,
         )
-        self._cost = cost
         self._schedule.timeout_notice = timeout_notice
         self._schedule.slots = slots
         self._schedule.max_history = self._schedule.max_outputs = _MAX_HISTORY
@@ -113,14 +110,8 @@ class EmulatedWorkspace(LocalWorkspace):
 
     def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
         outcome = super()._outcome(request, run)
-        if self._cost is not None and outcome.status.has_result:
-            try:
-                outcome = replace(outcome, cost=self._cost(request, outcome.output))
-            except Exception as error:
-                # An exception raised here would be lost, and the job would never finish.
-                outcome = Outcome.failure(error)
         # Clients receive a code and a message; the traceback is not needed.
-        return replace(outcome, exception=None)
+        return replace(outcome, cost=outcome.output, exception=None)
 
 
 def _details(job: JobRecord, epoch: float, now: float) -> JobDetails:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-import sys
-from collections.abc import Iterator, Sequence
-from numbers import Complex, Integral, Number, Real
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Complex, Integral, Real
 from typing import Any
 
 import cirq
@@ -16,19 +15,13 @@ import sympy
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.expressions import evaluate, plain_columns
+from cirq_azure_sessions.formats.gate_numbers import NotFinite, check_numbers, is_finite
 from cirq_azure_sessions.formats.layout import MAX_REPETITIONS
 from cirq_azure_sessions.formats.open_gates import PACKAGE, with_open_gates
 from cirq_azure_sessions.options import shown
 from cirq_azure_sessions.spelling import counted
 
-__all__ = ["as_resolvers", "as_seeds", "check_call"]
-
-# Larger exponents have no finite angle.
-_MAX_NUMBER = sys.float_info.max / math.pi
-
-
-class _NotFinite(UnsupportedProgram, ZeroDivisionError, OverflowError):
-    """A number is not finite: Cirq fails on it with any of these types, depending on the gate."""
+__all__ = ["as_resolvers", "as_seeds", "as_sweeps", "check_call"]
 
 
 def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.ParamResolver]:
@@ -53,6 +46,17 @@ def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.Pa
     return resolvers
 
 
+def as_sweeps(name: str, params: Any) -> cirq.Sweepable:
+    """The same points as one sweep if they have the same keys, since Cirq runs several in turn.
+
+    Raises:
+        TypeError, ValueError: If it is none.
+    """
+    points = as_resolvers(name, params)
+    keys = {frozenset(map(str, point.param_dict)) for point in points}
+    return cirq.ListSweep(points) if len(keys) == 1 else points
+
+
 def check_call(
     program: Any, resolvers: Sequence[cirq.ParamResolver], repetitions: Any
 ) -> tuple[cirq.AbstractCircuit, int]:
@@ -64,8 +68,9 @@ def check_call(
     Raises:
         ValueError: If the repetitions are not a number of 0 or more.
         TypeError: If the repetitions, the program or a parameter have a wrong type.
-        UnsupportedProgram: If the circuit measures nothing or a key in two sizes, has symbols
-            without a value, or has or is given numbers that are not finite and real.
+        UnsupportedProgram: If the circuit measures nothing or a key in two sizes, has conditions on
+            what is not measured before, has symbols without a value, or has or is given numbers
+            that are not finite and real.
     """
     if not isinstance(program, cirq.AbstractCircuit):
         raise TypeError(f"program must be a cirq.Circuit, not {type(program).__name__}.")
@@ -86,46 +91,30 @@ def check_call(
         )
     if not count:
         return program, 0
-    # A key that is measured again in another size: its records would have no shape.
-    sizes: dict[cirq.MeasurementKey, int | None] = {}
-    for operation in _measurements(program):
-        # A channel's records are others, and have no size.
-        gate, size = operation.gate, None
-        if isinstance(gate, cirq.MeasurementGate):
-            size = len(operation.qubits)
-        elif isinstance(gate, cirq.PauliMeasurementGate):
-            size = 1
-        for key in cirq.measurement_key_objs(operation):
-            if sizes.setdefault(key, size) != size:
-                raise UnsupportedProgram(
-                    f"The measurement key {key} is used for measurements of different sizes: "
-                    "use a separate key for each size."
-                )
     parts: dict[int, cirq.Gate | cirq.Operation] = {}
     for operation in program.all_operations():
         if type(operation) is not cirq.GateOperation:
             operation = operation.without_classical_controls().untagged
         part = operation if operation.gate is None else operation.gate
         parts[id(part)] = part
-    has_open_gates = False
-    # What only Cirq can tell, and at each point.
-    open_parts: list[cirq.Gate | cirq.Operation] = []
     for part in parts.values():
-        if type(part) is cirq.MeasurementGate:
-            continue
-        _check_numbers(part)
-        # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
-        if isinstance(part, cirq.CircuitOperation):
-            has_open_gates = True
-            if cirq.is_parameterized(part.repetitions):
-                open_parts.append(part)
-        elif isinstance(part, cirq.GlobalPhaseGate):
-            open_parts.append(part)
-        elif type(part).__module__.startswith(PACKAGE):
-            has_open_gates = True
-    if has_open_gates:
+        if type(part) is not cirq.MeasurementGate:
+            check_numbers(part)
+    # Gates of cirq_ionq hold symbols without telling Cirq; subcircuits may have some of them.
+    if any(
+        isinstance(part, cirq.CircuitOperation) or type(part).__module__.startswith(PACKAGE)
+        for part in parts.values()
+    ):
         program = with_open_gates(program)
-    formulas = _unproven(_formulas(program), resolvers) if cirq.is_parameterized(program) else []
+    if cirq.is_parameterized(program):
+        _check_points(program, resolvers)
+    _check_open_parts(program, [*parts.values()], resolvers)
+    return program, count
+
+
+def _check_points(program: cirq.AbstractCircuit, resolvers: Sequence[cirq.ParamResolver]) -> None:
+    """Refuses points at which a symbol or formula has no finite and real value."""
+    formulas = _unproven(_formulas(program), resolvers)
     for index, resolver in enumerate(resolvers):
         try:
             for formula in formulas:
@@ -138,87 +127,107 @@ def check_call(
                 if cirq.is_parameterized(resolved):
                     raise
                 for operation in resolved.all_operations():
-                    _check_numbers(operation.without_classical_controls().untagged)
+                    check_numbers(operation.without_classical_controls().untagged)
             except TypeError as reason:
                 raise TypeError(str(error)) from reason
             except (ArithmeticError, ValueError, LookupError, RecursionError):
                 raise error from None
-        for part in open_parts:
+
+
+def _check_open_parts(
+    program: cirq.AbstractCircuit,
+    parts: Sequence[cirq.Gate | cirq.Operation],
+    resolvers: Sequence[cirq.ParamResolver],
+) -> None:
+    """Refuses points that do not fit what only Cirq can resolve, and keys that do not fit."""
+    loops = [
+        part
+        for part in parts
+        if isinstance(part, cirq.CircuitOperation) and cirq.is_parameterized(part.repetitions)
+    ]
+    phases = [part for part in parts if isinstance(part, cirq.GlobalPhaseGate)]
+    for index, resolver in enumerate(resolvers if loops or phases else ()):
+        for part in [*loops, *phases]:
+            fixed: Any
             try:
-                cirq.resolve_parameters(part, resolver)
+                fixed = cirq.resolve_parameters(part, resolver)
             except ValueError as error:
                 raise UnsupportedProgram(
                     f"Point {index} of the sweep does not fit {shown(part)}: {error}"
                 ) from error
-    return program, count
+            if part in loops and cirq.is_parameterized(fixed.repetitions):
+                raise UnsupportedProgram(
+                    f"Cirq works out {fixed.repetitions} in no circuit without parameters: write "
+                    f"int(...) for the repetitions of {shown(part)}."
+                )
+        if loops:
+            _check_keys(cirq.resolve_parameters(program, resolver))
+    if not loops:
+        _check_keys(program)
 
 
-def _measurements(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
-    """The measurements of a circuit, those of subcircuits included."""
+def _check_keys(program: cirq.AbstractCircuit) -> None:
+    """Refuses a key that is measured in two sizes, and conditions on what is not measured yet."""
+    # The sizes of each key's records so far; None for those of channels, which have no size.
+    records: dict[cirq.MeasurementKey, list[int | None]] = {}
+    for operation in _with_keys(program):
+        for condition in operation.classical_controls:
+            _check_condition(condition, operation, records)
+        for key in cirq.control_keys(operation) - records.keys():
+            raise UnsupportedProgram(
+                f"{shown(operation)} depends on key {str(key)!r} before it is measured; "
+                "measure it in an earlier moment."
+            )
+        gate, size = operation.gate, None
+        if isinstance(gate, cirq.MeasurementGate | cirq.PauliMeasurementGate):
+            size = len(operation.qubits) if isinstance(gate, cirq.MeasurementGate) else 1
+        for key in cirq.measurement_key_objs(operation):
+            records.setdefault(key, []).append(size)
+            if records[key][0] != size:
+                raise UnsupportedProgram(
+                    f"The measurement key {key} is used for measurements of different sizes: "
+                    "use a separate key for each size."
+                )
+
+
+def _check_condition(
+    condition: cirq.Condition,
+    operation: cirq.Operation,
+    records: Mapping[cirq.MeasurementKey, Sequence[int | None]],
+) -> None:
+    """Refuses a condition on a record, or on a bit of one, that does not exist."""
+    index = getattr(condition, "index", -1)
+    for key in condition.keys:
+        if key in records and not -len(records[key]) <= index < len(records[key]):
+            raise UnsupportedProgram(
+                f"The condition {shown(condition)} reads a record of key {str(key)!r} that is "
+                "not measured before it; use a smaller index."
+            )
+    for bit in getattr(condition, "expr", sympy.Integer(0)).atoms(sympy.Indexed):
+        key = cirq.MeasurementKey.parse_serialized(bit.base.name)
+        size = records[key][-1] if key in records else None
+        if size is not None and bit.indices[0].is_Integer and not -size <= bit.indices[0] < size:
+            raise UnsupportedProgram(
+                f"{shown(operation)} depends on {bit}, and key {str(key)!r} measures {size} "
+                "qubits; use a smaller index."
+            )
+
+
+def _with_keys(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
+    """The operations that measure or read keys, in order, those of subcircuits included."""
     for operation in circuit.all_operations():
-        if not cirq.is_measurement(operation):
+        if type(operation) is cirq.GateOperation and not cirq.is_measurement(operation):
             continue
         plain = operation.untagged
-        if not isinstance(plain, cirq.CircuitOperation):
+        if (
+            isinstance(plain, cirq.CircuitOperation)
+            and cirq.is_measurement(plain)
+            and isinstance(plain.repetitions, int | np.integer)
+            and plain.repeat_until is None
+        ):
+            yield from _with_keys(plain.mapped_circuit())
+        else:
             yield operation
-        elif isinstance(plain.repetitions, int) and plain.repeat_until is None:
-            yield from _measurements(plain.mapped_circuit())
-
-
-def _check_numbers(value: cirq.Gate | cirq.Operation) -> None:
-    """Refuses a gate or an operation with numbers that are not finite and real.
-
-    Those with open symbols are not looked at.
-    """
-    if isinstance(value, cirq.CircuitOperation):
-        inner = cirq.resolve_parameters(value.circuit, value.param_resolver)
-        for operation in inner.all_operations():
-            _check_numbers(operation.without_classical_controls().untagged)
-        count = value.repetitions
-        if not cirq.is_parameterized(count) and abs(count) > sys.maxsize:
-            raise _NotFinite(f"A subcircuit has {shown(count)} repetitions: give it fewer.")
-        return
-    if type(value).__module__.startswith("cirq"):
-        numbers = getattr(value, "__dict__", {})
-    elif isinstance(value, cirq.EigenGate):
-        numbers = {"exponent": value.exponent, "global_shift": value.global_shift}
-    else:  # what the numbers of other gates mean, only they know
-        return
-    for name, held in numbers.items():
-        if name.startswith(("__doc__", "_method_cache")):
-            continue
-        for part in held if type(held) in (list, tuple) else (held,):
-            if type(part) in (float, int) and -_MAX_NUMBER < part < _MAX_NUMBER:
-                continue
-            if isinstance(part, cirq.Gate | cirq.Operation):
-                _check_numbers(part)
-                continue
-            if isinstance(part, np.ndarray) and part.ndim == 0:
-                part = part.item()
-            elif isinstance(part, sympy.Basic) and not part.free_symbols:
-                part = cirq.ParamResolver().value_of(part)
-            if isinstance(part, sympy.Basic | np.bool_):
-                continue
-            if not isinstance(part, Complex):
-                if not isinstance(part, Number) and "exponent" not in name:
-                    continue  # it is none of the gate's numbers
-                raise TypeError(
-                    f"{shown(value)} has the number {shown(part)}: {type(part).__name__} is not a "
-                    "type of number that Cirq accepts."
-                )
-            words = f"{shown(value)} has the number {shown(part)}: give it a finite real one."
-            if not _is_finite(part):
-                raise _NotFinite(words)
-            if part.imag and "coefficient" not in name:
-                raise UnsupportedProgram(words)
-
-
-def _is_finite(number: Complex) -> bool:
-    """Whether a number is finite, and its angle is when it counts half turns."""
-    try:
-        return abs(complex(number)) < _MAX_NUMBER
-    except OverflowError:
-        return False
 
 
 class _Recorder(cirq.ParamResolver):
@@ -297,9 +306,9 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
         )
     words = f"Point {index} of the sweep gives {formula} the value {value}: "
     if isinstance(value, Real):
-        if _is_finite(value):
+        if is_finite(value):
             return
-        raise _NotFinite(words + "give it a finite real number.")
+        raise NotFinite(words + "give it a finite real number.")
     if isinstance(value, Complex):
         raise UnsupportedProgram(words + "give it a finite real number.")
     raise TypeError(words + f"{type(value).__name__} is not a type of number that Cirq accepts.")

@@ -270,7 +270,15 @@ def layout_as_submitted(
         earlier: The layout of the job, which may have further points.
         numbers: For each of the points, its index in the job.
         is_seeded: As for `Layout.with_draws_of`.
+
+    Raises:
+        ResultFormatError: If the job has no such points.
     """
+    if max(numbers) >= len(earlier.blocks):
+        raise ResultFormatError(
+            "The journal has a job for points that are not in the job: fetch its raw result from "
+            "the workspace."
+        )
     blocks = [
         block.with_draws_of(earlier.blocks[number], is_seeded=is_seeded)
         for block, number in zip(layout.blocks, numbers, strict=True)

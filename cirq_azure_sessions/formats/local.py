@@ -9,6 +9,7 @@ from typing import Any
 import cirq
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
+from cirq_azure_sessions.formats.gate_numbers import with_plain_numbers
 from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
@@ -67,6 +68,11 @@ class LocalFormat(Format):
         if not program.has_measurements():
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
         self.check_input_params(options.input_params)
+        if options.target == "local.qsim":
+            # qsim takes no fractions, arrays or complex numbers, which Cirq does.
+            program = cirq.map_operations(
+                program, lambda operation, _: with_plain_numbers(operation), deep=True
+            )
         layout = LocalLayout(options.target, len(resolvers))
         payload = LocalProgram(program, tuple(resolvers), repetitions, options.seed)
         job = JobInput(

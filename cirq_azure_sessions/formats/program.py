@@ -7,18 +7,17 @@ text; the job's layout keeps the meaning of the numbers.
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import cirq
 import numpy as np
 
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.conditions import Condition, chain, signed_cases
+from cirq_azure_sessions.formats.gate_numbers import with_plain_numbers
 from cirq_azure_sessions.formats.layout import Measurement
 from cirq_azure_sessions.formats.unitary import are_equivalent, unitary_of
 
@@ -42,8 +41,6 @@ _MAX_LISTED_BITS = 3
 # Only of simulators, whose size is a property of their software; that of hardware changes, and the
 # service reports it. `n_qubits` of the SDK's Qiskit backends (azure-quantum 3.13).
 _MAX_QUBITS = {"ionq.simulator": 29}
-
-_Part = TypeVar("_Part", bound=cirq.Gate | cirq.Operation)
 
 _MEASURE = cirq.MeasurementGate(1, key="m")
 _RESET = cirq.ResetChannel()
@@ -215,7 +212,7 @@ def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
 
 def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]:
     """The operation as gates, measurements and resets, each with all of its classical controls."""
-    operation = _with_plain_numbers(operation)
+    operation = with_plain_numbers(operation)
     inner = operation.without_classical_controls().untagged
     gate = inner.gate
     basic = cirq.MeasurementGate | cirq.ResetChannel
@@ -252,36 +249,6 @@ def unrolled(operation: cirq.Operation, target: str) -> Iterator[cirq.Operation]
         )
     for part in parts:
         yield from unrolled(part, target)
-
-
-def _with_plain_numbers(value: _Part) -> _Part:
-    """A gate or operation whose own numbers are Python's instead of numpy's, and real.
-
-    Cirq computes with numbers as they come, and those of numpy may have half a double's digits, or
-    no sign to change. A complex one is real if it has no imaginary part.
-    """
-    plain: dict[str, object] = {}
-    for name, part in getattr(value, "__dict__", {}).items():
-        if type(part) is float:
-            continue
-        if isinstance(part, cirq.Gate | cirq.Operation):
-            plain[name] = _with_plain_numbers(part)
-            continue
-        number = (
-            part.item() if isinstance(part, np.generic | np.ndarray) and not part.ndim else part
-        )
-        if isinstance(number, np.longdouble):
-            number = float(number)
-        is_complex = isinstance(number, complex | np.clongdouble) and "coefficient" not in name
-        if is_complex and not number.imag:
-            number = float(number.real)
-        if number is not part:
-            plain[name] = number
-    if all(part is vars(value)[name] for name, part in plain.items()):
-        return value
-    copied = copy.copy(value)
-    vars(copied).update(plain)
-    return copied
 
 
 def decomposed(operation: cirq.Operation, target: str) -> Sequence[cirq.Operation] | None:
@@ -336,19 +303,8 @@ def _conditional(
     read: set[int] = set()
     for control in controls:
         for key in control.keys:
-            if key not in records:
-                raise UnsupportedProgram(
-                    f"{shown(operation)} depends on key {str(key)!r} before it is measured; "
-                    "measure it in an earlier moment."
-                )
             # Of a repeated key, a condition reads the record with its index, or the last.
-            try:
-                instance = records[key][getattr(control, "index", -1)]
-            except IndexError:
-                raise UnsupportedProgram(
-                    f"The condition {shown(control)} reads a record of key {str(key)!r} that is "
-                    "not measured before it; use a smaller index."
-                ) from None
+            instance = records[key][getattr(control, "index", -1)]
             if instance.confusion:
                 raise UnsupportedProgram(
                     f"{shown(operation)} depends on key {instance.key!r}, whose confusion map the "

@@ -6,17 +6,18 @@ Values and pure functions, independent of sessions, clocks and sockets.
 from __future__ import annotations
 
 import abc
+import contextlib
 import fnmatch
 import functools
 import itertools
 import json
 import logging
+import operator
 import secrets
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cirq
@@ -431,13 +432,20 @@ def translate_calls(
         raise TypeError(f"programs must be a list of circuits, not a {type(programs).__name__}.")
     each = len(programs)
     params_list = [None] * each if params_list is None else params_list
-    repetitions = [repetitions] * each if isinstance(repetitions, Integral) else repetitions
+    with contextlib.suppress(TypeError):
+        operator.index(repetitions)
+        repetitions = [repetitions] * each
     for name, given in (("params_list", params_list), ("repetitions", repetitions)):
-        if not hasattr(given, "__len__"):
-            raise TypeError(f"{name} must be a list, not a {type(given).__name__}.")
-        if len(given) != each:
+        try:
+            found = -1 if isinstance(given, str | bytes) else len(given)
+        except TypeError:  # an array without dimensions has no length
+            found = -1
+        if found < 0:
+            also = "an integer or " if name == "repetitions" else ""
+            raise TypeError(f"{name} must be {also}a list, not a {type(given).__name__}.")
+        if found != each:
             raise ValueError(
-                f"{name} has {len(given)} entries for {each} programs: give one per program."
+                f"{name} has {found} entries for {each} programs: give one per program."
             )
     called: dict[int, Circuit] = {}
     for index, (program, params, count) in enumerate(

@@ -239,6 +239,7 @@ class JournalFile:
         """
         connection = self._connection
         with no_fork, self._translating():
+            self._check_in_place()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -252,6 +253,7 @@ class JournalFile:
         """A separate connection with a consistent snapshot of the file."""
         with self._translating():
             with no_fork:
+                self._check_in_place()
                 connection = self._connect(self._address(mode="ro"))
                 _open_here[self._key] += 1
             try:
@@ -346,6 +348,13 @@ class JournalFile:
                     return frame[24 : 24 + _HEADER_SIZE]
         return b""
 
+    def _check_in_place(self) -> None:
+        """Checks that the open file is still the one at the path, where the next run looks."""
+        with suppress(FileNotFoundError):
+            if _key(self.path) == self._key:
+                return
+        raise self._error(_REPLACED)
+
     def _check_owner(self) -> None:
         # One snapshot: another process may be creating the journal.
         self._connection.execute("BEGIN")
@@ -381,8 +390,12 @@ class JournalFile:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            raise self._error(_ADVICE.get(code, f"SQLite says {error}")) from error
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            other = f"SQLite says {shortened(str(error))}: restore a backup, or give another path"
+            raise self._error(_ADVICE.get(code, other)) from error
+        except UnicodeDecodeError as error:
+            # SQLite's message quotes a damaged name.
+            raise self._error(_DAMAGED) from error
         except OSError as error:
             raise self._error(error.strerror or str(error)) from error
 
@@ -425,13 +438,21 @@ _SECOND_NAME = (
     "it has a second name (a hard link), through which SQLite would miss what is written here: "
     "remove that link, or use a copy"
 )
+_REPLACED = (
+    "it was removed or replaced while it was in use, so that what is written to it is lost: put it "
+    "back, or run again with another path"
+)
 _LATER_VERSION = "a newer cirq-azure-sessions wrote it: update this one"
+_DAMAGED = (
+    "it is damaged: restore a backup, or move it away and look for the jobs of earlier runs in "
+    "your workspace"
+)
 _ADVICE = {
     sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} s: end "
     "that process or give another path",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory exists and is writable",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: restore a backup, or move it away and look for the "
-    "jobs of earlier runs in your workspace",
+    sqlite3.SQLITE_CONSTRAINT: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_FULL: "the disk is full: free some space and run again",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written: check its space, quota and health, "
     "then run again",
@@ -523,13 +544,14 @@ def _run_alone(work: Write[Any], connection: sqlite3.Connection) -> Any:
     """The return value of a write, or the error that it raised, with its changes undone.
 
     Raises:
-        sqlite3.Error: If the file has failed, which is not the fault of this write.
+        sqlite3.Error: If the file has failed or is damaged, which is no fault of this write.
     """
     connection.execute("SAVEPOINT alone")
     try:
         return work(connection)
     except Exception as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ADVICE:
+        is_of_values = isinstance(error, sqlite3.DataError | sqlite3.ProgrammingError)
+        if isinstance(error, sqlite3.Error) and not is_of_values:
             raise
         connection.execute("ROLLBACK TO alone")
         return error

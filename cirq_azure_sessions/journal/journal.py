@@ -43,6 +43,7 @@ from cirq_azure_sessions.journal.rows import (
     JournalSession,
     Place,
     columns_of,
+    read_row,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
 from cirq_azure_sessions.options import WHOLE, checked, shortened
@@ -438,7 +439,7 @@ class Journal(PickledAsRecipe):
         self._commits.then(self._end_dead_runs)
         with self._reading() as file:
             for row in file.execute("SELECT id, host, pid, started, ended FROM runs ORDER BY id"):
-                yield JournalRun(*row)
+                yield read_row(JournalRun, row)
 
     def sessions(self) -> Iterator[JournalSession]:
         """All sessions that pools opened, oldest first.
@@ -448,7 +449,7 @@ class Journal(PickledAsRecipe):
         """
         with self._reading() as file:
             for row in file.execute(f"{_SELECT_SESSIONS} ORDER BY opened"):
-                yield JournalSession(*row)
+                yield read_row(JournalSession, row)
 
     @checked()
     def forget(self, job_id: str) -> None:
@@ -650,7 +651,7 @@ class Journal(PickledAsRecipe):
         file.executemany(
             "UPDATE sessions SET run = ? WHERE id = ?", [(self._run_id, row[0]) for row in rows]
         )
-        return [JournalSession(*row) for row in rows]
+        return [read_row(JournalSession, row) for row in rows]
 
 
 def _bytes_of(output: Any) -> bytes:

@@ -7,9 +7,10 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.model import Cost, Job, JobRequest, JobStatus
@@ -25,6 +26,7 @@ __all__ = [
     "columns_of",
     "fingerprint",
     "fingerprinted",
+    "read_row",
     "repetitions_of",
 ]
 
@@ -137,18 +139,14 @@ class JournalEntry:
     def read(cls, row: sqlite3.Row | Mapping[str, Any]) -> JournalEntry:
         """The entry in a row that has a column for each attribute of a job."""
         values = dict(row)
-        try:
+        with _translating_damage(f"the row of job {values['job_id']!r}"):
             values["state"] = EntryState(values["state"])
             values["input_params"] = json.loads(values["input_params"])
             values["metadata"] = json.loads(values["metadata"])
             if values["cost"] is not None:
                 cost = json.loads(values["cost"])
                 values["cost"] = Cost(cost["total"], cost["currency"], tuple(cost["events"]))
-        except (LookupError, TypeError, ValueError) as error:
-            damage = sqlite3.DatabaseError(f"the row of job {values['job_id']} makes no sense")
-            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damage from error
-        return cls(**values)
+            return _checked_row(cls(**values))
 
     @property
     def repetitions(self) -> int:
@@ -221,6 +219,77 @@ class JournalSession:
     closed: float | None = None
     workspace: str = field(default="", repr=False)
     run: int = 0
+
+
+RowT = TypeVar("RowT", JournalEntry, JournalRun, JournalSession)
+
+
+def read_row(cls: type[RowT], row: sqlite3.Row) -> RowT:
+    """The run or session in a row that has its attributes in their order.
+
+    Raises:
+        sqlite3.DatabaseError: If the row is damaged: SQLite keeps values of any type.
+    """
+    with _translating_damage(f"the row of a {cls.__name__}"):
+        return _checked_row(cls(*row))
+
+
+def _checked_row(item: RowT) -> RowT:
+    """The item itself, if each attribute is of the type that it is declared with."""
+    for each in fields(item):
+        value = getattr(item, each.name)
+        if not _IS_OF_TYPE[str(each.type)](value):
+            raise ValueError(f"{each.name} cannot be {type(value).__name__}")
+    return item
+
+
+@contextmanager
+def _translating_damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        damage = sqlite3.DatabaseError(f"{what} makes no sense")
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage from error
+
+
+def _is_moment(value: Any) -> bool:
+    """Whether it is a time that Python can show as a date."""
+    return isinstance(value, int | float) and _FIRST_MOMENT <= value < _LAST_MOMENT
+
+
+# The years 1 to 9999.
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_800
+
+
+def _is_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+def _is_cost(value: Any) -> bool:
+    return (
+        isinstance(value.total, int | float)
+        and isinstance(value.currency, str)
+        and all(isinstance(each, dict) for each in value.events)
+    )
+
+
+# By the annotations of the rows' attributes.
+_IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
+    "int": lambda value: isinstance(value, int),
+    "str": lambda value: isinstance(value, str),
+    "float": _is_moment,
+    "bool": lambda value: isinstance(value, bool),
+    "EntryState": lambda value: isinstance(value, EntryState),
+    "Mapping[str, Any]": lambda value: isinstance(value, dict) and repetitions_of(value) >= 0,
+    "Mapping[str, str]": _is_of_texts,
+    "str | None": lambda value: isinstance(value, str | None),
+    "float | None": lambda value: value is None or _is_moment(value),
+    "bytes | None": lambda value: isinstance(value, bytes | None),
+    "Cost | None": lambda value: value is None or _is_cost(value),
+    "tuple[Place, ...]": lambda value: True,
+    "tuple[int, ...]": lambda value: True,
+}
 
 
 def columns_of(job: Job) -> dict[str, Any]:
@@ -299,7 +368,11 @@ class JobTable:
         found: list[JournalEntry] = []
         for row in file.execute(_SELECT_PARTS, (circuit, occurrence)):
             values = dict(row)
-            place, block = (circuit, occurrence, values.pop("part")), values.pop("block")
+            part, block = values.pop("part"), values.pop("block")
+            with _translating_damage(f"a part of request {occurrence}"):
+                if not all(isinstance(each, int) and each >= 0 for each in (part, block)):
+                    raise ValueError(f"{part!r} and {block!r} cannot be numbers of a part")
+            place = (circuit, occurrence, part)
             found.append(replace(JournalEntry.read(values), places=(place,), blocks=(block,)))
         return found
 
@@ -374,8 +447,10 @@ class JobTable:
     def output(self, file: sqlite3.Connection, entry: JournalEntry) -> bytes:
         """A finished job's output."""
         query = "SELECT payload FROM outputs WHERE job = ?"
-        (payload,) = file.execute(query, (entry.number,)).fetchone()
-        return bytes(payload)
+        row = file.execute(query, (entry.number,)).fetchone()
+        with _translating_damage(f"the output of job {entry.job_id}"):
+            (payload,) = row
+            return bytes(memoryview(payload))
 
     def find(self, file: sqlite3.Connection, job_id: str) -> JournalEntry | None:
         """The job with an id, without its output; None if there is none."""
@@ -473,7 +548,7 @@ _SELECT_NEW_OCCURRENCE = """
     SELECT coalesce(1 + max(occurrence), 1) FROM places WHERE fingerprint = ?
 """
 _SELECT_PARTS = f"""
-    SELECT part, block, {_JOB} FROM parts JOIN jobs ON number = job
+    SELECT part, block, {_JOB} FROM parts LEFT JOIN jobs ON number = job
     WHERE parts.fingerprint = ? AND parts.occurrence = ? ORDER BY job
 """
 _ADD_UP = """

@@ -139,3 +139,10 @@ def test_without_a_workspace_the_options_are_named(monkeypatch: pytest.MonkeyPat
     shown = CliRunner().invoke(main, ["jobs", "list"])
     assert shown.exit_code == 2
     assert "--resource-id" in shown.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "wait", "result", "cancel", "delete"])
+def test_id_of_any_length_is_refused_in_a_short_sentence(command: str, scene: Scene) -> None:
+    refused = scene.call("jobs", command, "x" * 10_000)
+    assert refused.exit_code == 1
+    assert len(refused.stderr) < 500

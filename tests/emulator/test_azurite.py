@@ -56,7 +56,7 @@ def storage(
 ) -> Iterator[AzureStorage]:
     storage = AzureStorage(connection_string, lifetimes=lifetimes)
     yield storage
-    loop.run(storage.aclose)
+    storage.close()
 
 
 class TestAzureStorage(StorageSuite):

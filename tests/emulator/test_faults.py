@@ -25,49 +25,43 @@ Order = Callable[[Faults], None]
 
 def test_the_repr_lists_pending_faults() -> None:
     faults = Faults()
-    assert repr(faults) == "Faults(nothing to come)"
-    faults.add("submit", status=429, retry_after=1, times=3)
-    faults.reset("upload", after=True)
+    assert repr(faults) == "Faults(latency=0, pending=[])"
+    faults.add("submit", status=429, times=3)
+    faults.reset("upload")
+    faults.take_request("submit", "PUT", "/jobs/1")
     assert repr(faults) == (
-        "Faults(submit: 429, retry after 1 s, 3 times; upload: reset, after it took effect)"
+        "Faults(latency=0, pending=[{'route': 'submit', 'times': 2, 'status': 429}, "
+        "{'route': 'upload', 'reset': True}])"
     )
-    faults.take_request("PUT", "/job-1/inputData")
-    assert repr(faults) == "Faults(submit: 429, retry after 1 s, 3 times)"
     faults.clear()
     faults.latency = 0.5
-    assert repr(faults) == "Faults(latency 0.5 s; nothing to come)"
+    assert repr(faults) == "Faults(latency=0.5, pending=[])"
 
 
-ORDERS: list[tuple[Order, dict[str, Any], str]] = [
+ORDERS: list[tuple[Order, dict[str, Any]]] = [
     (
         lambda faults: faults.add("submit", status=429, retry_after=1.5, times=3),
         {"route": "submit", "status": 429, "retry_after": 1.5, "times": 3},
-        "submit: 429, retry after 1.5 s, 3 times",
     ),
     (
         lambda faults: faults.add("poll", delay=30),
         {"route": "poll", "delay": 30},
-        "poll: 30 s late",
     ),
     (
         lambda faults: faults.add("*/jobs/*", verb="PUT", status=503, delay=2, times=None),
         {"route": "*/jobs/*", "verb": "PUT", "status": 503, "delay": 2, "times": None},
-        "PUT */jobs/*: 2 s late, 503, until cleared",
     ),
     (
         lambda faults: faults.reset("upload"),
         {"route": "upload", "reset": True},
-        "upload: reset",
     ),
     (
         lambda faults: faults.reset("upload", after=True),
         {"route": "upload", "reset": True, "after": True},
-        "upload: reset, after it took effect",
     ),
     (
         lambda faults: faults.garble("job", "}{"),
         {"route": "job", "garbage": "}{"},
-        "job: garbage",
     ),
     (
         lambda faults: faults.fail_job("InvalidInputData", "No.", target="ionq.*", times=2),
@@ -78,39 +72,33 @@ ORDERS: list[tuple[Order, dict[str, Any], str]] = [
             "target": "ionq.*",
             "times": 2,
         },
-        "job on ionq.*: fails with InvalidInputData, 2 times",
     ),
-    (lambda faults: faults.hang_job(), {"job": "hang"}, "job on *: hangs"),
-    (lambda faults: faults.cancel_job(), {"job": "cancel"}, "job on *: is cancelled"),
+    (lambda faults: faults.hang_job(), {"job": "hang"}),
+    (lambda faults: faults.cancel_job(), {"job": "cancel"}),
     (
         lambda faults: faults.time_out_session(),
         {"session": "TimedOut"},
-        "session on *: TimedOut",
     ),
-    (lambda faults: faults.fail_session(), {"session": "Failed"}, "session on *: Failed"),
-    (lambda faults: faults.expire_sas(), {"sas": "*"}, "SAS on *: expires after 0 s"),
+    (lambda faults: faults.fail_session(), {"session": "Failed"}),
+    (lambda faults: faults.expire_sas(), {"sas": "*"}),
     (
         lambda faults: faults.expire_sas("*/rawOutputData", announced=60),
         {"sas": "*/rawOutputData", "announced": 60},
-        "SAS on */rawOutputData: expires after 60 s",
     ),
     (
         lambda faults: faults.expire_sas(after=5.0),
         {"sas": "*", "after": 5.0},
-        "SAS on *: expires after 5 s",
     ),
 ]
 
 
-@pytest.mark.parametrize(("order", "document", "text"), ORDERS, ids=[text for *_, text in ORDERS])
-def test_fault_is_the_same_from_python_and_as_json(
-    order: Order, document: dict[str, Any], text: str
-) -> None:
+@pytest.mark.parametrize(("order", "document"), ORDERS, ids=[str(each) for _, each in ORDERS])
+def test_fault_is_the_same_from_python_and_as_json(order: Order, document: dict[str, Any]) -> None:
     faults = Faults()
     order(faults)
-    assert faults.pending() == [text]
+    assert faults.pending() == [document]
     faults.add(**json.loads(json.dumps(document)))
-    assert faults.pending() == [text, text]
+    assert faults.pending() == [document, document]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +142,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=4,
 )
-MEMBERS = st.sampled_from(sorted({member for _, document, _ in ORDERS for member in document}))
+MEMBERS = st.sampled_from(sorted({member for _, document in ORDERS for member in document}))
 
 
 @given(document=st.dictionaries(MEMBERS | st.text(max_size=5), JSON, max_size=5))
@@ -169,8 +157,7 @@ def test_one_fault_applies_per_request_oldest_first() -> None:
     faults = Faults()
     faults.add("poll", status=500)
     faults.add("*/jobs/1", status=503)
-    path = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Quantum/workspaces/w/jobs/1"
-    taken = [faults.take_request("GET", path) for _ in range(3)]
+    taken = [faults.take_request("job", "GET", "/workspaces/w/jobs/1") for _ in range(3)]
     assert [fault and fault.status for fault in taken] == [500, 503, None]
 
 
@@ -178,19 +165,18 @@ def test_a_fault_lasts_for_its_duration_from_the_first_time_on() -> None:
     clock = ManualClock()
     faults = Faults(clock=clock)
     faults.reset("*", trigger="upload", skip=1, duration=60)
-    assert faults.pending() == ["*: reset, for 60 s"]
 
-    def is_met(verb: str, path: str) -> bool:
-        return faults.take_request(verb, path) is not None
+    def is_met(name: str) -> bool:
+        return faults.take_request(name, "GET", "/job-1/outputData") is not None
 
     clock.advance(1000)
-    assert not is_met("GET", "/job-1/outputData")
-    assert [is_met("PUT", "/job-1/inputData") for _ in range(2)] == [False, True]
-    assert is_met("GET", "/job-1/outputData")
+    assert not is_met("download")
+    assert [is_met("upload") for _ in range(2)] == [False, True]
+    assert is_met("download")
     clock.advance(59)
-    assert is_met("GET", "/job-1/outputData")
+    assert is_met("download")
     clock.advance(1)
-    assert not is_met("PUT", "/job-1/inputData")
+    assert not is_met("upload")
     assert faults.pending() == []
 
 
@@ -198,12 +184,9 @@ def test_fault_with_a_rate_allows_that_many_requests_per_second() -> None:
     clock = ManualClock()
     faults = Faults(clock=clock)
     faults.add("*", status=429, rate=3, times=None)
-    assert faults.pending() == ["*: 429, beyond 3 requests a second, until cleared"]
 
     def refused(number: int) -> int:
-        return sum(
-            faults.take_request("GET", "/job-1/outputData") is not None for _ in range(number)
-        )
+        return sum(faults.take_request("job", "GET", "/jobs/1") is not None for _ in range(number))
 
     assert refused(5) == 2
     clock.advance(1 / 3)
@@ -267,7 +250,7 @@ def test_fault_refuses_the_given_number_of_requests_and_then_ends(
     assert [answer.status_code for answer in answers] == [429, 429, 200]
     assert [answer.headers.get("Retry-After") for answer in answers] == ["1", "1", None]
     assert answers[0].json()["error"]["code"] == "TooManyRequests"
-    assert repr(server.faults) == "Faults(nothing to come)"
+    assert server.faults.pending() == []
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -338,9 +321,11 @@ def test_latency_delays_every_request(server: EmulatorServer, client: Client) ->
 
 def test_every_fault_can_be_added_over_http(server: EmulatorServer, client: Client) -> None:
     order = {"route": "sessions", "status": 503, "times": 2}
-    assert client.control("POST", "faults", order).json() == {"pending": ["sessions: 503, 2 times"]}
+    assert client.control("POST", "faults", order).json() == {"pending": [order]}
     assert client.send("GET", "sessions").status_code == 503
-    assert client.control("GET", "faults").json() == {"pending": ["sessions: 503"]}
+    assert client.control("GET", "faults").json() == {
+        "pending": [{"route": "sessions", "status": 503}]
+    }
     assert client.control("DELETE", "faults").json() == {"pending": []}
     assert client.send("GET", "sessions").status_code == 200
     assert client.control("PUT", "latency", {"seconds": 2}).json() == {"seconds": 2.0}
@@ -383,5 +368,5 @@ def test_the_controls_need_the_key(client: Client, path: str) -> None:
 
 def test_no_fault_touches_the_controls(server: EmulatorServer, client: Client) -> None:
     server.faults.add("*", status=500)
-    assert client.control("GET", "faults").json() == {"pending": ["*: 500"]}
+    assert client.control("GET", "faults").json() == {"pending": [{"route": "*", "status": 500}]}
     assert client.send("GET", "sessions").status_code == 500

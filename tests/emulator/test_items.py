@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.emulator.api_version import ApiVersion
 from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.emulator.query import parse_query, select
+from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import LocalStorage
-from cirq_azure_sessions.emulator.wire import Items
+from cirq_azure_sessions.emulator.wire import Documents
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.model import JobRequest
 
@@ -27,16 +27,16 @@ async def list_while_deleting(filter_text: str) -> list[str]:
     """The ids on a page of which the first and the last job are deleted while it is made."""
     clock = ManualClock()
     workspace = EmulatedWorkspace({TARGET: lambda request: None}, clock=clock)
-    items = Items(workspace, LocalStorage(lambda: "http://127.0.0.1:80", clock))
+    documents = Documents(workspace, LocalStorage(lambda: "http://127.0.0.1:80", clock))
     for number in range(COUNT):
         await workspace.submit_job(request(number))
     query = parse_query({"filter": filter_text, "orderby": "Name asc"})
-    looking = asyncio.ensure_future(select(workspace.jobs(), query, items.field))
+    looking = asyncio.ensure_future(select(workspace.jobs(), query, documents.field))
     await asyncio.sleep(0)
     for number in (0, COUNT - 1):
         await workspace.delete_job(str(number))
     page, _ = await looking
-    return [document["id"] for document in items.listed(page, ApiVersion("2026-01-15-preview"))]
+    return [document["id"] for document in documents.listed(page, ApiVersion("2026-01-15-preview"))]
 
 
 def test_a_job_that_is_deleted_while_a_filter_looks_is_left_out() -> None:

@@ -81,7 +81,7 @@ def storage(
     loop.run(serve)
     yield storage
     loop.run(runner.cleanup)
-    loop.run(storage.aclose)
+    storage.close()
 
 
 class TestLocalStorage(StorageSuite):
@@ -117,7 +117,7 @@ def test_a_sas_expires_by_the_clock(
     storage: LocalStorage, run: Run, clock: ManualClock, lifetimes: Lifetimes
 ) -> None:
     run(storage.create_container("job-1"))
-    run(storage.write("job-1", "inputData", b"{}"))
+    storage.write("job-1", "inputData", b"{}")
     lifetimes.next = Lifetime(announced=60.0)
     uri = storage.blob_sas_uri("job-1", "inputData")
     clock.advance(59.0)
@@ -131,7 +131,7 @@ def test_sas_may_expire_early_and_the_next_is_valid(
     storage: LocalStorage, run: Run, clock: ManualClock, lifetimes: Lifetimes
 ) -> None:
     run(storage.create_container("job-1"))
-    run(storage.write("job-1", "inputData", b"{}"))
+    storage.write("job-1", "inputData", b"{}")
     lifetimes.next = Lifetime(actual=0.0)
     early = storage.blob_sas_uri("job-1", "inputData")
     lifetimes.next = Lifetime()
@@ -284,7 +284,7 @@ def test_a_malformed_request_is_refused_with_its_reason(
     code: str | None,
 ) -> None:
     run(storage.create_container("job-1"))
-    run(storage.write("job-1", "inputData", b"{}"))
+    storage.write("job-1", "inputData", b"{}")
     sas = urlsplit(storage.container_sas_uri("job-1")).query
     uri = f"{storage.endpoint}{path}{'&' if '?' in path else '?'}{sas}"
     answer = requests.request(verb, uri, headers=headers, timeout=10)
@@ -324,7 +324,7 @@ HEADER_VALUES = st.text("abc =-,;/0123456789\xe9", max_size=8).map(str.strip) | 
 
 def test_no_request_causes_an_internal_error(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
-    run(storage.write("job-1", "inputData", b"0123456789"))
+    storage.write("job-1", "inputData", b"0123456789")
     sas = urlsplit(storage.container_sas_uri("job-1")).query
 
     @settings(max_examples=200, deadline=None)
@@ -358,7 +358,7 @@ def test_no_repr_contains_a_secret(storage: LocalStorage) -> None:
 def test_blobs_on_disk_outlive_the_store(tmp_path: Path, clock: ManualClock) -> None:
     store = BlobStore(clock, tmp_path / "blobs")
     store.create_container("job-1")
-    store.put("job-1", "outputData", b"{}", metadata={"a": "1"})
+    store.put("job-1", "outputData", b"{}", {"x-ms-meta-a": "1"})
     before = store.properties("job-1", "outputData")
     store.close()
     reopened = BlobStore(clock, tmp_path / "blobs")

@@ -184,6 +184,69 @@ def test_a_key_may_be_measured_again_in_its_size() -> None:
     cirq.Simulator().run(program)
 
 
+INDEXED = sympy.IndexedBase("a")
+FLIP = cirq.X(B).with_classical_controls
+CONDITIONS = {
+    "a key": [FLIP("a")],
+    "a mask": [FLIP(cirq.BitMaskKeyCondition("a"))],
+    "a formula": [FLIP(sympy.Symbol("a") > 0)],
+    "a later key": [FLIP("a"), cirq.measure(A, key="a")],
+    "a record": [cirq.measure(A, key="a"), FLIP(cirq.KeyCondition(cirq.MeasurementKey("a"), 1))],
+    "a bit": [cirq.measure(A, key="a"), FLIP(sympy.Gt(INDEXED[1], 0))],
+    "in a subcircuit": [cirq.CircuitOperation(cirq.FrozenCircuit(FLIP("a")))],
+    "earlier in a loop": [
+        cirq.CircuitOperation(
+            cirq.FrozenCircuit(FLIP("a"), cirq.measure(A, key="a")), use_repetition_ids=False
+        )
+    ],
+    "in a loop of t rounds": [
+        cirq.CircuitOperation(
+            cirq.FrozenCircuit(FLIP("a")), repetitions=T, use_repetition_ids=False
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("operations", CONDITIONS.values(), ids=CONDITIONS)
+def test_a_condition_on_what_is_not_measured_before_is_refused_as_cirq_refuses_it(
+    operations: list[cirq.Operation],
+) -> None:
+    program = cirq.Circuit(operations, cirq.measure(B, key="m"))
+    with pytest.raises(UnsupportedProgram, match=r"earlier moment|smaller index"):
+        check_call(program, [cirq.ParamResolver({"t": 2})], 1)
+    with pytest.raises((ValueError, IndexError)):
+        cirq.Simulator().run(program, {"t": 2})
+
+
+def test_a_condition_reads_what_is_measured_before_it() -> None:
+    indexed = cirq.KeyCondition(cirq.MeasurementKey("a"), 0)
+    loop = cirq.CircuitOperation(
+        cirq.FrozenCircuit(cirq.measure(A, key="a"), FLIP("a"), FLIP(sympy.Gt(INDEXED[0], 0))),
+        repetitions=T,
+        use_repetition_ids=False,
+    )
+    channel = cirq.KrausChannel(cirq.kraus(cirq.amplitude_damp(0.1)), key="k")(A)
+    flips = FLIP(indexed), channel, FLIP("k"), cirq.measure(B, key="m")
+    program = cirq.Circuit(loop, flips)
+    check_call(program, [cirq.ParamResolver({"t": 2})], 1)
+    cirq.Simulator().run(program, {"t": 2})
+
+
+def test_a_loop_of_a_constant_of_sympys_is_refused_as_cirq_refuses_it() -> None:
+    loop = cirq.CircuitOperation(
+        cirq.FrozenCircuit(cirq.X(A)), repetitions=sympy.Integer(2), use_repetition_ids=False
+    )
+    with pytest.raises(UnsupportedProgram, match=r"write int\(...\)"):
+        check_call(circuit(loop), [cirq.ParamResolver({})], 1)
+    with pytest.raises(ValueError, match="repetitions"):
+        cirq.Simulator().run(circuit(loop))
+
+
+def test_an_operation_keeps_its_text_while_its_numbers_are_checked() -> None:
+    fresh = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(A), cirq.Y(B)))
+    check_call(circuit(fresh), [cirq.ParamResolver({})], 1)
+
+
 @pytest.mark.parametrize("repetitions", [1.0, True, "1", None, np.bool_(True)])
 def test_repetitions_are_an_integer(repetitions: Any) -> None:
     with pytest.raises(TypeError):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from typing import Any
+
 import cirq
 import numpy as np
 import pytest
 import sympy
 
+from cirq_azure_sessions import AzureSessionSampler
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
@@ -103,3 +107,14 @@ def test_microsofts_targets_for_other_things_are_refused(target: str) -> None:
 def test_a_target_without_circuits_is_refused(target: str) -> None:
     with pytest.raises(UnsupportedTarget):
         format_for(target)
+
+
+@pytest.mark.parametrize(
+    "value", [Fraction(1, 2), np.array(0.5), np.float16(0.5), np.complex64(0.5)], ids=repr
+)
+def test_qsim_takes_numbers_of_every_type_that_cirq_takes(value: Any) -> None:
+    pytest.importorskip("qsimcirq")
+    a, b = cirq.LineQubit.range(2)
+    loop = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(a) ** value, cirq.CZ(a, b) ** value))
+    program = cirq.Circuit(loop, loop, cirq.measure(a, key="m"))
+    assert AzureSessionSampler("local.qsim").run(program).measurements["m"].tolist() == [[1]]

@@ -20,7 +20,7 @@ from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.checks import check_call
 
-A, B = cirq.LineQubit.range(2)
+A, B, C = cirq.LineQubit.range(3)
 T = sympy.Symbol("t")
 
 VALUES: list[Any] = [
@@ -54,6 +54,8 @@ GATES: dict[str, Callable[[Any], cirq.Operation]] = {
     "controlled": lambda value: cirq.ControlledGate(cirq.ZPowGate(exponent=value))(B, A),
     "global phase": lambda value: cirq.GlobalPhaseGate(value)(),
     "diagonal": lambda value: cirq.TwoQubitDiagonalGate([0.1, value, 0.0, 0.3])(A, B),
+    "three diagonal": lambda value: cirq.ThreeQubitDiagonalGate([value, 0.1] * 4)(A, B, C),
+    "shift": lambda value: cirq.XPowGate(exponent=0.3, global_shift=value)(A),
     "subcircuit": lambda value: cirq.CircuitOperation(
         cirq.FrozenCircuit(cirq.X(A) ** T), param_resolver={"t": value}
     ),
@@ -106,7 +108,7 @@ def outcome(call: Callable[..., Any], *args: Any) -> Any:
 def test_a_number_of_any_type_is_taken_or_refused_as_cirq_does(
     name: str, is_parameter: bool
 ) -> None:
-    for value in [*VALUES, *(NO_NUMBERS if is_parameter or name == "exponent" else [])]:
+    for value in [*VALUES, *NO_NUMBERS]:
         if isinstance(value, NOT_COMPARED.get(name, ())):
             continue
         params = {"t": value} if is_parameter else None
@@ -191,3 +193,73 @@ def test_a_complex_constant_without_an_imaginary_part_is_its_real_part(
         )
 
     assert sent(kind(0.5)) == sent(0.5)
+
+
+# Numbers as options. What each is worth: in `repetitions`, in `seed`, as a number of seconds or an
+# amount of money, and in `input_params`; the type of error if it is refused.
+Worth = Any
+OPTIONS: list[tuple[Any, Worth, Worth, Worth, Worth]] = [
+    *((kind(5), 5, 5, 5.0, 5) for kind in (int, np.int8, np.int64, np.uint64, sympy.Integer)),
+    *((kind(5), TypeError, ValueError, 5.0, 5.0) for kind in (float, np.float32, np.float64)),
+    *((kind(5), TypeError, ValueError, 5.0, 5.0) for kind in (Fraction, np.longdouble)),
+    (sympy.Float(5), TypeError, ValueError, 5.0, 5.0),
+    (np.array(5), 5, ValueError, ValueError, 5),
+    (np.array(5.0), TypeError, ValueError, ValueError, 5.0),
+    (decimal.Decimal(5), TypeError, ValueError, ValueError, ValueError),
+    *((kind(5), TypeError, ValueError, ValueError, ValueError) for kind in (complex, np.complex64)),
+    *((kind(True), TypeError, ValueError, ValueError, True) for kind in (bool, np.bool_)),
+    *((kind("nan"), TypeError, ValueError, ValueError, ValueError) for kind in (float, np.float32)),
+    *((kind("inf"), TypeError, ValueError, math.inf, ValueError) for kind in (float, np.float64)),
+    (sympy.oo, TypeError, ValueError, ValueError, ValueError),
+    (sympy.pi, TypeError, ValueError, ValueError, ValueError),
+    (sympy.Symbol("x"), TypeError, ValueError, ValueError, ValueError),
+    *((value, ValueError, ValueError, ValueError, -1) for value in (-1, np.int8(-1))),
+    (10**400, ValueError, ValueError, ValueError, 10**400),
+    (b"5", TypeError, ValueError, ValueError, ValueError),
+]
+HALVES = cirq.Circuit(cirq.H(A), cirq.measure(A, key="m"))
+
+
+def worth(call: Callable[[], Any]) -> Any:
+    """The value of a call, or the type of the error that it raises with a sentence."""
+    error: Exception
+    try:
+        return call()
+    except (TypeError, ValueError) as raised:
+        error = raised
+    assert "must be" in str(error)
+    return type(error)
+
+
+@pytest.mark.parametrize("target", [IONQ, QUANTINUUM, QIR, "local.simulator"])
+def test_a_number_of_any_type_as_an_option_is_taken_or_refused(
+    target: str, pool: SessionPool
+) -> None:
+    plain = AzureSessionSampler(target, pool=pool)
+
+    def drawn(value: Any) -> Any:
+        sampler = AzureSessionSampler(target, pool=pool, seed=value)
+        # On the others the machine draws.
+        draws = target in (IONQ, "local.simulator")
+        return sampler.run(HALVES, repetitions=20).measurements["m"].tolist() if draws else None
+
+    def taken(option: str, value: Any) -> Any:
+        return AzureSessionSampler(target, pool=pool, **{option: value})
+
+    expected = drawn(5)
+    for value, repetitions, seed, amount, param in OPTIONS:
+        name = repr(value)
+        for call in (
+            lambda value=value: len(plain.run(HALVES, repetitions=value).measurements["m"]),
+            lambda value=value: len(plain.run_batch([HALVES], None, value)[0][0].records["m"]),
+            lambda value=value: plain.estimate_cost(HALVES, None, value).jobs[0].workload.shots,
+        ):
+            assert worth(call) == repetitions, name
+        of_seed = worth(lambda value=value: drawn(value))
+        assert of_seed == (expected if seed == 5 else seed), name
+        timed = worth(lambda value=value: taken("timeout", value)._timeout)
+        assert timed == amount, name
+        sent = worth(
+            lambda value=value: taken("input_params", {"option": value})._options.input_params
+        )
+        assert sent == (param if isinstance(param, type) else {"option": param}), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -56,7 +56,7 @@ def line(number: int):
 
 
 def fail(connection: sqlite3.Connection) -> None:
-    connection.execute("INSERT INTO nowhere VALUES (1)")
+    connection.execute("INSERT INTO lines VALUES (?)", (object(),))
 
 
 def test_writes_that_come_while_one_is_committed_share_the_next_transaction(ledger: Ledger):
@@ -106,22 +106,30 @@ def test_write_that_raises_is_undone_and_fails_alone(ledger: Ledger):
     first, own, sql, last = asyncio.run(write())
     assert (first, last) == (1, 2)
     assert isinstance(own, AttributeError)
-    assert isinstance(sql, sqlite3.OperationalError)
+    assert isinstance(sql, sqlite3.ProgrammingError)
     ledger.commits.then(lambda: None)
     assert ledger.failures == [own, sql]
     assert ledger.lines() == [0, 1, 2]
 
 
-def test_error_of_the_file_fails_every_write_and_is_reported_once(ledger: Ledger):
-    def fill(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA max_page_count = 1")
-        connection.execute("INSERT INTO lines VALUES (zeroblob(100000))")
+def fill(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA max_page_count = 1")
+    connection.execute("INSERT INTO lines VALUES (zeroblob(100000))")
 
+
+def miss_table(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO nowhere VALUES (1)")
+
+
+@pytest.mark.parametrize("hit", [fill, miss_table])
+def test_error_of_the_file_fails_every_write_and_is_reported_once(
+    ledger: Ledger, hit: Callable[[sqlite3.Connection], None]
+):
     async def write() -> list[BaseException | int | None]:
         ledger.may_begin.clear()
         ledger.commits.post(line(0))
         ledger.has_come.wait()
-        writes = [ledger.commits.write(work) for work in (line(1), fill, line(2))]
+        writes = [ledger.commits.write(work) for work in (line(1), hit, line(2))]
         ledger.may_begin.set()
         return await asyncio.gather(*writes, return_exceptions=True)
 

@@ -94,7 +94,7 @@ class OddService(EmulatorServer):
         async def spoil(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = await handler(request)
             if isinstance(response, web.Response) and response.content_type == "application/json":
-                route = route_name(request.method, request.path)
+                route = route_name(request)
                 if route != "download" and isinstance(response.body, bytes):
                     odd = self.spoil(route, json.loads(response.body))
                     response.body = response.body if odd is None else odd

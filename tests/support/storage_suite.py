@@ -70,7 +70,7 @@ class StorageSuite:
     ) -> None:
         uri = upload(client, "inputData", b'{"qubits": 1}')
         assert storage.locate(uri) == (container, "inputData")
-        assert run(storage.read(container, "inputData")) == b'{"qubits": 1}'
+        assert storage.read(container, "inputData") == b'{"qubits": 1}'
 
     def test_a_second_upload_is_refused_and_changes_nothing(
         self, storage: Storage, run: Run, container: str, client: ContainerClient
@@ -80,7 +80,7 @@ class StorageSuite:
             upload(client, "inputData", b"second")
         assert refusal.value.status_code == 409
         assert refusal.value.error_code == "BlobAlreadyExists"
-        assert run(storage.read(container, "inputData")) == b"first"
+        assert storage.read(container, "inputData") == b"first"
 
     def test_an_upload_before_the_container_is_refused(
         self, storage: Storage, container: str
@@ -105,7 +105,7 @@ class StorageSuite:
         )
         blob = client.upload_blob("inputData", content)
         assert blob.download_blob().readall() == content
-        assert run(storage.read(container, "inputData")) == content
+        assert storage.read(container, "inputData") == content
 
     def test_a_range_is_answered_with_its_place_in_the_whole(self, client: ContainerClient) -> None:
         blob = client.upload_blob("inputData", b"0123456789")
@@ -146,8 +146,8 @@ class StorageSuite:
         self, storage: Storage, run: Run, container: str
     ) -> None:
         run(storage.create_container(container))
-        run(storage.write(container, "rawOutputData", b"{}", "application/json"))
-        run(storage.write(container, "rawOutputData", b'{"histogram": {}}', "application/json"))
+        storage.write(container, "rawOutputData", b"{}", "application/json")
+        storage.write(container, "rawOutputData", b'{"histogram": {}}', "application/json")
         uri = storage.blob_sas_uri(container, "rawOutputData", filename="Job+1-id.output.json")
         properties = BlobClient.from_blob_url(uri).get_blob_properties()
         assert download(uri) == b'{"histogram": {}}'
@@ -160,7 +160,7 @@ class StorageSuite:
         uri = storage.blob_sas_uri(container, "rawOutputData")
         for code in ("ContainerNotFound", "BlobNotFound"):
             with pytest.raises(StorageError) as refusal:
-                run(storage.read(container, "rawOutputData"))
+                storage.read(container, "rawOutputData")
             assert refusal.value.code == code
             with pytest.raises(azure.core.exceptions.ResourceNotFoundError):
                 download(uri)
@@ -176,7 +176,7 @@ class StorageSuite:
         run(storage.drop(container))
         assert not client.exists()
         with pytest.raises(StorageError):
-            run(storage.read(container, "inputData"))
+            storage.read(container, "inputData")
 
     def test_a_sas_that_lists_and_reads_does_not_write(
         self, storage: Storage, container: str, client: ContainerClient
@@ -204,7 +204,7 @@ class StorageSuite:
     ) -> None:
         other = f"{container}-2"
         run(storage.create_container(other))
-        run(storage.write(other, "inputData", b"{}"))
+        storage.write(other, "inputData", b"{}")
         sas = urlsplit(storage.container_sas_uri(container, "rl")).query
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(f"{storage.blob_uri(other, 'inputData')}?{sas}")

@@ -32,11 +32,6 @@ class LibraryGate:
     num_qubits: int
     make: Callable[..., cirq.Gate]
 
-    # The cost of applying it, for the limits on a program's size and work.
-    size = 1
-    work = 1
-    depth = 0
-
 
 def _fixed(gate: cirq.Gate, num_controls: int = 0) -> LibraryGate:
     gate = gate.controlled(num_controls) if num_controls else gate

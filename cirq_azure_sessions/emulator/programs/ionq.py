@@ -6,7 +6,6 @@ from the requests of the SDK's Qiskit backend and cirq-ionq.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections import Counter
@@ -18,9 +17,8 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
 from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, read_shots
-from cirq_azure_sessions.emulator.programs.noise_params import ionq_noise
 from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
-from cirq_azure_sessions.noise import is_silent
+from cirq_azure_sessions.noise import IONQ_MODELS, MachineNoise, is_silent
 
 __all__ = ["histogram", "machine_size", "run"]
 
@@ -74,7 +72,7 @@ def histogram(
 ) -> dict[int, float]:
     """The relative frequency of each outcome of measuring all line qubits after these gates."""
     shots = read_shots(params, "ionq")
-    if asked := ionq_noise(params):
+    if asked := _read_noise(params):
         noise, seed = asked
         rng = rng if seed is None else np.random.default_rng(seed)
     if is_silent(noise) and not target.startswith("ionq.qpu"):
@@ -84,6 +82,24 @@ def histogram(
     bits = sample([Statement([*operations, *measurements])], keys, shots, noise, rng, budget)
     outcomes = bits.astype(np.int64) @ (1 << np.arange(num_qubits))
     return {key: count / shots for key, count in sorted(Counter(outcomes.tolist()).items())}
+
+
+def _read_noise(params: Mapping[str, Any]) -> tuple[MachineNoise, int | None] | None:
+    """The noise of IonQ's parameter `noise`: `{"model": "aria-1", "seed": 7}`.
+
+    Returns:
+        The model and the seed, or None if the job requests none.
+    """
+    noise = params.get("noise")
+    if noise is None:
+        return None
+    fields = noise if isinstance(noise, Mapping) else {}
+    model, seed = fields.get("model", "ideal"), fields.get("seed")
+    if not isinstance(model, str) or model not in IONQ_MODELS:
+        raise invalid_input(f"The noise model has to be one of {', '.join(IONQ_MODELS)}.")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
+        raise invalid_input("The seed of the noise model has to be a non-negative integer.")
+    return IONQ_MODELS[model], seed
 
 
 def read(payload: bytes, size: int, budget: Budget) -> tuple[int, list[cirq.Operation]]:
@@ -286,7 +302,13 @@ def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operati
     budget.spend(_TERM * len(terms) ** 2)
     if _commute(terms):
         for term, coefficient in zip(terms, coefficients, strict=True):
-            yield from _string_rotation(term, targets, 2 * time * coefficient)
+            yield from cirq.decompose_once(
+                cirq.PauliStringPhasor(
+                    cirq.DensePauliString(term).on(*targets),
+                    exponent_neg=time * coefficient / math.pi,
+                    exponent_pos=-time * coefficient / math.pi,
+                )
+            )
     elif len(targets) <= _MAX_DENSE_QUBITS:
         generator = sum(
             coefficient * cirq.unitary(cirq.DensePauliString(term))
@@ -299,22 +321,6 @@ def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operati
         raise fields.fail(
             f"terms that do not commute are limited to {_MAX_DENSE_QUBITS} qubits here."
         )
-
-
-def _string_rotation(
-    term: str, targets: Sequence[cirq.Qid], angle: float
-) -> Iterator[cirq.Operation]:
-    """exp(-i angle/2 P) for a product P of any length, in gates on one and two qubits."""
-    support = [(qubit, pauli) for qubit, pauli in zip(targets, term, strict=True) if pauli != "I"]
-    if not support:
-        return
-    # Each of these maps its Pauli to Z, and its inverse maps it back.
-    basis = {"X": cirq.H, "Y": cirq.X**0.5}
-    turns = [basis[pauli].on(qubit) for qubit, pauli in support if pauli != "Z"]
-    qubits = [qubit for qubit, _ in support]
-    ladder = [cirq.CX(*pair) for pair in itertools.pairwise(qubits)]
-    yield from (*turns, *ladder, cirq.rz(angle).on(qubits[-1]))
-    yield from (*reversed(ladder), *map(cirq.inverse, turns))
 
 
 def _commute(terms: Sequence[str]) -> bool:

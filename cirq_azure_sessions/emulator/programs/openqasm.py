@@ -21,15 +21,16 @@ from cirq_azure_sessions.emulator.programs.tokens import (
     Expression,
     Tokens,
     evaluate,
-    read_expression,
+    read_parameters,
 )
 
 __all__ = ["Program", "read"]
 
-# The costs of reading a token, expanding an operation, and a bit of a condition, in units of the
-# budget.
-_WORD = 300
+# The costs of a qubit of a register, an operation, a character of a definition each time that it is
+# expanded, and a bit of a condition, in units of the budget.
+_QUBIT = 300
 _OPERATION = 3_000
+_CHARACTER = 100
 _COMPARED_BIT = 50
 
 # Reserved names: a parameter called pi would be mistaken for the number.
@@ -71,29 +72,25 @@ def read(text: str, budget: Budget | None = None) -> Program:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A gate applied in a definition, to the parameters and qubits of the definition."""
+    """A gate applied in a definition, to the parameters and qubits of the definition.
+
+    Attributes:
+        length: The number of characters that say so.
+    """
 
     gate: _Gate
     params: list[Expression]
     qubits: list[int]
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
 class _DefinedGate:
-    """A gate that the program defines.
-
-    Attributes:
-        size: How many gates one call expands to, including empty ones.
-        work: The total number of their qubits and formula tokens.
-        depth: The nesting depth of definitions.
-    """
+    """A gate that the program defines, or declares opaque: without a body."""
 
     params: list[str]
     num_qubits: int
-    body: list[_Call]
-    size: int
-    work: int
-    depth: int
+    body: list[_Call] | None
 
     @property
     def num_params(self) -> int:
@@ -101,19 +98,6 @@ class _DefinedGate:
 
 
 _Gate: TypeAlias = LibraryGate | _DefinedGate
-
-
-def _expand(
-    gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid]
-) -> Iterator[cirq.Operation]:
-    """Expands a gate into library gates."""
-    if isinstance(gate, LibraryGate):
-        yield gate.make(*params).on(*qubits)
-    else:
-        values = dict(zip(gate.params, params, strict=True))
-        for call in gate.body:
-            inner = [evaluate(param, values) for param in call.params]
-            yield from _expand(call.gate, inner, [qubits[index] for index in call.qubits])
 
 
 class _Reader:
@@ -125,7 +109,6 @@ class _Reader:
         # State: the declarations so far, with the elements of each register and their total size,
         # and the program.
         self._gates: dict[str, _Gate] = dict(BUILT_IN)
-        self._opaque: set[str] = set()
         self._qubits: dict[str, range] = {}
         self._bits: dict[str, tuple[str, ...]] = {}
         self._sizes = {"qubits": 0, "bits": 0}
@@ -206,28 +189,20 @@ class _Reader:
         self._tokens.expect("{")
         places = {qubit: place for place, qubit in enumerate(qubits)}
         body: list[_Call] = []
-        start = self._tokens.num_read
         while not self._tokens.accept("}"):
             if self._tokens.accept("barrier"):
                 self._names(";")
             else:
                 body.append(self._call(set(params), places))
-        size = 1 + sum(call.gate.size for call in body)
-        work = self._tokens.num_read - start + sum(call.gate.work for call in body)
-        depth = 1 + max((call.gate.depth for call in body), default=0)
-        if depth > _MAX_DEPTH:
-            raise self._tokens.fail(f"{name[:20]} is built on too many definitions.")
         # A program may redefine included gates, as Qiskit's programs do with newer ones.
-        self._gates[name] = _DefinedGate(params, len(qubits), body, size, work, depth)
-        self._opaque.discard(name)
+        self._gates[name] = _DefinedGate(params, len(qubits), body)
 
     def _opaque_declaration(self) -> None:
         name = self._new_name()
-        # For a library gate that a program declares opaque, the library's definition stays.
-        if name not in self._gates:
-            self._opaque.add(name)
-        self._parameters_and_qubits()
+        params, qubits = self._parameters_and_qubits()
         self._tokens.expect(";")
+        # For a library gate that a program declares opaque, the library's definition stays.
+        self._gates.setdefault(name, _DefinedGate(params, len(qubits), None))
 
     def _parameters_and_qubits(self) -> tuple[list[str], list[str]]:
         place = self._tokens.place
@@ -261,17 +236,18 @@ class _Reader:
                 raise self._tokens.fail(f"the definition has no qubit {operand[:20]}.", start)
         indices = [places[operand] for operand in operands]
         self._check_operands(gate, indices, start)
-        return _Call(gate, values, indices)
+        return _Call(gate, values, indices, self._tokens.place - start)
 
     def _gate(self) -> _Gate:
         name = self._tokens.name()
-        if name in self._opaque:
-            raise self._tokens.fail(f"the gate {name[:20]} is opaque: it cannot be run.")
         if name not in self._gates:
             files = [file for file, gates in LIBRARIES.items() if name in gates]
             hint = f'; include "{files[0]}" for it' if files else ""
             raise self._tokens.fail(f"there is no gate {name[:20]}{hint}.")
-        return self._gates[name]
+        gate = self._gates[name]
+        if isinstance(gate, _DefinedGate) and gate.body is None:
+            raise self._tokens.fail(f"the gate {name[:20]} is opaque: it cannot be run.")
+        return gate
 
     def _parameters(self, gate: _Gate, names: Set[str]) -> list[Expression]:
         """A gate's parameters in parentheses, which are optional if there are none."""
@@ -281,11 +257,7 @@ class _Reader:
                 raise tokens.fail(f"there is no parameter {name[:20]}.")
             return lambda values: values[name]
 
-        params: list[Expression] = []
-        if self._tokens.accept("(") and not self._tokens.accept(")"):
-            params.append(read_expression(self._tokens, read_name))
-            while self._tokens.expect(",", ")") == ",":
-                params.append(read_expression(self._tokens, read_name))
+        params = read_parameters(self._tokens, read_name)
         if len(params) != gate.num_params:
             raise self._tokens.fail(_miscounted(gate.num_params, "parameter", len(params)))
         return params
@@ -349,22 +321,38 @@ class _Reader:
         if len(sizes) > 1:
             raise self._tokens.fail("registers given to a gate have to be of the same size.", place)
         count = sizes.pop() if sizes else 1
-        self._budget.spend(count * (_OPERATION * gate.size + _WORD * (gate.work + len(operands))))
         operations: list[cirq.Operation] = []
         try:
             values = [evaluate(param, {}) for param in params]
             for index in range(count):
                 qubits = [operand[index % len(operand)] for operand in operands]
                 self._check_operands(gate, qubits, place)
-                operations += _expand(gate, values, qubits)
+                operations += self._expand(gate, values, qubits)
         except ValueError as error:
             raise self._tokens.fail(str(error), place) from error
         return operations
 
+    def _expand(
+        self, gate: _Gate, params: Sequence[float], qubits: Sequence[cirq.Qid], depth: int = 0
+    ) -> Iterator[cirq.Operation]:
+        """Expands a gate into library gates."""
+        self._budget.spend(_OPERATION)
+        if isinstance(gate, LibraryGate):
+            yield gate.make(*params).on(*qubits)
+            return
+        if depth > _MAX_DEPTH:
+            raise ValueError("the gate is built on too many definitions.")
+        values = dict(zip(gate.params, params, strict=True))
+        for call in gate.body or ():
+            self._budget.spend(_CHARACTER * call.length)
+            inner = [evaluate(param, values) for param in call.params]
+            operands = [qubits[index] for index in call.qubits]
+            yield from self._expand(call.gate, inner, operands, depth + 1)
+
     def _operand(self) -> list[cirq.Qid]:
         """The qubits of a register, or one of them if there is an index."""
         name, elements = self._elements(self._qubits)
-        self._budget.spend(_WORD * len(elements))
+        self._budget.spend(_QUBIT * len(elements))
         return [cirq.NamedQubit(_element(name, index)) for index in elements]
 
     def _keys(self) -> tuple[str, ...]:

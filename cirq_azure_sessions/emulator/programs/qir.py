@@ -27,10 +27,9 @@ from cirq_azure_sessions.emulator.programs.limits import (
     read_shots,
     untranslatable,
 )
-from cirq_azure_sessions.emulator.programs.noise_params import quantinuum_noise
 from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
-from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker
+from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker, read_noise
 from cirq_azure_sessions.noise import MachineNoise, is_silent
 
 __all__ = ["run"]
@@ -79,7 +78,7 @@ def run(
         raise untranslatable(provider)
     shots = read_shots(params, provider)
     if provider == "quantinuum":
-        noise = quantinuum_noise(params, noise)
+        noise = read_noise(params, noise)
     results, operations = [], []
     for entry_point in entry_points:
         program = _Program(_POOL.run(budget, qir_worker.read, payload, entry_point), budget)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import cirq
@@ -18,10 +19,10 @@ from cirq_azure_sessions.emulator.programs.limits import (
     invalid_input,
     read_shots,
 )
-from cirq_azure_sessions.emulator.programs.noise_params import quantinuum_noise
 from cirq_azure_sessions.emulator.programs.program import Output, take_census
+from cirq_azure_sessions.noise import NOISELESS, MachineNoise
 
-__all__ = ["is_syntax_checker", "run"]
+__all__ = ["is_syntax_checker", "read_noise", "run"]
 
 
 def run(
@@ -42,7 +43,7 @@ def run(
     except UnicodeDecodeError as error:
         raise invalid_input("The program is not UTF-8 text.") from error
     shots = read_shots(params, "quantinuum")
-    noise = quantinuum_noise(params, noise)
+    noise = read_noise(params, noise)
     statements = [] if is_syntax_checker(target) else program.statements
     keys = [key for register in program.bits.values() for key in register]
     budget.hold(ROW_SIZE * shots * len(program.bits))
@@ -53,6 +54,38 @@ def run(
         start += len(register)
     census = take_census(each for step in program.statements for each in step.operations)
     return Output(json.dumps(registers).encode(), census)
+
+
+def read_noise(params: Mapping[str, Any], model: cirq.NoiseModel) -> cirq.NoiseModel:
+    """`model` as changed by the parameters of Quantinuum's emulators.
+
+    `error-model: false` switches the noise off. `error-params` overrides single rates: `p1`, `p2`
+    and `p_meas`, which is a number or a pair; Quantinuum's others are not modelled.
+    """
+    if params.get("error-model") is False:
+        return NOISELESS
+    given = params.get("error-params")
+    if given is None:
+        return model
+    if not isinstance(given, Mapping):
+        raise invalid_input("error-params has to be an object of error rates.")
+    rates = model if isinstance(model, MachineNoise) else NOISELESS
+    readout = given.get("p_meas", rates.readout)
+    zero, one = (
+        readout if isinstance(readout, list | tuple) and len(readout) == 2 else [readout] * 2
+    )
+    return replace(
+        rates,
+        one_qubit=_rate(given.get("p1", rates.one_qubit)),
+        two_qubit=_rate(given.get("p2", rates.two_qubit)),
+        readout=(_rate(zero), _rate(one)),
+    )
+
+
+def _rate(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise invalid_input("An error rate has to be a number from 0 to 1.")
+    return float(value)
 
 
 def is_syntax_checker(target: str) -> bool:

@@ -28,7 +28,7 @@ from cirq_azure_sessions.emulator.programs.tokens import (
     Expression,
     Tokens,
     evaluate,
-    read_expression,
+    read_parameters,
 )
 
 __all__ = ["run"]
@@ -167,7 +167,11 @@ class _Program:
         name = tokens.name()
         if name not in QUIL:
             raise _unknown(phrase, name)
-        params = self._params(tokens)
+        expressions = read_parameters(tokens, _read_name)
+        try:
+            params = [evaluate(each, self._values) for each in expressions]
+        except ValueError as error:
+            raise tokens.fail(str(error)) from error
         num_controls = modifiers.count("CONTROLLED")
         qubits = []
         while not tokens.is_at_end:
@@ -183,17 +187,6 @@ class _Program:
         if num_controls:
             gate = gate.controlled(num_controls)
         self.operations.append(gate.on(*qubits))
-
-    def _params(self, tokens: Tokens) -> list[float]:
-        if not tokens.accept("("):
-            return []
-        params = [read_expression(tokens, _read_name)]
-        while tokens.expect(",", ")") == ",":
-            params.append(read_expression(tokens, _read_name))
-        try:
-            return [evaluate(param, self._values) for param in params]
-        except ValueError as error:
-            raise tokens.fail(str(error)) from error
 
 
 def _index(tokens: Tokens, default: int) -> int:

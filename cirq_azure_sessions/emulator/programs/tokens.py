@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeAlias
 
 from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError, invalid_input
 
-__all__ = ["EXPRESSION_WORDS", "Expression", "Tokens", "evaluate", "read_expression"]
+__all__ = ["EXPRESSION_WORDS", "Expression", "Tokens", "evaluate", "read_parameters"]
 
 _BLANK = re.compile(r"(?: \s++ | //[^\n]*+ )*+", re.VERBOSE | re.ASCII)
 
@@ -41,16 +42,19 @@ class Tokens:
         text: The program.
         budget: The budget for reading it.
         line: The number of its first line.
+        pattern: The tokens of its language: groups named by their kinds.
     """
 
-    def __init__(self, text: str, budget: Budget, line: int = 1) -> None:
+    def __init__(
+        self, text: str, budget: Budget, line: int = 1, pattern: re.Pattern[str] = _WORD
+    ) -> None:
+        self._pattern = pattern
         self._text = text
         self._budget = budget
         self._line = line
         # State: the next token with its kind and position, and the position of the one before it.
         self._kind = self._word = ""
         self._start = self._end = self._last = 0
-        self._num_read = -1
         self._advance()
 
     def fail(self, message: str, place: int | None = None) -> ProgramError:
@@ -64,11 +68,6 @@ class Tokens:
     def place(self) -> int:
         """The position of the next token."""
         return self._start
-
-    @property
-    def num_read(self) -> int:
-        """The number of tokens read."""
-        return self._num_read
 
     @property
     def is_at_end(self) -> bool:
@@ -88,13 +87,13 @@ class Tokens:
         return self.accept(*words) or self._miss(" or ".join(map(repr, words)))
 
     def name(self) -> str:
-        return self._read("name", "a name")
+        return self.read("name", "a name")
 
     def text(self) -> str:
-        return self._read("text", "a file's name in quotes")[1:-1]
+        return self.read("text", "a text in quotes")[1:-1]
 
     def integer(self) -> int:
-        word = self._read("integer", "an integer")
+        word = self.read("integer", "an integer")
         if len(word) > _MAX_DIGITS:
             raise self.fail("an integer is too long.")
         return int(word)
@@ -108,7 +107,8 @@ class Tokens:
             self._miss("a number")
         return float(self._advance())
 
-    def _read(self, kind: str, description: str) -> str:
+    def read(self, kind: str, description: str) -> str:
+        """Reads the next token, which has to be of this kind."""
         if self._kind != kind:
             self._miss(description)
         return self._advance()
@@ -116,12 +116,11 @@ class Tokens:
     def _advance(self) -> str:
         """Reads the next token, and finds the one after it."""
         word, self._last = self._word, self._start
-        self._num_read += 1
         self._budget.spend(_WORK)
         blank = _BLANK.match(self._text, self._end)
         assert blank is not None
         self._start = blank.end()
-        match = _WORD.match(self._text, self._start)
+        match = self._pattern.match(self._text, self._start)
         if match is not None:
             self._kind, self._word, self._end = str(match.lastgroup), match.group(), match.end()
         elif self._start == len(self._text):
@@ -154,6 +153,12 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {
 # Names with the same meaning in every expression.
 EXPRESSION_WORDS = frozenset({"pi", *_FUNCTIONS})
 
+# Binary operators, loosest first.
+_LEVELS: tuple[dict[str, Callable[[float, float], float]], ...] = (
+    {"+": operator.add, "-": operator.sub},
+    {"*": operator.mul, "/": operator.truediv},
+)
+
 _MAX_DEPTH = 50
 
 
@@ -172,34 +177,38 @@ def evaluate(expression: Expression, values: Mapping[str, float]) -> float:
     return value
 
 
-def read_expression(tokens: Tokens, read_name: ReadName, depth: int = 0) -> Expression:
-    """Reads a sum: `^` binds tighter than a sign, which binds tighter than `*` and `/`."""
+def read_parameters(tokens: Tokens, read_name: ReadName) -> list[Expression]:
+    """Reads expressions in parentheses, which are optional if there are none."""
+    if not tokens.accept("(") or tokens.accept(")"):
+        return []
+    params = [_read_operations(tokens, read_name)]
+    while tokens.expect(",", ")") == ",":
+        params.append(_read_operations(tokens, read_name))
+    return params
+
+
+def _read_operations(
+    tokens: Tokens, read_name: ReadName, depth: int = 0, level: int = 0
+) -> Expression:
+    """Reads operators of this level and above: `^` binds tighter than a sign, a sign than `*`."""
     if depth > _MAX_DEPTH:
         raise tokens.fail("an expression is nested too deeply.")
+    if level == len(_LEVELS):
+        return _read_signed(tokens, read_name, depth)
+    first = _read_operations(tokens, read_name, depth, level + 1)
     # A list, not a tree, so that a long sum does not become a deep recursion.
-    terms = [_read_product(tokens, read_name, depth)]
-    while sign := tokens.accept("+", "-"):
-        term = _read_product(tokens, read_name, depth)
-        terms.append(term if sign == "+" else _negative(term))
-    return terms[0] if len(terms) == 1 else lambda values: sum(term(values) for term in terms)
+    others: list[tuple[Callable[[float, float], float], Expression]] = []
+    while sign := tokens.accept(*_LEVELS[level]):
+        operand = _read_operations(tokens, read_name, depth, level + 1)
+        others.append((_LEVELS[level][sign], operand))
 
-
-def _read_product(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
-    first = _read_signed(tokens, read_name, depth)
-    others: list[tuple[str, Expression]] = []
-    while sign := tokens.accept("*", "/"):
-        others.append((sign, _read_signed(tokens, read_name, depth)))
-    return _product(first, others) if others else first
-
-
-def _product(first: Expression, others: list[tuple[str, Expression]]) -> Expression:
-    def product(values: Mapping[str, float]) -> float:
+    def compute(values: Mapping[str, float]) -> float:
         result = first(values)
-        for sign, factor in others:
-            result = result * factor(values) if sign == "*" else result / factor(values)
+        for operate, operand in others:
+            result = operate(result, operand(values))
         return result
 
-    return product
+    return compute if others else first
 
 
 def _read_signed(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
@@ -207,7 +216,7 @@ def _read_signed(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
     while sign := tokens.accept("+", "-"):
         negative ^= sign == "-"
     power = _read_power(tokens, read_name, depth)
-    return _negative(power) if negative else power
+    return (lambda values: -power(values)) if negative else power
 
 
 def _read_power(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
@@ -224,7 +233,7 @@ def _read_power(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
 
 def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression:
     if tokens.accept("("):
-        inner = read_expression(tokens, read_name, depth + 1)
+        inner = _read_operations(tokens, read_name, depth + 1)
         tokens.expect(")")
         return inner
     name = tokens.accept_name()
@@ -237,10 +246,6 @@ def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression
         return read_name(tokens, name)
     function = _FUNCTIONS[name]
     tokens.expect("(")
-    argument = read_expression(tokens, read_name, depth + 1)
+    argument = _read_operations(tokens, read_name, depth + 1)
     tokens.expect(")")
     return lambda values: function(argument(values))
-
-
-def _negative(expression: Expression) -> Expression:
-    return lambda values: -expression(values)

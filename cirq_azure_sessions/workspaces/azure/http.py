@@ -29,6 +29,7 @@ from yarl import URL
 
 from cirq_azure_sessions.clock import Clock, SystemClock, backoff, retry
 from cirq_azure_sessions.errors import AzureSessionsError, ServiceError
+from cirq_azure_sessions.options import shortened
 from cirq_azure_sessions.upstream import service_config
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import UNREADABLE, parse, without_secrets
@@ -74,6 +75,8 @@ _API_KEY_HEADER = "x-ms-quantum-api-key"
 # The version of the Blob Storage REST API in the recordings.
 _STORAGE_VERSION = "2024-05-04"
 
+# The maximum length of a path in messages: users may pass an id of any length.
+_MAX_LABEL = 200
 _ADVICE = {
     401: "check the key, or run `az login`",
     403: "check that you may use this workspace",
@@ -222,7 +225,7 @@ class HttpClient:
             # The service is known to accept spaces encoded as %20.
             url += f"&{urlencode(query, quote_via=quote)}"
         request = Request(
-            f"{method} {route}",
+            f"{method} {shortened(route, _MAX_LABEL)}",
             method,
             URL(url, encoded=True),
             headers,
@@ -269,7 +272,7 @@ class HttpClient:
         """
         address = URL(url)
         request = Request(
-            f"{method} {address.raw_path.lstrip('/')}",
+            f"{method} {shortened(address.raw_path.lstrip('/'), _MAX_LABEL)}",
             method,
             address,
             {"x-ms-version": _STORAGE_VERSION, "User-Agent": self._user_agent, **(headers or {})},

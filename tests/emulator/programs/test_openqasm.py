@@ -602,7 +602,7 @@ def test_exponential_definitions_are_counted_before_expansion() -> None:
 def test_nesting_depth_of_definitions_is_limited() -> None:
     tower = "gate g0 a {} " + "".join(f"gate g{n} a {{ g{n - 1} a; }} " for n in range(1, 5_000))
     with pytest.raises(ProgramError, match="too many definitions"):
-        run(HEADER + tower)
+        run(HEADER + tower + "qreg q[1]; g4999 q[0];")
 
 
 def test_long_sum_is_not_nested() -> None:

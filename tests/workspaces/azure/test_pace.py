@@ -151,7 +151,7 @@ def test_a_sweep_on_a_slow_host_gets_more_answers_than_refusals(
     clock = SystemClock()
     rate = RateLimit(clock, 5, period=0.2)
 
-    def take(verb: str, path: str) -> Fault | None:
+    def take(name: str, verb: str, path: str) -> Fault | None:
         if rate.takes_one_more():
             return None
         return Fault(route="*", status=status, retry_after=retry_after)

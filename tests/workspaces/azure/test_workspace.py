@@ -51,7 +51,7 @@ def server(shared_server: EmulatorServer) -> EmulatorServer:
 
 def asked(server: EmulatorServer) -> dict[str, int]:
     """The requests since the last call, by route."""
-    counts = dict(server.requests.snapshot().by_route)
+    counts = server.requests.by_route
     server.requests.clear()
     return counts
 
