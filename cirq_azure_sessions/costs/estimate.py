@@ -6,9 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.costs.rates import Rates
 from cirq_azure_sessions.formats.translation import Workload
 from cirq_azure_sessions.options import checked
@@ -20,8 +19,6 @@ __all__ = ["CostEstimate", "JobCost", "TimeEstimate", "how_to_know"]
 # The maximum number of jobs in a table, and of points per job; the estimate has them all.
 _MAX_ROWS = 50
 _MAX_POINTS = 4
-# Seconds. Older rates may have changed.
-_YEAR = 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +148,7 @@ class CostEstimate:
             return f"The cost of {what} is not known: {how_to_know(self.target, self.rates)}"
         assert self.rates is not None, "there is no amount without rates"
         if self.is_free:
-            return f"0 {self.unit} for {what}: the target is free, by {_said(self.rates)}."
+            return f"0 {self.unit} for {what}: the target is free, by {self.rates._provenance()}."
         at_least = sum(job.is_minimum for job in self.jobs)
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""
@@ -159,7 +156,7 @@ class CostEstimate:
             jobs = counted(len(self.jobs_unpacked), "job")
             instead = f" instead of {self.amount_unpacked:,.2f} for {jobs}"
         total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
-        return f"{total}, by {_said(self.rates)}."
+        return f"{total}, by {self.rates._provenance()}."
 
     def _repr_html_(self) -> str:
         rows = [
@@ -196,12 +193,3 @@ def how_to_know(target: str, rates: Rates | None) -> str:
         f"the time of a shot is not published; pass rates=dataclasses.replace("
         f"known_rates({target!r}), seconds_per_shot=...)."
     )
-
-
-def _said(rates: Rates) -> str:
-    """The source and the date of rates."""
-    if not rates.date:
-        return rates.source
-    age = SystemClock().time() - datetime.fromisoformat(f"{rates.date}T00:00:00+00:00").timestamp()
-    note = ", more than a year old" if age > _YEAR else ""
-    return f"{rates.source} of {rates.date}{note}"

@@ -12,10 +12,12 @@ import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
 from decimal import Decimal
 from numbers import Real
 from typing import Any
 
+from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.formats.translation import Workload
 from cirq_azure_sessions.options import STRING, check_option, checked, shown
 from cirq_azure_sessions.results.html import table
@@ -24,6 +26,9 @@ __all__ = ["Rates", "known_rates"]
 
 # Quantinuum's units, which are also the dimensions of its bills and quotas.
 _CREDITS = ("HQC", "EHQC")
+# Seconds. Older rates may have changed.
+_YEAR = 365 * 24 * 3600.0
+
 # The fields of rates that are not numbers.
 _WORDS = ("unit", "source", "date")
 
@@ -51,7 +56,8 @@ class Rates:
         date: When they were published, as `YYYY-MM-DD`.
 
     Raises:
-        ValueError: If a rate is negative or not a finite number, or another field is not a string.
+        ValueError: If a rate is negative or not a finite number, another field is not a string, or
+            the date is invalid.
     """
 
     unit: str = "USD"
@@ -75,6 +81,8 @@ class Rates:
             object.__setattr__(self, name, float(rate))
         for name in _WORDS:
             check_option(name, getattr(self, name), kind=STRING)
+        if self.date and not _is_date(self.date):
+            raise ValueError(f"The date must have the form YYYY-MM-DD, not {shown(self.date)}.")
 
     def _numbers(self) -> dict[str, float]:
         """The rates by name, without an unknown `seconds_per_shot`."""
@@ -137,10 +145,26 @@ class Rates:
         given = [f"{name}={value!r}" for name, value in values.items() if value or name == "unit"]
         return f"Rates({', '.join(given)})"
 
+    def _provenance(self) -> str:
+        """The source and the date, and whether that is more than a year ago."""
+        if not self.date:
+            return self.source
+        age = SystemClock().time() - datetime.fromisoformat(f"{self.date}T00Z").timestamp()
+        note = ", more than a year old" if age > _YEAR else ""
+        return f"{self.source} of {self.date}{note}"
+
     def _repr_html_(self) -> str:
         rows = [(name.replace("_", " "), rate) for name, rate in self._numbers().items() if rate]
-        source = " of ".join(filter(None, [self.source, self.date]))
-        return table(f"Rates in {self.unit}" if rows else "Free", [], rows, below=f"by {source}")
+        below = f"by {self._provenance()}"
+        return table(f"Rates in {self.unit}" if rows else "Free", [], rows, below=below)
+
+
+def _is_date(text: str) -> bool:
+    """Whether a text is a date such as 2025-09-17."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _is_amount(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.model import (
+    Cost,
     Job,
     JobRequest,
     JobStatus,
@@ -49,8 +50,8 @@ class EmulatedWorkspace(LocalWorkspace):
     It keeps the requests of all its jobs, because lists show their contents.
 
     Args:
-        backends: The backends that run the jobs, by target: they store a job's result, and return
-            its `Cost`, or None.
+        backends: The backends that run the jobs, by target. A backend that stores the results
+            itself returns the job's `Cost`.
         clock: The service's clock.
         session_timeout: Seconds without activity after which a session times out.
         pace: Returns the times of a job on the clock; called with the workspace locked.
@@ -110,8 +111,9 @@ class EmulatedWorkspace(LocalWorkspace):
 
     def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
         outcome = super()._outcome(request, run)
+        cost = outcome.output if isinstance(outcome.output, Cost) else None
         # Clients receive a code and a message; the traceback is not needed.
-        return replace(outcome, cost=outcome.output, exception=None)
+        return replace(outcome, cost=cost, exception=None)
 
 
 def _details(job: JobRecord, epoch: float, now: float) -> JobDetails:

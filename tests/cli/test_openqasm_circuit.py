@@ -398,7 +398,7 @@ def test_a_condition_compares_all_bits_of_the_widest_register() -> None:
 def test_formulas_in_definitions_have_a_budget() -> None:
     long = "gate g(t) a { rx(" + "+".join(["t"] * 10_000) + ") a; }"
     with pytest.raises(ProgramError, match="more work than one job may"):
-        read(long + "g(1) q;" * 100)
+        read(long + "g(1) q;" * 1_000)
 
 
 @pytest.mark.parametrize("size", ["1" + "0" * 30, "9" * 1_000])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -34,10 +36,10 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.costs.budget import Budget, amount_of
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.journal.rows import JournalEntry
 from cirq_azure_sessions.model import Cost, Job, JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace, ProgramError
+from cirq_azure_sessions.workspaces.local.state import Outcome
 
 SWEEP = angles(10)
 ARIA = "ionq.qpu.aria-1"
@@ -45,7 +47,7 @@ PRICE = 97.50
 RATES = Rates(per_job=10.0)
 
 
-class Service(EmulatedWorkspace):
+class Service(LocalWorkspace):
     """A workspace whose jobs cost what a test says.
 
     Attributes:
@@ -63,10 +65,10 @@ class Service(EmulatedWorkspace):
         self.clock = clock or ManualClock()
         super().__init__(
             backends={ARIA: _histogram},
-            cost=lambda *_: bill,
             clock=self.clock,
             pace=None if pace is None else lambda request: pace,
         )
+        self.bill = bill
         self.script = list(script)
         self.submitted = 0
 
@@ -79,6 +81,9 @@ class Service(EmulatedWorkspace):
         if meets == "lost after":
             raise ServiceError("The connection was lost.")
         return job
+
+    def _outcome(self, request: JobRequest, run: Future[Any]) -> Outcome:
+        return replace(super()._outcome(request, run), cost=self.bill)
 
 
 def _histogram(request: JobRequest) -> bytes:

@@ -186,6 +186,13 @@ def test_rates_over_a_year_old_are_reported_as_such(days: int, note: str) -> Non
     date = TODAY - timedelta(days=days)
     rates = dataclasses.replace(known_rates(ARIA), date=date.isoformat())
     assert str(estimate_cost(ARIA, RABI, SWEEP, 500, rates=rates)).endswith(f"of {date}{note}.")
+    assert f"of {date}{note}<" in rates._repr_html_()
+
+
+@pytest.mark.parametrize("date", ["soon", "2025", "20250917", "2025-02-30"])
+def test_an_invalid_date_of_rates_is_refused(date: str) -> None:
+    with pytest.raises(ValueError, match=f"YYYY-MM-DD, not '{date}'"):
+        Rates(date=date)
 
 
 @pytest.mark.parametrize(("target", "missing"), [("qci.machine1", "per_job="), (MACHINE, "")])

@@ -280,10 +280,10 @@ def test_the_qiskit_provider_runs_circuits(workspace: Workspace, target: str) ->
     "target", ["ionq.simulator", "quantinuum.sim.h2-1e", "rigetti.sim.qvm", "sparse-sim-ionq"]
 )
 def test_qsharp_programs_run(workspace: Workspace, target: str) -> None:
-    qdk = pytest.importorskip("qdk", reason="the extra qir brings qdk")
-    qdk.init(target_profile=qdk.TargetProfile.Base)
-    qdk.qsharp.eval(BELL_QSHARP)
-    program = qdk.qsharp.compile("Bell()")
+    qsharp = pytest.importorskip("qdk.qsharp", reason="the extra qir brings qdk")
+    qsharp.init(target_profile=qsharp.TargetProfile.Base)
+    qsharp.eval(BELL_QSHARP)
+    program = qsharp.compile("Bell()")
     job = workspace.get_targets(target).submit(program, shots=50)
     shots = job.get_results_shots()
     assert len(shots) == 50
