@@ -20,10 +20,11 @@ from azure_suite import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.azure.connections import _Connection, _Response
+from cirq_azure_sessions.workspaces.azure.connections import Request, _Connection
 
 BODY = b'{"histogram": {"0": 0.5}}' * 9
 PACKED = gzip.compress(BODY)
@@ -48,22 +49,39 @@ RESPONSES = {
 }
 
 
+class Wire(asyncio.Transport):
+    """A transport that answers a request part by part, and then closes."""
+
+    def __init__(self, connection: _Connection, parts: list[bytes]) -> None:
+        super().__init__()
+        self.connection = connection
+        self.parts = iter(parts)
+
+    def write(self, data: object) -> None:
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        if (part := next(self.parts, None)) is None:
+            self.connection.eof_received()
+        else:
+            self.connection.data_received(part)
+            asyncio.get_running_loop().call_soon(self._next)
+
+
 @pytest.mark.parametrize("name", RESPONSES)
 @given(cuts=st.sets(st.integers(1, 300)))
 @settings(max_examples=20, deadline=None)
 def test_a_response_is_read_however_its_bytes_arrive(name: str, cuts: set[int]) -> None:
+    raw = RESPONSES[name]
+    places = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
+    parts = [raw[a:b] for a, b in itertools.pairwise(places)]
+
     async def read() -> tuple[bytes, bool]:
-        connection, response = _Connection(1.0), _Response(1e6)
-        raw = RESPONSES[name]
-        places = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
-        arriving = iter([raw[a:b] for a, b in itertools.pairwise(places)])
-        for _ in response.read(connection):
-            if (part := next(arriving, None)) is None:
-                connection.eof_received()
-            else:
-                connection.data_received(part)
-        assert not connection.received
-        return b"".join(response.parts), response.leaves_open
+        connection = _Connection(10.0)
+        connection.connection_made(Wire(connection, parts))
+        get = Request("GET x", "GET", URL("http://x"), {}, None, 1e6, 10.0, 1e6, False)
+        found, is_reusable = await connection.exchange(b"", get)
+        return found.content, is_reusable
 
     assert asyncio.run(read()) == (BODY, name != "until the end")
 
