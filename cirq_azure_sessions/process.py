@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["close_in_workers", "exit_on", "hold", "interrupted_at_once", "let_go", "register"]
+__all__ = [
+    "close_in_workers",
+    "end",
+    "exit_on",
+    "hold",
+    "interrupted_at_once",
+    "let_go",
+    "register",
+]
 
 # Objects to call after a fork, by their addresses, which later objects reuse. Not a WeakSet: Python
 # prints and forgets a KeyboardInterrupt that strikes in its callbacks.
@@ -122,10 +130,7 @@ def _close_on_sigterm() -> None:
     def wait() -> None:
         while signal.SIGTERM not in os.read(reader, 1):
             pass
-        try:
-            _close_held()
-        finally:
-            os._exit(128 + signal.SIGTERM)
+        end(128 + signal.SIGTERM)
 
     threading.Thread(target=wait, name="cirq-azure-sessions-sigterm", daemon=True).start()
 
@@ -138,6 +143,14 @@ def _may_handle(number: int) -> bool:
 def _is_worker() -> bool:
     process = sys.modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
+
+
+def end(status: int = 0) -> None:
+    """Ends the process on any thread, where Python's own exit ends only that thread."""
+    try:
+        _close_held()
+    finally:
+        os._exit(status)
 
 
 @atexit.register
