@@ -8,8 +8,6 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -18,7 +16,6 @@ __all__ = [
     "end",
     "exit_on",
     "hold",
-    "interrupted_at_once",
     "let_go",
     "register",
 ]
@@ -75,26 +72,6 @@ def exit_on(*names: str) -> None:
         number = getattr(signal, name, None)
         if number is not None and _may_handle(number):
             signal.signal(number, exit_now)
-
-
-@contextmanager
-def interrupted_at_once() -> Iterator[None]:
-    """Lets signals end the process also in foreign code that holds the interpreter for minutes.
-
-    Only while nothing is open that an ordinary exit would close.
-    """
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # What is ignored, as after nohup, stays so.
-            if number is not None and callable(signal.getsignal(number)):
-                handlers[number] = signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def close_in_workers() -> None:
