@@ -476,15 +476,14 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         background.loop.check_not_current()
         clock, events, journal = self._pool._clock, self._pool._events, self._runner.journal
         with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
+            events.report_sweeps([each.event("started", clock.time()) for each in sweeps])
             for sweep in sweeps:
-                events.report(sweep.event("started", clock.time()))
                 if progress is not None:
                     progress.add_points(len(sweep.results))
                     sweep.progress = progress
             try:
                 yield
-                errors = dict(e for each in sweeps for e in each.errors(self._on_error, sweeps))
-                if errors:
+                if errors := dict(e for run in sweeps for e in run.errors(self._on_error, sweeps)):
                     first = errors[min(errors)]
                     if is_batch and isinstance(first, SweepError):
                         results = by_circuit((each.results, each.circuits) for each in sweeps)
@@ -492,6 +491,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                     raise first
             except BaseException as error:
                 is_interrupted = not isinstance(error, AzureSessionsError)
+                ends = []
                 for sweep in sweeps:
                     sweep.give_back(journal)
                     kind, reason = "failed", type(error).__name__
@@ -502,7 +502,8 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                     elif isinstance(error, SweepError) and not sweep.failures:
                         # In a batch of which some circuits failed, the others have finished.
                         kind, reason = "finished", ""
-                    events.report(sweep.event(kind, clock.time(), reason))
+                    ends.append(sweep.event(kind, clock.time(), reason))
+                events.report_sweeps(ends)
                 if is_interrupted:
                     note = interruption_note(
                         self._target,
@@ -519,7 +520,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                     warn_of_lost_shots(self._target, lost)
         for sweep in sweeps:
             sweep.give_back(journal, kept=sweep.delivered)
-            events.report(sweep.event("finished", clock.time()))
+        events.report_sweeps([each.event("finished", clock.time()) for each in sweeps])
 
     def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:
         with self._one_call([sweep]):

@@ -139,10 +139,9 @@ class SweepRun:
         error = self.stopped_by
         if error is not None and not (is_budgeted and isinstance(error, CostLimitReached)):
             raise error
-        if self.failures:
-            for point in points:
-                if (failure := self.failures.get(point)) is not None:
-                    raise failure
+        for point in points if self.failures else ():
+            if (failure := self.failures.get(point)) is not None:
+                raise failure
 
     def take(self, job: JobRun) -> Iterator[tuple[int, AzureResult]]:
         """Reads a job's results; yields the points that they complete.

@@ -81,7 +81,26 @@ class EventLog:
 
         return unsubscribe
 
-    def report(self, event: AnyEvent) -> None:
+    def report_sweeps(self, events: Sequence[SweepEvent]) -> None:
+        """Reports that the sweeps of a call began or ended; logs those of a batch in one line."""
+        if len(events) == 1:
+            return self.report(events[0])
+        with self._lock:
+            begun = [
+                self._sweeps[each.sweep_id] for each in events if each.sweep_id in self._sweeps
+            ]
+        for event in events:
+            self.report(event, level=logging.DEBUG)
+        if events and logger.isEnabledFor(logging.INFO):
+            target, time = events[0].target, max(each.time for each in events)
+            kinds = Counter(each.kind for each in events)
+            kind = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+            kind = f"ended ({kind})" if len(kinds) > 1 else events[0].kind
+            jobs = sum(each.jobs for each in events)
+            line = f"{target}: batch of {len(events)} sweeps {kind}{_summary(jobs, time, begun)}"
+            logger.info(line, extra={"kind": kind, "target": target, "time": time, "jobs": jobs})
+
+    def report(self, event: AnyEvent, *, level: int | None = None) -> None:
         """Counts an event, logs it and notifies the subscribers."""
         more = ""
         with self._lock:
@@ -91,13 +110,10 @@ class EventLog:
             for dimension, amount in event.consumed:
                 self._consumed[dimension] += amount
             if isinstance(event, SweepEvent):
-                more = f": {counted(event.jobs, 'job')}"
+                begun = self._sweeps.pop(event.sweep_id, None)
                 if event.kind == "started":
                     self._sweeps[event.sweep_id] = event.time, defaultdict(float)
-                elif (begun := self._sweeps.pop(event.sweep_id, None)) is not None:
-                    started, costs = begun
-                    more += f" in {event.time - started:.1f} s"
-                    more += "".join(f", {cost:g} {unit}" for unit, cost in costs.items() if cost)
+                more = _summary(event.jobs, event.time, [] if begun is None else [begun])
             elif isinstance(event, JobEvent):
                 if event.cost is not None and event.sweep_id in self._sweeps:
                     self._sweeps[event.sweep_id][1][event.currency] += event.cost
@@ -111,7 +127,8 @@ class EventLog:
                     more = " in place of one that had ended"
             callbacks = list(self._callbacks.values())
         # INFO is for sessions, sweeps and failed jobs, which users follow.
-        level = logging.DEBUG if event.kind in ("submitted", "succeeded") else logging.INFO
+        if level is None:
+            level = logging.DEBUG if event.kind in ("submitted", "succeeded") else logging.INFO
         if logger.isEnabledFor(level):
             logger.log(level, "%s%s", event, more, extra=asdict(event))
         for callback in callbacks:
@@ -173,6 +190,18 @@ class EventLog:
             stats["cost"] = sum(self._costs.values()) if len(self._costs) < 2 else math.nan
             stats |= {f"cost_{unit}": cost for unit, cost in self._costs.items()}
             return stats | {f"consumed_{name}": used for name, used in self._consumed.items()}
+
+
+def _summary(jobs: int, time: float, begun: Sequence[tuple[float, dict[str, float]]]) -> str:
+    """The jobs of sweeps and, if these have ended, how long they took and what they cost."""
+    text = f": {counted(jobs, 'job')}"
+    if begun:
+        text += f" in {time - min(started for started, _ in begun):.1f} s"
+    total: dict[str, float] = defaultdict(float)
+    for _, costs in begun:
+        for unit, cost in costs.items():
+            total[unit] += cost
+    return text + "".join(f", {cost:g} {unit}" for unit, cost in total.items() if cost)
 
 
 def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:

@@ -215,6 +215,32 @@ def test_the_line_of_a_sweeps_end_has_its_jobs_its_time_and_its_cost(
     ]
 
 
+@pytest.mark.parametrize(
+    ("failed", "outcome"), [(0, "finished"), (1, "ended (1 failed, 2 finished)"), (3, "failed")]
+)
+def test_a_batch_has_one_line_as_it_begins_and_one_as_it_ends(
+    failed: int, outcome: str, log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cirq_azure_sessions")
+    seen: list[AnyEvent] = []
+    log.subscribe(seen.append)
+    begun = [replace(STARTED, sweep_id=f"w-{number}", jobs=2) for number in range(3)]
+    log.report_sweeps(begun)
+    for sweep in begun:
+        job = replace(SUBMITTED, kind="succeeded", cost=0.5, currency="USD", sweep_id=sweep.id)
+        log.report(job)
+    ended = [
+        replace(sweep, kind="failed" if number < failed else "finished", time=sweep.time + 12.34)
+        for number, sweep in enumerate(begun)
+    ]
+    log.report_sweeps(ended)
+    assert [record.message for record in caplog.records] == [
+        "ionq.simulator: batch of 3 sweeps started: 6 jobs",
+        f"ionq.simulator: batch of 3 sweeps {outcome}: 6 jobs in 12.3 s, 1.5 USD",
+    ]
+    assert [each for each in seen if isinstance(each, SweepEvent)] == begun + ended
+
+
 def test_an_event_reads_as_a_line_and_as_fields() -> None:
     event = SessionEvent("timed_out", "1f3c", TARGET, time=5.0, reason="TimedOut")
     assert str(event) == "ionq.simulator: session 1f3c timed out (TimedOut)"
