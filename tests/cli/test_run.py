@@ -368,6 +368,28 @@ def test_an_interruption_while_the_session_is_closed_loses_no_result(
     assert "Fractions of the outcomes of m" in shown.stdout
 
 
+def test_a_second_interruption_does_not_hide_what_runs_on(
+    rotation: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = SessionPool.__exit__
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted_again(pool: SessionPool, *exc_info: Any) -> None:
+        close(pool, *exc_info)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tables, "results_table", interrupted)
+    monkeypatch.setattr(SessionPool, "__exit__", interrupted_again)
+    ionq = ("--target", "ionq.simulator", *connection(emulator))
+    before = {job.id for job in emulator.workspace().list_jobs()}
+    shown = call("run", rotation, "--sweep", "theta=1", *ionq)
+    assert shown.exit_code == 130
+    [job_id] = {job.id for job in emulator.workspace().list_jobs()} - before
+    assert job_id in shown.stderr
+
+
 # Files of results
 
 
