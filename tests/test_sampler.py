@@ -170,7 +170,7 @@ def test_batch_of_unequal_lists_is_refused_as_cirq_does(
     sampler: AzureSessionSampler, params: list[None] | None, repetitions: int | list[int]
 ) -> None:
     for each in (sampler, cirq.Simulator()):
-        with pytest.raises(ValueError, match=r"entries for 2 programs|must match"):
+        with pytest.raises(ValueError, match=r"for each of 2 programs, not|must match"):
             each.run_batch([RABI, RABI], params, repetitions)
 
 

@@ -139,7 +139,7 @@ def _check_open_parts(
     parts: Sequence[cirq.Gate | cirq.Operation],
     resolvers: Sequence[cirq.ParamResolver],
 ) -> None:
-    """Refuses points that do not fit what only Cirq can resolve, and keys that do not fit."""
+    """Refuses values that Cirq cannot resolve subcircuits and phases with, and mismatched keys."""
     loops = [
         part
         for part in parts
@@ -157,8 +157,8 @@ def _check_open_parts(
                 ) from error
             if part in loops and cirq.is_parameterized(fixed.repetitions):
                 raise UnsupportedProgram(
-                    f"Cirq works out {fixed.repetitions} in no circuit without parameters: write "
-                    f"int(...) for the repetitions of {shown(part)}."
+                    f"Cirq does not evaluate {fixed.repetitions} in a circuit without parameters: "
+                    f"write int(...) for the repetitions of {shown(part)}."
                 )
         if loops:
             _check_keys(cirq.resolve_parameters(program, resolver))
@@ -250,7 +250,7 @@ class _Recorder(cirq.ParamResolver):
 def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
     """Every symbol and formula of the circuit's gates, once each."""
     names = cirq.parameter_names(program)
-    # Cirq asks a resolver that holds nothing for nothing.
+    # Cirq does not ask an empty resolver for anything.
     recorder = _Recorder({"": 1})
     # Most operations share a gate with others, and have no parameters beside its own.
     for value in {
@@ -264,12 +264,12 @@ def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
         for formula in recorder.formulas.values()
         for symbol in getattr(formula, "free_symbols", [formula])
     }
-    # What hides in subcircuits needs a value too.
+    # Symbols in subcircuits need a value too.
     return [*recorder.formulas.values(), *map(sympy.Symbol, sorted(names - seen))]
 
 
 def _unproven(formulas: Sequence[Any], resolvers: Sequence[cirq.ParamResolver]) -> list[Any]:
-    """The formulas without those that are seen to be finite, worked out for all points at once."""
+    """The formulas that are not plainly finite when evaluated for all points at once."""
     plain = [sympy.Symbol(f) if isinstance(f, str) else f for f in formulas]
     columns = plain_columns({symbol for f in plain for symbol in f.free_symbols}, resolvers)
 
@@ -288,7 +288,7 @@ def _unproven(formulas: Sequence[Any], resolvers: Sequence[cirq.ParamResolver]) 
 def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None:
     try:
         with np.errstate(all="ignore"):
-            # Cirq works out nothing for a resolver without values.
+            # Cirq evaluates nothing for a resolver without values.
             value = resolver.value_of(formula) if resolver else formula
     except (ArithmeticError, ValueError) as error:
         raise UnsupportedProgram(
@@ -298,7 +298,8 @@ def _check_value(formula: Any, resolver: cirq.ParamResolver, index: int) -> None
         missing = sorted(map(str, getattr(value, "free_symbols", [value])))
         if not missing:
             raise UnsupportedProgram(
-                f"Cirq works out {formula} in no circuit without parameters: write float(...)."
+                f"Cirq does not evaluate {formula} in a circuit without parameters: "
+                "write float(...)."
             )
         raise UnsupportedProgram(
             f"Point {index} of the sweep leaves {', '.join(missing) or formula} without a value: "

@@ -5,7 +5,7 @@ reads are fixed one at a time, the most significant first, until the others no l
 `m < 5` on thirteen bits is decided in three cases.
 
 With two keys, `m < k` would take thousands of cases. But after the first bits of both, only three
-states are possible: less, greater, or equal so far. A chain works out which, a few bits at a time.
+states are possible: less, greater, or equal so far. A chain finds out which, a few bits at a time.
 """
 
 from __future__ import annotations

@@ -242,7 +242,7 @@ class Template(abc.ABC):
     def _opened(self, before: tuple[str, ...], step: Step) -> _OpenStep:
         """Decomposes a parametrised step into rotations, if that is possible in advance."""
         # Each number of the gate becomes one symbol, so that its parts are simple expressions,
-        # worked out in the same order with symbols as with numbers.
+        # computed in the same order with symbols as with numbers.
         gate, meanings = cirq.flatten(step.gate)
         rotations = self.compiler.rotations(replace(step, gate=gate), decompose=self._compile)
         # A number with two roles needs two columns.

@@ -28,7 +28,7 @@ from cirq_azure_sessions.formats.layout import MAX_CHUNKS, read_layout, write_la
 from cirq_azure_sessions.formats.program import check_num_qubits, flatten, shown
 from cirq_azure_sessions.model import JobRequest, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
-from cirq_azure_sessions.spelling import is_repetitions, letters
+from cirq_azure_sessions.spelling import counted, is_repetitions, letters
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.formats.template import Template
@@ -445,7 +445,7 @@ def translate_calls(
             raise TypeError(f"{name} must be {also}a list, not a {type(given).__name__}.")
         if found != each:
             raise ValueError(
-                f"{name} has {found} entries for {each} programs: give one per program."
+                f"{name} must have one entry for each of {counted(each, 'program')}, not {found}."
             )
     called: dict[int, Circuit] = {}
     for index, (program, params, count) in enumerate(

@@ -16,7 +16,7 @@ from cirq_azure_sessions.model import Job, Session
 from cirq_azure_sessions.redaction import printable
 from cirq_azure_sessions.spelling import counted
 
-__all__ = ["Bar", "Listing", "job_card", "moment", "pool_card", "session_card", "table"]
+__all__ = ["Bar", "Listing", "Stats", "job_card", "moment", "pool_card", "session_card", "table"]
 
 T = TypeVar("T", bound=Any)
 
@@ -104,6 +104,14 @@ class Listing(list[T]):
             ),
             below=f"and {hidden} more" if hidden > 0 else "",
         )
+
+
+class Stats(dict[str, float]):
+    """Statistics of a pool: a dict that notebooks show as a table, without what is zero."""
+
+    def _repr_html_(self) -> str:
+        rows = [(name.replace("_", " "), value) for name, value in self.items() if value]
+        return table("Statistics" if rows else "Nothing has happened yet", [], rows)
 
 
 def pool_card(

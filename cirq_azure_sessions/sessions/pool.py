@@ -19,7 +19,7 @@ from cirq_azure_sessions.journal import Journal, open_journal
 from cirq_azure_sessions.model import JobFailurePolicy
 from cirq_azure_sessions.options import STRING, checked, shown
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
-from cirq_azure_sessions.results.html import Listing, pool_card
+from cirq_azure_sessions.results.html import Listing, Stats, pool_card
 from cirq_azure_sessions.sessions.handles import JobHandle, SessionHandle
 from cirq_azure_sessions.sessions.hosts import HostedJobs
 from cirq_azure_sessions.sessions.lifecycle import SessionLifecycle
@@ -286,7 +286,7 @@ class SessionPool(PickledAsRecipe):
             (`nan` in several currencies, which have no sum), the same by currency, such as
             `cost_USD`, and what they consumed of each dimension, such as `consumed_ehqc`.
         """
-        return self._events.stats() | self._table.stats()
+        return Stats(self._events.stats() | self._table.stats())
 
     @checked()
     def subscribe(self, callback: Callable[[AnyEvent], None]) -> Callable[[], None]:

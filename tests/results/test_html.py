@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.results.html import Bar, moment, table
+from cirq_azure_sessions.results.html import Bar, Stats, moment, table
 
 
 class Page(HTMLParser):
@@ -43,6 +43,14 @@ def test_table_has_caption_header_rows_and_footer() -> None:
 
 def test_table_without_a_header_has_only_rows() -> None:
     assert "th" not in Page(table("Session", [], [["id", "a"]])).tags
+
+
+def test_statistics_are_a_table_of_what_has_happened() -> None:
+    assert Page(Stats(jobs_failed=0)._repr_html_()).texts == ["Nothing has happened yet"]
+    stats = Stats(jobs_submitted=2, jobs_failed=0, cost_USD=0.5)
+    texts = ["Statistics", "jobs submitted", "2", "cost USD", "0.5"]
+    assert Page(stats._repr_html_()).texts == texts
+    assert repr(stats) == repr(dict(stats))
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3), st.text())

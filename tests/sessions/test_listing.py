@@ -1,4 +1,4 @@
-"""Lists of sessions and jobs, and estimates, as notebooks show them."""
+"""Lists of sessions and jobs, statistics and estimates, as notebooks show them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from services import FLIP
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool
 from cirq_azure_sessions.costs.rates import known_rates
+from cirq_azure_sessions.results.html import Stats
 
 QUBIT = cirq.LineQubit(0)
 ROTATION = cirq.Circuit(cirq.rx(sympy.Symbol("a"))(QUBIT), cirq.measure(QUBIT, key="m"))
@@ -30,6 +31,7 @@ def test_lists_are_tables_with_one_row_per_item() -> None:
             assert "<strong>2 jobs</strong>" in shown
             assert all(job_id in shown for job_id in job_ids)
             assert shown.count("Succeeded") == 2
+        assert isinstance(pool.get_stats(), Stats)
 
 
 def test_estimate_is_a_table_with_one_row_per_job() -> None:
