@@ -127,6 +127,11 @@ def test_text_is_sent_as_unix_writes_it(server: EmulatorServer, tmp_path: Path) 
             "Line 7, column 1: cannot use a dynamic bool value. Using a bool value that depends on "
             "a measurement result is not supported by the configured target profile.\n",
         ),
+        (
+            "a.qasm",
+            "// größer\n" + QASM_3 + "bit[2] d; /* d: */ if (d == 2) { x q; }",
+            "Line 8, column 24: qdk would read these bits in reverse order. ",
+        ),
         ("a.qs", QSHARP, "Main(): column 1: name error: `Main` not found.\n"),
         ("a.qs", "\n operation Main() : Int { true }", "Line 2, column 27: type error: expected "),
     ],

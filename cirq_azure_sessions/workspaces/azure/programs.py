@@ -26,6 +26,7 @@ from cirq_azure_sessions.encodings import (
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.azure import qdk_compiler
+from cirq_azure_sessions.workspaces.azure.bit_order import misread_place
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
 __all__ = ["find_target", "list_attachments", "prepare", "submit"]
@@ -126,6 +127,13 @@ def prepare(
     if version == "2":
         takes_it = "openqasm" in target.input_data_format
         return {"input_data": text.encode()} if takes_it else translate(text)
+    if place := misread_place(bare):
+        line, column = place
+        raise UnsupportedProgram(
+            f"qdk cannot compile {path.name} for {target.name}. Line {line}, column {column}: qdk "
+            "would read these bits in reverse order. Use single bits, such as `c[0] == 1`, instead "
+            "of a register's number."
+        )
     return _in_qir(_compile(path, text, None if is_openqasm else entry, target), target)
 
 
