@@ -40,14 +40,22 @@ def _places(program: str) -> Iterator[int]:
         return
     names = "|".join({match["name"] or match["old"] for match in found})
     # The whole register, or several of its bits.
-    bits = rf"(?P<bits>\b(?:{names})\b(?!\s*\[)|\b(?:{names})\s*\[[^\]]*:[^\]]*\])"
+    whole = rf"\b(?:{names})\b(?!\s*\[)|\b(?:{names})\s*\[[^][;]*:[^][;]*\]"
+    bits = f"(?P<bits>{whole})"
+    # Equal registers are equal in any order.
+    program = re.sub(
+        rf"(?:{whole})\s*[=!]=\s*(?:{whole})", lambda equal: re.sub(".", " ", equal[0]), program
+    )
+    takers = "|".join(re.findall(rf"\bdef\s+(\w+)\s*\([^)]*\b{_NUMBER}", program)) or r"(?!)"
     for use in (
         # Compared, shifted or calculated with, or combined with a number.
         rf"{bits}\s*(?:[=!<>]=|[<>+*/%-]|[&|^]?=?\s*\d)",
         rf"(?:[=!<>]=|(?<!-)>|[<+*/%-]|\d\s*[&|^])\s*{bits}",
-        # Cast, whether written or by an assignment.
+        # Cast, whether written, or by an assignment, a call or a return.
         rf"\b{_NUMBER}\s*\(\s*{bits}\s*\)",
         rf"(?<!\blet )(?<!\bbool )\b(?!(?:{names})\b)\w+\s*[+*/%-]?=\s*{bits}",
+        rf"\b(?:{takers})\s*\((?:[^()]*,)?\s*{bits}\s*[,)]",
+        rf"(?s:->\s*{_NUMBER}\s*\{{(?:(?!->\s*{_NUMBER}).)*?\breturn\s+{bits}\s*;)",
         # A case or an index.
         rf"(?:\bswitch\s*\(|\w\s*\[)\s*{bits}\s*[)\]]",
     ):

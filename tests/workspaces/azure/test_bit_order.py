@@ -33,6 +33,8 @@ DECLARATIONS = "bit[3] c; bit[3] d; creg g[2]; bit[1] one; bit e; int i; qubit[8
         ('bit[4] h = "0001";', 12),
         ("switch (c) { case 1 { x q[0]; } }", 9),
         ("x q[c];", 5),
+        ("def f(qubit a, uint[3] n) { } f(q[0], c);", 39),
+        ("def f(bit[3] b) -> uint[3] { if (b) { x q[0]; } return b; }", 56),
     ],
 )
 def test_bits_that_stand_for_a_number_are_found(statement: str, column: int) -> None:
@@ -52,6 +54,9 @@ def test_bits_that_stand_for_a_number_are_found(statement: str, column: int) -> 
         "c ^= d;",
         "if (c) { x q[0]; }",
         "bool b = c;",
+        "if (c == d) { x q[0]; }",
+        "if (c[0:1] != g) { x q[0]; }",
+        "def f(bit[3] b) -> bit { return b[0]; } e = f(c);",
         "if (c[0] == 1 && c[2] == 0) { x q[0]; }",
         "for uint j in [0:2] { if (c[j] == 1) { x q[j+1]; } }",
         "if (one == 1 || e == 1) { x q[0]; }",
