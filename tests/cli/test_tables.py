@@ -116,7 +116,7 @@ def test_a_narrow_terminal_breaks_ids_before_words() -> None:
 def test_quotas_keep_their_words_on_a_narrow_terminal() -> None:
     quota = Quota("concurrent_dft_jobs", "Subscription", "microsoft-elements", 0, 0, 5)
     assert shown(quota_table([quota]), 60)[-2:] == [
-        "microsoft-elements   Subscription             0     0      5",
+        "microsoft-elements           Subscription     0     0      5",
         "concurrent_dft_jobs",
     ]
 
