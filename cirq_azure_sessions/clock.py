@@ -65,7 +65,7 @@ class SystemClock:
     sleep = staticmethod(asyncio.sleep)
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
-    call_later = staticmethod(lambda *args: asyncio.get_running_loop().call_later(*args))
+    _call_later = staticmethod(lambda *args: asyncio.get_running_loop().call_later(*args))
 
     def __repr__(self) -> str:
         return "SystemClock()"

@@ -83,8 +83,8 @@ def openqasm_version(text: str) -> str | None:
 
 
 def without_comments(text: str) -> str:
-    """An OpenQASM program with a blank in place of each comment."""
-    return re.sub(_COMMENT, " ", text, flags=re.DOTALL)
+    """An OpenQASM program with blanks in place of comments, so that all else keeps its place."""
+    return re.sub(_COMMENT, lambda comment: re.sub(".", " ", comment[0]), text, flags=re.DOTALL)
 
 
 def is_blank(text: str) -> bool:

@@ -8,12 +8,17 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["close_in_workers", "exit_on", "hold", "interrupted_at_once", "let_go", "register"]
+__all__ = [
+    "close_in_workers",
+    "end",
+    "exit_on",
+    "hold",
+    "let_go",
+    "register",
+]
 
 # Objects to call after a fork, by their addresses, which later objects reuse. Not a WeakSet: Python
 # prints and forgets a KeyboardInterrupt that strikes in its callbacks.
@@ -69,26 +74,6 @@ def exit_on(*names: str) -> None:
             signal.signal(number, exit_now)
 
 
-@contextmanager
-def interrupted_at_once() -> Iterator[None]:
-    """Lets signals end the process also in foreign code that holds the interpreter for minutes.
-
-    Only while nothing is open that an ordinary exit would close.
-    """
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # What is ignored, as after nohup, stays so.
-            if number is not None and callable(signal.getsignal(number)):
-                handlers[number] = signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 def close_in_workers() -> None:
     """Lets SIGTERM, which ends `multiprocessing` workers, close open resources first.
 
@@ -122,10 +107,7 @@ def _close_on_sigterm() -> None:
     def wait() -> None:
         while signal.SIGTERM not in os.read(reader, 1):
             pass
-        try:
-            _close_held()
-        finally:
-            os._exit(128 + signal.SIGTERM)
+        end(128 + signal.SIGTERM)
 
     threading.Thread(target=wait, name="cirq-azure-sessions-sigterm", daemon=True).start()
 
@@ -138,6 +120,14 @@ def _may_handle(number: int) -> bool:
 def _is_worker() -> bool:
     process = sys.modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
+
+
+def end(status: int = 0) -> None:
+    """Ends the process on any thread, where Python's own exit ends only that thread."""
+    try:
+        _close_held()
+    finally:
+        os._exit(status)
 
 
 @atexit.register

@@ -124,7 +124,6 @@ def submit_job(
       cirq-azure-sessions jobs submit bits.qs --entry 'Bits(2)' \\
           --target ionq.simulator
     """
-    from cirq_azure_sessions.process import interrupted_at_once
     from cirq_azure_sessions.workspaces.azure import programs
 
     if shots is not None and (given := _repetitions_in(params)):
@@ -138,15 +137,14 @@ def submit_job(
                 content = opened_file.read()
         except OSError as error:
             raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
-        with interrupted_at_once():
-            program = programs.prepare(
-                host,
-                file,
-                content,
-                translate=lambda text: _translated(file, text, target, shots, params),
-                entry=entry,
-                input_format=input_format,
-            )
+        program = programs.prepare(
+            host,
+            file,
+            content,
+            translate=lambda text: _translated(file, text, target, shots, params),
+            entry=entry,
+            input_format=input_format,
+        )
         confirm_cost(target, yes=yes)
         job_id = programs.submit(
             host,

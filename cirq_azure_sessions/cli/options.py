@@ -191,6 +191,10 @@ Group.group_class = Group
 def _show_interruption(error: BaseException) -> None:
     """Prints the notes on the error, which name the jobs that an interruption left."""
     notes = getattr(error, "__notes__", [])
+    while not notes and error.__context__ is not None:
+        # A second signal struck while the first was handled, whose error has the notes.
+        error = error.__context__
+        notes = getattr(error, "__notes__", [])
     # The terminal may have been closed.
     with suppress(OSError):
         for line in ("\nInterrupted.", *map(printable, notes)):

@@ -356,15 +356,17 @@ def run(
             results = sampler.run_sweep(circuit, sweep, program.repetitions)
         except SweepError as error:
             results, failures = error.results, error.failures
-    returned = [result for result in results if result is not None]
-    # Outputs are written last to first. A failed one must not lose the others, which are paid for.
-    with ExitStack() as ways_out:
-        if as_json:
-            ways_out.callback(show_json, results_as_json(program.target, returned))
-        elif returned:
-            ways_out.callback(show, results_table(returned, is_sweep=bool(program.sweeps)))
-        for output in reversed(outputs) if returned else ():
-            ways_out.callback(_save, program.target, results, output)
+        returned = [result for result in results if result is not None]
+        # Before the session is closed, which may take long, and is interrupted by Ctrl-C.
+        with _named_if_interrupted(program.target, returned, journal), ExitStack() as ways_out:
+            # Outputs are written last to first. A failed one must not lose the others, which are
+            # paid for.
+            if as_json:
+                ways_out.callback(show_json, results_as_json(program.target, returned))
+            elif returned:
+                ways_out.callback(show, results_table(returned, is_sweep=bool(program.sweeps)))
+            for output in reversed(outputs) if returned else ():
+                ways_out.callback(_save, program.target, results, output)
     if failures:
         count = f"{len(failures)} of {len(results)} points failed: " if program.sweeps else ""
         raise click.ClickException(printable(f"{count}{failures[min(failures)]}"))
@@ -407,6 +409,21 @@ def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[No
                 "`cirq-azure-sessions jobs result ID` prints the result of a job, and "
                 f"`cirq-azure-sessions jobs cancel {which}` cancels what has not finished."
             )
+        raise
+
+
+@contextmanager
+def _named_if_interrupted(
+    target: str, results: Sequence[Any], journal: Path | None
+) -> Iterator[None]:
+    """Adds how to fetch the results again, if they could not be written."""
+    from cirq_azure_sessions.watch.interruption import interruption_note
+
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        fetched = list(dict.fromkeys(job_id for each in results for job_id in each.job_ids))
+        error.add_note(interruption_note(target, [], fetched, cancelled=False, journal=journal))
         raise
 
 

@@ -194,10 +194,12 @@ class Journal(PickledAsRecipe):
         if entry.is_new:
             return entry, request, None
         state, job = await self._look_up(entry, find)
-        # 1. There will be no result, or the job never arrived and was also for other points.
-        is_other = entry.fingerprint != request.fingerprint
-        if state.is_without_result or (state is EntryState.INTENDED and is_other):
-            return await self._renew(entry, request, job), request, None
+        if state is EntryState.INTENDED and entry.fingerprint != request.fingerprint:
+            # It never arrived, and was also for other points.
+            state = EntryState.FORGOTTEN
+        # 1. There will be no result.
+        if state.is_without_result:
+            return await self._renew(entry, request, state, job), request, None
         # 2. The result has been fetched.
         if entry.is_finished and entry.output is None:
             finished = entry
@@ -216,14 +218,14 @@ class Journal(PickledAsRecipe):
 
         Args:
             asked: For each request, the fingerprint of its circuit, the argument of
-                `JobTable.bring_up` for it, and the number of repetitions.
+                `JobTable.migrate` for it, and the number of repetitions.
         """
 
         def work(
             file: sqlite3.Connection, taken: list[Place]
         ) -> list[tuple[int, list[JournalEntry]]]:
             for circuit, earlier in {circuit: earlier for circuit, earlier, _ in asked}.items():
-                self._jobs.bring_up(file, circuit, earlier)
+                self._jobs.migrate(file, circuit, earlier)
             found = []
             for circuit, _, repetitions in asked:
                 found.append(self._jobs.take(file, circuit, repetitions, self._run_id))
@@ -253,8 +255,8 @@ class Journal(PickledAsRecipe):
 
     def _ended(self, entry: JournalEntry, state: EntryState, job: Job | None) -> None:
         """Records that the job has no result; the next request in its places makes a new one."""
-        described = {} if job is None else columns_of(job)
-        self._commits.post(lambda file: self._jobs.update(file, entry, state=state, **described))
+        ended = {"state": state, **columns_of(job)}
+        self._commits.post(lambda file: self._jobs.update(file, entry, **ended))
 
     def _is_mixed(self, repetitions: int) -> bool:
         """Whether the file is known to have jobs of several points, or with other repetitions."""
@@ -269,23 +271,22 @@ class Journal(PickledAsRecipe):
             return self._has_others or odd.fetchone() is not None
 
     async def _renew(
-        self, entry: JournalEntry, request: JobRequest, job: Job | None
+        self, entry: JournalEntry, request: JobRequest, state: EntryState, job: Job | None
     ) -> JournalEntry:
-        """A new job, under the request's id, that replaces a cancelled or forgotten one.
+        """A new job, under the request's id, that replaces one without a result.
 
         Args:
             entry: The job to replace.
             request: The new one.
-            job: The cancelled job; None for one that is to be forgotten.
+            state: How the job to replace ended.
+            job: That job as the service described it last; None if it does not have it.
 
         Raises:
             JournalError: If it cannot be recorded; it must not be submitted then.
         """
-        state = EntryState.FORGOTTEN if job is None else EntryState.CANCELLED
-        described = {} if job is None else columns_of(job)
 
         def work(file: sqlite3.Connection) -> JournalEntry:
-            self._jobs.update(file, entry, state=state, **described)
+            self._jobs.update(file, entry, state=state, **columns_of(job))
             return self._jobs.insert(file, request, entry.places)
 
         return await self._commits.write(work)

@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 _hashing = DaemonExecutor(name="cirq-azure-sessions-fingerprints")
 
-# What a job has of the points: the number of each among its own, the point, its part.
-Block = tuple[int, int, Part]
-
 
 async def reuse_jobs(
     journal: Journal,
@@ -84,7 +81,8 @@ async def reuse_jobs(
     places = [(circuit, nth) for (circuit, *_), (nth, _) in zip(asked, taken, strict=True)]
     held.update(enumerate((*place, 0) for place in places))
     entries: dict[int, JournalEntry] = {}
-    blocks: dict[int, list[Block]] = defaultdict(list)
+    # By job and point: the point's number among those of the job, and its part.
+    blocks: dict[int, dict[int, tuple[int, Part]]] = defaultdict(dict)
     too_large: set[int] = set()
     for point, (_, jobs) in enumerate(taken):
         have = 0
@@ -96,7 +94,7 @@ async def reuse_jobs(
                 too_large.add(entry.number)
             entries[entry.number] = entry
             [(_, _, part)], [block] = entry.places, entry.blocks
-            blocks[entry.number].append((block, point, (part, size)))
+            blocks[entry.number][point] = block, (part, size)
 
     async def find(job_id: str) -> Job | None:
         try:
@@ -110,39 +108,39 @@ async def reuse_jobs(
     async def look_up(entry: JournalEntry) -> tuple[int, bool]:
         """Whether the job answers its points; if not, others are to be submitted."""
         state, job = await journal._look_up(entry, find)
-        is_kept = not state.is_without_result
         if state is EntryState.INTENDED:
             # It never arrived: it is submitted again if it is for the same points, and for no more
             # repetitions than are asked for.
-            those = sorted(blocks[entry.number])
-            made = translation.pack([point for _, point, _ in those], those[0][2])
+            mine = blocks[entry.number]
+            points = sorted(mine, key=mine.__getitem__)
+            made = translation.pack(points, mine[points[0]][1])
             is_same = make_request(made, None).fingerprint == entry.fingerprint
-            is_kept = is_same and entry.number not in too_large
-        if not is_kept:
-            is_over = state.is_without_result
-            journal._ended(entry, state if is_over else EntryState.FORGOTTEN, job)
-        return entry.number, is_kept
+            if not is_same or entry.number in too_large:
+                state = EntryState.FORGOTTEN
+        if state.is_without_result:
+            journal._ended(entry, state, job)
+        return entry.number, not state.is_without_result
 
     kept = dict(await asyncio.gather(*map(look_up, entries.values())))
-    used: dict[int, list[Block]] = defaultdict(list)
+    used: dict[int, list[int]] = defaultdict(list)
     missing: list[tuple[Part, ...]] = []
     for point, (_, jobs) in enumerate(taken):
         left, numbers = wanted[point], set()
         for entry in jobs:
             if left > 0 and kept[entry.number]:
-                mine = next(each for each in blocks[entry.number] if each[1] == point)
-                used[entry.number].append(mine)
-                number, size = mine[2]
-                numbers.add(number)
+                used[entry.number].append(point)
+                _, (part, size) = blocks[entry.number][point]
+                numbers.add(part)
                 left -= size
-        fresh = itertools.filterfalse(numbers.__contains__, itertools.count())
+        fresh = (number for number in itertools.count() if number not in numbers)
         missing.append(split_repetitions(translation.target, max(left, 0), fresh))
     earlier: list[tuple[list[tuple[int, Part]], JournalEntry]] = []
-    for number, those in sorted(used.items()):
-        those.sort()
-        own = tuple((*places[point], part) for _, point, (part, _) in those)
-        entry = replace(entries[number], places=own, blocks=tuple(block for block, _, _ in those))
-        earlier.append(([(point, part) for _, point, part in those], entry))
+    for job_number, points in sorted(used.items()):
+        # In the order that they have in the job.
+        mine = sorted((*blocks[job_number][point], point) for point in points)
+        own = tuple((*places[point], part) for _, (part, _), point in mine)
+        entry = replace(entries[job_number], places=own, blocks=tuple(each[0] for each in mine))
+        earlier.append(([(point, part) for _, part, point in mine], entry))
     resumed: PackedTranslation = translation.resumed(earlier, missing, places)
     logger.info(
         "%s has %d of %d points in %d jobs of earlier runs; the others go in %d new ones",

@@ -96,7 +96,7 @@ class JournalEntry:
         number: Its number in the journal, in the order of submission.
         job_id: Its id on the service.
         fingerprint: The hash of what it asks for.
-        occurrence: It answers the n-th request with this fingerprint, counted from 1.
+        occurrence: It was made for the n-th request for its circuit, counted from 1.
         metadata: What was sent as the job's metadata; how to read its output is among it.
         state: How far it is.
         status: The service's word for it, once it has finished.
@@ -292,8 +292,10 @@ _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def columns_of(job: Job) -> dict[str, Any]:
-    """The service's description of a finished job, by column."""
+def columns_of(job: Job | None) -> dict[str, Any]:
+    """The service's description of a finished job, by column; nothing without a job."""
+    if job is None:
+        return {}
     return {
         "session_id": job.session_id,
         "status": job.status.value,
@@ -346,16 +348,18 @@ class JobTable:
         run: int,
         is_whole: bool = False,
     ) -> tuple[int, list[JournalEntry]]:
-        """Which request for its circuit this is, and the jobs of that one without their outputs.
+        """Takes the place of the next request for a circuit, which the run then holds.
 
-        The run then holds it. The jobs may have more repetitions than are asked for, or fewer; if
-        it `is_whole`, they are one with as many, or none.
+        Returns:
+            Which request for the circuit it is, and its jobs without their outputs. They may have
+            more repetitions than are asked for, or fewer; if it `is_whole`, they are one with as
+            many, or none.
         """
         asked = {"fingerprint": circuit, "repetitions": repetitions, "run": run}
-        (is_shared,) = file.execute(_IS_SHARED, asked).fetchone()
-        if is_shared:
+        (has_lines,) = file.execute(_HAS_LINES, asked).fetchone()
+        if has_lines:
             (asked["repetitions"],) = file.execute(_SELECT_REPETITIONS, asked).fetchone()
-        free = file.execute(_SELECT_OF_LINES if is_shared else _SELECT_NEXT, asked).fetchone()
+        free = file.execute(_SELECT_OF_LINES if has_lines else _SELECT_NEXT, asked).fetchone()
         entries = [] if free is None else self._parts(file, circuit, free[0])
         if is_whole and entries and [each.repetitions for each in entries] != [repetitions]:
             free, entries = None, []
@@ -376,10 +380,10 @@ class JobTable:
             found.append(replace(JournalEntry.read(values), places=(place,), blocks=(block,)))
         return found
 
-    def bring_up(
+    def migrate(
         self, file: sqlite3.Connection, circuit: str, earlier: Sequence[tuple[str, int]]
     ) -> None:
-        """Brings the places up to date that an earlier version has for a circuit.
+        """Migrates the places that an earlier version has for a circuit.
 
         Args:
             circuit: The fingerprint of the circuit.
@@ -489,7 +493,7 @@ _SELECT_BARE = f"SELECT {_JOB} FROM jobs"
 _SELECT_JOBS = f"""
     SELECT {_JOB}, outputs.payload AS output FROM jobs LEFT JOIN outputs ON outputs.job = number
 """
-_IS_SHARED = """
+_HAS_LINES = """
     SELECT (SELECT min(line) FROM places WHERE fingerprint = :fingerprint)
         < (SELECT max(line) FROM places WHERE fingerprint = :fingerprint)
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from cirq_azure_sessions import background, process
 from cirq_azure_sessions.model import Job, JobStatus, Session
 from cirq_azure_sessions.spelling import counted
 from cirq_azure_sessions.watch.events import AnyEvent, JobEvent, SessionEvent, SweepEvent
@@ -208,7 +210,11 @@ def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:
     That includes SystemExit, CancelledError and KeyboardInterrupt: on the background loop they
     would end the loop, or look as if the pool's own task had been cancelled.
     """
+    parent = os.getpid() if background.loop.is_current else None
     try:
         callback(event)
     except BaseException:
         logger.exception("A subscriber of the pool's events failed.")
+    if parent not in (None, os.getpid()):
+        # The child of a fork would go on with the parent's jobs, over the parent's connections.
+        process.end()

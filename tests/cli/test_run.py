@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cirq
 import pandas as pd
@@ -20,7 +21,7 @@ from command_line import BELL, NEEDS_FULL_DISK, connection
 from services import wait_until
 
 from cirq_azure_sessions import SessionPool
-from cirq_azure_sessions.cli import main
+from cirq_azure_sessions.cli import main, tables
 from cirq_azure_sessions.emulator import EmulatorServer
 
 
@@ -332,6 +333,61 @@ def test_run_cancels_its_jobs_on_request(rotation: Path, slow_server: EmulatorSe
         process.communicate()
     jobs = slow_server.workspace().list_jobs()
     assert [job.details.status for job in jobs] == ["Cancelled"] * POINTS
+
+
+def test_an_interruption_while_results_are_printed_names_their_jobs(
+    rotation: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tables, "results_table", interrupted)
+    ionq = ("--target", "ionq.simulator", *connection(emulator))
+    before = {job.id for job in emulator.workspace().list_jobs()}
+    shown = call("run", rotation, *SWEEP, *ionq)
+    assert shown.exit_code == 130
+    jobs = {job.id for job in emulator.workspace().list_jobs()} - before
+    assert len(jobs) == POINTS
+    assert all(job_id in shown.stderr for job_id in jobs)
+    assert "cirq-azure-sessions jobs result ID" in shown.stderr
+
+
+def test_an_interruption_while_the_session_is_closed_loses_no_result(
+    rotation: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = SessionPool.__exit__
+
+    def interrupted(pool: SessionPool, *exc_info: Any) -> None:
+        close(pool, *exc_info)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SessionPool, "__exit__", interrupted)
+    ionq = ("--target", "ionq.simulator", *connection(emulator))
+    shown = call("run", rotation, *SWEEP, *ionq)
+    assert shown.exit_code == 130
+    assert "Fractions of the outcomes of m" in shown.stdout
+
+
+def test_a_second_interruption_does_not_hide_what_runs_on(
+    rotation: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = SessionPool.__exit__
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted_again(pool: SessionPool, *exc_info: Any) -> None:
+        close(pool, *exc_info)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tables, "results_table", interrupted)
+    monkeypatch.setattr(SessionPool, "__exit__", interrupted_again)
+    ionq = ("--target", "ionq.simulator", *connection(emulator))
+    before = {job.id for job in emulator.workspace().list_jobs()}
+    shown = call("run", rotation, "--sweep", "theta=1", *ionq)
+    assert shown.exit_code == 130
+    [job_id] = {job.id for job in emulator.workspace().list_jobs()} - before
+    assert job_id in shown.stderr
 
 
 # Files of results

@@ -17,6 +17,7 @@ from command_line import NEEDS_FULL_DISK, call_on, connection
 
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.workspaces.azure import programs
 
 QUIL = "DECLARE ro BIT[1]\nX 0\nMEASURE 0 ro[0]\n"
 QASM_2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[1];\ncreg c[1];\nx q[0];\nmeasure q -> c;\n'
@@ -126,6 +127,11 @@ def test_text_is_sent_as_unix_writes_it(server: EmulatorServer, tmp_path: Path) 
             "Line 7, column 1: cannot use a dynamic bool value. Using a bool value that depends on "
             "a measurement result is not supported by the configured target profile.\n",
         ),
+        (
+            "a.qasm",
+            "// größer\n" + QASM_3 + "bit[2] d; /* d: */ if (d == 2) { x q; }",
+            "Line 8, column 24: qdk would read these bits in reverse order. ",
+        ),
         ("a.qs", QSHARP, "Main(): column 1: name error: `Main` not found.\n"),
         ("a.qs", "\n operation Main() : Int { true }", "Line 2, column 27: type error: expected "),
     ],
@@ -137,6 +143,17 @@ def test_what_qdk_cannot_compile_is_explained_in_one_line(
     shown = refused(server, write(tmp_path, name, program), "--target", "ionq.simulator")
     *_, line = shown.stderr.splitlines(keepends=True)
     assert line.startswith(f"Error: qdk cannot compile {name} for ionq.simulator. {reason}")
+
+
+@pytest.mark.parametrize("size", ["1_000_000", "n * n"])
+def test_what_qdk_would_compile_without_end_is_refused(
+    server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    pytest.importorskip("qdk")
+    monkeypatch.setattr(programs, "_COMPILE_TIMEOUT", 1)
+    program = QASM_3.replace("qubit q", f"const int n = 1000; qubit[{size}] q")
+    path = write(tmp_path, "huge.qasm", program)
+    assert "takes more than 1 s" in refused(server, path, "--target", "ionq.simulator").stderr
 
 
 def test_a_damaged_file_is_refused(server: EmulatorServer, tmp_path: Path) -> None:
@@ -331,11 +348,6 @@ def test_wrong_programs_and_targets_are_refused_before_a_session_is_opened(
     assert "no `measure` statement" in refused(server, unreached, *on_ionq).stderr
     unknown = write(tmp_path, "unknown.qasm", QASM_2.replace("x q", "wobble q"))
     assert "Line 5, column 1" in refused(server, unknown, *on_ionq).stderr
-    huge = write(tmp_path, "huge.qasm", QASM_3.replace("qubit q", "qubit[1_000_000] q"))
-    assert "1000000 qubits, more than any target has" in refused(server, huge, *on_ionq).stderr
-    constants = "const int n = 0xF4240; const uint[32] k = n; qubit[k] q"
-    huge = write(tmp_path, "named.qasm", QASM_3.replace("qubit q", constants))
-    assert "1000000 qubits, more than any target has" in refused(server, huge, *on_ionq).stderr
     assert "write --shots" in refused(server, measured, *on_ionq, "--param", "count=5").stderr
     on_aria = ("--target", "ionq.qpu.aria-1", "--yes", "--shots", "10001")
     assert "at most 10000 shots" in refused(server, measured, *on_aria).stderr

@@ -151,9 +151,8 @@ def test_a_job_without_a_result_is_kept_and_a_new_one_takes_its_place(
 def test_cancelled_job_is_replaced_by_a_new_one(path: Path):
     with Journal(path) as journal:
         first, second = claim(journal, "bell", "a"), claim(journal, "bell", "b")
-        new = asyncio.run(
-            journal._renew(first, ask("bell", "c"), job_of(first, JobStatus.CANCELLED))
-        )
+        cancelled = EntryState.CANCELLED, job_of(first, JobStatus.CANCELLED)
+        new = asyncio.run(journal._renew(first, ask("bell", "c"), *cancelled))
         assert (new.occurrence, new.is_new) == (1, True)
         finish(journal, new)
         finish(journal, second)

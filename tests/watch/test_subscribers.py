@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -93,3 +95,26 @@ def test_subscriber_may_do_anything_without_losing_a_result(when: str, act: Act)
             session.wait(HANG_TIMEOUT)
     after = AzureSessionSampler(LOCAL)
     assert in_background(after.run_sweep, ROTATION, angles(2)).result(HANG_TIMEOUT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("act", [lambda: None, sys.exit], ids=["return", "sys.exit"])
+def test_child_of_a_fork_in_a_callback_ends_with_the_callback(act: Callable[[], object]) -> None:
+    children: list[int] = []
+
+    def callback(event: AnyEvent) -> None:
+        if event.subject == "job" and not children:
+            children.append(os.fork())
+            if not children[0]:
+                act()
+
+    with SessionPool(LocalWorkspace()) as pool:
+        pool.subscribe(callback)
+        sampler = AzureSessionSampler(LOCAL, pool=pool)
+        try:
+            # Else it would run the parent's jobs as well, and read the answers to the parent.
+            assert in_background(sampler.run_sweep, ROTATION, angles(2)).result(HANG_TIMEOUT)
+            assert in_background(os.waitpid, children[0], 0).result(HANG_TIMEOUT)[1] == 0
+        except TimeoutError:
+            os.kill(children[0], signal.SIGKILL)
+            raise

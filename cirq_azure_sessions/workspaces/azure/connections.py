@@ -231,7 +231,7 @@ class ConnectionPool:
         if not self._is_checking:
             self._is_checking = True
             interval = min(_CHECK_INTERVAL, self._read_timeout / 10, _KEEP_ALIVE)
-            SystemClock.call_later(interval, self._check_timeouts)
+            SystemClock._call_later(interval, self._check_timeouts)
 
     def _check_timeouts(self) -> None:
         """Ends exchanges that take too long, and closes connections that were idle for long.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib.util
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from cirq_azure_sessions.encodings import (
 )
 from cirq_azure_sessions.errors import ServiceError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.spelling import did_you_mean
+from cirq_azure_sessions.workspaces.azure import qdk_compiler
+from cirq_azure_sessions.workspaces.azure.bit_order import misread_place
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 
 __all__ = ["find_target", "list_attachments", "prepare", "submit"]
@@ -31,11 +36,10 @@ _BITCODE = b"BC\xc0\xde"
 # The default name of compilers for the entry point of bitcode.
 _ENTRY_POINT = "ENTRYPOINT__main"
 
-# No target has as many qubits. qdk takes a second for them, and hours for a hundred times as many.
-_MAX_QUBITS = 10_000
-_REGISTER = re.compile(r"\bqubit\s*\[\s*(\w+)\s*\]|\bqreg\s+\w+\s*\[\s*(\w+)\s*\]")
-# A constant that may be the size of a register.
-_CONSTANT = re.compile(r"\bconst\s+u?int(?:\s*\[[^]]*\])?\s+(\w+)\s*=\s*(\w+)\s*;")
+# What qdk may take to compile a program: seconds, and bytes of memory. It takes a second for 10,000
+# qubits.
+_COMPILE_TIMEOUT = 60
+_MAX_COMPILE_BYTES = 4 * 2**30
 
 # Where an error is, in what qdk reports.
 _PLACE = re.compile(r"^ *,-\[(?P<file>.*):(?P<line>\d+):(?P<column>\d+)\]", re.MULTILINE)
@@ -99,17 +103,7 @@ def prepare(
             f"{path.name} is empty, or holds only comments: give a file that holds a program."
         )
     if input_format == _QIR or (input_format is None and content.startswith(_BITCODE)):
-        return {
-            "input_data": content,
-            "input_data_format": _QIR,
-            "output_data_format": "microsoft.quantum-results.v2",
-            "content_type": _QIR,
-            "input_params": {
-                "entryPoint": _ENTRY_POINT,
-                "arguments": [],
-                "target_profile": target.target_profile,
-            },
-        }
+        return _in_qir(content, target)
     if input_format is not None:
         return {"input_data": content, "input_data_format": input_format}
     version = openqasm_version(text)
@@ -133,49 +127,60 @@ def prepare(
     if version == "2":
         takes_it = "openqasm" in target.input_data_format
         return {"input_data": text.encode()} if takes_it else translate(text)
-    if (needed := _num_qubits(bare)) > _MAX_QUBITS:
+    if place := misread_place(bare):
+        line, column = place
         raise UnsupportedProgram(
-            f"{path.name} declares {needed} qubits, more than any target has: declare fewer."
+            f"qdk cannot compile {path.name} for {target.name}. Line {line}, column {column}: qdk "
+            "would read these bits in reverse order. Use single bits, such as `c[0] == 1`, instead "
+            "of a register's number."
         )
-    return {"input_data": _compile(path, text, None if is_openqasm else entry, target)}
+    return _in_qir(_compile(path, text, None if is_openqasm else entry, target), target)
 
 
-def _num_qubits(bare: str) -> int:
-    """The number of qubits in the registers of an OpenQASM 3 program without comments.
-
-    Registers whose size is a formula are not counted.
-    """
-    sizes: dict[str, str] = {}
-    for name, value in _CONSTANT.findall(bare):
-        sizes[name] = sizes.get(value, value)
-    total = 0
-    for found in _REGISTER.findall(bare):
-        size = sizes.get("".join(found), "".join(found))
-        with contextlib.suppress(ValueError):
-            # Beside decimal numbers there are 0x..., 0o... and 0b...
-            total += int(size, 0 if size[1:2].isalpha() else 10)
-    return total
+def _in_qir(content: bytes, target: Any) -> Mapping[str, Any]:
+    return {
+        "input_data": content,
+        "input_data_format": _QIR,
+        "output_data_format": "microsoft.quantum-results.v2",
+        "content_type": _QIR,
+        "input_params": {
+            "entryPoint": _ENTRY_POINT,
+            "arguments": [],
+            "target_profile": target.target_profile,
+        },
+    }
 
 
-def _compile(path: Path, text: str, entry: str | None, target: Any) -> Any:
+def _compile(path: Path, text: str, entry: str | None, target: Any) -> bytes:
     """The QIR of an OpenQASM 3 program, or of a Q# expression and its source."""
-    try:
-        from qdk import openqasm, qsharp
-    except ImportError as error:
+    if importlib.util.find_spec("qdk") is None:
         raise UnsupportedProgram(
             f"{'OpenQASM 3' if entry is None else 'Q#'} is compiled by qdk: run pip "
             "install '.[qir]' in your checkout."
-        ) from error
+        )
+    limits = _COMPILE_TIMEOUT, _MAX_COMPILE_BYTES
     try:
-        qsharp.init(target_profile=qsharp.TargetProfile.from_str(target.target_profile))
-        if entry is None:
-            return openqasm.compile(text)
-        qsharp.eval(text)
-        return qsharp.compile(entry)
-    except (qsharp.QSharpError, openqasm.QasmError) as error:
-        raise UnsupportedProgram(
-            f"qdk cannot compile {path.name} for {target.name}. {_first_error(str(error), entry)}"
-        ) from None
+        done = subprocess.run(
+            # Without this folder on the path, whose modules have names of the standard library.
+            [sys.executable, "-P", qdk_compiler.__file__],
+            input=json.dumps([text, entry, target.target_profile, *limits]).encode(),
+            capture_output=True,
+            timeout=_COMPILE_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        done = None
+    if done is not None and done.returncode == 0:
+        return done.stdout
+    if done is not None and done.returncode == qdk_compiler.NOT_COMPILED:
+        reason = _first_error(done.stderr.decode(), entry)
+    elif done is not None and done.returncode > 0:
+        reason = f"It failed: {done.stderr.decode(errors='replace').splitlines()[-1]}"
+    else:
+        reason = (
+            f"It takes more than {_COMPILE_TIMEOUT} s or {_MAX_COMPILE_BYTES / 2**30:g} GiB: check "
+            "that its loops end, and that its registers are no larger than they must be."
+        )
+    raise UnsupportedProgram(f"qdk cannot compile {path.name} for {target.name}. {reason}")
 
 
 def _first_error(report: str, entry: str | None) -> str:
