@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--azure-resource-id",
         metavar="ID",
-        help=f"The real workspace of tests marked {_MARK}, as the portal shows it; jobs may cost.",
+        help=f"The real workspace for tests marked {_MARK}: its resource id. Jobs may cost money.",
     )
     group.addoption("--azure-location", metavar="REGION", help="Its region, such as eastus.")
 

@@ -106,7 +106,7 @@ def _parse_quotas(
     metavar="SECONDS",
     type=_SECONDS,
     default=0.0,
-    help="Or give every job this run time.",
+    help="The run time of every job, without --realistic.",
 )
 @click.option(
     "--slots", metavar="N", type=_COUNT, help="Jobs that a target runs at once; others queue."

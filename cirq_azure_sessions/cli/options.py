@@ -533,15 +533,15 @@ def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., 
 def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that name a workspace; the command gets them as `workspace`."""
 
-    @click.option("--resource-id", metavar="ID", help="The workspace, as the portal shows it.")
-    @click.option("--location", metavar="REGION", help="Its region, such as eastus.")
+    @click.option("--resource-id", metavar="ID", help="The workspace's id, from the portal.")
+    @click.option("--location", metavar="REGION", help="The workspace's region, such as eastus.")
     @click.option(
-        "--connection-string", metavar="TEXT", help="Or the workspace's connection string."
+        "--connection-string", metavar="TEXT", help="A connection string, in place of both."
     )
     @click.option(
         "--emulator",
         metavar="URL",
-        help="Or the address of an emulator (cirq-azure-sessions emulate).",
+        help="The address of an emulator (cirq-azure-sessions emulate).",
     )
     @click.option(
         "--emulator-key",

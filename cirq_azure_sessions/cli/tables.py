@@ -230,17 +230,16 @@ def target_table(targets: Sequence[TargetStatus]) -> Table:
 def quota_table(quotas: Sequence[Quota]) -> Table:
     """One row per quota: the amounts used, held by running jobs, and allowed."""
     table = new_table()
-    table.add_column("provider and dimension", overflow="fold")
-    for header in ("scope", "period"):
-        table.add_column(header, no_wrap=True)
+    # Both can be wrapped, so that a narrow terminal shows some of each.
+    for header in ("provider and dimension", "scope"):
+        table.add_column(header, overflow="fold")
     for header in ("used", "held", "limit"):
         table.add_column(header, justify="right", no_wrap=True)
     for quota in quotas:
         amounts = (quota.utilization, quota.holds, quota.limit)
         table.add_row(
             f"{quota.provider} {quota.dimension}",
-            quota.scope,
-            quota.period or "",
+            " ".join(filter(None, (quota.scope, quota.period))),
             *(f"{amount:g}" for amount in amounts),
         )
     return table

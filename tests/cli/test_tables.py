@@ -115,10 +115,16 @@ def test_a_narrow_terminal_breaks_ids_before_words() -> None:
 
 def test_quotas_keep_their_words_on_a_narrow_terminal() -> None:
     quota = Quota("concurrent_dft_jobs", "Subscription", "microsoft-elements", 0, 0, 5)
-    assert shown(quota_table([quota]), 60)[2:] == [
-        "microsoft-elements   Subscription             0     0      5",
+    assert shown(quota_table([quota]), 60)[-2:] == [
+        "microsoft-elements           Subscription     0     0      5",
         "concurrent_dft_jobs",
     ]
+
+
+def test_no_part_of_a_quota_is_lost_on_a_very_narrow_terminal() -> None:
+    quota = Quota("ehqc", "Workspace", "quantinuum", 123456, 3, 1e7, "Monthly")
+    printed = "".join("".join(shown(quota_table([quota]), 40)).split())
+    assert all(part in printed for part in ("123456", "1e+07", "limit", "quantin", "Mon"))
 
 
 def test_details_are_shown_whole_on_a_narrow_terminal() -> None:

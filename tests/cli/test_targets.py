@@ -29,6 +29,6 @@ def test_targets_with_the_shortest_queue_come_first(scene: Scene) -> None:
 
 def test_quotas_are_listed(scene: Scene) -> None:
     header = scene.call("quotas").stdout.splitlines()[0]
-    words = ["provider", "and", "dimension", "scope", "period", "used", "held", "limit"]
+    words = ["provider", "and", "dimension", "scope", "used", "held", "limit"]
     assert header.split() == words
     assert {"dimension", "limit", "utilization"} <= set(scene.read("quotas")[0])
