@@ -275,13 +275,13 @@ class Schedule:
             return
         session.is_watched = True
         notice = self.timeout_notice
-        patience = self.session_timeout + (notice() if callable(notice) else notice)
-        self._plan(session.last_activity + patience, partial(self._look, session, patience))
+        timeout = self.session_timeout + (notice() if callable(notice) else notice)
+        self._plan(session.last_activity + timeout, partial(self._look, session, timeout))
 
-    def _look(self, session: SessionRecord, patience: float, now: float) -> None:
+    def _look(self, session: SessionRecord, timeout: float, now: float) -> None:
         """Ends the session if it was idle throughout, else checks again when it may be due."""
         session.is_watched = False
-        if session.is_idle and session.last_activity + patience <= now:
+        if session.is_idle and session.last_activity + timeout <= now:
             session.time_out(now)
         else:
             self._watch(session)
