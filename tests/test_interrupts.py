@@ -18,6 +18,7 @@ import warnings
 from typing import BinaryIO
 
 import pytest
+from children import NEEDS_FORK
 from services import HANG_TIMEOUT, LOCAL, ROTATION, angles
 
 from cirq_azure_sessions import (
@@ -37,7 +38,7 @@ _SWALLOWED_BY_PYTHON = (
     "Exception ignored in: <function _get_module_lock",
 )
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+pytestmark = NEEDS_FORK
 
 
 class LastingWorkspace(LocalWorkspace):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cirq
 import pytest
+from children import NEEDS_FORK
 from circuits import SWITCH
 from services import HANG_TIMEOUT, wait_until
 
@@ -34,7 +35,6 @@ POINTS = cirq.Points("flip", [0, 1])
 needs_proc = pytest.mark.skipif(
     not os.path.isdir("/proc/self/fd"), reason="this system does not list open files"
 )
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ class _Stuck(cirq.Sampler):
         return cirq.Simulator().run_sweep(program, params, repetitions)
 
 
-@needs_fork
+@NEEDS_FORK
 def test_the_child_of_a_fork_has_every_slot() -> None:
     machine = _Stuck()
     workspace = LocalWorkspace({"local.stuck": machine})
@@ -213,7 +213,7 @@ def _in_child(work: Callable[[], bool]) -> bool:
     return os.waitstatus_to_exitcode(status) == 0
 
 
-@needs_fork
+@NEEDS_FORK
 def test_the_child_of_a_fork_can_use_a_workspace_that_was_locked_meanwhile() -> None:
     workspace = LocalWorkspace()
 
@@ -267,7 +267,7 @@ def test_finalizers_that_run_while_python_shuts_down_end_at_once(tmp_path: Path)
     assert printed.startswith("RuntimeError: Python is shutting down: ")
 
 
-@needs_fork
+@NEEDS_FORK
 @pytest.mark.parametrize("read", ["next", "close"])
 def test_a_stream_in_the_child_of_a_fork_ends_at_once(read: str) -> None:
     workspace = LocalWorkspace(backends={TARGET: lambda request: b'{"histogram": {"1": 1}}'})
@@ -288,7 +288,7 @@ def test_a_stream_in_the_child_of_a_fork_ends_at_once(read: str) -> None:
         assert len(list(stream)) == 19
 
 
-@needs_fork
+@NEEDS_FORK
 def test_an_asynchronous_stream_in_the_child_of_a_fork_ends_at_once() -> None:
     workspace = LocalWorkspace(backends={TARGET: lambda request: b'{"histogram": {"1": 1}}'})
     with SessionPool(workspace) as pool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import cirq
 import pytest
+from children import NEEDS_FORK
 from services import FLIP, HANG_TIMEOUT, LOCAL, REMOTE, ROTATION, angles, in_background
 
 from cirq_azure_sessions import (
@@ -229,7 +230,7 @@ def test_workers_of_joblib_share_a_session_and_close_it(server: EmulatorServer) 
     check_workers(server, run)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigterm_closes_the_sessions_of_a_worker_that_hangs(
     server: EmulatorServer, times: int
@@ -254,7 +255,7 @@ def test_sigterm_closes_the_sessions_of_a_worker_that_hangs(
     assert (server.requests["open"], server.requests["close"]) == (1, 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 def test_the_child_of_a_worker_is_ended_by_sigterm_and_leaves_the_worker(
     server: EmulatorServer,
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
 import struct
 import subprocess
@@ -18,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 import requests
+from children import NEEDS_FORK
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
@@ -254,7 +254,7 @@ def test_delayed_request_does_not_delay_the_servers_stop() -> None:
             waiting.result()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@NEEDS_FORK
 def test_the_child_of_a_fork_leaves_the_server_and_the_parent_goes_on() -> None:
     program = """
         import os, sys, urllib.error, urllib.request

@@ -296,6 +296,7 @@ def test_killed_run_is_distinguished_from_a_live_one_even_with_the_same_process_
     assert list(path.parent.glob("*-run-*")) == []
 
 
+# Not the shared mark: children import this module without the path of tests/support.
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_is_a_separate_run_and_its_end_does_not_end_the_parents(path: Path):
     script = """

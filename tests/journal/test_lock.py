@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from children import NEEDS_FORK
 
 from cirq_azure_sessions.journal.lock import RunLock
 
@@ -49,7 +50,7 @@ def test_lock_of_a_killed_process_is_free_at_once_and_its_file_is_removed(path: 
     assert not path.exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 def test_a_forked_child_that_disowns_the_lock_neither_keeps_nor_frees_it(path: Path):
     lock = RunLock.take(path)
     ours, theirs = socket.socketpair()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import cirq
 import duet
 import pytest
+from children import NEEDS_FORK
 from services import (
     FLIP,
     HANG_TIMEOUT,
@@ -419,7 +419,7 @@ else:
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 @pytest.mark.parametrize("how", ["multiprocessing", "os.fork"])
 def test_the_child_of_a_fork_closes_its_own_sessions_when_it_ends(how: str) -> None:
     with EmulatorServer() as server:

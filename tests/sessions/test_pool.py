@@ -13,6 +13,7 @@ from typing import Any
 
 import cirq
 import pytest
+from children import NEEDS_FORK
 from circuits import BELL
 from contents import jobs, sessions
 from services import HANG_TIMEOUT, REMOTE, ROTATION, angles, in_background
@@ -603,7 +604,7 @@ def _statuses_after(ending: str) -> str:
     return child.stdout or child.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 def test_the_child_of_a_fork_shares_nothing(pool: SessionPool, workspace: LocalWorkspace) -> None:
     mine = pool.session(TARGET).id
     child = os.fork()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from cirq_azure_sessions.emulator.server import EmulatorServer
 
-__all__ = ["PROCESSES", "Address"]
+__all__ = ["NEEDS_FORK", "PROCESSES", "Address"]
+
+NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 # Children are forked from a process that has imported everything and holds nothing open.
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from children import NEEDS_FORK
 from services import HANG_TIMEOUT, LOCAL, ROTATION, angles, in_background
 
 from cirq_azure_sessions import (
@@ -97,7 +98,7 @@ def test_subscriber_may_do_anything_without_losing_a_result(when: str, act: Act)
     assert in_background(after.run_sweep, ROTATION, angles(2)).result(HANG_TIMEOUT)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 @pytest.mark.parametrize("act", [lambda: None, sys.exit], ids=["return", "sys.exit"])
 def test_child_of_a_fork_in_a_callback_ends_with_the_callback(act: Callable[[], object]) -> None:
     children: list[int] = []

@@ -33,6 +33,7 @@ from azure_suite import (
     tell,
     without_proxies,
 )
+from children import NEEDS_FORK
 
 from cirq_azure_sessions import background
 from cirq_azure_sessions.clock import ManualClock
@@ -446,7 +447,7 @@ def test_names_are_resolved_again_when_a_connection_fails(monkeypatch: pytest.Mo
     assert asked == ["localhost"] * 6
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@NEEDS_FORK
 def test_the_child_of_a_fork_leaves_the_parents_connections_alone(server: EmulatorServer) -> None:
     async def story(workspace: AzureWorkspace) -> None:
         session = await workspace.open_session(session_request())
@@ -463,7 +464,7 @@ def test_the_child_of_a_fork_leaves_the_parents_connections_alone(server: Emulat
     tell(story, server.workspace())
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@NEEDS_FORK
 def test_the_child_of_a_fork_makes_connections_of_its_own(server: EmulatorServer) -> None:
     async def story(workspace: AzureWorkspace) -> None:
         session = await workspace.open_session(session_request())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import multiprocessing
-import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ import cirq
 import numpy as np
 import pytest
 import sympy
+from children import NEEDS_FORK
 from services import FLIP, HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SweepError
@@ -90,7 +90,7 @@ class TestTheBuiltInTargets:
         backward = [machine(request(program)).result() for program in reversed(programs)]
         assert forward == backward[::-1]
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    @NEEDS_FORK
     def test_without_a_seed_draw_differently_in_every_child_of_a_fork(self) -> None:
         # Cirq draws from numpy's global generator, whose state the children share. 100 fair coins
         # agree by chance with a probability below 1e-30.
