@@ -30,6 +30,7 @@ from cirq_azure_sessions.watch.events import AnyEvent
 from cirq_azure_sessions.watch.timeline import Timeline
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
+from cirq_azure_sessions.workspaces.local.callers import is_called_in
 from cirq_azure_sessions.workspaces.router import WorkspaceRouter
 from cirq_azure_sessions.workspaces.targets import TargetCatalog
 
@@ -96,8 +97,6 @@ class SessionPool(PickledAsRecipe):
         self._policy: JobFailurePolicy = JobFailurePolicy(job_failure_policy)
         self._router: WorkspaceRouter = WorkspaceRouter(workspace, executor, self._clock)
         self._given: WorkspacePort | None = self._router.given
-        self._journal: Journal | None
-        self._owns_journal: bool
         self._journal, self._owns_journal = open_journal(journal, self._clock)
         self._after_fork()
         self._hosts: HostedJobs = HostedJobs(self)
@@ -115,9 +114,8 @@ class SessionPool(PickledAsRecipe):
         self._targets = TargetCatalog(self._clock, self._portal.spawn)
         self._table = SessionTable(max_idle=self._max_idle, clock=self._clock)
         self._lifecycle = SessionLifecycle(self)
-        # State: the running calls of samplers, and their streams; and once closing has begun, the
-        # task that waits for jobs and the one that closes the pool. Accessed only on the background
-        # loop.
+        # State, accessed only on the background loop: the running calls of samplers, their streams,
+        # and once closing has begun, the task that waits for jobs and the one that closes the pool.
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: set[ResultStream] = set()
         self._draining: asyncio.Task[None] | None = None
@@ -340,7 +338,7 @@ class SessionPool(PickledAsRecipe):
         """Closes the pool and every session that it opened, once their jobs have finished.
 
         Closing twice, or from several threads, is harmless: all wait for the same close. In an
-        event callback, where waiting would deadlock, it only starts the close.
+        event callback or a running local sampler, which must not wait, it only starts the close.
 
         Args:
             cancel: Cancel unfinished jobs instead of waiting for them: those of calls, and all
@@ -397,7 +395,9 @@ class SessionPool(PickledAsRecipe):
                 # From here on, everything that waits to submit a job or to retry gives up.
                 await self._watcher.cancel_all()
                 await asyncio.gather(*map(self._lifecycle.cancel_jobs, self._table.generations()))
-            await asyncio.shield(self._closing)
+            # A sampler that waited here would keep its own job from finishing.
+            if not is_called_in({each.session_id for each in self._table.generations()}):
+                await asyncio.shield(self._closing)
         except asyncio.CancelledError:
             # A caller that no longer waits for jobs still wants the sessions closed.
             if not self._closing.done():

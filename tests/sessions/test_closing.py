@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cirq
@@ -29,6 +30,7 @@ from services import (
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
+    JobCancelled,
     LocalWorkspace,
     ManualClock,
     PoolClosed,
@@ -126,6 +128,92 @@ def test_a_pool_that_is_closed_from_a_callback_waits_for_its_jobs() -> None:
     assert call.result().repetitions == 1
     drive(clock, in_background(pool.close))
     assert open_sessions(workspace) == []
+
+
+# From samplers, whose jobs end only when they return
+
+
+class _Calling(cirq.Sampler):
+    """A sampler that calls a function before it runs."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+
+    def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+        self._function()
+        return cirq.Simulator().run_sweep(program, params, repetitions)
+
+
+def _leave(pool: SessionPool) -> None:
+    with pool:
+        pass
+
+
+async def _leave_async(pool: SessionPool) -> None:
+    async with pool:
+        pass
+
+
+CLOSES: dict[str, Callable[[SessionPool], object]] = {
+    "close": SessionPool.close,
+    "with": _leave,
+    "async with": lambda pool: asyncio.run(_leave_async(pool)),
+}
+
+
+@pytest.mark.parametrize("runs_in", ["a thread", "an executor", "a sampler of another target"])
+@pytest.mark.parametrize("close", CLOSES.values(), ids=CLOSES)
+def test_a_pool_that_a_sampler_closes_while_it_runs_waits_for_its_job(
+    close: Callable[[SessionPool], object], runs_in: str
+) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        closing = _Calling(lambda: close(pool))
+        given = (lambda seed: closing) if runs_in == "an executor" else closing
+        outer = _Calling(lambda: AzureSessionSampler("local.closing", pool=pool).run(FLIP))
+        workspace = LocalWorkspace(
+            {"local.closing": given, "local.outer": outer}, executor=executor
+        )
+        pool = SessionPool(workspace)
+        target = "local.outer" if runs_in == "a sampler of another target" else "local.closing"
+        sampler = AzureSessionSampler(target, pool=pool)
+        assert in_background(sampler.run, FLIP).result(HANG_TIMEOUT).repetitions == 1
+        in_background(pool.close).result(HANG_TIMEOUT)
+    assert open_sessions(workspace) == []
+
+
+def test_a_pool_that_a_sampler_closes_with_cancel_cancels_its_job() -> None:
+    workspace = LocalWorkspace({"local.closing": _Calling(lambda: pool.close(cancel=True))})
+    pool = SessionPool(workspace)
+    call = in_background(AzureSessionSampler("local.closing", pool=pool).run, FLIP)
+    assert isinstance(call.exception(HANG_TIMEOUT), JobCancelled)
+    in_background(pool.close).result(HANG_TIMEOUT)
+    assert open_sessions(workspace) == []
+
+
+def test_a_pool_can_be_closed_from_a_backend() -> None:
+    def run(request: JobRequest) -> object:
+        pool.close()
+        raise ValueError("no result")
+
+    workspace = LocalWorkspace(backends={"ionq.simulator": run})
+    pool = SessionPool(workspace)
+    call = in_background(AzureSessionSampler("ionq.simulator", pool=pool).run, FLIP)
+    assert "no result" in str(call.exception(HANG_TIMEOUT))
+    in_background(pool.close).result(HANG_TIMEOUT)
+    assert open_sessions(workspace) == []
+
+
+def test_a_sampler_that_closes_another_pool_waits_until_it_is_closed() -> None:
+    other = SessionPool(workspace := LocalWorkspace())
+
+    def use() -> None:
+        AzureSessionSampler(LOCAL, pool=other).run(FLIP)
+        other.close()
+        assert open_sessions(workspace) == []
+
+    pool = SessionPool(LocalWorkspace({"local.calling": _Calling(use)}))
+    call = in_background(AzureSessionSampler("local.calling", pool=pool).run, FLIP)
+    assert call.result(HANG_TIMEOUT).repetitions == 1
 
 
 # During another close

@@ -13,7 +13,6 @@ import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -23,6 +22,7 @@ from cirq_azure_sessions import upstream
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import JobRequest, LocalProgram
+from cirq_azure_sessions.workspaces.local.callers import calling_jobs, run_for, with_callers
 
 if TYPE_CHECKING:
     import cirq
@@ -121,32 +121,9 @@ def _in_order(run: Callable[[LocalProgram], list[cirq.Result]]) -> Machine:
     worker = DaemonExecutor(name="local-sampler")
 
     def start(request: JobRequest) -> Future[Any]:
-        callers = _callers.get()
-        if worker in callers:
-            raise RuntimeError(
-                f"The sampler of {request.target!r} runs one job at a time and was called from its "
-                "own run_sweep, which would deadlock: call another target there."
-            )
-        return worker.submit(_run_called, run, request.payload, callers | {worker})
+        return worker.submit(run_for, with_callers(request), run, request.payload)
 
     return start
-
-
-# The workers that are blocked by a call made from their own samplers. A call takes its caller's
-# context along to the background loop.
-_callers: ContextVar[frozenset[DaemonExecutor]] = ContextVar("callers", default=frozenset())
-
-
-def _run_called(
-    run: Callable[[LocalProgram], list[cirq.Result]],
-    program: LocalProgram,
-    callers: frozenset[DaemonExecutor],
-) -> list[cirq.Result]:
-    token = _callers.set(callers)
-    try:
-        return run(program)
-    finally:
-        _callers.reset(token)
 
 
 def _run_program(make: SamplerFactory, program: LocalProgram) -> list[cirq.Result]:
@@ -170,14 +147,18 @@ def _run_whole(sampler: cirq.Sampler, program: LocalProgram) -> list[cirq.Result
     return _sample(sampler, program, program.params, *_measured_keys(program.circuit))
 
 
-def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Set[str], Set[str]]:
-    """The keys that results must have, and those that they may have."""
+def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Mapping[str, int], Set[str]]:
+    """The keys that results must have, with the dimensions of their outcomes, and all keys."""
     import cirq
 
     # The key of a channel or of a conditional measurement is optional.
     gates = cirq.MeasurementGate | cirq.PauliMeasurementGate
     measurements = [op for op in circuit.all_operations() if isinstance(op.gate, gates)]
-    needed = {key for op in measurements for key in cirq.measurement_key_names(op)}
+    needed = {
+        key: max(cirq.qid_shape(op))
+        for op in measurements
+        for key in cirq.measurement_key_names(op)
+    }
     return needed, cirq.measurement_key_names(circuit)
 
 
@@ -185,7 +166,7 @@ def _sample(
     sampler: cirq.Sampler,
     program: LocalProgram,
     params: Sequence[cirq.ParamResolver],
-    needed: Set[str],
+    needed: Mapping[str, int],
     keys: Set[str],
 ) -> list[cirq.Result]:
     """The results of a program at some points, checked to have all `needed` keys.
@@ -213,7 +194,7 @@ def _sample(
             raise TypeError(
                 f"{name}.run_sweep returned a result without records: {error}"
             ) from error
-        if not needed <= set(records) <= keys:
+        if not needed.keys() <= set(records) <= keys:
             raise ValueError(
                 f"{name}.run_sweep returned the keys {sorted(records)} for a circuit that measures "
                 f"{sorted(keys)}."
@@ -230,6 +211,12 @@ def _sample(
                 raise ValueError(
                     f"{name}.run_sweep returned {shape[0]} repetitions of the key {key!r}, not "
                     f"{repetitions}."
+                )
+            dimension = needed.get(key, math.inf)
+            if record.size and not 0 <= record.min() <= record.max() < dimension:
+                raise ValueError(
+                    f"{name}.run_sweep returned outcomes from {record.min()} to {record.max()} of "
+                    f"the key {key!r}, whose qubits have {dimension} states."
                 )
     if len(results) != len(params):
         more = "at least " if len(results) > len(params) else ""
@@ -254,8 +241,13 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
     threads = DaemonExecutor(_MAX_JOBS_AT_EXECUTOR, name="local-executor")
 
     def start(request: JobRequest) -> Future[Any]:
+        callers = with_callers(request)
+        if calling_jobs():
+            # The workers may all be waiting for this one.
+            return threads.submit(run_for, callers, _run_program, make, request.payload)
         work = _SplitWork()
-        return threads.submit(_run_split, make, executor, request.payload, work.chunks, future=work)
+        split = partial(_run_split, make, executor, request.payload, work.chunks)
+        return threads.submit(run_for, callers, split, future=work)
 
     return start
 
@@ -304,6 +296,8 @@ class _Shared:
         self.make = make
         self.program = replace(program, params=())
         self.entropy = entropy
+        # Other processes cannot reach what these jobs keep waiting.
+        self.callers = calling_jobs()
 
     @functools.cached_property
     def _pickled(self) -> bytes:
@@ -342,5 +336,5 @@ def _run_points(
     for index, resolver in enumerate(params, first):
         seeds = np.random.SeedSequence(shared.entropy, spawn_key=(index,))
         sampler = shared.make(seed=np.random.RandomState(np.random.MT19937(seeds)))
-        results += _sample(sampler, program, [resolver], needed, keys)
+        results += run_for(shared.callers, _sample, sampler, program, [resolver], needed, keys)
     return results

@@ -28,6 +28,7 @@ from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import counted, did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
+from cirq_azure_sessions.workspaces.local.callers import calling_jobs, run_for, with_callers
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.workspaces.local.samplers import (
     BUILT_IN_TARGETS,
@@ -112,7 +113,7 @@ class LocalWorkspace(PickledAsRecipe):
         self._uninstalled = BUILT_IN_TARGETS.keys() - (samplers or {}).keys()
         threads = DaemonExecutor((os.cpu_count() or 1) + 4, name="local-backend")
         for target, backend in (backends or {}).items():
-            self._machines[target] = partial(threads.submit, backend)
+            self._machines[target] = partial(_start_backend, threads, backend)
         # State: the schedule of all sessions and jobs.
         self._schedule = Schedule(session_timeout)
         # Guards it: only lookups of an id are done outside `deciding`.
@@ -167,10 +168,12 @@ class LocalWorkspace(PickledAsRecipe):
     # Jobs.
 
     async def store_input(self, request: JobRequest) -> None:
-        return None
+        # Here, before the job waits for a slot, which the calling job may hold.
+        self._check_caller(request.target)
 
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         machine = self._machine(request.target)
+        self._check_caller(request.target)
         if request.session_id is not None:
             session = self._session(request.session_id)
             await self._live.notice_idleness(session.ledger)
@@ -379,8 +382,20 @@ class LocalWorkspace(PickledAsRecipe):
         pace = self._pace(request) if self._pace else JobPace()
         return self._schedule.accept(request, pace, session, now, started=REAL_TIME.monotonic())
 
+    def _check_caller(self, target: str) -> None:
+        """Refuses a job that a job of the same target submits and would wait for."""
+        if any(job.target == target for job in self._calling_jobs()):
+            raise RuntimeError(
+                f"The sampler of {target!r} was called from its own run_sweep, which could "
+                "deadlock: call another target there."
+            )
+
+    def _calling_jobs(self) -> list[JobRequest]:
+        return [job for job in calling_jobs() if job.id in self._schedule.jobs]
+
     def _check_limits(self, target: str) -> None:
-        if self._max_jobs is None:
+        # The limits do not count jobs within a job, for which it waits.
+        if self._max_jobs is None or self._calling_jobs():
             return
         if isinstance(self._max_jobs, Mapping):
             count, limit = self._schedule.unfinished[target], self._max_jobs.get(target, math.inf)
@@ -429,6 +444,10 @@ class LocalWorkspace(PickledAsRecipe):
             for value in reversed(view[start:end]):
                 yield value
             end = start
+
+
+def _start_backend(threads: DaemonExecutor, run: Backend, request: JobRequest) -> Future[Any]:
+    return threads.submit(run_for, with_callers(request), run, request)
 
 
 def _count(noun: str, states: Counter[Any]) -> str:

@@ -370,7 +370,38 @@ def test_a_nested_call_that_would_wait_for_itself_is_refused(depth: int) -> None
     while isinstance(error, SweepError) or (error is not None and error.__cause__ is not None):
         error = error.__cause__
     assert isinstance(error, RuntimeError)
-    assert "'local.nested-0' runs one job at a time" in str(error)
+    assert "'local.nested-0' was called from its own run_sweep" in str(error)
+
+
+def test_a_nested_call_is_refused_before_it_waits_for_its_callers_slot() -> None:
+    machine = _Nested()
+    workspace = LocalWorkspace({"local.nested": machine})
+    sampler = AzureSessionSampler("local.nested", workspace=workspace, max_concurrent_jobs=1)
+    machine.inner = sampler
+    with pytest.raises(SweepError, match="was called from its own run_sweep"):
+        in_background(sampler.run_sweep, BELL, None).result(HANG_TIMEOUT)
+
+
+def test_a_nested_call_does_not_count_towards_the_limit_that_its_caller_fills() -> None:
+    machine = _Nested()
+    workspace = LocalWorkspace({"local.nested": machine}, max_jobs=1)
+    sampler = AzureSessionSampler("local.nested", workspace=workspace)
+    machine.inner = AzureSessionSampler("local.simulator", workspace=workspace)
+    assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+
+
+def test_a_nested_call_does_not_need_the_executors_workers_which_wait_for_it() -> None:
+    inner: list[cirq.Sampler] = []
+
+    class Nesting(_Nested):
+        def __init__(self, seed: Any) -> None:
+            self.inner = inner[0]
+
+    with ThreadPoolExecutor(1) as executor:
+        workspace = LocalWorkspace({"local.nested": Nesting}, executor=executor)
+        inner.append(AzureSessionSampler("local.simulator", workspace=workspace))
+        sampler = AzureSessionSampler("local.nested", workspace=workspace)
+        assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
 
 
 def test_a_nested_call_of_another_target_or_workspace_runs() -> None:
@@ -415,6 +446,11 @@ WRONG_RESULTS: dict[str, tuple[Callable[[Any, int], Any], str]] = {
         "wrong order",
     ),
     "floats": (of_one(lambda n: {"m": np.full((n, 1), 0.5)}), "array of float64"),
+    "states that a qubit has not": (
+        of_one(lambda n: {"m": np.full((n, 1), 7)}),
+        "outcomes from 7 to 7 of the key 'm', whose qubits have 2 states",
+    ),
+    "negative numbers": (of_one(lambda n: {"m": np.full((n, 1), -1)}), "from -1 to -1"),
     "words": (of_one(lambda n: {"m": np.full((n, 1), "a")}), "array of <U1"),
     "objects": (of_one(lambda n: {"m": np.full((n, 1), None)}), "array of object"),
     "lists": (of_one(lambda n: {"m": [[1]] * n}), "a result without records"),
