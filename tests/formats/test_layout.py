@@ -128,6 +128,12 @@ def test_parameters_keep_their_kinds() -> None:
     assert read.params == params
 
 
+@pytest.mark.parametrize("key", ["n", sympy.Symbol("n")])
+def test_an_integer_too_large_for_a_float_is_kept(key: Any) -> None:
+    # Such as 10**400 in the cosine of a formula, or where no gate depends on it.
+    assert _come_back({key: 10**400}) == cirq.ParamResolver({key: 10**400})
+
+
 def _come_back(params: dict[str, object]) -> cirq.ParamResolver:
     sent = Layout("x", 1, (), 1, cirq.ParamResolver(params))
     return read_layout(write_layout(sent)).params

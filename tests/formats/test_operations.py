@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import cirq
+import mpmath
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -19,7 +21,6 @@ from formats_lab import (
     assert_cirqs_answer,
     assert_exactly,
     exact_distribution,
-    payload,
     run,
     translation,
 )
@@ -170,14 +171,24 @@ def test_operation_without_a_unitary_is_refused(target: str) -> None:
 )
 @pytest.mark.parametrize(
     "value",
-    [np.float16(0.3), np.float32(0.3), np.longdouble(0.5), np.uint8(1), np.array(0.3)],
-    ids=lambda value: f"{value.dtype}, {value.ndim}",
+    [
+        *(np.float16(0.3), np.float32(0.3), np.longdouble(0.5), np.uint8(1), np.array(0.3)),
+        *(Fraction(1, 3), mpmath.mpf("0.3")),
+    ],
+    ids=repr,
 )
 def test_a_number_of_a_gate_is_its_value_whatever_its_type(
     make: Callable[[Any], cirq.Operation], value: Any
 ) -> None:
-    def program(number: Any) -> str:
-        circuit = cirq.Circuit(cirq.H(A), make(number), cirq.H(A), cirq.measure(A, B, key="m"))
-        return payload(QUANTINUUM, circuit)
+    def program(operation: cirq.Operation, **params: Any) -> bytes:
+        circuit = cirq.Circuit(cirq.H(A), operation, cirq.H(A), cirq.measure(A, B, key="m"))
+        sent: bytes = translation(QUANTINUUM, circuit, [params]).job(0).payload
+        return sent
 
-    assert program(value) == program(float(value))
+    expected = program(make(float(value)))
+    assert program(make(value)) == expected
+    # Cirq takes no array as a parameter, and no symbol as a global shift.
+    open_operation = make(sympy.Symbol("t"))
+    is_shifted = cirq.is_parameterized(getattr(open_operation.gate, "global_shift", 0))
+    if not isinstance(value, np.ndarray) and not is_shifted:
+        assert program(open_operation, t=value) == expected

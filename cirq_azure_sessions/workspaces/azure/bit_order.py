@@ -9,7 +9,9 @@ __all__ = ["misread_place"]
 
 _REGISTER = re.compile(r"\bbit\s*\[(?P<size>[^\]]*)\]\s*(?P<name>\w+)|\bcreg\s+(?P<old>\w+)\s*\[")
 _STRING = re.compile(r'"(?P<bits>[01_]+)"')
-_NUMBER = r"(?:u?int|float|angle)\s*(?:\[[^\]]*\])?"
+_NUMBER = r"(?:u?int|float|angle)\s*+(?:\[[^\]]*\])?"
+# Stands for each letter of a register's name; OpenQASM has no names with it.
+_MARK = "²"
 
 
 def misread_place(program: str) -> tuple[int, int] | None:
@@ -38,9 +40,13 @@ def _places(program: str) -> Iterator[int]:
     found = [m for m in _REGISTER.finditer(program) if (m["size"] or "").strip() != "1"]
     if not found:
         return
-    names = "|".join({match["name"] or match["old"] for match in found})
+    names = {match["name"] or match["old"] for match in found}
+    # One mark for all: thousands of names would each be compared with every word.
+    program = re.sub(
+        r"\w+", lambda word: _MARK * len(word[0]) if word[0] in names else word[0], program
+    )
     # The whole register, or several of its bits.
-    whole = rf"\b(?:{names})\b(?!\s*\[)|\b(?:{names})\s*\[[^][;]*:[^][;]*\]"
+    whole = rf"\b{_MARK}++(?!\s*\[)|\b{_MARK}++\s*\[[^][;]*:[^][;]*\]"
     bits = f"(?P<bits>{whole})"
     # Equal registers are equal in any order.
     program = re.sub(
@@ -53,7 +59,7 @@ def _places(program: str) -> Iterator[int]:
         rf"(?:[=!<>]=|(?<!-)>|[<+*/%-]|\d\s*[&|^])\s*{bits}",
         # Cast, whether written, or by an assignment, a call or a return.
         rf"\b{_NUMBER}\s*\(\s*{bits}\s*\)",
-        rf"(?<!\blet )(?<!\bbool )\b(?!(?:{names})\b)\w+\s*[+*/%-]?=\s*{bits}",
+        rf"(?<!\blet )(?<!\bbool )\b(?!{_MARK})\w+\s*[+*/%-]?=\s*{bits}",
         rf"\b(?:{takers})\s*\((?:[^()]*,)?\s*{bits}\s*[,)]",
         rf"(?s:->\s*{_NUMBER}\s*\{{(?:(?!->\s*{_NUMBER}).)*?\breturn\s+{bits}\s*;)",
         # A case or an index.
