@@ -15,6 +15,7 @@ import functools
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cirq
@@ -22,11 +23,15 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input
-from cirq_azure_sessions.emulator.programs.program import Condition, Statement
+from cirq_azure_sessions.emulator.programs.program import (
+    Budget,
+    Condition,
+    Statement,
+    invalid_input,
+)
 from cirq_azure_sessions.noise import is_silent
 
-__all__ = ["probabilities", "sample"]
+__all__ = ["Engine"]
 
 # 64 MB for one state vector, and as much again as workspace.
 MAX_QUBITS = 22
@@ -66,63 +71,71 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def sample(
-    statements: Iterable[Statement],
-    keys: Sequence[str],
-    shots: int,
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
-) -> NDArray[np.uint8]:
-    """Samples a program.
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs the program of one job.
 
-    Returns:
-        The bits at the end of each shot: one row per shot, one column per key.
-
-    Raises:
-        ProgramError: If that takes more memory or work than one job may use.
+    Attributes:
+        noise: The noise of the target.
+        rng: The only source of randomness.
+        budget: The work and memory that the job may still use.
     """
-    budget.hold(_BIT_SIZE * shots * len(keys))
-    bits = np.zeros((shots, len(keys)), dtype=np.uint8)
-    columns = {key: column for column, key in enumerate(keys)}
-    for component in _components(_with_noise(statements, noise)):
-        finished = []
-        waiting = [(_Batch(component, shots, rng, budget), 0)]
-        while waiting:
-            batch, position = waiting.pop()
-            while position < len(component):
-                batch.run(component[position])
-                position += 1
-                # The part that continues has at most half of the shots, so few parts are ever
-                # pending.
-                if batch.is_full:
-                    waiting.append((batch.take_half(), position))
-            finished.append(batch.bits())
-        found = rng.permutation(np.concatenate(finished))
-        bits[:, [columns[key] for key in batch.keys]] = found
-    return bits
 
+    noise: cirq.NoiseModel
+    rng: np.random.Generator
+    budget: Budget
 
-def probabilities(operations: Sequence[cirq.Operation], budget: Budget) -> dict[int, float]:
-    """The exact outcome probabilities of measuring all qubits after some gates.
+    def sample(
+        self, statements: Iterable[Statement], keys: Sequence[str], shots: int
+    ) -> NDArray[np.uint8]:
+        """Samples a program.
 
-    Returns:
-        The nonzero probabilities by outcome, in ascending order of outcomes, rounded to twelve
-        digits; `LineQubit(q)` is bit q of the outcome.
-    """
-    outcomes, weights = np.zeros(1, dtype=np.int64), np.ones(1)
-    for component in _components([Statement([operation]) for operation in operations]):
-        batch = _Batch(component, 1, np.random.default_rng(0), budget)
-        for statement in component:
-            batch.run(statement)
-        more, their_weights = batch.outcomes()
-        budget.hold(_OUTCOME_SIZE * (len(outcomes) * len(more) - len(outcomes)))
-        outcomes = (outcomes[:, None] | more).ravel()
-        weights = (weights[:, None] * their_weights).ravel()
-        outcomes, weights = outcomes[weights > _NEGLIGIBLE], weights[weights > _NEGLIGIBLE]
-    order = np.argsort(outcomes)
-    pairs = zip(outcomes[order].tolist(), weights[order].tolist(), strict=True)
-    return {outcome: float(f"{weight:.12g}") for outcome, weight in pairs}
+        Returns:
+            The bits at the end of each shot: one row per shot, one column per key.
+
+        Raises:
+            ProgramError: If that takes more memory or work than one job may use.
+        """
+        self.budget.hold(_BIT_SIZE * shots * len(keys))
+        bits = np.zeros((shots, len(keys)), dtype=np.uint8)
+        columns = {key: column for column, key in enumerate(keys)}
+        for component in _components(_with_noise(statements, self.noise)):
+            finished = []
+            waiting = [(_Batch(component, shots, self), 0)]
+            while waiting:
+                batch, position = waiting.pop()
+                while position < len(component):
+                    batch.run(component[position])
+                    position += 1
+                    # The part that continues has at most half of the shots, so few parts are ever
+                    # pending.
+                    if batch.is_full:
+                        waiting.append((batch.take_half(), position))
+                finished.append(batch.bits())
+            found = self.rng.permutation(np.concatenate(finished))
+            bits[:, [columns[key] for key in batch.keys]] = found
+        return bits
+
+    def probabilities(self, operations: Sequence[cirq.Operation]) -> dict[int, float]:
+        """The exact outcome probabilities of measuring all qubits after some gates, without noise.
+
+        Returns:
+            The nonzero probabilities by outcome, in ascending order of outcomes, rounded to twelve
+            digits; `LineQubit(q)` is bit q of the outcome.
+        """
+        outcomes, weights = np.zeros(1, dtype=np.int64), np.ones(1)
+        for component in _components([Statement([operation]) for operation in operations]):
+            batch = _Batch(component, 1, self)
+            for statement in component:
+                batch.run(statement)
+            more, their_weights = batch.outcomes()
+            self.budget.hold(_OUTCOME_SIZE * (len(outcomes) * len(more) - len(outcomes)))
+            outcomes = (outcomes[:, None] | more).ravel()
+            weights = (weights[:, None] * their_weights).ravel()
+            outcomes, weights = outcomes[weights > _NEGLIGIBLE], weights[weights > _NEGLIGIBLE]
+        order = np.argsort(outcomes)
+        pairs = zip(outcomes[order].tolist(), weights[order].tolist(), strict=True)
+        return {outcome: float(f"{weight:.12g}") for outcome, weight in pairs}
 
 
 def _with_noise(statements: Iterable[Statement], noise: cirq.NoiseModel) -> Iterator[Statement]:
@@ -175,9 +188,7 @@ class _Batch:
         keys: The bits of the component, in the order of the columns of `bits()`.
     """
 
-    def __init__(
-        self, component: Sequence[Statement], shots: int, rng: np.random.Generator, budget: Budget
-    ) -> None:
+    def __init__(self, component: Sequence[Statement], shots: int, engine: Engine) -> None:
         # The statement that uses a qubit last.
         self._last = {
             qubit: statement
@@ -195,8 +206,8 @@ class _Batch:
                 f"the program has {len(qubits)}."
             )
         self._column = {key: column for column, key in enumerate(self.keys)}
-        self._rng = rng
-        self._budget = budget
+        self._rng = engine.rng
+        self._budget = engine.budget
         # State: the axis of each qubit that is left, and for each row (axis 0) the state vector
         # (one axis per qubit), the classical bits, and the number of shots.
         self._axis = {qubit: axis for axis, qubit in enumerate(qubits, start=1)}
