@@ -13,7 +13,7 @@ import cirq
 
 from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import openqasm
-from cirq_azure_sessions.emulator.programs.limits import ProgramError
+from cirq_azure_sessions.emulator.programs.program import ProgramError
 from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
 from cirq_azure_sessions.options import PATH, check_option
 

@@ -23,8 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from cirq_azure_sessions.costs import Rates, Workload, known_rates
-from cirq_azure_sessions.emulator.programs.limits import read_shots
-from cirq_azure_sessions.emulator.programs.program import Census
+from cirq_azure_sessions.emulator.programs.program import Census, read_shots
 from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker
 from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.model import Cost

@@ -26,7 +26,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from cirq_azure_sessions.emulator.programs.limits import Budget, ProgramError
+from cirq_azure_sessions.emulator.programs.program import Budget, ProgramError
 from cirq_azure_sessions.emulator.programs.tokens import Tokens
 from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE

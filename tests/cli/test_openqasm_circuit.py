@@ -15,8 +15,8 @@ from shared import SHARED
 
 from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
-from cirq_azure_sessions.emulator.programs.engine import sample
-from cirq_azure_sessions.emulator.programs.limits import Budget
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CIRCUITS = SHARED / "circuits"
@@ -69,7 +69,7 @@ def emulated_values(text: str, keys: list[str], shots: int) -> Counter[str]:
     program = openqasm.read(text)
     names = [key for bits in program.bits.values() for key in bits]
     rng = np.random.default_rng(2)
-    bits = sample(program.statements, names, shots, NOISELESS, rng, Budget())
+    bits = Engine(NOISELESS, rng, Budget()).sample(program.statements, names, shots)
     columns = bits[:, [names.index(key) for key in keys]]
     return Counter("".join(map(str, row)) for row in columns)
 

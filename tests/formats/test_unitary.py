@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions import read_circuit
 from cirq_azure_sessions.emulator.programs import ionq
-from cirq_azure_sessions.emulator.programs.limits import Budget
+from cirq_azure_sessions.emulator.programs.program import Budget
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import compile as compile_module
 

@@ -13,15 +13,18 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum, quil
-from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, untranslatable
-from cirq_azure_sessions.emulator.programs.program import Output
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import (
+    Budget,
+    Output,
+    invalid_input,
+    untranslatable,
+)
 from cirq_azure_sessions.noise import NOISELESS, MachineNoise, target_noise
 
 __all__ = ["NOISELESS", "MachineNoise", "run"]
 
-_Language: TypeAlias = Callable[
-    [str, bytes, Mapping[str, Any], cirq.NoiseModel, np.random.Generator, Budget], Output
-]
+_Language: TypeAlias = Callable[[Engine, str, bytes, Mapping[str, Any]], Output]
 
 # Each provider's own input format, its output format, and the function that runs it.
 _LANGUAGES: dict[str, tuple[str, str, _Language]] = {
@@ -74,14 +77,13 @@ def run(
         raise invalid_input(f"The input is larger than {_MAX_PAYLOAD} bytes.")
     if target == "echo-output":
         return Output(payload)
-    budget = Budget()
-    noise = target_noise(target) if noise is None else noise
+    engine = Engine(target_noise(target) if noise is None else noise, rng, Budget())
     if input_format == "qir.v1" and provider in _QIR_PROVIDERS:
-        return qir.run(target, provider, payload, input_params, output_format, noise, rng, budget)
+        return qir.run(engine, target, provider, payload, input_params, output_format)
     owner, own_output_format, language = _LANGUAGES.get(input_format, ("", "", None))
     if language is None or provider not in (owner, _TEST_PROVIDER):
         raise invalid_input(f"The target {target} does not take input of this format.")
-    output = language(target, payload, input_params, noise, rng, budget)
+    output = language(engine, target, payload, input_params)
     # The service runs a program before it checks the output format.
     if output_format != own_output_format:
         raise untranslatable(provider)

@@ -1,9 +1,11 @@
 """Runs programs on state vectors: exact probabilities, or samples with the noise of a Cirq model.
 
 Parts that share no qubit and no bit are simulated separately. Shots with the same history share one
-state vector, which is split only where they randomly diverge: at a mid-circuit measurement, a reset
-or an error. `cirq.Simulator` runs such programs shot by shot, which takes a hundred times as long.
-Gates, channels and measurements are still those of Cirq.
+state vector, which is split only where they randomly diverge: at a measurement, a reset or an
+error. The last measurement of a qubit also removes it from the state vector, so that measuring many
+qubits takes no more memory than simulating them. `cirq.Simulator` runs programs with noise or
+mid-circuit measurements shot by shot, which takes a hundred times as long. Gates and channels are
+still those of Cirq.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import copy
 import functools
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cirq
@@ -20,11 +23,15 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input
-from cirq_azure_sessions.emulator.programs.program import Condition, Statement
+from cirq_azure_sessions.emulator.programs.program import (
+    Budget,
+    Condition,
+    Statement,
+    invalid_input,
+)
 from cirq_azure_sessions.noise import is_silent
 
-__all__ = ["probabilities", "sample"]
+__all__ = ["Engine"]
 
 # 64 MB for one state vector, and as much again as workspace.
 MAX_QUBITS = 22
@@ -33,8 +40,10 @@ MAX_QUBITS = 22
 # once, and the job has to stay within its memory limit.
 _MAX_PRECISE = 18
 
-# Up to this many amplitudes applying the matrix of a gate is faster than Cirq's alternatives.
+# Up to this many amplitudes, and qubits of a gate, applying its matrix is faster than Cirq's
+# alternatives.
 _SMALL = 1 << 10
+_SMALL_GATE = 2
 
 # Amplitudes held in one batch, 16 MB, unless two state vectors need more.
 _BATCH_SIZE = 1 << 20
@@ -52,8 +61,6 @@ _OUTCOME_SIZE = 256
 # Smaller probabilities are rounding errors, and are dropped.
 _NEGLIGIBLE = 1e-12
 
-_PROJECTORS = (np.diag([1.0, 0.0]), np.diag([0.0, 1.0]))
-
 _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -64,65 +71,71 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def sample(
-    statements: Iterable[Statement],
-    keys: Sequence[str],
-    shots: int,
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
-) -> NDArray[np.uint8]:
-    """Samples a program.
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs the program of one job.
 
-    Returns:
-        The bits at the end of each shot: one row per shot, one column per key.
-
-    Raises:
-        ProgramError: If that takes more memory or work than one job may use.
+    Attributes:
+        noise: The noise of the target.
+        rng: The only source of randomness.
+        budget: The work and memory that the job may still use.
     """
-    budget.hold(_BIT_SIZE * shots * len(keys))
-    bits = np.zeros((shots, len(keys)), dtype=np.uint8)
-    columns = {key: column for column, key in enumerate(keys)}
-    for component in _components(_with_noise(statements, noise)):
-        body, measured = _defer_measurements(component)
-        finished = []
-        waiting = [(_Batch(_qubits_of(component), _keys_of(component), shots, rng, budget), 0)]
-        while waiting:
-            batch, position = waiting.pop()
-            while position < len(body):
-                batch.run(body[position])
-                position += 1
-                # The part that continues has at most half of the shots, so few parts are ever
-                # pending.
-                if batch.is_full:
-                    waiting.append((batch.take_half(), position))
-            finished.append(batch.finish(measured))
-        found = rng.permutation(np.concatenate(finished))
-        for column, key in enumerate(_keys_of(component)):
-            bits[:, columns[key]] = found[:, column]
-    return bits
 
+    noise: cirq.NoiseModel
+    rng: np.random.Generator
+    budget: Budget
 
-def probabilities(operations: Sequence[cirq.Operation], budget: Budget) -> dict[int, float]:
-    """The exact outcome probabilities of measuring all qubits after some gates.
+    def sample(
+        self, statements: Iterable[Statement], keys: Sequence[str], shots: int
+    ) -> NDArray[np.uint8]:
+        """Samples a program.
 
-    Returns:
-        The nonzero probabilities by outcome, in ascending order of outcomes, rounded to twelve
-        digits; `LineQubit(q)` is bit q of the outcome.
-    """
-    outcomes, weights = np.zeros(1, dtype=np.int64), np.ones(1)
-    for component in _components([Statement([operation]) for operation in operations]):
-        batch = _Batch(_qubits_of(component), [], 1, np.random.default_rng(0), budget)
-        for statement in component:
-            batch.run(statement)
-        more, their_weights = batch.outcomes()
-        budget.hold(_OUTCOME_SIZE * (len(outcomes) * len(more) - len(outcomes)))
-        outcomes = (outcomes[:, None] | more).ravel()
-        weights = (weights[:, None] * their_weights).ravel()
-        outcomes, weights = outcomes[weights > _NEGLIGIBLE], weights[weights > _NEGLIGIBLE]
-    order = np.argsort(outcomes)
-    pairs = zip(outcomes[order].tolist(), weights[order].tolist(), strict=True)
-    return {outcome: float(f"{weight:.12g}") for outcome, weight in pairs}
+        Returns:
+            The bits at the end of each shot: one row per shot, one column per key.
+
+        Raises:
+            ProgramError: If that takes more memory or work than one job may use.
+        """
+        self.budget.hold(_BIT_SIZE * shots * len(keys))
+        bits = np.zeros((shots, len(keys)), dtype=np.uint8)
+        columns = {key: column for column, key in enumerate(keys)}
+        for component in _components(_with_noise(statements, self.noise)):
+            finished = []
+            waiting = [(_Batch(component, shots, self), 0)]
+            while waiting:
+                batch, position = waiting.pop()
+                while position < len(component):
+                    batch.run(component[position])
+                    position += 1
+                    # The part that continues has at most half of the shots, so few parts are ever
+                    # pending.
+                    if batch.is_full:
+                        waiting.append((batch.take_half(), position))
+                finished.append(batch.bits())
+            found = self.rng.permutation(np.concatenate(finished))
+            bits[:, [columns[key] for key in batch.keys]] = found
+        return bits
+
+    def probabilities(self, operations: Sequence[cirq.Operation]) -> dict[int, float]:
+        """The exact outcome probabilities of measuring all qubits after some gates, without noise.
+
+        Returns:
+            The nonzero probabilities by outcome, in ascending order of outcomes, rounded to twelve
+            digits; `LineQubit(q)` is bit q of the outcome.
+        """
+        outcomes, weights = np.zeros(1, dtype=np.int64), np.ones(1)
+        for component in _components([Statement([operation]) for operation in operations]):
+            batch = _Batch(component, 1, self)
+            for statement in component:
+                batch.run(statement)
+            more, their_weights = batch.outcomes()
+            self.budget.hold(_OUTCOME_SIZE * (len(outcomes) * len(more) - len(outcomes)))
+            outcomes = (outcomes[:, None] | more).ravel()
+            weights = (weights[:, None] * their_weights).ravel()
+            outcomes, weights = outcomes[weights > _NEGLIGIBLE], weights[weights > _NEGLIGIBLE]
+        order = np.argsort(outcomes)
+        pairs = zip(outcomes[order].tolist(), weights[order].tolist(), strict=True)
+        return {outcome: float(f"{weight:.12g}") for outcome, weight in pairs}
 
 
 def _with_noise(statements: Iterable[Statement], noise: cirq.NoiseModel) -> Iterator[Statement]:
@@ -166,78 +179,50 @@ def _keys(operation: cirq.Operation) -> list[str]:
     return [gate.key] if isinstance(gate, cirq.MeasurementGate) else []
 
 
-def _operations(component: Iterable[Statement]) -> Iterator[cirq.Operation]:
-    return (operation for statement in component for operation in statement.operations)
-
-
-def _qubits_of(component: Iterable[Statement]) -> list[cirq.Qid]:
-    return sorted({qubit for each in _operations(component) for qubit in each.qubits})
-
-
-def _keys_of(component: Iterable[Statement]) -> list[str]:
-    return sorted({key for each in _operations(component) for key in _keys(each)})
-
-
-def _defer_measurements(
-    component: Iterable[Statement],
-) -> tuple[list[Statement], dict[str, cirq.Operation]]:
-    """Splits off the terminal measurements, whose qubit and bit are not used again.
-
-    Returns:
-        The program without them, and the measurement of each of their bits.
-    """
-    body: list[Statement] = []
-    measured: dict[str, cirq.Operation] = {}
-    busy: set[Hashable] = set()
-    for statement in reversed([*component]):
-        wires = _wires(statement)
-        operation = statement.operations[0]
-        if _keys(operation) and statement.condition is None and busy.isdisjoint(wires):
-            # Of several measurements into one bit the last counts; this loop meets it first.
-            measured.setdefault(_keys(operation)[0], operation)
-        else:
-            body.append(statement)
-            busy.update(wires, statement.condition.keys if statement.condition else ())
-    return body[::-1], measured
-
-
 class _Batch:
     """The shots of one component, with one row for each group of shots that have the same history.
 
     Not thread-safe.
+
+    Attributes:
+        keys: The bits of the component, in the order of the columns of `bits()`.
     """
 
-    def __init__(
-        self,
-        qubits: Sequence[cirq.Qid],
-        keys: Sequence[str],
-        shots: int,
-        rng: np.random.Generator,
-        budget: Budget,
-    ) -> None:
+    def __init__(self, component: Sequence[Statement], shots: int, engine: Engine) -> None:
+        # The statement that uses a qubit last.
+        self._last = {
+            qubit: statement
+            for statement in component
+            for operation in statement.operations
+            for qubit in operation.qubits
+        }
+        self.keys = sorted(
+            {key for each in component for operation in each.operations for key in _keys(operation)}
+        )
+        qubits = sorted(self._last)
         if len(qubits) > MAX_QUBITS:
             raise invalid_input(
                 f"The emulator simulates up to {MAX_QUBITS} qubits that depend on each other, and "
                 f"the program has {len(qubits)}."
             )
+        self._column = {key: column for column, key in enumerate(self.keys)}
+        self._rng = engine.rng
+        self._budget = engine.budget
+        # State: the axis of each qubit that is left, and for each row (axis 0) the state vector
+        # (one axis per qubit), the classical bits, and the number of shots.
         self._axis = {qubit: axis for axis, qubit in enumerate(qubits, start=1)}
-        self._column = {key: column for column, key in enumerate(keys)}
-        self._rng = rng
-        self._budget = budget
-        # State: for each row (axis 0) the state vector (one axis per qubit), the classical bits,
-        # and the number of shots.
         is_large = shots > 1 and len(qubits) > _MAX_PRECISE
         dtype = np.complex64 if is_large else np.complex128
         self._states = np.zeros((1, *[2] * len(qubits)), dtype=dtype)
         self._states.flat[0] = 1
-        self._bits = np.zeros((1, len(keys)), dtype=np.uint8)
+        self._bits = np.zeros((1, len(self.keys)), dtype=np.uint8)
         self._shots = np.array([shots])
 
     def run(self, statement: Statement) -> None:
         """Runs a statement in all rows, or in those where its condition holds."""
         if statement.condition is None:
             for operation in statement.operations:
-                self._apply(operation)
+                self._apply(operation, is_last=self._last[operation.qubits[0]] is statement)
             return
         holds = self._compare(statement.condition)
         if not holds.any():
@@ -266,30 +251,35 @@ class _Batch:
             order = differences[np.arange(len(differences)), first]
         return np.broadcast_to(_COMPARISONS[condition.comparison](order, 0), len(self._bits))
 
-    def _apply(self, operation: cirq.Operation) -> None:
+    def _apply(self, operation: cirq.Operation, *, is_last: bool = False) -> None:
         self._spend()
         gate = operation.gate
         axes = [self._axis[qubit] for qubit in operation.qubits]
         if isinstance(gate, cirq.MeasurementGate):
-            self._measure(gate, axes)
+            self._measure(gate, operation.qubits[0], is_last)
             return
-        if self._states.size <= _SMALL and (tensor := _unitary(gate)) is not None:
-            self._states = cirq.targeted_left_multiply(tensor, self._states, axes)
+        if isinstance(gate, cirq.ResetChannel):
+            self._put_back(axes[0], np.zeros_like(self._remove(axes[0])))
             return
-        if (mixture := _mixture(gate)) is not None:
+        mixture = _mixture(gate)
+        if mixture is not None and (len(mixture[0]) > 1 or self._states.size <= _SMALL):
             self._mix(*mixture, axes)
             return
-        buffer = np.empty_like(self._states)
-        arguments = cirq.ApplyUnitaryArgs(self._states, buffer, axes)
+        arguments = cirq.ApplyUnitaryArgs(self._states, np.empty_like(self._states), axes)
         states = cirq.apply_unitary(operation, arguments, default=None)
         if states is not None:
             self._states = states
-        else:
-            self._choose(_tensors(cirq.kraus(operation)), axes)
+            return
+        operators = _tensors(cirq.kraus(operation))
+        self._budget.spend(_CHOICE * len(operators) * self._states.size)
+        made = [cirq.targeted_left_multiply(each, self._states, axes) for each in operators]
+        self._choose(np.stack(made, axis=1))
 
     def _mix(self, weights: Sequence[float], operators: Sequence[Any], axes: Sequence[int]) -> None:
         """Applies one of several unitaries, chosen by weight; None is the identity."""
-        event = self._split(self._rng.multinomial(self._shots, weights))
+        event = np.zeros(len(self._shots), dtype=np.uint8)
+        if len(weights) > 1:
+            event = self._split(self._rng.multinomial(self._shots, weights))
         for number in np.unique(event):
             if operators[number] is not None:
                 rows = event == number
@@ -297,28 +287,44 @@ class _Batch:
                     operators[number], self._states[rows], axes
                 )
 
-    def _choose(self, operators: Sequence[Any], axes: Sequence[int]) -> NDArray[np.uint8]:
-        """Applies one of several Kraus operators, and returns the index chosen in each row."""
-        self._budget.spend(_CHOICE * len(operators) * self._states.size)
-        made = np.stack(
-            [cirq.targeted_left_multiply(each, self._states, axes) for each in operators], axis=1
-        )
-        weights = (np.abs(made) ** 2).reshape(*made.shape[:2], -1).sum(axis=2, dtype=np.float64)
+    def _choose(self, branches: NDArray[Any]) -> NDArray[np.uint8]:
+        """Continues each shot in one of several branches (axis 1), chosen by their weights.
+
+        Returns:
+            The branch of each new row.
+        """
+        weights = (np.abs(branches) ** 2).reshape(*branches.shape[:2], -1)
+        totals = weights.sum(axis=2, dtype=np.float64)
         self._shots, rows, event = _part(
-            self._rng.multinomial(self._shots, weights / weights.sum(axis=1, keepdims=True))
+            self._rng.multinomial(self._shots, totals / totals.sum(axis=1, keepdims=True))
         )
-        norm = np.sqrt(weights[rows, event]).reshape(-1, *[1] * len(self._axis))
-        self._states, self._bits = made[rows, event] / norm, self._bits[rows]
+        self._states, self._bits = branches[rows, event], self._bits[rows]
+        self._states /= np.sqrt(totals[rows, event]).reshape(-1, *[1] * (self._states.ndim - 1))
         return event
 
-    def _measure(self, gate: cirq.MeasurementGate, axes: Sequence[int]) -> None:
+    def _remove(self, axis: int) -> NDArray[np.uint8]:
+        """Measures a qubit and takes it out of the state vectors; returns its value in each row."""
+        return self._choose(np.moveaxis(self._states, axis, 1))
+
+    def _put_back(self, axis: int, values: NDArray[np.uint8]) -> None:
+        """Adds a qubit with this value in each row."""
+        states = np.zeros((len(values), 2, *self._states.shape[1:]), dtype=self._states.dtype)
+        states[np.arange(len(values)), values] = self._states
+        self._states = np.moveaxis(states, 1, axis)
+
+    def _measure(self, gate: cirq.MeasurementGate, qubit: cirq.Qid, is_last: bool) -> None:
         """Measures a qubit into a bit; readout errors affect only the bit."""
-        bit = self._column[gate.key]
-        outcome = self._choose(_PROJECTORS, axes)
+        bit, gone = self._column[gate.key], self._axis[qubit]
+        outcome = self._remove(gone)
+        if is_last:
+            left = {other: axis for other, axis in self._axis.items() if other != qubit}
+            self._axis = {other: axis - (axis > gone) for other, axis in left.items()}
+        else:
+            self._put_back(gone, outcome)
         self._bits[:, bit] = outcome
-        errors = _readout_errors(gate)
-        if any(errors):
-            wrong = self._rng.binomial(self._shots, np.where(outcome, *errors[::-1]))
+        confusion = gate.confusion_map.get((0,))
+        if confusion is not None:
+            wrong = self._rng.binomial(self._shots, confusion[outcome, 1 - outcome])
             flip = self._split(np.column_stack([self._shots - wrong, wrong]))
             self._bits[:, bit] ^= flip
 
@@ -360,42 +366,20 @@ class _Batch:
         taken._shots, self._shots = self._shots[rows], self._shots[~rows]
         return taken
 
-    def finish(self, measured: Mapping[str, cirq.Operation]) -> NDArray[np.uint8]:
-        """Makes these final measurements, and returns the bits, one row per shot."""
-        self._spend()
-        rows, outcomes = np.nonzero(counts := self._rng.multinomial(self._shots, self._weights()))
-        bits = self._bits[rows]
-        for key, operation in measured.items():
-            bits[:, self._column[key]] = self._bit_of(outcomes, operation.qubits[0])
-        bits = np.repeat(bits, counts[rows, outcomes], axis=0)
-        for key, operation in measured.items():
-            errors = _readout_errors(operation.gate)
-            if any(errors):
-                column = bits[:, self._column[key]]
-                column ^= self._rng.random(len(column)) < np.where(column, *errors[::-1])
-        return bits
+    def bits(self) -> NDArray[np.uint8]:
+        """The bits, one row per shot."""
+        return np.repeat(self._bits, self._shots, axis=0)
 
     def outcomes(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The outcomes of the only row, where `LineQubit(q)` is bit q, and their weights."""
-        (weights,) = self._weights()
+        weights = np.abs(self._states.ravel()) ** 2
+        weights /= weights.sum()
         (outcomes,) = np.nonzero(weights > _NEGLIGIBLE)
         numbers = np.zeros(len(outcomes), dtype=np.int64)
-        for qubit in self._axis:
+        for qubit, axis in self._axis.items():
             assert isinstance(qubit, cirq.LineQubit)
-            numbers |= self._bit_of(outcomes, qubit) << qubit.x
+            numbers |= (outcomes >> (len(self._axis) - axis) & 1) << qubit.x
         return numbers, weights[outcomes]
-
-    def _weights(self) -> NDArray[np.float64]:
-        """The probability of each basis state, in each row."""
-        states = self._states.reshape(len(self._shots), -1)
-        # Probabilities have to add up to one more precisely than in single precision.
-        weights: NDArray[np.float64] = np.abs(states).astype(np.float64) ** 2
-        weights /= weights.sum(axis=1, keepdims=True)
-        return weights
-
-    def _bit_of(self, outcomes: NDArray[np.int64], qubit: cirq.Qid) -> NDArray[np.int64]:
-        """The value of a qubit in basis states, given as state vector indices."""
-        return outcomes >> (len(self._axis) - self._axis[qubit]) & 1
 
 
 def _part(counts: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np.uint8]]:
@@ -405,16 +389,12 @@ def _part(counts: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np.uint8]]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _unitary(gate: cirq.Gate | None) -> Any:
-    """The tensor of a unitary gate, or None."""
-    matrix = cirq.unitary(gate, default=None)
-    return None if matrix is None else _tensors([matrix])[0]
+def _mixture(gate: cirq.Gate) -> tuple[Sequence[float], Sequence[Any]] | None:
+    """The weights of a mixture of unitaries on few qubits, and their tensors.
 
-
-@functools.lru_cache(maxsize=1024)
-def _mixture(gate: cirq.Gate | None) -> tuple[Sequence[float], Sequence[Any]] | None:
-    """The weights of a mixture and its unitaries, with None for the identity."""
-    pairs = None if cirq.has_unitary(gate) else cirq.mixture(gate, default=None)
+    A unitary gate is a mixture of one. None stands for the identity.
+    """
+    pairs = None if cirq.num_qubits(gate) > _SMALL_GATE else cirq.mixture(gate, default=None)
     if pairs is None:
         return None
     weights, unitaries = zip(*pairs, strict=True)
@@ -425,9 +405,3 @@ def _mixture(gate: cirq.Gate | None) -> tuple[Sequence[float], Sequence[Any]] | 
 
 def _tensors(matrices: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
     return [each.reshape([2] * (2 * (each.size.bit_length() // 2))) for each in matrices]
-
-
-def _readout_errors(gate: Any) -> tuple[float, float]:
-    """The probabilities of reading a 0 as 1 and a 1 as 0."""
-    confusion = gate.confusion_map.get((0,))
-    return (0.0, 0.0) if confusion is None else (confusion[0, 1], confusion[1, 0])

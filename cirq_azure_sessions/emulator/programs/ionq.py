@@ -10,14 +10,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cirq
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
-from cirq_azure_sessions.emulator.programs.limits import Budget, invalid_input, read_shots
-from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import (
+    Budget,
+    Output,
+    Statement,
+    invalid_input,
+    read_shots,
+    take_census,
+)
 from cirq_azure_sessions.noise import IONQ_MODELS, MachineNoise, is_silent
 
 __all__ = ["histogram", "machine_size", "run"]
@@ -37,21 +44,14 @@ _GATE = 5_000
 _TERM = 300
 
 
-def run(
-    target: str,
-    payload: bytes,
-    params: Mapping[str, Any],
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
-) -> Output:
+def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) -> Output:
     """Runs a circuit and returns the bytes of the service's histogram.
 
     The keys are integers in which bit q is qubit q. Hardware targets, and the simulator with noise,
     sample: their values are counts divided by shots. The values of the ideal simulator are exact.
     """
-    num_qubits, operations = read(payload, machine_size(target), budget)
-    shares = histogram(operations, num_qubits, target, params, noise, rng, budget)
+    num_qubits, operations = read(payload, machine_size(target), engine.budget)
+    shares = histogram(engine, operations, num_qubits, target, params)
     named = {str(key): share for key, share in shares.items()}
     return Output(json.dumps({"histogram": named}).encode(), take_census(operations))
 
@@ -62,24 +62,23 @@ def machine_size(target: str) -> int:
 
 
 def histogram(
+    engine: Engine,
     operations: Sequence[cirq.Operation],
     num_qubits: int,
     target: str,
     params: Mapping[str, Any],
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
 ) -> dict[int, float]:
     """The relative frequency of each outcome of measuring all line qubits after these gates."""
     shots = read_shots(params, "ionq")
     if asked := _read_noise(params):
         noise, seed = asked
-        rng = rng if seed is None else np.random.default_rng(seed)
-    if is_silent(noise) and not target.startswith("ionq.qpu"):
-        return probabilities(operations, budget)
+        rng = engine.rng if seed is None else np.random.default_rng(seed)
+        engine = replace(engine, noise=noise, rng=rng)
+    if is_silent(engine.noise) and not target.startswith("ionq.qpu"):
+        return engine.probabilities(operations)
     keys = [str(number) for number in range(num_qubits)]
     measurements = [cirq.measure(cirq.LineQubit(int(key)), key=key) for key in keys]
-    bits = sample([Statement([*operations, *measurements])], keys, shots, noise, rng, budget)
+    bits = engine.sample([Statement([*operations, *measurements])], keys, shots)
     outcomes = bits.astype(np.int64) @ (1 << np.arange(num_qubits))
     return {key: count / shots for key, count in sorted(Counter(outcomes.tolist()).items())}
 

@@ -14,8 +14,7 @@ from typing import Any, TypeAlias
 import cirq
 
 from cirq_azure_sessions.emulator.programs.gates import BUILT_IN, LIBRARIES, LibraryGate
-from cirq_azure_sessions.emulator.programs.limits import Budget
-from cirq_azure_sessions.emulator.programs.program import Condition, Statement
+from cirq_azure_sessions.emulator.programs.program import Budget, Condition, Statement
 from cirq_azure_sessions.emulator.programs.tokens import (
     EXPRESSION_WORDS,
     Expression,

@@ -12,6 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cirq
@@ -19,15 +20,17 @@ import numpy as np
 
 from cirq_azure_sessions.emulator import qir_worker
 from cirq_azure_sessions.emulator.programs import ionq
-from cirq_azure_sessions.emulator.programs.engine import sample
+from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.gates import QIR
-from cirq_azure_sessions.emulator.programs.limits import (
+from cirq_azure_sessions.emulator.programs.program import (
     Budget,
+    Output,
+    Statement,
     invalid_input,
     read_shots,
+    take_census,
     untranslatable,
 )
-from cirq_azure_sessions.emulator.programs.program import Output, Statement, take_census
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker, read_noise
 from cirq_azure_sessions.noise import MachineNoise, is_silent
@@ -56,14 +59,12 @@ _POOL = QirPool()
 
 
 def run(
+    engine: Engine,
     target: str,
     provider: str,
     payload: bytes,
     params: Mapping[str, Any],
     output_format: str,
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
 ) -> Output:
     """Runs a program, or each of the `items` of a batch, and returns the bytes of the result.
 
@@ -78,16 +79,17 @@ def run(
         raise untranslatable(provider)
     shots = read_shots(params, provider)
     if provider == "quantinuum":
-        noise = read_noise(params, noise)
+        engine = replace(engine, noise=read_noise(params, engine.noise))
+    noise, rng, budget = engine.noise, engine.rng, engine.budget
     results, operations = [], []
     for entry_point in entry_points:
         program = _Program(_POOL.run(budget, qir_worker.read, payload, entry_point), budget)
         program.reserve(shots)
         operations += program.operations + program.measurements
         if provider == "ionq":
-            values = _run_on_ionq(target, program, params, shots, noise, rng, budget)
+            values = _run_on_ionq(engine, target, program, params, shots)
         elif program.obstacle is None:
-            values = _run_circuit(program, shots, noise, rng, budget)
+            values = _run_circuit(engine, program, shots)
         else:
             rates = None if is_silent(noise) else _rates(noise)
             seed = int(rng.integers(1 << 32))
@@ -135,17 +137,11 @@ def _lossy(loss: float, rng: np.random.Generator) -> Callable[[Any], Any]:
     return lambda value: _map(lambda bit: "-" if rng.random() < loss else bit, value)
 
 
-def _run_circuit(
-    program: _Program,
-    shots: int,
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
-) -> list[Any]:
+def _run_circuit(engine: Engine, program: _Program, shots: int) -> list[Any]:
     measured = sorted({each.qubits[0] for each in program.measurements})
     keys = [f"{qubit}" for qubit in measured]
     statements = [Statement([*program.operations, *program.measurements])]
-    rows = sample(statements, keys, shots, noise, rng, budget)
+    rows = engine.sample(statements, keys, shots)
     # There are few distinct rows, so each is converted only once.
     values: dict[bytes, Any] = {}
     for row in rows:
@@ -155,13 +151,7 @@ def _run_circuit(
 
 
 def _run_on_ionq(
-    target: str,
-    program: _Program,
-    params: Mapping[str, Any],
-    shots: int,
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
+    engine: Engine, target: str, program: _Program, params: Mapping[str, Any], shots: int
 ) -> list[Any]:
     """The shots reconstructed from IonQ's histogram of all qubits, ordered by outcome.
 
@@ -175,7 +165,7 @@ def _run_on_ionq(
     num_qubits = program.num_qubits
     if num_qubits > ionq.machine_size(target):
         raise invalid_input(f"The target has {ionq.machine_size(target)} qubits.")
-    shares = ionq.histogram(program.operations, num_qubits, target, params, noise, rng, budget)
+    shares = ionq.histogram(engine, program.operations, num_qubits, target, params)
     exact = np.array(list(shares.values())) * shots
     counts = np.rint(exact).astype(np.int64)
     if not counts.any():

@@ -12,42 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cirq_azure_sessions.emulator.programs import openqasm
-from cirq_azure_sessions.emulator.programs.engine import sample
-from cirq_azure_sessions.emulator.programs.limits import (
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import (
     ROW_SIZE,
-    Budget,
+    Output,
     invalid_input,
     read_shots,
+    take_census,
 )
-from cirq_azure_sessions.emulator.programs.program import Output, take_census
 from cirq_azure_sessions.noise import NOISELESS, MachineNoise
 
 __all__ = ["is_syntax_checker", "read_noise", "run"]
 
 
-def run(
-    target: str,
-    payload: bytes,
-    params: Mapping[str, Any],
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
-) -> Output:
+def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) -> Output:
     """Runs a program and returns one string per shot and classical register.
 
     A string has the bit with the highest index first, as pytket and the SDK's Qiskit plugin read
     it. A syntax checker checks the program and returns only zeros, as documented.
     """
     try:
-        program = openqasm.read(payload.decode(), budget)
+        program = openqasm.read(payload.decode(), engine.budget)
     except UnicodeDecodeError as error:
         raise invalid_input("The program is not UTF-8 text.") from error
     shots = read_shots(params, "quantinuum")
-    noise = read_noise(params, noise)
+    engine = replace(engine, noise=read_noise(params, engine.noise))
     statements = [] if is_syntax_checker(target) else program.statements
     keys = [key for register in program.bits.values() for key in register]
-    budget.hold(ROW_SIZE * shots * len(program.bits))
-    bits = sample(statements, keys, shots, noise, rng, budget)
+    engine.budget.hold(ROW_SIZE * shots * len(program.bits))
+    bits = engine.sample(statements, keys, shots)
     registers, start = {}, 0
     for name, register in program.bits.items():
         registers[name] = _strings(bits[:, start : start + len(register)])

@@ -14,16 +14,19 @@ from typing import Any
 import cirq
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs.engine import sample
+from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.gates import QUIL
-from cirq_azure_sessions.emulator.programs.limits import (
+from cirq_azure_sessions.emulator.programs.program import (
     ROW_SIZE,
     Budget,
+    Census,
+    Output,
     ProgramError,
+    Statement,
     invalid_input,
     read_shots,
+    take_census,
 )
-from cirq_azure_sessions.emulator.programs.program import Census, Output, Statement, take_census
 from cirq_azure_sessions.emulator.programs.tokens import (
     Expression,
     Tokens,
@@ -43,14 +46,7 @@ _MAX_MEMORY = 4_096
 _INSTRUCTION = 3_000
 
 
-def run(
-    target: str,
-    payload: bytes,
-    params: Mapping[str, Any],
-    noise: cirq.NoiseModel,
-    rng: np.random.Generator,
-    budget: Budget,
-) -> Output:
+def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) -> Output:
     """Runs a program and returns one row per shot for each BIT register.
 
     With `substitutions`, values for REAL registers, it runs once for each of them.
@@ -63,12 +59,12 @@ def run(
     results: dict[str, list[Any]] = {}
     census = Census()
     for values in _substitutions(params):
-        program = _Program(values, budget)
+        program = _Program(values, engine.budget)
         program.read(text)
         census = take_census(program.operations)
         keys = [key for register in program.registers.values() for key in register]
-        budget.hold(ROW_SIZE * shots * len(program.registers))
-        bits = sample([Statement(program.operations)], keys, shots, noise, rng, budget).T
+        engine.budget.hold(ROW_SIZE * shots * len(program.registers))
+        bits = engine.sample([Statement(program.operations)], keys, shots).T
         columns = dict(zip(keys, bits, strict=True))
         for name, register in program.registers.items():
             rows = np.stack([columns[key] for key in register], axis=1).tolist()

@@ -15,9 +15,8 @@ import pytest
 from cirq_azure_sessions import noise as rates
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, MachineNoise, engine
-from cirq_azure_sessions.emulator.programs.engine import probabilities, sample
-from cirq_azure_sessions.emulator.programs.limits import Budget
-from cirq_azure_sessions.emulator.programs.program import Condition, Statement
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import Budget, Condition, Statement
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 SHOTS = 20_000
@@ -45,7 +44,11 @@ def draw(
     budget: Budget | None = None,
 ) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return sample(statements, keys, shots, noise, rng, budget or Budget())
+    return Engine(noise, rng, budget or Budget()).sample(statements, keys, shots)
+
+
+def ideal() -> Engine:
+    return Engine(NOISELESS, np.random.default_rng(1), Budget())
 
 
 def frequencies(noise: cirq.NoiseModel, seed: int, budget: Budget | None = None) -> Counter[bytes]:
@@ -99,8 +102,8 @@ def test_any_noise_of_cirq_gives_what_its_density_matrix_simulator_gives(
 def test_shots_of_a_deterministic_program_share_one_state_vector() -> None:
     measurements = [cirq.measure(A, key="a"), cirq.measure(B, key="b")]
     program = [Statement([cirq.H(A), cirq.CX(A, B), *measurements])]
-    # Two gates and the measurement at the end, of one state vector.
-    budget = Budget(work=3 * (engine._OVERHEAD + 5))
+    # Two gates, and two measurements that take their qubit out of the state vector.
+    budget = Budget(work=4 * (engine._OVERHEAD + 6))
     assert len(draw(program, ("a", "b"), 100_000, budget=budget)) == 100_000
 
 
@@ -114,7 +117,7 @@ def test_work_is_counted_over_all_batches(monkeypatch: pytest.MonkeyPatch) -> No
 def test_too_many_qubits_are_refused_before_memory_is_taken() -> None:
     qubits = cirq.LineQubit.range(23)
     with pytest.raises(ProgramError, match="up to 22 qubits"):
-        probabilities([cirq.CX(*pair) for pair in itertools.pairwise(qubits)], Budget())
+        ideal().probabilities([cirq.CX(*pair) for pair in itertools.pairwise(qubits)])
 
 
 def test_independent_parts_are_simulated_separately_with_noise() -> None:
@@ -143,7 +146,7 @@ def test_condition_joins_the_bits_it_reads_and_the_qubits_it_controls() -> None:
 
 
 def test_tiny_probabilities_are_rounding_errors() -> None:
-    assert probabilities([cirq.rx(2 * np.pi / 1000)(A)] * 1000, Budget()) == {0: 1.0}
+    assert ideal().probabilities([cirq.rx(2 * np.pi / 1000)(A)] * 1000) == {0: 1.0}
 
 
 def test_the_bits_of_each_shot_belong_together() -> None:

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, ionq
-from cirq_azure_sessions.emulator.programs.engine import probabilities
-from cirq_azure_sessions.emulator.programs.limits import Budget
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 SIMULATOR, ARIA = "ionq.simulator", "ionq.qpu.aria-1"
@@ -419,8 +419,9 @@ def test_too_many_gates_and_too_much_work_end_as_a_timeout() -> None:
     with pytest.raises(ProgramError) as caught:
         run(body, qubits=20)
     assert caught.value.code == "ProviderTimeout"
+    engine = Engine(NOISELESS, np.random.default_rng(1), Budget(work=50_000))
     with pytest.raises(ProgramError) as caught:
-        probabilities([cirq.H(cirq.LineQubit(0))] * 60, Budget(work=50_000))
+        engine.probabilities([cirq.H(cirq.LineQubit(0))] * 60)
     assert caught.value.code == "ProviderTimeout"
 
 

@@ -24,8 +24,8 @@ from shared import SHARED
 from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
-from cirq_azure_sessions.emulator.programs.engine import probabilities
-from cirq_azure_sessions.emulator.programs.limits import Budget
+from cirq_azure_sessions.emulator.programs.engine import Engine
+from cirq_azure_sessions.emulator.programs.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CIRCUITS = SHARED / "circuits"
@@ -502,7 +502,8 @@ def check_exactly(gates: list[cirq.Operation], circuit: cirq.Circuit, text: str)
     state = cirq.Simulator(dtype=np.complex128).simulate(unmeasured, qubit_order=line[::-1])
     wanted = np.abs(state.final_state_vector) ** 2
     found = np.zeros(len(wanted))
-    for outcome, probability in probabilities(gates, Budget()).items():
+    engine = Engine(NOISELESS, np.random.default_rng(1), Budget())
+    for outcome, probability in engine.probabilities(gates).items():
         found[outcome] = probability
     assert np.abs(found - wanted).max() < 1e-7
 
