@@ -159,12 +159,13 @@ def test_page_of_the_commands_has_all_of_their_options() -> None:
     assert page == made, "run python docs/make_commands.py"
 
 
-def test_map_of_the_package_names_every_room() -> None:
+def test_layout_of_the_package_lists_every_component() -> None:
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     package = Path(cirq_azure_sessions.__file__).parent
-    rooms = {path.name for path in package.glob("[!_]*.py")}
-    rooms |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    assert set(re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", contributing, re.MULTILINE)) == rooms
+    components = {path.name for path in package.glob("[!_]*.py")}
+    components |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    listed = re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", contributing, re.MULTILINE)
+    assert set(listed) == components
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
