@@ -1,4 +1,4 @@
-"""Who may know whom: the house and its floors, read from the source with `ast`."""
+"""Which modules may import which: the layers of the package, read from the source with `ast`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_SPINE_LINES = 4_370
 PACKAGE = cirq_azure_sessions.__name__
 SOURCE = Path(cirq_azure_sessions.__file__).parent
 
-# A room is a module of the package, or a folder taken as one. It may import what is in a lower
-# layer, at the top of a file, inside a function or for type checking alike. From the bottom up.
+# A component is a module or a subpackage. It may import only components of lower layers, whether at
+# the top of a file, inside a function or for type checking. From the bottom up.
 LAYERS: list[set[str]] = [
     {"encodings", "model", "options", "redaction", "spelling"},
     {"errors"},
@@ -39,10 +39,10 @@ LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__main__"},
 ]
-LAYER_OF = {room: number for number, layer in enumerate(LAYERS) for room in layer}
+LAYER_OF = {component: number for number, layer in enumerate(LAYERS) for component in layer}
 
-# What only these rooms may import. The emulator's server builds an SDK workspace for its user, and
-# its storage may lie in a real storage account.
+# Packages that only these components may import. The emulator's server makes an SDK workspace for
+# its user, and may keep its blobs in a real storage account.
 RESERVED = {
     "azure": {"workspaces.azure", "emulator.server", "emulator.azure_storage"},
     "time": {"clock"},
@@ -58,12 +58,12 @@ MODULES = {
 }
 
 
-def room_of(module: str) -> str:
-    """The room that a module of the package is, or that it lies in."""
+def component_of(module: str) -> str:
+    """The component that a module is, or belongs to."""
     return module.split(".")[0]
 
 
-ROOMS = {room_of(module) for module in MODULES}
+COMPONENTS = {component_of(module) for module in MODULES}
 
 
 def parse(module: str) -> ast.Module:
@@ -80,10 +80,10 @@ def imports(module: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def imported_rooms(module: str) -> set[str]:
+def imported_components(module: str) -> set[str]:
     inside = {name.split(".")[1] for name in imports(module) if name.startswith(f"{PACKAGE}.")}
-    # `from cirq_azure_sessions import SessionPool` is an arrow to the package's front door.
-    return {name if name in ROOMS else "__init__" for name in inside} - {room_of(module)}
+    # `from cirq_azure_sessions import SessionPool` imports the package's public names.
+    return {name if name in COMPONENTS else "__init__" for name in inside} - {component_of(module)}
 
 
 def imported_modules(module: str) -> Iterator[str]:
@@ -116,9 +116,9 @@ def calls(module: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_only_go_down(module: str) -> None:
-    own = LAYER_OF[room_of(module)]
-    # `from cirq_azure_sessions import SessionPool` is an arrow to the front door, at the top.
-    climbing = {room for room in imported_rooms(module) if LAYER_OF[room] >= own}
+    own = LAYER_OF[component_of(module)]
+    # `from cirq_azure_sessions import SessionPool` imports the public names, which are at the top.
+    climbing = {name for name in imported_components(module) if LAYER_OF[name] >= own}
     if module == "__init__":
         # It imports what is asked for, and `read_circuit` is the command line's.
         climbing -= {"cli"}
@@ -126,25 +126,25 @@ def test_imports_only_go_down(module: str) -> None:
 
 
 def test_no_two_modules_import_each_other() -> None:
-    """Within a room, too; imports in functions and for type checking do not count."""
+    """Not within a component either; imports in functions and for type checking do not count."""
     graph = {module: set(imported_modules(module)) for module in MODULES}
     graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_the_core_stays_within_its_line_limit() -> None:
     spine = {"sampler", "sessions", "jobs", "errors", "model", "clock", "background"}
-    modules = [name for name in MODULES if room_of(name) in spine or name == "workspaces.base"]
+    modules = [name for name in MODULES if component_of(name) in spine or name == "workspaces.base"]
     lines = sum(len(MODULES[name].read_text(encoding="utf-8").splitlines()) for name in modules)
     assert lines <= MAX_SPINE_LINES
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_libraries_are_imported_only_by_their_rooms(module: str) -> None:
+def test_libraries_are_imported_only_by_their_components(module: str) -> None:
     found = {name.split(".")[0] for name in imports(module)}
-    for library, rooms in RESERVED.items():
+    for library, components in RESERVED.items():
         if library in found:
-            homes = {module, module.rpartition(".")[0], room_of(module)}
-            assert rooms & homes, f"{module} imports {library}"
+            homes = {module, module.rpartition(".")[0], component_of(module)}
+            assert components & homes, f"{module} imports {library}"
 
 
 # What has no underscore, and is not in the documentation of its package either.
@@ -266,5 +266,5 @@ def test_nobody_prints_but_the_command_line(module: str) -> None:
 
 
 def test_the_emulator_decodes_with_code_of_its_own() -> None:
-    emulator = [module for module in MODULES if room_of(module) == "emulator"]
-    assert all("formats" not in imported_rooms(module) for module in emulator)
+    emulator = [module for module in MODULES if component_of(module) == "emulator"]
+    assert all("formats" not in imported_components(module) for module in emulator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import logging
@@ -14,12 +15,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import ROOT, Block, Page, call, emulated_azure
 
 import cirq_azure_sessions
-from cirq_azure_sessions import harness
+from cirq_azure_sessions import emulator, harness
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.noise import published_noise, published_targets
 
@@ -157,12 +159,13 @@ def test_page_of_the_commands_has_all_of_their_options() -> None:
     assert page == made, "run python docs/make_commands.py"
 
 
-def test_map_of_the_package_names_every_room() -> None:
+def test_layout_of_the_package_lists_every_component() -> None:
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     package = Path(cirq_azure_sessions.__file__).parent
-    rooms = {path.name for path in package.glob("[!_]*.py")}
-    rooms |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    assert set(re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", contributing, re.MULTILINE)) == rooms
+    components = {path.name for path in package.glob("[!_]*.py")}
+    components |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    listed = re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", contributing, re.MULTILINE)
+    assert set(listed) == components
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
@@ -179,6 +182,31 @@ def test_published_noise_is_in_the_reference_with_its_sources() -> None:
             f"| {noise.one_qubit:.3g} | {noise.two_qubit:.3g} | {noise.readout[0]:.3g} | {source}"
         )
         assert any(f"`{target}`" in row and cells in row for row in rows), target
+
+
+def test_limits_in_the_reference_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "reference" / "limits.md").read_text(encoding="utf-8")
+    checked = 0
+    for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
+        _, value, names, *_ = row.split("|")
+        # What the number means is left to the reader, but not how large it is.
+        [shown] = re.findall(r"^ (none|[\d.]+)?", value)
+        for module, constant in re.findall(r"`([a-z_.]+)\.(_?[A-Z_]+)`", names):
+            checked += 1
+            found = getattr(importlib.import_module(f"cirq_azure_sessions.{module}"), constant)
+            assert found == float(shown), row
+        for owner, method, argument in re.findall(r"`(\w+)(?:\.(\w+))?\((\w+)=\)`", names):
+            checked += 1
+            call = _limited(owner) if not method else getattr(_limited(owner), method)
+            default = inspect.signature(call).parameters[argument].default
+            assert default == (float(shown) if shown[:1].isdigit() else None), row
+    assert checked > 40
+
+
+def _limited(name: str) -> Any:
+    """The class with this name that the page on limits mentions."""
+    homes = (cirq_azure_sessions, emulator, harness)
+    return next(getattr(home, name) for home in homes if hasattr(home, name))
 
 
 def test_messages_of_the_page_on_troubleshooting_are_raised_somewhere() -> None:

@@ -7,9 +7,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import cirq
 import pytest
-import sympy
 from click.testing import CliRunner
 from pages import ROOT, Page, call, emulated_azure
 
@@ -17,16 +15,6 @@ from cirq_azure_sessions.cli import main
 
 README = Page.read(ROOT / "README.md")
 REHEARSAL = Page.read(ROOT / "docs" / "how-to" / "rehearsal.md")
-
-BELL = """OPENQASM 2.0;
-include "qelib1.inc";
-qreg q[2];
-creg c[2];
-h q[0];
-cx q[0], q[1];
-barrier q;
-measure q -> c;
-"""
 
 
 def test_code_prints_the_documented_output(
@@ -41,10 +29,8 @@ def test_code_prints_the_documented_output(
 def test_commands_print_the_documented_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "bell.qasm").write_text(BELL)
-    qubit = cirq.LineQubit(0)
-    rotation = cirq.Circuit(cirq.rx(sympy.Symbol("theta"))(qubit), cirq.measure(qubit, key="m"))
-    cirq.to_json(rotation, tmp_path / "rotation.json")
+    (bell,) = (block.text for block in README.in_language("sh") if "bell.qasm" in block.text)
+    subprocess.run(["bash", "-c", bell], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
     for block in README.in_language("console"):
         printed = ""

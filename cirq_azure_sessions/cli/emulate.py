@@ -60,9 +60,7 @@ To advance its clock by ten minutes, so that idle sessions time out:
 Stop it with Ctrl-C.
 """
 
-_REALISTIC = (
-    "A job here takes as long as recorded ones did: seconds to minutes, on hardware longer.\n"
-)
+_REALISTIC = "Jobs take as long as recorded ones: seconds to minutes, and longer on hardware.\n"
 
 _SECONDS = click.FloatRange(min=0)
 _COUNT = click.IntRange(min=1)

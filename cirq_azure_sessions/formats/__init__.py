@@ -117,6 +117,6 @@ def results_of(job: Job, output: Any) -> Sequence[AzureResult]:
 @functools.cache
 def _instance(name: str) -> Format:
     module, _, kind = name.partition(":")
-    room = importlib.import_module(f"{__name__}.{module}")
-    format_: Format = getattr(room, kind)()
+    found = importlib.import_module(f"{__name__}.{module}")
+    format_: Format = getattr(found, kind)()
     return format_

@@ -210,4 +210,4 @@ def test_a_command_that_does_not_exist_is_named() -> None:
 def test_realistic_emulator_announces_itself() -> None:
     shown = call("emulate", "--realistic", "--", sys.executable, "-c", "pass")
     assert shown.exit_code == 0
-    assert "A job here takes as long as recorded ones did" in shown.stderr
+    assert "Jobs take as long as recorded ones" in shown.stderr

@@ -300,8 +300,8 @@ class TestRunningPrograms:
 
     def test_importing_it_does_not_import_cirq(self) -> None:
         program = (
-            "import sys, cirq_azure_sessions.workspaces.local as room\n"
-            "room.LocalWorkspace()\n"
+            "import sys, cirq_azure_sessions.workspaces.local as local\n"
+            "local.LocalWorkspace()\n"
             "assert not {'cirq', 'numpy'} & set(sys.modules), 'slow to import'\n"
         )
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
