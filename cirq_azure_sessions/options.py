@@ -57,8 +57,16 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
 
 
+def _is_string(value: Any) -> bool:
+    try:
+        # Half a surrogate pair cannot be sent.
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    return _is_string(value) and value != ""
 
 
 def _is_observable(value: Any) -> bool:
@@ -101,11 +109,11 @@ def _words(*choices: str) -> _Kind:
 
 AMOUNT: _Kind = "a number of seconds from 0 up", _is_amount
 PATH: _Kind = "the path of a file", lambda value: isinstance(value, str | os.PathLike)
-STRING: _Kind = "a string", lambda value: isinstance(value, str)
+STRING: _Kind = "a string of valid Unicode", _is_string
 WHOLE: _Kind = "an integer of 0 or more", _is_count
 _SECONDS = "a positive number of seconds", lambda value: _is_amount(value) and value > 0
 _COUNT = "an integer of 1 or more", lambda value: _is_count(value) and value >= 1
-_TEXT = "a non-empty string", _is_text
+_TEXT = "a non-empty string of valid Unicode", _is_text
 # NumPy's booleans are not Python's.
 _SWITCH = "True or False", lambda value: type(value).__name__ in ("bool", "bool_")
 LIMITS: _Kind = (
@@ -210,10 +218,9 @@ _KINDS: dict[str, _Kind] = {
     ),
     "store": ("a path or a connection string", lambda value: isinstance(value, str | os.PathLike)),
     "tags": (
-        "a list of strings",
+        "a list of strings of valid Unicode",
         lambda value: (
-            isinstance(value, list | tuple | set | frozenset)
-            and all(isinstance(tag, str) for tag in value)
+            isinstance(value, list | tuple | set | frozenset) and all(map(_is_string, value))
         ),
     ),
     "timeout": _SECONDS,

@@ -133,6 +133,20 @@ def test_option_of_any_type_works_or_is_refused_by_name(
         assert refused, f"{name} takes anything"
 
 
+def test_text_that_cannot_be_sent_is_refused() -> None:
+    half = "half \ud83d"
+    with SessionPool() as pool:
+        for name, call in [
+            ("name", partial(SessionPool, name=half)),
+            ("name", partial(pool.list_jobs, name=half)),
+            ("job_name", partial(AzureSessionSampler, LOCAL, job_name=half)),
+            ("tags", partial(AzureSessionSampler, LOCAL, tags=["paper", half])),
+            ("job_id", partial(pool.get_job, half)),
+        ]:
+            with pytest.raises(ValueError, match=f"^{name} must be .* of valid Unicode"):
+                call()
+
+
 @pytest.mark.parametrize("seconds", [1e308, 5e-324, math.inf, np.float32(7), Fraction(1, 3)])
 def test_large_and_tiny_times_work(seconds: Any) -> None:
     with SessionPool(max_idle=seconds) as pool:

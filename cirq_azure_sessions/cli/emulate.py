@@ -130,7 +130,11 @@ def _parse_quotas(
 )
 @click.option("--noiseless", is_flag=True, help="Simulate hardware without noise.")
 @click.option(
-    "--store", metavar="PATH", help="Store programs and results in this directory, not in memory."
+    "--store",
+    metavar="PATH",
+    # A directory, or a connection string.
+    type=click.UNPROCESSED,
+    help="Store programs and results in this directory, not in memory.",
 )
 @click.option(
     "--max-stored-jobs",

@@ -149,7 +149,8 @@ def submit_job(
         job_id = programs.submit(
             host,
             program,
-            name=name or file.name,
+            # Bytes that the locale does not decode are surrogates, as in text options.
+            name=name or file.name.encode(errors="surrogateescape").decode(errors="replace"),
             shots=shots,
             input_params=params,
             output_data_format=output_format,

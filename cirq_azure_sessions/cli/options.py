@@ -113,10 +113,29 @@ class _Context(click.Context):
     formatter_class = _HelpFormatter
 
 
+class _Text(click.types.StringParamType):
+    """Text in UTF-8, even where the locale is another one, such as C in batch jobs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text: str = super().convert(value, param, ctx)
+        try:
+            # Python keeps bytes that the locale does not decode as surrogates.
+            return text.encode(errors="surrogateescape").decode()
+        except UnicodeError:
+            self.fail("The text is not valid UTF-8.", param, ctx)
+
+
 class Command(click.Command):
     """A command whose errors are one sentence on stderr, without a traceback."""
 
     context_class = _Context
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            # Paths stay as the file system has them.
+            if param.type is click.STRING:
+                param.type = _Text()
 
     def invoke(self, ctx: click.Context) -> Any:
         from cirq_azure_sessions.process import exit_on

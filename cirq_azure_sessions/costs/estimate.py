@@ -66,9 +66,10 @@ class TimeEstimate:
 
     def __str__(self) -> str:
         least, most = (timedelta(seconds=round(each)) for each in (self.at_least, self.at_most))
+        ends = f"{least}" if least == most else f"{least} to {most}"
         jobs = counted(self.num_jobs, "job")
         return (
-            f"{least} to {most} in the queue for {jobs} on {self.target}, "
+            f"{ends} in the queue for {jobs} on {self.target}, "
             f"{self.max_concurrent_jobs} at a time, by the service's average of "
             f"{self.queue_time:g} s."
         )

@@ -146,6 +146,34 @@ def test_no_encoding_of_the_output_loses_a_result(encoding: str, tmp_path: Path)
     assert set(row.split()[3]) in ({"#"}, {"\N{FULL BLOCK}"})
 
 
+# Arguments in a locale that does not decode them
+
+
+def in_ascii(text: str) -> str:
+    """What Python makes of an argument in UTF-8 where the locale is C."""
+    return text.encode().decode("ascii", errors="surrogateescape")
+
+
+def test_text_is_read_as_utf_8_in_every_locale(odd: Odd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(odd.folder)
+    at, bell = connection(odd.server), odd.folder / in_ascii(f"{THETA}.txt")
+    bell.write_text(BELL)
+    remote = ["--target", "ionq.simulator", *at]
+    for words in (
+        ["run", "sweep.json", "--sweep", in_ascii(f"{THETA}=0:3:3")],
+        ["run", "odd.json", *remote, "--name", in_ascii(f"{THETA} in C")],
+        ["jobs", "submit", bell.name, *remote],
+    ):
+        printed = call("ascii", *words)
+        assert printed.code == 0, (words, printed)
+    with SessionPool(odd.server.workspace()) as pool:
+        assert pool.list_sessions(name=f"{THETA} in C")
+        assert pool.list_jobs(name=f"{THETA}.txt")
+    printed = call("ascii", "run", "odd.json", *remote, "--name", "\udcff")
+    assert printed.code == 2
+    assert printed.stderr.endswith("Invalid value for '--name': The text is not valid UTF-8.\n")
+
+
 # Where no output can be written
 
 

@@ -59,7 +59,9 @@ def test_time_is_a_range_from_one_queue_to_one_per_round() -> None:
     time = estimate.time(600.0, max_concurrent_jobs=4)
     assert (time.at_least, time.at_most) == (600.0, 1200.0)
     assert str(time).startswith("0:10:00 to 0:20:00 in the queue for 6 jobs on ionq.qpu.aria-1")
-    assert " for 1 job on " in str(estimate_cost(ARIA, RABI, SWEEP[:1]).time(600.0))
+    alone, together = (estimate_cost(ARIA, RABI, SWEEP[:count]).time(600.0) for count in (1, 2))
+    assert str(alone).startswith("0:10:00 in the queue for 1 job on ionq.qpu.aria-1, ")
+    assert str(together).startswith("0:10:00 in the queue for 2 jobs on ionq.qpu.aria-1, ")
     assert estimate_cost(ARIA, RABI, []).time(600.0).at_least == 0.0
 
 
