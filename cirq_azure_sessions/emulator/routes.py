@@ -26,9 +26,9 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
+from cirq_azure_sessions.emulator.requests import ROUTES
 from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
 from cirq_azure_sessions.emulator.retention import Retention
-from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
@@ -168,13 +168,13 @@ class WorkspaceRoutes:
         version: ApiVersion,
     ) -> web.Response:
         await self._workspace.settle()
-        return await self._answer_page(request, items(), version)
+        return self._answer_page(request, items(), version)
 
     async def _list_session_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
         session_id = _item_id(request)
         await self._workspace.settle(session_id)
         jobs = self._workspace.jobs(session_id)
-        return await self._answer_page(request, jobs, version, newest_first=version.is_of_2025)
+        return self._answer_page(request, jobs, version, newest_first=version.is_of_2025)
 
     async def _list_all(
         self, documents: Callable[[], list[Any]], request: web.Request, version: ApiVersion
@@ -189,7 +189,7 @@ class WorkspaceRoutes:
     def _answer_job(self, job: Job, view: JobView, version: ApiVersion) -> web.Response:
         return json_response(self._documents.job(job, view, version))
 
-    async def _answer_page(
+    def _answer_page(
         self,
         request: web.Request,
         items: Sequence[Session | Job],
@@ -198,9 +198,7 @@ class WorkspaceRoutes:
         newest_first: bool = False,
     ) -> web.Response:
         query = parse_query(request.query)
-        page, has_more = await select(
-            items, query, self._documents.field, newest_first=newest_first
-        )
+        page, has_more = select(items, query, self._documents.field, newest_first=newest_first)
         link = None
         if has_more:
             path = request.rel_url.raw_path
