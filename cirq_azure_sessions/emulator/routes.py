@@ -5,7 +5,9 @@ The rules of sessions and jobs are all in `EmulatedWorkspace`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,10 +30,10 @@ from cirq_azure_sessions.emulator.reading import (
 )
 from cirq_azure_sessions.emulator.requests import ROUTES
 from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
-from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 
 __all__ = ["WorkspaceRoutes"]
@@ -49,7 +51,7 @@ class WorkspaceRoutes:
         catalog: The targets.
         quotas: The limits on consumption.
         faults: The faults to inject.
-        retention: Limits how many programs and results are kept.
+        max_stored_jobs: How many finished jobs keep their programs and results; None means all.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class WorkspaceRoutes:
         catalog: Catalog,
         quotas: Quotas,
         faults: Faults,
-        retention: Retention,
+        max_stored_jobs: int | None,
     ) -> None:
         self._endpoint = endpoint
         self._workspace = workspace
@@ -68,7 +70,9 @@ class WorkspaceRoutes:
         self._catalog = catalog
         self._quotas = quotas
         self._faults = faults
-        self._retention = retention
+        self._max_stored_jobs = max_stored_jobs
+        # State: the jobs whose containers are kept, oldest first.
+        self._stored: deque[str] = deque()
         self._documents = Documents(workspace, storage)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -128,11 +132,32 @@ class WorkspaceRoutes:
         self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
-        await self._retention.note(job_request)
+        await self._store_no_more(job_request)
         fault: Fault | None = job_request.payload.fault
         if fault is not None and fault.job == "cancel":
             await self._workspace.cancel_job(job.id)
         return self._answer_job(job, JobView.PUT, version)
+
+    async def _store_no_more(self, request: JobRequest) -> None:
+        """Drops the containers of the oldest jobs, if there are too many with that of this job.
+
+        Only those named `job-ID`, as the SDK names a job's own container, and only once the job has
+        finished. The job itself stays in the lists.
+        """
+        most = self._max_stored_jobs
+        if most is None or request.payload.container != f"job-{request.id}":
+            return
+        self._stored.append(request.id)
+        for _ in range(len(self._stored) - most):
+            job_id = self._stored.popleft()
+            is_finished = True
+            # A job that was deleted or dropped has finished too.
+            with suppress(ServiceError):
+                is_finished = (await self._workspace.get_job(job_id)).is_final
+            if is_finished:
+                await self._storage.drop(f"job-{job_id}")
+            else:
+                self._stored.append(job_id)
 
     async def _get_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job = await self._workspace.get_job(_item_id(request))
