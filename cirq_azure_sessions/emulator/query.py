@@ -25,9 +25,9 @@ from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from cirq_azure_sessions.emulator.programs.program import Budget, ProgramError
-from cirq_azure_sessions.emulator.programs.tokens import Tokens
 from cirq_azure_sessions.emulator.responses import ApiError
+from cirq_azure_sessions.openqasm.program import Budget, ProgramError
+from cirq_azure_sessions.openqasm.tokens import Tokens
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 __all__ = ["FIELDS", "ListQuery", "parse_filter", "parse_query", "select"]
