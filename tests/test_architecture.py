@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"executor"},
     {"results"},
     {"workspaces", "formats"},
-    {"journal", "costs", "watch"},
+    {"journal", "costs", "openqasm", "watch"},
     {"sessions"},
     {"jobs"},
     {"sampler"},
@@ -265,6 +265,6 @@ def test_nobody_prints_but_the_command_line(module: str) -> None:
     assert [call for call in calls(module) if call in printing] == []
 
 
-def test_the_emulator_decodes_with_code_of_its_own() -> None:
-    emulator = [module for module in MODULES if component_of(module) == "emulator"]
-    assert all("formats" not in imported_components(module) for module in emulator)
+def test_programs_are_read_with_code_that_does_not_write_them() -> None:
+    readers = [module for module in MODULES if component_of(module) in ("emulator", "openqasm")]
+    assert all("formats" not in imported_components(module) for module in readers)

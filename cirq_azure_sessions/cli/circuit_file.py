@@ -1,7 +1,7 @@
 """Reads circuits from a file or string in Cirq's JSON or OpenQASM 2.
 
-OpenQASM is read by the emulator's reader, which shares no code with the writer in `formats`: a
-mistake in both would cancel out.
+OpenQASM is read by `openqasm`, which shares no code with the writer in `formats`: a mistake in both
+would cancel out.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import cirq
 
-from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
-from cirq_azure_sessions.emulator.programs import openqasm
-from cirq_azure_sessions.emulator.programs.program import ProgramError
 from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
+from cirq_azure_sessions.openqasm import reader
+from cirq_azure_sessions.openqasm.circuit import to_circuit
+from cirq_azure_sessions.openqasm.program import ProgramError
 from cirq_azure_sessions.options import PATH, check_option
 
 __all__ = [
@@ -150,7 +150,7 @@ def _from_json(text: str) -> cirq.Circuit:
 
 def _from_openqasm(text: str) -> cirq.Circuit:
     try:
-        return to_circuit(openqasm.read(text))
+        return to_circuit(reader.read(text))
     except ProgramError as error:
         raise ValueError(f"This OpenQASM cannot be read. {error.message}") from error
 

@@ -44,15 +44,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.clock import Clock, SystemClock
-from cirq_azure_sessions.emulator.requests import Requests
-from cirq_azure_sessions.emulator.responses import error_document
-from cirq_azure_sessions.emulator.route_names import (
+from cirq_azure_sessions.emulator.requests import (
     CONTROL,
     STORAGE_ROUTES,
+    Requests,
     is_on_route,
     is_route,
     route_name,
 )
+from cirq_azure_sessions.emulator.responses import error_document
 from cirq_azure_sessions.emulator.sas import Lifetime
 from cirq_azure_sessions.emulator.storage_error import error_xml
 
@@ -115,7 +115,7 @@ class Fault:
     given.
 
     Attributes:
-        route: The requests it applies to: a name of `route_names`, or a glob on the path.
+        route: The requests it applies to: a name in `requests`, or a glob on the path.
         job: What happens to an accepted job: `fail`, `hang` or `cancel`.
         session: The state in which a submission finds its session: `TimedOut` or `Failed`.
         sas: The signatures that expire early: a glob on `container` or `container/blob`.

@@ -15,20 +15,19 @@ jobs nor sessions.
 
 from __future__ import annotations
 
-import math
 import operator
 import re
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from cirq_azure_sessions.emulator.programs.program import Budget, ProgramError
-from cirq_azure_sessions.emulator.programs.tokens import Tokens
 from cirq_azure_sessions.emulator.responses import ApiError
+from cirq_azure_sessions.openqasm.program import Budget, ProgramError
+from cirq_azure_sessions.openqasm.tokens import Tokens
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 
 __all__ = ["FIELDS", "ListQuery", "parse_filter", "parse_query", "select"]
@@ -54,9 +53,6 @@ _TOKEN = re.compile(
       | (?P<date>\d[\d:.TZ+-]*) | (?P<sign>[(),])""",
     re.VERBOSE | re.ASCII,
 )
-
-# Items checked before yielding to other tasks: a few milliseconds.
-_GLANCE = 500
 
 # Nested parentheses: far more than the SDK writes, far fewer than Python's stack allows.
 _DEEPEST = 16
@@ -105,7 +101,7 @@ def parse_query(query: Mapping[str, str]) -> ListQuery:
     )
 
 
-async def select(
+def select(
     items: Sequence[T],
     query: ListQuery,
     read: Callable[[T, str], Any],
@@ -114,9 +110,8 @@ async def select(
 ) -> tuple[list[T], bool]:
     """The requested page of `items`, and whether more follow it.
 
-    Without a filter, and in creation order, it checks only the items of the page. Otherwise it
-    checks as few as possible, at worst all: 20,000 take some hundredths of a second, during which
-    it yields to other tasks.
+    In creation order it looks at no more items than it takes to fill the page. At worst it looks at
+    all of them: 20,000 take some hundredths of a second.
 
     Args:
         items: Oldest first.
@@ -124,30 +119,27 @@ async def select(
         read: Reads a field of an item by name.
         newest_first: The default order, used if the query names none.
     """
-    backwards = query.descending if query.order else newest_first
-    order = None if query.order == "CreationTime" else query.order
-    if order is None and query.predicate is None:
-        page = _cut(items, query.skip, query.top + 1, backwards)
+    order, matches = query.order, query.predicate
+    backwards = query.descending if order else newest_first
+    if order is not None and order != "CreationTime":
+        items = sorted(items[:], key=lambda item: read(item, order), reverse=backwards)
+        backwards = False
+    if matches is None:
+        page = list(islice(_walk(items, backwards, query.skip), query.top + 1))
     else:
-        found: list[T] = []
-        last = math.inf if order else query.skip + query.top + 1
-        for start in range(0, len(items), _GLANCE):
-            for item in _cut(items, start, _GLANCE, backwards and not order):
-                if query.predicate is None or query.predicate(partial(read, item)):
-                    found.append(item)
-            if len(found) >= last:
-                break
-            await _give_way()
-        if order is not None:
-            found.sort(key=lambda item: read(item, order), reverse=backwards)
-        page = found[query.skip : query.skip + query.top + 1]
+        found = (item for item in _walk(items, backwards) if matches(partial(read, item)))
+        page = list(islice(found, query.skip, query.skip + query.top + 1))
     return page[: query.top], len(page) > query.top
 
 
-@types.coroutine
-def _give_way() -> Iterator[None]:
-    """Yields to the event loop."""
-    yield
+def _walk(items: Sequence[T], backwards: bool, skip: int = 0) -> Iterator[T]:
+    """The items after the first `skip`, read a page at a time: each reading makes their values."""
+    for start in range(skip, len(items), JOBS_PER_PAGE + 1):
+        end = min(start + JOBS_PER_PAGE + 1, len(items))
+        if backwards:
+            yield from reversed(items[len(items) - end : len(items) - start])
+        else:
+            yield from items[start:end]
 
 
 def parse_filter(text: str) -> Predicate:
@@ -252,13 +244,6 @@ def _parse_time(text: str) -> float:
     except ValueError:
         raise _invalid("A CreationTime is compared with a date such as 2024-04-01.") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _cut(items: Sequence[T], skip: int, count: int, backwards: bool) -> list[T]:
-    if not backwards:
-        return list(items[skip : skip + count])
-    last = len(items) - skip
-    return list(reversed(items[max(last - count, 0) : max(last, 0)]))
 
 
 def _invalid(message: str) -> ApiError:

@@ -5,7 +5,9 @@ The rules of sessions and jobs are all in `EmulatedWorkspace`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,12 +28,12 @@ from cirq_azure_sessions.emulator.reading import (
     read_tags,
     read_text,
 )
+from cirq_azure_sessions.emulator.requests import ROUTES
 from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
-from cirq_azure_sessions.emulator.retention import Retention
-from cirq_azure_sessions.emulator.route_names import ROUTES
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
+from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 
 __all__ = ["WorkspaceRoutes"]
@@ -49,7 +51,7 @@ class WorkspaceRoutes:
         catalog: The targets.
         quotas: The limits on consumption.
         faults: The faults to inject.
-        retention: Limits how many programs and results are kept.
+        max_stored_jobs: How many finished jobs keep their programs and results; None means all.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class WorkspaceRoutes:
         catalog: Catalog,
         quotas: Quotas,
         faults: Faults,
-        retention: Retention,
+        max_stored_jobs: int | None,
     ) -> None:
         self._endpoint = endpoint
         self._workspace = workspace
@@ -68,7 +70,9 @@ class WorkspaceRoutes:
         self._catalog = catalog
         self._quotas = quotas
         self._faults = faults
-        self._retention = retention
+        self._max_stored_jobs = max_stored_jobs
+        # State: the jobs whose containers are kept, oldest first.
+        self._stored: deque[str] = deque()
         self._documents = Documents(workspace, storage)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -128,11 +132,32 @@ class WorkspaceRoutes:
         self._quotas.check(self._catalog.provider(job_request.target))
         job_request = await self._disturb(job_request)
         job = await self._workspace.submit_job(job_request)
-        await self._retention.note(job_request)
+        await self._store_no_more(job_request)
         fault: Fault | None = job_request.payload.fault
         if fault is not None and fault.job == "cancel":
             await self._workspace.cancel_job(job.id)
         return self._answer_job(job, JobView.PUT, version)
+
+    async def _store_no_more(self, request: JobRequest) -> None:
+        """Drops the containers of the oldest jobs, if there are too many with that of this job.
+
+        Only those named `job-ID`, as the SDK names a job's own container, and only once the job has
+        finished. The job itself stays in the lists.
+        """
+        most = self._max_stored_jobs
+        if most is None or request.payload.container != f"job-{request.id}":
+            return
+        self._stored.append(request.id)
+        for _ in range(len(self._stored) - most):
+            job_id = self._stored.popleft()
+            is_finished = True
+            # A job that was deleted or dropped has finished too.
+            with suppress(ServiceError):
+                is_finished = (await self._workspace.get_job(job_id)).is_final
+            if is_finished:
+                await self._storage.drop(f"job-{job_id}")
+            else:
+                self._stored.append(job_id)
 
     async def _get_job(self, request: web.Request, version: ApiVersion) -> web.Response:
         job = await self._workspace.get_job(_item_id(request))
@@ -168,13 +193,13 @@ class WorkspaceRoutes:
         version: ApiVersion,
     ) -> web.Response:
         await self._workspace.settle()
-        return await self._answer_page(request, items(), version)
+        return self._answer_page(request, items(), version)
 
     async def _list_session_jobs(self, request: web.Request, version: ApiVersion) -> web.Response:
         session_id = _item_id(request)
         await self._workspace.settle(session_id)
         jobs = self._workspace.jobs(session_id)
-        return await self._answer_page(request, jobs, version, newest_first=version.is_of_2025)
+        return self._answer_page(request, jobs, version, newest_first=version.is_of_2025)
 
     async def _list_all(
         self, documents: Callable[[], list[Any]], request: web.Request, version: ApiVersion
@@ -189,7 +214,7 @@ class WorkspaceRoutes:
     def _answer_job(self, job: Job, view: JobView, version: ApiVersion) -> web.Response:
         return json_response(self._documents.job(job, view, version))
 
-    async def _answer_page(
+    def _answer_page(
         self,
         request: web.Request,
         items: Sequence[Session | Job],
@@ -198,9 +223,7 @@ class WorkspaceRoutes:
         newest_first: bool = False,
     ) -> web.Response:
         query = parse_query(request.query)
-        page, has_more = await select(
-            items, query, self._documents.field, newest_first=newest_first
-        )
+        page, has_more = select(items, query, self._documents.field, newest_first=newest_first)
         link = None
         if has_more:
             path = request.rel_url.raw_path

@@ -26,7 +26,6 @@ from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import gate_middleware
-from cirq_azure_sessions.emulator.retention import Retention
 from cirq_azure_sessions.emulator.routes import WorkspaceRoutes
 from cirq_azure_sessions.emulator.shifted_clock import MovableClock, ShiftedClock
 from cirq_azure_sessions.emulator.storage import open_storage
@@ -144,7 +143,7 @@ class EmulatorServer:
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
-        self._retention = Retention(self._workspace, self._storage, max_stored_jobs)
+        self._max_stored_jobs = max_stored_jobs
         self._process = os.getpid()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
@@ -269,7 +268,7 @@ class EmulatorServer:
             self._catalog,
             self._quotas,
             self.faults,
-            self._retention,
+            self._max_stored_jobs,
         )
         application = web.Application(
             client_max_size=MAX_BLOB_BYTES,

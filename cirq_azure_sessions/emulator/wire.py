@@ -63,8 +63,7 @@ class NotedSessionRequest(SessionRequest):
 class Documents:
     """The sessions and jobs of a workspace as documents, and their fields for filters.
 
-    A long filter yields to other requests, which may delete a job that it has found; the list then
-    omits it.
+    A full history drops a job whenever another one finishes; a list then omits it.
 
     Args:
         workspace: Holds the sessions and jobs.
@@ -134,7 +133,7 @@ class Documents:
         return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
 
     def listed(self, items: Iterable[Session | Job], version: ApiVersion) -> list[dict[str, Any]]:
-        """The documents of sessions and jobs in a list, omitting deleted ones."""
+        """The documents of sessions and jobs in a list, omitting dropped ones."""
         documents = []
         for item in items:
             with suppress(ServiceError):

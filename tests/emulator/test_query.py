@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,7 +133,7 @@ def turn_pages(query: ListQuery, *, newest_first: bool = False) -> list[Item]:
     found: list[Item] = []
     has_more = True
     while has_more:
-        page, has_more = asyncio.run(select(ITEMS, query, read, newest_first=newest_first))
+        page, has_more = select(ITEMS, query, read, newest_first=newest_first)
         assert len(page) <= query.top
         found += page
         parameters = dict(part.split("=") for part in query.next_query("v").split("&"))
@@ -200,7 +199,7 @@ class Watched(Sequence[Item]):
 )
 def test_a_page_costs_the_same_in_a_long_list(parameters: dict[str, str]) -> None:
     items = Watched(20_000)
-    page, _ = asyncio.run(select(items, parse_query(parameters), read))
+    page, _ = select(items, parse_query(parameters), read)
     assert items.seen <= 101
     assert len(page) == min(100, max(20_000 - int(parameters["skip"]), 0))
 
@@ -208,6 +207,6 @@ def test_a_page_costs_the_same_in_a_long_list(parameters: dict[str, str]) -> Non
 def test_a_search_ends_with_its_page() -> None:
     items = Watched(20_000)
     query = parse_query({"filter": "startswith(Name, '1')", "top": "10"})
-    page, has_more = asyncio.run(select(items, query, read))
+    page, has_more = select(items, query, read)
     assert (len(page), has_more) == (10, True)
     assert items.seen <= 500

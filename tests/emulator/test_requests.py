@@ -7,8 +7,7 @@ import threading
 import pytest
 import requests
 
-from cirq_azure_sessions.emulator.requests import Requests
-from cirq_azure_sessions.emulator.route_names import ROUTE_NAMES, is_on_route, is_route
+from cirq_azure_sessions.emulator.requests import ROUTE_NAMES, Requests, is_on_route, is_route
 from cirq_azure_sessions.emulator.server import EmulatorServer
 
 WS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Quantum/workspaces/w"

@@ -17,10 +17,10 @@ import pytest
 import sympy
 from formats_lab import IONQ, QIR, REMOTE, decode, emulate, exact_distribution, translation
 
-from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
-from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.translation import JobInput
+from cirq_azure_sessions.openqasm import reader
+from cirq_azure_sessions.openqasm.circuit import to_circuit
 
 # What a gate takes beside symbols, by the names that Cirq's constructors have for it.
 ARGUMENTS: dict[str, Any] = {
@@ -117,7 +117,7 @@ def distribution(target: str, job: JobInput) -> dict[int, float]:
         assert probabilities is not None
         return dict(probabilities)
     text = job.payload.decode()
-    circuit = read_qir(text) if target == QIR else to_circuit(openqasm.read(text))
+    circuit = read_qir(text) if target == QIR else to_circuit(reader.read(text))
     measured = {
         cirq.measurement_key_name(op): op.qubits[0]
         for op in circuit.all_operations()

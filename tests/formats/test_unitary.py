@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions import read_circuit
 from cirq_azure_sessions.emulator.programs import ionq
-from cirq_azure_sessions.emulator.programs.program import Budget
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import compile as compile_module
+from cirq_azure_sessions.openqasm.program import Budget
 
 TARGETS = (IONQ, QUANTINUUM)
 LINE = cirq.LineQubit.range(8)

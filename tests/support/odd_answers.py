@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.route_names import route_name
+from cirq_azure_sessions.emulator.requests import route_name
 
 Path = tuple[str | int, ...]
 

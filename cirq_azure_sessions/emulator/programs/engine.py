@@ -23,13 +23,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from cirq_azure_sessions.emulator.programs.program import (
-    Budget,
-    Condition,
-    Statement,
-    invalid_input,
-)
 from cirq_azure_sessions.noise import is_silent
+from cirq_azure_sessions.openqasm.program import Budget, Condition, Statement, invalid_input
 
 __all__ = ["Engine"]
 

@@ -21,12 +21,8 @@ import numpy as np
 from cirq_azure_sessions.emulator import qir_worker
 from cirq_azure_sessions.emulator.programs import ionq
 from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.emulator.programs.gates import QIR
 from cirq_azure_sessions.emulator.programs.program import (
-    Budget,
     Output,
-    Statement,
-    invalid_input,
     read_shots,
     take_census,
     untranslatable,
@@ -34,6 +30,8 @@ from cirq_azure_sessions.emulator.programs.program import (
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker, read_noise
 from cirq_azure_sessions.noise import MachineNoise, is_silent
+from cirq_azure_sessions.openqasm.gates import COMMON, LIBRARIES
+from cirq_azure_sessions.openqasm.program import Budget, Statement, invalid_input
 
 __all__ = ["run"]
 
@@ -52,6 +50,16 @@ _ARRAY_SIZE = 200
 _MAX_DEPTH = 50
 
 _PREFIX = "__quantum__qis__"
+_LIBRARY = LIBRARIES["hqslib1.inc"]
+_GATES = {
+    **{
+        f"{name}__body": _LIBRARY[name]
+        for name in (*COMMON, "sx", "cx", "cy", "rxx", "ryy", "rzz", "ccx")
+    },
+    "cnot__body": _LIBRARY["cx"],
+    "s__adj": _LIBRARY["sdg"],
+    "t__adj": _LIBRARY["tdg"],
+}
 _MEASUREMENTS = ("m__body", "mz__body", "mresetz__body")
 _WITHOUT_EFFECT = ("__quantum__rt__initialize", "__quantum__rt__read_result")
 
@@ -241,13 +249,13 @@ class _Program:
             self._measured.add(qubit)
             self.measurements.append(cirq.measure(qubit, key=str(qubit)))
             self._qubit_of[_index(args[1], self.num_results)] = qubit
-        elif name in QIR:
+        elif name in _GATES:
             self._add_gate(name, args)
         elif name != "barrier__body":
             self._meet(f"the operation {name[:30]}")
 
     def _add_gate(self, name: str, args: Sequence[Any]) -> None:
-        kind = QIR[name]
+        kind = _GATES[name]
         params = args[: kind.num_params]
         qubits = [self._qubit(arg) for arg in args[kind.num_params :]]
         if not all(isinstance(param, float) and math.isfinite(param) for param in params):

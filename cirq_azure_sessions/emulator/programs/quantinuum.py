@@ -11,16 +11,11 @@ import cirq
 import numpy as np
 from numpy.typing import NDArray
 
-from cirq_azure_sessions.emulator.programs import openqasm
 from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.emulator.programs.program import (
-    ROW_SIZE,
-    Output,
-    invalid_input,
-    read_shots,
-    take_census,
-)
+from cirq_azure_sessions.emulator.programs.program import ROW_SIZE, Output, read_shots, take_census
 from cirq_azure_sessions.noise import NOISELESS, MachineNoise
+from cirq_azure_sessions.openqasm import reader
+from cirq_azure_sessions.openqasm.program import invalid_input
 
 __all__ = ["is_syntax_checker", "read_noise", "run"]
 
@@ -32,7 +27,7 @@ def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) 
     it. A syntax checker checks the program and returns only zeros, as documented.
     """
     try:
-        program = openqasm.read(payload.decode(), engine.budget)
+        program = reader.read(payload.decode(), engine.budget)
     except UnicodeDecodeError as error:
         raise invalid_input("The program is not UTF-8 text.") from error
     shots = read_shots(params, "quantinuum")

@@ -7,6 +7,7 @@ https://github.com/quil-lang/quil. Definitions, jumps and pulses are refused.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -15,19 +16,16 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.emulator.programs.gates import QUIL
 from cirq_azure_sessions.emulator.programs.program import (
     ROW_SIZE,
-    Budget,
     Census,
     Output,
-    ProgramError,
-    Statement,
-    invalid_input,
     read_shots,
     take_census,
 )
-from cirq_azure_sessions.emulator.programs.tokens import (
+from cirq_azure_sessions.openqasm.gates import COMMON, LIBRARIES, LibraryGate
+from cirq_azure_sessions.openqasm.program import Budget, ProgramError, Statement, invalid_input
+from cirq_azure_sessions.openqasm.tokens import (
     Expression,
     Tokens,
     evaluate,
@@ -44,6 +42,24 @@ _MAX_MEMORY = 4_096
 
 # The costs of an instruction and of a declared number, in units of the budget.
 _INSTRUCTION = 3_000
+
+
+def _xy(angle: float) -> cirq.Gate:
+    """exp(i angle/4 (XX + YY)), which turns |01> into |10>."""
+    return cirq.ISwapPowGate(exponent=angle / math.pi)
+
+
+_LIBRARY = LIBRARIES["qelib1.inc"]
+_GATES = {
+    **{name.upper(): _LIBRARY[name] for name in (*COMMON, "cswap")},
+    "I": _LIBRARY["id"],
+    "PHASE": _LIBRARY["p"],
+    "CNOT": _LIBRARY["cx"],
+    "CCNOT": _LIBRARY["ccx"],
+    "CPHASE": _LIBRARY["cp"],
+    "ISWAP": LibraryGate(0, 2, lambda: cirq.ISWAP),
+    "XY": LibraryGate(1, 2, _xy),
+}
 
 
 def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) -> Output:
@@ -161,7 +177,7 @@ class _Program:
         while modifier := tokens.accept("DAGGER", "CONTROLLED"):
             modifiers.append(modifier)
         name = tokens.name()
-        if name not in QUIL:
+        if name not in _GATES:
             raise _unknown(phrase, name)
         expressions = read_parameters(tokens, _read_name)
         try:
@@ -172,7 +188,7 @@ class _Program:
         qubits = []
         while not tokens.is_at_end:
             qubits.append(cirq.LineQubit(tokens.integer()))
-        kind = QUIL[name]
+        kind = _GATES[name]
         if len(params) != kind.num_params or len(qubits) != kind.num_qubits + num_controls:
             raise tokens.fail(f"{name} takes other parameters or qubits.")
         if len(set(qubits)) < len(qubits):

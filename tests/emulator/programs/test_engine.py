@@ -16,7 +16,7 @@ from cirq_azure_sessions import noise as rates
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, MachineNoise, engine
 from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.emulator.programs.program import Budget, Condition, Statement
+from cirq_azure_sessions.openqasm.program import Budget, Condition, Statement
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 SHOTS = 20_000

@@ -21,11 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
 from cirq_azure_sessions.emulator import programs
-from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
+from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.emulator.programs.program import Budget
+from cirq_azure_sessions.openqasm import reader
+from cirq_azure_sessions.openqasm.circuit import to_circuit
+from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CIRCUITS = SHARED / "circuits"
@@ -69,7 +70,7 @@ def unitary(program: str, qubits: int) -> np.ndarray[Any, Any]:
     declared = re.findall(r"qreg (\w+)\[(\d+)\]", program)
     line = [cirq.NamedQubit(f"{name}_{i}") for name, n in declared for i in range(int(n))]
     assert len(line) == qubits
-    made = cirq.Circuit(step.operations for step in openqasm.read(program).statements)
+    made = cirq.Circuit(step.operations for step in reader.read(program).statements)
     return made.unitary(qubit_order=line, qubits_that_should_be_present=line)
 
 
@@ -81,7 +82,7 @@ def assert_gate(call: str, wanted: cirq.Gate, header: str = HEADER) -> None:
     actual = unitary(program, size)
     assert cirq.allclose_up_to_global_phase(actual, cirq.unitary(wanted), atol=1e-7)
     line = cirq.NamedQubit.range(size, prefix="q_")
-    in_cirq = to_circuit(openqasm.read(program)).unitary(line)
+    in_cirq = to_circuit(reader.read(program)).unitary(line)
     assert cirq.allclose_up_to_global_phase(in_cirq, cirq.unitary(wanted), atol=1e-7)
 
 
@@ -483,7 +484,7 @@ def test_a_public_circuit_has_the_distribution_that_cirqs_reading_gives_it(path:
         with pytest.raises(ProgramError, match="there is no such register as q"):
             run(text)
         return
-    program = openqasm.read(text)
+    program = reader.read(text)
     circuit = to_circuit(program)
     conditions = any(step.condition for step in program.statements)
     gates = [each for step in program.statements for each in step.operations]
@@ -597,7 +598,7 @@ def test_exponential_definitions_are_counted_before_expansion() -> None:
     with pytest.raises(ProgramError, match="more work than one job may"):
         run(HEADER + doubling + "qreg q[1]; g59 q[0];")
     # Nothing is wrong with the definitions as such.
-    assert openqasm.read(HEADER + doubling).statements == []
+    assert reader.read(HEADER + doubling).statements == []
 
 
 def test_nesting_depth_of_definitions_is_limited() -> None:
@@ -748,4 +749,4 @@ def test_barriers_and_declarations_cost_only_their_tokens() -> None:
     # On all qubits there may be: writing them out would take minutes.
     program = "OPENQASM 2.0; qreg q[900000]; " + "barrier q; " * 1_000
     program += "".join(f"qreg q{number}[1]; " for number in range(20_000))
-    assert openqasm.read(program).statements == []
+    assert reader.read(program).statements == []

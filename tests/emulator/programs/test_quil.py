@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import quil
-from cirq_azure_sessions.emulator.programs.program import Budget
+from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 

@@ -36,7 +36,7 @@ from services import HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
-from cirq_azure_sessions.emulator.route_names import ROUTE_NAMES
+from cirq_azure_sessions.emulator.requests import ROUTE_NAMES
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.redaction import printable

@@ -1,7 +1,6 @@
-"""The gates of the emulated languages as Cirq gates.
+"""The gates of Qiskit's current `qelib1.inc` and Quantinuum's `hqslib1.inc` as Cirq gates.
 
-They are those of Qiskit's current `qelib1.inc` and of Quantinuum's `hqslib1.inc`, as pytket writes
-it; Quil and QIR use other names for the same gates. Phases matter, as any gate may be controlled.
+The latter is as pytket writes it. Phases matter, as any gate may be controlled.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from cirq.circuits.qasm_output import QasmUGate
 from numpy.typing import NDArray
 
-__all__ = ["BUILT_IN", "LIBRARIES", "QIR", "QUIL", "LibraryGate"]
+__all__ = ["BUILT_IN", "COMMON", "LIBRARIES", "LibraryGate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,6 @@ def _rxxyyzz(alpha: float, beta: float, gamma: float) -> cirq.Gate:
     """exp(-i/2 (alpha XX + beta YY + gamma ZZ)); the three commute."""
     factors = (_RXX(alpha), _RYY(beta), _RZZ(gamma))
     return cirq.MatrixGate(np.linalg.multi_dot([*map(cirq.unitary, factors)]))
-
-
-def _xy(angle: float) -> cirq.Gate:
-    """exp(i angle/4 (XX + YY)), which turns |01> into |10>."""
-    return cirq.ISwapPowGate(exponent=angle / math.pi)
 
 
 def _relative_toffoli(num_controls: int, factor: complex) -> cirq.Gate:
@@ -171,28 +165,5 @@ _HQSLIB1 = _QELIB1 | {
 
 LIBRARIES = {"qelib1.inc": _QELIB1, "hqslib1.inc": _HQSLIB1}
 
-# Gates with the same name in all languages.
-_COMMON = ("x", "y", "z", "h", "s", "t", "rx", "ry", "rz", "cz", "swap")
-
-# Gates of https://github.com/quil-lang/quil.
-QUIL = {
-    **{name.upper(): _QELIB1[name] for name in (*_COMMON, "cswap")},
-    "I": _QELIB1["id"],
-    "PHASE": _PHASE,
-    "CNOT": _CX,
-    "CCNOT": _QELIB1["ccx"],
-    "CPHASE": _CPHASE,
-    "ISWAP": _fixed(cirq.ISWAP),
-    "XY": _turning(1, _xy),
-}
-
-# QIR's gates, by their names without the prefix `__quantum__qis__`.
-QIR = {
-    **{
-        f"{name}__body": _HQSLIB1[name]
-        for name in (*_COMMON, "sx", "cx", "cy", "rxx", "ryy", "rzz", "ccx")
-    },
-    "cnot__body": _CX,
-    "s__adj": _QELIB1["sdg"],
-    "t__adj": _QELIB1["tdg"],
-}
+# The gates that Quil and QIR call by the same names.
+COMMON = ("x", "y", "z", "h", "s", "t", "rx", "ry", "rz", "cz", "swap")

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import cirq
 
-from cirq_azure_sessions.emulator.programs.gates import BUILT_IN, LIBRARIES, LibraryGate
-from cirq_azure_sessions.emulator.programs.program import Budget, Condition, Statement
-from cirq_azure_sessions.emulator.programs.tokens import (
+from cirq_azure_sessions.openqasm.gates import BUILT_IN, LIBRARIES, LibraryGate
+from cirq_azure_sessions.openqasm.program import Budget, Condition, Statement
+from cirq_azure_sessions.openqasm.tokens import (
     EXPRESSION_WORDS,
     Expression,
     Tokens,

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from shared import SHARED
 
-from cirq_azure_sessions.cli.openqasm_circuit import to_circuit
-from cirq_azure_sessions.emulator.programs import NOISELESS, openqasm
+from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.emulator.programs.program import Budget
+from cirq_azure_sessions.openqasm import reader
+from cirq_azure_sessions.openqasm.circuit import to_circuit
+from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 CIRCUITS = SHARED / "circuits"
@@ -28,7 +29,7 @@ public_files = pytest.mark.skipif(not CIRCUITS.is_dir(), reason="needs the publi
 
 
 def read_openqasm(text: str) -> cirq.Circuit:
-    return to_circuit(openqasm.read(text))
+    return to_circuit(reader.read(text))
 
 
 def read(body: str) -> cirq.Circuit:
@@ -66,7 +67,7 @@ def last_values(circuit: cirq.Circuit, shots: int) -> Counter[str]:
 
 
 def emulated_values(text: str, keys: list[str], shots: int) -> Counter[str]:
-    program = openqasm.read(text)
+    program = reader.read(text)
     names = [key for bits in program.bits.values() for key in bits]
     rng = np.random.default_rng(2)
     bits = Engine(NOISELESS, rng, Budget()).sample(program.statements, names, shots)
@@ -386,7 +387,7 @@ def test_a_conditional_reset_is_a_reset() -> None:
 def test_conditions_on_many_bits_have_a_budget() -> None:
     wide = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[4096]; creg c[4096]; measure q -> c;'
     with pytest.raises(ProgramError, match="more work than one job may"):
-        openqasm.read(wide + "if(c==1) x q[0];" * 50_000)
+        reader.read(wide + "if(c==1) x q[0];" * 50_000)
 
 
 def test_a_condition_compares_all_bits_of_the_widest_register() -> None:
@@ -404,9 +405,9 @@ def test_formulas_in_definitions_have_a_budget() -> None:
 @pytest.mark.parametrize("size", ["1" + "0" * 30, "9" * 1_000])
 def test_a_register_larger_than_any_machine_is_refused(size: str) -> None:
     with pytest.raises(ProgramError, match="more than"):
-        openqasm.read(f"OPENQASM 2.0; qreg q[{size}];")
+        reader.read(f"OPENQASM 2.0; qreg q[{size}];")
 
 
 def test_a_definition_of_many_qubits_is_read_once() -> None:
     qubits = ",".join(f"a{i}" for i in range(20_000))
-    openqasm.read(HEADER + f"gate g {qubits} {{ {'x a7;' * 20_000} }}")
+    reader.read(HEADER + f"gate g {qubits} {{ {'x a7;' * 20_000} }}")
