@@ -13,9 +13,10 @@ _CUTOFF = 0.75
 
 # The names for repetitions in providers' SDKs, without case and punctuation, such as n_shots,
 # nbShots, shotCount, and Pasqal's runs, but not snapshots. No other option has such a name.
+_RUN = r"(repetition|repeat|rep|sample|trial|run|execution)"
 _REPETITIONS = re.compile(
-    r".*(?<!snap)shot.*|(n|nb|num|number|numberof)?"
-    r"(count|(repetition|rep|sample|trial|run|execution)(s|s?count))"
+    rf".*(?<!snap)shot.*|(n|nb|num|number|numberof)?(counts?|{_RUN}(s|s?count))"
+    rf"|(nb|num|number|numberof){_RUN}"
 )
 
 

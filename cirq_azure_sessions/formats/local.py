@@ -10,6 +10,7 @@ import cirq
 
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram
 from cirq_azure_sessions.formats.gate_numbers import with_plain_numbers
+from cirq_azure_sessions.formats.program import shown
 from cirq_azure_sessions.formats.translation import (
     Format,
     JobInput,
@@ -22,6 +23,12 @@ from cirq_azure_sessions.model import JobRequest, LocalProgram, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["LocalFormat", "LocalLayout"]
+
+# The targets whose simulators are known here; what others run, only they know.
+_BUILT_IN = ("simulator", "density-matrix", "clifford", "qsim", "stim")
+
+# Methods by which a gate or an operation tells the simulators what it does.
+_EFFECTS = ("_act_on_", "_stim_conversion_")
 
 _POINTS = "cirq-azure-sessions.points"
 _TARGET = "cirq-azure-sessions.target"
@@ -38,6 +45,10 @@ class LocalLayout:
 
     target: str
     points: int
+
+
+class UnknownOperation(UnsupportedProgram, TypeError):
+    """Nothing says what an operation does: Cirq's simulators fail with a `TypeError`."""
 
 
 class LocalFormat(Format):
@@ -63,11 +74,20 @@ class LocalFormat(Format):
         """One job for the whole sweep.
 
         Raises:
-            UnsupportedProgram: If the circuit has no measurements.
+            UnsupportedProgram: If the circuit has no measurements, or a built-in simulator cannot
+                know what an operation does.
         """
         if not program.has_measurements():
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
         self.check_input_params(options.input_params)
+        if options.target.removeprefix("local.") in _BUILT_IN:
+            for operation in program.all_operations():
+                _check_known(operation)
+        if options.target == "local.stim":
+            # Stim has no conditional waits. Nothing happens in either case.
+            program = cirq.map_operations(
+                program, lambda operation, _: _without_idle_controls(operation), deep=True
+            )
         if options.target == "local.qsim":
             # qsim takes no fractions, arrays or complex numbers, which Cirq does.
             program = cirq.map_operations(
@@ -124,3 +144,33 @@ class LocalFormat(Format):
                 "The job has no layout of cirq-azure-sessions; only jobs that it submitted can "
                 "be read back."
             ) from error
+
+
+def _check_known(operation: cirq.Operation) -> None:
+    if operation.classical_controls:
+        return  # Cirq runs it if the condition never holds
+    plain = operation.untagged
+    acting = plain if plain.gate is None else plain.gate
+    if isinstance(plain, cirq.CircuitOperation):
+        for inner in plain.circuit.all_operations():
+            _check_known(inner)
+    elif not (
+        type(acting).__module__.startswith(("cirq.", "cirq_", "stimcirq", "qsimcirq"))
+        or any(hasattr(acting, name) for name in _EFFECTS)
+        or cirq.is_parameterized(plain)
+        or cirq.is_measurement(plain)
+        or cirq.has_kraus(plain)
+    ):
+        parts = cirq.decompose_once(plain, default=None)
+        if parts is None:
+            raise UnknownOperation(
+                f"Nothing says what {shown(plain)} does: give it a method `_unitary_`, `_kraus_` "
+                "or `_decompose_`."
+            )
+        for part in parts:
+            _check_known(part)
+
+
+def _without_idle_controls(operation: cirq.Operation) -> cirq.Operation:
+    plain = operation.without_classical_controls()
+    return plain if isinstance(plain.gate, cirq.WaitGate) else operation

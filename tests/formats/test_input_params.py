@@ -30,6 +30,7 @@ REPETITIONS = [
     *("count", "Count", "num_count", "repetitions", "numRepetitions", "repetition_count"),
     *("reps", "samples", "num_samples", "sampleCount", "numTrials", "trials"),
     *("runs", "num_runs", "n_runs", "RunCount", "executions", "number_of_executions"),
+    *("counts", "repeats", "num_repeats", "nb_run", "num_sample"),
 ]
 # What the package fills in on targets that take QIR, with the argument or option to use instead.
 OWN = {

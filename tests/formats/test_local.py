@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ from cirq_azure_sessions import AzureSessionSampler
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
+from cirq_azure_sessions.workspaces.local.samplers import BUILT_IN_TARGETS
 
 LOCAL = "local.simulator"
 Q = cirq.q(0)
@@ -118,3 +120,65 @@ def test_qsim_takes_numbers_of_every_type_that_cirq_takes(value: Any) -> None:
     loop = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(a) ** value, cirq.CZ(a, b) ** value))
     program = cirq.Circuit(loop, loop, cirq.measure(a, key="m"))
     assert AzureSessionSampler("local.qsim").run(program).measurements["m"].tolist() == [[1]]
+
+
+class Opaque(cirq.Gate):
+    """A gate of the user's own that says nothing of its effect."""
+
+    def _num_qubits_(self) -> int:
+        return 1
+
+
+class InParts(Opaque):
+    """A gate that is its parts."""
+
+    def __init__(self, *parts: cirq.Gate) -> None:
+        self.parts = parts
+
+    def _decompose_(self, qubits: Sequence[cirq.Qid]) -> cirq.OP_TREE:
+        return [part.on(*qubits) for part in self.parts]
+
+
+class Acting(Opaque):
+    """A gate that knows what it does to a simulator's state."""
+
+    def _act_on_(self, state: cirq.SimulationState[Any], qubits: Sequence[cirq.Qid]) -> bool:
+        cirq.act_on(cirq.X, state, qubits)
+        return True
+
+
+@pytest.mark.parametrize("target", BUILT_IN_TARGETS)
+@pytest.mark.parametrize("gate", [Opaque(), InParts(cirq.X, Opaque())], ids=["gate", "part"])
+def test_an_operation_without_an_effect_is_refused_with_cirqs_type(
+    gate: cirq.Gate, target: str
+) -> None:
+    operation = gate.on(Q)
+    for each in (operation, cirq.CircuitOperation(cirq.FrozenCircuit(operation))):
+        circuit = cirq.Circuit(each, cirq.measure(Q, key="m"))
+        with pytest.raises(TypeError):
+            cirq.Simulator().run(circuit)
+        with pytest.raises(TypeError, match=r"Nothing says what .*Opaque.* does"):
+            AzureSessionSampler(target).run(circuit)
+
+
+@pytest.mark.parametrize("gate", [Acting(), InParts(cirq.X)], ids=["acting", "parts"])
+def test_an_operation_runs_whatever_tells_its_effect(gate: cirq.Gate) -> None:
+    circuit = cirq.Circuit(gate.on(Q), cirq.measure(Q, key="m"))
+    assert AzureSessionSampler(LOCAL).run(circuit).measurements["m"].tolist() == [[1]]
+
+
+def test_a_gate_may_measure_in_its_parts() -> None:
+    gate = InParts(cirq.X, cirq.MeasurementGate(1, "inner"))
+    circuit = cirq.Circuit(gate.on(Q), cirq.measure(Q, key="m"))
+    assert AzureSessionSampler(LOCAL).run(circuit) == cirq.Simulator().run(circuit)
+
+
+def test_a_conditional_wait_runs_on_stim() -> None:
+    pytest.importorskip("stimcirq")
+    circuit = cirq.Circuit(
+        cirq.X(Q),
+        cirq.measure(Q, key="m"),
+        cirq.wait(Q, micros=1).with_classical_controls("m"),
+        cirq.measure(Q, key="end"),
+    )
+    assert AzureSessionSampler("local.stim").run(circuit) == cirq.Simulator().run(circuit)

@@ -159,7 +159,16 @@ def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Mapping[str, int], Se
         for op in measurements
         for key in cirq.measurement_key_names(op)
     }
-    return needed, cirq.measurement_key_names(circuit)
+    # Gates of the user's own may measure in their parts without saying so.
+    own = [
+        op
+        for op in circuit.all_operations()
+        if op.gate is not None and not type(op.gate).__module__.startswith("cirq.")
+    ]
+    parts = cirq.decompose(own, keep=cirq.has_unitary, on_stuck_raise=None)
+    return needed, cirq.measurement_key_names(circuit).union(
+        *map(cirq.measurement_key_names, parts)
+    )
 
 
 def _sample(
