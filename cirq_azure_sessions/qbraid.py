@@ -209,13 +209,15 @@ class AzureSessionsJob(QuantumJob):
     ) -> None:
         super().__init__(job_id=job_id, device=device, **kwargs)
         self._pool = pool or _pool_of_environment(os.getpid())
+        # State: the job as last requested. A finished one does not change.
+        self._job: JobHandle | None = None
 
     def status(self) -> JobStatus:
         """The job's status, as of at most a second ago.
 
         Reading the jobs of one session together takes one request, not one each.
         """
-        job = _look_up(self._pool, str(self.id))
+        job = self._described()
         # The pool counts the jobs that the program has seen finish.
         self._pool._hosts.saw(job._item)
         return _JOB_STATUSES[job.status]
@@ -226,7 +228,7 @@ class AzureSessionsJob(QuantumJob):
         Raises:
             JobError: If the job failed or was cancelled.
         """
-        job = self._pool.get_job(str(self.id))
+        job = self._described()
         found = job.result()
         keys = sorted(found.measurements, key=_natural)
         bits = np.hstack([found.measurements[key] for key in keys])
@@ -240,6 +242,11 @@ class AzureSessionsJob(QuantumJob):
             for _, listed in _recent.values():
                 listed.pop(str(self.id), None)
         self._pool.get_job(str(self.id)).cancel()
+
+    def _described(self) -> JobHandle:
+        if self._job is None or not self._job.is_final:
+            self._job = _look_up(self._pool, str(self.id))
+        return self._job
 
 
 # State, by pool: the last requested job of a session, and those listed with it, each to be returned

@@ -97,6 +97,20 @@ def test_jobs_that_are_polled_together_take_one_list(
     provider.pool.close(cancel=True)
 
 
+def test_job_that_has_finished_is_not_requested_again(
+    provider: AzureSessionsProvider, server: EmulatorServer
+) -> None:
+    submitted: Any = provider.get_device("ionq.simulator").run([FLIP] * 20, shots=5)
+    # As another process polls them: all statuses, then all results.
+    jobs = [AzureSessionsJob(job.id, pool=provider.pool) for job in submitted]
+    while any(job.status() != JobStatus.COMPLETED for job in jobs):
+        pass
+    server.requests.clear()
+    assert all(job.is_terminal_state() for job in jobs)
+    assert [job.result().data.get_counts() for job in jobs] == [{"1": 5}] * 20
+    assert server.requests.total == server.requests["sasUri"] + server.requests["download"]
+
+
 @pytest.mark.parametrize("target", ["ionq.simulator", "quantinuum.sim.h2-1e"])
 def test_first_qubit_is_the_last_bit_of_an_outcome(
     target: str, provider: AzureSessionsProvider
