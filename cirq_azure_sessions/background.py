@@ -19,7 +19,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from duet.futuretools import AwaitableFuture
 
 from cirq_azure_sessions.errors import PoolClosed
-from cirq_azure_sessions.process import register
+from cirq_azure_sessions.process import register, start_thread
 
 __all__ = [
     "Call",
@@ -264,7 +264,7 @@ class EventLoopThread:
                 work = partial(_serve, made, is_made, is_given_up)
                 thread = threading.Thread(target=work, name=self._name, daemon=True)
                 try:
-                    thread.start()
+                    start_thread(thread)
                     is_made.acquire()
                     self._serving = made[0], thread
                 finally:

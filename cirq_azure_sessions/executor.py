@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 
 from cirq_azure_sessions.background import Call, loop
-from cirq_azure_sessions.process import register
+from cirq_azure_sessions.process import register, start_thread
 
 __all__ = ["DaemonExecutor"]
 
@@ -56,7 +56,7 @@ class DaemonExecutor:
             self._drain()
         elif needs_thread:
             try:
-                threading.Thread(target=self._drain, name=self._name, daemon=True).start()
+                start_thread(threading.Thread(target=self._drain, name=self._name, daemon=True))
             except RuntimeError:
                 # No more threads can be started: at interpreter exit, or because too many are
                 # running.

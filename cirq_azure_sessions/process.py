@@ -18,6 +18,7 @@ __all__ = [
     "hold",
     "let_go",
     "register",
+    "start_thread",
 ]
 
 # Objects to call after a fork, by their addresses, which later objects reuse. Not a WeakSet: Python
@@ -37,6 +38,20 @@ _is_prepared = False
 def register(owner: Any) -> None:
     """Has `owner._after_fork()` called in forked children."""
     _registered[id(owner)] = weakref.ref(owner)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Starts a thread; an interrupt meanwhile stays a `KeyboardInterrupt`.
+
+    If it comes in the lock with which Python waits for the thread, Python raises an error about
+    that lock instead.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def hold(owner: Any) -> None:

@@ -339,6 +339,21 @@ def test_pools_of_a_name_that_open_at_once_share_the_first_session(count: int) -
     assert len(workspace.jobs()) == 0
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_pools_of_a_name_that_open_and_close_at_once_lose_no_job(count: int) -> None:
+    workspace = Simultaneous(count)
+
+    def run() -> int:
+        with SessionPool(workspace, name="shared") as pool:
+            sampler = AzureSessionSampler(LOCAL, pool=pool)
+            return sum(sampler.run(FLIP).histogram(key="m")[1] for _ in range(3))
+
+    calls = [in_background(run) for _ in range(count)]
+    assert [call.result(HANG_TIMEOUT) for call in calls] == [3] * count
+    assert len(workspace.jobs()) == 3 * count
+    assert not any(session.is_open for session in workspace.sessions())
+
+
 def test_a_pool_without_a_name_looks_for_no_session() -> None:
     workspace = Simultaneous(1)
     with SessionPool(workspace) as pool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import cirq
@@ -314,6 +314,54 @@ def test_a_session_that_has_ended_is_not_adopted(
             second.session(TARGET)
             assert second.get_stats()["sessions_adopted"] == 0
     assert _statuses(workspace) == ["TimedOut", "Succeeded"]
+
+
+class Interleaved(LocalWorkspace):
+    """A workspace in which somebody acts once, when a request is answered or before it is."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock)
+        self.when = ""
+        self.act: Callable[[], None] | None = None
+
+    async def _reach(self, moment: str) -> None:
+        if moment == self.when and self.act is not None:
+            act, self.act = self.act, None
+            await asyncio.to_thread(act)
+
+    async def get_session(self, session_id: str) -> Session:
+        session = await super().get_session(session_id)
+        await self._reach("after it was found open")
+        return session
+
+    async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+        await self._reach("before its first job")
+        return await super().submit_job(request, stored)
+
+
+@pytest.mark.parametrize("when", ["after it was found open", "before its first job"])
+def test_pool_whose_adopted_session_is_closed_by_its_opener_opens_one(
+    clock: ManualClock, when: str
+) -> None:
+    workspace = Interleaved(clock)
+    opener = SessionPool(workspace, name="vqe", clock=clock)
+    opener.session(TARGET)
+    events: list[str] = []
+    with SessionPool(workspace, name="vqe", clock=clock) as pool:
+        pool.subscribe(lambda event: events.append(f"{event.subject} {event.kind}"))
+        workspace.when, workspace.act = when, opener.close
+        _run(pool)
+    assert events == [
+        "sweep started",
+        "session adopted",
+        "session lost",
+        "session opened",
+        "job submitted",
+        "job succeeded",
+        "sweep finished",
+        "session closed",
+    ]
+    assert _statuses(workspace) == ["Succeeded", "Succeeded"]
 
 
 # Closing

@@ -396,7 +396,7 @@ class _Connection(asyncio.Protocol):
         error = ""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             error = "it is not HTTP"
         if self._num_pending > _MAX_HEAD_BYTES:
             error = "its head is too long"

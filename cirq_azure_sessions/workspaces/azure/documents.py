@@ -57,13 +57,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+# Like all patterns for texts of the service, it takes linear time: a match begins where one ended.
+_URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*+)(?:\?[^\s\"'<>]*)?")
 # A host, which may be an IPv6 address, without a user name; and a path.
 BLOB_URL = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?/+[^\s/?#]\S*", re.ASCII | re.I)
 _MAX_MESSAGE_LENGTH = 500
 
-# JSON's strings and brackets; the limits of Python's parser on nesting and on digits of an integer.
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+# JSON's strings, of which the last may be cut off, and brackets; the limits of Python's parser on
+# nesting and on digits of an integer.
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]')
 _MAX_DEPTH = 100
 _MAX_DIGITS = 4_000
 

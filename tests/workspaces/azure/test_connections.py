@@ -24,7 +24,7 @@ from yarl import URL
 
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
-from cirq_azure_sessions.workspaces.azure.connections import Request, _Connection
+from cirq_azure_sessions.workspaces.azure.connections import Request, ResponseLost, _Connection
 
 BODY = b'{"histogram": {"0": 0.5}}' * 9
 PACKED = gzip.compress(BODY)
@@ -47,6 +47,7 @@ RESPONSES = {
     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY),
     "until the end": b"HTTP/1.1 200 OK\r\n\r\n" + BODY,
 }
+REQUEST = Request("GET x", "GET", URL("http://x"), {}, None, 1e6, 10.0, 1e6, False)
 
 
 class Wire(asyncio.Transport):
@@ -79,8 +80,7 @@ def test_a_response_is_read_however_its_bytes_arrive(name: str, cuts: set[int]) 
     async def read() -> tuple[bytes, bool]:
         connection = _Connection(10.0)
         connection.connection_made(Wire(connection, parts))
-        get = Request("GET x", "GET", URL("http://x"), {}, None, 1e6, 10.0, 1e6, False)
-        found, is_reusable = await connection.exchange(b"", get)
+        found, is_reusable = await connection.exchange(b"", REQUEST)
         return found.content, is_reusable
 
     assert asyncio.run(read()) == (BODY, name != "until the end")
@@ -111,6 +111,21 @@ def test_malformed_responses_count_as_lost(rest: bytes) -> None:
             await workspace.aclose()
 
     asyncio.run(story())
+
+
+def test_a_change_of_protocol_counts_as_lost_and_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    change = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+
+    async def read() -> None:
+        connection = _Connection(10.0)
+        connection.connection_made(Wire(connection, [change]))
+        await connection.exchange(b"", REQUEST)
+
+    with pytest.raises(ResponseLost):
+        asyncio.run(read())
+    assert caplog.messages == []
 
 
 def test_a_key_with_a_line_break_is_refused_before_it_is_sent() -> None:

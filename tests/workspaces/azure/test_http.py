@@ -76,6 +76,7 @@ GARBAGE = {
     "an empty body": b"",
     "not UTF-8": b'{"id": "\xff"}',
     "nested beyond all measure": b"[" * 100_000,
+    "a text of quotes that is cut off": b'{"text": "' + rb"\"" * 500_000,
     "a list": b"[]",
     "a number": b"7",
     "null": b"null",
@@ -671,6 +672,10 @@ def test_a_key_that_is_refused_is_not_repeated_to_the_user() -> None:
         assert refusal.value.status_code == 401
         assert "a-key" not in words_of(refusal.value)
         assert server.requests.total == 1
+
+
+def test_service_message_of_any_length_is_shortened() -> None:
+    assert without_secrets("http://" * 200_000) == "http://" * 71 + "htt..."
 
 
 @given(before=st.text(max_size=20), query=st.text("abcXYZ019%&=+/-._~"), after=st.text(max_size=20))
