@@ -180,10 +180,10 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
             if _expression_from_json(parts) == value:
                 return [parts]
     number = params.value_of(key)
-    if not isinstance(number, numbers.Complex) or not cmath.isfinite(complex(number)):
-        return []
     if isinstance(number, numbers.Integral):
         return [int(number)]
+    if not isinstance(number, numbers.Complex) or not cmath.isfinite(complex(number)):
+        return []
     if isinstance(number, numbers.Real):
         return [float(number)]
     return [float(number.real), float(number.imag)]
@@ -244,7 +244,7 @@ def _expression_from_json(parts: Sequence[Any]) -> sympy.Basic:
 
 
 def _real(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) not in (int, float) or not abs(value) < math.inf:
         raise ValueError("not a number")
     number: float = value
     return number

@@ -6,8 +6,7 @@ import copy
 import re
 import sys
 from collections.abc import Iterator
-from fractions import Fraction
-from numbers import Complex, Number
+from numbers import Complex, Number, Real
 from typing import Any, TypeVar
 
 import cirq
@@ -127,7 +126,7 @@ def _plain(name: str, part: Any) -> Any:
     A complex number without an imaginary part is real.
     """
     number = part.item() if isinstance(part, np.generic | np.ndarray) and not part.ndim else part
-    if isinstance(number, np.longdouble | Fraction):
+    if isinstance(number, Real) and not isinstance(number, int | float | sympy.Basic):
         number = float(number)
     is_complex = isinstance(number, complex | np.clongdouble) and _MAYBE_COMPLEX not in name
     return float(number.real) if is_complex and not number.imag else number

@@ -318,7 +318,7 @@ def write_layout(layout: Layout | PackLayout) -> dict[str, str]:
         numbers: dict[str, Any] = {}
         others: list[list[Any]] = []
         for key, value in block.params.param_dict.items():
-            if type(key) is str and type(value) in (float, int) and math.isfinite(value):
+            if type(key) is str and type(value) in (float, int) and abs(value) < math.inf:
                 numbers[key] = value
             elif value_parts := value_to_json(block.params, key):
                 others.append([int(not isinstance(key, str)), str(key), *value_parts])

@@ -25,6 +25,7 @@ import sympy
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats.compile import ROTATIONS, Compiler
 from cirq_azure_sessions.formats.expressions import Floats, evaluate, values_at
+from cirq_azure_sessions.formats.gate_numbers import with_plain_numbers
 from cirq_azure_sessions.formats.layout import Layout
 from cirq_azure_sessions.formats.program import Program, Step, shown
 from cirq_azure_sessions.formats.translation import JobInput, TranslationOptions
@@ -237,7 +238,7 @@ class Template(abc.ABC):
             raise UnsupportedProgram(
                 f"{shown(step.source)} does not accept these parameters; use finite real numbers."
             ) from error
-        return self._written(replace(step, gate=gate))
+        return self._written(replace(step, gate=with_plain_numbers(gate)))
 
     def _opened(self, before: tuple[str, ...], step: Step) -> _OpenStep:
         """Decomposes a parametrised step into rotations, if that is possible in advance."""
