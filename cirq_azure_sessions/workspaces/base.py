@@ -5,8 +5,8 @@ to the same rules. A verb is one exchange with the service, or a few, and does n
 called. The caller makes the ids, so that it can look an item up after a lost response.
 
 Every verb may raise `ServiceError`; its docstring lists other errors. An implementation may retry
-requests that are safe to repeat, but leaves 429 responses to `submit_job` to the caller, which
-knows how many jobs are in flight.
+requests that are safe to repeat. Unless all requests are throttled, it leaves 429 responses to
+`submit_job` to the caller, which knows how many jobs are in flight.
 """
 
 from __future__ import annotations

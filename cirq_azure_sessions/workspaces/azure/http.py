@@ -152,6 +152,7 @@ class HttpClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
+        can_wait: bool = False,
         timeout: float = _EXCHANGE_TIMEOUT,
     ) -> T:
         """Sends a request to the service.
@@ -165,6 +166,7 @@ class HttpClient:
             body: The JSON to send.
             repeatable: Whether to retry when the request may have taken effect, and when the
                 service throttles.
+            can_wait: Whether others go first where the service throttles.
             timeout: Seconds for a whole attempt.
 
         Raises:
@@ -211,7 +213,7 @@ class HttpClient:
                 status_code=status_code,
             )
 
-        return await self._send(request, read_document, repeatable)
+        return await self._send(request, read_document, repeatable, can_wait)
 
     async def store(
         self,
@@ -263,14 +265,20 @@ class HttpClient:
                 )
             return answer.content
 
-        return await self._send(request, read_content, repeatable=True)
+        return await self._send(request, read_content)
 
     async def aclose(self) -> None:
         """Closes the connections after the requests in flight; later requests open new ones."""
         if self._connections is not None:
             self._connections.pool.close()
 
-    async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
+    async def _send(
+        self,
+        request: Request,
+        read: Callable[[Answer], T],
+        repeatable: bool = True,
+        can_wait: bool = False,
+    ) -> T:
         """Sends a request until `read` accepts the response, or a retry is pointless."""
         was_sent = False
         failures: Counter[bool] = Counter()
@@ -279,7 +287,7 @@ class HttpClient:
             nonlocal was_sent
             origin = request.address.scheme, request.address.raw_authority
             pace = self._connect().paces[origin]
-            await pace.turn()
+            await pace.turn(can_wait=can_wait)
             connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:
@@ -302,8 +310,11 @@ class HttpClient:
                     return read(answer)
                 failure = _refused(answer, request.label, self._clock.time())
                 if failure.is_throttled or failure.retry_after is not None:
-                    # A submission may be refused for the number of jobs, regardless of the pace.
-                    if repeatable:
+                    # A submission may be refused for the number of jobs, regardless of the pace,
+                    # but hardly while other requests are refused too.
+                    is_paused = pace.is_paused and request.method == "PUT"
+                    was_sent = not (failure.is_throttled and is_paused)
+                    if repeatable or not was_sent:
                         pace.refused(failure.retry_after)
                     elif failure.retry_after is not None:
                         pace.pause(failure.retry_after)

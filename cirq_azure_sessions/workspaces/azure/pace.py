@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import nullcontext
 
 from cirq_azure_sessions.clock import Clock, backoff, jitter
 
@@ -46,12 +47,16 @@ class Pace:
 
     Args:
         clock: The clock for pauses.
+
+    Attributes:
+        is_paused: Whether the host has throttled, and no request has gone since.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # Requests go first come, first served.
+        # Requests go first come, first served; of those that can wait, one at a time is in line.
         self._line = asyncio.Lock()
+        self._second_line = asyncio.Lock()
         # State: when the last request went and the next may go; the interval after the last pause
         # (0 for unlimited), for how long requests have queued since, and the time in which the pace
         # doubles.
@@ -64,18 +69,18 @@ class Pace:
         # a new interval; and the number of consecutive pauses without a response between them.
         self._first_answer = -math.inf
         self._answers = 0
-        self._is_paused = False
+        self.is_paused = False
         self._pauses = 0
 
-    async def turn(self) -> None:
-        """Waits until it is the request's turn."""
-        async with self._line:
+    async def turn(self, *, can_wait: bool = False) -> None:
+        """Waits until it is the request's turn; others go before one that can wait."""
+        async with self._second_line if can_wait else nullcontext(), self._line:
             arrival = now = self._clock.monotonic()
             # A refusal in the meantime prolongs the pause.
             while now < self._next_turn:
                 await self._clock.sleep(self._next_turn - now)
                 now = self._clock.monotonic()
-            if self._is_paused:
+            if self.is_paused:
                 self._slow_down()
             elif now - self._last_turn > _SILENCE:
                 self._answers = 0
@@ -104,7 +109,7 @@ class Pace:
             self._interval, self._growth_time = _UNKNOWN_INTERVAL, _UNKNOWN_GROWTH_TIME
         self._interval = min(self._interval, _MAX_INTERVAL)
         self._waited = 0.0
-        self._is_paused = False
+        self.is_paused = False
         self._answers = 0
 
     def answered(self) -> None:
@@ -123,7 +128,7 @@ class Pace:
 
         Many requests refused at once cause a single pause.
         """
-        if not self._is_paused or self._clock.monotonic() >= self._next_turn:
+        if not self.is_paused or self._clock.monotonic() >= self._next_turn:
             self._pauses += 1
             if seconds is None:
                 seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
@@ -131,6 +136,6 @@ class Pace:
                 # If many clients return after the same pause, all but a few are refused.
                 longest = min(seconds * 2.0 ** min(self._pauses - 1, 30), _MAX_SPREAD)
                 seconds += max(longest - seconds, 0.0) * (2.0 * jitter(self._clock) - 1.0)
-            self._is_paused = True
+            self.is_paused = True
         if seconds is not None:
             self.pause(seconds)

@@ -107,7 +107,8 @@ class LinkedStorage:
         )
 
     async def open_container(self, name: str) -> SignedUrl:
-        return await self._sign(body={"containerName": name})
+        # The first request of a job: those that are under way go before.
+        return await self._sign(body={"containerName": name}, can_wait=True)
 
     async def sign_blob(self, url: str) -> str:
         blob = BlobClient.from_blob_url(url)

@@ -143,6 +143,28 @@ def test_requests_go_first_come_first_served() -> None:
     assert order == [0, 2, 3, 4]
 
 
+def test_requests_that_can_wait_let_others_pass() -> None:
+    clock = ManualClock(auto_advance=False)
+    pace, order = Pace(clock), list[str]()
+
+    async def wait(name: str, can_wait: bool) -> None:
+        await pace.turn(can_wait=can_wait)
+        order.append(name)
+
+    async def story() -> None:
+        await pace.turn()
+        pace.refused(1.0)
+        requests = [("a", True), ("b", True), ("c", True), ("D", False), ("E", False)]
+        waiting = [asyncio.ensure_future(wait(*each)) for each in requests]
+        while not all(task.done() for task in waiting):
+            await asyncio.sleep(0)
+            clock.advance(0.01)
+
+    asyncio.run(story())
+    # The first was in line before the others came.
+    assert order == ["a", "D", "E", "b", "c"]
+
+
 @pytest.mark.parametrize(("status", "retry_after"), [(429, 0.2), (503, 0.2), (429, None)], ids=str)
 def test_a_sweep_on_a_slow_host_gets_more_answers_than_refusals(
     status: int, retry_after: float | None
@@ -191,6 +213,32 @@ def test_a_refused_submission_pauses_the_others_only_as_the_service_says(
             assert clock.monotonic() == waited
 
     tell(story, server.workspace(), clock=clock)
+
+
+def test_a_submission_refused_while_all_requests_are_is_sent_again() -> None:
+    clock, service_clock = ManualClock(auto_advance=False), ManualClock(auto_advance=False)
+
+    async def story(workspace: AzureWorkspace) -> None:
+        request = job_request()
+        stored = await workspace.store_input(request)
+        # Its answer comes after that to the list.
+        server.faults.add("submit", status=429, delay=1.0)
+        server.faults.add("providerStatus", status=429, retry_after=7)
+        submission = asyncio.ensure_future(workspace.submit_job(request, stored))
+        while not server.requests["submit"]:
+            await asyncio.sleep(0.001)
+        listing = asyncio.ensure_future(workspace.list_targets())
+        while not clock._sleepers:
+            await asyncio.sleep(0.001)
+        service_clock.advance(1.0)
+        while not (submission.done() and listing.done()):
+            await asyncio.sleep(0.001)
+            clock.advance(0.1)
+        assert (await submission).id == request.id
+        assert clock.monotonic() >= 7.0
+
+    with EmulatorServer(clock=service_clock) as server:
+        tell(story, server.workspace(), clock=clock)
 
 
 # An identity that is refused
