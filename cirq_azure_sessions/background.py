@@ -133,7 +133,7 @@ class Call(Generic[T]):
         """Raises `RuntimeError` in the child of a fork, where a call of the parent never ends."""
         if self._is_lost:
             raise RuntimeError(
-                "This call was begun before a fork and goes on in the parent process: begin "
+                "This call was started before a fork and continues in the parent process: make "
                 "another one here."
             )
 

@@ -79,7 +79,7 @@ class PoolClosed(AzureSessionsError):
     """The pool was closed; open a new one to go on."""
 
     def __init__(self) -> None:
-        super().__init__("The session pool is closed: open a new SessionPool to go on.")
+        super().__init__("The session pool is closed: open a new SessionPool.")
 
 
 class PoolTimeout(AzureSessionsError, TimeoutError):

@@ -107,7 +107,7 @@ def _words(*choices: str) -> _Kind:
     return " or ".join(map(repr, choices)), lambda value: _is_text(value) and value in choices
 
 
-AMOUNT: _Kind = "a number of seconds from 0 up", _is_amount
+AMOUNT: _Kind = "a number of seconds, 0 or more", _is_amount
 PATH: _Kind = "the path of a file", lambda value: isinstance(value, str | os.PathLike)
 STRING: _Kind = "a string of valid Unicode", _is_string
 WHOLE: _Kind = "an integer of 0 or more", _is_count
@@ -148,13 +148,13 @@ _KINDS: dict[str, _Kind] = {
     "job_failure_policy": _words("Abort", "Continue"),
     "job_name": _TEXT,
     "job_time": (
-        "a number of seconds from 0 up, or a function of a job's request",
+        "a number of seconds, 0 or more, or a function of a job's request",
         lambda value: callable(value) or (_is_amount(value) and value < math.inf),
     ),
     "job_id": _TEXT,
     "key": _TEXT,
     "latency": (
-        "a finite number of seconds from 0 up",
+        "a finite number of seconds, 0 or more",
         lambda value: _is_amount(value) and value < math.inf,
     ),
     "max_concurrent_jobs": _COUNT,
@@ -162,7 +162,7 @@ _KINDS: dict[str, _Kind] = {
     "max_cost": ("an amount of 0 or more", _is_amount),
     "max_idle": _SECONDS,
     "max_jobs": LIMITS,
-    "max_result_bytes": ("a number of bytes from 0 up", _is_amount),
+    "max_result_bytes": ("a number of bytes, 0 or more", _is_amount),
     "max_stored_jobs": WHOLE,
     "name": _TEXT,
     "noise": ("a NoiseModel", lambda value: hasattr(value, "readout")),
@@ -171,7 +171,7 @@ _KINDS: dict[str, _Kind] = {
         lambda value: _is_count(value) and 0 < value <= 10**8,
     ),
     "observables": (
-        "a Pauli string, a sum of Pauli strings, or a list of such",
+        "a Pauli string, a sum of Pauli strings, or a list of these",
         lambda value: all(map(_is_observable, value if isinstance(value, list) else [value])),
     ),
     "on_error": _words("raise", "return"),
@@ -185,7 +185,7 @@ _KINDS: dict[str, _Kind] = {
     "progress": _SWITCH,
     "queue_time": AMOUNT,
     "quotas": (
-        "a mapping of dimensions to amounts from 0 up",
+        "a mapping of dimensions to amounts of 0 or more",
         lambda value: (
             isinstance(value, Mapping)
             and all(map(_is_text, value))

@@ -37,14 +37,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--azure-resource-id",
         metavar="ID",
-        help=f"The real workspace for tests marked {_MARK}: its resource id. Jobs may cost money.",
+        help=f"Resource id of a real workspace for tests marked {_MARK}. Jobs may cost money.",
     )
-    group.addoption("--azure-location", metavar="REGION", help="Its region, such as eastus.")
+    group.addoption(
+        "--azure-location", metavar="REGION", help="Region of that workspace, such as eastus."
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", f"{_MARK}: runs on the workspace of --azure-resource-id, and is skipped without"
+        "markers", f"{_MARK}: runs on the workspace of --azure-resource-id, else is skipped"
     )
 
 

@@ -57,7 +57,7 @@ class TestManualClock:
         assert repr(clock) == "ManualClock(elapsed=600 s)"
 
     def test_advancing_backwards_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="from 0 up, not -"):
+        with pytest.raises(ValueError, match="0 or more, not -"):
             ManualClock().advance(-1)
 
     def test_a_sleeper_advances_the_clock(self) -> None:
@@ -155,7 +155,7 @@ class TestShiftedClock:
         assert repr(clock) == "ShiftedClock(shift=600 s)"
 
     def test_advancing_backwards_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="from 0 up, not -"):
+        with pytest.raises(ValueError, match="0 or more, not -"):
             ShiftedClock().advance(-1)
 
     def test_advancing_wakes_sleepers_past_their_deadline(self) -> None:

@@ -181,7 +181,7 @@ def test_interrupted_caller_leaves_the_others_their_results(
 
 
 def test_negative_window_is_refused(recording: Recording) -> None:
-    with pytest.raises(ValueError, match="from 0 up"):
+    with pytest.raises(ValueError, match="seconds, 0 or more"):
         BatchingSampler(recording, window=-1.0)
 
 

@@ -278,7 +278,7 @@ def test_a_stream_in_the_child_of_a_fork_ends_at_once(read: str) -> None:
 
         def end() -> bool:
             if read == "next":
-                with pytest.raises(RuntimeError, match="begun before a fork"):
+                with pytest.raises(RuntimeError, match="started before a fork"):
                     next(stream)
             else:
                 stream.close()  # type: ignore[attr-defined]
@@ -300,7 +300,7 @@ def test_an_asynchronous_stream_in_the_child_of_a_fork_ends_at_once() -> None:
             return index
 
         def end() -> bool:
-            with pytest.raises(RuntimeError, match="begun before a fork"):
+            with pytest.raises(RuntimeError, match="started before a fork"):
                 asyncio.new_event_loop().run_until_complete(read_one())
             return True
 

@@ -211,7 +211,7 @@ def test_a_cap_on_costs_counts_jobs(server: EmulatorServer, pool: SessionPool) -
 def test_circuits_too_large_for_the_machine_are_refused_before_any_request(
     server: EmulatorServer, pool: SessionPool
 ) -> None:
-    with pytest.raises(UnsupportedProgram, match="takes 40 qubits"):
+    with pytest.raises(UnsupportedProgram, match="needs 40 qubits"):
         sampler(pool, 20).run_sweep(ROTATION, cirq.Linspace("t", 0, 1, 20), 10)
     assert server.requests.total == 0
 

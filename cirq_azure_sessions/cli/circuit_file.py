@@ -31,7 +31,7 @@ _UNREADABLE = (
 )
 
 _OPENQASM_3 = (
-    "This is OpenQASM 3, which has no circuit in Cirq: send it to a target that takes QIR with "
+    "This is OpenQASM 3, which Cirq does not read: submit it to a target that takes QIR with "
     "`cirq-azure-sessions jobs submit FILE --target TARGET`, or write it in OpenQASM 2."
 )
 

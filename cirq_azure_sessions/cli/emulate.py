@@ -18,10 +18,10 @@ from cirq_azure_sessions.cli.options import Command
 __all__ = ["emulate"]
 
 _IS_UP = """\
-An emulated Azure Quantum workspace listens at {endpoint}.
-It runs every job for real, on this machine, and bills nothing.
+An emulated Azure Quantum workspace is listening at {endpoint}.
+Jobs are simulated on this machine, and cost nothing.
 {pace}
-A program of the SDK runs on it unmodified in a shell with these variables set:
+To run an unmodified program that uses the SDK, set these variables in a shell:
 
 {bash}
 
@@ -31,7 +31,7 @@ or, in PowerShell:
 
 or in one command: `cirq-azure-sessions emulate -- python my_program.py`.
 
-With the SDK, passing the address:
+To pass the address to the SDK in Python:
 
     from azure.core.credentials import AzureKeyCredential
     from azure.quantum import Workspace
@@ -42,17 +42,17 @@ With the SDK, passing the address:
         _quantum_endpoint="{endpoint}",
     )
 
-With the sampler:
+To make a sampler on it:
 
     from cirq_azure_sessions import AzureSessionSampler
     sampler = AzureSessionSampler("ionq.simulator", workspace=workspace)
 
-From a shell:
+On the command line:
 
     cirq-azure-sessions run CIRCUIT --target ionq.simulator \
 --emulator {endpoint} --emulator-key {key}
 
-To advance its clock by ten minutes, so that idle sessions time out:
+To advance the clock by ten minutes, so that idle sessions time out:
 
     curl --header "x-ms-quantum-api-key: {key}" \
 --data '{{"advance": 600}}' {endpoint}/emulator/clock

@@ -41,8 +41,7 @@ def check_not_printed_to(path: Path) -> None:
         raise click.exceptions.Exit(2)
     if _is_stream(1, path):
         raise click.UsageError(
-            f"What this command prints would be written into {path}: "
-            "send its output to another file."
+            f"The output of this command would be written into {path}: redirect it to another file."
         )
 
 

@@ -74,14 +74,12 @@ def _read_params(
     metavar="N",
     type=click.IntRange(min=1),
     help="The number of shots; by default the provider's, or "
-    f"{DEFAULT_SHOTS} of translated OpenQASM 2.",
+    f"{DEFAULT_SHOTS} for translated OpenQASM 2.",
 )
 @click.option(
     "--entry", metavar="CALL", default="Main()", show_default=True, help="The Q# expression to run."
 )
-@click.option(
-    "--input-format", metavar="FORMAT", help="The input format, if the content does not show it."
-)
+@click.option("--input-format", metavar="FORMAT", help="The input format, if it is not recognized.")
 @click.option("--output-format", metavar="FORMAT", help="The output format.")
 @click.option(
     "--param",
@@ -117,7 +115,7 @@ def submit_job(
     A .qs file is Q#. OpenQASM 2 and 3 and QIR bitcode are recognized by content; anything else is
     sent unchanged, in the target's own format: Quil on Rigetti, JSON on IonQ. - is standard input.
 
-    OpenQASM 2 is translated as `run` does it, except on Quantinuum, which takes it as it is.
+    OpenQASM 2 is translated as by `run`, except on Quantinuum, which takes it unchanged.
 
     \b
       cirq-azure-sessions jobs submit bell.quil --target rigetti.sim.qvm
@@ -229,7 +227,7 @@ def wait_for_jobs(
 ) -> None:
     """Wait until jobs have finished, and show them.
 
-    The exit code is 1 if one did not succeed. Ctrl-C stops the waiting, not the jobs.
+    The exit code is 1 if any job did not succeed. Ctrl-C ends the command, not the jobs.
 
     \b
       cirq-azure-sessions jobs wait 9ab2f1 04c7aa && echo all done
@@ -324,8 +322,8 @@ def cancel_jobs(
 ) -> None:
     """Ask the service to cancel jobs.
 
-    Jobs given by id may belong to somebody else: you are asked first, unless you pass --yes. The
-    jobs in your journal are yours and are cancelled without asking.
+    Jobs given by id may belong to somebody else, so you are asked first, unless you pass --yes.
+    Jobs in your journal are your own, and are cancelled without asking.
 
     \b
       cirq-azure-sessions jobs cancel 9ab2f1 04c7aa --yes
@@ -360,7 +358,7 @@ def delete_jobs(
 ) -> None:
     """Delete jobs and their results permanently.
 
-    A running job is cancelled first. You are asked first, unless you pass --yes.
+    Running jobs are cancelled before they are deleted. You are asked first, unless you pass --yes.
 
     \b
       cirq-azure-sessions jobs delete 9ab2f1 04c7aa --yes
@@ -393,7 +391,7 @@ def tag_jobs(
 ) -> None:
     """Add tags to jobs.
 
-    Others may find their jobs by tags: you are asked first, unless you pass --yes.
+    Other users may search for tags, so you are asked first, unless you pass --yes.
 
     \b
       cirq-azure-sessions jobs tag 9ab2f1 04c7aa --tag paper --yes
@@ -432,8 +430,8 @@ def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
 def show_result(workspace: WorkspaceOptions, job_id: str, raw: bool, as_json: bool) -> None:
     """Print the result of a job, once it has finished.
 
-    For a job that this package submitted, the outcomes are counted. For any other job the SDK's
-    result is printed. With --raw it is the provider's output.
+    For a job that this package submitted, the counts of the outcomes are printed. For any other
+    job, the SDK's result is printed. With --raw, the provider's output is printed.
 
     \b
       cirq-azure-sessions jobs result 9ab2f1

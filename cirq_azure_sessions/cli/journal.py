@@ -51,8 +51,8 @@ def journal() -> None:
 def show_journal(path: Path, limit: int, as_json: bool) -> None:
     """Show the latest runs and jobs of a journal.
 
-    Sessions that may be open are shown too. The service is not asked: jobs and sessions are
-    shown as they were last recorded.
+    Sessions that may be open are shown too. Jobs and sessions are shown as last recorded; no
+    request is sent.
 
     \b
       cirq-azure-sessions journal show run.journal
@@ -86,7 +86,7 @@ def export_journal(path: Path, output: Path | None, as_json: bool) -> None:
     Each job is one line of JSON. It has the job_id, target, session_id, state, status, cost and
     times of the job; the code and message of an error; the output as the provider wrote it; and the
     decoded output: the measurement keys, and for each point the params, the repetitions and the
-    counts of the outcomes. An outcome has the bits of the keys in order, separated by spaces.
+    counts of the outcomes. Each outcome lists the bits of the keys in order, separated by spaces.
 
     \b
       cirq-azure-sessions journal export run.journal -o results.jsonl

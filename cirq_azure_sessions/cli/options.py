@@ -391,8 +391,8 @@ _FILTERS_IN_WORDS = {
     "session": "in session {}",
     "status": "with status {}",
     "name": "with names that begin with {!r}",
-    "exact_name": "of the name {!r}",
-    "max_age": "in the last {:g} hours",
+    "exact_name": "named {!r}",
+    "max_age": "in the last {:g} h",
 }
 
 
@@ -415,12 +415,14 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @click.option(
-        "--target", metavar="TARGET", help="Only this target, or this provider's; * stands for any."
+        "--target",
+        metavar="TARGET",
+        help="Only this target, or targets of this provider; * is a wildcard.",
     )
     @click.option(
         "--status",
         metavar="STATUS",
-        help="Only this status: queued, running, done, failed, open, or the service's word.",
+        help="Only this status: queued, running, done, failed, open, or a status of the service.",
     )
     @click.option("--name", metavar="PREFIX", help="Only names with this prefix.")
     @click.option(
@@ -545,7 +547,7 @@ def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., 
         default="cirq-azure-sessions",
         show_default=True,
         callback=check,
-        help="The session: the latest open one of this name, or a new one.",
+        help="Session name; the latest open session with this name is used, or a new one opened.",
     )
 
 
@@ -555,7 +557,9 @@ def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--resource-id", metavar="ID", help="The workspace's id, from the portal.")
     @click.option("--location", metavar="REGION", help="The workspace's region, such as eastus.")
     @click.option(
-        "--connection-string", metavar="TEXT", help="A connection string, in place of both."
+        "--connection-string",
+        metavar="TEXT",
+        help="A connection string, instead of --resource-id and --location.",
     )
     @click.option(
         "--emulator",

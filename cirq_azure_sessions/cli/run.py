@@ -109,8 +109,8 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         "--pack",
         metavar="N|auto",
         callback=_parse_pack,
-        help="Run this many points side by side in one job, or as many as fit, so that its minimum "
-        "price is paid once.",
+        help="Run N points, or as many as fit, side by side in one job, so that they share its "
+        "minimum price.",
     )
     @functools.wraps(command)
     def with_program(
@@ -283,12 +283,12 @@ def _check_outputs(outputs: Sequence[Path], journal: Path | None, *, is_sweep: b
     "--journal",
     metavar="PATH",
     type=FilePath(),
-    help="Record jobs in this file; a second run with it continues without paying twice.",
+    help="Record jobs in this file; a later run with it continues without paying twice.",
 )
 @click.option(
     "--name",
     metavar="NAME",
-    help="Session name; an open session of this name and target is reused.",
+    help="Session name; an open session with this name and target is reused.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every outcome.")
 @click.option(
@@ -320,7 +320,7 @@ def run(
     input. Targets other than local.* need a workspace; by default the SDK's environment
     variables name it.
 
-    After Ctrl-C submitted jobs keep running; the command prints how to fetch or cancel them.
+    After Ctrl-C, submitted jobs keep running; the command prints how to fetch or cancel them.
 
     \b
       cirq-azure-sessions run bell.qasm --repetitions 500 --seed 1

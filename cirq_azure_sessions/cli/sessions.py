@@ -137,8 +137,8 @@ def watch_session(
 ) -> None:
     """Print each change of a session until it has ended.
 
-    A line shows the session's status and the number of jobs in each status: `3 Succeeded (+1)` is
-    one more than in the line before.
+    A line shows the session's status and the number of jobs in each status; `3 Succeeded (+1)`
+    means one more than in the previous line.
 
     The exit code is 1 if it failed or timed out. Ctrl-C ends the command, not the session.
 
@@ -240,7 +240,7 @@ def draw_timeline(
     "--orphans", is_flag=True, help="Close the sessions that dead runs of a --journal left open."
 )
 @click.option("--journal", metavar="PATH", type=FilePath(), help="The journal of those runs.")
-@click.option("--name", metavar="NAME", help="Close all open sessions of this name.")
+@click.option("--name", metavar="NAME", help="Close all open sessions with this name.")
 @YES
 @AS_JSON
 @takes_workspace
@@ -255,8 +255,8 @@ def close_sessions(
 ) -> None:
     """Close sessions to new jobs; jobs already submitted still run.
 
-    Sessions given by id may be in use: you are asked first, unless you pass --yes. The orphans of
-    your journal are yours and are closed without asking.
+    Other programs may be using these sessions, so you are asked first, unless you pass --yes.
+    The orphans of your journal are your own, and are closed without asking.
 
     \b
       cirq-azure-sessions sessions close 1f3c29 8a21d0

@@ -1,9 +1,9 @@
-"""Costs of jobs: rates, estimates before anything is sent, and limits while a call runs.
+"""Costs of jobs: rates, estimates before a run, and limits during a run.
 
 rates        rates of providers, including the published ones
-    estimate     estimated costs of jobs and sweeps, as values
-pricing      the jobs of a sweep, priced by rates
-budget       the cost cap of a sampler, and the quotas of its workspace
+estimate     estimated costs of jobs and sweeps, as values
+pricing      the cost of a sweep's jobs at given rates
+budget       the spending cap of a sampler, and the quotas of its workspace
 """
 
 from cirq_azure_sessions.costs.estimate import CostEstimate, JobCost, TimeEstimate

@@ -1,4 +1,4 @@
-"""The cost cap of a sampler and the quotas of its workspace."""
+"""The spending cap of a sampler and the quotas of its workspace."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ _QUOTA_LIFETIME = 30.0
 class Budget:
     """The spending cap of a sampler's jobs.
 
-    A job counts with its estimate from before its submission until its bill arrives. If there is no
-    room for the next job, it waits for bills that may be lower than their estimates; once none is
-    outstanding, the cap is reached. So the cap is never exceeded, with any number of jobs in
-    flight, unless a bill exceeds its estimate; and where a sweep stops does not depend on the speed
-    of its jobs. A point that takes several jobs begins only when all of them have room.
+    A job counts with its estimate from just before its submission until its bill arrives. If the
+    next job would exceed the cap, it waits for outstanding bills, which may be lower than their
+    estimates; once none is outstanding, the cap is reached. So with any number of jobs in flight,
+    the cap is never exceeded unless a bill exceeds its estimate, and the point at which a sweep
+    stops does not depend on the speed of its jobs. A point that takes several jobs starts only when
+    there is budget for all of them.
 
     Lives on the background loop, and needs no lock.
 
@@ -50,10 +51,10 @@ class Budget:
     def __init__(self, max_cost: float, unit: str) -> None:
         self._max_cost = max_cost
         self._unit = unit
-        # State: the cost of jobs whose bills have arrived, or never will; the estimates of all
-        # others; by point, the estimates of its remaining jobs; the points that have begun, for
-        # which that room is reserved; those waiting for room, in order; and an event for changes of
-        # these.
+        # State: the cost of jobs whose bills have arrived or never will; the estimates of all other
+        # jobs; for each point, the estimate of its remaining jobs; the points that have begun, for
+        # which this budget is reserved; the jobs waiting for budget, in order; and an event that is
+        # set when any of these changes.
         self._spent = 0.0
         self._open: dict[str, float] = {}
         self._to_come: dict[tuple[str, int], float] = {}
@@ -63,10 +64,10 @@ class Budget:
 
     @classmethod
     def of(cls, max_cost: Any, pricing: Pricing) -> Budget | None:
-        """The budget for a sampler's `max_cost`; None for no cap.
+        """The budget for a sampler's `max_cost`; None without a cap.
 
         Raises:
-            ValueError: If it is not an amount, or the target's rates are unknown.
+            ValueError: If `max_cost` is not an amount, or the target's rates are unknown.
         """
         if max_cost is None:
             return None
@@ -79,12 +80,12 @@ class Budget:
 
     @property
     def committed(self) -> float:
-        """The amount spent, plus the estimates of jobs without a bill."""
+        """The amount spent, plus the estimates of jobs that have no bill yet."""
         held = sum(self._to_come[point] for point in self._begun)
         return self._spent + sum(self._open.values()) + held
 
     def holds(self, point: tuple[str, int]) -> bool:
-        """Whether budget is reserved for more jobs of a point that has begun."""
+        """Whether budget is reserved for further jobs of a point that has begun."""
         return point in self._begun
 
     async def reserve(
@@ -103,10 +104,10 @@ class Budget:
             estimate: Its estimated cost.
             point: Its sweep and point.
             point_cost: The estimated cost of all jobs of the point.
-            is_paid: Whether an earlier run has submitted it, so that it counts in any case.
+            is_paid: Whether an earlier run submitted it, so that it counts in any case.
 
         Raises:
-            CostLimitReached: If there is no room, and there never will be.
+            CostLimitReached: If the job would exceed the cap, and no bill is outstanding.
         """
         self._to_come.setdefault(point, point_cost)
         self._line[job_id] = None
@@ -122,7 +123,7 @@ class Budget:
                         raise CostLimitReached(
                             f"{self.committed:,.2f} of max_cost={self._max_cost:g} {self._unit} "
                             f"are spent, and the next point costs about {point_cost:,.2f}: raise "
-                            "max_cost or use fewer repetitions; a journal keeps what is paid for."
+                            "max_cost or use fewer repetitions; a journal keeps the results so far."
                         )
                 self._change.clear()
                 await self._change.wait()
@@ -133,7 +134,7 @@ class Budget:
         self.pass_over(estimate, point, point_cost)
 
     def pass_over(self, estimate: float, point: tuple[str, int], point_cost: float) -> None:
-        """Drops the point's reservation for a job that has its own, or is not submitted.
+        """Drops the point's reservation for a job that has its own now, or is not submitted.
 
         Args:
             estimate: The estimated cost of the job.
@@ -148,19 +149,19 @@ class Budget:
         self._change.set()
 
     def release(self, sweeps: Collection[str]) -> None:
-        """Releases the reservations for jobs of sweeps that have ended."""
+        """Releases the reservations of sweeps that have ended."""
         for point in [point for point in self._to_come if point[0] in sweeps]:
             del self._to_come[point]
             self._begun.discard(point)
         self._change.set()
 
     def settle(self, job_id: str, bill: Cost | None, *, may_cost: bool) -> None:
-        """Replaces a job's estimate by its bill; without a bill, the estimate stands.
+        """Replaces a job's estimate by its bill; without a bill, the estimate remains.
 
         Args:
             job_id: The job; nothing happens if it has no reservation.
             bill: The cost that the service reports.
-            may_cost: Whether the service has the job, or may have it.
+            may_cost: Whether the service has, or may have, the job.
         """
         estimate = self._open.pop(job_id, None)
         if estimate is None:
@@ -178,10 +179,10 @@ class Budget:
 
 
 def amount_of(bill: Cost, unit: str) -> float | None:
-    """A job's cost as the service reports it, in this unit; None if it does not.
+    """A job's cost in this unit, as the service reports it; None if it does not.
 
-    A total of zero for a job that consumed something is not a price: plans that include the usage
-    report it.
+    A total of zero for a job that consumed something is not a price: the service reports it if a
+    plan includes the usage.
     """
     consumed = bill.consumed
     if unit.lower() in consumed:
@@ -194,9 +195,9 @@ def amount_of(bill: Cost, unit: str) -> float | None:
 class QuotaGuard:
     """Refuses calls that exceed the workspace's quotas, with as few requests as possible.
 
-    Quotas are read once for all simultaneous calls, and again only if a call does not fit the known
-    ones and those may be stale. If they cannot be read the call continues: the service has the last
-    word in any case.
+    Quotas are read once for all simultaneous calls, and again only if a call exceeds the known ones
+    and these may be stale. If they cannot be read, the call continues, because the service checks
+    them as well.
 
     Only quotas on the dimensions of bills are checked. The documentation of IonQ's `qgs` is
     contradictory, and a call must not be refused by mistake.
@@ -232,11 +233,11 @@ class QuotaGuard:
         """Reserves quota for a call until the block ends.
 
         Args:
-            workspace: The workspace of the quotas.
-            usages: Return the consumption of each part of the call.
+            workspace: The workspace with the quotas.
+            usages: Functions that return the consumption of each part of the call.
 
         Raises:
-            QuotaExceeded: If a quota has no room for it.
+            QuotaExceeded: If the call exceeds a quota.
         """
         if self.is_idle:
             yield
@@ -247,7 +248,7 @@ class QuotaGuard:
             usage.update(await asyncio.wrap_future(_counting.submit(count)))
         async with self._turn:
             if self._is_worth_reading(usage):
-                # The service counts these itself by now, but not those that end during the request.
+                # By now the service counts these itself, except those that end during the request.
                 ended = self._ended.copy()
                 self._quotas = await self._read(workspace, usage)
                 self._read_at = self._clock.monotonic()
@@ -270,14 +271,14 @@ class QuotaGuard:
             self._ended.update(usage)
 
     def _is_worth_reading(self, usage: Mapping[str, float]) -> bool:
-        """Whether the quotas are unknown, or known ones would refuse the call but may be stale."""
+        """Whether the quotas are unknown, or may be stale and would refuse the call."""
         is_old = self._clock.monotonic() - self._read_at > _QUOTA_LIFETIME
         if self._quotas is None:
             return is_old
         return (is_old or bool(self._ended)) and self._lacking(usage) is not None
 
     def _lacking(self, usage: Mapping[str, float]) -> Quota | None:
-        """The quota with the least room, if that is not enough."""
+        """The quota that the call exceeds by most, if any."""
 
         def missing(quota: Quota) -> float:
             return usage[quota.dimension] - self._room(quota)

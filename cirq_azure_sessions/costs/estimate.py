@@ -26,10 +26,10 @@ class JobCost:
     """The estimated cost of one job.
 
     Attributes:
-        points: The sweep points that it covers.
+        points: The points of the sweep that it covers.
         workload: The billed quantities of its program.
         amount: Its cost, in the unit of the rates; None if unknown.
-        is_minimum: Whether that is the minimum of the rates.
+        is_minimum: Whether this is the minimum price of a job.
     """
 
     points: Sequence[int]
@@ -44,9 +44,9 @@ class TimeEstimate:
 
     Attributes:
         target: The target's id.
-        num_jobs: How many jobs there are.
-        max_concurrent_jobs: How many of them are in the target's queue at a time.
-        queue_time: The average seconds in the queue, as the service reports for the target.
+        num_jobs: The number of jobs.
+        max_concurrent_jobs: How many of them may be in the target's queue at a time.
+        queue_time: The average seconds in the target's queue, as reported by the service.
     """
 
     target: str
@@ -70,20 +70,20 @@ class TimeEstimate:
         jobs = counted(self.num_jobs, "job")
         return (
             f"{ends} in the queue for {jobs} on {self.target}, "
-            f"{self.max_concurrent_jobs} at a time, by the service's average of "
+            f"{self.max_concurrent_jobs} at a time, with the service's average of "
             f"{self.queue_time:g} s."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """The estimated cost of a sweep, assuming that the service optimizes no gate away.
+    """The estimated cost of a sweep, assuming that the service optimizes no gates away.
 
     Attributes:
         target: The target's id.
         rates: The rates, with their source and date; None if none are known.
         jobs: The cost of each job, in the order of submission.
-        jobs_unpacked: If points share jobs, the cost of the jobs without sharing.
+        jobs_unpacked: If points share jobs, the cost of each job if they did not.
     """
 
     target: str
@@ -93,7 +93,7 @@ class CostEstimate:
 
     @property
     def amount(self) -> float | None:
-        """The cost of all jobs, in `unit`; None if unknown: `str(estimate)` gives the reason."""
+        """The cost of all jobs, in `unit`; None if unknown, and `str(estimate)` says why."""
         return None if self.rates is None else _total(self.jobs)
 
     @property
@@ -119,7 +119,7 @@ class CostEstimate:
 
     @property
     def points(self) -> Mapping[int, float]:
-        """The cost of each sweep point, if known; points of one job share its cost."""
+        """The cost of each point, if known; the points of a job share its cost equally."""
         shares: dict[int, float] = defaultdict(float)
         for job in self.jobs:
             if job.amount is not None:
@@ -134,7 +134,7 @@ class CostEstimate:
 
     @checked()
     def time(self, queue_time: float, max_concurrent_jobs: int = 100) -> TimeEstimate:
-        """The jobs' queue time if the average is `queue_time` seconds."""
+        """The jobs' time in the queue, if the average is `queue_time` seconds."""
         return TimeEstimate(self.target, len(self.jobs), max_concurrent_jobs, queue_time)
 
     def __repr__(self) -> str:
@@ -149,7 +149,8 @@ class CostEstimate:
             return f"The cost of {what} is not known: {how_to_know(self.target, self.rates)}"
         assert self.rates is not None, "there is no amount without rates"
         if self.is_free:
-            return f"0 {self.unit} for {what}: the target is free, by {self.rates._provenance()}."
+            source = self.rates._provenance()
+            return f"0 {self.unit} for {what}: the target is free, according to {source}."
         at_least = sum(job.is_minimum for job in self.jobs)
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""
@@ -157,7 +158,7 @@ class CostEstimate:
             jobs = counted(len(self.jobs_unpacked), "job")
             instead = f" instead of {self.amount_unpacked:,.2f} for {jobs}"
         total = f"{self.amount:,.2f} {self.unit} for {what}{least}{instead}"
-        return f"{total}, by {self.rates._provenance()}."
+        return f"{total}, according to {self.rates._provenance()}."
 
     def _repr_html_(self) -> str:
         rows = [
@@ -190,7 +191,7 @@ def how_to_know(target: str, rates: Rates | None) -> str:
     if rates is None:
         return f"no rates are published for {target}; pass rates=Rates(unit=..., per_job=..., ...)."
     return (
-        f"{target} bills {rates.per_centisecond:g} {rates.unit} for 10 ms on the machine, and "
-        f"the time of a shot is not published; pass rates=dataclasses.replace("
+        f"{target} bills {rates.per_centisecond:g} {rates.unit} for 10 ms on the machine, but "
+        f"how long a shot takes is not published; pass rates=dataclasses.replace("
         f"known_rates({target!r}), seconds_per_shot=...)."
     )

@@ -61,7 +61,7 @@ class Pricing:
         return JobCost(job.points, work, self.rates.amount(work), self.rates.is_minimum(work))
 
     def amount(self, job: JobInput) -> float:
-        """The cost of one job as a number: 0 if it is free or unknown."""
+        """The cost of one job as a number; 0 if the job is free or its cost is unknown."""
         if self.rates is None or not self.is_charging:
             return 0.0
         return self.rates.amount(self._format.workload(job))
@@ -110,14 +110,14 @@ def estimate_cost(
 
     Args:
         target: The target's id.
-        program: The circuit; the gates that it is compiled to are counted.
-        params: The sweep; None for the circuit without parameters.
+        program: The circuit; the gates of the compiled circuit are counted.
+        params: The sweep; None for a circuit without parameters.
         repetitions: Shots for each point.
         rates: The rates to use instead of the published ones.
         compile: Whether to compile to the target's gates.
         input_params: Provider options; IonQ's error mitigation affects the price.
-        pack: How many points share a job, as for `AzureSessionSampler`. The estimate then also has
-            the price without it.
+        pack: How points share jobs, as for `AzureSessionSampler`. The estimate then also has the
+            price without packing.
 
     Raises:
         UnsupportedTarget: If the target takes no circuits.

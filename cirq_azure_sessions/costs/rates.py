@@ -1,9 +1,9 @@
 """Rates of providers, including the published ones with their source and date.
 
-IonQ and Rigetti publish prices in dollars. Quantinuum bills credits, of which a plan includes a
-number; the price of a credit is not public. The page states IonQ's minimum both as a term of a sum
-and as a "minimum price per program execution"; it is taken as a minimum here, as in the page's
-tables, Azure's page on billing and the SDK's `estimate_cost` (until 2025).
+IonQ and Rigetti publish prices in dollars. Quantinuum bills credits; a plan includes some, and the
+price of a credit is not public. Azure's page gives IonQ's minimum both as a term of a sum and as a
+"minimum price per program execution". Here it is a minimum, as in the page's tables, Azure's page
+on billing and the SDK's `estimate_cost` (until 2025).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _WORDS = ("unit", "source", "date")
 class Rates:
     """The rates of one target.
 
-    A job costs the sum of the charges below, and never less than `minimum`. To use your own rates,
-    make a `Rates`, or change known ones with `dataclasses.replace(known_rates(target), ...)`. Any
-    real number is accepted, such as a `decimal.Decimal` or one of NumPy's; it is kept as a float.
+    A job costs the sum of the charges below, but at least `minimum`. To use your own rates, make a
+    `Rates`, or change known ones with `dataclasses.replace(known_rates(target), ...)`. Any real
+    number is accepted, including `decimal.Decimal` and NumPy's types, and stored as a float.
 
     Attributes:
         unit: The unit of amounts: a currency such as `USD`, or a provider's credits, `HQC` on
@@ -50,7 +50,7 @@ class Rates:
         per_two_qubit_gate: Per two-qubit gate and shot.
         per_spam: Per state preparation, reset or measurement and shot.
         per_centisecond: Per 10 ms of the job's time on the machine, rounded up.
-        seconds_per_shot: The duration of a shot, if time is billed. No provider publishes it.
+        seconds_per_shot: The duration of a shot, where time is billed. No provider publishes it.
         minimum: The minimum price of a job.
         source: The source of the rates.
         date: When they were published, as `YYYY-MM-DD`.
@@ -69,7 +69,7 @@ class Rates:
     per_centisecond: float = 0.0
     seconds_per_shot: float | None = None
     minimum: float = 0.0
-    source: str = "the caller"
+    source: str = "the given rates"
     date: str = ""
 
     def __post_init__(self) -> None:
@@ -96,12 +96,12 @@ class Rates:
 
     @property
     def is_in_credits(self) -> bool:
-        """Whether amounts are a provider's credits, which the service's bills and quotas count."""
+        """Whether amounts are in a provider's credits, as in the service's bills and quotas."""
         return self.unit in _CREDITS
 
     @property
     def is_complete(self) -> bool:
-        """Whether they determine a job's cost: billed time needs a known `seconds_per_shot`."""
+        """Whether the rates determine a job's cost: billed time needs `seconds_per_shot`."""
         return not self.per_centisecond or self.seconds_per_shot is not None
 
     def centiseconds(self, work: Workload) -> int:
@@ -119,7 +119,7 @@ class Rates:
         )
 
     def amount(self, work: Workload) -> float:
-        """The cost of a job, in `unit`, if the rates are complete."""
+        """The cost of a job in `unit`, if the rates are complete."""
         time = self.per_centisecond * self.centiseconds(work)
         total = self.per_job + work.shots * self.of_shot(work) + time
         # Amounts are compared with caps: 5 + 3.3 is 8.3, not 8.300000000000001.
@@ -130,7 +130,7 @@ class Rates:
         return self.minimum > 0 and self.amount(work) == self.minimum
 
     def usage(self, works: Sequence[Workload]) -> Mapping[str, float]:
-        """Jobs' consumption, in the dimensions of the service's bills and quotas (recorded)."""
+        """The consumption of jobs, in the recorded dimensions of the service's bills and quotas."""
         if self.is_in_credits:
             return {self.unit.lower(): round(sum(self.amount(work) for work in works), 9)}
         if self.per_centisecond:
@@ -146,16 +146,16 @@ class Rates:
         return f"Rates({', '.join(given)})"
 
     def _provenance(self) -> str:
-        """The source and the date, and whether that is more than a year ago."""
+        """The source and the date, with a note if it is more than a year ago."""
         if not self.date:
             return self.source
         age = SystemClock().time() - datetime.fromisoformat(f"{self.date}T00Z").timestamp()
         note = ", more than a year old" if age > _YEAR else ""
-        return f"{self.source} of {self.date}{note}"
+        return f"{self.source} ({self.date}{note})"
 
     def _repr_html_(self) -> str:
         rows = [(name.replace("_", " "), rate) for name, rate in self._numbers().items() if rate]
-        below = f"by {self._provenance()}"
+        below = f"according to {self._provenance()}"
         return table(f"Rates in {self.unit}" if rows else "Free", [], rows, below=below)
 
 
@@ -210,7 +210,7 @@ _HQC = Rates(
 )
 _RIGETTI = Rates(per_centisecond=0.02, source=_PAGE, date=_DATE)
 
-# The first row that matches counts. IonQ's machines mitigate errors by default.
+# The first row that matches applies. IonQ's machines mitigate errors by default.
 _RATES: tuple[tuple[str, Rates], ...] = (
     ("local.*", _HERE),
     ("echo-*", _TEST),

@@ -35,7 +35,7 @@ def as_resolvers(name: str, params: Any, *, min_points: int = 0) -> list[cirq.Pa
     except (RecursionError, TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
-            f"{name} must be a cirq.Sweep, a mapping of symbols to numbers, or a list of such, "
+            f"{name} must be a cirq.Sweep, a mapping of symbols to numbers, or a list of these, "
             f"not {shown(params)}."
         ) from error
     resolvers = [resolver for sweep in sweeps for resolver in sweep]

@@ -132,8 +132,8 @@ class IonQFormat(Format):
         super().check_pack(pack, target)
         if target == "ionq.simulator":
             raise ValueError(
-                f"{target} charges nothing and answers with exact probabilities, of which a job "
-                "of several points has the product of all: leave out pack=."
+                f"{target} is free and returns exact probabilities, which a job of several points "
+                "would mix: leave out pack=."
             )
 
     def pack_caution(self, shots: int, options: TranslationOptions) -> str:
@@ -143,9 +143,9 @@ class IonQFormat(Format):
         if debias is False or shots < _MIN_DEBIASED_SHOTS:
             return ""
         return (
-            f"{options.target} debiases jobs of {_MIN_DEBIASED_SHOTS} shots or more, and where it "
-            "sharpens, it takes the plurality over whole outcomes, which mixes the points of a "
-            'job: pass input_params={"error-mitigation": {"debias": False}} with pack=.'
+            f"{options.target} debiases jobs of {_MIN_DEBIASED_SHOTS} shots or more, and its "
+            "sharpening votes on whole outcomes, which mixes the points of a job: pass "
+            'input_params={"error-mitigation": {"debias": False}} with pack=.'
         )
 
     def decode(self, payload: Any, layout: Any) -> Sequence[AzureResult]:
@@ -235,14 +235,14 @@ def _measured_at_end(program: Program, options: TranslationOptions) -> Program:
         if is_dynamic:
             what = "reset a qubit" if step.is_reset else "act on measured results"
             raise UnsupportedProgram(
-                f"{target} measures at the end and cannot {what}: {shown(step.source)}; run it on "
-                "a target that can, such as quantinuum.sim.h2-1e or local.simulator."
+                f"{target} measures only at the end and cannot {what}: {shown(step.source)}; run "
+                "it on a target that can, such as quantinuum.sim.h2-1e or local.simulator."
             )
         if used:
             raise UnsupportedProgram(
-                f"{target} measures at the end, and {shown(step.source)} comes after "
-                f"{shown(used[0].source)}; measure into further qubits (cirq.defer_measurements), "
-                "or run on a target that measures in between, such as quantinuum.sim.h2-1e."
+                f"{target} measures only at the end, but {shown(step.source)} comes after "
+                f"{shown(used[0].source)}; defer the measurement (cirq.defer_measurements), or run "
+                "on a target with mid-circuit measurements, such as quantinuum.sim.h2-1e."
             )
         before.append(step)
     measurements = tuple(

@@ -276,7 +276,7 @@ def layout_as_submitted(
     """
     if max(numbers) >= len(earlier.blocks):
         raise ResultFormatError(
-            "The journal has a job for points that are not in the job: fetch its raw result from "
+            "The journal lists points for a job that does not have them: fetch its raw result from "
             "the workspace."
         )
     blocks = [

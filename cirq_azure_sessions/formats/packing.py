@@ -1,8 +1,8 @@
-"""Packing: several points side by side on the qubits of one job.
+"""Packing: several points side by side on separate qubits of one job.
 
-A pack is one program, in which each point has its own qubits and bits; it is compiled and written
-like any other. Its layout contains, for each point, the layout that the point would have in its own
-job.
+A pack is one program, in which each point has its own qubits and bits. It is compiled and written
+like any other program. Its layout contains, for each point, the layout that the point would have in
+a job of its own.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ from cirq_azure_sessions.formats.translation import (
     split_repetitions,
 )
 from cirq_azure_sessions.options import shown
+from cirq_azure_sessions.spelling import counted
 
 __all__ = ["PackedTranslation", "as_pack", "translate_pack"]
 
 logger = logging.getLogger(__name__)
 
-# The qubits of machines, from Azure's pages on the providers (learn.microsoft.com/azure/quantum/
-# provider-ionq and provider-quantinuum) as of `_READ`. Quantinuum's emulators of H2 have 56 for
-# stabilizer circuits and 32 for others. The first row that matches counts.
+# The number of qubits of machines, from Azure's pages on the providers
+# (learn.microsoft.com/azure/quantum/provider-ionq and provider-quantinuum) as of `_READ`.
+# Quantinuum's emulators of H2 have 56 for stabilizer circuits and 32 for others. The first row that
+# matches applies.
 _READ = "November 2026"
 _NUM_QUBITS = {
     "ionq.qpu.aria-*": 25,
@@ -53,7 +55,7 @@ _NUM_QUBITS = {
 }
 
 
-# A point, numbered through all circuits, and a part of its repetitions.
+# A point, numbered across all circuits, and a part of its repetitions.
 Key = tuple[int, Part]
 
 
@@ -62,10 +64,10 @@ class _Point:
     """A point of a sweep, or of one of the circuits of a batch.
 
     Attributes:
-        program: Its flat circuit.
+        program: Its circuit, flattened.
         resolver: The values of its unresolved parameters.
-        dialect: The property that all circuits of its job must share.
-        sweep: The jobs of its sweep if each point had its own.
+        dialect: The property that all circuits of a job must share.
+        sweep: The jobs of its sweep if each point had its own job.
         number: Its index in that sweep.
     """
 
@@ -81,10 +83,10 @@ class PackedTranslation(Translation):
     """A sweep, or circuits of a batch, whose points share jobs.
 
     Attributes:
-        pack: The job of some points, with one part of their repetitions.
-        alone: The job that a point would have of its own, with one part of its repetitions.
-        spread: The jobs of the parts that each point lacks, which are spread over packs anew.
-        repetitions: How many repetitions each point has.
+        pack: Makes the job for some points and one part of their repetitions.
+        alone: Makes the job that a point would have on its own, for one part of its repetitions.
+        spread: Makes new jobs for the parts that each point lacks.
+        repetitions: The number of repetitions of each point.
         target: The target's id.
     """
 
@@ -102,12 +104,12 @@ class PackedTranslation(Translation):
         missing: Sequence[tuple[Part, ...]],
         places: Sequence[tuple[str, int]],
     ) -> PackedTranslation:
-        """The jobs of earlier runs, then new ones for all that is missing.
+        """The jobs of earlier runs, then new ones for everything that is missing.
 
         Args:
-            earlier: The points and parts that a job has, and what the journal has of it.
+            earlier: For each job, its points and parts, and its entry in the journal.
             missing: The parts that each point lacks.
-            places: Which request for its circuit each point is.
+            places: The place of each point in the journal.
         """
         rest = self.spread(missing)
         jobs = [(tuple(point for point, _ in keys), keys[0][1]) for keys, _ in earlier]
@@ -124,7 +126,7 @@ class PackedTranslation(Translation):
         return PackedTranslation([*jobs, *rest._jobs], each, make, *same)
 
     def alone_jobs(self) -> Iterator[tuple[Key, JobInput]]:
-        """The jobs if each point had its own, by point and part."""
+        """The jobs if each point had its own job, by point and part."""
         for points, part in self._jobs:
             for point in points:
                 yield (point, part), self.alone(point, part)
@@ -134,8 +136,8 @@ def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
     """The number of points per job, or their qubits; None for one point per job.
 
     Raises:
-        ValueError: If it is not a number of points, `"auto"` or a placement, or if points cannot
-            share jobs on the target.
+        ValueError: If `pack` is not a number of points, `"auto"` or a list of qubits, or if points
+            cannot share jobs on the target.
     """
     if pack is None:
         return None
@@ -154,8 +156,8 @@ def as_pack(pack: Any, job_format: Format, target: str) -> Pack | None:
             is_right = len(set(numbers)) == len(numbers) and min(numbers, default=-1) >= 0
         if not is_right or checked == ():
             raise ValueError(
-                'pack must be a number of points a job, "auto", or for each point of a job the '
-                f"numbers of the qubits that it takes, not {shown(pack)}."
+                'pack must be a number of points per job, "auto", or a list of the qubits for '
+                f"each point of a job, not {shown(pack)}."
             )
     if checked == 1:
         return None
@@ -187,10 +189,11 @@ def translate_pack(
     circuits: Sequence[Circuit],
     options: TranslationOptions,
 ) -> PackedTranslation:
-    """Translates circuits with their sweeps, with several points of as many repetitions per job.
+    """Translates circuits and their sweeps, with several points per job.
 
-    Points are numbered across all circuits. Adjacent points of a sweep are in different jobs, so
-    that a failed job does not leave a gap of several adjacent points.
+    The points of a job have the same number of repetitions. Points are numbered across all
+    circuits. Adjacent points of a sweep are in different jobs, so that a failed job does not leave
+    a gap of several adjacent points.
 
     Raises:
         UnsupportedProgram: If any point cannot be run, or a job's points do not fit the target.
@@ -221,7 +224,7 @@ def _flattened(
     resolvers: Sequence[cirq.ParamResolver],
     options: TranslationOptions,
 ) -> Iterator[tuple[Program, cirq.ParamResolver, str]]:
-    """The flat circuit of each point, its unresolved parameters' values, and its dialect."""
+    """For each point, the flattened circuit, the values of its parameters, and its dialect."""
     try:
         flat = flatten(circuit, options.target, compile=options.compile)
         dialect = job_format.template(flat, options).dialect
@@ -299,16 +302,16 @@ class _Packer:
             placed = (zip(sizes[first::count], wanted, strict=False) for first in range(count))
             if any(size > len(slot) for pack in placed for size, slot in pack):
                 raise UnsupportedProgram(
-                    f"pack= has {min(map(len, wanted))} qubits for a point, and the circuit has "
-                    f"{max(sizes)}: list as many for each point."
+                    f"pack= lists {counted(min(map(len, wanted)), 'qubit')} for a point, but the "
+                    f"circuit has {max(sizes)}: list at least as many for each point."
                 )
         elif capacity is not None and count < len(points):
             largest = max(sum(sizes[first::count]) for first in range(count))
             if largest > capacity:
                 raise UnsupportedProgram(
-                    f"pack={wanted} takes {largest} qubits, and {target} has {capacity} (Azure's "
-                    f'page on it, {_READ}): use fewer points per job, or pack="auto"; if the '
-                    "target now has more, give the numbers of the qubits for each point of a job."
+                    f"pack={wanted} needs {largest} qubits, but {target} has {capacity} (Azure's "
+                    f'page, {_READ}): use fewer points per job, or pack="auto"; if the target now '
+                    "has more, list the qubits for each point of a job."
                 )
         return packs
 

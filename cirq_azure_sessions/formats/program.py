@@ -206,7 +206,7 @@ def check_num_qubits(num_qubits: int, target: str, limit: int | None) -> None:
     if limit is not None and num_qubits > limit:
         raise UnsupportedProgram(
             f"{target} has at most {limit} qubits and the circuit needs "
-            f"{num_qubits}: use fewer, or run on a target with more."
+            f"{num_qubits}: use fewer qubits, or run on a larger target."
         )
 
 
@@ -347,8 +347,8 @@ def _conditional(
             lists[all(control.resolve(store) for control in controls)].append(value)
         except (TypeError, ValueError, AttributeError) as error:
             raise UnsupportedProgram(
-                f"Cirq cannot decide {' and '.join(map(str, controls))} for all that the keys may "
-                "be; read each key either as a number or by its bits."
+                f"Cirq cannot decide {' and '.join(map(str, controls))} for all values of the "
+                "keys; read each key either as a number or by its bits."
             ) from error
     unfulfilling, fulfilling = (
         Condition(tuple(bits), tuple(values)).without_idle_bits() for values in lists

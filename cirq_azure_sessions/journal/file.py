@@ -336,7 +336,7 @@ class JournalFile:
             begin = _begin_of(beside, 8)
             if any(begin) and not begin.startswith(magics):
                 raise self._error(
-                    f"{beside.name} next to it belongs to something else: give another path"
+                    f"{beside.name} next to it belongs to another program: give another path"
                 )
 
     def _first_page_in_log(self) -> bytes:
@@ -435,14 +435,14 @@ def _number(header: bytes, at: int) -> int:
 
 _OTHER_DATABASE = "it is another program's database: give another path"
 _SECOND_NAME = (
-    "it has a second name (a hard link), through which SQLite would miss what is written here: "
-    "remove that link, or use a copy"
+    "it has another hard link, and SQLite does not see changes made through the other name: remove "
+    "that link, or use a copy"
 )
 _REPLACED = (
-    "it was removed or replaced while it was in use, so that what is written to it is lost: put it "
-    "back, or run again with another path"
+    "it was removed or replaced while it was in use, so everything written to it would be lost: "
+    "put it back, or run again with another path"
 )
-_LATER_VERSION = "a newer cirq-azure-sessions wrote it: update this one"
+_LATER_VERSION = "it was written by a newer cirq-azure-sessions: update this one"
 _DAMAGED = (
     "it is damaged: restore a backup, or move it away and look for the jobs of earlier runs in "
     "your workspace"

@@ -300,7 +300,7 @@ class Journal(PickledAsRecipe):
             return None
         logger.warning(
             "The service does not show job %s on %s, which it accepted in an earlier run: "
-            "waiting for it. `cirq-azure-sessions journal forget %s %s` has the next run "
+            "waiting for it. `cirq-azure-sessions journal forget %s %s` lets the next run "
             "submit it again.",
             entry.job_id,
             entry.target,
@@ -570,7 +570,7 @@ class Journal(PickledAsRecipe):
 
     def _open_file(self) -> JournalFile:
         if self._is_closed:
-            raise JournalError(f"The journal {self._path} is closed: open a new one to go on.")
+            raise JournalError(f"The journal {self._path} is closed: open it again.")
         file = self._file = self._file or JournalFile(self._path)
         return file
 
@@ -630,8 +630,8 @@ class Journal(PickledAsRecipe):
                 )
             if entry.is_finished:
                 raise JournalError(
-                    f"The journal {self._path} has the result of job {job_id}: there is nothing to "
-                    "wait for, and nothing to forget."
+                    f"The journal {self._path} has the result of job {job_id}: only jobs without "
+                    "a result can be forgotten."
                 )
             if self._jobs.is_held(file, entry):
                 raise JournalError(
@@ -680,7 +680,7 @@ def open_journal(
         return Journal(journal, clock=clock), True
     if not isinstance(journal, Journal | None):
         raise ValueError(
-            f"journal must be a Journal, the path of one or None, not a {type(journal).__name__}."
+            f"journal must be a Journal, a path or None, not a {type(journal).__name__}."
         )
     return journal, False
 

@@ -39,7 +39,7 @@ class RunLock:
             if not _may_be_lock(path):
                 raise FileExistsError(
                     errno.EEXIST,
-                    f"{path.name} next to it belongs to something else: give another path",
+                    f"{path.name} next to it belongs to another program: give another path",
                 )
             make_private(path)
             return cls(path, _lock(path))

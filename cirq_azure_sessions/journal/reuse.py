@@ -143,7 +143,7 @@ async def reuse_jobs(
         earlier.append(([(point, part) for _, part, point in mine], entry))
     resumed: PackedTranslation = translation.resumed(earlier, missing, places)
     logger.info(
-        "%s has %d of %d points in %d jobs of earlier runs; the others go in %d new ones",
+        "%s has %d of %d points in %d jobs of earlier runs; new jobs for the others: %d",
         journal,
         sum(not parts for parts in missing),
         len(places),

@@ -248,7 +248,7 @@ def _translating_damage(what: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        damage = sqlite3.DatabaseError(f"{what} makes no sense")
+        damage = sqlite3.DatabaseError(f"{what} is invalid")
         damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise damage from error
 

@@ -127,7 +127,7 @@ class _Writer:
     ) -> Sequence[cirq.Condition] | None:
         if len(places) > _MAX_INEQUALITY:
             raise invalid_input(
-                f"A condition other than == on more than {_MAX_INEQUALITY} bits has no circuit."
+                f"A condition other than == may have at most {_MAX_INEQUALITY} bits."
             )
         terms = [sympy.Symbol(condition.keys[i]) * (1 << i) for i in places]
         number = sympy.Add(*terms)

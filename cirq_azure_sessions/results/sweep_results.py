@@ -200,7 +200,7 @@ def _short(value: Any) -> str:
 def warn_of_lost_shots(target: str, lost: int) -> None:
     """Warns, once per call, that results have fewer repetitions than requested."""
     logger.warning(
-        "%d repetitions on %s were lost: lost_shots of a result says how many it lacks.",
+        "%d repetitions on %s were lost; lost_shots of each result is the number that it lacks.",
         lost,
         target,
     )

@@ -43,8 +43,8 @@ def test_sweep_cost_is_a_table_and_a_sentence(circuit: str) -> None:
     ]
     # The end depends on the date.
     assert " ".join(sentence.split()).startswith(
-        "165.90 EHQC for 20 jobs on quantinuum.sim.h2-1e, by "
-        "https://learn.microsoft.com/azure/quantum/pricing of 2025-09-17"
+        "165.90 EHQC for 20 jobs on quantinuum.sim.h2-1e, according to "
+        "https://learn.microsoft.com/azure/quantum/pricing (2025-09-17"
     )
 
 

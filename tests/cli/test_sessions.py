@@ -42,7 +42,7 @@ def test_an_empty_list_names_its_filters(scene: Scene) -> None:
     filters = ("--target", "rigetti.*", "--status", "executing", "--name", "x", "--hours", "36")
     assert scene.call("sessions", "list", *filters).stdout == (
         "No sessions on rigetti.* with status executing with names that begin with 'x' "
-        "in the last 36 hours.\n"
+        "in the last 36 h.\n"
     )
     assert scene.read("sessions", "list", *filters) == []
 
@@ -191,7 +191,7 @@ def test_sessions_are_closed_by_their_exact_name(scene: Scene) -> None:
             assert closed["id"] == session.id
             assert other.refresh().is_open
     shown = scene.call("sessions", "close", "--name", "night", "--yes")
-    assert shown.stdout == "No open sessions of the name 'night'.\n"
+    assert shown.stdout == "No open sessions named 'night'.\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--name", ""], ["--orphans", "--journal", ""]])

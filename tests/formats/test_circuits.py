@@ -42,7 +42,7 @@ OPTIONS = {"bb84_n8": {"input_params": {"target_profile": "Adaptive_RI"}}}
 def test_public_circuit_has_cirqs_distribution(path: Path, target: str) -> None:
     circuit = read_circuit(path)
     if target == IONQ and path.stem in IN_BETWEEN:
-        with pytest.raises(UnsupportedProgram, match="measures at the end"):
+        with pytest.raises(UnsupportedProgram, match="measures only at the end"):
             run(target, circuit)
         return
     result = run(target, circuit, repetitions=60, **OPTIONS.get(path.stem, {}))

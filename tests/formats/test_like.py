@@ -83,7 +83,7 @@ def test_a_seed_repeats_a_sweep_and_its_points_differ() -> None:
 
 
 def test_circuits_that_the_target_refuses_are_refused_locally() -> None:
-    with pytest.raises(UnsupportedProgram, match="measures at the end"):
+    with pytest.raises(UnsupportedProgram, match="measures only at the end"):
         AzureSessionSampler(f"local.like:{ARIA}").run(FEEDBACK)
 
 

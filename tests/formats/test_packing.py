@@ -312,14 +312,14 @@ def test_auto_needs_a_number_of_qubits() -> None:
 
 
 def test_more_qubits_than_are_published_need_a_placement() -> None:
-    with pytest.raises(UnsupportedProgram, match=r"takes 26 qubits, and ionq\.qpu\.aria-1 has 25"):
+    with pytest.raises(UnsupportedProgram, match=r"needs 26 qubits, but ionq\.qpu\.aria-1 has 25"):
         packed(IONQ_HARDWARE, ROTATION, 26, 13)
     placement = [[2 * k, 2 * k + 1] for k in range(13)]
     assert len(packed(IONQ_HARDWARE, ROTATION, 26, placement)) == 2
 
 
 def test_a_placement_has_a_qubit_for_each_of_the_circuit() -> None:
-    with pytest.raises(UnsupportedProgram, match="1 qubits for a point, and the circuit has 2"):
+    with pytest.raises(UnsupportedProgram, match="1 qubit for a point, but the circuit has 2"):
         packed(QUANTINUUM, ROTATION, 2, [[0, 1], [2]])
 
 

@@ -132,7 +132,7 @@ def test_gates_on_qubits_that_are_never_measured_are_sent(compile: bool) -> None
 
 def test_gates_after_a_measurement_are_refused_where_nothing_is_compiled() -> None:
     circuit = cirq.Circuit(cirq.X(A), cirq.measure(A, key="m"), cirq.X(A))
-    with pytest.raises(UnsupportedProgram, match="measures at the end"):
+    with pytest.raises(UnsupportedProgram, match="measures only at the end"):
         format_for(IONQ).translate(
             circuit, [cirq.ParamResolver()], 10, TranslationOptions(IONQ, compile=False)
         )

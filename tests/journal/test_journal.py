@@ -797,7 +797,7 @@ def test_a_closed_journal_leaves_one_file_and_says_that_it_is_closed(path: Path)
     journal.close()
     assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
     assert repr(journal) == f"Journal({str(path)!r}, closed)"
-    with pytest.raises(JournalError, match="is closed: open a new one"):
+    with pytest.raises(JournalError, match="is closed: open it again"):
         claim(journal, "bell", "b")
 
 
@@ -910,7 +910,7 @@ def test_a_foreign_file_next_to_a_journal_is_left_unchanged(
     before = mine.stat()
     if is_there:
         path.touch()
-    with pytest.raises(JournalError, match=f"{mine.name} next to it belongs to something else"):
+    with pytest.raises(JournalError, match=f"{mine.name} next to it belongs to another program"):
         claim(Journal(path), "bell", "a")
     after = mine.stat()
     assert mine.read_text() == "my notes"

@@ -23,7 +23,7 @@ from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.installation import Finding, unexpected
 from cirq_azure_sessions.workspaces.azure.connect import connect
-from cirq_azure_sessions.workspaces.azure.connections import ConnectionPool, Request
+from cirq_azure_sessions.workspaces.azure.connections import ConnectionPool, NotSent, Request
 from cirq_azure_sessions.workspaces.azure.documents import without_secrets
 from cirq_azure_sessions.workspaces.azure.network import (
     call_either,
@@ -161,9 +161,11 @@ async def check_connection(workspace: Workspace | None, clock: Clock) -> list[Fi
             times.append(clock.monotonic() - began)
         connections.close()
     except (OSError, AzureSessionsError) as error:
+        # It has the name of the error that prevented the connection.
+        reason = error if isinstance(error, NotSent) else type(error).__name__
         text = (
-            f"no answer from {address} ({type(error).__name__}): check the network, the proxy and "
-            "the certificates"
+            f"no answer from {address} ({reason}): check the network, the proxy and the "
+            "certificates"
         )
         return [Finding("round trip", text, "failed"), Finding("clock", "not checked", "skipped")]
     if answer.status_code == 407:
@@ -187,8 +189,8 @@ def _compare_clocks(date: str, now: float) -> Finding:
     if abs(skew) <= _MAX_SKEW:
         return Finding("clock", f"within {_MAX_SKEW:.0f} s of the service's")
     direction = "ahead of" if skew > 0 else "behind"
-    text = f"this machine's clock is {abs(skew):.0f} s {direction} the service's: set it"
-    return Finding("clock", f"{text}, or tokens and signatures are refused", "failed")
+    text = f"this machine's clock is {abs(skew):.0f} s {direction} the service's: correct it"
+    return Finding("clock", f"{text}, because tokens and signatures depend on it", "failed")
 
 
 async def check_service(port: AzureWorkspace, clock: Clock) -> Finding:
