@@ -131,18 +131,23 @@ class Worker:
             while True:
                 try:
                     async with self.throttle.requests:
+                        sent = self.clock.monotonic()
                         await self._send(submits=True)
                     break
                 except ServiceError as error:
                     await slot.refused(error)
             slot.accepted()
             ended = asyncio.Event()
-            self.running[number] = self.clock.monotonic(), ended
+            self.running[number] = (sent + self.clock.monotonic()) / 2, ended
             if len(self.running) == 1:
                 self.polling = asyncio.ensure_future(self._poll())
             await ended.wait()
-        async with self.throttle.requests:
-            await self._send()
+        # Behind the submission of the job that takes the slot.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await self.throttle.requests.enter(is_urgent=False)
+        await self._send()
+        self.throttle.requests.leave()
 
     async def _poll(self) -> None:
         last = self.clock.monotonic()

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cirq_azure_sessions.clock import (
     RETRY_TIMEOUT,
@@ -155,8 +155,9 @@ class JobRunner:
                 assert job.job is not None, "it has finished"
                 if not job.job.status.has_result:
                     check_succeeded(job.job)
-                # The job that takes the slot is submitted before this one's output is fetched.
-                await self.pool._clock.sleep(0)
+                # The jobs that take the slots are submitted before any output is fetched.
+                for _ in range(2):
+                    await self.pool._clock.sleep(0)
                 fetch = partial(self._workspace.fetch_output, job.job, job.stored)
                 await job.fetched(await self._request(job, fetch))
         except Exception as error:
@@ -195,24 +196,16 @@ class JobRunner:
         sessions.prepare(self.target, self._workspace, requests)
         targets = self.pool._targets.list(self._workspace, requests)
         policy = self._retries(job)
-
-        async def store() -> Any:
-            # Behind the requests of jobs in later stages.
-            await requests.enter(is_urgent=False)
-            try:
-                return await self._workspace.store_input(job.request)
-            finally:
-                requests.leave()
-
-        job.stored = await retry(self._clock, store, policy)
+        job.stored = await self._request(job, partial(self._workspace.store_input, job.request))
         if (status := (await targets).get(self.target)) is not None:
             job.sweep.format_.check_target(job.request, status)
         async with Slot(self.throttle) as slot:
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(job.points, is_budgeted=True)
                 async with sessions.use(self.target, self._workspace, policy) as generation:
-                    if await self._submit(job, generation.session_id, slot):
-                        await self._follow(job)
+                    since = await self._submit(job, generation.session_id, slot)
+                    if since is not None:
+                        await self._follow(job, since)
                         return
                 ended = await sessions.retire(generation)
                 has_used = any(ended.id in sweep.session_ids for sweep in job.sweep.call)
@@ -227,10 +220,10 @@ class JobRunner:
             "check the target's availability and try again later."
         )
 
-    async def _submit(self, job: JobRun, session_id: str, slot: Slot) -> bool:
+    async def _submit(self, job: JobRun, session_id: str, slot: Slot) -> float | None:
         """Submits so that the service has the job exactly once; the whole retry policy.
 
-        Returns False if the session has ended; the service does not have the job then.
+        Returns about when it was accepted; None if the session has ended, which then has no job.
         """
         request = replace(job.request, session_id=session_id)
         lost = 0
@@ -238,13 +231,13 @@ class JobRunner:
             job.sweep.check_going_on(job.points, is_budgeted=True)
             try:
                 async with self.throttle.requests:
-                    job.may_exist = True
+                    job.may_exist, sent = True, self._clock.monotonic()
                     accepted = await self._workspace.submit_job(request, job.stored)
                 break
             # 1. The session has ended: the next one takes the job.
             except SessionNotAvailable:
                 job.may_exist = False
-                return False
+                return None
             except ServiceError as error:
                 job.may_exist = error.is_ambiguous
                 # 2. Too many jobs or requests: wait for a slot.
@@ -271,23 +264,24 @@ class JobRunner:
         slot.accepted()
         now, sweep_id = self._clock.time(), job.sweep.id
         self.pool._events.report_job(accepted, now, sweep_id=sweep_id, is_new=True)
-        return True
+        return (sent + self._clock.monotonic()) / 2
 
-    async def _follow(self, job: JobRun) -> None:
+    async def _follow(self, job: JobRun, since: float | None = None) -> None:
         """Waits until a job that the service has accepted has finished."""
         assert job.job is not None, "it was accepted"
         observer = None
         if job.sweep.progress is not None:
             observer = job.sweep.progress.job_seen
             observer(job.job)
-        gate, watcher = self.throttle.requests, self.pool._watcher
-        job.job = await watcher.wait(job.job, self._workspace, observer=observer, gate=gate)
+        call, gate = (job.job, self._workspace), self.throttle.requests
+        job.job = await self.pool._watcher.wait(*call, since=since, observer=observer, gate=gate)
         self.pool._events.report_job(job.job, self._clock.time(), sweep_id=job.sweep.id)
 
     async def _find(self, job: JobRun, job_id: str) -> Job | None:
         """The service's job for `job`; None if it has none."""
         try:
-            return await self._request(job, partial(self._workspace.get_job, job_id))
+            find = partial(self._workspace.get_job, job_id)
+            return await self._request(job, find, is_urgent=True)
         except ServiceError as error:
             if error.is_missing:
                 return None
@@ -298,12 +292,17 @@ class JobRunner:
                 code=error.code,
             ) from error
 
-    async def _request(self, job: JobRun, call: Callable[[], Awaitable[T]]) -> T:
+    async def _request(
+        self, job: JobRun, call: Callable[[], Awaitable[T]], *, is_urgent: bool = False
+    ) -> T:
         """Makes a repeatable request, with long retries: giving up would lose a paid result."""
 
         async def attempt() -> T:
-            async with self.throttle.requests:
+            await self.throttle.requests.enter(is_urgent)
+            try:
                 return await call()
+            finally:
+                self.throttle.requests.leave()
 
         return await retry(self._clock, attempt, self._retries(job))
 

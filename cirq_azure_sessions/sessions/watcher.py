@@ -42,7 +42,7 @@ class _Watched:
     """A job being waited for: since when, its outcome, and its waiters."""
 
     since: float
-    outcome: asyncio.Future[Job]
+    outcome: asyncio.Future[Job] = field(default_factory=asyncio.Future)
     waiters: list[tuple[_Observer | None, _Gate]] = field(default_factory=list)
     # When the service first failed to show it.
     missing_since: float | None = None
@@ -178,14 +178,15 @@ class JobWatcher:
         job: Job,
         workspace: WorkspacePort,
         *,
+        since: float | None = None,
         observer: _Observer | None = None,
         gate: _Gate | None = None,
     ) -> Job:
         """Returns the job once it has finished, successfully or not.
 
-        The observer is called with the job at every poll before that; the gate is held during
-        requests. `JobError` if the service has not known the job for minutes, and `ServiceError` if
-        it cannot be asked for long.
+        `since` is about when it was accepted, if not now. The observer is called with the job at
+        every poll before that; the gate is held during requests. `JobError` if the service has not
+        known the job for minutes, and `ServiceError` if it cannot be asked for long.
         """
         if self.is_cancelling.is_set() and not job.is_final:
             # A job that cannot be cancelled continues, and its result is not lost.
@@ -200,8 +201,7 @@ class JobWatcher:
             poller = self._pollers[key] = _Poller(*key, self._clock, durations, last_poll=now)
         watched = poller.jobs.get(job.id)
         if watched is None:
-            watched = _Watched(now, asyncio.get_running_loop().create_future())
-            poller.jobs[job.id] = watched
+            watched = poller.jobs[job.id] = _Watched(now if since is None else since)
             if poller.polling is not None and poller.poll_due - now > MIN_DELAY:
                 # The new job may be fast, so the delay starts over.
                 poller.polling.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
@@ -22,7 +23,7 @@ from cirq_azure_sessions import (
     SweepError,
 )
 from cirq_azure_sessions.model import Job, JobRequest
-from cirq_azure_sessions.workspaces.local import ProgramError
+from cirq_azure_sessions.workspaces.local import JobPace, ProgramError
 
 TARGET = "ionq.simulator"
 # Takes no more than 10,000 repetitions a job.
@@ -123,6 +124,30 @@ def test_no_more_jobs_are_in_flight_than_allowed(clock: ManualClock) -> None:
     with SessionPool(service, clock=clock) as pool:
         assert _run(pool, 60, limit=5) == _bits(60)
     assert len(service.submitted) == 60, "the service refused none"
+
+
+def test_free_slots_are_filled_before_outputs_are_fetched() -> None:
+    requests: list[str] = []
+
+    class Clock(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            # Zero seconds take as long as on the machine's clock: one iteration of the loop.
+            await (super().sleep(seconds) if seconds else asyncio.sleep(0))
+
+    class Recorder(Service):
+        async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
+            requests.append("submit")
+            return await super().submit_job(request, stored)
+
+        async def fetch_output(self, job: Job, stored: Any = None) -> Any:
+            requests.append("fetch")
+            return await super().fetch_output(job, stored)
+
+    clock = Clock()
+    service = Recorder(clock, pace=lambda _: JobPace(run=10.0))
+    with SessionPool(service, clock=clock) as pool:
+        assert _run(pool, 12, limit=4) == _bits(12)
+    assert requests == 2 * (4 * ["submit"]) + 4 * ["fetch"] + 4 * ["submit"] + 8 * ["fetch"]
 
 
 # Lost answers

@@ -318,6 +318,24 @@ def test_a_new_job_cuts_a_long_delay_short() -> None:
     asyncio.run(story())
 
 
+def test_a_job_is_polled_for_when_it_ends_though_its_submission_took_long(
+    clock: ManualClock,
+) -> None:
+    session, watcher = _Session(clock, {"first": 10.0}), JobWatcher(clock)
+
+    async def story() -> None:
+        await watcher.wait(_waiting("first"), session)
+        # The service accepted it three seconds ago; only now is its answer here.
+        since = clock.monotonic() - 3.0
+        session.creations["second"], session._ends["second"] = since, since + 10.0
+        requests = session.gets
+        await watcher.wait(_waiting("second"), session, since=since)
+        assert clock.monotonic() == pytest.approx(since + 10.0, rel=0.1)
+        assert session.gets == requests + 1
+
+    asyncio.run(story())
+
+
 def test_fast_job_after_slow_ones_is_polled_in_time(clock: ManualClock) -> None:
     session, watcher = _Session(clock, {"slow": 100.0, "quick": 0.0}), JobWatcher(clock)
 
