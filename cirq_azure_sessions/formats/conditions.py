@@ -297,8 +297,13 @@ def _tree(formula: sympy.Basic, words: _Words) -> _Tree:
             return _joined(operator, [_tree(part, words) for part in formula.args])
     if isinstance(formula, BooleanFunction):
         return _tree(formula.to_nnf(simplify=False), words)
-    if not isinstance(formula, sympy.Rel):
+    if isinstance(formula, sympy.Contains):
+        member, numbers = formula.args
+        return _tree(numbers.as_relational(member), words)
+    if isinstance(formula, sympy.Expr):
         formula = sympy.Ne(formula, 0, evaluate=False)
+    if not isinstance(formula, sympy.Rel):
+        raise LookupError(f"{type(formula).__name__} is of another kind")
     difference = (formula.lhs - formula.rhs).rewrite(_CHOICES, sympy.Piecewise)
     choice = next(iter(sorted(difference.atoms(sympy.Piecewise), key=sympy.default_sort_key)), None)
     if choice is None:

@@ -99,6 +99,10 @@ RECORDS = {
 }
 K, B = sympy.symbols("k b")
 DIGITS = sympy.IndexedBase("m")
+ALLOWED = [
+    *(sympy.FiniteSet(2, 3, 11), sympy.Interval(3, 9), sympy.Interval.Lopen(3, 9)),
+    *(sympy.Range(1, 14, 4), sympy.Union(sympy.FiniteSet(1), sympy.Interval(7, sympy.oo))),
+]
 SUMS_OF_CASES: list[Sequence[Any]] = [
     *(
         [compare(M, bound)]
@@ -116,6 +120,8 @@ SUMS_OF_CASES: list[Sequence[Any]] = [
     *([sympy.Eq(sympy.floor(M / 4) % 2, 1)], [sympy.floor((M - K) / 2) < K], [sympy.floor(M / 3)]),
     *([sympy.Eq(sympy.ceiling(M / 4), K)], [sympy.ceiling((K - M) / 3) * 2 > M - 9]),
     *([sympy.Equivalent(M > 3, K > 3)], [sympy.Implies(M > K, B > 0)]),
+    *([sympy.Contains(M, allowed)] for allowed in ALLOWED),
+    [sympy.Not(sympy.Contains(K, sympy.FiniteSet(1, 6))), M > 2],
     *([sympy.Xor(B, DIGITS[0], DIGITS[1])], [sympy.Not(sympy.Xor(B, DIGITS[0]))]),
     *([cirq.KeyCondition(A_KEY), cirq.KeyCondition(ANOTHER), B], [M > 2, K < 5, sympy.Eq(B, 0)]),
     *(
@@ -203,8 +209,12 @@ def test_parity_takes_one_statement_per_bit() -> None:
 
 def test_list_of_allowed_values_takes_one_statement_per_value() -> None:
     allowed = range(7, ALL, 41)
-    circuit = _circuit(0, sympy.Or(*(sympy.Eq(M, value) for value in allowed)))
-    assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == len(allowed)
+    for listed in (
+        sympy.Or(*(sympy.Eq(M, value) for value in allowed)),
+        sympy.Contains(M, sympy.FiniteSet(*allowed)),
+    ):
+        circuit = _circuit(0, listed)
+        assert payload(QUANTINUUM, circuit).count(f") x q[{WIDTH}];") == len(allowed)
 
 
 @pytest.mark.filterwarnings("ignore::sympy.utilities.exceptions.SymPyDeprecationWarning")
@@ -276,8 +286,8 @@ def test_a_comparison_of_keys_grows_with_their_bits() -> None:
 
 @pytest.mark.parametrize(
     "formula",
-    [sympy.Eq(M % 301, 1), sympy.sin(M) > 0.5, sympy.Eq(M**9, 16)],
-    ids=["remainder", "function", "power"],
+    [sympy.Eq(M % 301, 1), sympy.sin(M) > 0.5, sympy.Eq(M**9, 16), sympy.Q.prime(M)],
+    ids=["remainder", "function", "power", "predicate"],
 )
 def test_a_formula_that_falls_into_many_cases_is_refused(formula: sympy.Basic) -> None:
     with pytest.raises(UnsupportedProgram, match="at most 10 bits, or compare"):

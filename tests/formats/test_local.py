@@ -152,6 +152,7 @@ class Acting(Opaque):
 def test_an_operation_without_an_effect_is_refused_with_cirqs_type(
     gate: cirq.Gate, target: str
 ) -> None:
+    pytest.importorskip(BUILT_IN_TARGETS[target][1])
     operation = gate.on(Q)
     for each in (operation, cirq.CircuitOperation(cirq.FrozenCircuit(operation))):
         circuit = cirq.Circuit(each, cirq.measure(Q, key="m"))
