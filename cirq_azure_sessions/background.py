@@ -21,12 +21,7 @@ from duet.futuretools import AwaitableFuture
 from cirq_azure_sessions.errors import PoolClosed
 from cirq_azure_sessions.process import register, start_thread
 
-__all__ = [
-    "Call",
-    "EventLoopThread",
-    "Portal",
-    "loop",
-]
+__all__ = ["Call", "EventLoopThread", "Portal", "loop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -266,6 +261,8 @@ class EventLoopThread:
                 try:
                     start_thread(thread)
                     is_made.acquire()
+                    if not made:
+                        raise RuntimeError("No descriptor is left: close files or raise ulimit -n.")
                     self._serving = made[0], thread
                 finally:
                     # A signal may have come before the thread, or just after it.
@@ -298,9 +295,12 @@ def _serve(
     is_given_up: threading.Event,
 ) -> None:
     """Makes a loop, on this thread, where no signal leaves half of one, and runs it."""
-    loop = asyncio.new_event_loop()
-    made.append(loop)
+    with suppress(OSError):
+        made.append(asyncio.new_event_loop())
     is_made.release()
+    if not made:
+        return
+    loop = made[0]
     if is_given_up.is_set():
         loop.close()
         return

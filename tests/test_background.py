@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import itertools
 import sys
@@ -54,6 +55,18 @@ class TestEventLoopThread:
         assert _threads() == []
         assert loop.run(_answer) == 42
         assert len(_threads()) == 1
+
+    def test_a_process_without_descriptors_is_told_so_and_can_go_on_later(
+        self, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(asyncio, "new_event_loop", fail)
+        call = in_background(loop.run, _answer)
+        assert str(call.exception(HANG_TIMEOUT)).startswith("No descriptor is left")
+        monkeypatch.undo()
+        assert loop.run(_answer) == 42
 
     def test_a_stopped_loop_has_no_thread_and_can_be_used_again(
         self, loop: EventLoopThread

@@ -592,6 +592,7 @@ class Journal(PickledAsRecipe):
             self._note_dead_runs(connection)
 
     def _begin(self, file: JournalFile) -> _Run:
+        file.check()
         row = (platform.node(), os.getpid(), self._clock.time())
         with ExitStack() as undo:
             with file.transaction() as connection:

@@ -128,6 +128,20 @@ def test_a_file_with_damaged_bytes_is_read_or_refused(
             beside.unlink()
 
 
+def test_journal_with_exchanged_pages_takes_no_request(sound: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(sound)) as file:
+        roots = dict(file.execute("SELECT name, rootpage FROM sqlite_master"))
+    data = sound.read_bytes()
+    pages = [data[at : at + 4096] for at in range(0, len(data), 4096)]
+    # Each is in order; only their places are wrong.
+    one, other = roots["places_free"] - 1, roots["parts_of_job"] - 1
+    pages[one], pages[other] = pages[other], pages[one]
+    path = tmp_path / "damaged.journal"
+    path.write_bytes(b"".join(pages))
+    with Journal(path) as journal, pytest.raises(JournalError, match="it is damaged"):
+        asyncio.run(journal._claim(ask("done", "3")))
+
+
 @pytest.mark.parametrize("damage", ["job = 99", "block = 'x'", "part = -1"])
 def test_request_whose_record_is_damaged_is_not_submitted_again(
     damage: str, sound: Path, tmp_path: Path
