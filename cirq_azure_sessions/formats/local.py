@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,18 +81,14 @@ class LocalFormat(Format):
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
         self.check_input_params(options.input_params)
         if options.target.removeprefix("local.") in _BUILT_IN:
-            for operation in program.all_operations():
+            for operation in _distinct(program):
                 _check_known(operation)
         if options.target == "local.stim":
             # Stim has no conditional waits. Nothing happens in either case.
-            program = cirq.map_operations(
-                program, lambda operation, _: _without_idle_controls(operation), deep=True
-            )
+            program = _changed(program, _without_idle_controls)
         if options.target == "local.qsim":
             # qsim takes no fractions, arrays or complex numbers, which Cirq does.
-            program = cirq.map_operations(
-                program, lambda operation, _: with_plain_numbers(operation), deep=True
-            )
+            program = _changed(program, with_plain_numbers)
         layout = LocalLayout(options.target, len(resolvers))
         payload = LocalProgram(program, tuple(resolvers), repetitions, options.seed)
         job = JobInput(
@@ -144,6 +140,24 @@ class LocalFormat(Format):
                 "The job has no layout of cirq-azure-sessions; only jobs that it submitted can "
                 "be read back."
             ) from error
+
+
+def _distinct(program: cirq.AbstractCircuit) -> Collection[cirq.Operation]:
+    """The operations, but one for each gate of those that have nothing else."""
+    # Most operations of a circuit share few gates.
+    return {
+        id(op.gate if type(op) is cirq.GateOperation else op): op for op in program.all_operations()
+    }.values()
+
+
+def _changed(
+    program: cirq.AbstractCircuit, change: Callable[[cirq.Operation], cirq.Operation]
+) -> cirq.AbstractCircuit:
+    """The circuit with each operation changed, those of subcircuits included."""
+    # A copy costs more than all else that is done here.
+    if all(type(op) is cirq.GateOperation and change(op) is op for op in _distinct(program)):
+        return program
+    return cirq.map_operations(program, lambda operation, _: change(operation), deep=True)
 
 
 def _check_known(operation: cirq.Operation) -> None:

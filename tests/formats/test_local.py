@@ -118,8 +118,18 @@ def test_qsim_takes_numbers_of_every_type_that_cirq_takes(value: Any) -> None:
     pytest.importorskip("qsimcirq")
     a, b = cirq.LineQubit.range(2)
     loop = cirq.CircuitOperation(cirq.FrozenCircuit(cirq.X(a) ** value, cirq.CZ(a, b) ** value))
-    program = cirq.Circuit(loop, loop, cirq.measure(a, key="m"))
-    assert AzureSessionSampler("local.qsim").run(program).measurements["m"].tolist() == [[1]]
+    for parts in ([loop, loop], [cirq.X(a) ** value, cirq.X(a) ** value]):
+        program = cirq.Circuit(parts, cirq.measure(a, key="m"))
+        assert AzureSessionSampler("local.qsim").run(program).measurements["m"].tolist() == [[1]]
+
+
+@pytest.mark.parametrize("target", ["local.qsim", "local.stim"])
+def test_a_circuit_that_a_simulator_takes_as_it_is_is_not_copied(target: str) -> None:
+    a, b = cirq.LineQubit.range(2)
+    program = cirq.Circuit(cirq.H(a), cirq.CNOT(a, b), cirq.measure(a, b, key="m"))
+    options = TranslationOptions(target)
+    job = format_for(target).translate(program, [cirq.ParamResolver()], 10, options).job(0)
+    assert job.payload.circuit is program
 
 
 class Opaque(cirq.Gate):
