@@ -138,7 +138,7 @@ def test_a_session_after_one_that_the_service_ended_is_reopened(
         log.report(replace(OPENED, kind=kind))
     log.report(replace(OPENED, target="another"))
     assert log.stats()["sessions_reopened"] == 1
-    replacing = [each for each in caplog.messages if "in place of one that had ended" in each]
+    replacing = [each for each in caplog.messages if "to replace one that had ended" in each]
     assert replacing == [caplog.messages[-2]]
 
 
