@@ -159,7 +159,7 @@ def test_without_a_bill_the_cost_is_zero(log: EventLog) -> None:
     assert log.stats()["cost"] == 0.0
 
 
-def test_recent_has_sessions_and_jobs_apart_and_no_sweeps(log: EventLog) -> None:
+def test_recent_events_separate_sessions_from_jobs_and_omit_sweeps(log: EventLog) -> None:
     for event in (STARTED, OPENED, SUBMITTED):
         log.report(event)
     assert log.recent() == ((OPENED,), (SUBMITTED,))
