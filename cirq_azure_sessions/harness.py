@@ -1,8 +1,8 @@
 """Adapters that run the circuits of a benchmark harness in one batch.
 
 Most harnesses call `sampler.run` in a loop, and wait for each result before the next call. The
-adapters pass all of their circuits to `run_batch` at once: two for any harness, and three for
-well-known ones, none of which need be installed to import this module.
+adapters pass all of their circuits to `run_batch` at once. Two of them work with any harness, and
+three with well-known ones, which need not be installed to import this module.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _REPETITIONS = "an integer", lambda value: isinstance(value, Integral)
 
 
 class BatchingSampler(cirq.Sampler):
-    """A sampler that gathers simultaneous calls into one `run_batch`.
+    """A sampler that combines simultaneous calls into one `run_batch`.
 
-    Threads, asyncio and duet may share it: a call made while another waits joins its batch.
-    Each caller gets the results of its own circuit, or that circuit's error. A caller that is
-    interrupted leaves the batch, which continues for the others.
+    Threads, asyncio and duet may share it: a call that is made while another is waiting joins its
+    batch. Each caller gets the results of its own circuit, or its error. If a caller is
+    interrupted, the batch continues for the others.
 
     Args:
         sampler: The sampler whose `run_batch` is called.
@@ -81,7 +81,7 @@ class BatchingSampler(cirq.Sampler):
     def run_sweep(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
-        """The sampler's `run_sweep`, in one batch with simultaneous calls."""
+        """The sampler's `run_sweep`, combined with simultaneous calls."""
         return background.loop.run(self._join, (program, params, repetitions))
 
     async def run_sweep_async(
@@ -96,7 +96,7 @@ class BatchingSampler(cirq.Sampler):
         param_resolver: cirq.ParamResolverOrSimilarType = None,
         repetitions: int = 1,
     ) -> cirq.Result:
-        """The sampler's `run`, likewise; raises the point's own error."""
+        """The sampler's `run`, combined with simultaneous calls; raises the point's own error."""
         [resolver, *_] = as_resolvers("param_resolver", param_resolver, min_points=1)
         with error_of_point():
             return self.run_sweep(program, resolver, repetitions)[0]
@@ -149,8 +149,7 @@ class BatchingSampler(cirq.Sampler):
 
     async def _run_next_batch(self) -> None:
         await self._clock.sleep(self._window)
-        # Calls that were interrupted in the meantime are dropped, since nobody wants to pay for
-        # them.
+        # Nobody would want to pay for calls that were interrupted in the meantime.
         calls = [(arguments, results) for arguments, results in self._waiting if not results.done()]
         self._waiting = []
         work = self._workers.submit(_outcomes, self._sampler, [arguments for arguments, _ in calls])
@@ -186,16 +185,16 @@ def _outcomes(
 class PrefetchedSampler(cirq.Sampler):
     """A sampler that runs a list of circuits in one batch, for a harness that runs them in a loop.
 
-    Each result is returned once, so that samples stay independent. A circuit that is not in the
-    list, or is run more often than it occurs there, runs when the harness runs it.
+    Each result is returned once, so that samples stay independent. If the harness runs a circuit
+    that is not in the list, or more often than it occurs there, the circuit is run then.
 
     Args:
-        sampler: The sampler that runs the circuits, when this object is made.
+        sampler: The sampler that runs the circuits, as soon as this object is created.
         circuits: The circuits that the harness will run, in any order.
-        repetitions: The repetitions of all circuits or, as a list, of each.
+        repetitions: The repetitions of every circuit, or a list with those of each.
 
     Raises:
-        SweepError: If circuits failed, as `run_batch` does.
+        SweepError: If circuits failed, as in `run_batch`.
     """
 
     @checked(circuits=_CIRCUITS)
@@ -219,7 +218,7 @@ class PrefetchedSampler(cirq.Sampler):
     def run_sweep(
         self, program: cirq.AbstractCircuit, params: cirq.Sweepable, repetitions: int = 1
     ) -> Sequence[cirq.Result]:
-        """The prefetched results, or else those of the sampler's `run_sweep`."""
+        """The prefetched results, or those of the sampler's `run_sweep` if there are none."""
         is_bare = as_resolvers("params", params) == [cirq.ParamResolver()]
         # The sampler refuses invalid circuits and numbers.
         is_prefetched = (
@@ -259,7 +258,7 @@ def batch_qedc(execute: Any) -> None:
     """Makes the Cirq benchmarks of QED-C run the circuits of each step in one batch.
 
     Args:
-        execute: Their module `execute`, which from now on does so with any sampler passed as
+        execute: Their module `execute`. It is changed, for any sampler that is passed as
             `provider_backend`.
     """
     execute_one_by_one = execute.execute_circuits
@@ -293,7 +292,7 @@ def mitiq_executor(
 
     Returns:
         A function for `mitiq.Executor`, and for every function of mitiq that takes an executor. It
-        returns bits, so it needs an observable.
+        returns bits, so these functions need an observable.
     """
     from mitiq import MeasurementResult
 
@@ -310,6 +309,7 @@ def mitiq_executor(
             np.hstack(bits).tolist(), tuple(index[qubit] for op in measured for qubit in op.qubits)
         )
 
-    # mitiq reads here whether an executor takes many circuits; it does not understand strings.
+    # mitiq reads this annotation to see whether an executor takes many circuits; it cannot be a
+    # string.
     execute.__annotations__["return"] = list[MeasurementResult]
     return execute

@@ -1,11 +1,12 @@
 """Noise of machines: a small Cirq noise model, and its rates for each class of hardware.
 
-Rates are those published by the makers, with source and date; unpublished ones are stand-ins, and
-marked as such. The emulator's machines and the targets `local.like:TARGET` share them.
+The rates are those that the vendors publish, with source and date. Where nothing is published,
+placeholders are used, and marked as such. The emulator's machines and the targets
+`local.like:TARGET` share the rates.
 
 After every gate, with some probability, a random Pauli error other than the identity affects the
-qubits of the gate; a measured bit is flipped with some other probability, or the qubit is found to
-be lost. Idling, leakage, crosstalk and coherent errors are not modelled.
+qubits of the gate. With another probability a measured bit is flipped, or the qubit turns out to be
+lost. Idling, leakage, crosstalk and coherent errors are not modelled.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class MachineNoise(cirq.NoiseModel):
     """The probabilities of errors.
 
     Attributes:
-        one_qubit: Of an error after a one-qubit gate.
-        two_qubit: Of an error after a two-qubit gate. After a gate on more qubits, each of them has
-            an error with this probability.
-        readout: Of reading a 0 as 1, and of reading a 1 as 0.
-        loss: Of losing a qubit, in neutral-atom machines, which is found at readout.
+        one_qubit: An error after a one-qubit gate.
+        two_qubit: An error after a two-qubit gate. After a gate on more qubits, each of them has an
+            error with this probability.
+        readout: Reading a 0 as 1, and reading a 1 as 0.
+        loss: Losing a qubit of a neutral-atom machine, which is detected at readout.
     """
 
     one_qubit: float = 0.0
@@ -86,7 +87,7 @@ class _Depolarizing(cirq.DepolarizingChannel):
     def _apply_channel_(self, args: cirq.ApplyChannelArgs) -> Any:
         """Mixes a density matrix with one in which these qubits are maximally mixed.
 
-        In the part mixed in, all Paulis including the identity have equal weight.
+        In the latter, all Paulis including the identity have equal weight.
         """
         dimension = 2**self.n_qubits
         share = self.p * dimension**2 / (dimension**2 - 1)
@@ -123,8 +124,8 @@ def _ionq(one_qubit: float, two_qubit: float) -> MachineNoise:
     return MachineNoise(one_qubit * 3 / 4, two_qubit * 15 / 16)
 
 
-# docs.ionq.com, "Simulation with noise models"; the page has no rates for harmony's own formula
-# nor, yet, for forte-enterprise-1, which is a Forte.
+# docs.ionq.com, "Simulation with noise models". The page has no rates for harmony, which has a
+# formula of its own, or for forte-enterprise-1, which is a Forte.
 IONQ_MODELS = {
     "ideal": NOISELESS,
     "aria-1": _ionq(0.0005, 0.0133),
@@ -147,7 +148,7 @@ def _infidelities(one_qubit: float, two_qubit: float, readout: float) -> Machine
     return MachineNoise(one_qubit * 3 / 2, two_qubit * 5 / 4, (readout, readout))
 
 
-# No readout error is published for these machines: a stand-in, typical of transmons.
+# No readout error is published for these machines: a placeholder, typical of transmons.
 _TRANSMON_READOUT = 3e-2
 
 
@@ -155,7 +156,7 @@ class _Row(NamedTuple):
     """The noise of the targets that match a pattern.
 
     Attributes:
-        targets: Those whose rates were published; none if all rates are stand-ins.
+        targets: The targets whose rates are published; none if all rates are placeholders.
         source: The source and date of publication.
     """
 
@@ -170,10 +171,12 @@ _IONQ = (
     "learn.microsoft.com/azure/quantum/provider-ionq (2025)"
 )
 _H1 = "p1, p2 and p_meas of learn.microsoft.com/azure/quantum/provider-quantinuum (2024)"
-_H2 = "arXiv:2305.03828 (2023); gates on two qubits: arXiv:2406.02501 (2024)"
-_RIGETTI = "Rigetti's announcement of {} has the median of gates on two qubits; others: a stand-in"
+_H2 = "arXiv:2305.03828 (2023); two qubits: arXiv:2406.02501 (2024)"
+_RIGETTI = (
+    "two qubits: the median in Rigetti's announcement of {}; one qubit and readout: placeholders"
+)
 
-# The first pattern that matches a target counts; a target that matches none has no noise. For
+# The first pattern that matches a target applies; a target that matches none has no noise. For
 # neutral atoms nothing is published; what matters is that shots lose qubits.
 _TARGETS = (
     _Row("ionq.qpu.aria-2*", _ionq_machine("aria-2", 0.0039), ("ionq.qpu.aria-2",), _IONQ),
@@ -226,7 +229,7 @@ def _row(target: str) -> _Row | None:
 
 
 def target_noise(target: str) -> MachineNoise:
-    """The noise of a target's hardware, or of its own simulator of it."""
+    """The noise of a target's hardware, or of the hardware that the target emulates."""
     row = _row(target)
     return row.noise if row else NOISELESS
 

@@ -44,7 +44,7 @@ from cirq_azure_sessions.workspaces.filters import ItemFilter
 
 __all__ = ["AzureSessionsDevice", "AzureSessionsJob", "AzureSessionsProvider"]
 
-# The programs of a list that are submitted at the same time.
+# The number of programs of a list that are submitted at the same time.
 _MAX_SUBMISSIONS = 16
 
 # The seconds for which a list of a session's jobs is cached; the number of newest jobs to request,
@@ -85,8 +85,8 @@ class AzureSessionsProvider(QuantumProvider):
     """The targets of a workspace as qBraid devices.
 
     Args:
-        pool: The pool that runs the jobs. By default a pool on the workspace that the environment
-            names, as for the command line; it is closed when the process ends, and its jobs
+        pool: The pool that runs the jobs. The default is a pool on the workspace named by the
+            environment variables of the command line. It is closed when the process ends; its jobs
             continue.
     """
 
@@ -137,7 +137,7 @@ class AzureSessionsDevice(QuantumDevice):
         )
 
     def status(self) -> DeviceStatus:
-        """Whether the target accepts jobs, as of at most a second ago."""
+        """Whether the target accepts jobs; at most a second old."""
         is_online = self._described().availability == "Available"
         return DeviceStatus.ONLINE if is_online else DeviceStatus.UNAVAILABLE
 
@@ -147,7 +147,7 @@ class AzureSessionsDevice(QuantumDevice):
 
     @cachedmethod(operator.attrgetter("_descriptions"))
     def _described(self) -> TargetStatus:
-        """The target's status, as of at most a second ago.
+        """The target's status; at most a second old.
 
         qBraid's `run` checks for each circuit of a list whether the device is online.
         """
@@ -156,7 +156,7 @@ class AzureSessionsDevice(QuantumDevice):
     def submit(
         self, run_input: cirq.Circuit | list[cirq.Circuit], shots: int = 1000, **options: Any
     ) -> AzureSessionsJob | list[AzureSessionsJob]:
-        """Submits circuits, and does not wait for them.
+        """Submits circuits without waiting for them.
 
         Args:
             run_input: A circuit or a list of circuits.
@@ -164,8 +164,8 @@ class AzureSessionsDevice(QuantumDevice):
             options: Further options of an `AzureSessionSampler`, such as `input_params`.
 
         Raises:
-            UnsupportedProgram: If one cannot be run on the target; nothing was submitted then.
-            ServiceError, SessionNotAvailable: If the service does not accept one.
+            UnsupportedProgram: If a circuit cannot be run on the target; nothing is submitted then.
+            ServiceError, SessionNotAvailable: If the service does not accept a circuit.
         """
         sampler = AzureSessionSampler(self.id, pool=self._pool, **options)
         is_list = isinstance(run_input, list)
@@ -192,7 +192,7 @@ class AzureSessionsDevice(QuantumDevice):
 
 
 class AzureSessionsJob(QuantumJob):
-    """A job of a workspace as a qBraid job, from any process.
+    """A job of a workspace as a qBraid job, whichever process submitted it.
 
     Args:
         job_id: Its id on the service.
@@ -213,17 +213,17 @@ class AzureSessionsJob(QuantumJob):
         self._job: JobHandle | None = None
 
     def status(self) -> JobStatus:
-        """The job's status, as of at most a second ago.
+        """The job's status; at most a second old.
 
-        Reading the jobs of one session together takes one request, not one each.
+        If the statuses of several jobs of a session are read together, one request is enough.
         """
         job = self._described()
-        # The pool counts the jobs that the program has seen finish.
+        # The pool counts a job as finished when the program has seen it finish.
         self._pool._hosts.saw(job._item)
         return _JOB_STATUSES[job.status]
 
     def result(self) -> Result[GateModelResultData]:
-        """The counts, once the job has finished; the first qubit is the last bit of an outcome.
+        """Waits for the job and returns its counts; the first qubit is the last bit of an outcome.
 
         Raises:
             JobError: If the job failed or was cancelled.
@@ -249,8 +249,8 @@ class AzureSessionsJob(QuantumJob):
         return self._job
 
 
-# State, by pool: the last requested job of a session, and those listed with it, each to be returned
-# once.
+# State, by pool: for each session, the job that was requested last, and the jobs that were listed
+# with it, each of which is returned once.
 _recent: WeakKeyDictionary[SessionPool, tuple[TTLCache[str, str], TTLCache[str, JobHandle]]] = (
     WeakKeyDictionary()
 )
@@ -259,7 +259,7 @@ _lock = Lock()
 
 
 def _look_up(pool: SessionPool, job_id: str) -> JobHandle:
-    """Reads a job from the service: alone, or with the newest of its session."""
+    """Reads a job from the service, alone or together with the newest jobs of its session."""
     with _lock:
         if pool not in _recent:
             timer = pool._clock.monotonic

@@ -245,7 +245,7 @@ def test_private_names_are_recognized(line: str) -> None:
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"clock"}))
-def test_nobody_reads_a_clock_but_the_clock(module: str) -> None:
+def test_only_the_clock_module_reads_a_clock(module: str) -> None:
     forbidden = (
         "asyncio.sleep",
         "asyncio.timeout",
@@ -260,7 +260,7 @@ def test_nobody_reads_a_clock_but_the_clock(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_nobody_prints_but_the_command_line(module: str) -> None:
+def test_only_the_command_line_prints(module: str) -> None:
     printing = ("print", "sys.stdout.write", "sys.stderr.write")
     assert [call for call in calls(module) if call in printing] == []
 

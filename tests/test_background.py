@@ -85,7 +85,7 @@ class TestEventLoopThread:
             loop.run(fail)
 
     @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-    def test_an_error_that_ends_a_program_reaches_the_caller_and_the_loop_goes_on(
+    def test_an_error_that_ends_a_program_reaches_the_caller_and_the_loop_continues(
         self, loop: EventLoopThread, error: type[BaseException]
     ) -> None:
         async def fail() -> None:

@@ -51,7 +51,7 @@ def test_a_local_sweep_gives_the_same_samples_on_a_cluster(client: Any) -> None:
         assert spread.run_sweep(ROTATION, angles(40), 100) == here
 
 
-def test_a_local_sweep_takes_what_only_this_process_can_import(client: Any) -> None:
+def test_a_local_sweep_pickles_names_that_only_this_process_can_import(client: Any) -> None:
     """As a notebook defines it: the workers cannot import it."""
 
     class Flip(cirq.Gate):

@@ -44,6 +44,7 @@ BESIDE_THE_PACKAGE = {
     *harness.__all__,
 }
 ALIASES = {"PooledJob", "PooledSession"}
+UNITS = {"min": 60, "h": 3600, "days": 24 * 3600, "MiB": 2**20}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
@@ -189,17 +190,17 @@ def test_limits_in_the_reference_are_those_of_the_code() -> None:
     checked = 0
     for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
         _, value, names, *_ = row.split("|")
-        # What the number means is left to the reader, but not how large it is.
-        [shown] = re.findall(r"^ (none|[\d.]+)?", value)
+        shown = re.match(r" ([\d,.]+)(?: (min|h|days|MiB)\b)?", value)
+        number = shown and float(shown[1].replace(",", "")) * UNITS.get(shown[2], 1)
         for module, constant in re.findall(r"`([a-z_.]+)\.(_?[A-Z_]+)`", names):
             checked += 1
             found = getattr(importlib.import_module(f"cirq_azure_sessions.{module}"), constant)
-            assert found == float(shown), row
+            assert found == number, row
         for owner, method, argument in re.findall(r"`(\w+)(?:\.(\w+))?\((\w+)=\)`", names):
             checked += 1
             call = _limited(owner) if not method else getattr(_limited(owner), method)
             default = inspect.signature(call).parameters[argument].default
-            assert default == (float(shown) if shown[:1].isdigit() else None), row
+            assert default == number, row
     assert checked > 40
 
 

@@ -150,7 +150,7 @@ def test_a_cancelled_job_is_raised_with_its_status() -> None:
 @pytest.mark.parametrize(
     ("status_code", "advice"), [(404, "inspect it in the Azure portal"), (503, "get_result")]
 )
-def test_an_unavailable_result_says_how_to_get_it(status_code: int, advice: str) -> None:
+def test_an_unavailable_result_is_named_with_how_to_fetch_it(status_code: int, advice: str) -> None:
     answer = ServiceError("No.", status_code=status_code)
     error = result_unavailable(_job(JobStatus.SUCCEEDED), answer)
     assert advice in str(error)

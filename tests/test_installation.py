@@ -31,7 +31,7 @@ def test_tested_versions_pass() -> None:
         ("qdk", None, "skipped", "not installed; needed for QIR"),
     ],
 )
-def test_other_versions_say_what_to_install(
+def test_untested_versions_name_the_tested_ones(
     monkeypatch: pytest.MonkeyPatch, package: str, version: str | None, status: str, text: str
 ) -> None:
     monkeypatch.setattr(upstream, "installed_version", lambda name: version)

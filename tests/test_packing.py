@@ -69,7 +69,7 @@ def assert_right(results: Any, sweep: cirq.Sweep = SWEEP, repetitions: int = 400
 
 
 @pytest.mark.parametrize("target", [ARIA, "ionq.qpu.forte-1", H2, QVM])
-def test_a_packed_sweep_gives_what_a_sweep_gives_in_fewer_jobs(
+def test_a_packed_sweep_gives_the_same_results_in_fewer_jobs(
     server: EmulatorServer, pool: SessionPool, target: str
 ) -> None:
     results = sampler(pool, target=target, input_params=None).run_sweep(ROTATION, SWEEP, 400)

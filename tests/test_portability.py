@@ -145,7 +145,7 @@ print("ran on", sys.platform)
 
 
 @pytest.mark.parametrize("system", ["win32", "darwin", "linux"])
-def test_the_core_runs_without_what_other_systems_lack(system: str, tmp_path: Path) -> None:
+def test_the_core_runs_without_calls_that_other_systems_lack(system: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", STRIPPED, system, str(tmp_path)],
         capture_output=True,

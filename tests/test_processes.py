@@ -108,7 +108,7 @@ def test_a_closed_copy_is_replaced_by_the_next() -> None:
             assert copy.session(LOCAL).target == LOCAL
 
 
-def test_copies_of_a_sampler_draw_what_it_would_draw() -> None:
+def test_copies_of_a_sampler_draw_the_same_samples() -> None:
     sampler = AzureSessionSampler(LOCAL, seed=7)
     copies = [copy_of(sampler) for _ in range(2)]
     results = [each.run(COINS, repetitions=100) for each in (*copies, sampler)]
@@ -145,7 +145,7 @@ def test_a_journal_is_the_same_file_from_any_folder(
             assert copied_journal.path == copied_pool._journal.path == journal.path
 
 
-def test_a_manual_clock_goes_on_from_the_time_it_shows() -> None:
+def test_an_unpickled_manual_clock_starts_at_the_time_of_the_original() -> None:
     clock = ManualClock(1000.0, auto_advance=False)
     clock.advance(600)
     copy = copy_of(clock)

@@ -129,7 +129,7 @@ def test_job_is_found_by_another_process(provider: AzureSessionsProvider) -> Non
     assert sum(counts.values()) == 200
 
 
-def test_failed_and_cancelled_jobs_say_so(
+def test_failed_and_cancelled_jobs_are_reported(
     provider: AzureSessionsProvider, server: EmulatorServer
 ) -> None:
     device = provider.get_device("ionq.simulator")

@@ -209,7 +209,7 @@ def test_confusion_is_drawn_anew_for_repetitions_that_are_added(run: Runs) -> No
     assert all(one != other for one, other in itertools.combinations(thirds, 2))
 
 
-def test_the_cap_counts_what_was_paid_and_the_estimate_of_what_is_missing(run: Runs) -> None:
+def test_the_cap_counts_paid_jobs_and_the_estimate_of_missing_ones(run: Runs) -> None:
     rates = Rates(per_shot=1.0)
     [[before]] = run(1000)
     assert before.cost is not None
@@ -223,7 +223,7 @@ def test_the_cap_counts_what_was_paid_and_the_estimate_of_what_is_missing(run: R
         assert run.paid() == (1, 1000)
 
 
-def test_a_call_that_failed_leaves_what_it_did_not_begin_to_the_next(run: Runs) -> None:
+def test_a_failed_call_leaves_unstarted_jobs_to_the_next(run: Runs) -> None:
     run(10)
     run.paid()
     with run.pool() as pool:

@@ -47,7 +47,7 @@ def test_mypy_knows_every_public_name_and_no_misspelt_one(surprises: Path) -> No
     assert unknown == ["2", "3"]
 
 
-def test_pyright_finds_what_mypy_finds(surprises: Path) -> None:
+def test_pyright_finds_the_same_errors_as_mypy(surprises: Path) -> None:
     try:
         done = subprocess.run(
             [*PYRIGHT, str(USER), str(surprises)], capture_output=True, text=True, timeout=100

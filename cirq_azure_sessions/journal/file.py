@@ -1,7 +1,7 @@
 """The file of a journal: schema, transactions and group commit.
 
-An SQLite database that only its owner can read, with a version number. A file that is not a journal
-is refused and not changed.
+The file is an SQLite database that only its owner can read, with a version number. A file that is
+not a journal is refused and left unchanged.
 """
 
 from __future__ import annotations
@@ -286,8 +286,8 @@ class JournalFile:
     def _address(self, mode: str = "rwc") -> str:
         uri = f"{self.path.as_uri()}?mode={mode}"
         is_final = not (os.access(self.path, os.W_OK) or Path(f"{self.path}-wal").exists())
-        # SQLite reads a file in a folder where it may not make its `-shm` only if told that nobody
-        # writes it meanwhile.
+        # In a folder where SQLite may not create its `-shm` file, it reads a database only if it is
+        # told that nothing changes it meanwhile.
         return f"{uri}&immutable=1" if is_final else uri
 
     def _connect(self, uri: str) -> sqlite3.Connection:
@@ -323,7 +323,7 @@ class JournalFile:
         if self.path.stat().st_nlink > 1:
             raise self._error(_SECOND_NAME)
         if _open_here[_key(self.path)]:
-            # To open and close it here would end SQLite's locks, and it has been looked at.
+            # Opening and closing it here would release SQLite's locks; it was checked before.
             return
         self._refuse_others_beside()
         header = _begin_of(self.path, _HEADER_SIZE)
@@ -478,14 +478,14 @@ _ADVICE = {
 class GroupCommit:
     """Writes to a database in order, with many writes in one commit.
 
-    A durable commit waits for the disk, however small it is. So writes that arrive during a commit
+    Every durable commit waits for the disk, even a small one. So writes that arrive during a commit
     share the next one. A write that raises is undone and fails alone; if the file fails, all fail.
 
     Args:
         transaction: Returns a context manager for a transaction, which commits on exit.
-        on_failure: Called, on a worker thread, with the error of each write that failed alone, and
-            once for a transaction that failed.
-        on_waiting: Called with True when writes start to wait, and with False when none is waiting.
+        on_failure: Called on a worker thread, once with the error of each write that failed alone,
+            and once for each transaction that failed.
+        on_waiting: Called with True when writes begin to wait, and with False when none is waiting.
     """
 
     def __init__(
@@ -575,7 +575,7 @@ def _run_alone(work: Write[Any], connection: sqlite3.Connection) -> Any:
 
 
 def _answer(outcomes: list[Outcome]) -> None:
-    """Wakes each event loop once, however many writes wait on it."""
+    """Wakes each event loop once, for all writes that wait on it."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = defaultdict(list)
     for future, outcome in outcomes:
         by_loop[future.get_loop()].append((future, outcome))

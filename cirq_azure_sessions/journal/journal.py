@@ -1,11 +1,11 @@
-"""The durable record of jobs: requests, the jobs that answer them, and outcomes.
+"""The durable record of jobs: requests, the jobs that were submitted for them, and their outcomes.
 
 A job is recorded before the first request that could cost anything, so a run that is killed at any
 instant leaves a record of every job that the service may have. The next run makes the same requests
 in the same order, gets the same jobs, and submits only those that were never submitted.
 
-The file holds no programs, only hashes of requests, and no SAS signatures or keys, even if a result
-quotes one.
+The file contains hashes of requests instead of programs, and no SAS signatures or keys, even if a
+result quotes one.
 """
 
 from __future__ import annotations
@@ -74,43 +74,43 @@ class _Run:
 
 
 class Journal(PickledAsRecipe):
-    """A file that remembers jobs and sessions across runs.
+    """A file that records jobs and sessions across runs.
 
     A *run* is one `Journal`, from its first write until it is closed or its process ends. Two live
     runs never hold the same job. A job that was submitted for a run that has ended goes to the next
-    run that asks for the same circuit, and only repetitions that are missing are submitted. Asking
-    for the same circuit twice in one run makes two jobs.
+    run that requests the same circuit, and only missing repetitions are submitted. If one run
+    requests the same circuit twice, there are two jobs.
 
     Which jobs a request gets: each request has a *place*, with the jobs that were submitted for it.
-    It gets as many of their repetitions as it needs, in the order of submission; a further job in
+    It gets as many of their repetitions as it needs, in the order of submission; one more job in
     the same place supplies what is missing. If runs follow one another, the n-th request of a run
     for a circuit gets the n-th place. So a program that is run again gets its own jobs in order,
-    and continues where they end. Runs that are alive at the same time have separate places, a
-    *line* for each run. If there are several lines, a later run gets the free place that
+    and continues where they end. Runs that are alive at the same time have separate places, one
+    *line* per run. If there are several lines, a later run gets the free place that
 
     1. has the fewest repetitions of those with enough, or else the most,
-    2. was for a run that was killed or interrupted before it had the answer,
+    2. belonged to a run that was killed or interrupted before it had the result,
     3. is in a line that no other live run uses,
     4. has been unused for the longest time,
     5. is the oldest.
 
-    So runs that shared a journal can be repeated in any order, and no job is used a second time
-    before all others of its size. If no place is free, the request gets a new one in its run's
-    line.
+    So runs that shared a journal can be repeated in any order, and no job is used twice before all
+    others of its size have been used once. If no place is free, the request gets a new one in the
+    line of its run.
 
     Thread-safe, and safe for several processes on one machine; not for a network file system,
     where SQLite's write-ahead log does not work. Every record is durable before it counts
     (`PRAGMA synchronous = FULL`).
 
-    A job that the service accepted is never submitted again because an answer is missing: if the
-    service no longer knows it, every run waits for it for some minutes and then fails that point.
-    Only the user can have it submitted again, with `forget` or `resubmit_lost`.
+    A job that the service accepted is never submitted again just because a response is missing. If
+    the service no longer knows the job, every run waits for it for some minutes and then fails that
+    point. Only the user can have it submitted again, with `forget` or `resubmit_lost`.
 
     Args:
-        path: The file; created with mode 0600 if there is none.
+        path: The file; created with mode 0600 if it does not exist.
         clock: The clock for the times in the rows.
-        resubmit_lost: Whether a job that an earlier run waited for in vain, and that the service
-            still does not know, is submitted again. It may then be paid for twice.
+        resubmit_lost: Whether to submit a job again that an earlier run waited for in vain and that
+            the service still does not know. You may then pay for it twice.
 
     Raises:
         JournalError: If the file cannot be opened, or is not a journal.
@@ -151,12 +151,12 @@ class Journal(PickledAsRecipe):
     async def _claim(self, request: JobRequest) -> JournalEntry:
         """Claims the job that answers this request: one of an earlier run, or a new one.
 
-        Call it in the order of the requests; the order is that of the calls, not of the awaits.
-        A new job, which has the request's own id, is durable when this returns. So is a job
+        Call it in the order of the requests; what counts is the order of the calls, not of the
+        awaits. A new job, which has the request's own id, is durable when this returns. So is a job
         that replaces one that failed or was cancelled in an earlier run.
 
         Raises:
-            JournalError: If it cannot be recorded; it must not be submitted then.
+            JournalError: If the job cannot be recorded; it must not be submitted then.
         """
 
         def work(file: sqlite3.Connection, taken: list[Place]) -> JournalEntry:
@@ -183,13 +183,13 @@ class Journal(PickledAsRecipe):
         """The job that answers a request, or the request to send if the service has no such job.
 
         Args:
-            request: What to send if no earlier run has.
-            entry: The job that was claimed for it, or taken from an earlier run.
+            request: What to send if no earlier run sent it.
+            entry: The job that was claimed for the request, or taken from an earlier run.
             find: Asks the service for the job with an id.
 
         Returns:
             The job's entry, with the output if it is stored; the request, under the id that it had
-            before; and the job, if the service has it. After any error, nothing may be sent.
+            before; and the job, if the service has it. After an error, nothing may be sent.
         """
         if entry.is_new:
             return entry, request, None
@@ -214,7 +214,7 @@ class Journal(PickledAsRecipe):
     ) -> list[tuple[int, list[JournalEntry]]]:
         """Takes a place for each request, with its jobs, as `JobTable.take` returns them.
 
-        This run holds them from now on, even those without a result.
+        This run holds them from now on, including those without a result.
 
         Args:
             asked: For each request, the fingerprint of its circuit, the argument of
@@ -237,9 +237,9 @@ class Journal(PickledAsRecipe):
     async def _look_up(self, entry: JournalEntry, find: FindJob) -> tuple[EntryState, Job | None]:
         """The current state of an earlier run's job, and the job itself, if it exists.
 
-        `find` asks the service for the job with an id. What it reports is not recorded here.
+        `find` asks the service for the job with an id. Its response is not recorded here.
         """
-        # 1. The result has been fetched, or there never was one.
+        # 1. The result was fetched, or there is none.
         if entry.is_finished or entry.state.is_without_result:
             return entry.state, entry.job if entry.is_finished else None
         # 2. A run ended while it was submitting or waiting: ask the service.
@@ -249,7 +249,7 @@ class Journal(PickledAsRecipe):
         if job is None:
             job = self._missing(entry)
             return (EntryState.FORGOTTEN, None) if job is None else (EntryState.LOST, job)
-        # 3. Probably cancelled with that run; in any case without a result.
+        # 3. Probably cancelled together with that run; it has no result in any case.
         is_cancelled = job.status is JobStatus.CANCELLED
         return EntryState.CANCELLED if is_cancelled else EntryState.ACCEPTED, job
 
@@ -278,11 +278,11 @@ class Journal(PickledAsRecipe):
         Args:
             entry: The job to replace.
             request: The new one.
-            state: How the job to replace ended.
-            job: That job as the service described it last; None if it does not have it.
+            state: The final state of the job to replace.
+            job: That job, as last described by the service; None if the service does not have it.
 
         Raises:
-            JournalError: If it cannot be recorded; it must not be submitted then.
+            JournalError: If the job cannot be recorded; it must not be submitted then.
         """
 
         def work(file: sqlite3.Connection) -> JournalEntry:
@@ -292,9 +292,9 @@ class Journal(PickledAsRecipe):
         return await self._commits.write(work)
 
     def _missing(self, entry: JournalEntry) -> Job | None:
-        """An accepted job that the service does not show; None if it is to be submitted again.
+        """An accepted job that the service does not show; None if it may be submitted again.
 
-        It has been paid for, so the run waits for it unless the user has decided otherwise.
+        The job has been paid for, so the run waits for it unless the user has decided otherwise.
         """
         if self._resubmit_lost and entry.state is EntryState.LOST:
             return None
@@ -339,8 +339,8 @@ class Journal(PickledAsRecipe):
 
         Args:
             entry: The job in the journal.
-            job: The job as the service described it last; None if it may not have it.
-            error: Why there is no output.
+            job: The job, as last described by the service; None if the service may not have it.
+            error: The reason for the missing output.
         """
         if job is not None and job.status.has_result:
             self._unavailable(entry, job, error)
@@ -348,9 +348,10 @@ class Journal(PickledAsRecipe):
             self._ended(entry, _ENDS.get(type(error), EntryState.LOST), job)
 
     def _unavailable(self, entry: JournalEntry, job: Job, error: Exception) -> None:
-        """Records that the job succeeded, but its output is missing, refused or invalid.
+        """Records that the job succeeded, but that its output is missing, refused or invalid.
 
-        It has been paid for: the next equal request fetches the output again, and is not sent.
+        The job has been paid for, so the next equal request fetches the output again instead of
+        being sent.
         """
         # Errors of other packages may quote anything, including secrets.
         words = str(error) if isinstance(error, AzureSessionsError) else ""
@@ -362,9 +363,9 @@ class Journal(PickledAsRecipe):
         self._commits.post(work)
 
     def _give_back(self, places: Sequence[Place]) -> None:
-        """Frees the places of requests whose answers did not reach the caller.
+        """Frees the places of requests whose results did not reach the caller.
 
-        Called once by the call that holds them, when none of its jobs is in flight. The same
+        Called once by the call that holds the places, when none of its jobs is in flight. The same
         requests, made again in this run or a later one, then get the same jobs.
         """
         self._commits.post(
@@ -380,7 +381,7 @@ class Journal(PickledAsRecipe):
         """Records a session that a pool is about to open; it is durable when this returns.
 
         Raises:
-            JournalError: If it cannot be written down; the session must not be opened then.
+            JournalError: If it cannot be recorded; the session must not be opened then.
         """
         row = (request.id, workspace, request.target, request.name, self._clock.time())
         await self._commits.write(
@@ -454,18 +455,18 @@ class Journal(PickledAsRecipe):
 
     @checked()
     def forget(self, job_id: str) -> None:
-        """Has the next run submit a job again whose result did not arrive.
+        """Lets the next run resubmit a job that has no result.
 
-        The service may still have the first one; both are then paid for.
+        The service may still have the first job; you then pay for both.
 
         Raises:
-            JournalError: If the journal has no such job, or has its result; if a live run waits for
-                it; or if the file cannot be written.
+            JournalError: If the journal has no such job, or has its result; if a live run is
+                waiting for it; or if the file cannot be written.
         """
         self._commits.then(lambda: self._forget(job_id))
 
     def export(self) -> Iterator[str]:
-        """All jobs as JSON, one line each; outputs that are text stay text.
+        """All jobs as JSON, one line each; text outputs remain text.
 
         Raises:
             JournalError: If the file cannot be read.
@@ -497,7 +498,7 @@ class Journal(PickledAsRecipe):
         self._commits.then(lambda: None)
 
     def close(self) -> None:
-        """Ends the run and frees its places for the next one. Closing twice is harmless."""
+        """Ends the run and frees its places for later runs. Closing twice is harmless."""
         self._commits.then(self._end_run)
 
     def _end_run(self) -> None:
@@ -505,7 +506,7 @@ class Journal(PickledAsRecipe):
         file, run = self._file, self._run
         self._file = self._run = None
         if file is not None and run is not None:
-            # If this cannot be recorded, the released lock says the same.
+            # If this cannot be recorded, the released lock shows it as well.
             with suppress(JournalError), file.transaction() as connection:
                 connection.execute("UPDATE places SET answered = 1 WHERE run = ?", (run.id,))
                 self._end(connection, run.id)
@@ -514,7 +515,7 @@ class Journal(PickledAsRecipe):
             file.close()
 
     def _close_at_exit(self) -> None:
-        """Writes what is still queued; the run ends with its process."""
+        """Writes everything that is still queued; the run ends with its process."""
         self.flush()
 
     def _after_fork(self) -> None:
@@ -532,7 +533,7 @@ class Journal(PickledAsRecipe):
         return GroupCommit(self._transaction, _log_failure, self._hold_while)
 
     def _hold_while(self, is_waiting: bool) -> None:
-        """Registers for exit while writes are queued, so that they are written then."""
+        """Registers for exit while writes are queued, so that they are still written at exit."""
         if is_waiting:
             process.hold(self)
         else:
@@ -672,7 +673,7 @@ def _log_failure(error: Exception) -> None:
 def open_journal(
     journal: Journal | str | os.PathLike[str] | None, clock: Clock
 ) -> tuple[Journal | None, bool]:
-    """The journal at a path, or the journal itself, and whether the caller is to close it.
+    """The journal at a path, or the journal itself, and whether the caller has to close it.
 
     Raises:
         JournalError: If the file cannot be opened, or is not a journal.

@@ -1,10 +1,10 @@
 """A lock that lasts as long as the process that holds it.
 
-A process id does not tell a live run from a dead one: ids are reused, and a killed process cannot
-remove its own. The kernel releases a lock on an open file at once, however the process ends: by
+A process id does not show whether a run is alive: ids are reused, and a killed process cannot
+remove its own. The kernel releases a lock on an open file as soon as the process ends, whether by
 exit, by `kill -9` or with the machine.
 
-SQLite takes the lock: it does so on every system, and keeps locks within one process apart.
+SQLite takes the lock, because it works on every system, and separates locks within one process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["RunLock"]
 
 
 class RunLock:
-    """A file, an empty database, that its run keeps locked. It is removed with the lock."""
+    """An empty database file that its run keeps locked, and removes when it releases the lock."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class RunLock:
     def is_held(path: Path) -> bool:
         """Whether a live run holds this lock. A dead run's lock file is removed.
 
-        Two simultaneous checks would take each other for the run: the caller must serialize them.
+        Two simultaneous checks would mistake each other for the run: the caller serializes them.
         """
         with no_fork:
             if not (path.exists() and _may_be_lock(path)):
@@ -63,16 +63,15 @@ class RunLock:
         """Unlocks the file and removes it."""
         with no_fork:
             self._connection.close()
-            # On Windows an open file cannot be removed; the next run will remove
-            # it.
+            # On Windows an open file cannot be removed; the next run will remove it.
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
     def abandon(self) -> None:
         """Drops the lock's copy in a forked child; the parent keeps the lock.
 
-        Locks belong to a process, so the child holds none. Its copy in memory is dropped; the file
-        holds nothing that it could damage.
+        Locks belong to a process, so the child holds none. Only its copy in memory is dropped; the
+        file is empty, so nothing can be damaged.
         """
         self._connection.close()
 
@@ -92,7 +91,7 @@ def _lock(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        # Nothing is ever written, so that no file beside this one is needed.
+        # Nothing is ever written, so SQLite needs no files next to this one.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""Reuse of earlier runs' jobs whose points this run needs, however they were packed."""
+"""Reuse of earlier runs' jobs for the points of a call, regardless of how they were packed."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ async def reuse_jobs(
     workspace: WorkspacePort,
     gate: AbstractAsyncContextManager[Any],
 ) -> PackedTranslation:
-    """The jobs of a call: those of earlier runs, and new ones for what these lack.
+    """The jobs of a call: those of earlier runs, and new ones for what they lack.
 
-    A point is known again by the job that it would have of its own, with any repetitions. Its place
-    has all jobs that were ever submitted for it. They are taken in the order of submission until
-    there are enough repetitions, and what is missing is a new part.
+    A point is recognized by the job that it would have on its own, with any number of repetitions.
+    Its place has all jobs that were ever submitted for it. They are taken in the order of
+    submission until there are enough repetitions; what is missing becomes a new part.
 
     Args:
-        journal: Has the jobs of earlier runs.
+        journal: The journal with the jobs of earlier runs.
         packed: The jobs of the call, a `PackedTranslation`.
         make_request: Makes the request for a job, with its fingerprint.
-        held: Gets the places of the points, which the call holds also if this fails.
-        workspace: Where the jobs of earlier runs may be.
-        gate: Held while the service is asked for one.
+        held: Receives the places of the points, which the call holds even if this fails.
+        workspace: The workspace in which jobs of earlier runs may be.
+        gate: Held during each request to the service.
     """
     translation: Any = packed
     wanted: Sequence[int] = translation.repetitions
@@ -75,7 +75,7 @@ async def reuse_jobs(
             for point, each in sorted(found.items())
         ]
 
-    # Makes the program of every point; the loop has other calls to serve meanwhile.
+    # This makes the program of every point, so it must not block the loop.
     asked = await asyncio.wrap_future(_hashing.submit(requests))
     taken = await journal._take(asked)
     places = [(circuit, nth) for (circuit, *_), (nth, _) in zip(asked, taken, strict=True)]
@@ -109,8 +109,8 @@ async def reuse_jobs(
         """Whether the job answers its points; if not, others are to be submitted."""
         state, job = await journal._look_up(entry, find)
         if state is EntryState.INTENDED:
-            # It never arrived: it is submitted again if it is for the same points, and for no more
-            # repetitions than are asked for.
+            # It never arrived: it is submitted again if it is for the same points, and has no more
+            # repetitions than requested.
             mine = blocks[entry.number]
             points = sorted(mine, key=mine.__getitem__)
             made = translation.pack(points, mine[points[0]][1])
@@ -154,13 +154,13 @@ async def reuse_jobs(
 
 
 def layout_of(entry: JournalEntry, layout: Any, job_format: Format, is_seeded: bool) -> Any:
-    """How to read the output of a job, which an earlier run may have submitted.
+    """The layout with which to decode the output of a job, perhaps one of an earlier run.
 
     Args:
         entry: The job.
-        layout: What its output means to this run.
+        layout: The layout of the job in this run.
         job_format: The format of its target.
-        is_seeded: Whether samples that the client draws follow from a seed.
+        is_seeded: Whether the client draws samples from a seed.
     """
     if entry.is_new:
         return layout

@@ -1,4 +1,4 @@
-"""The rows of a journal as values, and the SQL that reads and writes those of jobs."""
+"""The rows of a journal as values, and the SQL that reads and writes its jobs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Place = tuple[str, int, int]
 def fingerprint(request: JobRequest, workspace: str | None) -> str:
     """A hash of a request and the workspace's identity; the same in every run.
 
-    The layout of the result follows from that. Name, tags and priority do not matter to it.
+    It determines the layout of the result. Name, tags and priority do not affect it.
     """
     asked = [
         workspace,
@@ -52,7 +52,7 @@ def fingerprint(request: JobRequest, workspace: str | None) -> str:
 
 
 def fingerprinted(request: JobRequest, workspace: str | None) -> JobRequest:
-    """The request with its fingerprint; one that has no places, with that of its circuit too."""
+    """The request with its fingerprint and, if it has no places, with that of its circuit."""
     params = {k: v for k, v in request.input_params.items() if not is_repetitions(k)}
     places = request.places or (
         (fingerprint(replace(request, input_params=params), workspace), 0, 0),
@@ -61,16 +61,16 @@ def fingerprinted(request: JobRequest, workspace: str | None) -> JobRequest:
 
 
 def repetitions_of(input_params: Mapping[str, Any]) -> int:
-    """How many repetitions a job has: all formats have them under this name."""
+    """The number of a job's repetitions, which all formats store under this name."""
     return int(input_params.get("shots", 0))
 
 
 class EntryState(enum.StrEnum):
     """The state of a job in its journal.
 
-    A lost job was accepted, and the service did not know it when a run waited for it; the next run
-    waits again. A forgotten one is submitted again: the user said so, or it never arrived and its
-    points are now in other jobs.
+    A lost job was accepted, but the service did not know it when a run waited for it; the next run
+    waits again. A forgotten job is submitted again, because the user asked for it, or because it
+    never arrived and its points are now in other jobs.
     """
 
     INTENDED = "intended"
@@ -95,17 +95,17 @@ class JournalEntry:
     Attributes:
         number: Its number in the journal, in the order of submission.
         job_id: Its id on the service.
-        fingerprint: The hash of what it asks for.
-        occurrence: It was made for the n-th request for its circuit, counted from 1.
-        metadata: What was sent as the job's metadata; how to read its output is among it.
-        state: How far it is.
-        status: The service's word for it, once it has finished.
-        code, message: The service's reason for a failure; the error, where the job succeeded and
-            its result could not be had.
+        fingerprint: The hash of its request.
+        occurrence: The number, from 1, of the request for its circuit that it was made for.
+        metadata: The metadata that were sent with the job, including the layout of its output.
+        state: Its state in the journal.
+        status: The service's status, once it has finished.
+        code, message: The service's reason for a failure; the error, if the job succeeded but its
+            result could not be fetched.
         output: The result's bytes, once it is finished.
-        written, changed: When its row was made and last changed.
+        written, changed: When its row was inserted and last changed.
         places: The requests that it answers in this run.
-        blocks: The number of the point that each of these is for, among those of the job.
+        blocks: For each of these, the number of its point among the points of the job.
         is_new: Whether the claim that returned it has just made it; the service then cannot know
             the job.
     """
@@ -150,7 +150,7 @@ class JournalEntry:
 
     @property
     def repetitions(self) -> int:
-        """How many repetitions the job has."""
+        """The number of the job's repetitions."""
         return repetitions_of(self.input_params)
 
     @property
@@ -160,12 +160,12 @@ class JournalEntry:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the output is here."""
+        """Whether the output is in the journal."""
         return self.state is EntryState.FINISHED
 
     @property
     def job(self) -> Job:
-        """The job as the service described it when it was over."""
+        """The job, as described by the service when it had ended."""
         return Job(
             id=self.job_id,
             target=self.target,
@@ -186,7 +186,7 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class JournalRun:
-    """One run in a journal: everything written by one opening of it.
+    """One run in a journal: everything written from one opening to its closing.
 
     Attributes:
         host, pid: Where it ran, and the id of its process there.
@@ -207,9 +207,9 @@ class JournalSession:
 
     Attributes:
         workspace: The identity of its workspace.
-        run: The id of the run that opened it, or took it over to close it.
-        opened: When the pool was about to open it; 0 if that is not known.
-        closed: When it was seen to be over; None if it may be open.
+        run: The id of the run that opened it, or that is now responsible for closing it.
+        opened: When the pool was about to open it; 0 if this is not known.
+        closed: When it was seen to have ended; None if it may be open.
     """
 
     id: str
@@ -225,17 +225,17 @@ RowT = TypeVar("RowT", JournalEntry, JournalRun, JournalSession)
 
 
 def read_row(cls: type[RowT], row: sqlite3.Row) -> RowT:
-    """The run or session in a row that has its attributes in their order.
+    """The run or session in a row whose columns are its attributes, in order.
 
     Raises:
-        sqlite3.DatabaseError: If the row is damaged: SQLite keeps values of any type.
+        sqlite3.DatabaseError: If the row is damaged: SQLite stores values of any type.
     """
     with _translating_damage(f"the row of a {cls.__name__}"):
         return _checked_row(cls(*row))
 
 
 def _checked_row(item: RowT) -> RowT:
-    """The item itself, if each attribute is of the type that it is declared with."""
+    """The item itself, if each attribute has its declared type."""
     for each in fields(item):
         value = getattr(item, each.name)
         if not _IS_OF_TYPE[str(each.type)](value):
@@ -254,7 +254,7 @@ def _translating_damage(what: str) -> Iterator[None]:
 
 
 def _is_moment(value: Any) -> bool:
-    """Whether it is a time that Python can show as a date."""
+    """Whether a value is a time that Python can represent as a date."""
     return isinstance(value, int | float) and _FIRST_MOMENT <= value < _LAST_MOMENT
 
 
@@ -314,10 +314,10 @@ def _written(cost: Cost) -> str:
 
 
 class JobTable:
-    """The jobs of a journal, as one run of it claims them. What writes needs a transaction.
+    """The jobs of a journal, as one run claims them. Methods that write need a transaction.
 
     Args:
-        clock: Where the times in the rows are read.
+        clock: The clock for the times in the rows.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -326,7 +326,7 @@ class JobTable:
     def claim(self, file: sqlite3.Connection, request: JobRequest, run: int) -> JournalEntry:
         """The job that answers a request: one of an earlier run, or a new one.
 
-        It is a new one in places that were taken before.
+        If the request already has places, it is a new job in these.
         """
         assert request.fingerprint is not None, "only such requests are journalled"
         circuit, occurrence, part = request.places[0]
@@ -351,9 +351,9 @@ class JobTable:
         """Takes the place of the next request for a circuit, which the run then holds.
 
         Returns:
-            Which request for the circuit it is, and its jobs without their outputs. They may have
-            more repetitions than are asked for, or fewer; if it `is_whole`, they are one with as
-            many, or none.
+            The number of the request for the circuit, and its jobs without their outputs. They may
+            have more repetitions than requested, or fewer; if `is_whole`, there is one with exactly
+            as many, or none.
         """
         asked = {"fingerprint": circuit, "repetitions": repetitions, "run": run}
         (has_lines,) = file.execute(_HAS_LINES, asked).fetchone()
@@ -383,11 +383,11 @@ class JobTable:
     def migrate(
         self, file: sqlite3.Connection, circuit: str, earlier: Sequence[tuple[str, int]]
     ) -> None:
-        """Migrates the places that an earlier version has for a circuit.
+        """Migrates the places for a circuit that an earlier version recorded.
 
         Args:
             circuit: The fingerprint of the circuit.
-            earlier: The fingerprints that the jobs of a point have there, and their repetitions.
+            earlier: The fingerprints of a point's jobs in that version, and their repetitions.
         """
         (first,) = file.execute(_SELECT_NEW_OCCURRENCE, (circuit,)).fetchone()
         begin = 0
@@ -406,7 +406,7 @@ class JobTable:
     def insert(
         self, file: sqlite3.Connection, request: JobRequest, places: Sequence[Place]
     ) -> JournalEntry:
-        """Writes down a new job for places that the run holds."""
+        """Records a new job for places that the run holds."""
         assert request.fingerprint is not None, "only such requests are journalled"
         now = self._clock.time()
         entry = JournalEntry(
@@ -462,7 +462,7 @@ class JobTable:
         return None if row is None else JournalEntry.read(row)
 
     def is_held(self, file: sqlite3.Connection, entry: JournalEntry) -> bool:
-        """Whether a live run has asked for the job."""
+        """Whether a live run holds the job."""
         held = "SELECT 1 FROM parts NATURAL JOIN places WHERE job = ? AND run IS NOT NULL"
         return file.execute(held, (entry.number,)).fetchone() is not None
 

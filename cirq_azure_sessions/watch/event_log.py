@@ -124,7 +124,7 @@ class EventLog:
                     self._ended.add(event.target)
                 elif event.is_start_of_session and event.target in self._ended:
                     self._counts["sessions_reopened"] += 1
-                    more = " in place of one that had ended"
+                    more = " to replace one that had ended"
             callbacks = list(self._callbacks.values())
         # INFO is for sessions, sweeps and failed jobs, which users follow.
         if level is None:

@@ -5,7 +5,7 @@ const telephone = matchMedia("(max-width: 44.9375em)");
 function fitTables() {
   for (const table of document.querySelectorAll(".md-typeset table:not([class])")) {
     delete table.dataset.stacked;
-    const isTooWide = table.offsetWidth > table.closest("article").clientWidth;
+    const isTooWide = table.scrollWidth > table.closest("article").clientWidth;
     if (!telephone.matches || !isTooWide) continue;
     table.dataset.stacked = "";
     const names = Array.from(table.querySelectorAll("thead th"), (cell) => cell.textContent);

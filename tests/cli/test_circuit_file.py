@@ -33,7 +33,7 @@ def test_a_frozen_circuit_is_a_circuit() -> None:
     assert parse_circuit(cirq.to_json(circuit().freeze())) == circuit()
 
 
-def test_openqasm_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
+def test_openqasm_is_recognized_by_content_not_by_file_name(tmp_path: Path) -> None:
     (tmp_path / "bell.txt").write_text(BELL)
     bell = read_circuit(tmp_path / "bell.txt")
     assert bell.all_measurement_key_names() == {"c_0", "c_1"}

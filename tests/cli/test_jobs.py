@@ -41,7 +41,7 @@ def test_nothing_secret_or_bulky_is_shown_of_a_job(scene: Scene) -> None:
     assert not [word for word in ("sig=", "blob", "metadata", "payload") if word in shown]
 
 
-def test_cancelling_a_finished_job_says_so(scene: Scene) -> None:
+def test_cancelling_a_finished_job_is_reported(scene: Scene) -> None:
     shown = scene.call("jobs", "cancel", scene.done)
     assert shown.exit_code == 0
     assert shown.stderr == f"Job {scene.done} has already finished: Succeeded.\n"

@@ -118,7 +118,7 @@ def test_a_run_that_is_alive_and_its_open_session_are_shown(scene: Scene, tmp_pa
 # Exporting
 
 
-def test_every_job_is_exported_on_a_line_with_what_its_output_means(scene: Scene) -> None:
+def test_export_writes_one_line_per_job_with_its_decoded_output(scene: Scene) -> None:
     good, missing, failed = map(
         json.loads, call("journal", "export", scene.path).stdout.split("\n")[:-1]
     )
@@ -228,9 +228,7 @@ def test_export_overwrites_only_its_own_files(scene: Scene, tmp_path: Path) -> N
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_export_follows_a_link_and_keeps_the_mode_of_what_it_replaces(
-    scene: Scene, tmp_path: Path
-) -> None:
+def test_export_follows_a_link_and_keeps_the_mode_of_the_file(scene: Scene, tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.touch()
     real.chmod(0o640)

@@ -294,7 +294,7 @@ _HANG_UP = getattr(signal, "SIGHUP", signal.SIGTERM)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (_HANG_UP, 128 + _HANG_UP)])
-def test_an_interruption_says_what_runs_on_and_how_to_get_it_or_cancel_it(
+def test_an_interruption_names_running_jobs_and_how_to_fetch_or_cancel_them(
     number: signal.Signals, code: int, rotation: Path, slow_server: EmulatorServer
 ) -> None:
     with running(slow_server, rotation, *SWEEP) as process:
@@ -368,7 +368,7 @@ def test_an_interruption_while_the_session_is_closed_loses_no_result(
     assert "Fractions of the outcomes of m" in shown.stdout
 
 
-def test_a_second_interruption_does_not_hide_what_runs_on(
+def test_a_second_interruption_does_not_hide_running_jobs(
     rotation: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = SessionPool.__exit__

@@ -176,7 +176,7 @@ def test_nothing_is_closed_if_one_of_the_ids_is_unknown(scene: Scene) -> None:
         assert session.refresh().is_open
 
 
-def test_closing_what_has_ended_says_so(scene: Scene) -> None:
+def test_closing_an_ended_session_is_reported(scene: Scene) -> None:
     shown = scene.call("sessions", "close", scene.closed)
     assert shown.exit_code == 0
     assert shown.stderr == f"Session {scene.closed} has already ended: Succeeded.\n"

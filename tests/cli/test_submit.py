@@ -224,7 +224,7 @@ IN_BETWEEN = {
         ),
     ],
 )
-def test_openqasm_2_means_what_it_means_to_run(
+def test_openqasm_2_is_interpreted_as_by_run(
     server: EmulatorServer, tmp_path: Path, target: str, body: str
 ) -> None:
     """The programs are classical, so that equal distributions are equal counts."""

@@ -69,7 +69,7 @@ def test_sweep_table_has_a_row_per_point_and_a_column_per_outcome() -> None:
     ]
 
 
-def test_a_sweep_says_how_many_outcomes_it_does_not_show() -> None:
+def test_a_sweep_shows_the_number_of_hidden_outcomes() -> None:
     results = [cirq.ResultDict(params=None, measurements={"m": np.arange(9).reshape(-1, 1)})]
     header, *_, legend = shown(sweep_table(results))
     assert len(header.split()) == 6

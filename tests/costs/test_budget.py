@@ -298,7 +298,7 @@ def test_on_error_return_does_not_hide_the_cap() -> None:
     assert points_home(raised.value) == [0, 1, 2]
 
 
-def test_a_stream_yields_what_is_paid_for_and_then_raises() -> None:
+def test_a_stream_yields_paid_results_and_then_raises() -> None:
     arrived: list[int] = []
     with capped(Service(), max_cost=30.0) as sampler:
         stream = sampler.stream_sweep(ROTATION, SWEEP, 100)

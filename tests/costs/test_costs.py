@@ -143,7 +143,7 @@ def test_a_sweep_costs_what_was_estimated(target: str) -> None:
 # What is in an estimate
 
 
-def test_an_estimate_tells_points_and_jobs_apart() -> None:
+def test_an_estimate_distinguishes_points_from_jobs() -> None:
     estimate = estimate_cost(ARIA, RABI, SWEEP, 25_000)
     assert [job.workload.shots for job in estimate.jobs[:3]] == [10_000, 10_000, 5_000]
     assert len(estimate.jobs) == 18
@@ -300,7 +300,7 @@ def test_an_invalid_rate_is_refused(rate: Any) -> None:
         Rates(per_job=rate)
 
 
-def test_rates_show_what_they_charge_for() -> None:
+def test_repr_of_rates_omits_zero_rates() -> None:
     assert repr(Rates(per_shot=0.1)) == "Rates(unit='USD', per_shot=0.1, source='the given rates')"
 
 
@@ -363,7 +363,7 @@ def test_usage_is_that_of_the_estimate(target: str) -> None:
     assert pricing.amount(translation.job(0)) == (estimate.amount or 0.0)
 
 
-def test_without_rates_nothing_is_known() -> None:
+def test_cost_is_unknown_without_rates() -> None:
     pricing = Pricing("qci.machine1", format_for("qci.machine1"))
     assert pricing.usage(None) == {}
     assert not pricing.is_charging

@@ -255,7 +255,7 @@ def test_delayed_request_does_not_delay_the_servers_stop() -> None:
 
 
 @NEEDS_FORK
-def test_the_child_of_a_fork_leaves_the_server_and_the_parent_goes_on() -> None:
+def test_a_forked_child_leaves_the_server_to_its_parent() -> None:
     program = """
         import os, sys, urllib.error, urllib.request
         from cirq_azure_sessions.emulator import EmulatorServer

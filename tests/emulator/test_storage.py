@@ -88,7 +88,7 @@ class TestLocalStorage(StorageSuite):
     """The suite of every storage account, on the emulator's own over HTTP."""
 
 
-def test_an_account_sas_opens_no_other_container(storage: LocalStorage, run: Run) -> None:
+def test_an_account_sas_gives_no_access_elsewhere(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     run(storage.create_container("job-2"))
     sas = urlsplit(storage.container_sas_uri("job-1")).query
@@ -158,7 +158,7 @@ def test_both_forms_of_a_blobs_address_are_served(storage: LocalStorage, run: Ru
 CIRCUIT = {"gateset": "qis", "qubits": 1, "circuit": [{"gate": "x", "targets": [0]}]}
 
 
-def test_the_sdk_attaches_what_it_likes_to_a_job() -> None:
+def test_the_sdk_attaches_any_blob_to_a_job() -> None:
     with EmulatorServer() as server:
         workspace = server.workspace()
         job = IonQ(workspace, name="ionq.simulator").submit(CIRCUIT, name="a/b", shots=10)
@@ -389,7 +389,7 @@ def test_repeated_blocks_cannot_exceed_the_size_of_a_body(
     store.close()
 
 
-def test_blobs_and_blocks_that_nobody_commits_share_the_memory(clock: ManualClock) -> None:
+def test_blobs_and_uncommitted_blocks_share_the_memory_limit(clock: ManualClock) -> None:
     store = BlobStore(clock, max_memory_bytes=4 << 20)
     store.create_container("job-1")
     store.put("job-1", "kept", bytes(1 << 20))

@@ -154,7 +154,7 @@ class TestForTheServer:
         assert [job.id for job in reversed(view)] == [job.id for job in reversed(jobs)]
         assert {job.status for job in view} == {JobStatus.SUCCEEDED}
 
-    def test_a_view_grows_with_what_it_shows(self, desk: Desk) -> None:
+    def test_a_view_reflects_later_changes(self, desk: Desk) -> None:
         view = desk.workspace.jobs()
         desk.submit()
         assert len(view) == 1

@@ -138,7 +138,7 @@ def test_a_symbol_that_the_circuit_does_not_use_may_be_anything() -> None:
     check_call(circuit(GATES["X**t"]), [resolver], 1)
 
 
-def test_the_point_and_what_it_leaves_open_are_named() -> None:
+def test_the_point_and_its_missing_symbols_are_named() -> None:
     resolvers = [cirq.ParamResolver({"t": 1}), cirq.ParamResolver({"s": 1})]
     with pytest.raises(UnsupportedProgram, match="Point 1 of the sweep leaves t without a value"):
         check_call(circuit(GATES["X**t"]), resolvers, 1)
@@ -208,7 +208,7 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("operations", CONDITIONS.values(), ids=CONDITIONS)
-def test_a_condition_on_what_is_not_measured_before_is_refused_as_cirq_refuses_it(
+def test_a_condition_on_a_later_measurement_is_refused_as_in_cirq(
     operations: list[cirq.Operation],
 ) -> None:
     program = cirq.Circuit(operations, cirq.measure(B, key="m"))

@@ -366,7 +366,7 @@ def test_damaged_layout_is_read_or_refused_with_a_result_format_error(data: st.D
     layout.records(np.zeros((1, layout.num_bits), np.uint8), layout.generator())
 
 
-def test_an_empty_mapping_says_what_is_missing() -> None:
+def test_metadata_without_a_layout_are_refused() -> None:
     with pytest.raises(ResultFormatError, match="only jobs that it submitted"):
         read_layout({})
 

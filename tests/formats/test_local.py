@@ -173,7 +173,7 @@ def test_an_operation_without_an_effect_is_refused_with_cirqs_type(
 
 
 @pytest.mark.parametrize("gate", [Acting(), InParts(cirq.X)], ids=["acting", "parts"])
-def test_an_operation_runs_whatever_tells_its_effect(gate: cirq.Gate) -> None:
+def test_an_operation_runs_with_any_protocol_that_defines_its_effect(gate: cirq.Gate) -> None:
     circuit = cirq.Circuit(gate.on(Q), cirq.measure(Q, key="m"))
     assert AzureSessionSampler(LOCAL).run(circuit).measurements["m"].tolist() == [[1]]
 

@@ -144,7 +144,7 @@ def test_blocks_keep_the_order_of_qubits_that_they_have_alone() -> None:
 
 
 @pytest.mark.parametrize("target", [*PACKABLE, "rigetti.qpu.ankaa-3"])
-def test_a_placement_says_which_qubits_each_point_takes(target: str) -> None:
+def test_a_placement_sets_the_qubits_of_each_point(target: str) -> None:
     pack = [[7, 3], [0, 5]]
     sweep = packed(target, ROTATION, 4, pack, repetitions=2_000)
     assert len(sweep) == 2
@@ -202,7 +202,7 @@ def test_any_circuits_side_by_side_give_cirqs_answers(
     circuits=st.lists(measured_in_between(), min_size=2, max_size=3),
     pack=st.integers(2, 3),
 )
-def test_circuits_that_act_on_what_they_measured_do_so_side_by_side(
+def test_classically_controlled_circuits_run_side_by_side(
     circuits: list[cirq.Circuit], pack: int
 ) -> None:
     check_batch(QUANTINUUM, circuits, pack)

@@ -72,7 +72,7 @@ def test_program_of_the_base_profile_is_qir_in_text() -> None:
     }
 
 
-def test_classical_control_asks_for_the_adaptive_profile() -> None:
+def test_classical_control_needs_the_adaptive_profile() -> None:
     circuit = cirq.Circuit(
         cirq.measure(A, key="m"), cirq.X(B).with_classical_controls("m"), cirq.measure(B, key="n")
     )

@@ -287,7 +287,7 @@ def test_subcircuits_keep_their_paths() -> None:
     assert_cirqs_answer(QUANTINUUM, circuit, repetitions=250)
 
 
-def test_gates_made_of_measurements_are_taken_apart() -> None:
+def test_gates_made_of_measurements_are_decomposed() -> None:
     class Parity(cirq.Gate):
         def _num_qubits_(self) -> int:
             return 3

@@ -107,7 +107,7 @@ def test_a_wait_is_refused_where_nothing_is_compiled(target: str) -> None:
         )
 
 
-def test_the_result_says_what_was_left_out() -> None:
+def test_the_result_names_dropped_operations() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         sampler = AzureSessionSampler("quantinuum.sim.h2-1e", pool=pool)
         with pytest.warns(DroppedOperationWarning):

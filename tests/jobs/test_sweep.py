@@ -381,7 +381,7 @@ def test_a_stream_of_a_pool_closed_before_its_first_point_raises_pool_closed() -
         next(stream)
 
 
-def test_a_reader_gets_what_was_fetched_before_the_pool_was_closed() -> None:
+def test_a_stream_yields_results_fetched_before_the_pool_was_closed() -> None:
     with SessionPool() as pool:
         sampler = AzureSessionSampler("local.simulator", pool=pool, max_concurrent_jobs=1)
         stream = sampler.stream_sweep(SWITCH, cirq.Points("flip", [0, 1, 0, 1]), 2)

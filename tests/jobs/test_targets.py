@@ -55,7 +55,7 @@ def test_circuit_with_too_many_qubits_is_refused_before_anything_is_submitted() 
         assert sampler.run(FLIP, repetitions=5).measurements["m"].all()
 
 
-def test_the_list_of_targets_is_asked_for_once_and_not_needed() -> None:
+def test_the_list_of_targets_is_requested_once_and_optional() -> None:
     for num_qubits in (1, None):
         workspace = Listing(num_qubits)
         with AzureSessionSampler(REMOTE, workspace=workspace) as sampler:

@@ -377,7 +377,7 @@ async def test_the_only_job_keeps_its_slot_while_it_pauses() -> None:
 
 
 @on_a_loop
-async def test_a_pause_that_the_service_asks_for_holds_for_every_job() -> None:
+async def test_a_requested_pause_applies_to_every_job() -> None:
     crew = Crew(3)
     await crew.start("a", "b")
     await crew.refuse("b", _busy(retry_after=5.0))

@@ -719,7 +719,7 @@ def test_sessions_of_ended_runs_are_adopted_once(path: Path):
 # For people
 
 
-def test_entries_and_exports_tell_all_and_the_summary_counts(path: Path):
+def test_entries_and_exports_are_complete_and_the_summary_counts(path: Path):
     with Journal(path) as journal:
         finish(journal, claim(journal, "bell", "a"))
         finish(journal, claim(journal, "qir", "b"), b"\xff\x00")

@@ -171,9 +171,7 @@ def test_a_sweep_that_is_ended_at_any_instant_is_paid_once_and_comes_out_as_if_u
         assert journal.summary()["sessions_open"] == 0
 
 
-def test_a_loop_that_is_killed_replays_up_to_where_it_stopped_and_goes_on(
-    server: EmulatorServer, path: Path
-):
+def test_a_killed_loop_replays_its_jobs_and_continues(server: EmulatorServer, path: Path):
     server.faults.latency = 0.01
     draw = random.Random(0)
     kills = [draw.uniform(0.05, 0.6) for _ in range(3)]
@@ -273,7 +271,7 @@ def test_new_names_tags_and_a_longer_sweep_reuse_paid_jobs(server: EmulatorServe
     assert len(jobs_of(server)) == len(longer)
 
 
-def test_the_same_circuit_asked_for_twice_is_two_jobs_in_every_run(
+def test_the_same_circuit_requested_twice_is_two_jobs_in_every_run(
     server: EmulatorServer, path: Path
 ):
     runs = []
@@ -456,7 +454,7 @@ def test_a_session_that_a_dead_run_left_open_is_closed_when_a_pool_opens_its_fir
     assert open_sessions_of(server) == []
 
 
-def test_a_pool_of_the_dead_runs_name_adopts_its_session_and_closes_it_in_the_end(
+def test_pool_with_the_name_of_a_dead_run_adopts_and_closes_its_session(
     server: EmulatorServer, path: Path
 ):
     orphan = _leave_orphan(server, path, "vqe")

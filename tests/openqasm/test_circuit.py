@@ -77,7 +77,7 @@ def emulated_values(text: str, keys: list[str], shots: int) -> Counter[str]:
 
 @public_files
 @pytest.mark.parametrize("name", [name for name in files() if name not in NOT_PROGRAMS])
-def test_public_files_give_what_the_emulator_gives(name: str) -> None:
+def test_public_files_give_the_results_of_the_emulator(name: str) -> None:
     """The false-alarm rate is below 1e-8 a file: McDiarmid's inequality for the total variation
     distance of two samples, over a bound of its expectation."""
     text = (CIRCUITS / name).read_text()
@@ -238,7 +238,7 @@ def test_a_condition_sees_the_latest_value() -> None:
         ("cx q[0],q[0];", "Line 5, column 1: a gate has to have different qubits."),
     ],
 )
-def test_an_error_says_where_and_what(body: str, reason: str) -> None:
+def test_an_error_has_its_location_and_reason(body: str, reason: str) -> None:
     with pytest.raises(ProgramError) as refused:
         read(body)
     assert refused.value.message == reason

@@ -45,7 +45,7 @@ def test_table_without_a_header_has_only_rows() -> None:
     assert "th" not in Page(table("Session", [], [["id", "a"]])).tags
 
 
-def test_statistics_are_a_table_of_what_has_happened() -> None:
+def test_statistics_are_a_table_of_nonzero_counts() -> None:
     assert Page(Stats(jobs_failed=0)._repr_html_()).texts == ["Nothing has happened yet"]
     stats = Stats(jobs_submitted=2, jobs_failed=0, cost_USD=0.5)
     texts = ["Statistics", "jobs submitted", "2", "cost USD", "0.5"]

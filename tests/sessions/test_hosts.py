@@ -790,7 +790,7 @@ def test_qsharp_with_arguments_runs_in_three_jobs(azure: Workspace, pool: Sessio
     assert sorted(names) == ["Job 0", "Job 1", "Job 2"]
 
 
-def test_submission_blocks_an_asyncio_caller_and_nobody_else(target: Any) -> None:
+def test_submission_blocks_only_its_asyncio_caller(target: Any) -> None:
     async def submit() -> str:
         return str(target.submit(PROGRAM).details.session_id)
 

@@ -223,7 +223,7 @@ def test_many_refusals_make_one_new_session(workspace: LocalWorkspace, clock: Ma
         assert pool.get_stats()["jobs_succeeded"] == 33
 
 
-def test_a_session_closed_by_somebody_else_is_replaced(
+def test_a_session_closed_by_another_client_is_replaced(
     pool: SessionPool, workspace: LocalWorkspace
 ) -> None:
     asyncio.run(workspace.close_session(pool.session(TARGET).id))
@@ -735,7 +735,7 @@ class _Broken(cirq.Sampler):
 # Listing
 
 
-def test_a_limit_of_zero_lists_nothing_and_asks_for_nothing() -> None:
+def test_a_limit_of_zero_lists_nothing_and_sends_no_request() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         AzureSessionSampler(REMOTE, pool=pool).run_sweep(ROTATION, angles(3), 2)
         before = server.requests.total
@@ -744,7 +744,7 @@ def test_a_limit_of_zero_lists_nothing_and_asks_for_nothing() -> None:
         assert server.requests.total <= before + 2
 
 
-def test_a_limit_counts_what_matches() -> None:
+def test_a_limit_counts_only_matches() -> None:
     with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
         AzureSessionSampler(REMOTE, pool=pool).run_sweep(ROTATION, angles(3), 2)
         pool.session("ionq.qpu.aria-1")

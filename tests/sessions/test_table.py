@@ -91,7 +91,7 @@ def test_past_max_idle_one_caller_checks_and_the_others_wait(desk: Desk) -> None
     assert desk.decide() == (Step.TAKE, generation)
 
 
-def test_session_just_confirmed_is_used_however_long_the_check_took(desk: Desk) -> None:
+def test_session_just_confirmed_is_used_even_after_a_slow_check(desk: Desk) -> None:
     generation = desk.open()
     desk.clock.advance(541)
     assert desk.decide(trusted=generation) == (Step.TAKE, generation)
@@ -127,7 +127,7 @@ def test_threads_that_use_an_open_session_do_not_wait_for_each_other(desk: Desk)
     assert [user.result(HANG_TIMEOUT) for user in users] == [generation] * 32
 
 
-def test_every_use_is_counted_on_however_many_threads(desk: Desk) -> None:
+def test_every_use_is_counted_on_any_number_of_threads(desk: Desk) -> None:
     desk.open()
 
     def use() -> None:

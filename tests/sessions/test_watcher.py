@@ -153,7 +153,7 @@ def test_a_hundred_jobs_take_one_list_request(clock: ManualClock) -> None:
     assert (session.lists, session.gets) == (1, 0)
 
 
-def test_a_single_job_is_asked_for_by_its_id(clock: ManualClock) -> None:
+def test_a_single_job_is_requested_by_its_id(clock: ManualClock) -> None:
     session = _Session(clock, {f"j{i}": 0.0 for i in range(100)})
     _watch(session, clock, ["j50"])
     assert (session.lists, session.gets) == (0, 1)

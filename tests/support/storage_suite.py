@@ -123,9 +123,7 @@ class StorageSuite:
         assert blob.download_blob().readall() == b"one,two,three"
         assert blob.get_blob_properties().metadata == {"parts": "3"}
 
-    def test_a_block_list_with_a_block_that_nobody_staged_is_refused(
-        self, client: ContainerClient
-    ) -> None:
+    def test_a_block_list_with_an_unstaged_block_is_refused(self, client: ContainerClient) -> None:
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             client.get_blob_client("streamed").commit_block_list(["missing"])
         assert refusal.value.error_code == "InvalidBlockList"
@@ -189,7 +187,7 @@ class StorageSuite:
             upload(reader, "other", b"{}")
         assert refusal.value.status_code == 403
 
-    def test_a_sas_on_a_blob_opens_no_other_blob(
+    def test_a_sas_on_a_blob_gives_no_access_to_other_blobs(
         self, storage: Storage, container: str, client: ContainerClient
     ) -> None:
         upload(client, "inputData", b"{}")
@@ -199,7 +197,7 @@ class StorageSuite:
             download(f"{storage.blob_uri(container, 'other')}?{sas}")
         assert refusal.value.status_code == 403
 
-    def test_a_sas_on_a_container_opens_no_other_container(
+    def test_a_sas_on_a_container_gives_no_access_to_others(
         self, storage: Storage, run: Run, container: str, client: ContainerClient
     ) -> None:
         other = f"{container}-2"
@@ -214,7 +212,7 @@ class StorageSuite:
         ("field", "value"),
         [("sig", "AAAA"), ("sp", "racwd"), ("se", "2100-01-01T00:00:00Z"), ("rscd", "inline")],
     )
-    def test_a_sas_that_was_tampered_with_opens_nothing(
+    def test_a_tampered_sas_is_refused(
         self, storage: Storage, container: str, client: ContainerClient, field: str, value: str
     ) -> None:
         upload(client, "inputData", b"{}")
@@ -226,7 +224,7 @@ class StorageSuite:
         assert refusal.value.status_code == 403
         assert download(f"{bare}?{urlencode(fields)}") == b"{}"
 
-    def test_a_sas_that_has_expired_opens_nothing(
+    def test_an_expired_sas_is_refused(
         self, storage: Storage, lifetimes: Lifetimes, container: str, client: ContainerClient
     ) -> None:
         upload(client, "inputData", b"{}")
@@ -239,7 +237,7 @@ class StorageSuite:
             BlobClient.from_blob_url(uri).get_blob_properties()
         assert refusal.value.status_code == 403
 
-    def test_nothing_opens_without_a_sas(
+    def test_requests_without_a_sas_are_refused(
         self, storage: Storage, container: str, client: ContainerClient
     ) -> None:
         upload(client, "inputData", b"{}")

@@ -138,7 +138,7 @@ def test_a_session_after_one_that_the_service_ended_is_reopened(
         log.report(replace(OPENED, kind=kind))
     log.report(replace(OPENED, target="another"))
     assert log.stats()["sessions_reopened"] == 1
-    replacing = [each for each in caplog.messages if "in place of one that had ended" in each]
+    replacing = [each for each in caplog.messages if "to replace one that had ended" in each]
     assert replacing == [caplog.messages[-2]]
 
 
@@ -159,7 +159,7 @@ def test_without_a_bill_the_cost_is_zero(log: EventLog) -> None:
     assert log.stats()["cost"] == 0.0
 
 
-def test_recent_has_sessions_and_jobs_apart_and_no_sweeps(log: EventLog) -> None:
+def test_recent_events_separate_sessions_from_jobs_and_omit_sweeps(log: EventLog) -> None:
     for event in (STARTED, OPENED, SUBMITTED):
         log.report(event)
     assert log.recent() == ((OPENED,), (SUBMITTED,))

@@ -90,7 +90,7 @@ def test_a_session_has_a_span_that_its_jobs_are_linked_to(
     assert [link.context.span_id for link in second.links] == [closed.context.span_id]
 
 
-def test_calls_at_the_same_time_keep_their_jobs_apart(pool: SessionPool, backend: Backend) -> None:
+def test_simultaneous_calls_have_separate_job_spans(pool: SessionPool, backend: Backend) -> None:
     sampler = AzureSessionSampler(TARGET, pool=pool)
     sampler.run_batch([CIRCUIT, CIRCUIT], [SWEEP, {"theta": 1}], 10)
     jobs_of = {
@@ -132,7 +132,7 @@ def test_jobs_without_waiters_end_with_their_sweep(backend: Backend) -> None:
     assert job.end_time == sweep.end_time
 
 
-def test_metrics_count_what_runs_and_how_long_it_took(pool: SessionPool, backend: Backend) -> None:
+def test_metrics_count_running_jobs_and_durations(pool: SessionPool, backend: Backend) -> None:
     sampler = AzureSessionSampler(TARGET, pool=pool)
     sampler.run_sweep(CIRCUIT, SWEEP, 10)
     metrics = backend.metrics()

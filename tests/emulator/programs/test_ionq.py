@@ -294,7 +294,7 @@ def test_machine_returns_sampled_counts_divided_by_shots() -> None:
     assert set(histogram) <= {0, 1}
 
 
-def test_a_machine_is_sampled_500_times_unless_the_job_says_otherwise() -> None:
+def test_a_machine_runs_500_shots_by_default() -> None:
     assert all((share * 500).is_integer() for share in run(PLUS, target=ARIA).values())
 
 

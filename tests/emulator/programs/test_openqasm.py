@@ -336,7 +336,7 @@ def test_a_reset_disentangles_a_qubit_and_leaves_its_partner_random() -> None:
     assert outcomes(program, shots=100) == {("00",), ("10",)}
 
 
-def test_a_measured_qubit_goes_on_from_what_was_measured() -> None:
+def test_a_measured_qubit_continues_from_its_measured_state() -> None:
     program = """
         qreg q[1]; creg a[1]; creg b[1]; creg c[1];
         h q[0]; measure q[0] -> a[0]; measure q[0] -> b[0]; x q[0]; measure q[0] -> c[0];

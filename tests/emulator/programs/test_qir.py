@@ -207,7 +207,7 @@ def test_each_provider_has_its_own_default_shots(target: str, number: int) -> No
     assert len(shots(ORDERED, target=target, params={})) == number
 
 
-def test_an_adaptive_program_acts_on_what_it_measures() -> None:
+def test_an_adaptive_program_branches_on_measurements() -> None:
     program = module(
         gate("h", 0),
         measure(0, 0),
@@ -547,7 +547,7 @@ def test_records_in_functions_are_refused() -> None:
         run(with_function(record("int", 7), RETURN))
 
 
-def test_a_loop_that_ends_gives_what_it_recorded() -> None:
+def test_a_loop_that_ends_returns_its_recorded_results() -> None:
     fair = module(
         *("br label %again", "again:", gate("h", 0), measure(0, 0)),
         "%one = call i1 @__quantum__rt__read_result(%Result* null)",

@@ -107,7 +107,7 @@ def test_proxy_and_certificates_that_cannot_be_used_are_both_reported(
     assert SECRET not in found["proxy"].text
 
 
-def test_trust_names_the_bundle_and_who_chose_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_names_the_bundle_and_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_check(diagnostics.check_network())["trust"].text.endswith("cacert.pem, by certifi")
     path = certifi.where()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", path)

@@ -51,7 +51,7 @@ def test_container_repr_hides_its_signature() -> None:
         (f"{HOST.replace('https', 'http')}/job-1/rawOutputData", False),
     ],
 )
-def test_a_signature_is_shown_only_to_the_container_it_opens(url: str, held: bool) -> None:
+def test_a_signature_is_sent_only_to_its_own_container(url: str, held: bool) -> None:
     assert SignedUrl.parse(f"{HOST}/job-1?{SAS}").holds(url) is held
 
 
