@@ -57,4 +57,4 @@ def test_rates_are_a_table_with_their_source_and_date() -> None:
     assert (
         f'per two qubit gate</td><td style="text-align:right">{rates.per_two_qubit_gate}' in shown
     )
-    assert f"{rates.source} of {rates.date}" in shown
+    assert f"{rates.source} ({rates.date}" in shown
