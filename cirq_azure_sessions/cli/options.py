@@ -156,9 +156,9 @@ class Command(click.Command):
             if error.errno == errno.EPIPE:
                 raise
             what = error.filename or "The output"
-            raise click.ClickException(
-                printable(f"{what} cannot be used ({error.strerror}): choose another file.")
-            ) from error
+            reason = f"{what} cannot be used ({error.strerror}): choose another file."
+            words = " ".join([reason, *getattr(error, "__notes__", [])])
+            raise click.ClickException(printable(words)) from error
         except KeyboardInterrupt as error:
             _show_interruption(error)
             raise click.exceptions.Exit(_INTERRUPTED) from None

@@ -339,7 +339,7 @@ def run(
     results: Sequence[cirq.Result | None]
     failures: Mapping[int, Exception] = {}
     with (
-        _explained_interruption(is_local, journal),
+        _explained_jobs(is_local, journal),
         SessionPool(connected, name=name, journal=journal) as pool,
     ):
         sampler = AzureSessionSampler(
@@ -358,7 +358,7 @@ def run(
             results, failures = error.results, error.failures
         returned = [result for result in results if result is not None]
         # Before the session is closed, which may take long, and is interrupted by Ctrl-C.
-        with _named_if_interrupted(program.target, returned, journal), ExitStack() as ways_out:
+        with _named_if_not_written(program.target, returned, journal), ExitStack() as ways_out:
             # Outputs are written last to first. A failed one must not lose the others, which are
             # paid for.
             if as_json:
@@ -395,11 +395,11 @@ def _save(target: str, results: Sequence[Any], output: Path) -> None:
 
 
 @contextmanager
-def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[None]:
-    """Adds how to fetch or cancel the jobs that an interruption left running."""
+def _explained_jobs(is_local: bool, journal: Path | None) -> Iterator[None]:
+    """Adds how to fetch or cancel the jobs that an error names."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as error:
+    except (KeyboardInterrupt, OSError, SystemExit) as error:
         if is_local:
             # Local jobs end with the process.
             error.__notes__ = []
@@ -413,7 +413,7 @@ def _explained_interruption(is_local: bool, journal: Path | None) -> Iterator[No
 
 
 @contextmanager
-def _named_if_interrupted(
+def _named_if_not_written(
     target: str, results: Sequence[Any], journal: Path | None
 ) -> Iterator[None]:
     """Adds how to fetch the results again, if they could not be written."""
@@ -421,7 +421,7 @@ def _named_if_interrupted(
 
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as error:
+    except (KeyboardInterrupt, OSError, SystemExit) as error:
         fetched = list(dict.fromkeys(job_id for each in results for job_id in each.job_ids))
         error.add_note(interruption_note(target, [], fetched, cancelled=False, journal=journal))
         raise

@@ -425,6 +425,28 @@ def test_failed_output_loses_no_other_output(bell: Path, tmp_path: Path) -> None
     assert json.loads(kept.read_text())["target"] == "local.simulator"
 
 
+@NEEDS_FULL_DISK
+@pytest.mark.parametrize("with_journal", [False, True])
+def test_results_that_cannot_be_printed_are_named(
+    bell: Path, tmp_path: Path, emulator: EmulatorServer, with_journal: bool
+) -> None:
+    words = ["run", bell, "--target", "ionq.simulator", *connection(emulator)]
+    if with_journal:
+        words += ["--journal", tmp_path / "run.journal"]
+    with Path("/dev/full").open("w") as stdout:
+        child = subprocess.run(
+            [sys.executable, "-m", "cirq_azure_sessions", *map(str, words)],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert child.returncode == 1
+    job = emulator.workspace().list_jobs()[-1]
+    assert (str(tmp_path / "run.journal") if with_journal else job.id) in child.stderr
+    assert "`cirq-azure-sessions jobs result ID` prints the result" in child.stderr
+
+
 # A journal, a name and a timeout
 
 
