@@ -14,8 +14,8 @@ import cirq
 from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
 from cirq_azure_sessions.openqasm import reader
 from cirq_azure_sessions.openqasm.circuit import to_circuit
-from cirq_azure_sessions.openqasm.program import ProgramError
 from cirq_azure_sessions.options import PATH, check_option
+from cirq_azure_sessions.workspaces.local.program import ProgramError
 
 __all__ = [
     "decode_text",

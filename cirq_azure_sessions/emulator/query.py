@@ -26,9 +26,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from cirq_azure_sessions.emulator.responses import ApiError
-from cirq_azure_sessions.openqasm.program import Budget, ProgramError
 from cirq_azure_sessions.openqasm.tokens import Tokens
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
+from cirq_azure_sessions.workspaces.local.program import Budget, ProgramError
 
 __all__ = ["FIELDS", "ListQuery", "parse_filter", "parse_query", "select"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import cirq
 import sympy
 
-from cirq_azure_sessions.openqasm.program import Condition, Statement, invalid_input
 from cirq_azure_sessions.openqasm.reader import Program
+from cirq_azure_sessions.workspaces.local.program import Condition, Statement, invalid_input
 
 __all__ = ["to_circuit"]
 

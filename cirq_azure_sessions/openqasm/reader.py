@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import cirq
 
 from cirq_azure_sessions.openqasm.gates import BUILT_IN, LIBRARIES, LibraryGate
-from cirq_azure_sessions.openqasm.program import Budget, Condition, Statement
 from cirq_azure_sessions.openqasm.tokens import (
     EXPRESSION_WORDS,
     Expression,
@@ -22,6 +21,7 @@ from cirq_azure_sessions.openqasm.tokens import (
     evaluate,
     read_parameters,
 )
+from cirq_azure_sessions.workspaces.local.program import Budget, Condition, Statement
 
 __all__ = ["Program", "read"]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeAlias
 
-from cirq_azure_sessions.openqasm.program import Budget, ProgramError, invalid_input
+from cirq_azure_sessions.workspaces.local.program import Budget, ProgramError, invalid_input
 
 __all__ = ["EXPRESSION_WORDS", "Expression", "Tokens", "evaluate", "read_parameters"]
 

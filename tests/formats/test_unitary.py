@@ -24,7 +24,7 @@ from cirq_azure_sessions import read_circuit
 from cirq_azure_sessions.emulator.programs import ionq
 from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.formats import compile as compile_module
-from cirq_azure_sessions.openqasm.program import Budget
+from cirq_azure_sessions.workspaces.local.program import Budget
 
 TARGETS = (IONQ, QUANTINUUM)
 LINE = cirq.LineQubit.range(8)

@@ -13,10 +13,10 @@ import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator.programs import ionq, qir, quantinuum, quil
-from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.program import Output, untranslatable
 from cirq_azure_sessions.noise import NOISELESS, MachineNoise, target_noise
-from cirq_azure_sessions.openqasm.program import Budget, invalid_input
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import Budget, invalid_input
 
 __all__ = ["NOISELESS", "MachineNoise", "run"]
 

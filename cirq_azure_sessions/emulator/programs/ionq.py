@@ -16,10 +16,10 @@ from typing import Any
 import cirq
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.program import Output, read_shots, take_census
 from cirq_azure_sessions.noise import IONQ_MODELS, MachineNoise, is_silent
-from cirq_azure_sessions.openqasm.program import Budget, Statement, invalid_input
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import Budget, Statement, invalid_input
 
 __all__ = ["histogram", "machine_size", "run"]
 

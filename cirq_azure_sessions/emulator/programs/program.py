@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import cirq
 
-from cirq_azure_sessions.openqasm.program import ProgramError, invalid_input
+from cirq_azure_sessions.workspaces.local.program import ProgramError, invalid_input
 
 __all__ = ["ROW_SIZE", "Census", "Output", "read_shots", "take_census", "untranslatable"]
 

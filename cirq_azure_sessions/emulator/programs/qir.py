@@ -20,7 +20,6 @@ import numpy as np
 
 from cirq_azure_sessions.emulator import qir_worker
 from cirq_azure_sessions.emulator.programs import ionq
-from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.program import (
     Output,
     read_shots,
@@ -31,7 +30,8 @@ from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.emulator.programs.quantinuum import is_syntax_checker, read_noise
 from cirq_azure_sessions.noise import MachineNoise, is_silent
 from cirq_azure_sessions.openqasm.gates import COMMON, LIBRARIES
-from cirq_azure_sessions.openqasm.program import Budget, Statement, invalid_input
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import Budget, Statement, invalid_input
 
 __all__ = ["run"]
 

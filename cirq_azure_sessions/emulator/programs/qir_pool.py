@@ -13,7 +13,7 @@ from typing import Any
 
 from cirq_azure_sessions.clock import SystemClock
 from cirq_azure_sessions.emulator import qir_worker
-from cirq_azure_sessions.openqasm.program import Budget, ProgramError, invalid_input
+from cirq_azure_sessions.workspaces.local.program import Budget, ProgramError, invalid_input
 
 __all__ = ["QirPool"]
 

@@ -11,11 +11,11 @@ import cirq
 import numpy as np
 from numpy.typing import NDArray
 
-from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.program import ROW_SIZE, Output, read_shots, take_census
 from cirq_azure_sessions.noise import NOISELESS, MachineNoise
 from cirq_azure_sessions.openqasm import reader
-from cirq_azure_sessions.openqasm.program import invalid_input
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import invalid_input
 
 __all__ = ["is_syntax_checker", "read_noise", "run"]
 

@@ -15,7 +15,6 @@ from typing import Any
 import cirq
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.emulator.programs.program import (
     ROW_SIZE,
     Census,
@@ -24,12 +23,18 @@ from cirq_azure_sessions.emulator.programs.program import (
     take_census,
 )
 from cirq_azure_sessions.openqasm.gates import COMMON, LIBRARIES, LibraryGate
-from cirq_azure_sessions.openqasm.program import Budget, ProgramError, Statement, invalid_input
 from cirq_azure_sessions.openqasm.tokens import (
     Expression,
     Tokens,
     evaluate,
     read_parameters,
+)
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import (
+    Budget,
+    ProgramError,
+    Statement,
+    invalid_input,
 )
 
 __all__ = ["run"]

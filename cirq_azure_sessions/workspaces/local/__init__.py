@@ -6,6 +6,9 @@ schedule       past and future events: idle timeouts, paces, queues
 target_queue   which jobs of a target have a slot, and which wait for one
 live_schedule  the schedule on a clock
 samplers       the samplers behind `local.*` targets
+noisy          that of circuits with noise
+engine         shots on shared state vectors, for circuits with noise and for the emulator
+program        what the engine runs, with its limits and errors
 """
 
 from cirq_azure_sessions.workspaces.local.state import JobPace, ProgramError

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, ionq
-from cirq_azure_sessions.emulator.programs.engine import Engine
-from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import Budget
 
 SIMULATOR, ARIA = "ionq.simulator", "ionq.qpu.aria-1"
 

@@ -23,11 +23,11 @@ from shared import SHARED
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS
-from cirq_azure_sessions.emulator.programs.engine import Engine
 from cirq_azure_sessions.openqasm import reader
 from cirq_azure_sessions.openqasm.circuit import to_circuit
-from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
+from cirq_azure_sessions.workspaces.local.engine import Engine
+from cirq_azure_sessions.workspaces.local.program import Budget
 
 CIRCUITS = SHARED / "circuits"
 EMULATOR, CHECKER = "quantinuum.sim.h2-1e", "quantinuum.sim.h2-1sc"

@@ -25,8 +25,8 @@ from shared import SHARED
 from cirq_azure_sessions.emulator import programs, qir_worker
 from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
-from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
+from cirq_azure_sessions.workspaces.local.program import Budget
 
 # What the budget spends in a second.
 SECOND = 100_000_000
@@ -601,7 +601,7 @@ def test_a_process_that_died_in_the_meantime_is_replaced() -> None:
 def test_no_process_outlives_an_emulator_that_is_killed() -> None:
     program = """
         import os, signal
-        from cirq_azure_sessions.openqasm.program import Budget
+        from cirq_azure_sessions.workspaces.local.program import Budget
         from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
         print(QirPool().run(Budget(), os.getpid), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import quil
-from cirq_azure_sessions.openqasm.program import Budget
 from cirq_azure_sessions.workspaces.local import ProgramError
+from cirq_azure_sessions.workspaces.local.program import Budget
 
 
 def run(text: str, params: Mapping[str, Any] | None = None) -> dict[str, list[list[int]]]:

@@ -1,4 +1,4 @@
-"""What readers of programs make, the budget of a job, and errors with the service's codes.
+"""Programs for the engine, the budget of a job, and errors with the service's codes.
 
 A program is Cirq operations, and conditions on bits: Cirq has no conditional measurements, so
 conditions are kept beside the operations. A classical bit is the key of the measurements into it,
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import cirq
 
-from cirq_azure_sessions.workspaces.local import ProgramError
+from cirq_azure_sessions.workspaces.local.state import ProgramError
 
 __all__ = ["Budget", "Condition", "ProgramError", "Statement", "invalid_input"]
 
@@ -55,7 +55,7 @@ class Budget:
     Readers, writers and simulators of programs spend from it before they act.
     """
 
-    def __init__(self, work: int = _WORK, memory: int = _MEMORY) -> None:
+    def __init__(self, work: float = _WORK, memory: float = _MEMORY) -> None:
         self._work = work
         self._memory = memory
 

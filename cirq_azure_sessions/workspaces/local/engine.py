@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cirq_azure_sessions.noise import is_silent
-from cirq_azure_sessions.openqasm.program import Budget, Condition, Statement, invalid_input
+from cirq_azure_sessions.workspaces.local.program import Budget, Condition, Statement, invalid_input
 
 __all__ = ["Engine"]
 
