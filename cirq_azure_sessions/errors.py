@@ -76,7 +76,7 @@ class AzureSessionsError(Exception):
 
 
 class PoolClosed(AzureSessionsError):
-    """The pool was closed; open a new one to go on."""
+    """The pool was closed; open a new one."""
 
     def __init__(self) -> None:
         super().__init__("The session pool is closed: open a new SessionPool.")

@@ -163,8 +163,8 @@ class JobRequest:
     Attributes:
         payload: The program: bytes in the input format, or a `LocalProgram`.
         metadata: Strings that stay with the job; the layout of its result is among them.
-        fingerprint: A hash of what the job asks for, by which a journal knows it again; None for a
-            job that is not journalled.
+        fingerprint: A hash of the request, by which a journal recognizes it; None for a job that
+            is not journalled.
         places: For each point the hash of its circuit, which request for that it is, 0 for the next
             one, and which part of its repetitions.
     """

@@ -219,7 +219,7 @@ class Template(abc.ABC):
                 yield step
         elif not self._compile:
             raise UnsupportedProgram(
-                f"{self._target} does not accept {shown(step.source)} as it is; leave "
+                f"{self._target} does not accept {shown(step.source)} unchanged; use "
                 "compile=True, or write the circuit in the target's own gates."
             )
         else:

@@ -34,10 +34,10 @@ def interruption_note(
     if not running and not fetched:
         return ""
     if journal is not None:
-        fate = "asked to be cancelled" if cancelled else "possibly still running"
+        fate = "being cancelled" if cancelled else "possibly still running"
         return (
-            f"Jobs on {target}: {len(running)} {fate}, {len(fetched)} with their results fetched."
-            f" Run the program again with the journal {journal} to go on where it stopped;"
+            f"Jobs on {target}: {len(running)} {fate}, {len(fetched)} with results fetched."
+            f" Run the program again with the journal {journal} to continue where it stopped;"
             f" `cirq-azure-sessions journal show {quote(str(journal))}` lists the jobs."
         )
     parts = []

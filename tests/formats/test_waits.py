@@ -101,7 +101,7 @@ def test_a_wait_that_changes_nothing_is_left_out_in_silence(target: str) -> None
 
 @pytest.mark.parametrize("target", WITH_TIME)
 def test_a_wait_is_refused_where_nothing_is_compiled(target: str) -> None:
-    with pytest.raises(UnsupportedProgram, match="as it is; leave compile=True"):
+    with pytest.raises(UnsupportedProgram, match="unchanged; use compile=True"):
         format_for(target).translate(
             WAITING, [cirq.ParamResolver()], 10, TranslationOptions(target, compile=False)
         )

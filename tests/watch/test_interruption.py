@@ -47,5 +47,5 @@ def test_the_note_names_five_jobs_and_says_how_to_list_the_rest() -> None:
 
 def test_the_note_with_a_journal_counts_jobs_and_quotes_its_path() -> None:
     note = _note(["j1", "j3"], ["j2"], cancelled=True, journal=Path("my runs.db"))
-    assert "2 asked to be cancelled, 1 with their results fetched" in note
+    assert "2 being cancelled, 1 with results fetched" in note
     assert "journal show 'my runs.db'" in note
