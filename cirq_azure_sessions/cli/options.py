@@ -121,8 +121,11 @@ class _Text(click.types.StringParamType):
         try:
             # Python keeps bytes that the locale does not decode as surrogates.
             return text.encode(errors="surrogateescape").decode()
-        except UnicodeError:
+        except UnicodeDecodeError:
             self.fail("The text is not valid UTF-8.", param, ctx)
+        except UnicodeEncodeError:
+            # Half of a surrogate pair, as a circuit may have in the name of a symbol.
+            return text
 
 
 class Command(click.Command):
