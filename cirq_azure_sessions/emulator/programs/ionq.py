@@ -35,7 +35,7 @@ _MAX_DENSE_QUBITS = 5
 
 # The costs of reading a gate, of a pair of terms of a pauliexp, and of a term as a matrix, in units
 # of the budget.
-_GATE = 5_000
+_GATE = 8_000
 _TERM = 300
 _DENSE_TERM = 50_000
 
