@@ -68,6 +68,8 @@ def start() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Programs on the emulator are not reported to anybody.
     os.environ["QDK_PYTHON_TELEMETRY"] = "none"
+    # There are as many processes as processors, and a program may use one.
+    os.environ["RAYON_NUM_THREADS"] = "1"
     # Imported here, so that the first program is not charged for it.
     importlib.import_module("qdk.simulation")
     nowhere = os.open(os.devnull, os.O_WRONLY)

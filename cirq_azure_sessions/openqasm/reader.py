@@ -28,7 +28,7 @@ __all__ = ["Program", "read"]
 # The costs of a qubit of a register, an operation, a character of a definition each time that it is
 # expanded, and a bit of a condition, in units of the budget.
 _QUBIT = 300
-_OPERATION = 3_000
+_OPERATION = 4_000
 _CHARACTER = 100
 _COMPARED_BIT = 50
 
@@ -185,6 +185,7 @@ class _Reader:
     def _definition(self) -> None:
         name = self._new_name()
         params, qubits = self._parameters_and_qubits()
+        names = frozenset(params)
         self._tokens.expect("{")
         places = {qubit: place for place, qubit in enumerate(qubits)}
         body: list[_Call] = []
@@ -192,7 +193,7 @@ class _Reader:
             if self._tokens.accept("barrier"):
                 self._names(";")
             else:
-                body.append(self._call(set(params), places))
+                body.append(self._call(names, places))
         # A program may redefine included gates, as Qiskit's programs do with newer ones.
         self._gates[name] = _DefinedGate(params, len(qubits), body)
 

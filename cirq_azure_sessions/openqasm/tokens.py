@@ -26,7 +26,7 @@ _WORD = re.compile(
 )
 
 # The cost of reading a token, in units of the budget.
-_WORK = 300
+_WORK = 500
 
 # No sensible register size is longer, but conditions may compare with longer numbers.
 _MAX_DIGITS = 1_300

@@ -33,9 +33,11 @@ _MAX_CONTROLS = 7
 # The most qubits of a pauliexp whose terms do not commute, which is computed as a matrix.
 _MAX_DENSE_QUBITS = 5
 
-# The costs of reading a gate and of a pair of terms of a pauliexp, in units of the budget.
-_GATE = 5_000
+# The costs of reading a gate, of a pair of terms of a pauliexp, and of a term as a matrix, in units
+# of the budget.
+_GATE = 8_000
 _TERM = 300
+_DENSE_TERM = 50_000
 
 
 def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) -> Output:
@@ -303,6 +305,7 @@ def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operati
                 )
             )
     elif len(targets) <= _MAX_DENSE_QUBITS:
+        budget.spend(_DENSE_TERM * len(terms))
         generator = sum(
             coefficient * cirq.unitary(cirq.DensePauliString(term))
             for term, coefficient in zip(terms, coefficients, strict=True)

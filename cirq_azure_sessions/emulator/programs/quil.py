@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cirq
@@ -45,7 +45,7 @@ _REFUSED = re.compile("DEF|JUMP|LABEL|PULSE|CAPTURE|RAW-CAPTURE|SET-|SHIFT-|SWAP
 
 _MAX_MEMORY = 4_096
 
-# The costs of an instruction and of a declared number, in units of the budget.
+# The cost of a run, an instruction, a declared number and a reset, in units of the budget.
 _INSTRUCTION = 3_000
 
 
@@ -80,6 +80,7 @@ def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) 
     results: dict[str, list[Any]] = {}
     census = Census()
     for values in _substitutions(params):
+        engine.budget.spend(_INSTRUCTION)
         program = _Program(values, engine.budget)
         program.read(text)
         census = take_census(program.operations)
@@ -121,6 +122,7 @@ class _Program:
         self._values = dict(values)
         self._budget = budget
         self.operations: list[cirq.Operation] = []
+        self._qubits: set[cirq.Qid] = set()
         self.registers: dict[str, list[str]] = {}
 
     def read(self, text: str) -> None:
@@ -169,13 +171,15 @@ class _Program:
         index = _index(tokens, default=0)
         if index >= len(self.registers.get(name, ())):
             raise tokens.fail("there is no such BIT.")
-        self.operations.append(cirq.measure(qubit, key=self.registers[name][index]))
+        self._append(cirq.measure(qubit, key=self.registers[name][index]))
 
     def _reset(self, tokens: Tokens) -> None:
-        qubits: Iterable[cirq.Qid] = {q for each in self.operations for q in each.qubits}
+        qubits = sorted(self._qubits)
         if not tokens.is_at_end:
             qubits = [cirq.LineQubit(tokens.integer())]
-        self.operations += map(cirq.reset, sorted(qubits))
+        self._budget.spend(_INSTRUCTION * len(qubits))
+        for qubit in qubits:
+            self._append(cirq.reset(qubit))
 
     def _gate(self, tokens: Tokens, phrase: str) -> None:
         modifiers = []
@@ -184,7 +188,7 @@ class _Program:
         name = tokens.name()
         if name not in _GATES:
             raise _unknown(phrase, name)
-        expressions = read_parameters(tokens, _read_name)
+        expressions = read_parameters(tokens, self._read_name)
         try:
             params = [evaluate(each, self._values) for each in expressions]
         except ValueError as error:
@@ -203,7 +207,18 @@ class _Program:
             gate = cirq.inverse(gate)
         if num_controls:
             gate = gate.controlled(num_controls)
-        self.operations.append(gate.on(*qubits))
+        self._append(gate.on(*qubits))
+
+    def _append(self, operation: cirq.Operation) -> None:
+        self.operations.append(operation)
+        self._qubits.update(operation.qubits)
+
+    def _read_name(self, tokens: Tokens, name: str) -> Expression:
+        """A memory reference in an expression."""
+        place = f"{name}[{_index(tokens, default=0)}]"
+        if place not in self._values:
+            raise tokens.fail("there is no such REAL.")
+        return lambda values: values[place]
 
 
 def _index(tokens: Tokens, default: int) -> int:
@@ -213,19 +228,6 @@ def _index(tokens: Tokens, default: int) -> int:
     index = tokens.integer()
     tokens.expect("]")
     return index
-
-
-def _read_name(tokens: Tokens, name: str) -> Expression:
-    """A memory reference in an expression."""
-    place = f"{name}[{_index(tokens, default=0)}]"
-    unknown = tokens.fail("there is no such REAL.")
-
-    def look_up(values: Mapping[str, float]) -> float:
-        if place not in values:
-            raise unknown
-        return values[place]
-
-    return look_up
 
 
 def _unknown(phrase: str, name: str) -> ProgramError:

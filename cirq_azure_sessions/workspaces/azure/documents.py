@@ -67,6 +67,8 @@ _MAX_MESSAGE_LENGTH = 500
 # nesting and on digits of an integer.
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]')
 _MAX_DEPTH = 100
+# Bytes; ten times a page of 100 jobs.
+_MAX_REPAIRED = 4 * 2**20
 _MAX_DIGITS = 4_000
 
 # The end of the year 9999 in UTC, Python's last.
@@ -98,6 +100,9 @@ def parse(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
+        # The rest takes a microsecond per byte, in which no other call gets on.
+        if len(content) > _MAX_REPAIRED:
+            raise
         text = content.decode(json.detect_encoding(content), errors="replace")
     kept, depth, start = [], 0, 0
     for token in _TOKENS.finditer(text):

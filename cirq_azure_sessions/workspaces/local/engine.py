@@ -95,8 +95,12 @@ class Engine:
         bits = np.zeros((shots, len(keys)), dtype=np.uint8)
         columns = {key: column for column, key in enumerate(keys)}
         for component in _components(_with_noise(statements, self.noise)):
+            first = _Batch(component, shots, self)
+            if not first.keys:
+                # Nobody sees it, and there may be a hundred thousand, with as many shots each.
+                continue
             finished = []
-            waiting = [(_Batch(component, shots, self), 0)]
+            waiting = [(first, 0)]
             while waiting:
                 batch, position = waiting.pop()
                 while position < len(component):
@@ -247,9 +251,13 @@ class _Batch:
         return np.broadcast_to(_COMPARISONS[condition.comparison](order, 0), len(self._bits))
 
     def _apply(self, operation: cirq.Operation, *, is_last: bool = False) -> None:
-        self._spend()
         gate = operation.gate
         axes = [self._axis[qubit] for qubit in operation.qubits]
+        # Wide gates take longer to prepare, and matrices to apply.
+        self._spend()
+        self._budget.spend(_OVERHEAD * len(axes))
+        if isinstance(gate, cirq.MatrixGate):
+            self._budget.spend((self._states.size + 8 * _OVERHEAD) * (len(axes) - 1))
         if isinstance(gate, cirq.MeasurementGate):
             self._measure(gate, operation.qubits[0], is_last)
             return
@@ -288,6 +296,7 @@ class _Batch:
         Returns:
             The branch of each new row.
         """
+        self._budget.spend(14 * _OVERHEAD)
         weights = (np.abs(branches) ** 2).reshape(*branches.shape[:2], -1)
         totals = weights.sum(axis=2, dtype=np.float64)
         self._shots, rows, event = _part(

@@ -24,6 +24,7 @@ from cirq_azure_sessions.model import Cost, Job, JobFailurePolicy, JobStatus, Qu
 from cirq_azure_sessions.workspaces.azure.documents import (
     job_document,
     max_output_bytes,
+    parse,
     read_job,
     read_page,
     read_quota,
@@ -48,6 +49,14 @@ def workspace() -> Workspace:
         credential=AzureKeyCredential("a-key"),
         _quantum_endpoint="http://127.0.0.1:1",
     )
+
+
+def test_item_that_cannot_be_read_is_left_out_of_a_page_of_some_size_only() -> None:
+    page = b'{"value": [%b, 7]%b}'
+    deep = b"[" * 100_000 + b"]" * 100_000
+    assert parse(page % (deep, b""))["value"][1] == 7
+    with pytest.raises(RecursionError):
+        parse(page % (deep, b" " * 2**22))
 
 
 def recorded(item_type: str) -> Iterator[Mapping[str, Any]]:

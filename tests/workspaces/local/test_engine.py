@@ -45,6 +45,14 @@ def draw(
     return Engine(noise, rng, budget or Budget()).sample(statements, keys, shots)
 
 
+def test_qubits_that_are_not_measured_take_nothing_for_each_shot() -> None:
+    rng = np.random.default_rng(1)
+    before = rng.bit_generator.state
+    program = [Statement([cirq.X(A), cirq.H(B)])]
+    assert Engine(NOISELESS, rng, Budget()).sample(program, ["a"], 100_000).sum() == 0
+    assert rng.bit_generator.state == before
+
+
 def ideal() -> Engine:
     return Engine(NOISELESS, np.random.default_rng(1), Budget())
 
@@ -100,8 +108,9 @@ def test_any_noise_of_cirq_gives_what_its_density_matrix_simulator_gives(
 def test_shots_of_a_deterministic_program_share_one_state_vector() -> None:
     measurements = [cirq.measure(A, key="a"), cirq.measure(B, key="b")]
     program = [Statement([cirq.H(A), cirq.CX(A, B), *measurements])]
-    # Two gates, and two measurements that take their qubit out of the state vector.
-    budget = Budget(work=4 * (engine._OVERHEAD + 6))
+    # Two gates, and two measurements that take their qubit out of the state vector: five operands,
+    # and a choice of branches for each measurement.
+    budget = Budget(work=4 * (engine._OVERHEAD + 6) + 33 * engine._OVERHEAD)
     assert len(draw(program, ("a", "b"), 100_000, budget=budget)) == 100_000
 
 
