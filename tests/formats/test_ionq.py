@@ -156,7 +156,7 @@ def test_every_gate_compiles_to_what_the_serializer_takes(gate: cirq.Gate) -> No
 
 def test_without_compiling_a_foreign_gate_is_refused() -> None:
     circuit = cirq.Circuit(cirq.H(A), cirq.ISWAP(A, B), cirq.measure(A, B))
-    with pytest.raises(UnsupportedProgram, match=r"ISWAP.*leave compile=True"):
+    with pytest.raises(UnsupportedProgram, match=r"ISWAP.*use compile=True"):
         payload(IONQ, circuit, compile=False)
 
 

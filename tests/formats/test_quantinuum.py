@@ -129,7 +129,7 @@ def test_programs_contain_no_names_of_the_user(circuit: cirq.Circuit) -> None:
 
 def test_without_compiling_a_foreign_gate_is_refused() -> None:
     circuit = cirq.Circuit(cirq.ISWAP(A, B), cirq.measure(A, B))
-    with pytest.raises(UnsupportedProgram, match=r"ISWAP.*leave compile=True"):
+    with pytest.raises(UnsupportedProgram, match=r"ISWAP.*use compile=True"):
         payload(QUANTINUUM, circuit, compile=False)
 
 

@@ -195,7 +195,7 @@ def test_a_rerun_with_the_journal_continues_where_it_stopped(
     (note,) = ending.notes
     assert f"with the journal {journal}" in note
     submitted, _ = _listed(server)
-    counts = re.search(r"(\d+) possibly still running, (\d+) with their results", note)
+    counts = re.search(r"(\d+) possibly still running, (\d+) with results fetched", note)
     assert counts is not None
     assert sum(map(int, counts.groups())) == len(submitted)
     assert not any(job.id in note for job in submitted), "the journal has the ids"
