@@ -152,7 +152,6 @@ class HttpClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
-        can_wait: bool = False,
         timeout: float = _EXCHANGE_TIMEOUT,
     ) -> T:
         """Sends a request to the service.
@@ -166,7 +165,6 @@ class HttpClient:
             body: The JSON to send.
             repeatable: Whether to retry when the request may have taken effect, and when the
                 service throttles.
-            can_wait: Whether others go first where the service throttles.
             timeout: Seconds for a whole attempt.
 
         Raises:
@@ -213,7 +211,7 @@ class HttpClient:
                 status_code=status_code,
             )
 
-        return await self._send(request, read_document, repeatable, can_wait)
+        return await self._send(request, read_document, repeatable)
 
     async def store(
         self,
@@ -265,20 +263,14 @@ class HttpClient:
                 )
             return answer.content
 
-        return await self._send(request, read_content)
+        return await self._send(request, read_content, repeatable=True)
 
     async def aclose(self) -> None:
         """Closes the connections after the requests in flight; later requests open new ones."""
         if self._connections is not None:
             self._connections.pool.close()
 
-    async def _send(
-        self,
-        request: Request,
-        read: Callable[[Answer], T],
-        repeatable: bool = True,
-        can_wait: bool = False,
-    ) -> T:
+    async def _send(self, request: Request, read: Callable[[Answer], T], repeatable: bool) -> T:
         """Sends a request until `read` accepts the response, or a retry is pointless."""
         was_sent = False
         failures: Counter[bool] = Counter()
@@ -287,7 +279,7 @@ class HttpClient:
             nonlocal was_sent
             origin = request.address.scheme, request.address.raw_authority
             pace = self._connect().paces[origin]
-            await pace.turn(can_wait=can_wait)
+            await pace.turn()
             connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import nullcontext
 
 from cirq_azure_sessions.clock import Clock, backoff, jitter
 
@@ -54,9 +53,8 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # Requests go first come, first served; of those that can wait, one at a time is in line.
+        # Requests go first come, first served.
         self._line = asyncio.Lock()
-        self._second_line = asyncio.Lock()
         # State: when the last request went and the next may go; the interval after the last pause
         # (0 for unlimited), for how long requests have queued since, and the time in which the pace
         # doubles.
@@ -72,9 +70,9 @@ class Pace:
         self.is_paused = False
         self._pauses = 0
 
-    async def turn(self, *, can_wait: bool = False) -> None:
-        """Waits until it is the request's turn; others go before one that can wait."""
-        async with self._second_line if can_wait else nullcontext(), self._line:
+    async def turn(self) -> None:
+        """Waits until it is the request's turn."""
+        async with self._line:
             arrival = now = self._clock.monotonic()
             # A refusal in the meantime prolongs the pause.
             while now < self._next_turn:

@@ -107,8 +107,7 @@ class LinkedStorage:
         )
 
     async def open_container(self, name: str) -> SignedUrl:
-        # The first request of a job: those that are under way go before.
-        return await self._sign(body={"containerName": name}, can_wait=True)
+        return await self._sign(body={"containerName": name})
 
     async def sign_blob(self, url: str) -> str:
         blob = BlobClient.from_blob_url(url)

@@ -143,28 +143,6 @@ def test_requests_go_first_come_first_served() -> None:
     assert order == [0, 2, 3, 4]
 
 
-def test_requests_that_can_wait_let_others_pass() -> None:
-    clock = ManualClock(auto_advance=False)
-    pace, order = Pace(clock), list[str]()
-
-    async def wait(name: str, can_wait: bool) -> None:
-        await pace.turn(can_wait=can_wait)
-        order.append(name)
-
-    async def story() -> None:
-        await pace.turn()
-        pace.refused(1.0)
-        requests = [("a", True), ("b", True), ("c", True), ("D", False), ("E", False)]
-        waiting = [asyncio.ensure_future(wait(*each)) for each in requests]
-        while not all(task.done() for task in waiting):
-            await asyncio.sleep(0)
-            clock.advance(0.01)
-
-    asyncio.run(story())
-    # The first was in line before the others came.
-    assert order == ["a", "D", "E", "b", "c"]
-
-
 @pytest.mark.parametrize(("status", "retry_after"), [(429, 0.2), (503, 0.2), (429, None)], ids=str)
 def test_a_sweep_on_a_slow_host_gets_more_answers_than_refusals(
     status: int, retry_after: float | None
