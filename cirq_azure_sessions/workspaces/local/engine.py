@@ -43,10 +43,11 @@ _SMALL_GATE = 2
 # Amplitudes held in one batch, 16 MB, unless two state vectors need more.
 _BATCH_SIZE = 1 << 20
 
-# Costs in units of the budget: the overhead of a call to Cirq, a bit of a condition, and, for each
-# amplitude, a choice between operators.
+# Costs in units of the budget: the overhead of a call to Cirq, a bit of a condition, for each
+# amplitude a choice between operators, and for each row a choice between outcomes.
 _OVERHEAD = 2_000
 _CHOICE = 2
+_ROW = 15
 _COMPARISON = 50
 
 # Bytes per bit in a result as a list and as text, and per outcome in a histogram.
@@ -296,7 +297,7 @@ class _Batch:
         Returns:
             The branch of each new row.
         """
-        self._budget.spend(14 * _OVERHEAD)
+        self._budget.spend(14 * _OVERHEAD + _ROW * len(branches))
         weights = (np.abs(branches) ** 2).reshape(*branches.shape[:2], -1)
         totals = weights.sum(axis=2, dtype=np.float64)
         self._shots, rows, event = _part(

@@ -48,6 +48,11 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
         f"{HEADER}gate g(t) a {{ rx({'+'.join(['t'] * 100_000)}) a; }} qreg q[1];{'g(1) q;' * 60}",
         10,
     ),
+    "measurements whose histories differ": (
+        "quantinuum.sim.h2-1e",
+        f"{HEADER}qreg q[1]; creg c[1];{'h q[0];measure q[0]->c[0];' * 19_000}",
+        100_000,
+    ),
     "huge registers": ("rigetti.sim.qvm", "DECLARE ro BIT[4096]\nMEASURE 0 ro[4095]", 200_000),
     "registers without end": (
         "rigetti.sim.qvm",
@@ -78,6 +83,20 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
         100,
     ),
     "much noise": ("ionq.qpu.aria-1", gates(*CHAIN * 24), 1_000),
+    "native gates without end": (
+        "ionq.qpu.aria-1",
+        json.dumps(
+            {
+                "gateset": "native",
+                "qubits": 2,
+                "circuit": [
+                    {"gate": "ms", "phases": [number / 1e5, 0], "targets": [0, 1]}
+                    for number in range(60_000)
+                ],
+            }
+        ),
+        1,
+    ),
     "terms that do not commute": (
         "ionq.simulator",
         gates(

@@ -109,8 +109,8 @@ def test_shots_of_a_deterministic_program_share_one_state_vector() -> None:
     measurements = [cirq.measure(A, key="a"), cirq.measure(B, key="b")]
     program = [Statement([cirq.H(A), cirq.CX(A, B), *measurements])]
     # Two gates, and two measurements that take their qubit out of the state vector: five operands,
-    # and a choice of branches for each measurement.
-    budget = Budget(work=4 * (engine._OVERHEAD + 6) + 33 * engine._OVERHEAD)
+    # and a choice of branches for each measurement, in one row and in two.
+    budget = Budget(work=4 * (engine._OVERHEAD + 6) + 33 * engine._OVERHEAD + 3 * engine._ROW)
     assert len(draw(program, ("a", "b"), 100_000, budget=budget)) == 100_000
 
 
