@@ -90,8 +90,7 @@ class LocalFormat(Format):
                     # An error in a gate's own methods is raised again in its job.
                     pass
         if options.target == "local.stim":
-            # Stim has no conditional waits. Nothing happens in either case.
-            program = _changed(program, _without_idle_controls)
+            program = _changed(program, _for_stim)
         if options.target == "local.qsim":
             # qsim takes no fractions, arrays or complex numbers, which Cirq does.
             program = _changed(program, with_plain_numbers)
@@ -157,7 +156,7 @@ def _distinct(program: cirq.AbstractCircuit) -> Collection[cirq.Operation]:
 
 
 def _changed(
-    program: cirq.AbstractCircuit, change: Callable[[cirq.Operation], cirq.Operation]
+    program: cirq.AbstractCircuit, change: Callable[[cirq.Operation], cirq.OP_TREE]
 ) -> cirq.AbstractCircuit:
     """The circuit with each operation changed, those of subcircuits included."""
     # A copy costs more than all else that is done here.
@@ -191,6 +190,18 @@ def _check_known(operation: cirq.Operation) -> None:
             _check_known(part)
 
 
-def _without_idle_controls(operation: cirq.Operation) -> cirq.Operation:
-    plain = operation.without_classical_controls()
-    return plain if isinstance(plain.gate, cirq.WaitGate) else operation
+def _for_stim(operation: cirq.Operation) -> cirq.OP_TREE:
+    """The operation without conditional subcircuits and waits, which Stim does not have."""
+    if not operation.classical_controls:
+        return operation
+    plain = operation.without_classical_controls().untagged
+    if isinstance(plain.gate, cirq.WaitGate):
+        return plain  # nothing happens in either case
+    if (
+        not isinstance(plain, cirq.CircuitOperation)
+        or plain.repeat_until is not None
+        or cirq.is_parameterized(plain.repetitions)
+        or cirq.is_measurement(plain)  # it might change what the condition reads
+    ):
+        return operation
+    return [_for_stim(part) for part in cirq.decompose_once(operation.untagged)]

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,7 +32,7 @@ from cirq_azure_sessions.formats.layout import (
     read_json,
     whole_counts,
 )
-from cirq_azure_sessions.formats.program import Program, Step, check_num_qubits, shown
+from cirq_azure_sessions.formats.program import Condition, Program, Step, check_num_qubits, shown
 from cirq_azure_sessions.formats.template import Template
 from cirq_azure_sessions.formats.translation import (
     Format,
@@ -90,12 +91,20 @@ _ERROR_DISPLAY = re.compile(rf"{_ERROR}\b.*", re.DOTALL)
 _DISPLAY = re.compile(r"[\[(][\w\s,()\[\]-]*[\])]")
 
 
+# Values of some bits.
+_Values = frozenset[tuple[int, ...]]
+
+
 class _ShotLost(Exception):
     """The service reports that this shot has no result."""
 
 
 class _QirTemplate(Template):
-    """QIR compiled from OpenQASM 3, with the measured bits in one array `c`."""
+    """QIR compiled from OpenQASM 3, with the measured bits in one array `c`.
+
+    A condition on several bits becomes one boolean, as soon as they are measured, because a gate
+    may be compiled to many statements, and each would need all of the condition's branches.
+    """
 
     compiler = openqasm.COMPILER
     angle = staticmethod(openqasm.angle)
@@ -103,6 +112,15 @@ class _QirTemplate(Template):
 
     def __init__(self, program: Program, options: TranslationOptions) -> None:
         self.dialect = _profile(program, options)
+        self._tests: dict[Condition, str] = {}
+        # The statements that follow the measurement of a bit.
+        self._decisions: defaultdict[int, list[str]] = defaultdict(list)
+        order = {step.bit: k for k, step in enumerate(program.steps) if step.bit is not None}
+        for step in program.steps:
+            if step.condition is not None and step.condition not in self._tests:
+                test, statements = _decision(step.condition, f"f{len(self._tests)}")
+                self._tests[step.condition] = test
+                self._decisions[max(step.condition.bits, key=order.__getitem__)] += statements
         super().__init__(program, options)
         params = {
             "entryPoint": "ENTRYPOINT__main",
@@ -113,22 +131,22 @@ class _QirTemplate(Template):
 
     def write(self, step: Step) -> str:
         if step.bit is not None:
-            return f"c[{step.bit}] = measure q[{step.qubits[0]}];"
+            measured = f"c[{step.bit}] = measure q[{step.qubits[0]}];"
+            return "\n".join([measured, *self._decisions[step.bit]])
         if step.is_reset:
             statements = [f"reset q[{step.qubits[0]}];"]
         else:
             statements = openqasm.gate_statements(step.gate, step.qubits)
         if step.condition is None:
             return "\n".join(statements)
-        condition = step.condition
-        return _guarded(" ".join(statements), condition.bits, condition.values)
+        return f"if ({self._tests[step.condition]}) {{ {' '.join(statements)} }}"
 
     def payload(self, operations: Sequence[str]) -> bytes:
         lines = [
             "OPENQASM 3.0;",
             'include "stdgates.inc";',
             f"qubit[{self.program.num_qubits}] q;",
-            f"bit[{self.program.num_bits}] c;",
+            f"output bit[{self.program.num_bits}] c;",
             *operations,
         ]
         source = "\n".join(lines)
@@ -238,15 +256,35 @@ class QirFormat(Format):
         )
 
 
-def _guarded(text: str, bits: Sequence[int], values: Sequence[tuple[int, ...]]) -> str:
-    """Statements to run if the bits have one of the values, as a tree of branches."""
-    if not bits:
-        return text
-    zeros, ones = ([value[1:] for value in values if value[0] == digit] for digit in (0, 1))
-    if not ones:
-        return f"if (!c[{bits[0]}]) {{ {_guarded(text, bits[1:], zeros)} }}"
-    branch = f"if (c[{bits[0]}]) {{ {_guarded(text, bits[1:], ones)} }}"
-    return f"{branch} else {{ {_guarded(text, bits[1:], zeros)} }}" if zeros else branch
+def _decision(condition: Condition, prefix: str) -> tuple[str, Sequence[str]]:
+    """A test of the condition, and the statements that declare its booleans, named after `prefix`.
+
+    After some of the bits, what matters is which values of the others fulfil the condition. Each
+    such set has one boolean, computed from those of the sets with one bit less.
+    """
+    bits, values = condition.bits, condition.values
+    if len(bits) == len(values) == 1:
+        return f"{'' if values[0][0] else '!'}c[{bits[0]}]", []
+
+    def rest(fulfilling: _Values, digit: int) -> _Values:
+        return frozenset(value[1:] for value in fulfilling if value[0] == digit)
+
+    levels = [[frozenset(values)]]
+    for _ in bits:
+        pairs = itertools.product(levels[-1], (0, 1))
+        levels.append([*dict.fromkeys(itertools.starmap(rest, pairs))])
+    names: dict[_Values, str] = {frozenset({()}): "true", frozenset(): "false"}
+    statements: list[str] = []
+    for bit, level in zip(reversed(bits), reversed(levels[:-1]), strict=True):
+        following, names = names, {}
+        for fulfilling in level:
+            zero, one = (following[rest(fulfilling, digit)] for digit in (0, 1))
+            names[fulfilling] = one
+            if zero != one:
+                names[fulfilling] = name = f"{prefix}_{len(statements)}"
+                statements.append(f"bool {name} = {one}; if (!c[{bit}]) {{ {name} = {zero}; }}")
+    (test,) = names.values()
+    return test, statements
 
 
 def _profile(program: Program, options: TranslationOptions) -> str:

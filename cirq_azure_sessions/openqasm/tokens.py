@@ -150,6 +150,13 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {
     "sqrt": math.sqrt,
 }
 
+# Not in OpenQASM 2, but Cirq and Qiskit read them; a parameter may have such a name.
+_INVERSE_FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "asin": math.asin,
+    "acos": math.acos,
+    "atan": math.atan,
+}
+
 # Names with the same meaning in every expression.
 EXPRESSION_WORDS = frozenset({"pi", *_FUNCTIONS})
 
@@ -242,10 +249,13 @@ def _read_operand(tokens: Tokens, read_name: ReadName, depth: int) -> Expression
         return lambda values: number
     if name == "pi":
         return lambda values: math.pi
-    if name not in _FUNCTIONS:
+    if name in _FUNCTIONS:
+        function = _FUNCTIONS[name]
+        tokens.expect("(")
+    elif name in _INVERSE_FUNCTIONS and tokens.accept("("):
+        function = _INVERSE_FUNCTIONS[name]
+    else:
         return read_name(tokens, name)
-    function = _FUNCTIONS[name]
-    tokens.expect("(")
     argument = _read_operations(tokens, read_name, depth + 1)
     tokens.expect(")")
     return lambda values: function(argument(values))

@@ -184,12 +184,27 @@ def test_a_gate_may_measure_in_its_parts() -> None:
     assert AzureSessionSampler(LOCAL).run(circuit) == cirq.Simulator().run(circuit)
 
 
-def test_a_conditional_wait_runs_on_stim() -> None:
+def subcircuit(*operations: cirq.Operation) -> cirq.CircuitOperation:
+    return cirq.CircuitOperation(cirq.FrozenCircuit(operations))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        cirq.wait(Q, micros=1),
+        subcircuit(cirq.wait(Q, micros=1)),
+        subcircuit(subcircuit(cirq.wait(Q, micros=1)), cirq.X(Q)).repeat(3).with_tags("tag"),
+    ],
+    ids=["wait", "subcircuit", "nested"],
+)
+@pytest.mark.parametrize("condition", ["m", "n"])
+def test_a_conditional_wait_runs_on_stim(operation: cirq.Operation, condition: str) -> None:
     pytest.importorskip("stimcirq")
     circuit = cirq.Circuit(
+        cirq.measure(Q, key="n"),
         cirq.X(Q),
         cirq.measure(Q, key="m"),
-        cirq.wait(Q, micros=1).with_classical_controls("m"),
+        operation.with_classical_controls(condition),
         cirq.measure(Q, key="end"),
     )
     assert AzureSessionSampler("local.stim").run(circuit) == cirq.Simulator().run(circuit)

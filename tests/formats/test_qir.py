@@ -81,6 +81,41 @@ def test_classical_control_needs_the_adaptive_profile() -> None:
         job(QIR, circuit, input_params={"target_profile": "Base"})
 
 
+def guarded_size(num_gates: int, condition: sympy.Basic) -> int:
+    """The length of a program with that many Toffoli gates under a condition on ten bits."""
+    register, others = cirq.LineQubit.range(10), cirq.LineQubit.range(10, 13)
+    toffoli = cirq.CCX(*others).with_classical_controls(condition)
+    circuit = cirq.Circuit(cirq.measure(*register, key="m"), [toffoli] * num_gates)
+    return len(payload(QIR, circuit + cirq.measure(*others, key="end")))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        sympy.Symbol("m") >= 300,
+        sympy.Eq(sympy.Symbol("m") % 3, 1),
+        sympy.Xor(*[sympy.Ne(sympy.IndexedBase("m")[k], 0) for k in range(10)]),
+    ],
+)
+def test_a_condition_is_evaluated_once_for_all_statements(condition: sympy.Basic) -> None:
+    once, twice, thrice = (guarded_size(num_gates, condition) for num_gates in (1, 2, 3))
+    # Each further gate adds its own statements, of which there are fifteen, and no more branches.
+    assert abs((thrice - twice) - (twice - once)) < 500
+    assert thrice < 30_000
+
+
+def test_repeated_conditions_may_share_their_bits_with_others() -> None:
+    m, n = sympy.symbols("m n")
+    circuit = cirq.Circuit(cirq.X(A), cirq.measure(A, B, key="m"))
+    for condition in (m >= 2, sympy.Eq(m, 1), m >= 2):
+        circuit.append(cirq.SWAP(A, C).with_classical_controls(condition))
+        circuit.append(cirq.X(B).with_classical_controls(sympy.Ne(m, 3)))
+    circuit.append(cirq.measure(B, C, key="n"))
+    circuit.append(cirq.X(A).with_classical_controls(sympy.Eq(m + n, 3)))
+    circuit.append(cirq.measure(A, B, C, key="end"))
+    assert run(QIR, circuit) == simulate(circuit)
+
+
 MACHINE = "newcomer.qpu.one"
 CONDITIONAL = cirq.Circuit(
     cirq.measure(A, key="m"), cirq.X(B).with_classical_controls("m"), cirq.measure(B, key="n")

@@ -100,8 +100,9 @@ def results(
 TARGETS = [QIR, QUANTINUUM, "local.simulator", "local.density-matrix"]
 
 
+# The last seed repeats a condition on many bits for many statements.
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [*range(4), 2020])
 def test_a_classical_circuit_has_cirqs_outcome(seed: int, target: str) -> None:
     circuit = random_circuit(random.Random(seed), CLASSICAL, 14)
     expected = cirq.Simulator().run_sweep(circuit, CLASSICAL_POINTS)

@@ -139,6 +139,17 @@ def test_custom_gates_keep_their_angles() -> None:
     )
 
 
+def test_inverse_functions_are_read_as_other_readers_do() -> None:
+    assert_same(
+        "rx(asin(0.5)) q[0]; ry(acos(0.25)) q[0]; rz(2 * atan(-3)) q[0];",
+        f"rx({math.asin(0.5)}) q[0]; ry({math.acos(0.25)}) q[0]; rz({2 * math.atan(-3)}) q[0];",
+    )
+
+
+def test_a_parameter_may_have_the_name_of_an_inverse_function() -> None:
+    assert_same("gate turn(atan) x { rx(atan + atan(1)) x; } turn(1) q[0];", "rx(1 + pi / 4) q[0];")
+
+
 def test_a_qubit_may_have_the_name_of_a_gate() -> None:
     assert_same("gate flip t, x { t t; x x; } flip q[0], q[1];", "t q[0]; x q[1];")
 
