@@ -29,8 +29,9 @@ T = TypeVar("T")
 # could strike, and leave a coroutine that nobody awaits.
 _Work = Callable[P, Coroutine[Any, Any, T]]
 
-# A running loop and its thread.
 _Serving = tuple[asyncio.AbstractEventLoop, threading.Thread]
+# asyncio's own: that of a program's policy, such as Qt's, may not run on another thread.
+_EventLoop = getattr(asyncio, "ProactorEventLoop", asyncio.SelectorEventLoop)
 
 # Seconds that a cancelled call may take to clean up before its caller goes on without it.
 _CLEAN_UP_TIMEOUT = 10.0
@@ -255,8 +256,8 @@ class EventLoopThread:
         with self._lock:
             if self._serving is None:
                 made: list[asyncio.AbstractEventLoop] = []
-                is_made, is_given_up = threading.Semaphore(0), threading.Event()
-                work = partial(_serve, made, is_made, is_given_up)
+                is_made, given_up = threading.Semaphore(0), threading.Event()
+                work = partial(_serve, made, is_made, given_up)
                 thread = threading.Thread(target=work, name=self._name, daemon=True)
                 try:
                     start_thread(thread)
@@ -267,7 +268,7 @@ class EventLoopThread:
                 finally:
                     # A signal may have come before the thread, or just after it.
                     if self._serving is None:
-                        is_given_up.set()
+                        given_up.set()
                         with suppress(IndexError, RuntimeError):
                             made[0].call_soon_threadsafe(made[0].stop)
             return self._serving
@@ -290,21 +291,18 @@ class EventLoopThread:
 
 
 def _serve(
-    made: list[asyncio.AbstractEventLoop],
-    is_made: threading.Semaphore,
-    is_given_up: threading.Event,
+    made: list[asyncio.AbstractEventLoop], is_made: threading.Semaphore, given_up: threading.Event
 ) -> None:
     """Makes a loop, on this thread, where no signal leaves half of one, and runs it."""
     with suppress(OSError):
-        made.append(asyncio.new_event_loop())
+        made.append(_EventLoop())
     is_made.release()
     if not made:
         return
     loop = made[0]
-    if is_given_up.is_set():
+    if given_up.is_set():
         loop.close()
         return
-    asyncio.set_event_loop(loop)
     try:
         while True:
             # asyncio lets these errors out of the loop as well as out of the task that raised them,
@@ -316,7 +314,8 @@ def _serve(
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 

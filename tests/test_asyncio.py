@@ -26,6 +26,7 @@ from services import (
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
+    AzureWorkspace,
     JobFailed,
     LocalWorkspace,
     ManualClock,
@@ -419,3 +420,41 @@ def test_one_sampler_serves_one_asyncio_loop_after_another() -> None:
         for _ in range(3):
             assert len(_run(sampler.run_sweep_async(ROTATION, angles(3), 2))) == 3
         assert pool.get_stats()["sessions_opened"] == 1
+
+
+# Other event loops
+
+
+def test_every_call_works_on_the_loop_of_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def story() -> None:
+        with EmulatorServer() as server:
+            async with SessionPool(server.workspace()) as pool:
+                sampler = AzureSessionSampler(REMOTE, pool=pool)
+                assert (await sampler.run_async(FLIP)).repetitions == 1
+                streamed = sampler.stream_sweep_async(ROTATION, angles(3), 2)
+                assert len([index async for index, _ in streamed]) == 3
+            # Its requests are sent from this loop.
+            workspace = AzureWorkspace(server.workspace())
+            assert len([job async for job in workspace.list_jobs()]) == 4
+            await workspace.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(story(), _HANG_TIMEOUT))
+
+
+def test_background_loops_do_not_ask_for_the_loop_of_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: object) -> None:
+        raise RuntimeError("This loop belongs to the main thread.")
+
+    for name in ("new_event_loop", "set_event_loop"):
+        monkeypatch.setattr(asyncio, name, refuse)
+
+    def run() -> cirq.Result:
+        with EmulatorServer() as server, SessionPool(server.workspace()) as pool:
+            return AzureSessionSampler(REMOTE, pool=pool).run(FLIP)
+
+    assert in_background(run).result(_HANG_TIMEOUT).repetitions == 1

@@ -62,7 +62,7 @@ class TestEventLoopThread:
         def fail() -> None:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        monkeypatch.setattr(asyncio, "new_event_loop", fail)
+        monkeypatch.setattr("cirq_azure_sessions.background._EventLoop", fail)
         call = in_background(loop.run, _answer)
         assert str(call.exception(HANG_TIMEOUT)).startswith("No descriptor is left")
         monkeypatch.undo()
