@@ -263,7 +263,7 @@ class EventLoopThread:
                     start_thread(thread)
                     is_made.acquire()
                     if not made:
-                        raise RuntimeError("No descriptor is left: close files or raise ulimit -n.")
+                        raise RuntimeError("No event loop can run: close files or unpatch threads.")
                     self._serving = made[0], thread
                 finally:
                     # A signal may have come before the thread, or just after it.
@@ -295,7 +295,8 @@ def _serve(
 ) -> None:
     """Makes a loop, on this thread, where no signal leaves half of one, and runs it."""
     with suppress(OSError):
-        made.append(_EventLoop())
+        if _running_loop() is None:  # as in the threads of gevent, which share the first one's
+            made.append(_EventLoop())
     is_made.release()
     if not made:
         return

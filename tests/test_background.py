@@ -64,7 +64,17 @@ class TestEventLoopThread:
 
         monkeypatch.setattr("cirq_azure_sessions.background._EventLoop", fail)
         call = in_background(loop.run, _answer)
-        assert str(call.exception(HANG_TIMEOUT)).startswith("No descriptor is left")
+        assert str(call.exception(HANG_TIMEOUT)).startswith("No event loop can run")
+        monkeypatch.undo()
+        assert loop.run(_answer) == 42
+
+    def test_threads_that_share_a_running_loop_are_refused(
+        self, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # gevent makes them so.
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+        call = in_background(loop.run, _answer)
+        assert str(call.exception(HANG_TIMEOUT)).startswith("No event loop can run")
         monkeypatch.undo()
         assert loop.run(_answer) == 42
 
