@@ -53,8 +53,8 @@ class SweepProgress:
         """Adds points that will be run."""
         with self._lock:
             self._expected += count
-            # Nor because the terminal was closed.
-            with suppress(OSError, ValueError):
+            # Nor because the terminal was closed, or the program, as one with windows, has none.
+            with suppress(Exception):
                 if self._bar is None:
                     self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, count)
                 else:
@@ -81,8 +81,8 @@ class SweepProgress:
         """Draws the bar, advanced by `more` points. Needs the lock."""
         if self._bar is not None:
             self._bar.bar_format = self._line(self._bar.columns)
-            # A result must not be lost because the terminal was closed.
-            with suppress(OSError, ValueError):
+            # A result must not be lost, whatever the program's own stream raises.
+            with suppress(Exception):
                 self._bar.update(more)
 
     def _line(self, columns: int | None) -> str:
@@ -126,7 +126,7 @@ class SweepProgress:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._lock, suppress(OSError, ValueError):
+        with self._lock, suppress(Exception):
             if self._bar is not None:
                 self._bar.bar_format = self._last_line()
                 last = str(self._bar)

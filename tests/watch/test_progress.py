@@ -149,9 +149,21 @@ def test_bar_is_shown_on_a_stream_that_lacks_characters(encoding: str) -> None:
     assert r"local.\U0001f389 |##########| 2 done" in written.getvalue().decode(encoding)
 
 
-def test_closed_output_stream_does_not_fail_a_call() -> None:
+def _closed() -> io.TextIOBase:
     stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
     stream.close()
+    return stream
+
+
+class _Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise RuntimeError("The window of this log is gone.")
+
+
+# A program with windows has no streams at all on some systems.
+@pytest.mark.parametrize("stream", [_closed(), _Broken(), None])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_stream_that_cannot_be_written_does_not_fail_a_call(stream: Any) -> None:
     with redirect_stderr(stream), SweepProgress("local.simulator") as progress:
         progress.add_points(2)
         progress.job_finished("a", done=2, failed=0)
