@@ -499,9 +499,10 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                         # A signal may have come before the call was there to be cancelled.
                         sweep.stop(AzureSessionsError("The call was interrupted: make it again."))
                         kind = "interrupted"
-                    elif isinstance(error, SweepError) and not sweep.failures:
+                    elif isinstance(error, SweepError):
                         # In a batch of which some circuits failed, the others have finished.
-                        kind, reason = "finished", ""
+                        kind = "failed" if sweep.failures else "finished"
+                        reason = next((type(e).__name__ for e in sweep.failures.values()), "")
                     ends.append(sweep.event(kind, clock.time(), reason))
                 events.report_sweeps(ends)
                 if is_interrupted:

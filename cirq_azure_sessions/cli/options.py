@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import urlsplit
 
 import click
 
@@ -473,6 +474,17 @@ class WorkspaceOptions:
     emulator: str | None
     emulator_key: str | None
 
+    def check_emulator(self) -> None:
+        """Checks that the emulator runs, if one is named and it is on this machine.
+
+        Raises:
+            ServiceError: If nothing listens at its address.
+        """
+        from cirq_azure_sessions.workspaces.azure import check_listening
+
+        if self.emulator is not None:
+            check_listening(self.emulator)
+
     def connect(self) -> Any:
         """The SDK's workspace."""
         from cirq_azure_sessions.workspaces.azure import connect
@@ -484,7 +496,7 @@ class WorkspaceOptions:
                 self.resource_id,
                 location=self.location,
                 connection_string=self.connection_string,
-                endpoint=_with_scheme(self.emulator),
+                endpoint=self.emulator,
                 key=self.emulator_key,
             )
         except ServiceError:
@@ -530,9 +542,22 @@ class WorkspaceOptions:
             background.loop.run(port.aclose)
 
 
-def _with_scheme(url: str | None) -> str | None:
+def _parse_address(ctx: click.Context, param: click.Parameter, url: str | None) -> str | None:
     """The full address of an emulator; users may leave out the scheme."""
-    return url if url is None or "://" in url else f"http://{url}"
+    if url is None:
+        return None
+    has_scheme = "://" in url
+    address = url if has_scheme else f"http://{url}"
+    try:
+        parts = urlsplit(address)
+        is_complete = (parts.port is not None or has_scheme) and bool(parts.hostname)
+    except ValueError:
+        is_complete = False
+    if not is_complete or parts.scheme not in ("http", "https"):
+        raise click.BadParameter(
+            "give the address that the emulator printed, such as http://127.0.0.1:8080."
+        )
+    return address
 
 
 def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -567,6 +592,7 @@ def takes_workspace(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--emulator",
         metavar="URL",
+        callback=_parse_address,
         help="The address of an emulator (cirq-azure-sessions emulate).",
     )
     @click.option(

@@ -48,13 +48,31 @@ _ROWS = 24
 
 
 @dataclass(frozen=True)
+class _Values:
+    """The values of a parameter: those listed, or `count` of them from the first to the second."""
+
+    name: str
+    numbers: Sequence[float]
+    count: int | None
+
+    def sweep(self) -> cirq.Linspace | cirq.Points:
+        """The sweep over these values."""
+        import cirq
+
+        if self.count is None:
+            return cirq.Points(self.name, self.numbers)
+        start, stop = self.numbers
+        return cirq.Linspace(self.name, start, stop, self.count)
+
+
+@dataclass(frozen=True)
 class ProgramOptions:
     """A circuit's file, `-` for standard input, and what to do with the circuit."""
 
     path: Path
     target: str
     repetitions: int
-    sweeps: Sequence[cirq.Linspace | cirq.Points]
+    sweeps: Sequence[_Values]
     pack: int | str | None = None
 
     def read(self) -> tuple[cirq.Circuit, cirq.Sweep]:
@@ -118,7 +136,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         circuit: Path,
         target: str,
         repetitions: int,
-        sweeps: Sequence[cirq.Linspace | cirq.Points],
+        sweeps: Sequence[_Values],
         pack: int | str | None,
         **options: Any,
     ) -> None:
@@ -130,7 +148,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parse_sweeps(
     ctx: click.Context, param: click.Parameter, texts: Sequence[str]
-) -> Sequence[cirq.Linspace | cirq.Points]:
+) -> Sequence[_Values]:
     return [_parse_sweep(text) for text in texts]
 
 
@@ -142,9 +160,7 @@ def _parse_pack(ctx: click.Context, param: click.Parameter, text: str | None) ->
     return int(text)
 
 
-def _parse_sweep(text: str) -> cirq.Linspace | cirq.Points:
-    import cirq
-
+def _parse_sweep(text: str) -> _Values:
     name, _, given = text.partition("=")
     count = None
     try:
@@ -161,10 +177,7 @@ def _parse_sweep(text: str) -> cirq.Linspace | cirq.Points:
         raise click.BadParameter(f"{text!r} needs a parameter's name and at least one point.")
     if not all(map(math.isfinite, numbers)):
         raise click.BadParameter(f"{text!r} needs finite numbers.")
-    if count is None:
-        return cirq.Points(name.strip(), numbers)
-    start, stop = numbers
-    return cirq.Linspace(name.strip(), start, stop, count)
+    return _Values(name.strip(), numbers, count)
 
 
 _ARITHMETIC: Mapping[type[ast.AST], Callable[..., float]] = {
@@ -197,12 +210,12 @@ def _number(text: str) -> float:
     return value(ast.parse(text.strip(), mode="eval").body)
 
 
-def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points]) -> cirq.Sweep:
+def _product(program: cirq.Circuit, sweeps: Sequence[_Values]) -> cirq.Sweep:
     """All combinations of the given values; checks them against the circuit's parameters."""
     import cirq
 
     known = cirq.parameter_names(program)
-    given = [str(each.key) for each in sweeps]
+    given = [each.name for each in sweeps]
     if missing := sorted(known - set(given)):
         flags = " ".join(f"--sweep {name}=VALUES" for name in missing)
         raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
@@ -215,7 +228,7 @@ def _product(program: cirq.Circuit, sweeps: Sequence[cirq.Linspace | cirq.Points
         )
     if len(set(given)) < len(given):
         raise click.UsageError("A parameter is swept twice: give each one --sweep.")
-    return cirq.Product(*sweeps) if sweeps else cirq.UnitSweep
+    return cirq.Product(*(each.sweep() for each in sweeps)) if sweeps else cirq.UnitSweep
 
 
 # Running it
@@ -328,13 +341,16 @@ def run(
       cirq-azure-sessions run rotation.json --sweep theta=0:3.14:50 \\
           --target ionq.qpu.aria-1 --journal run.journal --max-cost 2000
     """
+    is_local = program.target.startswith("local.")
+    if not is_local:
+        # Before Cirq is imported, which takes seconds.
+        workspace.check_emulator()
     from cirq_azure_sessions.cli.tables import results_as_json, results_table
     from cirq_azure_sessions.sampler import AzureSessionSampler
     from cirq_azure_sessions.sessions.pool import SessionPool
 
     circuit, sweep = program.read()
     _check_outputs(outputs, journal, is_sweep=bool(program.sweeps))
-    is_local = program.target.startswith("local.")
     connected = None if is_local else workspace.connect()
     results: Sequence[cirq.Result | None]
     failures: Mapping[int, Exception] = {}

@@ -114,7 +114,8 @@ class SweepEvent(_Event):
         sweep_id: The id of the call, which the events of its jobs carry too.
         time: Seconds since the Unix epoch, on the pool's clock.
         jobs: The number of jobs of the call.
-        reason: The class of the error that ended the call.
+        reason: The class of the error of the point that failed first, or else of what ended the
+            call.
     """
 
     kind: str

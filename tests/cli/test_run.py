@@ -236,6 +236,40 @@ def test_the_key_may_be_in_the_environment(
     assert call("run", bell, *arguments).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "address", ["", "8080", "127.0.0.1", "ftp://127.0.0.1:80", "a:b", "h:99999"]
+)
+def test_an_address_that_no_emulator_has_is_a_usage_error(address: str, bell: Path) -> None:
+    arguments = ("--target", "ionq.simulator", "--emulator", address, "--emulator-key", "key")
+    shown = call("run", bell, *arguments)
+    assert shown.exit_code == 2
+    assert "give the address that the emulator printed" in shown.stderr
+
+
+def test_an_emulator_that_does_not_run_is_reported_before_cirq_is_imported(
+    rotation: Path,
+) -> None:
+    program = """
+import sys
+from cirq_azure_sessions.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("cirq" in sys.modules)
+"""
+    # Nothing listens there.
+    connection = ("--emulator", "127.0.0.1:1", "--emulator-key", "key")
+    arguments = ("run", str(rotation), "--sweep", "theta=0:pi:3", "--target", "ionq.simulator")
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *arguments, *connection], capture_output=True, text=True
+    )
+    assert ran.returncode == 1
+    assert ran.stdout.split() == ["False"]
+    assert ran.stderr == (
+        "Error: Nothing listens on 127.0.0.1:1: is `cirq-azure-sessions emulate` running?\n"
+    )
+
+
 def test_an_emulator_is_known_by_its_host_and_port_too(
     bell: Path, emulator: EmulatorServer
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_call_reports_where_it_begins_and_where_it_ends(workspace: LocalWorksp
         (TARGET, "started", 1, ""),
         (TARGET, "finished", 1, ""),
         ("local.broken", "started", 1, ""),
-        ("local.broken", "failed", 1, "SweepError"),
+        ("local.broken", "failed", 1, "JobFailed"),
         (TARGET, "started", 1, ""),
         (TARGET, "interrupted", 1, "GeneratorExit"),
     ]
@@ -79,7 +79,7 @@ def test_a_failed_batch_reports_for_each_circuit_how_it_ended() -> None:
             AzureSessionSampler("local.picky", pool=pool).run_batch([CIRCUIT] * 3, None, [1, 13, 2])
     assert sweeps_among(events)[3:] == [
         ("local.picky", "finished", 1, ""),
-        ("local.picky", "failed", 1, "SweepError"),
+        ("local.picky", "failed", 1, "JobFailed"),
         ("local.picky", "finished", 1, ""),
     ]
 

@@ -111,7 +111,7 @@ def test_a_failure_is_an_error_of_its_spans(
     (sweep,), (job,) = backend.spans("sweep"), backend.spans("job")
     assert {sweep.status.status_code, job.status.status_code} == {StatusCode.ERROR}
     assert attributes(job)["error.type"] == "InvalidInputData"
-    assert attributes(sweep)["error.type"] == "SweepError"
+    assert attributes(sweep)["error.type"] == "JobFailed"
     (duration,) = backend.metrics()["job.duration"]
     assert duration.attributes["error.type"] == "InvalidInputData"
 
@@ -128,7 +128,7 @@ def test_jobs_without_waiters_end_with_their_sweep(backend: Backend) -> None:
             AzureSessionSampler(TARGET, pool=pool, timeout=60).run(CIRCUIT, {"theta": 0})
     (sweep,), (job,) = backend.spans("sweep"), backend.spans("job")
     assert attributes(job)["azure_quantum.outcome"] == "left"
-    assert attributes(sweep)["error.type"] == "SweepTimeout"
+    assert attributes(sweep)["error.type"] == "JobTimeout"
     assert job.end_time == sweep.end_time
 
 

@@ -11,6 +11,7 @@ diagnostics   checks of an installation, of this machine and of a workspace
 """
 
 from cirq_azure_sessions.workspaces.azure.connect import connect
+from cirq_azure_sessions.workspaces.azure.network import check_listening
 from cirq_azure_sessions.workspaces.azure.workspace import AzureWorkspace
 
-__all__ = ["AzureWorkspace", "connect"]
+__all__ = ["AzureWorkspace", "check_listening", "connect"]

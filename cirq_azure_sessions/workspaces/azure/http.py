@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 from ssl import CertificateError
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 from urllib.parse import quote, urlencode
 
 from azure.core.exceptions import AzureError
@@ -40,7 +39,7 @@ from cirq_azure_sessions.workspaces.azure.connections import (
 )
 from cirq_azure_sessions.workspaces.azure.credentials import Credential, Identity, TokenSender
 from cirq_azure_sessions.workspaces.azure.documents import UNREADABLE, parse, without_secrets
-from cirq_azure_sessions.workspaces.azure.network import CannotConnect
+from cirq_azure_sessions.workspaces.azure.network import CannotConnect, NothingListens, is_loopback
 from cirq_azure_sessions.workspaces.azure.pace import Pace
 
 __all__ = ["HttpClient"]
@@ -389,10 +388,8 @@ class _Connections:
 def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError:
     """The error for a request without a response."""
     name = type(error).__name__
-    if may_be_emulator and (place := _refused_here(error)):
-        return CannotConnect(
-            f"Nothing listens on {place}: is `cirq-azure-sessions emulate` running?"
-        )
+    if may_be_emulator and _is_refused_here(error):
+        return NothingListens(error.host, error.port)
     if isinstance(error, CertificateError):
         reason = error.verify_message or name
         return CannotConnect(
@@ -420,15 +417,9 @@ def _lost(error: Exception, what: str, *, may_be_emulator: bool) -> ServiceError
     return ServiceError(f"The answer to {what} was lost ({reason}): check the network.")
 
 
-def _refused_here(error: Exception) -> str | None:
-    """The local host and port that refused the connection, or None."""
-    if not (isinstance(error, NotSent) and error.is_refused):
-        return None
-    try:
-        is_here = error.host == "localhost" or ip_address(error.host).is_loopback
-    except ValueError:
-        return None
-    return f"{error.host}:{error.port}" if is_here else None
+def _is_refused_here(error: Exception) -> TypeGuard[NotSent]:
+    """Whether a port of this machine refused the connection."""
+    return isinstance(error, NotSent) and error.is_refused and is_loopback(error.host)
 
 
 def _refused(response: Answer, what: str, now: float) -> ServiceError:

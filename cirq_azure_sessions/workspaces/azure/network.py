@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import iscoroutinefunction
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import certifi
@@ -29,9 +30,12 @@ from cirq_azure_sessions.executor import DaemonExecutor
 __all__ = [
     "CannotConnect",
     "NameCache",
+    "NothingListens",
     "Proxy",
     "call_either",
+    "check_listening",
     "in_thread",
+    "is_loopback",
     "proxy_for",
     "trust",
     "trusted_certificates",
@@ -40,6 +44,7 @@ __all__ = [
 T = TypeVar("T")
 
 _NAME_LIFETIME = 300.0
+_LOOPBACK_TIMEOUT = 1.0
 
 # Concurrent name lookups and sign-ins. Each serves many requests.
 _blocking_calls = DaemonExecutor(8, name="azure-connect")
@@ -52,6 +57,42 @@ class CannotConnect(ServiceError):
         super().__init__(message)
         # A retry would not help.
         self.is_ambiguous = self.may_pass = False
+
+
+class NothingListens(CannotConnect):
+    """A port of this machine refuses connections, as where an emulator does not run."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"Nothing listens on {host}:{port}: is `cirq-azure-sessions emulate` running?"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_listening(url: str) -> None:
+    """Checks that something listens at a URL, if it is on this machine.
+
+    Raises:
+        CannotConnect: If nothing does.
+    """
+    address = URL(url)
+    host, port = address.host, address.port
+    if host is None or port is None or not is_loopback(host) or proxy_for(address):
+        return
+    try:
+        socket.create_connection((host, port), _LOOPBACK_TIMEOUT).close()
+    except ConnectionRefusedError:
+        raise NothingListens(host, port) from None
+    except OSError:
+        # The first request is retried, and reports it.
+        pass
 
 
 @dataclass(frozen=True, slots=True)
