@@ -147,11 +147,13 @@ AN_ID = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/g/pr
     ids=["connection string", "variables", "resource id"],
 )
 def test_a_program_of_the_sdk_runs_under_it_unmodified(
-    connection_string: bool, arguments: str, tmp_path: Path
+    connection_string: bool, arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(SDK_PROGRAM.format(connection_string=connection_string, arguments=arguments))
     command = ["-m", "cirq_azure_sessions", "emulate", "--", sys.executable, str(program)]
+    # An organization's proxy reaches no emulator on this machine.
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:8080")
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=False, timeout=100
     )

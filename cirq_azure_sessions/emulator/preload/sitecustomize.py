@@ -2,7 +2,8 @@
 
 The SDK takes no other address than Azure's from a connection string or a variable. Python imports
 this module when it starts, because `EmulatorServer.environment` puts its folder on PYTHONPATH. It
-changes nothing but the workspaces, and those only once the program imports `azure.quantum`.
+changes nothing but the workspaces, once the program imports `azure.quantum`, and lets no proxy of
+the environment come between.
 """
 
 from __future__ import annotations
@@ -72,4 +73,7 @@ def _run_next() -> None:
 
 if "AZURE_QUANTUM_EMULATOR" in os.environ:
     sys.meta_path.insert(0, _Redirection())
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = os.environ.get(name), urlsplit(os.environ["AZURE_QUANTUM_EMULATOR"]).hostname
+        os.environ[name] = ",".join(filter(None, hosts))
 _run_next()

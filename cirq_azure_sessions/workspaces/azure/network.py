@@ -114,6 +114,8 @@ def proxy_for(address: URL) -> Proxy | None:
     Raises:
         CannotConnect: If it cannot be used.
     """
+    if address.scheme == "http" and is_loopback(address.host or ""):
+        return None  # an emulator, which no proxy on another machine can reach
     proxies = urllib.request.getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(f"{address.host}:{address.port}"):

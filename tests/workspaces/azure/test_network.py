@@ -334,6 +334,13 @@ def test_the_proxy_of_the_environment_is_used(
     tell(lambda workspace: workspace.store_input(job_request()), server.workspace())
 
 
+def test_no_proxy_is_asked_for_an_emulator_on_this_machine(
+    server: EmulatorServer, no_proxies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:8080")
+    tell(lambda workspace: workspace.store_input(job_request()), server.workspace())
+
+
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     without_proxies(monkeypatch)
