@@ -22,6 +22,7 @@ __all__ = [
     "MAX_TIME",
     "PATH",
     "STRING",
+    "TEXT",
     "WHOLE",
     "as_json",
     "check_option",
@@ -113,7 +114,7 @@ STRING: _Kind = "a string of valid Unicode", _is_string
 WHOLE: _Kind = "an integer of 0 or more", _is_count
 _SECONDS = "a positive number of seconds", lambda value: _is_amount(value) and value > 0
 _COUNT = "an integer of 1 or more", lambda value: _is_count(value) and value >= 1
-_TEXT = "a non-empty string of valid Unicode", _is_text
+TEXT: _Kind = "a non-empty string of valid Unicode", _is_text
 # NumPy's booleans are not Python's.
 _SWITCH = "True or False", lambda value: type(value).__name__ in ("bool", "bool_")
 LIMITS: _Kind = (
@@ -139,20 +140,20 @@ _KINDS: dict[str, _Kind] = {
         "a concurrent.futures.Executor",
         lambda value: isinstance(value, Executor) or callable(getattr(value, "submit", None)),
     ),
-    "host": _TEXT,
+    "host": TEXT,
     "input_params": (
         "a mapping of names to JSON values: strings, finite numbers, booleans, None, lists "
         "and mappings",
         _is_json,
     ),
     "job_failure_policy": _words("Abort", "Continue"),
-    "job_name": _TEXT,
+    "job_name": TEXT,
     "job_time": (
         "a number of seconds, 0 or more, or a function of a job's request",
         lambda value: callable(value) or (_is_amount(value) and value < math.inf),
     ),
-    "job_id": _TEXT,
-    "key": _TEXT,
+    "job_id": TEXT,
+    "key": TEXT,
     "latency": (
         "a finite number of seconds, 0 or more",
         lambda value: _is_amount(value) and value < math.inf,
@@ -164,7 +165,7 @@ _KINDS: dict[str, _Kind] = {
     "max_jobs": LIMITS,
     "max_result_bytes": ("a number of bytes, 0 or more", _is_amount),
     "max_stored_jobs": WHOLE,
-    "name": _TEXT,
+    "name": TEXT,
     "noise": ("a NoiseModel", lambda value: hasattr(value, "readout")),
     "num_samples": (
         "an integer from 1 to 100 million",
@@ -209,14 +210,17 @@ _KINDS: dict[str, _Kind] = {
         lambda value: (_is_count(value) and value < 2**32) or hasattr(value, "randint"),
     ),
     "seconds": AMOUNT,
-    "session_id": _TEXT,
+    "session_id": TEXT,
     "session_timeout": _SECONDS,
     "slots": LIMITS,
     "start": (
         "a time in seconds since the Unix epoch, up to the year 9899",
         lambda value: _is_amount(value) and value <= MAX_TIME,
     ),
-    "store": ("a path or a connection string", lambda value: isinstance(value, str | os.PathLike)),
+    "store": (
+        "a path or a connection string",
+        lambda value: isinstance(value, os.PathLike) or _is_text(value),
+    ),
     "tags": (
         "a list of strings of valid Unicode",
         lambda value: (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cirq_azure_sessions.cli.files import check_not_printed_to, replacing
+from cirq_azure_sessions.cli.files import FilePath, check_not_printed_to, replacing
 from cirq_azure_sessions.cli.options import AS_JSON, Group, limited, show, show_json
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def show_journal(path: Path, limit: int, as_json: bool) -> None:
     "--output",
     "-o",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(),
     help="Write to this file instead of the terminal.",
 )
 @click.option(

@@ -119,6 +119,9 @@ class _Text(click.types.StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text: str = super().convert(value, param, ctx)
+        if not text.strip() and isinstance(param, click.Option):
+            # From an unset shell variable: the default may name another workspace, or everything.
+            self.fail("The value is empty: set it, or leave out the option.", param, ctx)
         try:
             # Python keeps bytes that the locale does not decode as surrogates.
             return text.encode(errors="surrogateescape").decode()
@@ -563,18 +566,12 @@ def _parse_address(ctx: click.Context, param: click.Parameter, url: str | None) 
 def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the option for the name of a lasting pool; the command gets it as `session_name`."""
 
-    def check(ctx: click.Context, param: click.Parameter, name: str) -> str:
-        if not name:
-            raise click.BadParameter("The name is empty.")
-        return name
-
     return click.option(
         flag,
         "session_name",
         metavar="NAME",
         default="cirq-azure-sessions",
         show_default=True,
-        callback=check,
         help="Session name; the latest open session with this name is used, or a new one opened.",
     )
 

@@ -267,8 +267,6 @@ def close_sessions(
         raise click.UsageError("Name the sessions: give ID..., --orphans or --name.")
     if orphans != (journal is not None):
         raise click.UsageError("--orphans and --journal PATH belong together: give both.")
-    if name == "":
-        raise click.UsageError("The --name is empty: give the name of the sessions to close.")
     if journal is not None:
         _close_orphans(workspace, journal, as_json)
         return

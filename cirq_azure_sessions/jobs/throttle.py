@@ -123,14 +123,12 @@ class Slot:
     async def refused(self, error: ServiceError) -> None:
         """Waits until the refused job should be submitted again.
 
-        It is next once another job finishes. All jobs pause if the service says how
-        long, or if no other job is running; a job that is refused again pauses
-        alone.
+        It is next once another job finishes. All jobs pause if the service says how long, or if no
+        other job is running; a job that is refused again pauses alone.
         """
         throttle, slots = self.throttle, self.throttle.slots
         self._refusals += 1
-        others = slots.inside - 1
-        throttle.accepted = 0
+        others, throttle.accepted = slots.inside - 1, 0
         slots.limit = max(1, min(slots.limit, others))
         pause = error.retry_after or backoff(self._refusals)
         if error.retry_after is not None or not others:

@@ -22,6 +22,7 @@ from cirq_azure_sessions.options import AMOUNT, check_option, checked, shown
 from cirq_azure_sessions.results.html import Listing, job_card, session_card
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter
+from cirq_azure_sessions.workspaces.local.callers import wait_for
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.pool import SessionPool
@@ -166,6 +167,7 @@ class SessionHandle(_Handle[Session]):
 
     async def _poll(self) -> None:
         clock, polls = self._pool._clock, 0
+        wait_for(self.id, (self._workspace, self.target))
         while self.is_open:
             if polls:
                 await clock.sleep(backoff(polls, max_delay=_MAX_DELAY))
@@ -274,8 +276,7 @@ class JobHandle(_Handle[Job]):
             ResultFormatError: If the result is not what the layout promises.
         """
         output = self._run(self._fetch, timeout, partial(not_finished, self.id))
-        # Imported here so that local targets do not load the SDK, and lists of jobs do not load
-        # Cirq.
+        # Imported here: local targets do not load the SDK, and lists of jobs do not load Cirq.
         from cirq_azure_sessions.formats.layout import has_layout
 
         if self.azure_job is None or has_layout(self._item.metadata):

@@ -13,6 +13,7 @@ from cirq_azure_sessions.clock import Clock, retry, retry_for
 from cirq_azure_sessions.errors import JobError, ServiceError
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE, WorkspacePort
+from cirq_azure_sessions.workspaces.local.callers import check_wait
 from cirq_azure_sessions.workspaces.polling import MIN_DELAY, next_poll
 
 __all__ = ["JobWatcher"]
@@ -194,6 +195,7 @@ class JobWatcher:
                 job = await workspace.cancel_job(job.id)
         if job.is_final:
             return job
+        check_wait(job.id)
         key, now = (workspace, job.session_id), self._clock.monotonic()
         poller = self._pollers.get(key)
         if poller is None:

@@ -17,7 +17,7 @@ from cirq_azure_sessions.errors import (
     UnsupportedTarget,
 )
 from cirq_azure_sessions.model import Job, Session, TargetStatus
-from cirq_azure_sessions.options import STRING, checked, shortened, shown
+from cirq_azure_sessions.options import TEXT, checked, shortened, shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter, target_pattern
@@ -110,7 +110,7 @@ class WorkspaceRouter:
         ]
         return _newest(found, where.limit)
 
-    @checked(target=STRING)
+    @checked(target=TEXT)
     async def least_busy(self, target: str, *, is_asked_for: bool = False) -> TargetStatus:
         """The available target with the shortest queue; `UnsupportedTarget` if there is none.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from command_line import NEEDS_FULL_DISK, connection
@@ -15,6 +17,25 @@ from terminals import terminal
 from cirq_azure_sessions import Journal
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
+
+
+def options_with_values(
+    group: click.Group = main, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    """Every command with each of its options that takes a value."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from options_with_values(command, (*path, name))
+        for option in command.params:
+            if isinstance(option, click.Option) and not (option.is_flag or option.is_eager):
+                yield *path, name, max(option.opts, key=len)
+
+
+@pytest.mark.parametrize("words", list(options_with_values()), ids=" ".join)
+def test_empty_value_of_an_unset_shell_variable_is_refused(words: tuple[str, ...]) -> None:
+    refused = CliRunner().invoke(main, [*words, ""])
+    assert refused.exit_code == 2, refused.output
+    assert words[-1].strip("-") in refused.stderr.partition("Error:")[2]
 
 
 def test_help_answers_without_importing_cirq() -> None:

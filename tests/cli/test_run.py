@@ -513,8 +513,3 @@ def test_a_timeout_names_the_jobs_that_run_on(bell: Path, slow_server: EmulatorS
     assert shown.exit_code == 1
     (job,) = slow_server.workspace().list_jobs()
     assert job.id in shown.stderr
-
-
-@pytest.mark.parametrize("option", ["--journal", "--name"])
-def test_empty_journal_or_name_is_a_usage_error(option: str, bell: Path) -> None:
-    assert call("run", bell, option, "").exit_code == 2

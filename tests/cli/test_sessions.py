@@ -85,7 +85,8 @@ def test_the_first_six_characters_of_an_id_suffice(scene: Scene) -> None:
 def test_an_empty_or_short_id_is_refused(command: list[str], given: str, scene: Scene) -> None:
     shown = scene.call(*command, given)
     assert shown.exit_code == 2
-    assert "at least its first 6 characters" in shown.stderr
+    is_empty = "--session" in command and not given.strip()
+    assert ("is empty" if is_empty else "at least its first 6 characters") in shown.stderr
 
 
 def test_an_ambiguous_prefix_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

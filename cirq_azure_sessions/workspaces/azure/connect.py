@@ -50,10 +50,20 @@ def connect(
         key: The emulator's key.
 
     Raises:
-        AzureSessionsError: If no workspace is named, or two are, or the connection string is
-            malformed.
+        AzureSessionsError: If no workspace is named, or two are, or an argument is empty, or the
+            connection string is malformed.
         ServiceError: If signing in fails, or Azure does not know the workspace.
     """
+    words = {
+        "resource id": resource_id,
+        "location": location,
+        "connection string": connection_string,
+        "emulator's address": endpoint,
+    }
+    for name, value in words.items():
+        # From an unset variable: the environment may name another workspace, which costs money.
+        if value is not None and not value.strip():
+            raise AzureSessionsError(f"The {name} is empty: set it, or leave it out.")
     if endpoint is not None:
         if not key:
             raise AzureSessionsError("An emulator needs a key: give the one it printed.")

@@ -22,7 +22,12 @@ from cirq_azure_sessions import upstream
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import JobRequest, LocalProgram
-from cirq_azure_sessions.workspaces.local.callers import calling_jobs, run_for, with_callers
+from cirq_azure_sessions.workspaces.local.callers import (
+    JobThreads,
+    calling_jobs,
+    run_for,
+    with_callers,
+)
 
 if TYPE_CHECKING:
     import cirq
@@ -247,16 +252,15 @@ def _split(make: SamplerFactory, executor: Executor) -> Machine:
     The samples depend neither on the chunks nor on the workers, because each point has its own
     random generator.
     """
-    threads = DaemonExecutor(_MAX_JOBS_AT_EXECUTOR, name="local-executor")
+    threads = JobThreads(_MAX_JOBS_AT_EXECUTOR, name="local-executor")
 
     def start(request: JobRequest) -> Future[Any]:
-        callers = with_callers(request)
         if calling_jobs():
             # The workers may all be waiting for this one.
-            return threads.submit(run_for, callers, _run_program, make, request.payload)
+            return threads.submit(request, _run_program, make, request.payload)
         work = _SplitWork()
         split = partial(_run_split, make, executor, request.payload, work.chunks)
-        return threads.submit(run_for, callers, split, future=work)
+        return threads.submit(request, split, future=work)
 
     return start
 

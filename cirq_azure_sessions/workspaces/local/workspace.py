@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
-from cirq_azure_sessions.executor import DaemonExecutor
 from cirq_azure_sessions.model import (
     Job,
     JobRequest,
@@ -28,7 +27,8 @@ from cirq_azure_sessions.pickling import PickledAsRecipe
 from cirq_azure_sessions.spelling import counted, did_you_mean
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.filters import ANY, ItemFilter
-from cirq_azure_sessions.workspaces.local.callers import calling_jobs, run_for, with_callers
+from cirq_azure_sessions.workspaces.local import callers
+from cirq_azure_sessions.workspaces.local.callers import JobThreads, calling_jobs
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.workspaces.local.samplers import (
     BUILT_IN_TARGETS,
@@ -111,7 +111,7 @@ class LocalWorkspace(PickledAsRecipe):
         self._max_jobs = max_jobs
         self._machines = local_machines(samplers or {}, executor)
         self._uninstalled = BUILT_IN_TARGETS.keys() - (samplers or {}).keys()
-        threads = DaemonExecutor((os.cpu_count() or 1) + 4, name="local-backend")
+        threads = JobThreads((os.cpu_count() or 1) + 4, name="local-backend")
         for target, backend in (backends or {}).items():
             self._machines[target] = partial(_start_backend, threads, backend)
         # State: the schedule of all sessions and jobs.
@@ -169,11 +169,11 @@ class LocalWorkspace(PickledAsRecipe):
 
     async def store_input(self, request: JobRequest) -> None:
         # Here, before the job waits for a slot, which the calling job may hold.
-        self._check_caller(request.target)
+        callers.wait_for(request.id, (self, request.target))
 
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         machine = self._machine(request.target)
-        self._check_caller(request.target)
+        callers.wait_for(request.id, (self, request.target))
         if request.session_id is not None:
             session = self._session(request.session_id)
             await self._live.notice_idleness(session.ledger)
@@ -382,14 +382,6 @@ class LocalWorkspace(PickledAsRecipe):
         pace = self._pace(request) if self._pace else JobPace()
         return self._schedule.accept(request, pace, session, now, started=REAL_TIME.monotonic())
 
-    def _check_caller(self, target: str) -> None:
-        """Refuses a job that a job of the same target submits and would wait for."""
-        if any(job.target == target for job in self._calling_jobs()):
-            raise RuntimeError(
-                f"The sampler of {target!r} was called from its own run_sweep, which could "
-                "deadlock: call another target there."
-            )
-
     def _calling_jobs(self) -> list[JobRequest]:
         return [job for job in calling_jobs() if job.id in self._schedule.jobs]
 
@@ -411,6 +403,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     def _start(self, job: JobRecord, machine: Machine) -> None:
         """Runs the job's program."""
+        callers.begin(job.request.id, (self, job.request.target))
         try:
             run = machine(job.request)
         except Exception as error:
@@ -425,6 +418,7 @@ class LocalWorkspace(PickledAsRecipe):
 
     def _finish(self, job: JobRecord, run: Future[Any]) -> None:
         """Records that the program has finished; called on the thread that ran it."""
+        callers.end(job.request.id)
         if run.cancelled():
             return
         outcome = self._outcome(job.request, run)
@@ -446,8 +440,8 @@ class LocalWorkspace(PickledAsRecipe):
             end = start
 
 
-def _start_backend(threads: DaemonExecutor, run: Backend, request: JobRequest) -> Future[Any]:
-    return threads.submit(run_for, with_callers(request), run, request)
+def _start_backend(threads: JobThreads, run: Backend, request: JobRequest) -> Future[Any]:
+    return threads.submit(request, run, request)
 
 
 def _count(noun: str, states: Counter[Any]) -> str:

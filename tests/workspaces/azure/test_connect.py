@@ -48,6 +48,15 @@ def test_a_connection_string_of_the_environment_is_enough(monkeypatch: pytest.Mo
     assert connect().name == "mine"
 
 
+@pytest.mark.parametrize("name", ["resource_id", "location", "connection_string", "endpoint"])
+def test_an_empty_argument_does_not_stand_for_the_environments_workspace(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_QUANTUM_CONNECTION_STRING", CONNECTION_STRING)
+    with pytest.raises(AzureSessionsError, match="is empty: set it, or leave it out"):
+        connect(**{name: ""}, key=KEY)
+
+
 SAME_WORKSPACE = RESOURCE_ID.replace("Workspaces/ws", "Workspaces/MINE")
 
 

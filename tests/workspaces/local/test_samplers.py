@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import multiprocessing
+import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +20,7 @@ import sympy
 from children import NEEDS_FORK
 from services import FLIP, HANG_TIMEOUT, in_background
 
-from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SweepError
+from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, SweepError
 from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 from cirq_azure_sessions.workspaces.local import samplers as local_samplers
@@ -370,7 +372,7 @@ def test_a_nested_call_that_would_wait_for_itself_is_refused(depth: int) -> None
     while isinstance(error, SweepError) or (error is not None and error.__cause__ is not None):
         error = error.__cause__
     assert isinstance(error, RuntimeError)
-    assert "'local.nested-0' was called from its own run_sweep" in str(error)
+    assert f"{targets[-1]!r} would wait for a job on 'local.nested-0'" in str(error)
 
 
 def test_a_nested_call_is_refused_before_it_waits_for_its_callers_slot() -> None:
@@ -378,8 +380,69 @@ def test_a_nested_call_is_refused_before_it_waits_for_its_callers_slot() -> None
     workspace = LocalWorkspace({"local.nested": machine})
     sampler = AzureSessionSampler("local.nested", workspace=workspace, max_concurrent_jobs=1)
     machine.inner = sampler
-    with pytest.raises(SweepError, match="was called from its own run_sweep"):
+    with pytest.raises(SweepError, match="would wait for a job on 'local"):
         in_background(sampler.run_sweep, BELL, None).result(HANG_TIMEOUT)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one workspace", "two workspaces"])
+@pytest.mark.parametrize("slots", [1, 100])
+def test_nested_calls_that_would_wait_for_each_other_are_refused(shared: bool, slots: int) -> None:
+    both_run, outermost = threading.Barrier(2), iter(range(2))
+
+    class Meeting(_Nested):
+        def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+            if next(outermost, None) is not None:
+                both_run.wait(HANG_TIMEOUT)
+            return super().run_sweep(program, params, repetitions)
+
+    machines = {"local.one": Meeting(), "local.other": Meeting()}
+    workspaces = dict.fromkeys(machines, LocalWorkspace(machines))
+    if not shared:
+        workspaces = {target: LocalWorkspace({target: each}) for target, each in machines.items()}
+    one, other = (
+        AzureSessionSampler(target, workspace=workspace, max_concurrent_jobs=slots)
+        for target, workspace in workspaces.items()
+    )
+    machines["local.one"].inner, machines["local.other"].inner = other, one
+    calls = [in_background(each.run, BELL, None, 7) for each in (one, other)]
+    errors = [call.exception(HANG_TIMEOUT) for call in calls]
+    assert any("would wait for a job on" in str(error) for error in errors)
+    # What was refused does not keep later calls from running.
+    machines["local.one"].inner = machines["local.other"].inner = cirq.Simulator()
+    calls = [in_background(each.run, BELL, None, 7) for each in (one, other)]
+    assert [call.result(HANG_TIMEOUT).repetitions for call in calls] == [7, 7]
+
+
+@pytest.mark.parametrize("wait", ["job", "result", "session", "get_result"])
+def test_a_sampler_that_waits_for_its_own_job_is_refused(wait: str) -> None:
+    class Impatient(cirq.Sampler):
+        def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+            (job,) = pool.list_jobs(status="running")
+            calls: dict[str, Callable[[], Any]] = {
+                "job": job.wait,
+                "result": job.result,
+                "session": pool.get_session(str(job.session_id)).wait,
+                "get_result": lambda: sampler.get_result(job.id),
+            }
+            return calls[wait]()
+
+    pool = SessionPool(LocalWorkspace({"local.impatient": Impatient()}))
+    sampler = AzureSessionSampler("local.impatient", pool=pool)
+    with pytest.raises(SweepError, match="would wait for a job on 'local"):
+        in_background(sampler.run_sweep, BELL, None).result(HANG_TIMEOUT)
+
+
+def test_a_sampler_may_wait_for_an_earlier_job_of_its_target() -> None:
+    class Comparing(_Nested):
+        def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+            for job in pool.list_jobs(status="done"):
+                assert job.result(HANG_TIMEOUT).repetitions == repetitions
+            return super().run_sweep(program, params, repetitions)
+
+    pool = SessionPool(LocalWorkspace({"local.comparing": Comparing()}))
+    sampler = AzureSessionSampler("local.comparing", pool=pool)
+    for _ in range(2):
+        assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
 
 
 def test_a_nested_call_does_not_count_towards_the_limit_that_its_caller_fills() -> None:
@@ -402,6 +465,25 @@ def test_a_nested_call_does_not_need_the_executors_workers_which_wait_for_it() -
         inner.append(AzureSessionSampler("local.simulator", workspace=workspace))
         sampler = AzureSessionSampler("local.nested", workspace=workspace)
         assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+
+
+def test_a_nested_call_does_not_need_the_threads_which_wait_for_it() -> None:
+    threads = (os.cpu_count() or 1) + 4
+    all_run = threading.Barrier(threads)
+
+    def nest(request: JobRequest) -> Any:
+        all_run.wait(HANG_TIMEOUT)
+        return json.dumps({"histogram": {"0": inner.run(BELL, None, 1).repetitions}}).encode()
+
+    def answer(request: JobRequest) -> Any:
+        return json.dumps({"histogram": {"0": 1}}).encode()
+
+    backends = {"ionq.simulator": nest, "ionq.qpu.aria-1": answer}
+    pool = SessionPool(LocalWorkspace(backends=backends))
+    inner = AzureSessionSampler("ionq.qpu.aria-1", pool=pool)
+    outer = AzureSessionSampler("ionq.simulator", pool=pool)
+    batch = in_background(outer.run_batch, [BELL] * threads, None, 1)
+    assert len(batch.result(HANG_TIMEOUT)) == threads
 
 
 def test_a_nested_call_of_another_target_or_workspace_runs() -> None:
