@@ -264,7 +264,7 @@ def check_succeeded(job: Job) -> None:
     if job.status is JobStatus.FAILED:
         reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
         if job.exception is not None:
-            reason = f"{type(job.exception).__name__}: {job.exception}"
+            reason = job.error_message
         raise JobFailed(
             f"Job {job.id} on {job.target} failed ({reason}).", job_id=job.id, code=job.error_code
         ) from job.exception

@@ -136,8 +136,9 @@ def test_a_failed_job_is_raised_with_the_services_code() -> None:
 
 def test_the_exception_of_a_local_target_is_the_cause() -> None:
     exception = ZeroDivisionError("no")
-    with pytest.raises(JobFailed) as caught:
-        check_succeeded(_job(JobStatus.FAILED, exception=exception))
+    words = {"error_code": "RuntimeError", "error_message": "ZeroDivisionError: no"}
+    with pytest.raises(JobFailed, match=r"failed \(ZeroDivisionError: no\)") as caught:
+        check_succeeded(_job(JobStatus.FAILED, exception=exception, **words))
     assert caught.value.__cause__ is exception
 
 

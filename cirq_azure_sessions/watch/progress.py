@@ -6,11 +6,12 @@ import importlib
 import sys
 import threading
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.std import TqdmDefaultWriteLock  # type: ignore[attr-defined]  # typeshed lacks it
 
 from cirq_azure_sessions.model import Job, JobStatus
 from cirq_azure_sessions.redaction import printable
@@ -18,6 +19,8 @@ from cirq_azure_sessions.redaction import printable
 __all__ = ["SweepProgress"]
 
 _SHORT_ID = 8
+# Seconds that a bar waits for the others in the program to be drawn.
+_DRAWING_TIMEOUT = 1.0
 _QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
 # Templates for tqdm, and the shortest text that fills them.
 _TIMES = "{elapsed}<{remaining}"
@@ -41,11 +44,13 @@ class SweepProgress:
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         self._target = target.encode(encoding, "backslashreplace").decode(encoding)
         # State: the bar, once there are points; the numbers of points in total, done and failed;
-        # whether each job in flight is queued or running; and the session of the latest.
+        # whether each job in flight is queued or running; the session of the latest; and whether
+        # the bar cannot be drawn any more.
         self._bar: _Bar | None = None
         self._expected = self._done = self._failed = 0
         self._states: dict[str, str] = {}
         self._session_id = ""
+        self._is_broken = False
         # Guards all of the above, and drawing: nothing may be drawn once the bar is closed.
         self._lock = threading.Lock()
 
@@ -53,13 +58,14 @@ class SweepProgress:
         """Adds points that will be run."""
         with self._lock:
             self._expected += count
-            # Nor because the terminal was closed, or the program, as one with windows, has none.
-            with suppress(Exception):
-                if self._bar is None:
-                    self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, count)
-                else:
-                    self._bar.reset(self._expected)
+            self._try(self._begin)
             self._draw(self._done + self._failed)
+
+    def _begin(self) -> None:
+        if self._bar is None:
+            self._bar = (_NotebookBar if _in_notebook() else _Bar)(self._target, self._expected)
+        else:
+            self._bar.reset(self._expected)
 
     def job_seen(self, job: Job) -> None:
         """Shows the state of a job in flight, as the service last described it."""
@@ -79,11 +85,25 @@ class SweepProgress:
 
     def _draw(self, more: int = 0) -> None:
         """Draws the bar, advanced by `more` points. Needs the lock."""
-        if self._bar is not None:
-            self._bar.bar_format = self._line(self._bar.columns)
-            # A result must not be lost, whatever the program's own stream raises.
-            with suppress(Exception):
-                self._bar.update(more)
+        if (bar := self._bar) is not None:
+            bar.bar_format = self._line(bar.columns)
+            self._try(lambda: bar.update(more))
+
+    def _try(self, draw: Callable[[], object]) -> None:
+        """Draws, if that is possible: no result is lost because a terminal was closed.
+
+        tqdm leaves its lock locked when another bar of the program fails or is interrupted while it
+        is drawn, and so does a fork.
+        """
+        if self._is_broken or not _Bar._lock.acquire(timeout=_DRAWING_TIMEOUT):
+            self._is_broken = True
+            return
+        try:
+            draw()
+        except Exception:
+            self._is_broken = True
+        finally:
+            _Bar._lock.release()
 
     def _line(self, columns: int | None) -> str:
         """The template of the line, without the session if the terminal is too narrow."""
@@ -126,13 +146,16 @@ class SweepProgress:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._lock, suppress(Exception):
-            if self._bar is not None:
-                self._bar.bar_format = self._last_line()
-                last = str(self._bar)
-                self._bar.close()
-                if exc_type is None:
-                    self._bar.leave_line(last)
+        with self._lock:
+            self._try(lambda: self._end(is_left=exc_type is None))
+
+    def _end(self, *, is_left: bool) -> None:
+        if self._bar is not None:
+            self._bar.bar_format = self._last_line()
+            last = str(self._bar)
+            self._bar.close()
+            if is_left:
+                self._bar.leave_line(last)
 
 
 def _literal(text: str) -> str:
@@ -151,6 +174,9 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
 
     # Without tqdm's monitor thread for bars that miss updates: this one misses none.
     monitor_interval = 0
+    # Shared with all bars of the program, and held while this one is drawn. tqdm's other lock, that
+    # of several processes, stays locked when one of them is killed.
+    _lock = TqdmDefaultWriteLock.th_lock
 
     def __init__(self, target: str, points: int, **options: Any) -> None:
         # Points finish in bursts, so the mean rate estimates the time left better than the latest.
@@ -164,6 +190,14 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
             smoothing=0,
             **options,
         )
+
+    def refresh(self, nolock: bool = False, lock_args: Any = None) -> None:
+        """Draws the bar. tqdm would lock once more, and not unlock if that fails."""
+        super().refresh(nolock=True)
+
+    def __del__(self) -> None:
+        # tqdm would wait for the lock on any thread. Every bar is closed before.
+        pass
 
     @property
     def columns(self) -> int | None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import io
 import threading
 from contextlib import redirect_stderr
+from typing import Any
 
 import cirq
 import pytest
 import sympy
+from services import HANG_TIMEOUT, in_background
 from terminals import frames, on_screen, terminal
 
-from cirq_azure_sessions import AzureSessionSampler, SessionPool, SweepError, UnsupportedProgram
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    LocalWorkspace,
+    SessionPool,
+    SweepError,
+    UnsupportedProgram,
+)
 from cirq_azure_sessions.emulator import EmulatorServer
+from cirq_azure_sessions.watch import progress
 
 QUBIT = cirq.LineQubit(0)
 CIRCUIT = cirq.Circuit(cirq.X(QUBIT), cirq.measure(QUBIT, key="m"))
@@ -111,6 +120,49 @@ def test_closed_terminal_loses_no_result() -> None:
         next(stream)
         file.close()
         assert len(list(stream)) == 3
+
+
+class Broken(io.StringIO):
+    error: type[BaseException] = RuntimeError
+
+    def write(self, text: str) -> int:
+        raise self.error("broken")
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, RuntimeError, KeyboardInterrupt])
+def test_broken_terminal_of_one_thread_does_not_block_the_others(
+    error: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    sampler = AzureSessionSampler("local.simulator", progress=True)
+    stderr = Broken()
+    stderr.error = error
+    with redirect_stderr(stderr):
+        outcome = in_background(sampler.run, CIRCUIT).exception(HANG_TIMEOUT)
+    assert type(outcome) is (KeyboardInterrupt if error is KeyboardInterrupt else type(None))
+    assert in_background(sampler.run, CIRCUIT).result(HANG_TIMEOUT)
+    assert "1 done" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_lock_that_another_bar_never_releases_does_not_block_a_call(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the child of a fork, or after Ctrl-C while a bar of the user's was drawn."""
+    monkeypatch.setattr(progress, "_DRAWING_TIMEOUT", 0.01)
+    lock = threading.RLock()
+    monkeypatch.setattr(progress._Bar, "_lock", lock)
+
+    class Locking(cirq.Simulator):
+        def run_sweep(self, *args: Any, **options: Any) -> Any:
+            in_background(lock.acquire).result()
+            return super().run_sweep(*args, **options)
+
+    if when == "before":
+        in_background(lock.acquire).result()
+    sampler = Locking() if when == "during" else cirq.Simulator()
+    workspace = LocalWorkspace({"local.mine": sampler})
+    with AzureSessionSampler("local.mine", workspace=workspace, progress=True) as ours:
+        assert in_background(ours.run, CIRCUIT).result(HANG_TIMEOUT)
 
 
 def test_sweeps_of_several_threads_leave_one_line_each() -> None:

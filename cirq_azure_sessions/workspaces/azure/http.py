@@ -289,7 +289,7 @@ class HttpClient:
                 failure = _lost(error, request.label, may_be_emulator=is_first)
             else:
                 was_sent = True
-                request_id = answer.headers.get(_SERVICE_ID_HEADER) or request_id
+                request_id = without_secrets(answer.headers.get(_SERVICE_ID_HEADER) or request_id)
                 logger.debug(
                     "%s: HTTP %d, request %s", request.label, answer.status_code, request_id
                 )
@@ -314,7 +314,7 @@ class HttpClient:
                 if request.is_for_service and answer.status_code == HTTPStatus.UNAUTHORIZED:
                     failure = self._identity.refused(failure)
             # Support asks for these; without a response there is only the client's id.
-            failure.request_id = without_secrets(request_id)
+            failure.request_id = request_id
             # Raised outside the handler, so that the failure has no context.
             raise failure
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from azure.quantum import Workspace
@@ -60,6 +61,9 @@ _REFUSED = (400, 404)
 _TOO_LATE = (400, 409)
 # Statuses for a list whose filter, order or page the service does not support.
 _LIST_REFUSED = (400, 403)
+# A list has an end: more pages than a million jobs take, or this many empty ones in a row, do not.
+_MAX_PAGES = 10_000
+_MAX_EMPTY_PAGES = 100
 # Storage's statuses for a signature that has expired or is not accepted.
 _BAD_SIGNATURE = (401, 403)
 
@@ -462,15 +466,23 @@ class AzureWorkspace(PickledAsRecipe):
         read = partial(documents.read_page, read_item)
         page: Mapping[str, str] | None = query
         last: Sequence[T] = ()
+        asked: set[frozenset[tuple[str, str]]] = set()
+        num_empty = 0
         while page is not None:
+            asked.add(frozenset(page.items()))
             items, following = await self._client.ask("GET", path, read, query=page)
             # A service may also number its links and ignore them.
-            is_repeated = bool(items) and items == last
-            if not is_repeated:
+            is_endless = bool(items) and items == last
+            if not is_endless:
                 yield items
-            if is_repeated or following == page:
+            num_empty = 0 if items else num_empty + 1
+            if following is not None:
+                is_endless |= frozenset(following.items()) in asked
+                is_endless |= num_empty == _MAX_EMPTY_PAGES or len(asked) == _MAX_PAGES
+            if is_endless:
                 raise ServiceError(
-                    f"GET {'/'.join(path)} returned the same page twice; please report this."
+                    f"GET {'/'.join(path)} returns pages without end; please report this.",
+                    status_code=HTTPStatus.OK,
                 )
             page, last = following, items
 

@@ -10,6 +10,7 @@ import asyncio
 import bisect
 import math
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -92,7 +93,10 @@ class Outcome:
     @classmethod
     def failure(cls, error: BaseException) -> Outcome:
         """The outcome of a run that raised this error."""
-        code, message = "RuntimeError", f"{type(error).__name__}: {error}"
+        code, message = "RuntimeError", type(error).__name__
+        # The error is the user's, and may have no text; its job must finish nevertheless.
+        with suppress(Exception):
+            message = f"{message}: {error}"
         if isinstance(error, ProgramError):
             code, message = error.code, error.message
         return cls(JobStatus.FAILED, code=code, message=message, exception=error)

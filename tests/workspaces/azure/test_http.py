@@ -494,6 +494,11 @@ def test_every_attempt_has_an_id_and_every_error_the_services(log: list[str]) ->
     assert "GET sessions/s: HTTP 400, request the-services-id" in " ".join(log)
 
 
+def test_control_characters_in_an_id_of_a_request_are_not_logged(log: list[str]) -> None:
+    ask(answer(SESSION, x_ms_request_id="\u009b31m\u202ex"))
+    assert r"HTTP 200, request \x9b31m\u202ex" in " ".join(log)
+
+
 @pytest.mark.parametrize("options", [{}, {"user_agent": "my-program"}], ids=["plain", "named"])
 def test_user_agent_is_our_name_before_the_sdks(options: dict[str, str]) -> None:
     async def story() -> list[str]:

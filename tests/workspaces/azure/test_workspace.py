@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
+import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -27,12 +29,14 @@ from azure_suite import (
     tell,
     until_over,
 )
+from odd_answers import OddService
 
 from cirq_azure_sessions.clock import ManualClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 from cirq_azure_sessions.model import Job, JobFailurePolicy, JobStatus, SessionStatus
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
+from cirq_azure_sessions.workspaces.azure import workspace as workspace_module
 from cirq_azure_sessions.workspaces.filters import OPEN, ItemFilter
 
 
@@ -411,6 +415,36 @@ def test_pages_that_overlap_show_every_session_once() -> None:
             return found
 
     assert asyncio.run(story()) == ["s5", "s4", "s3", "s2", "s1"]
+
+
+ENDLESS = {
+    "the same page": lambda number: ([SESSION], number),
+    "two pages in turn": lambda number: ([{**SESSION, "id": f"s{number % 2}"}], number % 2),
+    "empty pages": lambda number: ([], number),
+    "two empty pages in turn": lambda number: ([], number % 2),
+    "new sessions": lambda number: ([{**SESSION, "id": f"s{number}"}], number),
+}
+
+
+@pytest.mark.parametrize("pages", ENDLESS.values(), ids=ENDLESS)
+def test_list_without_end_is_refused(
+    pages: Callable[[int], tuple[list[Any], int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_module, "_MAX_PAGES", 200)
+
+    async def story(workspace: AzureWorkspace) -> None:
+        def answer(route: str, document: Any) -> bytes:
+            listed, following = pages(next(numbers))
+            return json.dumps({"value": listed, "nextLink": f"?skip={following}"}).encode()
+
+        numbers = itertools.count(1)
+        server.spoil = answer
+        with pytest.raises(ServiceError, match="GET sessions returns pages without end"):
+            async for _ in workspace.list_sessions():
+                pass
+
+    with OddService() as server:
+        tell(story, server.workspace())
 
 
 @pytest.mark.parametrize("status", [400, 403])

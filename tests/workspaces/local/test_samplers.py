@@ -21,7 +21,7 @@ from children import NEEDS_FORK
 from services import FLIP, HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, SweepError
-from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.errors import JobFailed, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 from cirq_azure_sessions.workspaces.local import samplers as local_samplers
 from cirq_azure_sessions.workspaces.local.samplers import (
@@ -177,6 +177,21 @@ class TestGivenSamplers:
         endless = {"local.mine": Endless()}
         with pytest.raises(ValueError, match="one result per point, 1, not at least 2"):
             run("local.mine", LocalProgram(FLIP, POINT, 1), endless)
+
+    def test_that_raise_an_error_without_a_text_fail(self) -> None:
+        class Speechless(Exception):
+            def __str__(self) -> str:
+                raise ValueError("no text")
+
+        class Raising(cirq.Simulator):
+            def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
+                raise Speechless
+
+        sampler = AzureSessionSampler(
+            "local.mine", workspace=LocalWorkspace({"local.mine": Raising()})
+        )
+        with pytest.raises(JobFailed, match=r"failed \(Speechless\)\."):
+            in_background(sampler.run, FLIP).result(HANG_TIMEOUT)
 
     def test_may_be_given_as_a_function_of_the_seed(self) -> None:
         noisy = functools.partial(cirq.DensityMatrixSimulator, noise=cirq.depolarize(0.1))
