@@ -46,13 +46,7 @@ _Handler = Callable[[web.Request, str, str], Awaitable[web.Response]]
 
 
 class BlobService:
-    """Serves containers and blobs over HTTP.
-
-    Args:
-        store: The blobs to serve.
-        signer: Checks the SAS of every request.
-        clock: The time in error messages.
-    """
+    """Serves containers and blobs over HTTP, to requests whose SAS the signer accepts."""
 
     def __init__(self, store: BlobStore, signer: SasSigner, clock: Clock) -> None:
         self._store = store
@@ -276,11 +270,7 @@ def _block_id(text: str) -> str:
 
 
 def _parse_block_list(body: bytes) -> list[str]:
-    """The ids of the blocks to commit, in order.
-
-    Raises:
-        StorageError: With `InvalidXmlDocument` if it is not a block list.
-    """
+    """The ids of the blocks to commit, in order."""
     try:
         text = body.decode()
         # A DOCTYPE allows entities that expand without bound; a block list has none.

@@ -65,11 +65,7 @@ class ProgramRunner:
         self._entropy = np.random.SeedSequence(seed).entropy
 
     def __call__(self, request: JobRequest) -> Cost | None:
-        """Runs a job's program, stores its result and returns the cost.
-
-        Raises:
-            ProgramError: If the program is at fault, or a failure was injected.
-        """
+        """Runs a program, stores its result and returns the cost. `ProgramError` if it fails."""
         program: StoredProgram = request.payload
         if program.fault is not None and program.fault.job == "fail":
             raise ProgramError(program.fault.code, program.fault.message)
