@@ -106,12 +106,12 @@ class BlobService:
 
     def _check_write(self, request: web.Request, container: str, blob: str) -> None:
         """Checks write permission on this blob; `c` suffices to create one, not to replace it."""
-        is_there = self._store.exists(container, blob)
-        self._signer.check(request.query, container, blob, permissions="w" if is_there else "wc")
-        if is_there and request.headers.get("If-None-Match") == "*":
-            raise StorageError("BlobAlreadyExists")
-        if is_there:
-            _check_conditions(request, self._store.properties(container, blob))
+        found = self._store.find(container, blob)
+        self._signer.check(request.query, container, blob, permissions="w" if found else "wc")
+        if found is not None:
+            if request.headers.get("If-None-Match") == "*":
+                raise StorageError("BlobAlreadyExists")
+            _check_conditions(request, found)
 
     async def _create_container(
         self, request: web.Request, container: str, blob: str

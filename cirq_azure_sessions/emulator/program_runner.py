@@ -103,5 +103,5 @@ class ProgramRunner:
 
     def _generator(self, request: JobRequest) -> np.random.Generator:
         """A random generator for this job, so that its results do not depend on other jobs."""
-        key = np.frombuffer(request.id.encode(), dtype=np.uint8).tolist()
-        return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=tuple(key)))
+        key = int.from_bytes(request.id.encode())
+        return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(key,)))
