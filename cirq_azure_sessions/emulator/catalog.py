@@ -129,10 +129,6 @@ class Catalog:
             return
         raise ApiError(400, "InvalidJobDefinition", message)
 
-    def provider(self, target: str) -> str:
-        """The id of the provider that has the target. `KeyError` if there is no such target."""
-        return _PROVIDERS[target]
-
     def availability(self, target: str) -> str | None:
         """`Available`, `Degraded` or `Unavailable`; None for a target that does not exist."""
         return self._availability.get(target)

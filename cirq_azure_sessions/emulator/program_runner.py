@@ -9,7 +9,6 @@ import numpy as np
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import Quotas, estimate_cost
-from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Fault
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
@@ -54,7 +53,6 @@ class ProgramRunner:
     """The backend of every emulated target; called on worker threads."""
 
     storage: Storage
-    catalog: Catalog
     quotas: Quotas
     # The noise of all targets; None gives each its own.
     noise: cirq.NoiseModel | None
@@ -71,7 +69,7 @@ class ProgramRunner:
             raise ProgramError(program.fault.code, program.fault.message)
         output = programs.run(
             target=request.target,
-            provider=self.catalog.provider(request.target),
+            provider=program.provider,
             input_format=request.input_format,
             output_format=request.output_format,
             payload=self._read(program),

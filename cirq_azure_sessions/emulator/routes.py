@@ -118,7 +118,7 @@ class WorkspaceRoutes:
     async def _submit_job(self, request: web.Request, documents: Documents) -> Mapping[str, Any]:
         job_request = read_job(_item_id(request), await read_json(request), self.storage)
         self.catalog.check(job_request.payload.provider, job_request.target)
-        self.quotas.check(self.catalog.provider(job_request.target))
+        self.quotas.check(job_request.payload.provider)
         job_request = await self._disturb(job_request)
         job = await self.workspace.submit_job(job_request)
         await self._store_no_more(job_request)

@@ -135,7 +135,6 @@ class EmulatorServer:
         )
         runner = ProgramRunner(
             storage=self._storage,
-            catalog=self._catalog,
             quotas=self._quotas,
             noise=noise,
             seed=seed,

@@ -17,7 +17,7 @@ from cirq_azure_sessions.model import (
     SessionStatus,
 )
 from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace
-from cirq_azure_sessions.workspaces.local.state import JobRecord, Outcome
+from cirq_azure_sessions.workspaces.local.state import Outcome
 
 __all__ = ["EmulatedWorkspace", "JobDetails"]
 
@@ -80,7 +80,16 @@ class EmulatedWorkspace(LocalWorkspace):
     def job_details(self, job_id: str) -> JobDetails:
         """The further fields of a job. `ServiceError.is_missing` if there is none."""
         with self._live.deciding() as now:
-            return _details(self._job(job_id), self._live.epoch, now)
+            job, epoch = self._job(job_id), self._live.epoch
+            handed_over = job.created + job.pace.handover
+            last_step = handed_over if now >= handed_over else job.created
+            ended = None if job.ended is None else epoch + job.ended
+            return JobDetails(
+                request=job.request,
+                last_modified_time=epoch + last_step if ended is None else ended,
+                was_handed_over=now > handed_over or job.final is not None,
+                cancellation_time=ended if job.final is JobStatus.CANCELLED else None,
+            )
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
         """Ends a session and cancels its jobs, as the service does after a failure."""
@@ -98,15 +107,3 @@ class EmulatedWorkspace(LocalWorkspace):
         cost = outcome.output if isinstance(outcome.output, Cost) else None
         # Clients receive a code and a message; the traceback is not needed.
         return replace(outcome, cost=cost, exception=None)
-
-
-def _details(job: JobRecord, epoch: float, now: float) -> JobDetails:
-    handed_over = job.created + job.pace.handover
-    last_step = handed_over if now >= handed_over else job.created
-    cancelled = job.ended if job.final is JobStatus.CANCELLED else None
-    return JobDetails(
-        request=job.request,
-        last_modified_time=epoch + (last_step if job.ended is None else job.ended),
-        was_handed_over=now > handed_over or job.final is not None,
-        cancellation_time=None if cancelled is None else epoch + cancelled,
-    )
