@@ -23,10 +23,6 @@ class Address:
 
     A server on a wildcard address such as 0.0.0.0 gives each client the address that the client
     used to reach it.
-
-    Args:
-        host: The address of its listening socket.
-        port: The port.
     """
 
     def __init__(self, host: str, port: int) -> None:

@@ -43,14 +43,7 @@ _PROVIDERS = {
 def estimate_cost(
     target: str, input_format: str, params: Mapping[str, Any], census: Census
 ) -> Cost | None:
-    """The bill of a job that ran, or None if nothing is billed.
-
-    Args:
-        target: The target's id.
-        input_format: Azure's `inputDataFormat`.
-        params: Azure's `inputParams`.
-        census: The gate counts of its program.
-    """
+    """The bill of a job that ran with these gate counts, or None if nothing is billed."""
     provider = target.partition(".")[0]
     rates = known_rates(target, params) or Rates()
     census = Census() if rates.is_free else census
@@ -134,11 +127,7 @@ class Quotas:
                 self._used[event["dimensionId"]] += event["amountConsumed"]
 
     def check(self, provider: str) -> None:
-        """Checks that a provider's jobs may run.
-
-        Raises:
-            ApiError: If a quota is used up.
-        """
+        """Checks that a provider's jobs may run. `ApiError` if a quota is used up."""
         for dimension, limit in self._limits.items():
             if _PROVIDERS[dimension] == provider and self._used[dimension] >= limit:
                 message = f"The quota of {dimension} is used up until the next month."

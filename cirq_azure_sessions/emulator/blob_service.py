@@ -46,13 +46,7 @@ _Handler = Callable[[web.Request, str, str], Awaitable[web.Response]]
 
 
 class BlobService:
-    """Serves containers and blobs over HTTP.
-
-    Args:
-        store: The blobs to serve.
-        signer: Checks the SAS of every request.
-        clock: The time in error messages.
-    """
+    """Serves containers and blobs over HTTP, to requests whose SAS the signer accepts."""
 
     def __init__(self, store: BlobStore, signer: SasSigner, clock: Clock) -> None:
         self._store = store
@@ -112,12 +106,12 @@ class BlobService:
 
     def _check_write(self, request: web.Request, container: str, blob: str) -> None:
         """Checks write permission on this blob; `c` suffices to create one, not to replace it."""
-        is_there = self._store.exists(container, blob)
-        self._signer.check(request.query, container, blob, permissions="w" if is_there else "wc")
-        if is_there and request.headers.get("If-None-Match") == "*":
-            raise StorageError("BlobAlreadyExists")
-        if is_there:
-            _check_conditions(request, self._store.properties(container, blob))
+        found = self._store.find(container, blob)
+        self._signer.check(request.query, container, blob, permissions="w" if found else "wc")
+        if found is not None:
+            if request.headers.get("If-None-Match") == "*":
+                raise StorageError("BlobAlreadyExists")
+            _check_conditions(request, found)
 
     async def _create_container(
         self, request: web.Request, container: str, blob: str
@@ -276,11 +270,7 @@ def _block_id(text: str) -> str:
 
 
 def _parse_block_list(body: bytes) -> list[str]:
-    """The ids of the blocks to commit, in order.
-
-    Raises:
-        StorageError: With `InvalidXmlDocument` if it is not a block list.
-    """
+    """The ids of the blocks to commit, in order."""
     try:
         text = body.decode()
         # A DOCTYPE allows entities that expand without bound; a block list has none.

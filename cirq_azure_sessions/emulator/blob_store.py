@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
@@ -101,17 +101,14 @@ class BlobStore:
             for table in ("items", "blocks"):
                 self._database.execute(f"DELETE FROM {table} WHERE container = ?", (name,))
 
-    def exists(self, container: str, blob: str) -> bool:
-        """Whether the blob exists."""
-        return bool(self._rows(f"SELECT 1 FROM items {_WHERE_NAMED}", (container, blob)))
+    def find(self, container: str, blob: str = "") -> BlobProperties | None:
+        """The properties of a blob or a container, or None if it is missing."""
+        rows = self._rows(f"SELECT {_PROPERTIES} FROM items {_WHERE_NAMED}", (container, blob))
+        return _to_properties(rows[0]) if rows else None
 
     def properties(self, container: str, blob: str = "") -> BlobProperties:
         """The properties of a blob or a container. `StorageError` if it is missing."""
-        rows = self._rows(f"SELECT {_PROPERTIES} FROM items {_WHERE_NAMED}", (container, blob))
-        if rows:
-            return _to_properties(rows[0])
-        is_there = blob and self.exists(container, "")
-        raise StorageError("BlobNotFound" if is_there else "ContainerNotFound")
+        return self.find(container, blob) or self._miss(container, blob)
 
     def list_blobs(
         self, container: str, *, prefix: str = "", after: str = "", limit: int = 5000
@@ -127,13 +124,12 @@ class BlobStore:
 
     def read(self, container: str, blob: str, start: int = 0, length: int | None = None) -> bytes:
         """The blob's content, or `length` bytes of it from `start` on."""
-        size = self.properties(container, blob).size
         rows = self._rows(
             f"SELECT substr(content, ?, ?) FROM items {_WHERE_NAMED}",
-            (start + 1, size if length is None else length, container, blob),
+            (start + 1, MAX_BLOB_BYTES if length is None else length, container, blob),
         )
         # SQLite's substr gives NULL for no bytes at all.
-        return bytes(rows[0][0] or b"") if rows else b""
+        return bytes(rows[0][0] or b"") if rows else self._miss(container, blob)
 
     def put(
         self, container: str, blob: str, content: bytes, headers: Mapping[str, str] | None = None
@@ -173,6 +169,10 @@ class BlobStore:
         """Closes the file; data in memory is lost."""
         with self._lock:
             self._database.close()
+
+    def _miss(self, container: str, blob: str) -> NoReturn:
+        is_there = blob and self.find(container)
+        raise StorageError("BlobNotFound" if is_there else "ContainerNotFound")
 
     def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:

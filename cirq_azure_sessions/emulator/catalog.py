@@ -118,11 +118,7 @@ class Catalog:
         return tuple(self._availability)
 
     def check(self, provider: str, target: str) -> None:
-        """Checks that this provider has this target, and that it takes jobs.
-
-        Raises:
-            ApiError: If not.
-        """
+        """Checks that this provider has this target, and that it takes jobs. `ApiError` if not."""
         if provider.lower() not in _PROVIDER_IDS:
             message = "The provider specified does not exist in this workspace."
         elif _PROVIDERS.get(target, "").lower() != provider.lower():
@@ -133,24 +129,12 @@ class Catalog:
             return
         raise ApiError(400, "InvalidJobDefinition", message)
 
-    def provider(self, target: str) -> str:
-        """The id of the provider that has the target.
-
-        Raises:
-            KeyError: If there is no such target.
-        """
-        return _PROVIDERS[target]
-
     def availability(self, target: str) -> str | None:
         """`Available`, `Degraded` or `Unavailable`; None for a target that does not exist."""
         return self._availability.get(target)
 
     def set_availability(self, target: str, availability: str) -> None:
-        """Sets the availability of a target.
-
-        Raises:
-            ValueError: If the target or the availability is unknown.
-        """
+        """Sets the availability of a target. `ValueError` if it or the target is unknown."""
         word = availability.capitalize()
         if word not in (AVAILABLE, DEGRADED, UNAVAILABLE):
             raise ValueError(f"A target is Available, Degraded or Unavailable, not {availability}.")

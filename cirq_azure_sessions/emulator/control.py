@@ -12,6 +12,7 @@ They need the server's key, as the workspace does.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -24,24 +25,16 @@ from cirq_azure_sessions.emulator.shifted_clock import MovableClock
 
 __all__ = ["Control"]
 
-# Sets a target's availability; `ValueError` if the target or the word is unknown.
-SetAvailability = Callable[[str, str], Awaitable[None]]
 
-
+@dataclass(frozen=True, eq=False, repr=False)
 class Control:
     """Faults, clock, counts and targets over HTTP. Refusals are raised as `ApiError`."""
 
-    def __init__(
-        self,
-        faults: Faults,
-        requests: Requests,
-        clock: MovableClock,
-        set_availability: SetAvailability,
-    ) -> None:
-        self._faults = faults
-        self._requests = requests
-        self._clock = clock
-        self._set_availability = set_availability
+    faults: Faults
+    requests: Requests
+    clock: MovableClock
+    # Sets a target's availability; `ValueError` if the target or the word is unknown.
+    set_availability: Callable[[str, str], Awaitable[None]]
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes under `/emulator/`."""
@@ -56,15 +49,15 @@ class Control:
                 case "GET", _:
                     pass
                 case "POST", "faults":
-                    self._faults.add(**await read_json(request))
+                    self.faults.add(**await read_json(request))
                 case "DELETE", "faults":
-                    self._faults.clear()
+                    self.faults.clear()
                 case "POST", "clock":
-                    self._clock.advance(await _read_field(request, "advance"))
+                    self.clock.advance(await _read_field(request, "advance"))
                 case "PUT", "latency":
-                    self._faults.latency = await _read_field(request, "seconds")
+                    self.faults.latency = await _read_field(request, "seconds")
                 case "DELETE", "requests":
-                    self._requests.clear()
+                    self.requests.clear()
                 case _:
                     raise ApiError(405, "MethodNotAllowed", f"{resource} has no such verb.")
         except ValueError as error:
@@ -74,24 +67,24 @@ class Control:
     def _state(self, resource: str) -> dict[str, Any]:
         match resource:
             case "faults":
-                return {"pending": self._faults.pending()}
+                return {"pending": self.faults.pending()}
             case "clock":
-                return {"time": self._clock.time(), "monotonic": self._clock.monotonic()}
+                return {"time": self.clock.time(), "monotonic": self.clock.monotonic()}
             case "latency":
-                return {"seconds": self._faults.latency}
+                return {"seconds": self.faults.latency}
             case _:
                 return {
-                    "total": self._requests.total,
-                    "byRoute": self._requests.by_route,
-                    "connections": self._requests.connections,
-                    "openConnections": self._requests.open_connections,
+                    "total": self.requests.total,
+                    "byRoute": self.requests.by_route,
+                    "connections": self.requests.connections,
+                    "openConnections": self.requests.open_connections,
                 }
 
     async def _change_target(self, request: web.Request) -> web.Response:
         target = request.match_info["target"]
         availability = str(await _read_field(request, "availability"))
         try:
-            await self._set_availability(target, availability)
+            await self.set_availability(target, availability)
         except ValueError as error:
             raise ApiError(400, "InvalidRequest", str(error)) from None
         return web.json_response({"target": target, "availability": availability})

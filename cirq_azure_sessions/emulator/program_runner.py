@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import cirq
 import numpy as np
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import Quotas, estimate_cost
-from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Fault
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
@@ -49,63 +48,47 @@ def result_blob(output_format: str) -> str:
     return "outputData" if is_translated else "rawOutputData"
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ProgramRunner:
-    """The backend of every emulated target; called on worker threads.
+    """The backend of every emulated target; called on worker threads."""
 
-    Args:
-        storage: Holds programs and results.
-        catalog: The targets.
-        quotas: The limits on consumption.
-        noise: The noise of all targets; None gives each its own.
-        seed: Makes results reproducible; None draws fresh entropy.
-    """
+    storage: Storage
+    quotas: Quotas
+    # The noise of all targets; None gives each its own.
+    noise: cirq.NoiseModel | None
+    # A seed makes results reproducible; None draws fresh entropy.
+    seed: InitVar[int | None]
 
-    def __init__(
-        self,
-        storage: Storage,
-        catalog: Catalog,
-        quotas: Quotas,
-        *,
-        noise: cirq.NoiseModel | None = None,
-        seed: int | None = None,
-    ) -> None:
-        self._storage = storage
-        self._catalog = catalog
-        self._quotas = quotas
-        self._noise = noise
+    def __post_init__(self, seed: int | None) -> None:
         self._entropy = np.random.SeedSequence(seed).entropy
 
     def __call__(self, request: JobRequest) -> Cost | None:
-        """Runs a job's program, stores its result and returns the cost.
-
-        Raises:
-            ProgramError: If the program is at fault, or a failure was injected.
-        """
+        """Runs a program, stores its result and returns the cost. `ProgramError` if it fails."""
         program: StoredProgram = request.payload
         if program.fault is not None and program.fault.job == "fail":
             raise ProgramError(program.fault.code, program.fault.message)
         output = programs.run(
             target=request.target,
-            provider=self._catalog.provider(request.target),
+            provider=program.provider,
             input_format=request.input_format,
             output_format=request.output_format,
             payload=self._read(program),
             input_params=request.input_params,
             rng=self._generator(request),
-            noise=self._noise,
+            noise=self.noise,
         )
         self._write(program, request.output_format, output.content)
         cost = estimate_cost(
             request.target, request.input_format, request.input_params, output.census
         )
-        self._quotas.charge(cost)
+        self.quotas.charge(cost)
         return cost
 
     def _read(self, program: StoredProgram) -> bytes:
         if program.container is None or program.blob is None:
             raise ProgramError("InvalidInputData", "The inputDataUri is not in this storage.")
         try:
-            return self._storage.read(program.container, program.blob)
+            return self.storage.read(program.container, program.blob)
         except StorageError:
             raise ProgramError("InvalidInputData", "There is no blob at inputDataUri.") from None
 
@@ -114,9 +97,9 @@ class ProgramRunner:
         content_type = "application/json" if is_json else "application/octet-stream"
         blob = result_blob(output_format)
         assert program.container is not None
-        self._storage.write(program.container, blob, output, content_type)
+        self.storage.write(program.container, blob, output, content_type)
 
     def _generator(self, request: JobRequest) -> np.random.Generator:
         """A random generator for this job, so that its results do not depend on other jobs."""
-        key = np.frombuffer(request.id.encode(), dtype=np.uint8).tolist()
-        return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=tuple(key)))
+        key = int.from_bytes(request.id.encode())
+        return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(key,)))

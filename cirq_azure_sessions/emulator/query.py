@@ -84,11 +84,7 @@ class ListQuery:
 
 
 def parse_query(query: Mapping[str, str]) -> ListQuery:
-    """Reads the parameters of a list request.
-
-    Raises:
-        ApiError: If one of them is not in the grammar.
-    """
+    """Reads the parameters of a list request. `ApiError` if one is not in the grammar."""
     texts = {name: query[name] for name in ("filter", "orderby") if query.get(name)}
     order, descending = _parse_orderby(texts["orderby"]) if "orderby" in texts else (None, False)
     return ListQuery(
@@ -143,11 +139,7 @@ def _walk(items: Sequence[T], backwards: bool, skip: int = 0) -> Iterator[T]:
 
 
 def parse_filter(text: str) -> Predicate:
-    """Compiles a filter.
-
-    Raises:
-        ApiError: If it is not in the grammar.
-    """
+    """Compiles a filter. `ApiError` if it is not in the grammar."""
     try:
         tokens = Tokens(text, Budget(), pattern=_TOKEN)
         predicate = _read_level(tokens, 0)

@@ -1,7 +1,7 @@
 """Validation of clients' requests, and their translation into requests to the workspace.
 
 Nothing in a request is trusted: every field is validated before it is used, and an invalid one is
-refused with 400 and a sentence that names the field, never its value.
+refused with 400: its reader raises `ApiError`, whose message names the field, never its value.
 """
 
 from __future__ import annotations
@@ -43,11 +43,7 @@ _MAX_DEPTH = 32
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
-    """The body of a request: a JSON object.
-
-    Raises:
-        ApiError: If it is anything else, or too large.
-    """
+    """The body of a request: a JSON object."""
     try:
         if (request.content_length or 0) > _MAX_BODY_BYTES:
             raise web.HTTPRequestEntityTooLarge(_MAX_BODY_BYTES, request.content_length or 0)
@@ -64,22 +60,14 @@ async def read_json(request: web.Request) -> dict[str, Any]:
 
 
 def read_item_id(text: str) -> str:
-    """The id of a job or session from a path.
-
-    Raises:
-        ApiError: If it is not a valid id.
-    """
+    """The id of a job or session from a path."""
     if not _ITEM_ID.fullmatch(text):
         raise _invalid("The id in the path is not a GUID.")
     return text.lower()
 
 
 def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRequest:
-    """The session that a PUT opens.
-
-    Raises:
-        ApiError: If a field is missing or of the wrong type.
-    """
+    """The session that a PUT opens."""
     _check_item_type(document, "Session")
     policy = read_text(document, "jobFailurePolicy", default=JobFailurePolicy.ABORT.value)
     try:
@@ -98,11 +86,7 @@ def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRe
 
 
 def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobRequest:
-    """The job that a PUT submits.
-
-    Raises:
-        ApiError: If a field is missing or of the wrong type.
-    """
+    """The job that a PUT submits."""
     _check_item_type(document, "Job")
     session_id = read_text(document, "sessionId", default="")
     return JobRequest(
@@ -121,11 +105,7 @@ def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobR
 
 
 def read_blob_details(document: Mapping[str, Any]) -> tuple[str, str]:
-    """The names of a container and of a blob in it (or an empty one), to sign for.
-
-    Raises:
-        ApiError: If they are not names that Azure Storage takes.
-    """
+    """The names of a container and of a blob in it (or an empty one), to sign for."""
     container = read_text(document, "containerName")
     blob = read_text(document, "blobName", default="")
     if not _CONTAINER_NAME.fullmatch(container):

@@ -87,10 +87,8 @@ def route_name(request: web.Request) -> str:
 def is_route(route: object) -> bool:
     """Whether this is the name of a route or of an alias, or a glob on paths.
 
-    A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`.
-
-    Raises:
-        ValueError: If it is none of these, with the names.
+    A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`. `ValueError` with the
+    names if it is none of these.
     """
     if isinstance(route, str) and (_is_glob(route) or route in ROUTE_NAMES | ALIASES.keys()):
         return True

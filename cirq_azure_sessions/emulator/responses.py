@@ -63,11 +63,7 @@ class ApiVersion:
 
     @classmethod
     def parse(cls, text: str | None) -> ApiVersion:
-        """Reads the query parameter.
-
-        Raises:
-            ApiError: If it is missing or not the name of a version.
-        """
+        """Reads the query parameter. `ApiError` if it is not the name of a version."""
         if not text:
             raise ApiError(
                 400,
@@ -122,11 +118,7 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> web.Respons
 
 
 def _translate(error: Exception) -> ApiError:
-    """The error response for an error of the workspace.
-
-    Raises:
-        Exception: The error itself, if no response is defined for it.
-    """
+    """The error response for an error of the workspace; one without a response is raised again."""
     match error:
         case ApiError():
             return error

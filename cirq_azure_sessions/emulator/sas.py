@@ -86,7 +86,6 @@ class SasSigner:
         """The query string of a SAS on a blob, or on a container.
 
         Args:
-            container: The container's name.
             blob: The blob's name; empty for all in the container.
             permissions: Azure's letters: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete, `l`ist.
                 None makes it the account SAS, which also creates the container.
@@ -120,15 +119,7 @@ class SasSigner:
     ) -> None:
         """Checks that the SAS in `query` grants one of `permissions` on this resource now.
 
-        Args:
-            query: The request's query parameters.
-            container: The requested container.
-            blob: The requested blob; empty for an operation on the container.
-            permissions: Letters, any one of which suffices.
-            account_only: Whether Azure accepts only an account SAS for the operation.
-
-        Raises:
-            StorageError: With the code that Azure Storage would return.
+        `StorageError` if not. `account_only` is for operations that Azure grants to no other SAS.
         """
         fields = {name: query[name] for name in _SIGNED_FIELDS if name in query}
         if "sig" not in query:

@@ -133,9 +133,14 @@ class EmulatorServer:
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        runner = ProgramRunner(self._storage, self._catalog, self._quotas, noise=noise, seed=seed)
+        runner = ProgramRunner(
+            storage=self._storage,
+            quotas=self._quotas,
+            noise=noise,
+            seed=seed,
+        )
         self._workspace = EmulatedWorkspace(
-            dict.fromkeys(self._catalog.targets, runner),
+            backends=dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
             clock=self.clock,
             pace=self._pacing.pace,

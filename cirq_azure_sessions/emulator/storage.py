@@ -42,8 +42,7 @@ class LocalStorage:
     """The emulator's own storage account.
 
     Args:
-        endpoint: Returns the address at which clients reach the blob service, such as
-            `http://127.0.0.1:8080`.
+        endpoint: Returns the address at which clients reach it, such as `http://127.0.0.1:8080`.
         clock: The time for the dates of blobs and the expiry of SAS.
         store: Holds the blobs; by default in memory.
         lifetimes: Called for each SAS; returns its lifetime.
@@ -136,15 +135,7 @@ class LocalStorage:
 def open_storage(
     store: str | Path | None, endpoint: Callable[[], str], clock: Clock, lifetimes: Lifetimes
 ) -> Storage:
-    """The storage that a user names.
-
-    Args:
-        store: None for memory, a directory to keep blobs in, or the connection string of a storage
-            account: Azurite's or Azure's.
-        endpoint: Returns the address of the emulator, for its own account.
-        clock: The emulator's clock, for its own account.
-        lifetimes: Called for each SAS; returns its lifetime.
-    """
+    """The storage that a user names: None for memory, a directory, or a connection string."""
     if isinstance(store, str) and "AccountName=" in store:
         # azure-storage-blob takes a second to import; the emulator's own account does without.
         from cirq_azure_sessions.emulator.azure_storage import AzureStorage

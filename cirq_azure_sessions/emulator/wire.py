@@ -60,28 +60,30 @@ class NotedSessionRequest(SessionRequest):
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
 class Documents:
     """The sessions and jobs of a workspace as documents, and their fields for filters.
 
     A full history drops a job whenever another one finishes; a list then omits it.
 
-    Args:
+    Attributes:
         workspace: Holds the sessions and jobs.
         storage: Signs the addresses of blobs.
+        version: The version that the client asks for.
     """
 
-    def __init__(self, workspace: EmulatedWorkspace, storage: Storage) -> None:
-        self._workspace = workspace
-        self._storage = storage
+    workspace: EmulatedWorkspace
+    storage: Storage
+    version: ApiVersion
 
-    def session(self, session: Session, version: ApiVersion) -> dict[str, Any]:
+    def session(self, session: Session) -> dict[str, Any]:
         """A session, which is the same in every response."""
         request = self._request(session.id)
         return {
             "status": session.status.value,
             "jobFailurePolicy": session.job_failure_policy.value,
-            **_priorities(request.priority, version),
-            **({"tags": list(request.tags)} if version.is_of_2026 else {}),
+            **_priorities(request.priority, self.version),
+            **({"tags": list(request.tags)} if self.version.is_of_2026 else {}),
             "name": session.name,
             "id": session.id,
             "providerId": request.provider,
@@ -92,11 +94,11 @@ class Documents:
             "itemType": "Session",
         }
 
-    def job(self, job: Job, view: JobView, version: ApiVersion) -> dict[str, Any]:
+    def job(self, job: Job, view: JobView) -> dict[str, Any]:
         """A job, as it appears in this kind of response."""
-        details = self._workspace.job_details(job.id)
+        details = self.workspace.job_details(job.id)
         request, program = details.request, details.request.payload
-        container_uri, input_uri, output_uri = self._uris(job, program, view, version)
+        container_uri, input_uri, output_uri = self._uris(job, program, view)
         zone = _ZULU if view is JobView.LIST else _OFFSET
         return {
             "containerUri": container_uri,
@@ -105,14 +107,14 @@ class Documents:
             "inputParams": request.input_params,
             "metadata": request.metadata or None,
             "sessionId": job.session_id,
-            **_priorities(request.priority, version),
+            **_priorities(request.priority, self.version),
             "status": job.status.value,
             "jobType": "QuantumComputing",
             "outputDataFormat": request.output_format,
             "outputDataUri": output_uri,
             "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
             "cancellationTime": _format_time(details.cancellation_time, zone),
-            **_modification(details.last_modified_time, zone, version),
+            **_modification(details.last_modified_time, zone, self.version),
             "quantumComputingData": _quantum_computing_data(details, view),
             "errorData": _error_document(job),
             "isCancelling": job.status in (JobStatus.CANCELLATION_REQUESTED, JobStatus.CANCELLING),
@@ -129,18 +131,18 @@ class Documents:
 
     def update(self, job: Job) -> Mapping[str, Any]:
         """The updatable fields of a job (Azure's API specification, `JobUpdateResponse`)."""
-        priority = self._workspace.job_details(job.id).request.priority or "Standard"
+        priority = self.workspace.job_details(job.id).request.priority or "Standard"
         return {"id": job.id, "name": job.name, "priority": priority, "tags": list(job.tags)}
 
-    def listed(self, items: Iterable[Session | Job], version: ApiVersion) -> list[dict[str, Any]]:
+    def listed(self, items: Iterable[Session | Job]) -> list[dict[str, Any]]:
         """The documents of sessions and jobs in a list, omitting dropped ones."""
         documents = []
         for item in items:
             with suppress(ServiceError):
                 if isinstance(item, Job):
-                    documents.append(self.job(item, JobView.LIST, version))
+                    documents.append(self.job(item, JobView.LIST))
                 else:
-                    documents.append(self.session(item, version))
+                    documents.append(self.session(item))
         return documents
 
     def field(self, item: Session | Job, name: str) -> Any:
@@ -150,28 +152,26 @@ class Documents:
         with suppress(ServiceError):
             if isinstance(item, Session):
                 return self._request(item.id).provider
-            return self._workspace.job_details(item.id).request.payload.provider
+            return self.workspace.job_details(item.id).request.payload.provider
         return ""
 
     def _request(self, session_id: str) -> NotedSessionRequest:
         # The emulator opens all sessions of its workspace with such requests.
-        return cast(NotedSessionRequest, self._workspace.session_request(session_id))
+        return cast(NotedSessionRequest, self.workspace.session_request(session_id))
 
-    def _uris(
-        self, job: Job, program: StoredProgram, view: JobView, version: ApiVersion
-    ) -> tuple[str, str, str]:
+    def _uris(self, job: Job, program: StoredProgram, view: JobView) -> tuple[str, str, str]:
         """The addresses of a job's container, program and result."""
-        container, blob, storage = program.container, _output_blob(job), self._storage
+        container, blob, storage = program.container, _output_blob(job), self.storage
         if container is None or program.blob is None:
             return program.container_uri, program.input_uri, f"{program.container_uri}/{blob}"
         if view is JobView.GET:
             return (
-                storage.container_sas_uri(container, "rl" if version.is_of_2025 else "rcwl"),
+                storage.container_sas_uri(container, "rl" if self.version.is_of_2025 else "rcwl"),
                 storage.blob_sas_uri(container, program.blob, "r", _filename(job, "input")),
                 storage.blob_sas_uri(container, blob, "r", _filename(job, "output")),
             )
         output = _with_port(storage.blob_uri(container, blob))
-        if version.is_of_2025:
+        if self.version.is_of_2025:
             return program.container_uri, program.input_uri, output
         # The generation of 2024 signed addresses in every response; PUT returned those sent.
         signed_container = storage.container_sas_uri(container)

@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.model import (
     Cost,
     Job,
@@ -17,8 +16,8 @@ from cirq_azure_sessions.model import (
     SessionRequest,
     SessionStatus,
 )
-from cirq_azure_sessions.workspaces.local import Backend, JobPace, LocalWorkspace
-from cirq_azure_sessions.workspaces.local.state import JobRecord, Outcome
+from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace
+from cirq_azure_sessions.workspaces.local.state import Outcome
 
 __all__ = ["EmulatedWorkspace", "JobDetails"]
 
@@ -50,37 +49,22 @@ class EmulatedWorkspace(LocalWorkspace):
     It keeps the requests of all its jobs, because lists show their contents.
 
     Args:
-        backends: The backends that run the jobs, by target. A backend that stores the results
-            itself returns the job's `Cost`.
-        clock: The service's clock.
-        session_timeout: Seconds without activity after which a session times out.
-        pace: Returns the times of a job on the clock; called with the workspace locked.
-        timeout_notice: Delay in seconds before a session's timeout is noticed, or a function that
-            draws it, called with the workspace locked. Until then the session accepts jobs.
-        max_jobs: How many jobs may be unfinished at once, in total or by target; further ones are
-            refused with status 429.
         slots: How many jobs a target runs at once on the clock, for all targets or by target;
             further ones wait in its queue. None sets no limit.
+        timeout_notice: Delay in seconds before a session's timeout is noticed, or a function that
+            draws it, called with the workspace locked. Until then the session accepts jobs.
+        **options: Those of `LocalWorkspace`. A backend that stores the results itself returns the
+            job's `Cost`.
     """
 
     def __init__(
         self,
-        backends: Mapping[str, Backend] | None = None,
         *,
-        clock: Clock | None = None,
-        session_timeout: float = 600.0,
-        pace: Callable[[JobRequest], JobPace] | None = None,
-        timeout_notice: float | Callable[[], float] = 0.0,
-        max_jobs: int | Mapping[str, int] | None = None,
         slots: int | Mapping[str, int] | None = None,
+        timeout_notice: float | Callable[[], float] = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            session_timeout=session_timeout,
-            clock=clock,
-            backends=backends,
-            pace=pace,
-            max_jobs=max_jobs,
-        )
+        super().__init__(**options)
         self._schedule.timeout_notice = timeout_notice
         self._schedule.slots = slots
         self._schedule.max_history = self._schedule.max_outputs = _MAX_HISTORY
@@ -96,7 +80,16 @@ class EmulatedWorkspace(LocalWorkspace):
     def job_details(self, job_id: str) -> JobDetails:
         """The further fields of a job. `ServiceError.is_missing` if there is none."""
         with self._live.deciding() as now:
-            return _details(self._job(job_id), self._live.epoch, now)
+            job, epoch = self._job(job_id), self._live.epoch
+            handed_over = job.created + job.pace.handover
+            last_step = handed_over if now >= handed_over else job.created
+            ended = None if job.ended is None else epoch + job.ended
+            return JobDetails(
+                request=job.request,
+                last_modified_time=epoch + last_step if ended is None else ended,
+                was_handed_over=now > handed_over or job.final is not None,
+                cancellation_time=ended if job.final is JobStatus.CANCELLED else None,
+            )
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:
         """Ends a session and cancels its jobs, as the service does after a failure."""
@@ -114,15 +107,3 @@ class EmulatedWorkspace(LocalWorkspace):
         cost = outcome.output if isinstance(outcome.output, Cost) else None
         # Clients receive a code and a message; the traceback is not needed.
         return replace(outcome, cost=cost, exception=None)
-
-
-def _details(job: JobRecord, epoch: float, now: float) -> JobDetails:
-    handed_over = job.created + job.pace.handover
-    last_step = handed_over if now >= handed_over else job.created
-    cancelled = job.ended if job.final is JobStatus.CANCELLED else None
-    return JobDetails(
-        request=job.request,
-        last_modified_time=epoch + (last_step if job.ended is None else job.ended),
-        was_handed_over=now > handed_over or job.final is not None,
-        cancellation_time=None if cancelled is None else epoch + cancelled,
-    )

@@ -117,7 +117,7 @@ def desks() -> Iterator[Any]:
     def make(clock: Clock | None = None, **options: Any) -> Desk:
         clock = clock or ManualClock()
         backends = {"test.machine": obey, **options.pop("backends", {})}
-        made.append(Desk(EmulatedWorkspace(backends, clock=clock, **options), clock))
+        made.append(Desk(EmulatedWorkspace(backends=backends, clock=clock, **options), clock))
         return made[-1]
 
     yield make
@@ -230,7 +230,7 @@ class Rules(RuleBasedStateMachine):
         self.runs: list[str] = []
         self.numbers = itertools.count()
         self.workspace = EmulatedWorkspace(
-            {"test.machine": self.run_program},
+            backends={"test.machine": self.run_program},
             clock=self.clock,
             pace=lambda request: request.payload[1],
             max_jobs=10,

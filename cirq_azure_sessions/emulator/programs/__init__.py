@@ -51,12 +51,9 @@ def run(
     """Runs a job's program.
 
     Args:
-        target: The target's id, such as `ionq.simulator`.
-        provider: The provider's id, such as `ionq`.
-        input_format: Azure's `inputDataFormat`.
-        output_format: Azure's `outputDataFormat`.
+        target, provider: Their ids, such as `ionq.simulator` and `ionq`.
+        input_format, output_format, input_params: As in Azure's document of the job.
         payload: The program as uploaded.
-        input_params: Azure's `inputParams`.
         rng: The only source of randomness: the same arguments give the same result.
         noise: The noise of the target, `NOISELESS` for none; by default that of its hardware, from
             the table in `cirq_azure_sessions.noise`. The job's noise parameters override it.

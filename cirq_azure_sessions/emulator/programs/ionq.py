@@ -80,11 +80,7 @@ def histogram(
 
 
 def _read_noise(params: Mapping[str, Any]) -> tuple[MachineNoise, int | None] | None:
-    """The noise of IonQ's parameter `noise`: `{"model": "aria-1", "seed": 7}`.
-
-    Returns:
-        The model and the seed, or None if the job requests none.
-    """
+    """The model and the seed of IonQ's parameter `noise`: `{"model": "aria-1", "seed": 7}`."""
     noise = params.get("noise")
     if noise is None:
         return None
@@ -98,11 +94,7 @@ def _read_noise(params: Mapping[str, Any]) -> tuple[MachineNoise, int | None] | 
 
 
 def read(payload: bytes, size: int, budget: Budget) -> tuple[int, list[cirq.Operation]]:
-    """Reads a circuit for a machine of this size: its number of qubits and its gates.
-
-    Raises:
-        ProgramError: If it is not a valid circuit.
-    """
+    """Reads a circuit for a machine of this size: its number of qubits and its gates."""
     try:
         body = json.loads(payload)
     # Deep nesting exhausts the stack, and Python refuses integers of thousands of digits.

@@ -44,8 +44,7 @@ class QirPool:
     def run(self, budget: Budget, work: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a function of `qir_worker`, and spends its time from the budget.
 
-        Raises:
-            ProgramError: If the program is at fault, or takes too long.
+        `ProgramError` if the program is at fault, or takes too long.
         """
         if importlib.util.find_spec("qdk") is None:
             raise invalid_input("QIR needs qdk: run pip install '.[emulator]' in your checkout.")
