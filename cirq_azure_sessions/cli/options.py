@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from cirq_azure_sessions.cli.numbers import Number, WholeNumber
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
     ServiceError,
@@ -44,6 +45,7 @@ __all__ = [
     "Command",
     "Group",
     "WorkspaceOptions",
+    "check_name",
     "confirm",
     "confirm_cost",
     "find_id",
@@ -375,7 +377,7 @@ def show_items(
             for name, words in _FILTERS_IN_WORDS.items()
             if filters.get(name) is not None
         ]
-        click.echo(f"{' '.join([f'No {noun}', *found_by])}.")
+        click.echo(wrapped(f"{' '.join([f'No {noun}', *found_by])}.", sys.stdout))
 
 
 def show_details(values: Mapping[str, Any], as_json: bool) -> None:
@@ -394,7 +396,7 @@ _FILTERS_IN_WORDS = {
     "target": "on {}",
     "session": "in session {}",
     "status": "with status {}",
-    "name": "with names that begin with {!r}",
+    "name": "whose names begin with {!r}",
     "exact_name": "named {!r}",
     "max_age": "in the last {:g} h",
 }
@@ -405,7 +407,7 @@ def limited(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--limit",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=WholeNumber(1),
         default=20,
         show_default=True,
         help=help,
@@ -429,9 +431,7 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
         help="Only this status: queued, running, done, failed, open, or a status of the service.",
     )
     @click.option("--name", metavar="PREFIX", help="Only names with this prefix.")
-    @click.option(
-        "--hours", metavar="N", type=click.FloatRange(min=0), help="Only the last N hours."
-    )
+    @click.option("--hours", metavar="N", type=Number(0), help="Only the last N hours.")
     @limited("Maximum number of rows, newest first.")
     @functools.wraps(command)
     def with_filters(
@@ -560,13 +560,15 @@ def _parse_address(ctx: click.Context, param: click.Parameter, url: str | None) 
     return address
 
 
+def check_name(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    """A callback that refuses an empty name, as of an unset shell variable."""
+    if name == "":
+        raise click.BadParameter("The name is empty.")
+    return name
+
+
 def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the option for the name of a lasting pool; the command gets it as `session_name`."""
-
-    def check(ctx: click.Context, param: click.Parameter, name: str) -> str:
-        if not name:
-            raise click.BadParameter("The name is empty.")
-        return name
 
     return click.option(
         flag,
@@ -574,7 +576,7 @@ def takes_pool_name(flag: str) -> Callable[[Callable[..., None]], Callable[..., 
         metavar="NAME",
         default="cirq-azure-sessions",
         show_default=True,
-        callback=check,
+        callback=check_name,
         help="Session name; the latest open session with this name is used, or a new one opened.",
     )
 
