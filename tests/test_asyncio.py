@@ -59,7 +59,7 @@ class _Standing:
         self.pool = SessionPool(self.workspace, clock=self.clock)
 
     async def jobs(self, count: int) -> None:
-        """Returns once so many jobs run."""
+        """Returns once `count` jobs run."""
         while self.pool.get_stats()["jobs_running"] < count:
             await asyncio.sleep(0.001)
 

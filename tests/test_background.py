@@ -56,7 +56,7 @@ class TestEventLoopThread:
         assert loop.run(_answer) == 42
         assert len(_threads()) == 1
 
-    def test_a_process_without_descriptors_is_told_so_and_can_go_on_later(
+    def test_a_call_without_descriptors_is_refused_and_works_later(
         self, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail() -> None:

@@ -1,6 +1,6 @@
 """Ctrl-C at random instants, each in the child of a fork.
 
-By default at a few. With `SIGINTS=1000` in the environment at so many, which takes minutes.
+A few by default; `SIGINTS=1000` in the environment tests a thousand, which takes minutes.
 """
 
 from __future__ import annotations

@@ -37,20 +37,20 @@ def said() -> Iterator[list[str]]:
     """Every record of every logger of the process, at every level; and what a test adds."""
     words: list[str] = []
 
-    class Keeper(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             words.append(self.format(record))
             # With whatever structured logs would write.
             words.append(repr(vars(record)))
 
-    root, keeper = logging.getLogger(), Keeper()
+    root, collector = logging.getLogger(), Collector()
     loggers = [root, *map(logging.getLogger, list(root.manager.loggerDict))]
     levels = [(logger, logger.level) for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.DEBUG)
-    root.addHandler(keeper)
+    root.addHandler(collector)
     yield words
-    root.removeHandler(keeper)
+    root.removeHandler(collector)
     for logger, level in levels:
         logger.setLevel(level)
 

@@ -1,7 +1,7 @@
 """Simulated weeks of short sweeps on a service that misbehaves at random, from a seed: nothing
 grows, no job runs twice, and what fails is named.
 
-`CIRQ_AZURE_SESSIONS_SOAK=50000 pytest tests/test_soak.py` runs so many sweeps.
+`CIRQ_AZURE_SESSIONS_SOAK=50000 pytest tests/test_soak.py` runs 50,000 sweeps.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ and ends sessions. No step takes time: the clock is the test's. Whatever is stil
 given a week of that clock, and what has not finished by then hangs. Every result is checked, and
 nothing is paid twice.
 
-A long run, of so many examples on each service:
+A long run, with 2,000 examples on each service:
 
     CIRQ_AZURE_SESSIONS_STATE_MACHINE=2000 pytest tests/test_state_machine.py --timeout 0
 """
@@ -312,7 +312,7 @@ def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
 
 
 def _take(sampler: AzureSessionSampler, points: int, count: int, end: str) -> None:
-    """Takes so many results of a stream, and closes it, here or on another thread, or drops it."""
+    """Takes `count` results of a stream, and closes it, here or on another thread, or drops it."""
     stream = sampler.stream_sweep(ROTATION, turns(points), _SHOTS)
     try:
         for _, (point, result) in zip(range(count), stream, strict=False):

@@ -355,7 +355,7 @@ TOGETHER = st.lists(PROGRAM, min_size=2, max_size=3)
 
 @settings(max_examples=3, deadline=None)
 @given(PROGRAMS, st.sampled_from([None, 2]))
-def test_a_rerun_pays_nothing_and_a_place_no_more_than_its_most(
+def test_a_rerun_pays_nothing_and_a_place_at_most_its_maximum(
     server: EmulatorServer, programs: list[list[int]], pack: int | None
 ) -> None:
     with TemporaryDirectory() as folder:

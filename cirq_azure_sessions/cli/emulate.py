@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from cirq_azure_sessions.cli.numbers import Number, WholeNumber
 from cirq_azure_sessions.cli.options import Command
 
 __all__ = ["emulate"]
@@ -62,8 +63,8 @@ Stop it with Ctrl-C.
 
 _REALISTIC = "Jobs take as long as recorded ones: seconds to minutes, and longer on hardware.\n"
 
-_SECONDS = click.FloatRange(min=0)
-_COUNT = click.IntRange(min=1)
+_SECONDS = Number(0)
+_COUNT = WholeNumber(1)
 
 
 def _parse_quotas(
@@ -90,7 +91,7 @@ def _parse_quotas(
 @click.option(
     "--port",
     metavar="N",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     default=0,
     help="The port; by default a free one.",
 )
@@ -145,7 +146,7 @@ def _parse_quotas(
 @click.option(
     "--seed",
     metavar="N",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     help="Seed for reproducible results and times.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -179,6 +180,9 @@ def emulate(
     try:
         emulator = EmulatorServer(host=host, port=port, key=key, noise=noise, **options)
     except OSError as error:
+        if error.filename is not None:
+            # The --store.
+            raise
         message = f"Cannot listen on {host}:{port}: choose another --port or --host."
         raise click.ClickException(message) from error
     pace = _REALISTIC if options["realistic"] else ""

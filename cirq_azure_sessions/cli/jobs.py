@@ -14,6 +14,7 @@ import click
 
 from cirq_azure_sessions.cli.files import FilePath
 from cirq_azure_sessions.cli.journal import opened
+from cirq_azure_sessions.cli.numbers import Number, WholeNumber
 from cirq_azure_sessions.cli.options import (
     AS_JSON,
     DEFAULT_SHOTS,
@@ -72,7 +73,7 @@ def _read_params(
 @click.option(
     "--shots",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="The number of shots; by default the provider's, or "
     f"{DEFAULT_SHOTS} for translated OpenQASM 2.",
 )
@@ -186,7 +187,7 @@ def _translated(
     try:
         circuit = parse_program(text)
     except ValueError as error:
-        raise click.BadParameter(f"{file}: {error}", param_hint="FILE") from error
+        raise click.BadParameter(f"{file}: {error}", param_hint="'FILE'") from error
     format_ = format_for(target)
     options = TranslationOptions(target, input_params=params)
     # The layout of a translated program must hold the number.
@@ -217,9 +218,7 @@ def _translated(
 
 @jobs.command("wait")
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
-@click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="Maximum time to wait."
-)
+@click.option("--timeout", metavar="SECONDS", type=Number(0), help="Maximum time to wait.")
 @AS_JSON
 @takes_workspace
 def wait_for_jobs(

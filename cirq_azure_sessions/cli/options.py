@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from cirq_azure_sessions.cli.numbers import Number, WholeNumber
 from cirq_azure_sessions.errors import (
     AzureSessionsError,
     ServiceError,
@@ -378,7 +379,7 @@ def show_items(
             for name, words in _FILTERS_IN_WORDS.items()
             if filters.get(name) is not None
         ]
-        click.echo(f"{' '.join([f'No {noun}', *found_by])}.")
+        click.echo(wrapped(f"{' '.join([f'No {noun}', *found_by])}.", sys.stdout))
 
 
 def show_details(values: Mapping[str, Any], as_json: bool) -> None:
@@ -397,7 +398,7 @@ _FILTERS_IN_WORDS = {
     "target": "on {}",
     "session": "in session {}",
     "status": "with status {}",
-    "name": "with names that begin with {!r}",
+    "name": "whose names begin with {!r}",
     "exact_name": "named {!r}",
     "max_age": "in the last {:g} h",
 }
@@ -408,7 +409,7 @@ def limited(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--limit",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=WholeNumber(1),
         default=20,
         show_default=True,
         help=help,
@@ -432,9 +433,7 @@ def takes_filters(command: Callable[..., None]) -> Callable[..., None]:
         help="Only this status: queued, running, done, failed, open, or a status of the service.",
     )
     @click.option("--name", metavar="PREFIX", help="Only names with this prefix.")
-    @click.option(
-        "--hours", metavar="N", type=click.FloatRange(min=0), help="Only the last N hours."
-    )
+    @click.option("--hours", metavar="N", type=Number(0), help="Only the last N hours.")
     @limited("Maximum number of rows, newest first.")
     @functools.wraps(command)
     def with_filters(

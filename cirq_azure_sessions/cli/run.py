@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cirq_azure_sessions.cli.files import FilePath, check_replaceable, replacing
+from cirq_azure_sessions.cli.numbers import Number, WholeNumber, parse_whole_number
 from cirq_azure_sessions.cli.options import (
     DEFAULT_SHOTS,
     Command,
@@ -88,7 +89,7 @@ class ProgramOptions:
             text = decode_text(sys.stdin.buffer.read()) if is_stdin else read_text(self.path)
             circuit = parse_program(text)
         except (OSError, ValueError) as error:
-            raise click.BadParameter(f"{self.path}: {error}", param_hint="CIRCUIT") from error
+            raise click.BadParameter(f"{self.path}: {error}", param_hint="'CIRCUIT'") from error
         return circuit, _product(circuit, self.sweeps)
 
 
@@ -108,7 +109,7 @@ def takes_program(command: Callable[..., None]) -> Callable[..., None]:
         "--shots",
         "-r",
         metavar="N",
-        type=click.IntRange(min=0),
+        type=WholeNumber(0),
         default=DEFAULT_SHOTS,
         show_default=True,
         help="Shots for each point.",
@@ -156,7 +157,7 @@ def _parse_pack(ctx: click.Context, param: click.Parameter, text: str | None) ->
     if text is None or text == "auto":
         return text
     if not text.isdecimal() or not int(text):
-        raise click.BadParameter("give a number of points, or auto")
+        raise click.BadParameter("give a number of points, or auto.")
     return int(text)
 
 
@@ -166,7 +167,7 @@ def _parse_sweep(text: str) -> _Values:
     try:
         if ":" in given:
             first, last, length = given.split(":")
-            numbers, count = [_number(first), _number(last)], int(length)
+            numbers, count = [_number(first), _number(last)], parse_whole_number(length)
         else:
             numbers = [_number(value) for value in given.split(",")]
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
@@ -216,9 +217,6 @@ def _product(program: cirq.Circuit, sweeps: Sequence[_Values]) -> cirq.Sweep:
 
     known = cirq.parameter_names(program)
     given = [each.name for each in sweeps]
-    if missing := sorted(known - set(given)):
-        flags = " ".join(f"--sweep {name}=VALUES" for name in missing)
-        raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
     if unknown := sorted(set(given) - known):
         raise click.UsageError(
             f"The circuit has no parameter {', '.join(unknown)}, only "
@@ -226,6 +224,9 @@ def _product(program: cirq.Circuit, sweeps: Sequence[_Values]) -> cirq.Sweep:
             if known
             else "The circuit has no parameters: leave out --sweep."
         )
+    if missing := sorted(known - set(given)):
+        flags = " ".join(f"--sweep {name}=VALUES" for name in missing)
+        raise click.UsageError(f"The circuit has parameters without a value: add {flags}.")
     if len(set(given)) < len(given):
         raise click.UsageError("A parameter is swept twice: give each one --sweep.")
     return cirq.Product(*(each.sweep() for each in sweeps)) if sweeps else cirq.UnitSweep
@@ -270,19 +271,17 @@ def _check_outputs(outputs: Sequence[Path], journal: Path | None, *, is_sweep: b
 
 @click.command(cls=Command)
 @takes_program
-@click.option(
-    "--seed", metavar="N", type=click.IntRange(min=0), help="Seed for reproducible samples."
-)
+@click.option("--seed", metavar="N", type=WholeNumber(0), help="Seed for reproducible samples.")
 @click.option(
     "--max-cost",
     metavar="AMOUNT",
-    type=click.FloatRange(min=0),
+    type=Number(0),
     help="Spending cap: dollars on IonQ, credits on Quantinuum. See `cost`.",
 )
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(),
     help="Maximum time to wait for results.",
 )
 @click.option(
@@ -505,11 +504,14 @@ def _own_rates(target: str, given: Mapping[str, str]) -> Rates:
 
     known = {rate.name for rate in dataclasses.fields(Rates)} - {"source", "date"}
     if unknown := given.keys() - known:
-        raise click.UsageError(f"Unknown rate {', '.join(sorted(unknown))}: see --help.")
+        raise click.UsageError(
+            f"Unknown rate {', '.join(sorted(unknown))}: use {', '.join(sorted(known))}."
+        )
     try:
         values = {name: text if name == "unit" else float(text) for name, text in given.items()}
         published = known_rates(target) or Rates()
-        own: Any = {"source": f"--rate over {published.source}", **values}
+        sources = filter(None, ("--rate", published.source))
+        own: Any = {"source": " over ".join(sources), **values}
         return dataclasses.replace(published, **own)
     except ValueError:
         raise click.UsageError("A --rate is a number of 0 or more, such as per_job=1.5.") from None

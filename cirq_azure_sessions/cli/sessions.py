@@ -14,6 +14,7 @@ import click
 
 from cirq_azure_sessions.cli.files import FilePath, replacing
 from cirq_azure_sessions.cli.journal import opened
+from cirq_azure_sessions.cli.numbers import Number
 from cirq_azure_sessions.cli.options import (
     AS_JSON,
     YES,
@@ -48,7 +49,7 @@ _SESSION = click.argument("session_id", metavar="ID")
 _INTERVAL = click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
+    type=Number(0.1),
     default=5.0,
     show_default=True,
     help="The polling interval.",

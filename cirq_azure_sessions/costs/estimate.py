@@ -149,8 +149,9 @@ class CostEstimate:
             return f"The cost of {what} is not known: {how_to_know(self.target, self.rates)}"
         assert self.rates is not None, "there is no amount without rates"
         if self.is_free:
-            source = self.rates._provenance()
-            return f"0 {self.unit} for {what}: the target is free, according to {source}."
+            provenance = self.rates._provenance()
+            source = f", according to {provenance}" if provenance else ""
+            return f"0 {self.unit} for {what}: the target is free{source}."
         at_least = sum(job.is_minimum for job in self.jobs)
         least = f", {at_least} at the minimum of {self.rates.minimum:g}" if at_least else ""
         instead = ""

@@ -155,7 +155,8 @@ class Rates:
 
     def _repr_html_(self) -> str:
         rows = [(name.replace("_", " "), rate) for name, rate in self._numbers().items() if rate]
-        below = f"according to {self._provenance()}"
+        source = self._provenance()
+        below = f"according to {source}" if source else ""
         return table(f"Rates in {self.unit}" if rows else "Free", [], rows, below=below)
 
 
@@ -181,7 +182,7 @@ _PAGE = "https://learn.microsoft.com/azure/quantum/pricing"
 _DATE = "2025-09-17"
 
 _FREE = Rates(source=_PAGE, date=_DATE)
-_HERE = Rates(source="this machine")
+_HERE = Rates(source="")
 _TEST = Rates(source="jobs of Azure's test provider, which carry no cost")
 
 _ARIA = Rates(

@@ -4,8 +4,8 @@ Names, units and the zero prices of simulators are recorded. Programs are counte
 decodes them, apart from the formats of the package, so that a mistake in either count shows; prices
 come from the one table of rates. The recordings also fix how Quantinuum counts, to two decimals: in
 OpenQASM a Bell circuit of 500 shots was 8.3 credits and a GHZ circuit of three qubits 10.5, so
-preparations and resets count as measurements do, and each two-qubit gate as two one-qubit gates
-beside itself. In QIR each two-qubit gate counts twice: the GHZ circuit and a Hadamard gate on a
+preparations and resets count as measurements do, and each two-qubit gate also counts as two
+one-qubit gates. In QIR each two-qubit gate counts twice: the GHZ circuit and a Hadamard gate on a
 fourth qubit was 13.5 credits, against 11.1 in OpenQASM. Other QIR jobs cost 3 % more on one day
 than on another, so the service counts what it has compiled.
 

@@ -224,7 +224,7 @@ def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, s
 
 
 def _stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """What an upload says of its blob, as a download will say it."""
+    """The headers of an upload that downloads of the blob repeat."""
     kind = headers.get("x-ms-blob-content-type") or headers.get("Content-Type")
     stored = {"Content-Type": kind or "application/octet-stream"}
     if encoding := headers.get("x-ms-blob-content-encoding"):

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS blocks (
 
 # Enough for programs and results; Azure accepts far larger blobs.
 MAX_BLOB_BYTES = 256 * 1024 * 1024
-# Everything in memory together, with blocks that nobody commits; Azure's accounts are endless.
+# Everything in memory together, with blocks that nobody commits; Azure's accounts have no limit.
 _MAX_MEMORY_BYTES = 2 * 1024**3
 
 _PROPERTIES = "name, headers, etag, modified, length(content)"

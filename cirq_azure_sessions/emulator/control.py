@@ -42,7 +42,7 @@ class Control:
         router.add_put("/emulator/targets/{target}", self._change_target)
 
     async def _serve(self, request: web.Request) -> web.Response:
-        """Changes a resource, unless the verb is GET, and tells its state."""
+        """Changes a resource, unless the verb is GET, and returns its state."""
         resource = request.match_info["resource"]
         try:
             match request.method, resource:

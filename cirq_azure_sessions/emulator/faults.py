@@ -132,11 +132,11 @@ class Fault:
         after: Whether the request takes effect before its answer is spoiled; of a signature, the
             seconds until it is refused, whatever its `se` says.
         announced: Seconds until a signature expires as its `se` says.
-        code, message: Of the body, or of the `errorData` of a job; by default what goes with it.
-        trigger: The route that it begins with, in place of `route`.
-        skip: How many requests on that route go well before.
-        rate: The requests a second on that route that go well, after up to one second's at once;
-            those beyond meet the fault. None for none.
+        code, message: Of the body, or of the `errorData` of a job; by default those of the fault.
+        trigger: The route whose requests start it, in place of `route`.
+        skip: How many requests on that route succeed first.
+        rate: The requests a second on that route that succeed, at first up to one second's at
+            once; the fault applies to all others. None for no such limit.
     """
 
     route: str | None = None
@@ -412,7 +412,7 @@ async def _drip(request: web.Request, pause: float) -> web.StreamResponse:
     # Until the client hangs up, or the server stops.
     while request.transport is not None and not request.transport.is_closing():
         await response.write(b" ")
-        # A client's deadline for an answer is of real time too.
+        # Clients measure their timeouts in real time too.
         await SystemClock.sleep(pause)
     return response
 

@@ -237,8 +237,8 @@ class JournalFile:
             JournalError: If the file is damaged.
         """
         with self._translating():
-            (verdict,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if verdict != "ok":
+            (result,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if result != "ok":
             raise self._error(_DAMAGED)
 
     @contextmanager

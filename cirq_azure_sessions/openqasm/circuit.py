@@ -88,7 +88,7 @@ class _Writer:
     def _prepare(
         self, operation: cirq.Operation, conditions: Sequence[cirq.Condition]
     ) -> Iterator[cirq.Operation]:
-        """Sets a helper to the bit's new value: the qubit's if they hold, else the old one."""
+        """Sets a helper to the bit's new value: the qubit's, or the old one if they do not hold."""
         key = cirq.measurement_key_name(operation)
         helper = _helper(key)
         if helper in self._helpers:

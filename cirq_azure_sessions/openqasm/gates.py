@@ -90,7 +90,7 @@ def _rxxyyzz(alpha: float, beta: float, gamma: float) -> cirq.Gate:
 def _relative_toffoli(num_controls: int, factor: complex) -> cirq.Gate:
     """The relative-phase Toffoli gates of qelib1: Y if all controls are 1.
 
-    If only the last control is 0 they apply Z; both come with a factor. Derived from the
+    If only the last control is 0 they apply Z; both have a phase factor. Derived from the
     definitions in the file, which are due to Margolus (https://arxiv.org/abs/1508.03273).
     """
     matrix: NDArray[np.complex128] = np.eye(2 << num_controls, dtype=np.complex128)

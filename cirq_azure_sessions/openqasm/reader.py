@@ -74,7 +74,7 @@ class _Call:
     """A gate applied in a definition, to the parameters and qubits of the definition.
 
     Attributes:
-        length: The number of characters that say so.
+        length: The number of characters of the call.
     """
 
     gate: _Gate

@@ -81,6 +81,14 @@ def test_a_port_that_is_taken_is_named(emulator: EmulatorServer) -> None:
     )
 
 
+def test_a_store_that_is_no_directory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Remember the milk.")
+    shown = call("emulate", "--store", path)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr.startswith(f"Error: {path} cannot be used (")
+
+
 def test_every_emulator_generates_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = []
 

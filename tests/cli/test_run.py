@@ -98,6 +98,7 @@ def test_the_same_seed_draws_the_same_samples(rotation: Path) -> None:
         ("0:2*pi:3", [0, math.pi, 2 * math.pi]),
         ("-pi/4,1e-3,+2.5,pi-1", [-math.pi / 4, 1e-3, 2.5, math.pi - 1]),
         ("1e1:20:1", [10]),
+        ("0:9:1e1", list(range(10))),
         ("0.5", [0.5]),
     ],
 )
@@ -107,6 +108,12 @@ def test_values_of_a_sweep_are_numbers_and_arithmetic_with_pi(
     shown = call("run", rotation, "--sweep", f"theta={values}", "--shots", 1, "--json")
     points = json.loads(shown.stdout)["points"]
     assert [point["params"]["theta"] for point in points] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("number", ["1e2", "100", "100.0"])
+def test_a_whole_number_may_have_an_exponent(number: str, bell: Path) -> None:
+    (point,) = json.loads(call("run", bell, "--shots", number, "--json").stdout)["points"]
+    assert sum(point["counts"].values()) == 100
 
 
 def test_a_dash_is_standard_input() -> None:
@@ -168,7 +175,15 @@ WRONG = {
     "picture of one point": (["{bell}", "-o", "results.png"], "add --sweep"),
     "somebody's file": (["{bell}", "-o", "{foreign}"], "already exists"),
     "sweep given twice": (["{rotation}"] + ["--sweep", "theta=0:1:2"] * 2, "twice"),
-    "negative repetitions": (["{bell}", "--repetitions", "-1"], "x>=0"),
+    "misspelt symbol": (["{rotation}", "--sweep", "phi=1"], "no parameter phi, only theta"),
+    "part of a point": (["{rotation}", "--sweep", "theta=0:1:2.5"], "theta=0:2*pi:50"),
+    "negative repetitions": (["{bell}", "--repetitions", "-1"], "-1 is too small: give at least 0"),
+    "part of a shot": (["{bell}", "--shots", "1.5"], "'1.5' is not a whole number"),
+    "endless shots": (["{bell}", "--shots", "1e999"], "'1e999' is not a whole number"),
+    "no time": (["{bell}", "--timeout", "0"], "0 is too small: give more than 0"),
+    "time with a unit": (["{bell}", "--timeout", "5m"], "'5m' is not a number of seconds"),
+    "cost that is no number": (["{bell}", "--max-cost", "nan"], "'nan' is not a number"),
+    "empty name": (["{bell}", "--name", ""], "The value is empty"),
     "unknown local target": (["{bell}", "--target", "local.nonsense"], "local.nonsense"),
     "no workspace": (["{bell}", "--target", "ionq.simulator"], "--resource-id"),
 }

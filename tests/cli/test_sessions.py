@@ -41,7 +41,7 @@ def test_sessions_are_filtered(filters: list[str], scene: Scene) -> None:
 def test_an_empty_list_names_its_filters(scene: Scene) -> None:
     filters = ("--target", "rigetti.*", "--status", "executing", "--name", "x", "--hours", "36")
     assert scene.call("sessions", "list", *filters).stdout == (
-        "No sessions on rigetti.* with status executing with names that begin with 'x' "
+        "No sessions on rigetti.* with status executing whose names begin with 'x' "
         "in the last 36 h.\n"
     )
     assert scene.read("sessions", "list", *filters) == []

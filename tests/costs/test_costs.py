@@ -167,6 +167,12 @@ def test_simulators_are_reported_as_free(target: str) -> None:
     assert "the target is free" in str(estimate)
 
 
+def test_a_local_target_is_free_without_a_source() -> None:
+    estimate = estimate_cost("local.simulator", RABI, SWEEP, 500)
+    assert str(estimate) == "0 USD for 1 job on local.simulator: the target is free."
+    assert "according to" not in estimate.rates._repr_html_()
+
+
 TODAY = datetime.fromtimestamp(SystemClock().time(), UTC).date()
 
 

@@ -1,6 +1,6 @@
 """A journal under `kill -9` at random instants: one process and two, and reruns in every order.
 
-A long run, of so many kills in each scene:
+A long run, with 200 kills in each scene:
 
     CIRQ_AZURE_SESSIONS_KILLS=200 pytest tests/journal/test_kills.py --timeout 0 -s
 """
@@ -32,7 +32,7 @@ MAX_KILLS = 8
 QUBIT = cirq.LineQubit(0)
 CIRCUIT = cirq.Circuit(cirq.rx(sympy.Symbol("theta"))(QUBIT), cirq.measure(QUBIT, key="m"))
 POINTS = 5
-# Programs that share circuits: a sweep, and a loop of so many equal calls.
+# Programs that share circuits: a sweep, and a loop of equal calls.
 TURNS = (2, 4)
 TARGET = "quantinuum.sim.h2-1e"
 

@@ -134,7 +134,7 @@ def _run_with_kills(
     kills: Sequence[float],
     end: signal.Signals = signal.SIGKILL,
 ) -> Sequence[cirq.Result]:
-    """Starts the program again after each kill; a kill comes so many seconds after the start."""
+    """Starts the program again after each kill; `kills` are seconds after the start."""
     for delay in kills:
         child, pipe = _start(program, server, path, name)
         child.join(delay)

@@ -55,7 +55,7 @@ def test_a_pool_shows_its_sessions_target_by_target_and_how_they_ended(pool: Ses
     ]
 
 
-def test_a_session_that_took_the_place_of_another_points_to_it(pool: SessionPool) -> None:
+def test_a_session_that_replaced_another_points_to_it(pool: SessionPool) -> None:
     assert [bar.follows for bar in pool._timeline().sessions] == [None, 0, None]
 
 

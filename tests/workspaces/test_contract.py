@@ -803,6 +803,6 @@ def test_workspace_may_be_used_again_after_closing(scene: Scene) -> None:
     assert scene.succeed(session).session_id == session.id
 
 
-def test_a_workspace_tells_which_targets_are_its_own(scene: Scene) -> None:
+def test_a_workspace_knows_its_own_targets(scene: Scene) -> None:
     assert scene.workspace.takes(TARGET)
     assert not scene.workspace.takes("local.nothing")

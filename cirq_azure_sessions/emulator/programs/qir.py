@@ -197,7 +197,7 @@ class _Program:
     Attributes:
         num_qubits, num_results: How many the program declares.
         obstacle: Why the program is not a circuit, such as a branch, or None. If it is not, the
-            other attributes are good for counting only.
+            other attributes serve only to count.
         operations: The gates.
         measurements: The measurements, each with its qubit as the key.
     """

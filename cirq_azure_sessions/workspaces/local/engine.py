@@ -69,7 +69,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What runs the program of one job.
+    """The simulation of one job's program.
 
     Attributes:
         noise: The noise of the target.
@@ -98,7 +98,7 @@ class Engine:
         for component in _components(_with_noise(statements, self.noise)):
             first = _Batch(component, shots, self)
             if not first.keys:
-                # Nobody sees it, and there may be a hundred thousand, with as many shots each.
+                # It measures nothing. There may be a hundred thousand such parts.
                 continue
             finished = []
             waiting = [(first, 0)]

@@ -95,7 +95,7 @@ class LiveSchedule:
             await self.notice_idleness(ledger)
 
     async def notice_idleness(self, ledger: Ledger) -> None:
-        """Lets programs finish that are overdue by so much that their session may time out."""
+        """Lets programs finish that are so late that their session may have timed out."""
         with self.deciding() as now:
             oldest = next(iter(ledger.unfinished.values()), None)
             is_in_doubt = oldest and oldest.created + self._schedule.session_timeout <= now

@@ -65,7 +65,7 @@ _UNSEEDED = {"local.stim"}
 # 10 ms on a Dask cluster.
 _CHUNKS_PER_WORKER = 2
 _MAX_POINTS_PER_CHUNK = 64
-# The assumed number of workers of an executor that does not tell it.
+# The assumed number of workers of an executor that does not report it.
 _MANY_WORKERS = 16
 # How many jobs may be on an executor at once; a thread waits for each.
 _MAX_JOBS_AT_EXECUTOR = 128

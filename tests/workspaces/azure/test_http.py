@@ -596,16 +596,16 @@ def log() -> Iterator[list[str]]:
     """Every message of every logger of the process, at every level."""
     messages: list[str] = []
 
-    class Keeper(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             messages.append(f"{record.getMessage()} {record.exc_text or ''}")
 
-    root, keeper = logging.getLogger(), Keeper()
+    root, collector = logging.getLogger(), Collector()
     before = root.level
-    root.addHandler(keeper)
+    root.addHandler(collector)
     root.setLevel(logging.DEBUG)
     yield messages
-    root.removeHandler(keeper)
+    root.removeHandler(collector)
     root.setLevel(before)
 
 

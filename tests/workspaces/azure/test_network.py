@@ -108,7 +108,9 @@ def test_a_token_that_is_about_to_expire_is_renewed() -> None:
     assert len(login.threads) == 6
 
 
-def test_login_is_asked_in_place_at_interpreter_exit(no_threads: Callable[[], None]) -> None:
+def test_login_runs_on_the_calling_thread_at_interpreter_exit(
+    no_threads: Callable[[], None],
+) -> None:
     login = Login()
     no_threads()
     with pytest.raises(ServiceError, match="No connection"):
@@ -125,7 +127,7 @@ def test_a_login_that_fails_says_which_command_to_run() -> None:
 
 
 class FlakyLogin(Login):
-    """Gives one short token, and then fails so many times."""
+    """Gives one short-lived token, and then fails `failures` times."""
 
     def __init__(self, failures: int) -> None:
         super().__init__(lifetime=60.0)

@@ -201,7 +201,7 @@ class TestGivenSamplers:
         # All but one in 1e9 runs have a pair of bits that a Bell state without noise has not.
         assert set(first[0].histogram(key="m")) - {0, 3}
 
-    def test_may_take_the_place_of_a_built_in_one(self) -> None:
+    def test_may_replace_a_built_in_one(self) -> None:
         zeros = cirq.ZerosSampler()
         (result,) = run(
             "local.simulator", LocalProgram(BELL, POINT, 10), {"local.simulator": zeros}

@@ -167,7 +167,7 @@ class TestTheTimesOfAJob:
         story.resolve(job, duration=0.25)
         assert story.describe(job).end_time == 0.25
 
-    def test_of_a_cancelled_job_tell_when_that_was(self) -> None:
+    def test_of_a_cancelled_job_include_the_cancellation(self) -> None:
         story = Story()
         waiting = story.submit(pace=JobPace(queue=10, run=10))
         running = story.submit(pace=JobPace(run=10))
