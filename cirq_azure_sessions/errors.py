@@ -262,9 +262,8 @@ def check_succeeded(job: Job) -> None:
     The error that a local target raised is the cause. With an unknown status there may be one.
     """
     if job.status is JobStatus.FAILED:
-        reason = f"{job.error_code}: {job.error_message}" if job.error_code else "no reason given"
-        if job.exception is not None:
-            reason = job.error_message
+        code = job.error_code if job.exception is None else ""  # the message begins with it
+        reason = ": ".join(filter(None, [code, job.error_message])) or "no reason given"
         raise JobFailed(
             f"Job {job.id} on {job.target} failed ({reason}).", job_id=job.id, code=job.error_code
         ) from job.exception
