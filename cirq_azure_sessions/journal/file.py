@@ -285,7 +285,8 @@ class JournalFile:
 
     def _address(self, mode: str = "rwc") -> str:
         uri = f"{self.path.as_uri()}?mode={mode}"
-        is_final = not (os.access(self.path, os.W_OK) or Path(f"{self.path}-wal").exists())
+        is_writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        is_final = not (is_writable or Path(f"{self.path}-wal").exists())
         # In a folder where SQLite may not create its `-shm` file, it reads a database only if it is
         # told that nothing changes it meanwhile.
         return f"{uri}&immutable=1" if is_final else uri
@@ -419,14 +420,18 @@ class JournalFile:
 
 
 def make_private(path: Path) -> None:
-    """Creates the file if needed, and makes it accessible to its owner only."""
+    """Creates the file if needed, and makes it accessible to its owner only.
+
+    A read-only file stays read-only.
+    """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         return
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
         # Another user's file can still be read.
         with suppress(PermissionError):
-            path.chmod(0o600)
+            path.chmod(mode & 0o600)
 
 
 def _key(path: Path) -> tuple[int, int]:

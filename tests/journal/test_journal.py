@@ -985,7 +985,8 @@ def test_journal_path_without_a_directory_or_that_is_one_is_reported(tmp_path: P
         Journal("")
 
 
-def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
+@pytest.mark.parametrize("mode", [0o400, 0o444])
+def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path, mode: int):
     script = """
         import os, sys
         from pathlib import Path
@@ -993,7 +994,7 @@ def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
         from test_journal import claim
         path = Path(sys.argv[1])
         Journal(path).close()
-        path.chmod(0o400)
+        path.chmod(int(sys.argv[2]))
         if os.getuid() == 0:
             # Nothing is read-only to root.
             os.chown(path, 65534, 65534)
@@ -1007,11 +1008,13 @@ def test_a_file_that_may_not_be_written_is_one_clear_error(path: Path):
     for directory in path.parents:
         if directory.owner() == path.parent.owner() and directory.stat().st_mode & 0o077 == 0:
             directory.chmod(0o755)
-    assert "it is not writable: check the permissions" in run_python(script, str(path))
+    assert "it is not writable: check the permissions" in run_python(script, str(path), str(mode))
+    assert path.stat().st_mode & 0o777 == 0o400
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs two users")
-def test_a_journal_of_another_user_in_a_read_only_folder_is_readable(path: Path):
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_journal_in_a_read_only_folder_is_readable(path: Path, is_own: bool):
     script = """
         import os, sys
         from pathlib import Path
@@ -1022,6 +1025,9 @@ def test_a_journal_of_another_user_in_a_read_only_folder_is_readable(path: Path)
             claim(journal, "bell", "a")
         path.chmod(0o444)
         path.parent.chmod(0o555)
+        if sys.argv[2] == "True":
+            path.chmod(0o600)
+            os.chown(path, 65534, 65534)
         os.setuid(65534)
         with Journal(path) as journal:
             print(*[entry.job_id for entry in journal.entries()])
@@ -1029,7 +1035,7 @@ def test_a_journal_of_another_user_in_a_read_only_folder_is_readable(path: Path)
     for directory in path.parents:
         if directory.owner() == path.parent.owner() and directory.stat().st_mode & 0o077 == 0:
             directory.chmod(0o755)
-    assert run_python(script, str(path)).strip() == "a"
+    assert run_python(script, str(path), str(is_own)).strip() == "a"
 
 
 def test_a_full_disk_is_one_clear_error_and_what_was_recorded_stays(path: Path):
