@@ -7,8 +7,16 @@ import gzip
 import io
 import re
 import zlib
+from typing import IO, cast
 
-__all__ = ["in_utf8", "is_blank", "openqasm_version", "plain_text", "without_comments"]
+__all__ = [
+    "in_utf8",
+    "is_blank",
+    "openqasm_version",
+    "plain_text",
+    "read_whole",
+    "without_comments",
+]
 
 # Byte order marks by encoding. UTF-32 comes first: its mark begins with that of UTF-16.
 _MARKS = {
@@ -39,8 +47,20 @@ _BLANK = re.compile(rf"(?:{_SPACE}(?:\#[^\n]*)?)*+", re.DOTALL)
 
 _GZIP = b"\x1f\x8b"
 
-# A few kilobytes of gzip may expand to gigabytes.
+# A few kilobytes of gzip may expand to gigabytes, and a device or a pipe may have no end.
 _MAX_SIZE = 256 << 20
+
+
+def read_whole(file: IO[bytes]) -> bytes:
+    """The content of an open program file.
+
+    Raises:
+        ValueError: If it is too long.
+    """
+    content = file.read(_MAX_SIZE + 1)
+    if len(content) > _MAX_SIZE:
+        raise ValueError(f"The program holds more than {_MAX_SIZE >> 20} MB.")
+    return content
 
 
 def in_utf8(content: bytes) -> bytes:
@@ -97,9 +117,6 @@ def _unpack(content: bytes) -> bytes:
         return content
     try:
         with gzip.open(io.BytesIO(content)) as file:
-            unpacked = file.read(_MAX_SIZE + 1)
+            return read_whole(cast(IO[bytes], file))
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"The gzip file is damaged: {error}.") from error
-    if len(unpacked) > _MAX_SIZE:
-        raise ValueError(f"The gzip file holds more than {_MAX_SIZE >> 20} MB.")
-    return unpacked

@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,7 +36,7 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A description of the valid values of an option, and the check for them.
+# A description of the valid values of an option, and the check for them, which may fail instead.
 _Kind = tuple[str, Callable[[Any], bool]]
 
 # The end of the year 9899, the last that clocks show, in seconds since the Unix epoch: from 10000
@@ -48,10 +49,7 @@ _NOT_SHOWN = {"input_params", "key", "clock", "executor", "samplers", "quotas", 
 
 
 def _is_amount(value: Any) -> bool:
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0
-    except OverflowError:
-        return False
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0
 
 
 def _is_count(value: Any) -> bool:
@@ -59,11 +57,8 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_string(value: Any) -> bool:
-    try:
-        # Half a surrogate pair cannot be sent.
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
+    # Half a surrogate pair cannot be sent.
+    return isinstance(value, str) and value.encode() is not None
 
 
 def _is_text(value: Any) -> bool:
@@ -71,17 +66,19 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_observable(value: Any) -> bool:
-    try:
-        return hasattr(value, "qubits") or (cmath.isfinite(value) and not complex(value).imag)
-    except (OverflowError, TypeError):
-        return False
+    return hasattr(value, "qubits") or (cmath.isfinite(value) and not complex(value).imag)
 
 
 def _is_json(value: Any) -> bool:
-    try:
-        return isinstance(value, Mapping) and as_json(value) is not None
-    except (TypeError, ValueError, RecursionError):
+    return isinstance(value, Mapping) and as_json(value) is not None
+
+
+def _is_path(value: Any) -> bool:
+    if not isinstance(value, str | os.PathLike):
         return False
+    path = os.fspath(value)
+    # Half a surrogate pair and a null character are in the name of no file.
+    return isinstance(path, str) and b"\0" not in os.fsencode(path)
 
 
 def as_json(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +106,7 @@ def _words(*choices: str) -> _Kind:
 
 
 AMOUNT: _Kind = "a number of seconds, 0 or more", _is_amount
-PATH: _Kind = "the path of a file", lambda value: isinstance(value, str | os.PathLike)
+PATH: _Kind = "the path of a file", _is_path
 STRING: _Kind = "a string of valid Unicode", _is_string
 WHOLE: _Kind = "an integer of 0 or more", _is_count
 _SECONDS = "a positive number of seconds", lambda value: _is_amount(value) and value > 0
@@ -219,7 +216,7 @@ _KINDS: dict[str, _Kind] = {
     ),
     "store": (
         "a path or a connection string",
-        lambda value: isinstance(value, os.PathLike) or _is_text(value),
+        lambda value: value != "" and _is_path(value),
     ),
     "tags": (
         "a list of strings of valid Unicode",
@@ -241,8 +238,12 @@ def check_option(
         TypeError: Likewise, if it is one of Cirq's own, which fails with that type there.
     """
     words, fits = kind or _KINDS[name]
-    if (or_none and value is None) or fits(value):
+    if or_none and value is None:
         return
+    # A value may fail whatever it is asked: a number too large, or an object of the user's.
+    with suppress(Exception):
+        if fits(value):
+            return
     # Cirq's own argument: of the wrong type, it fails as in Cirq.
     is_cirqs = name == "num_samples" and not isinstance(value, Integral)
     found = f"a {type(value).__name__}" if name in _NOT_SHOWN else shown(value)

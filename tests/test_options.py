@@ -36,6 +36,22 @@ from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 
+
+class FailingPath:
+    def __fspath__(self) -> str:
+        raise ValueError("it failed")
+
+    def __repr__(self) -> str:
+        raise ValueError("it failed")
+
+
+class FailingFloat(float):
+    def __gt__(self, other: object) -> bool:
+        raise ValueError("it failed")
+
+    __ge__ = __gt__
+
+
 ODD = {
     "object": object(),
     "zero": 0,
@@ -61,6 +77,9 @@ ODD = {
     "fraction": Fraction(1, 3),
     "function": len,
     "complex": 1j,
+    "no path": "a\0b",
+    "failing path": FailingPath(),
+    "failing number": FailingFloat(1),
 }
 
 

@@ -7,11 +7,16 @@ would cancel out.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cirq
 
-from cirq_azure_sessions.encodings import in_utf8, is_blank, openqasm_version, plain_text
+from cirq_azure_sessions.encodings import (
+    in_utf8,
+    is_blank,
+    openqasm_version,
+    plain_text,
+    read_whole,
+)
 from cirq_azure_sessions.openqasm import reader
 from cirq_azure_sessions.openqasm.circuit import to_circuit
 from cirq_azure_sessions.options import PATH, check_option
@@ -40,6 +45,11 @@ _EMPTY = (
     "or in OpenQASM 2."
 )
 
+_PATH_OR_TEXT = (
+    "the path of a file, or a text",
+    lambda value: isinstance(value, str) or PATH[1](value),
+)
+
 
 def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
     """A circuit from Cirq JSON (gzipped or not) or OpenQASM 2, as the command line reads it.
@@ -54,7 +64,7 @@ def read_circuit(path_or_text: str | os.PathLike[str]) -> cirq.Circuit:
         OSError: If the file cannot be read.
         ValueError: If it is not a circuit; the message says where and why.
     """
-    check_option("path_or_text", path_or_text, kind=PATH)
+    check_option("path_or_text", path_or_text, kind=_PATH_OR_TEXT)
     return parse_circuit(read_text(path_or_text))
 
 
@@ -62,7 +72,8 @@ def read_text(path_or_text: str | os.PathLike[str]) -> str:
     """The text of a file in any detectable encoding, or the given text."""
     if isinstance(path_or_text, str) and _is_text(path_or_text):
         return plain_text(path_or_text)
-    return decode_text(Path(path_or_text).read_bytes())
+    with open(path_or_text, "rb") as file:
+        return decode_text(read_whole(file))
 
 
 def decode_text(content: bytes) -> str:
@@ -107,7 +118,8 @@ def parse_program(text: str) -> cirq.Circuit:
 
 
 def _is_text(path_or_text: str) -> bool:
-    if "\n" in path_or_text or "\r" in path_or_text:
+    # No file's name has a null character.
+    if any(character in path_or_text for character in "\n\r\0"):
         return True
     if not path_or_text.strip():
         return True

@@ -33,6 +33,7 @@ from cirq_azure_sessions.cli.options import (
     takes_workspace,
     wrapped,
 )
+from cirq_azure_sessions.encodings import read_whole
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.handles import JobHandle
@@ -133,7 +134,7 @@ def submit_job(
         host = pool.host(programs.find_target(connected, target))
         try:
             with click.open_file(str(file), "rb") as opened_file:
-                content = opened_file.read()
+                content = read_whole(opened_file)
         except OSError as error:
             raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
         program = programs.prepare(

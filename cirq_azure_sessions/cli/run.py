@@ -30,6 +30,7 @@ from cirq_azure_sessions.cli.options import (
     show_json,
     takes_workspace,
 )
+from cirq_azure_sessions.encodings import read_whole
 from cirq_azure_sessions.errors import SweepError
 from cirq_azure_sessions.redaction import printable
 
@@ -86,7 +87,7 @@ class ProgramOptions:
 
         try:
             is_stdin = str(self.path) == "-"
-            text = decode_text(sys.stdin.buffer.read()) if is_stdin else read_text(self.path)
+            text = decode_text(read_whole(sys.stdin.buffer)) if is_stdin else read_text(self.path)
             circuit = parse_program(text)
         except (OSError, ValueError) as error:
             raise click.BadParameter(f"{self.path}: {error}", param_hint="'CIRCUIT'") from error

@@ -46,7 +46,7 @@ from cirq_azure_sessions.journal.rows import (
     read_row,
 )
 from cirq_azure_sessions.model import Job, JobRequest, JobStatus, SessionRequest
-from cirq_azure_sessions.options import WHOLE, checked, shortened
+from cirq_azure_sessions.options import PATH, WHOLE, check_option, checked, shortened
 from cirq_azure_sessions.pickling import Arguments, PickledAsRecipe
 from cirq_azure_sessions.redaction import redact_bytes
 
@@ -678,13 +678,10 @@ def open_journal(
     Raises:
         JournalError: If the file cannot be opened, or is not a journal.
     """
-    if isinstance(journal, str | os.PathLike):
-        return Journal(journal, clock=clock), True
-    if not isinstance(journal, Journal | None):
-        raise ValueError(
-            f"journal must be a Journal, a path or None, not a {type(journal).__name__}."
-        )
-    return journal, False
+    if isinstance(journal, Journal | None):
+        return journal, False
+    check_option("journal", journal, kind=("a Journal, a path or None", PATH[1]))
+    return Journal(journal, clock=clock), True
 
 
 # Connections of parent processes, kept so that they are never closed in a child.

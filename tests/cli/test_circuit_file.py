@@ -12,8 +12,10 @@ import cirq
 import command_line
 import pytest
 import sympy
+from click.testing import CliRunner
 
-from cirq_azure_sessions import read_circuit
+from cirq_azure_sessions import encodings, read_circuit
+from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.cli.circuit_file import parse_circuit
 
 BELL = f"\n// A comment before the version.{command_line.BELL}"
@@ -22,6 +24,16 @@ BELL = f"\n// A comment before the version.{command_line.BELL}"
 def circuit() -> cirq.Circuit:
     a, b = cirq.LineQubit.range(2)
     return cirq.Circuit(cirq.X(a) ** sympy.Symbol("t"), cirq.CNOT(a, b), cirq.measure(a, b))
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="The system has no /dev/zero")
+def test_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encodings, "_MAX_SIZE", 1 << 20)
+    with pytest.raises(ValueError, match="The program holds more than 1 MB"):
+        read_circuit("/dev/zero")
+    shown = CliRunner().invoke(main, ["run", "/dev/zero"])
+    assert shown.exit_code == 2
+    assert "more than 1 MB" in " ".join(shown.stderr.split())
 
 
 def test_cirqs_json_is_read(tmp_path: Path) -> None:
