@@ -122,12 +122,13 @@ class Worker:
         return self.clock.monotonic()
 
     async def _point(self, number: int) -> None:
-        await self.throttle.requests.enter(is_urgent=False)
-        # The container and the upload.
-        await self._send()
-        await self._send()
-        self.throttle.requests.leave()
         async with Slot(self.throttle) as slot:
+            await self.throttle.requests.enter(is_urgent=False)
+            # The container and the upload.
+            await self._send()
+            await self._send()
+            self.throttle.requests.leave()
+            await slot.take()
             while True:
                 try:
                     async with self.throttle.requests:

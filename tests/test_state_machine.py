@@ -45,6 +45,7 @@ from services import (
     Interruptible,
     in_background,
     jobs_in,
+    num_waiting,
     sessions_in,
     wait_until,
 )
@@ -306,8 +307,9 @@ def _counters(sampler: AzureSessionSampler) -> dict[str, int]:
         return {"running": places._taken, "waiting": len(places._queue)}
     return {
         "running": throttle.slots.inside,
-        "waiting": throttle.slots.waiting,
-        "requesting": throttle.requests.inside + throttle.requests.waiting,
+        "storing": throttle.inputs.inside + num_waiting(throttle.inputs),
+        "waiting": num_waiting(throttle.slots),
+        "requesting": throttle.requests.inside + num_waiting(throttle.requests),
     }
 
 

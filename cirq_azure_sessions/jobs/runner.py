@@ -192,14 +192,15 @@ class JobRunner:
         """Submits the job, in the next session if one has ended, and waits until it finishes."""
         sessions = self.pool._lifecycle
         # The session opens while the first input is stored.
-        requests = self.throttle.requests
+        requests, policy = self.throttle.requests, self._retries(job)
         sessions.prepare(self.target, self._workspace, requests)
         targets = self.pool._targets.list(self._workspace, requests)
-        policy = self._retries(job)
-        job.stored = await self._request(job, partial(self._workspace.store_input, job.request))
-        if (status := (await targets).get(self.target)) is not None:
-            job.sweep.format_.check_target(job.request, status)
         async with Slot(self.throttle) as slot:
+            job.sweep.check_going_on(job.points, is_budgeted=True)
+            job.stored = await self._request(job, partial(self._workspace.store_input, job.request))
+            if (status := (await targets).get(self.target)) is not None:
+                job.sweep.format_.check_target(job.request, status)
+            await slot.take()
             for _ in range(_MAX_SESSIONS):
                 job.sweep.check_going_on(job.points, is_budgeted=True)
                 async with sessions.use(self.target, self._workspace, policy) as generation:

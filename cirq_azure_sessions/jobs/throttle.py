@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cirq_azure_sessions.clock import Clock, backoff
 from cirq_azure_sessions.errors import ServiceError
@@ -22,10 +22,6 @@ class Gate:
         self.inside = 0
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def waiting(self) -> int:
-        return len(self._urgent) + len(self._others)
 
     async def enter(self, is_urgent: bool = True) -> None:
         """Waits for room; `leave` makes room again."""
@@ -63,62 +59,70 @@ class Gate:
 
 
 class Throttle:
-    """The slots of a sampler's jobs in flight, and the gate for its requests.
+    """The slots of a sampler's jobs in flight, and the gates for their inputs and for requests.
 
     The number of slots begins at its maximum. A 429 answer sets it to the number of other jobs in
-    flight; from then on every full round of accepted jobs adds one slot, to find out whether there
-    is more room.
+    flight; from then on every full round of accepted jobs, the fourth after a 429, adds one slot,
+    to find out whether there is more room.
     """
 
     def __init__(self, max_concurrent_jobs: int, clock: Clock) -> None:
+        # Inputs are stored ahead of the jobs in flight, for as many jobs, and outputs fetched
+        # behind them, but by no more requests at a time than there may be jobs.
+        self.inputs = Gate(max_concurrent_jobs)
         self.slots = Gate(max_concurrent_jobs)
-        # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them, but by no
-        # more requests at a time than there may be jobs.
         self.requests = Gate(max_concurrent_jobs)
         self.clock = clock
-        self.maximum = max_concurrent_jobs
         # State: the jobs accepted since the number of slots last changed; the end of the pause.
         self.accepted = 0
         self.resume_at = -math.inf
 
+    def resize(self, num_slots: int, rounds: int) -> None:
+        self.accepted = (1 - rounds) * num_slots
+        for gate in (self.inputs, self.slots):
+            gate.limit = num_slots
+            gate.admit()
+
 
 @dataclass
 class Slot:
-    """One job's slot, from before its submission until it has finished: `async with Slot(...)`."""
+    """One job's slot: `async with Slot(...)` from before its input is stored, then `take()`."""
 
     throttle: Throttle
-    # State: whether the slot is held, and how often the service has refused its job.
-    _is_held: bool = False
+    # State: the gates it has entered, and how often the service has refused its job.
+    _entered: set[Gate] = field(default_factory=set)
     _refusals: int = 0
 
     async def __aenter__(self) -> Slot:
-        """Waits for a slot, refused jobs before new ones, and for the end of a pause."""
-        throttle = self.throttle
-        if not self._is_held:
-            await throttle.slots.enter(is_urgent=self._refusals > 0)
-            self._is_held = True
-        try:
-            # The slot is held through the pause: a job interrupted in it admits the next.
-            while (seconds := throttle.resume_at - throttle.clock.monotonic()) > 0:
-                await throttle.clock.sleep(seconds)
-        except BaseException:
-            await self.__aexit__()
-            raise
+        await self.throttle.inputs.enter()
+        self._entered.add(self.throttle.inputs)
         return self
 
+    async def take(self) -> None:
+        """Waits for a slot, refused jobs before new ones, and for the end of a pause."""
+        throttle, slots = self.throttle, self.throttle.slots
+        if slots not in self._entered:
+            await slots.enter(is_urgent=self._refusals > 0)
+            self._entered.add(slots)
+        # The slot is held through the pause: a job interrupted in it admits the next.
+        while (seconds := throttle.resume_at - throttle.clock.monotonic()) > 0:
+            await throttle.clock.sleep(seconds)
+
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._is_held:
-            self._is_held = False
-            self.throttle.slots.leave()
+        self._leave(*self._entered)
+
+    def _leave(self, *gates: Gate) -> None:
+        for gate in self._entered.intersection(gates):
+            self._entered.remove(gate)
+            gate.leave()
 
     def accepted(self) -> None:
         """Records that the service accepted the job; a full round of these adds a slot."""
-        throttle, slots = self.throttle, self.throttle.slots
+        throttle, num_slots = self.throttle, self.throttle.slots.limit
+        self._leave(throttle.inputs)
         throttle.accepted += 1
-        if slots.limit < throttle.maximum and throttle.accepted >= slots.limit:
-            throttle.accepted = 0
-            slots.limit += 1
-            slots.admit()
+        if num_slots < throttle.requests.limit and throttle.accepted >= num_slots:
+            throttle.resize(num_slots + 1, rounds=1)
 
     async def refused(self, error: ServiceError) -> None:
         """Waits until the refused job should be submitted again.
@@ -128,14 +132,14 @@ class Slot:
         """
         throttle, slots = self.throttle, self.throttle.slots
         self._refusals += 1
-        others, throttle.accepted = slots.inside - 1, 0
-        slots.limit = max(1, min(slots.limit, others))
+        others = slots.inside - 1
+        throttle.resize(max(1, min(slots.limit, others)), rounds=4)
         pause = error.retry_after or backoff(self._refusals)
         if error.retry_after is not None or not others:
             throttle.resume_at = max(throttle.resume_at, throttle.clock.monotonic() + pause)
         # The only job keeps its slot while it pauses, so that all others wait behind it.
         if others:
-            await self.__aexit__()
+            self._leave(slots)
             if error.retry_after is None and self._refusals > 1:
                 await throttle.clock.sleep(pause)
-        await self.__aenter__()
+        await self.take()

@@ -283,9 +283,8 @@ class SessionLifecycle:
         if generation.has_ended and not has_ended:
             # Another caller may have reported it in the meantime.
             return False
-        kind = "failed" if session.failed_under_abort else "lost"
-        if session.status is SessionStatus.TIMED_OUT:
-            kind = "timed_out"
+        is_late = session.status is SessionStatus.TIMED_OUT
+        kind = "timed_out" if is_late else "failed" if session.failed_under_abort else "lost"
         self._report(kind, session, reason=session.status.value)
         return False
 

@@ -348,8 +348,7 @@ class SessionPool(PickledAsRecipe):
             SessionNotAvailable: If a session could not be closed; all others are closed then.
         """
         if sys.is_finalizing():
-            # It was closed at exit.
-            return
+            return  # it was closed at exit
         closing = self._begin_to_close(cancel, None)
         if not background.loop.is_current:
             closing.result()

@@ -10,6 +10,7 @@ from typing import Any
 import cirq
 import pytest
 from circuits import SWITCH
+from services import num_waiting
 
 from cirq_azure_sessions import (
     AzureSessionSampler,
@@ -321,6 +322,7 @@ def test_closing_a_stream_leaves_no_slot_taken_and_no_job_counted(pool: SessionP
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     throttle = sampler._runner.throttle
-    assert (throttle.slots.inside, throttle.slots.waiting) == (0, 0)
-    assert (throttle.requests.inside, throttle.requests.waiting) == (0, 0)
+    assert (throttle.inputs.inside, num_waiting(throttle.inputs)) == (0, 0)
+    assert (throttle.slots.inside, num_waiting(throttle.slots)) == (0, 0)
+    assert (throttle.requests.inside, num_waiting(throttle.requests)) == (0, 0)
     assert pool.get_stats()["jobs_running"] == 0

@@ -294,19 +294,15 @@ def test_closing_a_stream_leaves_no_job_running() -> None:
 
 
 class _Held(LocalWorkspace):
-    """A workspace in which everything after the first input is stored forever."""
+    """A workspace in which an input is stored forever."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(backends={TARGET: lambda request: b""}, clock=clock)
         self.is_held = threading.Event()
-        self._stores = 0
 
     async def store_input(self, request: JobRequest) -> Any:
-        self._stores += 1
-        if self._stores > 1:
-            self.is_held.set()
-            await asyncio.Event().wait()
-        return await super().store_input(request)
+        self.is_held.set()
+        await asyncio.Event().wait()
 
 
 class _Refusing(_Held):
@@ -322,7 +318,7 @@ class _Refusing(_Held):
 
 @pytest.mark.parametrize("kind", [_Held, _Refusing])
 def test_job_that_the_service_never_accepted_is_not_reported_as_running(kind: type[_Held]) -> None:
-    """It waits to be sent behind the input of the next job, or has been refused."""
+    """Its input is being stored, or it has been refused."""
     clock = ManualClock(auto_advance=False)
     workspace, failures = kind(clock), dict[int, Exception]()
 

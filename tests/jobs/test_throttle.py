@@ -22,6 +22,7 @@ from services import (
     angles,
     drive,
     in_background,
+    num_waiting,
     one,
     settle,
     wait_until,
@@ -37,6 +38,7 @@ from cirq_azure_sessions import (
 )
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.jobs.throttle import Gate, Slot, Throttle
+from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace
 
 
@@ -208,6 +210,27 @@ def test_no_more_connections_are_opened_than_jobs_may_be_in_flight(call: Any) ->
         assert server.requests.connections <= 10
 
 
+class _CountedAhead(Counted):
+    """Counts the inputs stored ahead of their submission."""
+
+    most_ahead = 0
+
+    async def store_input(self, request: JobRequest) -> Any:
+        self.most_ahead = max(self.most_ahead, self.stored + 1 - len(self.submitted))
+        return await super().store_input(request)
+
+
+@pytest.mark.parametrize("call", [_sweep, _stream, _batch, _threads, _batches])
+def test_no_more_inputs_are_stored_ahead_than_jobs_may_be_in_flight(call: Any) -> None:
+    clock = ManualClock()
+    workspace = _CountedAhead(pace=lambda request: JobPace(run=10.0), clock=clock)
+    with SessionPool(workspace, clock=clock) as pool:
+        sampler = AzureSessionSampler(REMOTE, pool=pool, max_concurrent_jobs=5)
+        assert call(sampler) == 40
+    assert workspace.stored == 40
+    assert workspace.most_ahead <= 5
+
+
 def test_an_upload_that_is_interrupted_gives_its_slot_back(clock: ManualClock) -> None:
     class Stuck(Counted):
         async def store_input(self, request: Any) -> Any:
@@ -284,6 +307,7 @@ class Crew:
     async def _run(self, name: str) -> None:
         async with Slot(self.throttle) as slot:
             self.slots[name] = slot
+            await slot.take()
             self.order.append(name)
             await self._finish[name].wait()
 
@@ -292,8 +316,9 @@ class Crew:
         self.order.append(f"{name} again")
 
     def __repr__(self) -> str:
-        slots = self.throttle.slots
-        return f"{slots.inside} of {slots.limit} running, {slots.waiting} waiting"
+        slots, inputs = self.throttle.slots, self.throttle.inputs
+        number = num_waiting(inputs) + num_waiting(slots)
+        return f"{slots.inside} of {slots.limit} running, {number} waiting"
 
 
 # Slots
@@ -329,14 +354,30 @@ async def test_there_is_always_one_slot() -> None:
 
 @on_a_loop
 async def test_a_full_round_of_accepted_jobs_adds_a_slot_up_to_the_maximum() -> None:
-    crew = Crew(3)
+    """Four rounds right after a refusal."""
+    crew = Crew(5)
     await crew.start("a", "b", "c")
     await crew.refuse("c", _busy())
     limits = []
-    for _ in range(7):
-        crew.slots["a"].accepted()
+    for _ in range(4 * 2 + 3 + 4 + 5):
         limits.append(crew.throttle.slots.limit)
-    assert limits == [2, 3, 3, 3, 3, 3, 3]
+        crew.slots["a"].accepted()
+    assert limits == [2] * 4 * 2 + [3] * 3 + [4] * 4 + [5] * 5
+
+
+@on_a_loop
+async def test_inputs_are_stored_ahead_for_as_many_jobs_as_there_are_slots() -> None:
+    crew = Crew(10)
+    await crew.start("a", "b", "c")
+    await crew.refuse("c", _busy())
+    # Two of two slots are taken, and c holds the place of an input.
+    crew.slots["a"].accepted()
+    crew.slots["b"].accepted()
+    await crew.start("d", "e", "f")
+    assert crew.slots.keys() == {"a", "b", "c", "d"}
+    crew.slots["d"].accepted()
+    await _turns()
+    assert crew.slots.keys() == {"a", "b", "c", "d", "e"}
 
 
 @on_a_loop
@@ -472,7 +513,7 @@ async def test_urgent_requests_go_before_others() -> None:
             for each in (other("upload 1"), other("upload 2"), urgent("submit"), urgent("poll"))
         ]
         await _turns()
-        assert gate.waiting == 4
+        assert num_waiting(gate) == 4
     await asyncio.gather(*requests)
     assert order == ["submit", "poll", "upload 1", "upload 2"]
 
@@ -489,4 +530,4 @@ async def test_no_more_requests_are_inside_than_the_limit(limit: int) -> None:
             await asyncio.sleep(0)
 
     await asyncio.gather(*(request() for _ in range(20)))
-    assert (most, gate.inside, gate.waiting) == (limit, 0, 0)
+    assert (most, gate.inside, num_waiting(gate)) == (limit, 0, 0)

@@ -20,6 +20,7 @@ from cirq_azure_sessions import (
     ServiceError,
     SessionPool,
 )
+from cirq_azure_sessions.jobs.throttle import Gate
 from cirq_azure_sessions.model import Job, JobRequest, Session
 
 T = TypeVar("T")
@@ -153,6 +154,11 @@ class Interruptible:
         """Interrupts the call and waits until it has ended."""
         self._stop.try_set_result(None)
         assert self.outcome.exception(HANG_TIMEOUT) is self.error
+
+
+def num_waiting(gate: Gate) -> int:
+    """How many wait at a gate."""
+    return len(gate._urgent) + len(gate._others)
 
 
 class Counted(LocalWorkspace):
