@@ -84,25 +84,18 @@ class BlobService:
                 raise StorageError("InvalidQueryParameterValue")
             response = await handler(request, container, blob)
         except StorageError as error:
-            response = self._refuse(request, error, request_id)
+            response = self._refuse(error, request_id)
         except web.HTTPRequestEntityTooLarge:
-            response = self._refuse(request, StorageError("RequestBodyTooLarge"), request_id)
+            response = self._refuse(StorageError("RequestBodyTooLarge"), request_id)
         response.headers["x-ms-request-id"] = request_id
         response.headers["x-ms-version"] = request.headers.get("x-ms-version", _DEFAULT_VERSION)
         if "x-ms-client-request-id" in request.headers:
             response.headers["x-ms-client-request-id"] = request.headers["x-ms-client-request-id"]
         return response
 
-    def _refuse(self, request: web.Request, error: StorageError, request_id: str) -> web.Response:
+    def _refuse(self, error: StorageError, request_id: str) -> web.Response:
         time = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="microseconds")
-        # A HEAD response has no body, so the SDK reads the code from this header.
-        text = error.to_xml(request_id, time.replace("+00:00", "0Z"))
-        return web.Response(
-            status=error.status,
-            body=b"" if request.method == "HEAD" else text.encode(),
-            content_type="application/xml",
-            headers={"x-ms-error-code": error.code},
-        )
+        return error.response(request_id, time.replace("+00:00", "0Z"))
 
     def _check_write(self, request: web.Request, container: str, blob: str) -> None:
         """Checks write permission on this blob; `c` suffices to create one, not to replace it."""

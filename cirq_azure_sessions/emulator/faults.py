@@ -52,9 +52,9 @@ from cirq_azure_sessions.emulator.requests import (
     is_route,
     route_name,
 )
-from cirq_azure_sessions.emulator.responses import error_document
+from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.emulator.sas import Lifetime
-from cirq_azure_sessions.emulator.storage_error import error_xml
+from cirq_azure_sessions.emulator.storage_error import error_response
 
 __all__ = ["Fault", "Faults", "fault_middleware"]
 
@@ -420,22 +420,16 @@ async def _drip(request: web.Request, pause: float) -> web.StreamResponse:
 def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
     if fault.status is None:
         return web.Response(text=fault.garbage or "", content_type="application/json")
-    headers = {}
-    if fault.retry_after is not None:
-        headers["Retry-After"] = f"{fault.retry_after:g}"
     codes = _STORAGE_CODES if is_storage else _CODES
     code = fault.code or codes.get(fault.status) or HTTPStatus(fault.status).name
     message = fault.message or "The emulator was told to answer with this fault."
-    if not is_storage:
-        document = error_document(code, message)
-        return web.json_response(document, status=fault.status, headers=headers)
-    headers["x-ms-error-code"] = code
-    return web.Response(
-        status=fault.status,
-        text=error_xml(code, message),
-        content_type="application/xml",
-        headers=headers,
-    )
+    if is_storage:
+        response = error_response(fault.status, code, message)
+    else:
+        response = ApiError(fault.status, code, message).response()
+    if fault.retry_after is not None:
+        response.headers["Retry-After"] = f"{fault.retry_after:g}"
+    return response
 
 
 def _check(is_right: object, name: str, wanted: str) -> None:

@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 
-__all__ = ["ApiError", "ApiVersion", "error_document", "gate_middleware", "json_response"]
+__all__ = ["ApiError", "ApiVersion", "gate_middleware", "json_response"]
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
@@ -48,6 +48,13 @@ class ApiError(Exception):
         self.code = code
         self.message = message
         self.headers = headers or {}
+
+    def response(self) -> web.Response:
+        """The response, in the recorded form."""
+        document = {"error": {"code": self.code, "message": self.message}}
+        response = json_response(document, self.status)
+        response.headers.update(self.headers)
+        return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +109,6 @@ class ApiVersion:
         return self.name >= "2026"
 
 
-def error_document(code: str, message: str) -> dict[str, Any]:
-    """The body of an error response, in the recorded form."""
-    return {"error": {"code": code, "message": message}}
-
-
 def json_response(document: Mapping[str, Any], status: int = 200) -> web.Response:
     """A JSON response with the recorded content type."""
     return web.Response(
@@ -157,10 +159,6 @@ def gate_middleware(key: str) -> Middleware:
         try:
             return await handler(request)
         except Exception as error:
-            refusal = _translate(error)
-            document = error_document(refusal.code, refusal.message)
-            response = json_response(document, refusal.status)
-            response.headers.update(refusal.headers)
-            return response
+            return _translate(error).response()
 
     return guard

@@ -135,7 +135,7 @@ class WorkspaceRoutes:
                 end = SessionStatus(found.session)
                 await self.workspace.break_off_session(request.session_id, end)
         fault = self.faults.take_job(request.target)
-        return replace(request, payload=replace(request.payload, fault=fault))
+        return replace(request, payload=replace(request.payload, fault=fault)) if fault else request
 
     async def _store_no_more(self, request: JobRequest) -> None:
         """Drops the containers of the oldest jobs, if there are too many with that of this job.

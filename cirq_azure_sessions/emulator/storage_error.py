@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-__all__ = ["StorageError", "error_xml"]
+from aiohttp import web
+
+__all__ = ["StorageError", "error_response"]
 
 _UNAUTHENTICATED = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is "
@@ -73,18 +75,26 @@ class StorageError(Exception):
         self.detail = detail
         super().__init__(f"{code}: {detail or self.message}")
 
-    def to_xml(self, request_id: str, time: str) -> str:
-        """The response body, with the identifiers that Azure adds to every message."""
+    def response(self, request_id: str, time: str) -> web.Response:
+        """The response, with the identifiers that Azure adds to every message."""
         detail = ""
         if self.detail:
             detail = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
         message = f"{self.message}\nRequestId:{request_id}\nTime:{time}"
-        return error_xml(self.code, message, detail)
+        return error_response(self.status, self.code, message, detail)
 
 
-def error_xml(code: str, message: str, more: str = "") -> str:
+def error_response(status: int, code: str, message: str, more: str = "") -> web.Response:
     """An error as XML; `more` is XML that follows the message."""
-    return (
+    text = (
         '\ufeff<?xml version="1.0" encoding="utf-8"?>'
         f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"
+    )
+    return web.Response(
+        status=status,
+        # Bytes, because Azure names no charset.
+        body=text.encode(),
+        content_type="application/xml",
+        # The response to HEAD has no body, so the SDK reads the code from this header.
+        headers={"x-ms-error-code": code},
     )

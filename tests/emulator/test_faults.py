@@ -267,6 +267,7 @@ def test_storage_errors_keep_azures_codes(server: EmulatorServer) -> None:
     server.faults.add("download", status=503)
     answer = requests.get(f"{server.endpoint}/job-1/inputData", timeout=10)
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (503, "ServerBusy")
+    assert answer.headers["Content-Type"] == "application/xml"
     assert ElementTree.fromstring(answer.content).findtext("Code") == "ServerBusy"
 
 

@@ -232,6 +232,7 @@ def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, r
     headers = {"x-ms-version": "2025-05-05", "x-ms-client-request-id": "mine"}
     uri = storage.blob_sas_uri("job-1", "inputData")
     answer = requests.get(uri, headers=headers, timeout=10)
+    assert answer.headers["Content-Type"] == "application/xml"
     assert answer.headers["x-ms-error-code"] == "BlobNotFound"
     assert answer.headers["x-ms-version"] == "2025-05-05"
     assert answer.headers["x-ms-client-request-id"] == "mine"

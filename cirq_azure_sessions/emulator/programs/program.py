@@ -16,7 +16,7 @@ __all__ = ["ROW_SIZE", "Census", "Output", "read_shots", "take_census", "untrans
 _MAX_SHOTS = 200_000
 
 # Default shots: IonQ documents 500. One shot is recorded for Quantinuum's targets, in OpenQASM and
-# QIR, and for the test provider's in QIR, and documented by Rigetti.
+# QIR, and for Rigetti's and the test provider's in QIR; Rigetti documents it for Quil.
 _DEFAULT_SHOTS = {"ionq": 500}
 
 # Bytes of overhead for a register's value in one shot, in addition to its bits.

@@ -281,9 +281,11 @@ class _Batch:
 
     def _mix(self, weights: Sequence[float], operators: Sequence[Any], axes: Sequence[int]) -> None:
         """Applies one of several unitaries, chosen by weight; None is the identity."""
-        event = np.zeros(len(self._shots), dtype=np.uint8)
-        if len(weights) > 1:
-            event = self._split(self._rng.multinomial(self._shots, weights))
+        if len(weights) == 1:
+            if operators[0] is not None:
+                self._states[:] = cirq.targeted_left_multiply(operators[0], self._states, axes)
+            return
+        event = self._split(self._rng.multinomial(self._shots, weights))
         for number in np.unique(event):
             if operators[number] is not None:
                 rows = event == number
