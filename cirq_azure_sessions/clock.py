@@ -78,8 +78,7 @@ class ManualClock(PickledAsRecipe):
     that polls makes progress without waiting. With `auto_advance=False` a sleeper waits until
     `advance` has carried the clock past its deadline. A deadline after the year 9899 sets no limit.
 
-    Thread-safe; a pool and the workspace or emulator it talks to may share one, and then age
-    together.
+    Thread-safe; a pool and its workspace or emulator may share one, and then age together.
 
     Args:
         start: The time of day to begin with, in seconds since the Unix epoch.

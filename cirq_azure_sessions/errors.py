@@ -160,8 +160,7 @@ class SweepError(AzureSessionsError):
 
     Attributes:
         failures: The error of each point that failed, by the point's index in the sweep.
-        results: One entry per point, in the order of the sweep: its result, or None where the point
-            failed.
+        results: One entry per point, in the sweep's order: its result, or None if it failed.
     """
 
     def __init__(

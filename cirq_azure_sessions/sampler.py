@@ -186,8 +186,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
             repetitions: Shots for each point.
 
         Returns:
-            One result per point, in the order of the sweep; with `on_error="return"`, None where a
-            point failed.
+            One result per point, in the sweep's order; with `on_error="return"`, None for failures.
 
         Raises:
             UnsupportedProgram, UnsupportedTarget: If the target cannot run it; no job was sent.
@@ -301,8 +300,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     ) -> Iterator[tuple[int, cirq.Result]]:
         """Samples the circuit at every point of a sweep, and yields results as they arrive.
 
-        No more results are held than there may be jobs in flight. Closing the iterator ends the
-        sweep.
+        No more results are held than there may be jobs in flight. Closing it ends the sweep.
 
         Returns:
             An iterator of points, by their index in the sweep, and their results.
