@@ -170,6 +170,19 @@ def test_on_a_terminal_the_user_is_asked(
         assert session.refresh().is_open is is_open
 
 
+def test_a_refusal_for_one_session_leaves_none_of_the_others_out(scene: Scene) -> None:
+    first, second = (
+        scene.call("sessions", "open", "--target", target).stdout.strip()
+        for target in ("rigetti.sim.qvm", "ionq.simulator")
+    )
+    scene.server.faults.add("close", status=400, message="Not this one.")
+    shown = scene.call("sessions", "close", first, second, "--yes")
+    assert shown.exit_code == 1
+    assert f"Not closed: {first}. The first reason:" in shown.stderr
+    (still_open,) = scene.read("sessions", "list", "--status", "open")
+    assert still_open["id"] == first
+
+
 def test_nothing_is_closed_if_one_of_the_ids_is_unknown(scene: Scene) -> None:
     with SessionPool(scene.server.workspace()) as pool:
         session = pool.session("ionq.simulator")
