@@ -21,9 +21,11 @@ from cirq_azure_sessions.cli.options import (
     YES,
     Group,
     WorkspaceOptions,
+    check_all_done,
     confirm,
     confirm_cost,
     find_id,
+    for_each,
     show,
     show_details,
     show_items,
@@ -34,6 +36,7 @@ from cirq_azure_sessions.cli.options import (
     wrapped,
 )
 from cirq_azure_sessions.encodings import read_whole
+from cirq_azure_sessions.errors import AzureSessionsError, JobError, JobTimeout
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.sessions.handles import JobHandle
@@ -233,7 +236,6 @@ def wait_for_jobs(
       cirq-azure-sessions jobs wait 9ab2f1 04c7aa && echo all done
     """
     from cirq_azure_sessions.clock import SystemClock
-    from cirq_azure_sessions.errors import JobTimeout
 
     clock = SystemClock()
     began = clock.monotonic()
@@ -331,21 +333,22 @@ def cancel_jobs(
     """
     if bool(job_ids) == (journal is not None):
         raise click.UsageError("Name the jobs: give ID... or --journal.")
+    failures: dict[str, AzureSessionsError] = {}
     with workspace.pool() as pool:
         if journal is None:
             found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
         else:
-            found = _unfinished_jobs(pool, journal)
+            found = _unfinished_jobs(pool, journal, failures)
         for job in found:
             if job.is_final:
                 note = f"Job {job.id} has already finished: {job.status}."
                 click.echo(wrapped(note, sys.stderr), err=True)
-        unfinished = [job for job in found if not job.is_final]
+        unfinished = {job.id: job for job in found if not job.is_final}
         if journal is None:
-            confirm("cancel", unfinished, yes=yes)
-        for job in unfinished:
-            job.cancel()
+            confirm("cancel", list(unfinished.values()), yes=yes)
+        for_each(unfinished, lambda job_id: unfinished[job_id].cancel(), failures)
     show_items(found, as_json, "unfinished jobs")
+    check_all_done(failures, "cancelled")
 
 
 @jobs.command("delete")
@@ -363,15 +366,21 @@ def delete_jobs(
     \b
       cirq-azure-sessions jobs delete 9ab2f1 04c7aa --yes
     """
+    failures: dict[str, AzureSessionsError] = {}
     with workspace.pool() as pool:
-        found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
-        confirm("delete", found, yes=yes)
-        for job in found:
-            job.delete()
+        found = {job.id: job for job in (_find(pool, each) for each in job_ids)}
+        confirm("delete", list(found.values()), yes=yes)
+
+        def delete(job_id: str) -> None:
+            found[job_id].delete()
             if not as_json:
-                click.echo(job.id)
+                click.echo(job_id)
+
+        for_each(found, delete, failures)
     if as_json:
-        show_items(found, as_json, "jobs")
+        deleted = [job for job in found.values() if job.id not in failures]
+        show_items(deleted, as_json, "jobs")
+    check_all_done(failures, "deleted")
 
 
 @jobs.command("tag")
@@ -398,25 +407,33 @@ def tag_jobs(
     """
     if not (tags or replace):
         raise click.UsageError("Give at least one --tag TAG.")
+    failures: dict[str, AzureSessionsError] = {}
     with workspace.pool() as pool:
-        found = list(dict.fromkeys(_find(pool, each) for each in job_ids))
-        confirm("tag", found, yes=yes)
-        for job in found:
+        found = {job.id: job for job in (_find(pool, each) for each in job_ids)}
+        confirm("tag", list(found.values()), yes=yes)
+
+        def tag(job_id: str) -> None:
+            job = found[job_id]
             job.update(tags=list(dict.fromkeys([*([] if replace else job.tags), *tags])))
-    show_items(found, as_json, "jobs")
+
+        for_each(found, tag, failures)
+    show_items([job for job in found.values() if job.id not in failures], as_json, "jobs")
+    check_all_done(failures, "tagged")
 
 
-def _unfinished_jobs(pool: SessionPool, path: Path) -> list[JobHandle]:
-    """The journal's unfinished jobs in this workspace."""
-    from cirq_azure_sessions.errors import JobError
+def _unfinished_jobs(
+    pool: SessionPool, path: Path, failures: dict[str, AzureSessionsError]
+) -> list[JobHandle]:
+    """The journal's unfinished jobs in this workspace; errors of others are collected."""
+    found: list[JobHandle] = []
 
-    with opened(path) as journal:
-        ids = [entry.job_id for entry in journal.entries() if entry.status is None]
-    found = []
-    for job_id in ids:
+    def find(job_id: str) -> None:
         # It may not have been submitted, or only in another workspace.
         with suppress(JobError):
             found.append(pool.get_job(job_id))
+
+    with opened(path) as journal:
+        for_each([e.job_id for e in journal.entries() if e.status is None], find, failures)
     return [job for job in found if not job.is_final]
 
 

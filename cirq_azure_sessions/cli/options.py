@@ -45,9 +45,11 @@ __all__ = [
     "Command",
     "Group",
     "WorkspaceOptions",
+    "check_all_done",
     "confirm",
     "confirm_cost",
     "find_id",
+    "for_each",
     "is_free",
     "is_interactive",
     "limited",
@@ -273,6 +275,30 @@ def confirm(verb: str, items: Sequence[SessionHandle | JobHandle], *, yes: bool)
         words = (item.id, item.target, item.name, item.status)
         click.echo(printable("  ".join(map(str, words))), err=True)
     click.confirm(f"Do you want to {verb} {_these(len(items))}?", abort=True, err=True)
+
+
+def for_each(
+    ids: Iterable[str], act: Callable[[str], object], failures: dict[str, AzureSessionsError]
+) -> None:
+    """Calls `act` with each id; an error with one, which is collected, spares no other one."""
+    ids = list(ids)
+    for number, each in enumerate(ids):
+        try:
+            act(each)
+        except AzureSessionsError as error:
+            failures[each] = error
+            if getattr(error, "status_code", 0) in (None, 401, 403):
+                # The service does not answer, or to nobody without these rights.
+                failures.update(dict.fromkeys(ids[number:], error))
+                return
+
+
+def check_all_done(failures: Mapping[str, AzureSessionsError], done: str) -> None:
+    """Raises an error that names the sessions or jobs that were not, for example, `closed`."""
+    for first in failures.values():
+        raise click.ClickException(
+            printable(f"Not {done}: {' '.join(failures)}. The first reason: {first}")
+        ) from first
 
 
 def is_free(target: str) -> bool:

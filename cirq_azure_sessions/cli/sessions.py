@@ -20,8 +20,10 @@ from cirq_azure_sessions.cli.options import (
     YES,
     Group,
     WorkspaceOptions,
+    check_all_done,
     confirm,
     find_id,
+    for_each,
     show_details,
     show_items,
     show_json,
@@ -30,6 +32,7 @@ from cirq_azure_sessions.cli.options import (
     takes_workspace,
     wrapped,
 )
+from cirq_azure_sessions.errors import AzureSessionsError
 from cirq_azure_sessions.redaction import printable
 
 if TYPE_CHECKING:
@@ -271,6 +274,7 @@ def close_sessions(
     if journal is not None:
         _close_orphans(workspace, journal, as_json)
         return
+    failures: dict[str, AzureSessionsError] = {}
     with workspace.pool() as pool:
         if name is None:
             found = list(dict.fromkeys(_find(pool, each) for each in session_ids))
@@ -281,11 +285,11 @@ def close_sessions(
             if not session.is_open:
                 note = f"Session {session.id} has already ended: {session.status}."
                 click.echo(wrapped(note, sys.stderr), err=True)
-        still_open = [session for session in found if session.is_open]
-        confirm("close", still_open, yes=yes)
-        for session in still_open:
-            session.close()
+        still_open = {session.id: session for session in found if session.is_open}
+        confirm("close", list(still_open.values()), yes=yes)
+        for_each(still_open, lambda session_id: still_open[session_id].close(), failures)
     show_items(found, as_json, "open sessions", {"exact_name": name})
+    check_all_done(failures, "closed")
 
 
 def _close_orphans(workspace: WorkspaceOptions, path: Path, as_json: bool) -> None:

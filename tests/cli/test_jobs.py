@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from command_line import Scene, call_on
+from services import FLIP, HANG_TIMEOUT, in_background
 
+from cirq_azure_sessions import AzureSessionSampler, JobEvent, SessionPool, SweepError
 from cirq_azure_sessions.cli import main
 from cirq_azure_sessions.emulator import EmulatorServer
 
@@ -71,6 +75,44 @@ def test_a_job_is_cancelled_with_yes(running: tuple[EmulatorServer, Any]) -> Non
     assert call_on(server, "jobs", "cancel", job.id[:8], "--yes").exit_code == 0
     job.refresh()
     assert job.details.status == "Cancelled"
+
+
+@pytest.mark.parametrize(
+    ("verb", "route"), [("cancel", "cancel"), ("delete", "delete"), ("tag --tag mine", "update")]
+)
+def test_a_refusal_for_one_job_leaves_none_of_the_others_out(
+    verb: str, route: str, running: tuple[EmulatorServer, Any]
+) -> None:
+    server, first = running
+    program = {"qubits": 1, "circuit": [{"gate": "x", "target": 0}]}
+    second = server.workspace().get_targets("ionq.simulator").submit(program, shots=10)
+    server.faults.add(route, status=400, message="Not this one.")
+    command, *options = verb.split()
+    shown = call_on(server, "jobs", command, first.id, second.id, *options, "--yes")
+    assert server.requests[route] == 2
+    assert shown.exit_code == 1
+    (line,) = shown.stderr.splitlines()
+    assert first.id in line
+    assert second.id not in line
+    assert "Not this one." in line
+    assert second.id in shown.stdout
+
+
+def test_jobs_of_a_journal_are_cancelled_beside_one_that_cannot_be_looked_up(
+    running: tuple[EmulatorServer, Any], tmp_path: Path
+) -> None:
+    server, _ = running
+    path, submitted = tmp_path / "run.journal", threading.Semaphore(0)
+    with SessionPool(server.workspace(), journal=path) as pool:
+        pool.subscribe(lambda event: isinstance(event, JobEvent) and submitted.release())
+        sampler = AzureSessionSampler("ionq.simulator", pool=pool)
+        batch = in_background(sampler.run_batch, [FLIP] * 3)
+        assert all(submitted.acquire(timeout=HANG_TIMEOUT) for _ in range(3))
+        server.faults.add("job", status=400)
+        assert call_on(server, "jobs", "cancel", "--journal", path).exit_code == 1
+        assert len(pool.list_jobs(status="Cancelled")) == 2
+        assert call_on(server, "jobs", "cancel", "--journal", path).exit_code == 0
+        assert isinstance(batch.exception(HANG_TIMEOUT), SweepError)
 
 
 @pytest.mark.parametrize("verb", ["delete", "tag --tag mine"])

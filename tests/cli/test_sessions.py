@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from command_line import Scene
+from command_line import Scene, call_on
 from services import FLIP
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, ManualClock, SessionPool
 from cirq_azure_sessions.cli import options
 from cirq_azure_sessions.cli.sessions import watch
+from cirq_azure_sessions.emulator import EmulatorServer
 
 MISSING = "00000000-0000-0000-0000-000000000000"
 
@@ -168,6 +169,19 @@ def test_on_a_terminal_the_user_is_asked(
         assert "Do you want to close it?" in shown.stderr
         assert shown.exit_code == (1 if is_open else 0)
         assert session.refresh().is_open is is_open
+
+
+def test_a_refusal_for_one_session_leaves_none_of_the_others_out(server: EmulatorServer) -> None:
+    first, second = (
+        call_on(server, "sessions", "open", "--target", target).stdout.strip()
+        for target in ("rigetti.sim.qvm", "ionq.simulator")
+    )
+    server.faults.add("close", status=400, message="Not this one.")
+    shown = call_on(server, "sessions", "close", first, second, "--yes")
+    assert shown.exit_code == 1
+    assert f"Not closed: {first}. The first reason:" in shown.stderr
+    still_open = call_on(server, "sessions", "list", "--status", "open", "--json")
+    assert [session["id"] for session in json.loads(still_open.stdout)] == [first]
 
 
 def test_nothing_is_closed_if_one_of_the_ids_is_unknown(scene: Scene) -> None:
