@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from functools import partial
 
 import cirq
 import pytest
 import sympy
 from services import LOCAL, QUBIT
 
-from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    LocalWorkspace,
+    SessionPool,
+    UnsupportedTarget,
+)
 from cirq_azure_sessions.cli.tables import as_values, item_table
 from cirq_azure_sessions.model import Job, JobStatus, Session, SessionStatus
 from cirq_azure_sessions.watch.progress import SweepProgress
@@ -45,6 +51,18 @@ def test_a_symbol_or_key_of_any_name_is_shown_and_drawn(name: str, role: str) ->
     assert "<script" not in results._repr_html_() + results[0]._repr_html_()
     results.plot().figure.savefig(io.BytesIO())
     assert len(results.to_dataframe()) == 3
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u202eb", "\u2028"], ids=ascii)
+@pytest.mark.parametrize("family", ["local", "ionq"])
+def test_target_with_control_characters_is_refused(name: str, family: str) -> None:
+    target = f"{family}.{name}"
+    with SessionPool(LocalWorkspace({target: cirq.Simulator()})) as pool:
+        for call in (pool.session, partial(AzureSessionSampler, pool=pool)):
+            with pytest.raises(UnsupportedTarget) as refusal:
+                call(target)
+            assert str(refusal.value).isprintable()
+            assert repr(target) in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

@@ -83,7 +83,7 @@ def format_for(target: str) -> Format:
         UnsupportedTarget: If the target does not take circuits.
     """
     for pattern, name in _FORMATS:
-        if isinstance(target, str) and re.fullmatch(pattern, target):
+        if isinstance(target, str) and target.isprintable() and re.fullmatch(pattern, target):
             return _instance(name)
     written = target if isinstance(target, str) else ""
     for pattern, advice in _WITHOUT_CIRCUITS:

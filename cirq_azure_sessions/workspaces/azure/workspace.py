@@ -472,18 +472,19 @@ class AzureWorkspace(PickledAsRecipe):
             asked.add(frozenset(page.items()))
             items, following = await self._client.ask("GET", path, read, query=page)
             # A service may also number its links and ignore them.
-            is_endless = bool(items) and items == last
-            if not is_endless:
+            is_repeated = bool(items) and items == last
+            if not is_repeated:
                 yield items
             num_empty = 0 if items else num_empty + 1
             if following is not None:
-                is_endless |= frozenset(following.items()) in asked
-                is_endless |= num_empty == _MAX_EMPTY_PAGES or len(asked) == _MAX_PAGES
-            if is_endless:
-                raise ServiceError(
-                    f"GET {'/'.join(path)} returns pages without end; please report this.",
-                    status_code=HTTPStatus.OK,
-                )
+                is_repeated |= frozenset(following.items()) in asked
+            is_endless = num_empty == _MAX_EMPTY_PAGES or len(asked) == _MAX_PAGES
+            if is_repeated or (is_endless and following is not None):
+                request = f"GET {'/'.join(path)}"
+                message = f"{request} returned pages without end; please report this."
+                if is_repeated:
+                    message = f"{request} returned the same page twice; please report this."
+                raise ServiceError(message, status_code=HTTPStatus.OK)
             page, last = following, items
 
 
