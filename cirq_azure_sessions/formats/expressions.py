@@ -112,10 +112,7 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
     if expression in columns:
         return columns[expression]
     if not expression.free_symbols:
-        value = cirq.ParamResolver().value_of(expression)
-        if not isinstance(value, numbers.Real):
-            raise LookupError(f"{expression} is left to cirq")
-        return float(value)
+        return _constant(expression)
     if isinstance(expression, sympy.Symbol):
         raise LookupError(f"{expression} is left to cirq")
     parts = [evaluate(part, columns) for part in expression.args]
@@ -128,6 +125,16 @@ def evaluate(expression: sympy.Basic, columns: Mapping[sympy.Basic, Floats]) -> 
         base, exponent = parts
         return np.float_power(base, exponent)
     raise LookupError(f"{type(expression).__name__} is left to cirq")
+
+
+# Most circuits have few constants, such as 1/pi, and sympy takes long to evaluate them.
+@functools.lru_cache
+def _constant(expression: sympy.Basic) -> float:
+    """The value of an expression without symbols; raises as `evaluate` does."""
+    value = cirq.ParamResolver().value_of(expression)
+    if not isinstance(value, numbers.Real):
+        raise LookupError(f"{expression} is left to cirq")
+    return float(value)
 
 
 def _values(

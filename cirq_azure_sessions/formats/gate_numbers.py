@@ -55,13 +55,15 @@ def check_numbers(value: cirq.Gate | cirq.Operation) -> None:
         for part in held if type(held) in (list, tuple) else (held,):
             if type(part) in (float, int) and -MAX_NUMBER < part < MAX_NUMBER:
                 continue
+            # A global shift is the one number that Cirq does not resolve.
+            if isinstance(part, sympy.Basic) and part.free_symbols and "shift" not in name:
+                continue
             if isinstance(part, cirq.Gate | cirq.Operation):
                 check_numbers(part)
                 continue
             number = _plain(name, part)
             if isinstance(number, sympy.Basic) and not number.free_symbols:
                 number = cirq.ParamResolver().value_of(number)
-            # A global shift is the one number that Cirq does not resolve.
             if isinstance(number, sympy.Basic) and "shift" not in name:
                 continue
             if not isinstance(number, Complex):
@@ -86,7 +88,7 @@ def with_plain_numbers(value: _Part) -> _Part:
     """
     plain: dict[str, object] = {}
     for name, held in _attributes(value):
-        if type(held) is float:
+        if type(held) is float or isinstance(held, sympy.Basic):
             continue
         is_part = isinstance(held, cirq.Gate | cirq.Operation)
         part = with_plain_numbers(held) if is_part else _plain(name, held)
