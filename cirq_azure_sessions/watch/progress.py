@@ -203,11 +203,19 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
         # tqdm would wait for the lock on any thread. Every bar is closed before.
         pass
 
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """tqdm's values for a template; None as the width in a notebook or a file."""
+        values = dict(super().format_dict)
+        # tqdm takes a terminal that does not know its width for one of -1 columns.
+        values["ncols"] = max(0, values["ncols"] or 0) or None
+        return values
+
     def first_that_fits(self, *candidates: Sequence[str]) -> str:
         """The first template, of texts separated by spaces, that fits the terminal, or the last."""
-        # None in a notebook or a file.
-        columns = self.ncols if isinstance(self.ncols, int) else math.inf
-        values = {**self.format_dict, "ncols": None}
+        values = self.format_dict
+        columns = values["ncols"] or math.inf
+        values["ncols"] = None
         for texts in candidates:
             template = " ".join(filter(None, texts))
             values["bar_format"] = template.replace(_BAR, "|███|")

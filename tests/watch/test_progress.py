@@ -97,6 +97,14 @@ def test_a_narrow_line_is_not_cut_off(columns: int, expected: str) -> None:
     assert len(line) <= columns
 
 
+def test_a_terminal_of_unknown_width_is_wide() -> None:
+    with terminal(0) as written, SweepProgress("ionq.simulator") as progress:
+        progress.add_points(1)
+        progress.job_seen(job("a", JobStatus.EXECUTING))
+        progress.job_finished("a", done=1, failed=0)
+    assert frames("".join(written))[-1].endswith("| 1 done in 00:00")
+
+
 def test_the_last_line_of_a_narrow_terminal_is_not_cut_off() -> None:
     with terminal(48) as written, SweepProgress("quantinuum.sim.h2-1e") as progress:
         progress.add_points(30)
