@@ -34,7 +34,9 @@ class _Event:
         return f"{self.subject}s_{self.kind}"
 
     def __str__(self) -> str:
-        reason = f" ({self.reason})" if self.reason else ""
+        # The service's status TimedOut says no more than the kind does.
+        is_news = self.reason.lower() not in ("", self.kind.replace("_", ""))
+        reason = f" ({self.reason})" if is_news else ""
         return f"{self.target}: {self.subject} {self.id} {self.kind.replace('_', ' ')}{reason}"
 
 

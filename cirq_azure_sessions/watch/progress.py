@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,10 +23,9 @@ _SHORT_ID = 8
 # Seconds that a bar waits for the others in the program to be drawn.
 _DRAWING_TIMEOUT = 1.0
 _QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
-# Templates for tqdm, and the shortest text that fills them.
+# Templates for tqdm.
+_BAR = "|{bar}|"
 _TIMES = "{elapsed}<{remaining}"
-_TIME_TAKEN = "in {elapsed}"
-_MIN_TEXTS = {"bar": "███", "remaining": "00:00", "elapsed": "00:00"}
 
 
 class SweepProgress:
@@ -86,8 +86,13 @@ class SweepProgress:
     def _draw(self, more: int = 0) -> None:
         """Draws the bar, advanced by `more` points. Needs the lock."""
         if (bar := self._bar) is not None:
-            bar.bar_format = self._line(bar.columns)
-            self._try(lambda: bar.update(more))
+            # Counted before the line is written, which is as long as the time left is.
+            bar.n += more
+            self._try(lambda: self._show(bar))
+
+    def _show(self, bar: _Bar) -> None:
+        bar.bar_format = self._line(bar)
+        bar.update(0)
 
     def _try(self, draw: Callable[[], object]) -> None:
         """Draws, if that is possible: no result is lost because a terminal was closed.
@@ -105,33 +110,32 @@ class SweepProgress:
         finally:
             _Bar._lock.release()
 
-    def _line(self, columns: int | None) -> str:
-        """The template of the line, without the session if the terminal is too narrow."""
+    def _line(self, bar: _Bar) -> str:
+        """The template of the line; in a narrow terminal, of its most important parts."""
         counts = Counter(self._states.values())
-        jobs = [f"{counts[state]} {state}" for state in ("queued", "running") if counts[state]]
-        failed = [f"{self._failed} failed"] if self._failed else []
-        words = "; ".join([*failed, *([f"jobs: {', '.join(jobs)}"] if jobs else [])])
+        jobs = ", ".join(f"{counts[each]} {each}" for each in ("queued", "running") if counts[each])
+        failed = f"{self._failed} failed" if self._failed else ""
+        words = "; ".join(filter(None, [failed, f"jobs: {jobs}" if jobs else ""]))
+        short = "; ".join(filter(None, [failed, jobs]))
+        points = f"{self._done + self._failed}/{self._expected}"
         target, session = _literal(self._target), _literal(self._session_id[:_SHORT_ID])
-        for name in (f"{target} {session}".rstrip(), target):
-            texts = [
-                name,
-                f"{self._done + self._failed}/{self._expected}",
-                "|{bar}|",
-                words,
-                _TIMES,
-            ]
-            line = " ".join(filter(None, texts))
-            if columns is None or len(line.format(**_MIN_TEXTS)) <= columns:
-                break
-        return line
+        return bar.first_that_fits(
+            (target, session, points, _BAR, words, _TIMES),
+            (target, points, _BAR, words, _TIMES),
+            (target, points, _BAR, short, "{elapsed}"),
+            (target, points, short, "{elapsed}"),
+            (points, short, "{elapsed}"),
+        )
 
-    def _last_line(self) -> str:
+    def _last_line(self, bar: _Bar) -> str:
         """The template of the line that stays."""
         # Points that neither finished nor failed, as after a timeout, have no result either.
         failed = self._expected - self._done
-        words = f"{self._done} done{f', {failed} failed' if failed else ''} {_TIME_TAKEN}"
-        session = _literal(self._session_id[:_SHORT_ID])
-        return " ".join(filter(None, [_literal(self._target), session, "|{bar}|", words]))
+        words = f"{self._done} done{f', {failed} failed' if failed else ''} in {{elapsed}}"
+        target, session = _literal(self._target), _literal(self._session_id[:_SHORT_ID])
+        return bar.first_that_fits(
+            (target, session, _BAR, words), (target, _BAR, words), (target, words)
+        )
 
     def __str__(self) -> str:
         with self._lock:
@@ -151,7 +155,7 @@ class SweepProgress:
 
     def _end(self, *, is_left: bool) -> None:
         if self._bar is not None:
-            self._bar.bar_format = self._last_line()
+            self._bar.bar_format = self._last_line(self._bar)
             last = str(self._bar)
             self._bar.close()
             if is_left:
@@ -183,7 +187,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
         super().__init__(
             desc=printable(target),
             total=points,
-            bar_format=f"{{desc}} {{n_fmt}}/{{total_fmt}} |{{bar}}| {_TIMES}",
+            bar_format=f"{{desc}} {{n_fmt}}/{{total_fmt}} {_BAR} {_TIMES}",
             leave=False,
             dynamic_ncols=True,
             miniters=0,
@@ -200,9 +204,24 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
         pass
 
     @property
-    def columns(self) -> int | None:
-        """The width of the terminal at the last drawing; None in a notebook or a file."""
-        return self.ncols if isinstance(self.ncols, int) else None
+    def format_dict(self) -> dict[str, Any]:
+        """tqdm's values for a template; None as the width in a notebook or a file."""
+        values = dict(super().format_dict)
+        # tqdm takes a terminal that does not know its width for one of -1 columns.
+        values["ncols"] = max(0, values["ncols"] or 0) or None
+        return values
+
+    def first_that_fits(self, *candidates: Sequence[str]) -> str:
+        """The first template, of texts separated by spaces, that fits the terminal, or the last."""
+        values = self.format_dict
+        columns = values["ncols"] or math.inf
+        values["ncols"] = None
+        for texts in candidates:
+            template = " ".join(filter(None, texts))
+            values["bar_format"] = template.replace(_BAR, "|███|")
+            if len(self.format_meter(**values)) <= columns:
+                break
+        return template
 
     def leave_line(self, line: str) -> None:
         """Replaces the bar by a plain line; a finished bar would disturb those of other threads."""

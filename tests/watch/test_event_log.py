@@ -243,7 +243,8 @@ def test_a_batch_has_one_line_as_it_begins_and_one_as_it_ends(
 
 def test_an_event_reads_as_a_line_and_as_fields() -> None:
     event = SessionEvent("timed_out", "1f3c", TARGET, time=5.0, reason="TimedOut")
-    assert str(event) == "ionq.simulator: session 1f3c timed out (TimedOut)"
+    assert str(event) == "ionq.simulator: session 1f3c timed out"
+    assert str(replace(event, reason="Failed")) == "ionq.simulator: session 1f3c timed out (Failed)"
     assert asdict(event) == {
         "kind": "timed_out",
         "session_id": "1f3c",

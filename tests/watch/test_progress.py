@@ -72,8 +72,45 @@ def test_session_is_omitted_first_in_80_columns() -> None:
             progress.job_finished(str(number), done=number >= 10, failed=number < 10)
         line = str(progress)
     assert line.startswith("ionq.simulator 240/1000 |")
-    assert "| 10 failed; jobs: 60 queued, 40 running 00:0" in line
+    assert "| 10 failed; 60 queued, 40 running 00:0" in line
     assert len(line) <= 80
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (80, "quantinuum.sim.h2-1e 3fa85f64 0/30 |"),
+        (64, "quantinuum.sim.h2-1e 0/30 |"),
+        (56, "quantinuum.sim.h2-1e 0/30 29 queued, 1 running 00:00"),
+        (36, "0/30 29 queued, 1 running 00:00"),
+    ],
+)
+def test_a_narrow_line_is_not_cut_off(columns: int, expected: str) -> None:
+    with terminal(columns), SweepProgress("quantinuum.sim.h2-1e") as progress:
+        progress.add_points(30)
+        for number in range(30):
+            progress.job_seen(job(str(number), JobStatus.WAITING))
+        progress.job_seen(job("0", JobStatus.EXECUTING))
+        line = str(progress)
+    assert line.startswith(expected)
+    assert "29 queued, 1 running 00:00" in line
+    assert len(line) <= columns
+
+
+def test_a_terminal_of_unknown_width_is_wide() -> None:
+    with terminal(0) as written, SweepProgress("ionq.simulator") as progress:
+        progress.add_points(1)
+        progress.job_seen(job("a", JobStatus.EXECUTING))
+        progress.job_finished("a", done=1, failed=0)
+    assert frames("".join(written))[-1].endswith("| 1 done in 00:00")
+
+
+def test_the_last_line_of_a_narrow_terminal_is_not_cut_off() -> None:
+    with terminal(48) as written, SweepProgress("quantinuum.sim.h2-1e") as progress:
+        progress.add_points(30)
+        progress.job_seen(job("a", JobStatus.EXECUTING))
+        progress.job_finished("a", done=29, failed=1)
+    assert frames("".join(written))[-1] == "quantinuum.sim.h2-1e 29 done, 1 failed in 00:00"
 
 
 def test_no_picture_is_wider_than_the_terminal() -> None:
