@@ -487,6 +487,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                         results = by_circuit((each.results, each.circuits) for each in sweeps)
                         first = type(first).of("circuits", errors, results)
                     raise first
+                events.report_sweeps([each.event("finished", clock.time()) for each in sweeps])
             except BaseException as error:
                 is_interrupted = not isinstance(error, AzureSessionsError)
                 ends = []
@@ -502,7 +503,6 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                         kind = "failed" if sweep.failures else "finished"
                         reason = next((type(e).__name__ for e in sweep.failures.values()), "")
                     ends.append(sweep.event(kind, clock.time(), reason))
-                events.report_sweeps(ends)
                 if is_interrupted:
                     note = interruption_note(
                         self._target,
@@ -513,13 +513,13 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
                     )
                     if note:
                         upstream.interrupt_reason(error).add_note(note)
+                events.report_sweeps(ends)
                 raise
             finally:
                 if lost := sum(sweep.lost_shots for sweep in sweeps):
                     warn_of_lost_shots(self._target, lost)
         for sweep in sweeps:
             sweep.give_back(journal, kept=sweep.delivered)
-        events.report_sweeps([each.event("finished", clock.time()) for each in sweeps])
 
     def _stream(self, sweep: SweepRun) -> Iterator[tuple[int, cirq.Result]]:
         with self._one_call([sweep]):

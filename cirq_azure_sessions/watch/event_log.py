@@ -205,15 +205,19 @@ def _summary(jobs: int, time: float, begun: Sequence[tuple[float, dict[str, floa
 
 
 def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:
-    """Calls a subscriber; anything it raises is logged and not propagated.
+    """Calls a subscriber; what it raises is logged and not propagated, but for Ctrl-C.
 
-    That includes SystemExit, CancelledError and KeyboardInterrupt: on the background loop they
-    would end the loop, or look as if the pool's own task had been cancelled.
+    That includes SystemExit and CancelledError: on the background loop they would end the loop, or
+    look as if the pool's own task had been cancelled.
     """
     parent = os.getpid() if background.loop.is_current else None
     try:
         callback(event)
-    except BaseException:
+    except BaseException as error:
+        # Signals strike on the main thread alone, and interrupt the call that waits there.
+        is_on_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error, KeyboardInterrupt) and is_on_main:
+            raise
         logger.exception("A subscriber of the pool's events failed.")
     if parent not in (None, os.getpid()):
         # The child of a fork would go on with the parent's jobs, over the parent's connections.

@@ -70,10 +70,7 @@ def test_a_callback_runs_on_the_thread_that_reports(log: EventLog) -> None:
     assert seen == [threading.get_ident()]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError],
-)
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit, asyncio.CancelledError])
 @pytest.mark.parametrize("event", [STARTED, OPENED, SUBMITTED], ids=["sweep", "session", "job"])
 def test_any_error_of_a_callback_is_logged_and_has_no_other_effect(
     error: type[BaseException], event: AnyEvent, log: EventLog, caplog: pytest.LogCaptureFixture
@@ -89,6 +86,16 @@ def test_any_error_of_a_callback_is_logged_and_has_no_other_effect(
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert record.exc_info is not None
     assert record.exc_info[0] is error
+
+
+def test_ctrl_c_in_a_callback_reaches_the_call_that_waits_on_the_main_thread(log: EventLog) -> None:
+    def interrupt(event: AnyEvent) -> None:
+        raise KeyboardInterrupt
+
+    log.subscribe(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        log.report(STARTED)
+    in_background(log.report, FINISHED).result(HANG_TIMEOUT)
 
 
 def test_a_finalizer_may_report_while_its_thread_reports(log: EventLog) -> None:
