@@ -56,8 +56,7 @@ class WorkspaceRouter:
             UnsupportedTarget: If there is none.
         """
         for workspace in reversed(self._workspaces):
-            # Messages and logs repeat it as it is.
-            if isinstance(target, str) and target.isprintable() and workspace.takes(target):
+            if isinstance(target, str) and workspace.takes(target):
                 return workspace
         name = target if isinstance(target, str) else ""
         if self.given is None and not name.startswith("local."):

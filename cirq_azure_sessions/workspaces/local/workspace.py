@@ -139,7 +139,8 @@ class LocalWorkspace(PickledAsRecipe):
         """
         if target in self._uninstalled:
             check_installed(target)
-        return self._machine_name(target) in self._machines
+        # Messages and logs repeat it as it is.
+        return target.isprintable() and self._machine_name(target) in self._machines
 
     async def open_session(self, request: SessionRequest) -> Session:
         self._machine(request.target)
