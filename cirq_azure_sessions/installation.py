@@ -6,6 +6,7 @@ shows only the names of environment variables.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
@@ -15,9 +16,27 @@ from typing import Literal
 from urllib.parse import quote_plus, unquote
 
 from cirq_azure_sessions import upstream
-from cirq_azure_sessions.errors import AzureSessionsError
+from cirq_azure_sessions.errors import AzureSessionsError, UnsupportedTarget
 
-__all__ = ["Finding", "check_environment", "check_versions", "known_secrets", "unexpected"]
+__all__ = [
+    "BUILT_IN_TARGETS",
+    "Finding",
+    "check_environment",
+    "check_installed",
+    "check_versions",
+    "known_secrets",
+    "unexpected",
+]
+
+# The targets on Cirq's own simulators and on those of extras: the package to install, the module in
+# it, and the sampler's class in that.
+BUILT_IN_TARGETS = {
+    "local.simulator": ("cirq-core", "cirq", "Simulator"),
+    "local.density-matrix": ("cirq-core", "cirq", "DensityMatrixSimulator"),
+    "local.clifford": ("cirq-core", "cirq", "CliffordSimulator"),
+    "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
+    "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
+}
 
 # Packages that only QIR targets and the emulator need.
 _OPTIONAL = {"qdk": "needed for QIR targets and for QIR programs in the emulator"}
@@ -46,6 +65,15 @@ class Finding:
     check: str
     text: str
     status: Literal["ok", "warning", "failed", "skipped"] = "ok"
+
+
+def check_installed(target: str) -> None:
+    """Raises `UnsupportedTarget` if a built-in target's package is not installed."""
+    package, module, _ = BUILT_IN_TARGETS[target]
+    if importlib.util.find_spec(module) is None:
+        raise UnsupportedTarget(
+            f"{target!r} needs {package}: run pip install '.[simulators]' in your checkout."
+        )
 
 
 def unexpected(check: str, error: Exception) -> Finding:

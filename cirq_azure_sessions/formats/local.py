@@ -19,13 +19,11 @@ from cirq_azure_sessions.formats.translation import (
     TranslationOptions,
     Workload,
 )
+from cirq_azure_sessions.installation import BUILT_IN_TARGETS
 from cirq_azure_sessions.model import JobRequest, LocalProgram, TargetStatus
 from cirq_azure_sessions.results.azure_result import AzureResult
 
 __all__ = ["LocalFormat", "LocalLayout"]
-
-# The targets whose simulators are known here; what others run, only they know.
-_BUILT_IN = ("simulator", "density-matrix", "clifford", "qsim", "stim")
 
 # Methods by which a gate or an operation tells the simulators what it does.
 _EFFECTS = ("_act_on_", "_stim_conversion_")
@@ -80,7 +78,8 @@ class LocalFormat(Format):
         if not program.has_measurements():
             raise UnsupportedProgram("Circuit has no measurements to sample; add cirq.measure.")
         self.check_input_params(options.input_params)
-        if options.target.removeprefix("local.") in _BUILT_IN:
+        # What the samplers of users run, only they know.
+        if options.target in BUILT_IN_TARGETS:
             for operation in _distinct(program):
                 try:
                     _check_known(operation)

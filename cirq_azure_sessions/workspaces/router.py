@@ -16,13 +16,13 @@ from cirq_azure_sessions.errors import (
     SessionNotAvailable,
     UnsupportedTarget,
 )
+from cirq_azure_sessions.installation import BUILT_IN_TARGETS
 from cirq_azure_sessions.model import Job, Session, TargetStatus
 from cirq_azure_sessions.options import TEXT, checked, shortened, shown
 from cirq_azure_sessions.spelling import did_you_mean
 from cirq_azure_sessions.workspaces.base import WorkspacePort
 from cirq_azure_sessions.workspaces.filters import ItemFilter, target_pattern
 from cirq_azure_sessions.workspaces.local import LocalWorkspace
-from cirq_azure_sessions.workspaces.local.samplers import BUILT_IN_TARGETS
 
 __all__ = ["WorkspaceRouter"]
 

@@ -15,7 +15,7 @@ from cirq_azure_sessions import AzureSessionSampler
 from cirq_azure_sessions.errors import ResultFormatError, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import TranslationOptions
-from cirq_azure_sessions.workspaces.local.samplers import BUILT_IN_TARGETS
+from cirq_azure_sessions.installation import BUILT_IN_TARGETS
 
 LOCAL = "local.simulator"
 Q = cirq.q(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -19,8 +18,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from cirq_azure_sessions import upstream
-from cirq_azure_sessions.errors import UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.errors import UnsupportedProgram
 from cirq_azure_sessions.executor import DaemonExecutor
+from cirq_azure_sessions.installation import BUILT_IN_TARGETS
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 from cirq_azure_sessions.workspaces.local.callers import (
     JobThreads,
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     import cirq
 
 __all__ = [
-    "BUILT_IN_TARGETS",
     "LIKE",
     "Machine",
     "SamplerFactory",
-    "check_installed",
     "local_machines",
 ]
 
@@ -47,14 +45,6 @@ Machine = Callable[[JobRequest], "Future[Any]"]
 # keyword, so that a simulator class can be used.
 SamplerFactory = Callable[..., "cirq.Sampler"]
 
-# The package to install for a target, the module in it, and the sampler's class in that.
-BUILT_IN_TARGETS = {
-    "local.simulator": ("cirq-core", "cirq", "Simulator"),
-    "local.density-matrix": ("cirq-core", "cirq", "DensityMatrixSimulator"),
-    "local.clifford": ("cirq-core", "cirq", "CliffordSimulator"),
-    "local.qsim": ("qsimcirq", "qsimcirq", "QSimSimulator"),
-    "local.stim": ("stimcirq", "stimcirq", "StimSampler"),
-}
 # The prefix of targets that sample with the published noise of another target.
 LIKE = "local.like:"
 # Samplers that take no seed and seed themselves; their sweeps are not split.
@@ -96,15 +86,6 @@ def local_machines(
         else:
             machines[target] = _split(make, executor)
     return machines
-
-
-def check_installed(target: str) -> None:
-    """Raises `UnsupportedTarget` if a built-in target's package is not installed."""
-    package, module, _ = BUILT_IN_TARGETS[target]
-    if importlib.util.find_spec(module) is None:
-        raise UnsupportedTarget(
-            f"{target!r} needs {package}: run pip install '.[simulators]' in your checkout."
-        )
 
 
 def _make_built_in(target: str, **seed: Any) -> cirq.Sampler:

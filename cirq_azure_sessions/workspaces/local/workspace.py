@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cirq_azure_sessions.clock import Clock, SystemClock
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
+from cirq_azure_sessions.installation import BUILT_IN_TARGETS, check_installed
 from cirq_azure_sessions.model import (
     Job,
     JobRequest,
@@ -31,11 +32,9 @@ from cirq_azure_sessions.workspaces.local import callers
 from cirq_azure_sessions.workspaces.local.callers import JobThreads, calling_jobs
 from cirq_azure_sessions.workspaces.local.live_schedule import REAL_TIME, LiveSchedule
 from cirq_azure_sessions.workspaces.local.samplers import (
-    BUILT_IN_TARGETS,
     LIKE,
     Machine,
     SamplerFactory,
-    check_installed,
     local_machines,
 )
 from cirq_azure_sessions.workspaces.local.schedule import Schedule

@@ -22,11 +22,10 @@ from services import FLIP, HANG_TIMEOUT, in_background
 
 from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, SweepError
 from cirq_azure_sessions.errors import JobFailed, UnsupportedProgram, UnsupportedTarget
+from cirq_azure_sessions.installation import BUILT_IN_TARGETS, check_installed
 from cirq_azure_sessions.model import JobRequest, LocalProgram
 from cirq_azure_sessions.workspaces.local import samplers as local_samplers
 from cirq_azure_sessions.workspaces.local.samplers import (
-    BUILT_IN_TARGETS,
-    check_installed,
     local_machines,
 )
 
