@@ -292,7 +292,7 @@ class SessionPool(PickledAsRecipe):
 
         The callback must be quick: it runs on the background loop, where methods that wait for the
         service are refused with `RuntimeError`; a `SweepEvent` of the kind `started` comes on the
-        thread and in the context of its call. An error in a callback is only logged.
+        thread and in the context of its call. Errors of a callback, except Ctrl-C, are logged.
 
         Returns:
             A function that ends the subscription.
