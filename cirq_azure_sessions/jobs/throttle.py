@@ -61,14 +61,12 @@ class Gate:
 class Throttle:
     """The slots of a sampler's jobs in flight, and the gates for their inputs and for requests.
 
-    The number of slots begins at its maximum. A 429 answer sets it to the number of other jobs in
-    flight; from then on every full round of accepted jobs, the fourth after a 429, adds one slot,
-    to find out whether there is more room.
+    A 429 answer lowers the number of slots to that of the other jobs in flight. After four full
+    rounds of accepted jobs one slot is added, and then after each, to find out if there is room.
     """
 
     def __init__(self, max_concurrent_jobs: int, clock: Clock) -> None:
-        # Inputs are stored ahead of the jobs in flight, for as many jobs, and outputs fetched
-        # behind them, but by no more requests at a time than there may be jobs.
+        # As many inputs are stored ahead, and requests made at a time, as jobs may be in flight.
         self.inputs = Gate(max_concurrent_jobs)
         self.slots = Gate(max_concurrent_jobs)
         self.requests = Gate(max_concurrent_jobs)
