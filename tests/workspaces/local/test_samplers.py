@@ -462,17 +462,19 @@ def test_a_sampler_that_waits_for_its_own_job_is_refused(wait: str) -> None:
         in_background(sampler.run_sweep, BELL, None).result(HANG_TIMEOUT)
 
 
-def test_a_sampler_may_wait_for_an_earlier_job_of_its_target() -> None:
+def test_a_sampler_may_wait_for_an_earlier_job_or_session_of_its_target() -> None:
     class Comparing(_Nested):
         def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
             for job in pool.list_jobs(status="done"):
                 assert job.result(HANG_TIMEOUT).repetitions == repetitions
+                pool.get_session(str(job.session_id)).wait(HANG_TIMEOUT)
             return super().run_sweep(program, params, repetitions)
 
     pool = SessionPool(LocalWorkspace({"local.comparing": Comparing()}))
     sampler = AzureSessionSampler("local.comparing", pool=pool)
     for _ in range(2):
         assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+        pool.session("local.comparing").close()
 
 
 def test_a_nested_call_does_not_count_towards_the_limit_that_its_caller_fills() -> None:
