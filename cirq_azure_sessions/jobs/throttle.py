@@ -71,12 +71,12 @@ class Throttle:
         self.slots = Gate(max_concurrent_jobs)
         self.requests = Gate(max_concurrent_jobs)
         self.clock = clock
-        # State: the jobs accepted since the number of slots last changed; the end of the pause.
-        self.accepted = 0
+        # State: how many more jobs are accepted before a slot is added; the end of the pause.
+        self.countdown = 0
         self.resume_at = -math.inf
 
     def resize(self, num_slots: int, rounds: int) -> None:
-        self.accepted = (1 - rounds) * num_slots
+        self.countdown = rounds * num_slots
         for gate in (self.inputs, self.slots):
             gate.limit = num_slots
             gate.admit()
@@ -118,8 +118,8 @@ class Slot:
         """Records that the service accepted the job; a full round of these adds a slot."""
         throttle, num_slots = self.throttle, self.throttle.slots.limit
         self._leave(throttle.inputs)
-        throttle.accepted += 1
-        if num_slots < throttle.requests.limit and throttle.accepted >= num_slots:
+        throttle.countdown -= 1
+        if num_slots < throttle.requests.limit and throttle.countdown <= 0:
             throttle.resize(num_slots + 1, rounds=1)
 
     async def refused(self, error: ServiceError) -> None:
