@@ -111,7 +111,7 @@ def check_wait(job_id: str) -> None:
 
 
 def wait_for(job_id: str, queue: Queue) -> None:
-    """Records that the innermost calling job waits for another one, which may not be in its queue.
+    """Records that the innermost calling job, if there is one, waits for a job in a queue.
 
     Raises:
         RuntimeError: If the queue's jobs wait, directly or not, for the calling job's queue.
@@ -134,6 +134,6 @@ def wait_for(job_id: str, queue: Queue) -> None:
     if held in reached:
         awaited.pop(job_id, None)
         raise RuntimeError(
-            f"The sampler of {job.target!r} would wait for a job on {queue[1]!r}, and such jobs "
-            "wait for it, which could deadlock: call another target there, or wait later."
+            f"The sampler of {job.target!r} would wait for a job on {queue[1]!r}, which may wait "
+            "for it in turn: call another target there, or wait later."
         )
