@@ -36,7 +36,7 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A description of the valid values of an option, and the check for them, which may fail instead.
+# A description of the valid values of an option, and the check for them; it may raise for others.
 _Kind = tuple[str, Callable[[Any], bool]]
 
 # The end of the year 9899, the last that clocks show, in seconds since the Unix epoch: from 10000
@@ -240,7 +240,7 @@ def check_option(
     words, fits = kind or _KINDS[name]
     if or_none and value is None:
         return
-    # A value may fail whatever it is asked: a number too large, or an object of the user's.
+    # Checks may raise: for a number that is too large, or in methods of a user's object.
     with suppress(Exception):
         if fits(value):
             return

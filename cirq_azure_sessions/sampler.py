@@ -474,12 +474,12 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
         background.loop.check_not_current()
         clock, events, journal = self._pool._clock, self._pool._events, self._runner.journal
         with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
-            events.report_sweeps([each.event("started", clock.time()) for each in sweeps])
-            for sweep in sweeps:
-                if progress is not None:
-                    progress.add_points(len(sweep.results))
-                    sweep.progress = progress
             try:
+                events.report_sweeps([each.event("started", clock.time()) for each in sweeps])
+                for sweep in sweeps:
+                    if progress is not None:
+                        progress.add_points(len(sweep.results))
+                        sweep.progress = progress
                 yield
                 if errors := dict(e for run in sweeps for e in run.errors(self._on_error, sweeps)):
                     first = errors[min(errors)]

@@ -41,6 +41,7 @@ from cirq_azure_sessions.journal import Journal
 from cirq_azure_sessions.model import Job
 from cirq_azure_sessions.process import register
 from cirq_azure_sessions.sessions.pool import SessionPool
+from cirq_azure_sessions.workspaces.local.callers import wait_for
 
 __all__ = ["JobRunner"]
 
@@ -180,6 +181,8 @@ class JobRunner:
             job.sweep.check_going_on(job.points, is_budgeted=is_budgeted)
             if self.journal is not None:
                 await job.claim(self.journal, partial(self._find, job))
+            if not job.may_exist:  # a calling job may hold the budget or the slot that it needs
+                wait_for(job.request.id, (self._workspace, self.target))
         except BaseException:
             if budget is not None:
                 # Otherwise jobs that wait for a slot would wait for this one forever.
@@ -250,8 +253,7 @@ class JobRunner:
                     raise
                 # 4. The answer was lost: before anything else, ask whether the job arrived. While
                 # that cannot be answered, it may have.
-                known = await self._find(job, job.request.id)
-                if known is not None:
+                if (known := await self._find(job, job.request.id)) is not None:
                     accepted = known
                     break
                 # 5. It did not arrive: submit it again, under the same id.

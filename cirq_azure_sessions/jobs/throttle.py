@@ -61,24 +61,22 @@ class Gate:
 class Throttle:
     """The slots of a sampler's jobs in flight, and the gates for their inputs and for requests.
 
-    The number of slots begins at its maximum. A 429 answer sets it to the number of other jobs in
-    flight; from then on every full round of accepted jobs, the fourth after a 429, adds one slot,
-    to find out whether there is more room.
+    A 429 answer lowers the number of slots to that of the other jobs in flight. After four full
+    rounds of accepted jobs one slot is added, and then after each, to find out if there is room.
     """
 
     def __init__(self, max_concurrent_jobs: int, clock: Clock) -> None:
-        # Inputs are stored ahead of the jobs in flight, for as many jobs, and outputs fetched
-        # behind them, but by no more requests at a time than there may be jobs.
+        # As many inputs are stored ahead, and requests made at a time, as jobs may be in flight.
         self.inputs = Gate(max_concurrent_jobs)
         self.slots = Gate(max_concurrent_jobs)
         self.requests = Gate(max_concurrent_jobs)
         self.clock = clock
-        # State: the jobs accepted since the number of slots last changed; the end of the pause.
-        self.accepted = 0
+        # State: how many more jobs are accepted before a slot is added; the end of the pause.
+        self.countdown = 0
         self.resume_at = -math.inf
 
     def resize(self, num_slots: int, rounds: int) -> None:
-        self.accepted = (1 - rounds) * num_slots
+        self.countdown = rounds * num_slots
         for gate in (self.inputs, self.slots):
             gate.limit = num_slots
             gate.admit()
@@ -120,8 +118,8 @@ class Slot:
         """Records that the service accepted the job; a full round of these adds a slot."""
         throttle, num_slots = self.throttle, self.throttle.slots.limit
         self._leave(throttle.inputs)
-        throttle.accepted += 1
-        if num_slots < throttle.requests.limit and throttle.accepted >= num_slots:
+        throttle.countdown -= 1
+        if num_slots < throttle.requests.limit and throttle.countdown <= 0:
             throttle.resize(num_slots + 1, rounds=1)
 
     async def refused(self, error: ServiceError) -> None:

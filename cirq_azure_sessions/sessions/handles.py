@@ -167,8 +167,8 @@ class SessionHandle(_Handle[Session]):
 
     async def _poll(self) -> None:
         clock, polls = self._pool._clock, 0
-        wait_for(self.id, (self._workspace, self.target))
         while self.is_open:
+            wait_for(self.id, (self._workspace, self.target))
             if polls:
                 await clock.sleep(backoff(polls, max_delay=_MAX_DELAY))
             polls += 1

@@ -205,7 +205,7 @@ def _summary(jobs: int, time: float, begun: Sequence[tuple[float, dict[str, floa
 
 
 def _notify(callback: Callable[[AnyEvent], None], event: AnyEvent) -> None:
-    """Calls a subscriber; what it raises is logged and not propagated, but for Ctrl-C.
+    """Calls a subscriber; what it raises, except for Ctrl-C, is logged and not propagated.
 
     That includes SystemExit and CancelledError: on the background loop they would end the loop, or
     look as if the pool's own task had been cancelled.

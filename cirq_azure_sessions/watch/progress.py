@@ -200,7 +200,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
         super().refresh(nolock=True)
 
     def __del__(self) -> None:
-        # tqdm would wait for the lock on any thread. Every bar is closed before.
+        # tqdm would close the bar, and wait for the lock, on any thread.
         pass
 
     @property
@@ -249,7 +249,5 @@ class _NotebookBar(_Bar):
         self._handle.update({"text/plain": line}, raw=True)
 
     def close(self) -> None:
-        # tqdm closes a bar again when it is garbage collected; the last line is there by then.
-        if not self.disable:
-            super().close()
-            self.leave_line("")
+        super().close()
+        self.leave_line("")

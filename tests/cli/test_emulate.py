@@ -169,6 +169,28 @@ def test_a_program_of_the_sdk_runs_under_it_unmodified(
     assert done.returncode == 7
 
 
+@pytest.mark.parametrize("hosts", ["corp.invalid", "*"])
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_hosts_that_need_no_proxy_still_need_none(
+    name: str, hosts: str, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, hosts)
+    program = (
+        "from urllib.request import proxy_bypass_environment as needs_none\n"
+        "print(needs_none('corp.invalid'), needs_none('127.0.0.1'))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | emulator.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch("(1|True) (1|True)", ran.stdout.strip())
+
+
 def test_emulator_that_the_program_starts_itself_is_not_redirected(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,23 @@ def test_a_job_carries_the_id_of_its_sweep(workspace: LocalWorkspace) -> None:
     assert len(jobs) == 1
 
 
+def test_sweep_that_ctrl_c_interrupts_in_a_subscriber_ends(workspace: LocalWorkspace) -> None:
+    def interrupt(event: AnyEvent) -> None:
+        if event.kind == "started":
+            raise KeyboardInterrupt
+
+    events: list[AnyEvent] = []
+    with SessionPool(workspace) as pool:
+        pool.subscribe(events.append)
+        pool.subscribe(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            AzureSessionSampler(TARGET, pool=pool).run(CIRCUIT)
+    assert sweeps_among(events) == [
+        (TARGET, "started", 1, ""),
+        (TARGET, "interrupted", 1, "KeyboardInterrupt"),
+    ]
+
+
 @pytest.mark.parametrize("error", [ValueError, SystemExit, CancelledError])
 def test_callback_that_raises_loses_no_result(
     error: type[BaseException], workspace: LocalWorkspace

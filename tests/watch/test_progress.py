@@ -164,7 +164,7 @@ def test_notebook_bar_is_text_that_survives_reopening(
         progress.job_seen(job("a", JobStatus.WAITING))
         assert "0/2 |" in notebook.output
         progress.job_finished("a", done=2, failed=0)
-    # When the bar is no longer referenced, tqdm closes it once more.
+    # tqdm closes a bar that is no longer referenced.
     del progress
     gc.collect()
     assert notebook.output.startswith("ionq.simulator 3fa85f64 |█")

@@ -73,7 +73,9 @@ def _run_next() -> None:
 
 if "AZURE_QUANTUM_EMULATOR" in os.environ:
     sys.meta_path.insert(0, _Redirection())
-    for name in ("NO_PROXY", "no_proxy"):
-        hosts = os.environ.get(name), urlsplit(os.environ["AZURE_QUANTUM_EMULATOR"]).hostname
-        os.environ[name] = ",".join(filter(None, hosts))
+    # Libraries read the name in lower case first. A star stands for all hosts only if it is alone.
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    if hosts != "*":
+        host = urlsplit(os.environ["AZURE_QUANTUM_EMULATOR"]).hostname
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (hosts, host)))
 _run_next()

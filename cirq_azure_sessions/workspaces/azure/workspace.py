@@ -61,7 +61,7 @@ _REFUSED = (400, 404)
 _TOO_LATE = (400, 409)
 # Statuses for a list whose filter, order or page the service does not support.
 _LIST_REFUSED = (400, 403)
-# A list has an end: more pages than a million jobs take, or this many empty ones in a row, do not.
+# Lists that go on after this many pages, enough for a million jobs, or empty pages have no end.
 _MAX_PAGES = 10_000
 _MAX_EMPTY_PAGES = 100
 # Storage's statuses for a signature that has expired or is not accepted.

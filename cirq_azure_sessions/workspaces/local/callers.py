@@ -106,19 +106,21 @@ def end(job_id: str) -> None:
 
 def check_wait(job_id: str) -> None:
     """Refuses to wait for a job that, in this process, waits for the caller: see `wait_for`."""
-    if _calling.get() and job_id in _queues:
-        wait_for(job_id, _queues[job_id])
+    if _calling.get() and (queue := _queues.get(job_id)):
+        wait_for(job_id, queue)
 
 
 def wait_for(job_id: str, queue: Queue) -> None:
-    """Records that the innermost calling job waits for another one, which may not be in its queue.
+    """Records that the innermost calling job, if there is one, waits for a job in a queue.
 
     Raises:
         RuntimeError: If the queue's jobs wait, directly or not, for the calling job's queue.
     """
-    if not (calling := [job for job in _calling.get() if job.id in _queues]):
+    # A calling job may end meanwhile, when it is cancelled or leaves a thread behind.
+    calling = [(job, held) for job in _calling.get() if (held := _queues.get(job.id))]
+    if not calling:
         return
-    job = calling[-1]
+    job, held = calling[-1]
     # Noted first: of two jobs that begin to wait for each other, at least one sees the other.
     awaited = _awaited.setdefault(job.id, {})
     awaited[job_id] = queue
@@ -129,9 +131,9 @@ def wait_for(job_id: str, queue: Queue) -> None:
         edges = ((_queues.get(each), waits) for each, waits in _awaited.copy().items())
         nearby = (waits.copy().values() for source, waits in edges if source in following)
         following = set().union(*nearby) - reached
-    if _queues[job.id] in reached:
+    if held in reached:
         awaited.pop(job_id, None)
         raise RuntimeError(
-            f"The sampler of {job.target!r} would wait for a job on {queue[1]!r}, and such jobs "
-            "wait for it, which could deadlock: call another target there, or wait later."
+            f"The sampler of {job.target!r} would wait for a job on {queue[1]!r}, which may wait "
+            "for it in turn: call another target there, or wait later."
         )

@@ -168,8 +168,7 @@ class LocalWorkspace(PickledAsRecipe):
     # Jobs.
 
     async def store_input(self, request: JobRequest) -> None:
-        # Here, before the job waits for a slot, which the calling job may hold.
-        callers.wait_for(request.id, (self, request.target))
+        """Does nothing: the request keeps its program."""
 
     async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:
         machine = self._machine(request.target)

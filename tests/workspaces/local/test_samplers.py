@@ -20,7 +20,13 @@ import sympy
 from children import NEEDS_FORK
 from services import FLIP, HANG_TIMEOUT, in_background
 
-from cirq_azure_sessions import AzureSessionSampler, LocalWorkspace, SessionPool, SweepError
+from cirq_azure_sessions import (
+    AzureSessionSampler,
+    LocalWorkspace,
+    Rates,
+    SessionPool,
+    SweepError,
+)
 from cirq_azure_sessions.errors import JobFailed, UnsupportedProgram, UnsupportedTarget
 from cirq_azure_sessions.installation import BUILT_IN_TARGETS, check_installed
 from cirq_azure_sessions.model import JobRequest, LocalProgram
@@ -389,13 +395,23 @@ def test_a_nested_call_that_would_wait_for_itself_is_refused(depth: int) -> None
     assert f"{targets[-1]!r} would wait for a job on 'local.nested-0'" in str(error)
 
 
-def test_a_nested_call_is_refused_before_it_waits_for_its_callers_slot() -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_concurrent_jobs": 1}, {"max_cost": 1.5, "rates": Rates(per_job=1.0)}],
+    ids=["slot", "budget"],
+)
+@pytest.mark.parametrize("circuits", [1, 3])
+def test_a_nested_call_is_refused_before_it_waits_for_what_its_caller_holds(
+    circuits: int, limits: Mapping[str, Any]
+) -> None:
     machine = _Nested()
     workspace = LocalWorkspace({"local.nested": machine})
-    sampler = AzureSessionSampler("local.nested", workspace=workspace, max_concurrent_jobs=1)
+    sampler = AzureSessionSampler("local.nested", workspace=workspace, **limits)
     machine.inner = sampler
+    # With several circuits, the next job has stored its input and waits for the first one's slot.
+    batch = in_background(sampler.run_batch, [BELL] * circuits)
     with pytest.raises(SweepError, match="would wait for a job on 'local"):
-        in_background(sampler.run_sweep, BELL, None).result(HANG_TIMEOUT)
+        batch.result(HANG_TIMEOUT)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one workspace", "two workspaces"])
@@ -446,17 +462,19 @@ def test_a_sampler_that_waits_for_its_own_job_is_refused(wait: str) -> None:
         in_background(sampler.run_sweep, BELL, None).result(HANG_TIMEOUT)
 
 
-def test_a_sampler_may_wait_for_an_earlier_job_of_its_target() -> None:
+def test_a_sampler_may_wait_for_an_earlier_job_or_session_of_its_target() -> None:
     class Comparing(_Nested):
         def run_sweep(self, program: Any, params: Any, repetitions: int = 1) -> Any:
             for job in pool.list_jobs(status="done"):
                 assert job.result(HANG_TIMEOUT).repetitions == repetitions
+                pool.get_session(str(job.session_id)).wait(HANG_TIMEOUT)
             return super().run_sweep(program, params, repetitions)
 
     pool = SessionPool(LocalWorkspace({"local.comparing": Comparing()}))
     sampler = AzureSessionSampler("local.comparing", pool=pool)
     for _ in range(2):
         assert in_background(sampler.run, BELL, None, 7).result(HANG_TIMEOUT).repetitions == 7
+        pool.session("local.comparing").close()
 
 
 def test_a_nested_call_does_not_count_towards_the_limit_that_its_caller_fills() -> None:
