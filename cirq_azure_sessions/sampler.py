@@ -470,7 +470,7 @@ class AzureSessionSampler(PickledAsRecipe, cirq.Sampler):
     @contextmanager
     def _one_call(self, sweeps: Sequence[SweepRun], *, is_batch: bool = False) -> Iterator[None]:
         """Reports a call's events and progress, and cleans up if it ends early."""
-        # In an event callback the call is refused before it reports events, and calls it again.
+        # An event callback is refused before the call reports events, which would call it again.
         background.loop.check_not_current()
         clock, events, journal = self._pool._clock, self._pool._events, self._runner.journal
         with SweepProgress(self._target) if self._shows_progress else nullcontext() as progress:
