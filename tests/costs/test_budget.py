@@ -465,6 +465,20 @@ def test_a_cancelled_wait_for_room_passes_its_turn_on() -> None:
     asyncio.run(wait_and_give_up())
 
 
+def test_a_job_that_a_later_call_takes_over_counts_once() -> None:
+    budget = Budget(10.0, "USD")
+
+    async def story() -> None:
+        # As after a timeout, with a journal.
+        for point in ("call 1", 0), ("call 2", 0):
+            await budget.reserve("job", 6.0, point, 6.0, is_paid=budget.committed > 0)
+            assert budget.committed == 6.0
+            budget.settle("job", None, may_cost=True)
+            assert budget.committed == 6.0
+
+    asyncio.run(story())
+
+
 def test_after_a_fork_the_parents_jobs_in_flight_count_as_spent() -> None:
     budget = Budget(10.0, "USD")
     asyncio.run(reserve(budget, "the parent's", 6.0))
