@@ -289,6 +289,16 @@ def test_a_job_that_timed_out_counts_with_its_estimate() -> None:
 # How it is told
 
 
+def test_a_batch_ends_with_the_cap_though_an_earlier_circuit_failed_otherwise() -> None:
+    service = Service(script=["refused"])
+    with (
+        capped(service, max_cost=10.0, max_concurrent_jobs=1) as sampler,
+        pytest.raises(SweepCostLimit) as raised,
+    ):
+        sampler.run_batch([ROTATION] * 3, [{"theta": 0.1 * k} for k in range(3)], 100)
+    assert sorted(raised.value.failures) == [0, 2]
+
+
 def test_on_error_return_does_not_hide_the_cap() -> None:
     with (
         capped(Service(), max_cost=30.0, on_error="return") as sampler,
