@@ -51,11 +51,12 @@ class Budget:
     def __init__(self, max_cost: float, unit: str) -> None:
         self._max_cost = max_cost
         self._unit = unit
-        # State: the cost of jobs whose bills have arrived or never will; the estimates of all other
-        # jobs; for each point, the estimate of its remaining jobs; the points that have begun, for
-        # which this budget is reserved; the jobs waiting for budget, in order; and an event that is
-        # set when any of these changes.
+        # State: the cost of jobs whose bills have arrived or never will, in total and of each; the
+        # estimates of all other jobs; for each point, the estimate of its remaining jobs; the
+        # points that have begun, for which this budget is reserved; the jobs waiting for budget, in
+        # order; and an event that is set when any of these changes.
         self._spent = 0.0
+        self._paid: dict[str, float] = {}
         self._open: dict[str, float] = {}
         self._to_come: dict[tuple[str, int], float] = {}
         self._begun: set[tuple[str, int]] = set()
@@ -130,6 +131,8 @@ class Budget:
         finally:
             del self._line[job_id]
             self._change.set()
+        # A job of an earlier call, which did not wait for it, counts once.
+        self._spent -= self._paid.pop(job_id, 0.0)
         self._open[job_id] = estimate
         self.pass_over(estimate, point, point_cost)
 
@@ -168,7 +171,8 @@ class Budget:
             return
         billed = None if bill is None else amount_of(bill, self._unit)
         if may_cost:
-            self._spent += estimate if billed is None else billed
+            self._paid[job_id] = estimate if billed is None else billed
+            self._spent += self._paid[job_id]
         self._change.set()
 
     def after_fork(self) -> None:

@@ -216,12 +216,13 @@ class SweepRun:
         is_begun = any(each.is_accepted or each.fetched for each in call)
         for index, points in self.circuits.items() if self.failures else ():
             failures = {p - points.start: e for p, e in self.failures.items() if p in points}
-            is_over_budget = any(isinstance(each, CostLimitReached) for each in failures.values())
-            if failures and self.stopped_by is not None and not (is_over_budget or is_begun):
+            ends = (*failures.values(), self.stopped_by)
+            is_capped = any(isinstance(error, CostLimitReached) for error in ends)
+            if failures and self.stopped_by is not None and not (is_capped or is_begun):
                 yield index, self.stopped_by
-            elif failures and (on_error == "raise" or is_over_budget or self.has_timed_out):
+            elif failures and (on_error == "raise" or is_capped or self.has_timed_out):
                 results = self.results[points.start : points.stop]
-                kind = SweepCostLimit if is_over_budget else SweepError
+                kind = SweepCostLimit if is_capped else SweepError
                 kind = SweepTimeout if self.has_timed_out else kind
                 advice = " All other results are in .results." if any(results) else ""
                 yield index, kind.of("points", failures, results, advice)

@@ -289,6 +289,16 @@ def test_a_job_that_timed_out_counts_with_its_estimate() -> None:
 # How it is told
 
 
+def test_a_batch_ends_with_the_cap_though_an_earlier_circuit_failed_otherwise() -> None:
+    service = Service(script=["refused"])
+    with (
+        capped(service, max_cost=10.0, max_concurrent_jobs=1) as sampler,
+        pytest.raises(SweepCostLimit) as raised,
+    ):
+        sampler.run_batch([ROTATION] * 3, [{"theta": 0.1 * k} for k in range(3)], 100)
+    assert sorted(raised.value.failures) == [0, 2]
+
+
 def test_on_error_return_does_not_hide_the_cap() -> None:
     with (
         capped(Service(), max_cost=30.0, on_error="return") as sampler,
@@ -463,6 +473,20 @@ def test_a_cancelled_wait_for_room_passes_its_turn_on() -> None:
         assert budget.committed == 7.0
 
     asyncio.run(wait_and_give_up())
+
+
+def test_a_job_that_a_later_call_takes_over_counts_once() -> None:
+    budget = Budget(10.0, "USD")
+
+    async def story() -> None:
+        # As after a timeout, with a journal.
+        for point in ("call 1", 0), ("call 2", 0):
+            await budget.reserve("job", 6.0, point, 6.0, is_paid=budget.committed > 0)
+            assert budget.committed == 6.0
+            budget.settle("job", None, may_cost=True)
+            assert budget.committed == 6.0
+
+    asyncio.run(story())
 
 
 def test_after_a_fork_the_parents_jobs_in_flight_count_as_spent() -> None:
