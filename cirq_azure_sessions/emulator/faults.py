@@ -432,6 +432,6 @@ def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
     return response
 
 
-def _check(is_right: object, name: str, wanted: str) -> None:
+def _check(is_right: object, name: str, valid: str) -> None:
     if not is_right:
-        raise ValueError(f"Give {name}: {wanted}.")
+        raise ValueError(f"Give {name}: {valid}.")

@@ -52,7 +52,7 @@ _logger.addFilter(
 
 # When the server stops, seconds that pending requests have to finish, and again once they are
 # cancelled. (0 means no limit to aiohttp.)
-_PATIENCE_AT_STOP = 0.05
+_STOP_TIMEOUT = 0.05
 
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _RESOURCE_GROUP = "myresourcegroup"
@@ -251,7 +251,7 @@ class EmulatorServer:
             logger=_logger,
             # Compressed bodies are stored as sent.
             auto_decompress=False,
-            shutdown_timeout=_PATIENCE_AT_STOP,
+            shutdown_timeout=_STOP_TIMEOUT,
         )
         await self._runner.setup()
         assert self._runner.server is not None
