@@ -40,7 +40,8 @@ def test_commands_print_the_documented_output(
 
 
 def test_demonstration_prints_the_documented_output() -> None:
-    """Except for what differs each time: samples, and the ids of sessions."""
+    """Except for what differs each time: samples, the ids of sessions, and how many jobs find out
+    that a session has timed out before it is reopened."""
     shown = next(block.text for block in REHEARSAL.blocks if "QAOA" in block.text)
     printed = CliRunner().invoke(main, ["demo"], catch_exceptions=False).stdout
     assert [_without_chance(line) for line in shown.splitlines()] == [
@@ -52,7 +53,7 @@ def _without_chance(line: str) -> str:
     # A row of the first table keeps its angle and its theory.
     if row := re.match(r"\d\.\d{3} +\d\.\d{2}", line):
         return row[0]
-    return re.sub(r"\b[0-9a-f]{8}\b|\d+ of 500|[01]{6}|\d\.\d{3}", "*", line).rstrip()
+    return re.sub(r"\b[0-9a-f]{8}\b|\d+ of 500|[01]{6}|\d\.\d{3}|\d+ reused", "*", line).rstrip()
 
 
 def test_first_two_shell_blocks_run_demonstration_and_tests() -> None:

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 from aiohttp import web
 
 from cirq_azure_sessions.clock import Clock
-from cirq_azure_sessions.emulator.blob_store import BlobProperties, BlobStore
+from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES, BlobProperties, BlobStore
 from cirq_azure_sessions.emulator.sas import SasSigner
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
@@ -110,10 +110,10 @@ class BlobService:
         self, request: web.Request, container: str, blob: str
     ) -> web.Response:
         self._signer.check(request.query, container, permissions="wc", account_only=True)
-        if not self._store.create_container(container):
+        created = self._store.create_container(container)
+        if created is None:
             raise StorageError("ContainerAlreadyExists")
-        headers = _version_headers(self._store.properties(container))
-        return web.Response(status=201, headers=headers)
+        return web.Response(status=201, headers=_version_headers(created))
 
     async def _get_container(self, request: web.Request, container: str, blob: str) -> web.Response:
         self._signer.check(request.query, container, permissions="r", account_only=True)
@@ -165,16 +165,19 @@ class BlobService:
 
     async def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
         self._signer.check(request.query, container, blob, permissions="r")
-        found = self._store.properties(container, blob)
+        part = _range(request.headers) if request.method == "GET" else range(0)
+        wanted = range(MAX_BLOB_BYTES) if part is None else part
+        found, content = self._store.read(container, blob, wanted.start, len(wanted))
         _check_conditions(request, found)
         headers = _blob_headers(found, request.query)
         if request.method == "HEAD":
             return web.Response(headers=headers | {"Content-Length": str(found.size)})
-        wanted = _range(request.headers, found.size)
-        if wanted is None:
-            return web.Response(body=self._store.read(container, blob), headers=headers)
-        content = self._store.read(container, blob, wanted.start, len(wanted))
-        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{found.size}"
+        if part is None:
+            return web.Response(body=content, headers=headers)
+        if not content:
+            raise StorageError("InvalidRange")
+        last = part.start + len(content) - 1
+        headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
         return web.Response(status=206, body=content, headers=headers)
 
 
@@ -231,7 +234,7 @@ def _stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return stored
 
 
-def _range(headers: Mapping[str, str], size: int) -> range | None:
+def _range(headers: Mapping[str, str]) -> range | None:
     """The requested bytes, or None for the whole blob; `x-ms-range` overrides `Range`."""
     text = headers.get("x-ms-range") or headers.get("Range")
     if text is None:
@@ -239,10 +242,8 @@ def _range(headers: Mapping[str, str], size: int) -> range | None:
     match = re.fullmatch(r"bytes=(\d{1,18})-(\d{1,18})?", text)
     if match is None:
         raise StorageError("InvalidHeaderValue")
-    start, last = int(match[1]), int(match[2] or size)
-    if start >= size or last < start:
-        raise StorageError("InvalidRange")
-    return range(start, min(last + 1, size))
+    start = int(match[1])
+    return range(start, int(match[2]) + 1 if match[2] else start + MAX_BLOB_BYTES)
 
 
 def _list_limit(text: str) -> int:

@@ -10,8 +10,7 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +28,10 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE TABLE IF NOT EXISTS blocks (
     container TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (container, blob, id));
+CREATE TRIGGER IF NOT EXISTS written AFTER INSERT ON items BEGIN
+    DELETE FROM blocks WHERE container = NEW.container AND blob = NEW.name; END;
+CREATE TRIGGER IF NOT EXISTS dropped AFTER DELETE ON items WHEN OLD.name = '' BEGIN
+    DELETE FROM blocks WHERE container = OLD.container; END;
 """
 
 # Enough for programs and results; Azure accepts far larger blobs.
@@ -79,8 +82,9 @@ class BlobStore:
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
         path = ":memory:" if directory is None else directory / "storage.db"
-        # State: everything is in the database.
-        self._database = sqlite3.connect(path, check_same_thread=False)
+        # State: everything is in the database. Each operation is one statement: a statement gives
+        # up Python's own lock, which another busy thread may then keep for 5 ms.
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # Guards the database, which the server's thread and the user's share.
         self._lock = threading.Lock()
         # A machine crash may lose the most recent blobs; a process crash does not.
@@ -90,21 +94,21 @@ class BlobStore:
             self._database.execute(f"PRAGMA max_page_count = {max_memory_bytes // page_bytes}")
         self._database.executescript(_SCHEMA)
 
-    def create_container(self, name: str) -> bool:
-        """Creates a container; False if it exists."""
-        with self._transaction():
-            return bool(self._insert("IGNORE", name, "", {}, b"").rowcount)
+    def create_container(self, name: str) -> BlobProperties | None:
+        """Creates a container, and returns its properties; None if it exists."""
+        created = BlobProperties("", {}, _new_etag(), self._clock.time(), 0)
+        row = (name, "", "{}", created.etag, created.modified, b"")
+        is_new = self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
+        return created if is_new else None
 
     def delete_container(self, name: str) -> None:
         """Deletes a container with its blobs. Harmless if there is none."""
-        with self._transaction():
-            for table in ("items", "blocks"):
-                self._database.execute(f"DELETE FROM {table} WHERE container = ?", (name,))
+        self._write("DELETE FROM items WHERE container = ?", (name,))
 
     def find(self, container: str, blob: str = "") -> BlobProperties | None:
         """The properties of a blob or a container, or None if it is missing."""
         rows = self._rows(f"SELECT {_PROPERTIES} FROM items {_WHERE_NAMED}", (container, blob))
-        return _to_properties(rows[0]) if rows else None
+        return _to_properties(*rows[0]) if rows else None
 
     def properties(self, container: str, blob: str = "") -> BlobProperties:
         """The properties of a blob or a container. `StorageError` if it is missing."""
@@ -120,35 +124,34 @@ class BlobStore:
             "AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
             (container, after, len(prefix), prefix, limit),
         )
-        return [_to_properties(row) for row in rows]
+        return [_to_properties(*row) for row in rows]
 
-    def read(self, container: str, blob: str, start: int = 0, length: int | None = None) -> bytes:
-        """The blob's content, or `length` bytes of it from `start` on."""
+    def read(
+        self, container: str, blob: str, start: int = 0, length: int = MAX_BLOB_BYTES
+    ) -> tuple[BlobProperties, bytes]:
+        """A blob's properties and its content, or `length` bytes of it from `start` on."""
         rows = self._rows(
-            f"SELECT substr(content, ?, ?) FROM items {_WHERE_NAMED}",
-            (start + 1, MAX_BLOB_BYTES if length is None else length, container, blob),
+            f"SELECT substr(content, ?, ?), {_PROPERTIES} FROM items {_WHERE_NAMED}",
+            (start + 1, length, container, blob),
         )
+        if not rows:
+            self._miss(container, blob)
+        [(content, *properties)] = rows
         # SQLite's substr gives NULL for no bytes at all.
-        return bytes(rows[0][0] or b"") if rows else self._miss(container, blob)
+        return _to_properties(*properties), content or b""
 
     def put(
         self, container: str, blob: str, content: bytes, headers: Mapping[str, str] | None = None
     ) -> BlobProperties:
         """Writes a whole blob, replacing any earlier one."""
-        self.properties(container)
-        with self._transaction():
-            self._database.execute(
-                "DELETE FROM blocks WHERE container = ? AND blob = ?", (container, blob)
-            )
-            self._insert("REPLACE", container, blob, headers or {}, content)
-        return self.properties(container, blob)
+        written = BlobProperties(blob, headers or {}, _new_etag(), self._clock.time(), len(content))
+        row = (container, blob, json.dumps({**written.headers}), written.etag, written.modified)
+        self._write_in(container, "items", (*row, content))
+        return written
 
     def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
         """Stages a block until it is committed, or discarded by another upload of the blob."""
-        self.properties(container)
-        row = (container, blob, block_id, content)
-        with self._transaction():
-            self._database.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", row)
+        self._write_in(container, "blocks", (container, blob, block_id, content))
 
     def staged_blocks(self, container: str, blob: str, block_ids: Sequence[str]) -> bytes:
         """The staged blocks with these ids, joined in this order; at most a request body's size."""
@@ -178,24 +181,24 @@ class BlobStore:
         with self._lock:
             return self._database.execute(statement, values).fetchall()
 
-    def _insert(
-        self, conflict: str, container: str, name: str, headers: Mapping[str, str], content: bytes
-    ) -> sqlite3.Cursor:
-        row = (container, name, json.dumps(dict(headers)), _new_etag(), self._clock.time(), content)
-        return self._database.execute(
-            f"INSERT OR {conflict} INTO items VALUES (?, ?, ?, ?, ?, ?)", row
-        )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Holds the lock, and commits. `StorageError` if there is no room."""
+    def _write(self, statement: str, values: Sequence[Any]) -> bool:
+        """Whether the statement changed anything. `StorageError` if there is no room."""
         try:
-            with self._lock, self._database:
-                yield
+            with self._lock:
+                return self._database.execute(statement, values).rowcount > 0
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             raise StorageError("RequestBodyTooLarge") from None
+
+    def _write_in(self, container: str, table: str, row: Sequence[Any]) -> None:
+        """Inserts or replaces a row of a container. `StorageError` if there is no such one."""
+        statement = (
+            f"INSERT OR REPLACE INTO {table} SELECT {', '.join('?' * len(row))} "
+            f"WHERE EXISTS (SELECT * FROM items {_WHERE_NAMED})"
+        )
+        if not self._write(statement, (*row, container, "")):
+            raise StorageError("ContainerNotFound")
 
     def __repr__(self) -> str:
         return f"BlobStore({str(self._directory or 'in memory')!r})"
@@ -208,6 +211,5 @@ def _new_etag() -> str:
     return f'"0x{secrets.token_hex(7).upper()}"'
 
 
-def _to_properties(row: tuple[Any, ...]) -> BlobProperties:
-    name, headers, *rest = row
+def _to_properties(name: str, headers: str, *rest: Any) -> BlobProperties:
     return BlobProperties(name, json.loads(headers), *rest)

@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from cirq_azure_sessions.clock import Clock
@@ -103,10 +104,11 @@ class SasSigner:
         # signed at the same time.
         fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual is not None))
         fields["se"] = _format(now + lifetime.announced)
-        fields["sig"] = self._signature(fields, container, blob)
+        signature = self._signature(fields, container, blob)
         if lifetime.actual is not None:
-            self._early_expiries[fields["sig"]] = now + lifetime.actual
-        return "&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items())
+            self._early_expiries[signature] = now + lifetime.actual
+        query = "&".join([f"{name}={_quoted(value)}" for name, value in fields.items()])
+        return f"{query}&sig={quote(signature, safe='')}"
 
     def check(
         self,
@@ -147,6 +149,12 @@ class SasSigner:
         text = "".join(f"{len(part)}:{part}" for part in parts)
         digest = hmac.new(self._key, text.encode(errors="replace"), hashlib.sha256).digest()
         return base64.b64encode(digest).decode()
+
+
+@lru_cache(maxsize=1024)
+def _quoted(value: str) -> str:
+    # Within a second, signatures differ in little.
+    return quote(value, safe="")
 
 
 def _format(time: float) -> str:

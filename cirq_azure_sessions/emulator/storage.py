@@ -104,7 +104,7 @@ class LocalStorage:
 
     def read(self, container: str, blob: str) -> bytes:
         """The blob's content. `StorageError` with `BlobNotFound` or `ContainerNotFound`."""
-        return self._store.read(container, blob)
+        return self._store.read(container, blob)[1]
 
     def write(
         self,

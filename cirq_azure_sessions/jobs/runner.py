@@ -135,8 +135,12 @@ class JobRunner:
         async with self._quotas.room_for(self._workspace, usages) if is_metered else nullcontext():
             # Inputs are stored ahead of the jobs in flight, and outputs fetched behind them.
             count = min(2 * self.max_concurrent_jobs, sum(sweep.num_jobs for sweep in sweeps))
-            workers = [asyncio.ensure_future(work()) for _ in range(count)]
+            workers: list[asyncio.Future[None]] = []
             try:
+                for _ in range(count):
+                    workers.append(asyncio.ensure_future(work()))
+                    # The first requests are sent while the next jobs are made.
+                    await self.pool._clock.sleep(0)
                 # If a job cannot even be made, its error ends the call.
                 await asyncio.gather(*workers)
             finally:

@@ -33,7 +33,6 @@ _MISSING_TIMEOUT = 300.0
 # If no duration is reported: the share to use of the time until a job was seen finished.
 _EARLY = 0.95
 
-
 _Observer = Callable[[Job], None]
 _Gate = AbstractAsyncContextManager[object]
 
@@ -226,9 +225,6 @@ class JobWatcher:
     async def cancel_all(self) -> None:
         """Asks the service to cancel every job that is being waited for, now or later."""
         self.is_cancelling.set()
-        cancellations = [
-            poller.workspace.cancel_job(job_id)
-            for poller in self._pollers.values()
-            for job_id in poller.jobs
-        ]
-        await asyncio.gather(*cancellations, return_exceptions=True)
+        pollers = self._pollers.values()
+        cancel = [each.workspace.cancel_job(job_id) for each in pollers for job_id in each.jobs]
+        await asyncio.gather(*cancel, return_exceptions=True)

@@ -132,8 +132,12 @@ def test_free_slots_are_filled_before_outputs_are_fetched() -> None:
 
     class Clock(ManualClock):
         async def sleep(self, seconds: float) -> None:
-            # Zero seconds take as long as on the machine's clock: one iteration of the loop.
-            await (super().sleep(seconds) if seconds else asyncio.sleep(0))
+            # As on the machine's clock: zero seconds take one iteration of the loop, and more than
+            # that end after all workers have begun.
+            for _ in range(20 if seconds else 1):
+                await asyncio.sleep(0)
+            if seconds:
+                await super().sleep(seconds)
 
     class Recorder(Service):
         async def submit_job(self, request: JobRequest, stored: Any = None) -> Job:

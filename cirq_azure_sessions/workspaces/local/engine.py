@@ -405,6 +405,8 @@ def _mixture(gate: cirq.Gate) -> tuple[Sequence[float], Sequence[Any]] | None:
     if pairs is None:
         return None
     weights, unitaries = zip(*pairs, strict=True)
+    if len(unitaries) == 1:
+        return weights, _tensors(unitaries)
     changes = [not cirq.allclose_up_to_global_phase(u, np.eye(len(u))) for u in unitaries]
     tensors = zip(_tensors(unitaries), changes, strict=True)
     return weights, [tensor if changes else None for tensor, changes in tensors]
