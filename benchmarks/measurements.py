@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
 import statistics
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -52,6 +54,20 @@ class Effort:
         return quick if self.is_quick else full
 
 
+def by_size(
+    effort: Effort, sizes: tuple[int, int, int], what: str, measure: Callable[[int], float]
+) -> tuple[float, str]:
+    """A figure at the middle of three sizes, and in words how it grows; a quick run has only one.
+
+    `what` names the sizes, such as `points`.
+    """
+    if effort.is_quick:
+        return measure(sizes[1]), ""
+    figures = [measure(size) for size in sizes]
+    shown = ", ".join(f"{figure:.3g}" for figure in figures)
+    return figures[1], f"; {shown} for {', '.join(map(str, sizes))} {what}"
+
+
 def floor(latency: float, job_time: float) -> float:
     """The least seconds that a sweep takes: container, upload, submit, job, status, download.
 
@@ -80,7 +96,14 @@ def wall_and_requests(effort: Effort) -> Iterator[Figure]:
     points, peers = 50, effort.of(50, 3)
     with Service(latency=LATENCY, job_time=JOB_TIME) as service:
         timed_sweep(service, 2)
-        ours = statistics.median(timed_sweep(service, points) for _ in range(effort.of(7, 3)))
+        least = floor(LATENCY, JOB_TIME)
+
+        def to_floor(points: int) -> float:
+            walls = [timed_sweep(service, points) for _ in range(effort.of(7, 3))]
+            return statistics.median(walls) / least
+
+        ratio, sizes = by_size(effort, (10, points, 100), "points", to_floor)
+        ours = ratio * least
         service.forget()
         timed_sweep(service, points)
         counts = service.requests()
@@ -90,14 +113,13 @@ def wall_and_requests(effort: Effort) -> Iterator[Figure]:
         submit = scale * seconds(
             lambda: target_submit_loop(service.workspace(), rabi(), sweep(peers))
         )
-    least = floor(LATENCY, JOB_TIME)
     yield Figure(
         "wall of 50 points, to the floor",
-        ours / least,
+        ratio,
         "times",
-        at_most=1.5,
-        decides=not effort.is_quick,
-        detail=f"{ours:.2f} s, floor {least:.2f} s",
+        at_most=1.15,
+        decides=False,
+        detail=f"{ours:.2f} s, floor {least:.2f} s{sizes}",
     )
     yield Figure(
         "AzureQuantumService.run loop, to ours",
@@ -131,25 +153,35 @@ def full_flight(effort: Effort) -> Iterator[Figure]:
     if effort.is_quick:
         return
     points = 1000
+    walls: dict[int, tuple[float, float]] = {}
     with Service(latency=LATENCY, job_time=JOB_TIME) as service:
         timed_sweep(service, 100)
-        rounds = [
-            (
-                timed_sweep(service, points),
-                seconds(lambda: asyncio.run(raw_flight(service, points, CONNECTIONS, JOB_TIME))),
-            )
-            for _ in range(3)
-        ]
-    ours, bare = (statistics.median(each) for each in zip(*rounds, strict=True))
+
+        def to_bare(points: int) -> float:
+            rounds = [
+                (
+                    timed_sweep(service, points),
+                    seconds(
+                        lambda: asyncio.run(raw_flight(service, points, CONNECTIONS, JOB_TIME))
+                    ),
+                )
+                for _ in range(3)
+            ]
+            ours, bare = (statistics.median(each) for each in zip(*rounds, strict=True))
+            walls[points] = ours, bare
+            return ours / bare
+
+        ratio, sizes = by_size(effort, (200, points, 2000), "points", to_bare)
+    ours, bare = walls[points]
     # A place is taken from the submission of a job until its status has been told.
     least = 3 * LATENCY + points / CONNECTIONS * (JOB_TIME + 2 * LATENCY)
     yield Figure(
         f"wall of {points} points, to bare requests of aiohttp",
-        ours / bare,
+        ratio,
         "times",
         at_most=1.15,
         decides=False,
-        detail=f"{ours:.2f} s to {bare:.2f} s",
+        detail=f"{ours:.2f} s to {bare:.2f} s{sizes}",
     )
     yield Figure(
         f"wall of {points} points, to what {CONNECTIONS} places allow",
@@ -157,23 +189,28 @@ def full_flight(effort: Effort) -> Iterator[Figure]:
         "times",
         at_most=1.3,
         decides=False,
-        detail=f"{least:.2f} s if no place were ever empty",
+        detail=f"{least:.2f} s if no place were ever empty; {bare / least:.3g} with bare requests",
     )
 
 
 def few_connections(effort: Effort) -> Iterator[Figure]:
     """TCP connections of a sweep that may have ten jobs in flight."""
     slots = 10
-    service = Service(latency=LATENCY, job_time=JOB_TIME)
-    with service, SessionPool(service.workspace()) as pool:
-        sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=slots)
-        sampler.run_sweep(rabi(), sweep(effort.of(100, 30)), repetitions=100)
-        counts = service.requests()
+
+    def connections(slots: int) -> float:
+        service = Service(latency=LATENCY, job_time=JOB_TIME)
+        with service, SessionPool(service.workspace()) as pool:
+            sampler = AzureSessionSampler(TARGET, pool=pool, max_concurrent_jobs=slots)
+            sampler.run_sweep(rabi(), sweep(effort.of(100, 30)), repetitions=100)
+            return service.requests().connections
+
+    count, sizes = by_size(effort, (1, slots, 40), "slots", connections)
     yield Figure(
         f"TCP connections, max_concurrent_jobs={slots}",
-        counts.connections,
+        count,
         "connections",
         at_most=slots,
+        detail=sizes.removeprefix("; "),
     )
 
 
@@ -215,14 +252,20 @@ def client_cpu(effort: Effort) -> Iterator[Figure]:
             )
             for _ in range(3)
         ]
+
+        def cost(points: int) -> float:
+            work = partial(sampler.run_sweep, rabi(), sweep(points), repetitions=100)
+            return 1e3 * statistics.median(_cpu(work) / points for _ in range(3))
+
+        middle, sizes = by_size(effort, (100, points, 2000), "points", cost)
     ours, bare, peer = (statistics.median(each) for each in zip(*rounds, strict=True))
     yield Figure(
         "client CPU a point",
-        1e3 * ours,
+        middle,
         "ms",
-        at_most=3.0,
+        at_most=1.3,
         decides=False,
-        detail=f"goal 1.3 ms; {points} points",
+        detail=f"{points} points{sizes}",
     )
     yield Figure(
         "client CPU a point, to bare requests of http.client",
@@ -272,7 +315,7 @@ def named_pool(effort: Effort) -> Iterator[Figure]:
     """Opening a session by name, where old ones bear that name too; not in a quick run."""
     if effort.is_quick:
         return
-    old = 20_000
+    old = 2_000, 20_000
 
     def requests(service: Service) -> int:
         service.forget()
@@ -281,17 +324,19 @@ def named_pool(effort: Effort) -> Iterator[Figure]:
             return service.requests().total
 
     with Service() as service:
-        empty = requests(service)
+        counts = [requests(service)]
         raw = RawClient(service)
-        for _ in range(old):
-            raw.open_and_close_session("nightly")
-        full = requests(service)
+        for more in (old[0], old[1] - old[0]):
+            for _ in range(more):
+                raw.open_and_close_session("nightly")
+            counts.append(requests(service))
+    empty, some, full = counts
     yield Figure(
-        f"requests of a named pool, {old} old sessions, more than none",
+        f"requests of a named pool, {old[1]} old sessions, more than none",
         full - empty,
         "requests",
         at_most=2,
-        detail=f"{full} and {empty}",
+        detail=f"{empty}, {some}, {full} for 0, {old[0]}, {old[1]} sessions",
     )
 
 
@@ -307,24 +352,25 @@ def _wall_and_cpu(work: Callable[[], object]) -> tuple[float, float]:
 
 def growth(effort: Effort) -> Iterator[Figure]:
     """Whether a point of a large sweep costs what a point of a small one costs."""
-    small, large = effort.of(1000, 200), effort.of(10_000, 800)
+    sizes = effort.of(1000, 200), effort.of(3000, 400), effort.of(10_000, 800)
+    small, _, large = sizes
     with Service() as service, SessionPool(service.workspace()) as pool:
         sampler = AzureSessionSampler(TARGET, pool=pool)
         _consume(sampler, small)
-        times = [
-            (_consume(sampler, small), _consume(sampler, large), _consume(sampler, small))
-            for _ in range(effort.of(3, 1))
-        ]
+        # From the smallest to the largest and back again.
+        order = (*sizes, *sizes[-2::-1])
+        times: dict[int, list[float]] = defaultdict(list)
+        for points in order * effort.of(3, 1):
+            times[points].append(1e3 * _consume(sampler, points) / points)
         memory = _peak(lambda: _consume(sampler, large)) / large
-    before, many, after = (statistics.median(each) for each in zip(*times, strict=True))
-    few = (before + after) / 2
+    few, some, many = (statistics.median(times[points]) for points in sizes)
     yield Figure(
         f"time a point, {large} points to {small}",
-        (many / large) / (few / small),
+        many / few,
         "times",
-        at_most=1.15,
-        decides=not effort.is_quick,
-        detail=f"{1e3 * many / large:.2f} ms to {1e3 * few / small:.2f} ms",
+        at_most=1.1,
+        decides=False,
+        detail=f"{few:.2f}, {some:.2f}, {many:.2f} ms for {', '.join(map(str, sizes))} points",
     )
     yield Figure(f"memory a point of a stream, {large} points", memory / 1024, "KB", at_most=20)
 
@@ -384,26 +430,33 @@ def translation(effort: Effort) -> Iterator[Figure]:
 def throttled(effort: Effort) -> Iterator[Figure]:
     """A service that takes eight jobs at once and refuses more with 429."""
     points, job_time, limit = 200, effort.of(2, 1) * 0.25, 8
-    service = Service(job_time=job_time, max_concurrent_jobs=limit)
-    with service, SessionPool(service.workspace()) as pool:
-        sampler = AzureSessionSampler(TARGET, pool=pool)
-        wall = seconds(lambda: sampler.run_sweep(rabi(), sweep(points), repetitions=100))
-        counts = service.requests()
+    walls: dict[int, float] = {}
+    requests: dict[int, int] = {}
+
+    def to_limit(points: int) -> float:
+        service = Service(job_time=job_time, max_concurrent_jobs=limit)
+        with service, SessionPool(service.workspace()) as pool:
+            sampler = AzureSessionSampler(TARGET, pool=pool)
+            walls[points] = seconds(partial(sampler.run_sweep, rabi(), sweep(points), 100))
+            requests[points] = service.requests().total
+        return walls[points] / (points / limit * job_time)
+
+    ratio, sizes = by_size(effort, (50, points, 400), "points", to_limit)
     least = points / limit * job_time
     yield Figure(
         "wall under a limit of 8 jobs, to the limit",
-        wall / least,
+        ratio,
         "times",
         at_most=1.1,
         decides=not effort.is_quick,
-        detail=f"{wall:.1f} s, {least:.1f} s if no place were ever empty",
+        detail=f"{walls[points]:.1f} s, {least:.1f} s if no place were ever empty{sizes}",
     )
     yield Figure(
         "requests under the limit, to the least possible",
-        counts.total / (4 * points),
+        requests[points] / (4 * points),
         "times",
         at_most=1.3,
-        detail=f"{counts.total} requests for {points} points, four each at the least",
+        detail=f"{requests[points]} requests for {points} points, four each at the least",
     )
 
 
@@ -411,65 +464,85 @@ def request_rate(effort: Effort) -> Iterator[Figure]:
     """A service that refuses what is beyond 120 requests a second; not in a quick run."""
     if effort.is_quick:
         return
-    points, rate, job_time, limit = 600, 120, 0.2, 8
-    least = 4 * points + points // 100
-    for jobs in (None, limit):
-        for pause in (1, None):
-            fault = {"status": 429, "rate": rate, "retry_after": pause}
-            service = Service(job_time=job_time, max_concurrent_jobs=jobs, fault=fault)
-            with service, SessionPool(service.workspace()) as pool:
-                sampler = AzureSessionSampler(TARGET, pool=pool)
-                # Whoever misses a point raises.
-                wall = seconds(partial(sampler.run_sweep, rabi(), sweep(points), 100))
-                counts = service.requests()
-            where = f"{rate} requests/s, {'Retry-After: 1' if pause else 'no Retry-After'}"
-            where += f", {jobs} jobs" if jobs else ""
-            yield Figure(
-                f"{where}: requests a second, to the rate",
-                least / wall / rate,
-                "times",
-                at_least=0.9,
-                decides=False,
-                detail=f"{wall:.1f} s, {least / rate:.1f} s for {least} requests",
-            )
-            yield Figure(
-                f"{where}: requests, to the least", counts.total / least, "times", at_most=1.3
-            )
+    for jobs, pause in itertools.product((None, 8), (1, None)):
+        yield from _within(120, jobs, pause, effort)
+
+
+def _within(rate: int, jobs: int | None, pause: int | None, effort: Effort) -> Iterator[Figure]:
+    """Sweeps within a rate of requests and, if given, a limit on jobs, which both answer 429."""
+    runs: dict[int, tuple[float, int, int]] = {}
+
+    def to_rate(points: int) -> float:
+        fault = {"status": 429, "rate": rate, "retry_after": pause}
+        service = Service(job_time=JOB_TIME, max_concurrent_jobs=jobs, fault=fault)
+        with service, SessionPool(service.workspace()) as pool:
+            sampler = AzureSessionSampler(TARGET, pool=pool)
+            # Whoever misses a point raises.
+            wall = seconds(partial(sampler.run_sweep, rabi(), sweep(points), 100))
+            least = 4 * points + points // 100
+            runs[points] = wall, service.requests().total, least
+        return least / wall / rate
+
+    ratio, sizes = by_size(effort, (200, 600, 1200), "points", to_rate)
+    wall, total, least = runs[600]
+    where = f"{rate} requests/s, {'Retry-After: 1' if pause else 'no Retry-After'}"
+    where += f", {jobs} jobs" if jobs else ""
+    yield Figure(
+        f"{where}: requests a second, to the rate",
+        ratio,
+        "times",
+        at_least=0.9,
+        decides=False,
+        detail=f"{wall:.1f} s, {least / rate:.1f} s for {least} requests{sizes}",
+    )
+    yield Figure(f"{where}: requests, to the least", total / least, "times", at_most=1.3)
 
 
 def local(effort: Effort) -> Iterator[Figure]:
     """`local.simulator` beside the simulator itself, and over two processes."""
     circuit, points = heavy(), effort.of(24, 8)
     simulator = cirq.Simulator()
+    by_cpu: dict[int, float] = {}
     with AzureSessionSampler("local.simulator") as sampler:
 
-        def ours() -> object:
-            return sampler.run_sweep(circuit, sweep(points), repetitions=100)
+        def more(points: int) -> float:
+            calls = (each.run_sweep for each in (sampler, simulator))
+            pair = [partial(call, circuit, sweep(points), 100) for call in calls]
+            wall, by_cpu[points] = _more(*pair, effort.of(360 // max(points, 24), 7))
+            return wall
 
-        def plain() -> object:
-            return simulator.run_sweep(circuit, sweep(points), repetitions=100)
-
-        wall, cpu = _more(ours, plain, effort.of(15, 7))
+        wall, sizes = by_size(effort, (6, points, 96), "points", more)
     yield Figure(
         "local.simulator, more than cirq.Simulator",
         wall,
         "%",
-        at_most=2,
+        at_most=1,
         decides=False,
-        detail=f"{points} points; by processor time {cpu:+.1f} %",
+        detail=f"{points} points; by processor time {by_cpu[points]:+.1f} %{sizes}",
     )
     with (
         ProcessPoolExecutor(2) as executor,
         AzureSessionSampler("local.simulator", executor=executor) as sampler,
     ):
         sampler.run_sweep(circuit, sweep(4), repetitions=10)
-        more = effort.of(4, 2) * points
-        speedup = statistics.median(
-            seconds(lambda: simulator.run_sweep(circuit, sweep(more), repetitions=100))
-            / seconds(lambda: sampler.run_sweep(circuit, sweep(more), repetitions=100))
-            for _ in range(3)
-        )
-    yield Figure("speed of two processes, to one", speedup, "times", at_least=1.7, decides=False)
+
+        def speedup(points: int) -> float:
+            ratios = [
+                seconds(partial(simulator.run_sweep, circuit, sweep(points), 100))
+                / seconds(partial(sampler.run_sweep, circuit, sweep(points), 100))
+                for _ in range(3)
+            ]
+            return statistics.median(ratios)
+
+        factor, sizes = by_size(effort, (points, effort.of(96, 16), 240), "points", speedup)
+    yield Figure(
+        "speed of two processes, to one",
+        factor,
+        "times",
+        at_least=1.75,
+        decides=False,
+        detail=sizes.removeprefix("; "),
+    )
 
 
 def other_simulators(effort: Effort) -> Iterator[Figure]:
@@ -482,21 +555,31 @@ def other_simulators(effort: Effort) -> Iterator[Figure]:
             continue
         plain = getattr(importlib.import_module(package), name)()
         for circuit in circuits:
-            points = sweep(24) if cirq.is_parameterized(circuit) else [{}] * 24
-            with AzureSessionSampler(target) as sampler:
-                wall, cpu = _more(
-                    partial(sampler.run_sweep, circuit, points, 1000),
-                    partial(plain.run_sweep, circuit, points, 1000),
-                    effort.of(15, 7),
-                )
-            yield Figure(
-                f"{target}, more than {package}, {len(circuit.all_qubits())} qubits",
-                wall,
-                "%",
-                at_most=2,
-                decides=False,
-                detail=f"24 points; by processor time {cpu:+.1f} %",
-            )
+            yield _beside(target, package, plain, circuit, effort)
+
+
+def _beside(
+    target: str, package: str, plain: cirq.Sampler, circuit: cirq.Circuit, effort: Effort
+) -> Figure:
+    """What a local target takes more than its package itself."""
+    by_cpu: dict[int, float] = {}
+    with AzureSessionSampler(target) as sampler:
+
+        def more(count: int) -> float:
+            points = sweep(count) if cirq.is_parameterized(circuit) else [{}] * count
+            pair = [partial(each.run_sweep, circuit, points, 1000) for each in (sampler, plain)]
+            wall, by_cpu[count] = _more(*pair, 360 // max(count, 24))
+            return wall
+
+        wall, sizes = by_size(effort, (6, 24, 96), "points", more)
+    return Figure(
+        f"{target}, more than {package}, {len(circuit.all_qubits())} qubits",
+        wall,
+        "%",
+        at_most=2,
+        decides=False,
+        detail=f"24 points; by processor time {by_cpu[24]:+.1f} %{sizes}",
+    )
 
 
 def cluster(effort: Effort) -> Iterator[Figure]:
