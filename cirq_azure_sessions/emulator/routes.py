@@ -17,7 +17,7 @@ from aiohttp import web
 from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Fault, Faults
-from cirq_azure_sessions.emulator.query import parse_query, select
+from cirq_azure_sessions.emulator.query import select
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
     read_item_id,
@@ -173,10 +173,6 @@ class WorkspaceRoutes:
         newest_first: bool = False,
     ) -> Mapping[str, Any]:
         await self.workspace.settle(session_id)
-        query = parse_query(request.query)
-        page, has_more = select(items(), query, documents.field, newest_first=newest_first)
-        link = None
-        if has_more:
-            path = request.rel_url.raw_path
-            link = f"{self.endpoint()}{path}?{query.next_query(documents.version.name)}"
+        page, following = select(items(), request.query, documents.field, newest_first=newest_first)
+        link = following and f"{self.endpoint()}{request.rel_url.raw_path}?{following}"
         return {"value": documents.listed(page), "nextLink": link}
