@@ -18,6 +18,7 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.programs.program import Output, read_shots, take_census
 from cirq_azure_sessions.noise import IONQ_MODELS, MachineNoise, is_silent
+from cirq_azure_sessions.openqasm.gates import LIBRARIES
 from cirq_azure_sessions.workspaces.local.engine import Engine
 from cirq_azure_sessions.workspaces.local.program import Budget, Statement, invalid_input
 
@@ -183,35 +184,23 @@ def _power(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
     return lambda fields: kind(exponent=fields.number("rotation", math.pi) / math.pi)
 
 
-def _constant(gate: cirq.Gate) -> Callable[[_Fields], cirq.Gate]:
-    return lambda fields: gate
-
-
-def _rotation(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
-    """exp(-i rotation/2 P) for a product P of Paulis."""
-    return lambda fields: kind(exponent=fields.number("rotation") / math.pi, global_shift=-0.5)
+def _of_library(name: str) -> Callable[[_Fields], cirq.Gate]:
+    """A gate of the OpenQASM libraries, whose angle, if it has one, is the `rotation`."""
+    gate = LIBRARIES["hqslib1.inc"][name]
+    return lambda fields: gate.make(*[fields.number("rotation") for _ in range(gate.num_params)])
 
 
 _QIS: dict[str, Callable[[_Fields], cirq.Gate]] = {
     "x": _power(cirq.XPowGate),
     "y": _power(cirq.YPowGate),
     "z": _power(cirq.ZPowGate),
-    "not": _constant(cirq.X),
-    "cnot": _constant(cirq.X),
-    "h": _constant(cirq.H),
-    "s": _constant(cirq.S),
-    "si": _constant(cirq.S**-1),
-    "t": _constant(cirq.T),
-    "ti": _constant(cirq.T**-1),
-    "v": _constant(cirq.X**0.5),
-    "vi": _constant(cirq.X**-0.5),
-    "swap": _constant(cirq.SWAP),
-    "rx": _rotation(cirq.XPowGate),
-    "ry": _rotation(cirq.YPowGate),
-    "rz": _rotation(cirq.ZPowGate),
-    "xx": _rotation(cirq.XXPowGate),
-    "yy": _rotation(cirq.YYPowGate),
-    "zz": _rotation(cirq.ZZPowGate),
+    **{name: _of_library(name) for name in ("h", "s", "t", "swap", "rx", "ry", "rz")},
+    **{name: _of_library("x") for name in ("not", "cnot")},
+    **{name: _of_library(f"r{name}") for name in ("xx", "yy", "zz")},
+    "si": _of_library("sdg"),
+    "ti": _of_library("tdg"),
+    "v": _of_library("sx"),
+    "vi": _of_library("sxdg"),
 }
 
 
