@@ -27,7 +27,7 @@ from cirq_azure_sessions.emulator.reading import (
     read_update,
 )
 from cirq_azure_sessions.emulator.requests import ROUTES
-from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
+from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
@@ -63,7 +63,7 @@ class WorkspaceRoutes:
     async def _serve(self, name: str, request: web.Request) -> web.Response:
         version = ApiVersion.parse(request.query.get("api-version"))
         document = await self._document(name, request, version)
-        return web.Response(status=204) if document is None else json_response(document)
+        return web.Response(status=204) if document is None else web.json_response(document)
 
     async def _document(
         self, name: str, request: web.Request, version: ApiVersion
