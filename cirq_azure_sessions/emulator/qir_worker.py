@@ -261,12 +261,7 @@ def _mark_end(module: Any, function: Any) -> bool:
     builder = pyqir.Builder(module.context)
 
     def record(kind: str, value: int) -> None:
-        name = f"__quantum__rt__{kind}{_RECORDS}"
-        recorder = next((each for each in module.functions if each.name == name), None)
-        if recorder is None:
-            label = pyqir.PointerType(pyqir.IntType(module.context, 8))
-            kinds = pyqir.FunctionType(pyqir.Type.void(module.context), [number, label])
-            recorder = pyqir.Function(kinds, pyqir.Linkage.EXTERNAL, name, module)
+        recorder = _runtime(module, f"{kind}{_RECORDS}", number, 1)
         null = pyqir.Constant.null(recorder.params[1].type)
         builder.call(recorder, [pyqir.const(number, value), null])
 
@@ -283,6 +278,17 @@ def _mark_end(module: Any, function: Any) -> bool:
     record("int", _END)
     builder.ret(exit_code)
     return has_records
+
+
+def _runtime(module: Any, name: str, kind: Any, count: int) -> Any:
+    """A function of the runtime, which takes numbers of this kind, and then a pointer."""
+    import pyqir
+
+    name = f"__quantum__rt__{name}"
+    pointer = pyqir.PointerType(pyqir.IntType(module.context, 8))
+    types = pyqir.FunctionType(pyqir.Type.void(module.context), [*[kind] * count, pointer])
+    found = (each for each in module.functions if each.name == name)
+    return next(found, None) or pyqir.Function(types, pyqir.Linkage.EXTERNAL, name, module)
 
 
 def _plain(value: Any) -> Any:
@@ -317,16 +323,7 @@ def _add_readout_noise(module: Any, rates: tuple[float, float]) -> None:
         for each in _instructions(function)
         if isinstance(each, pyqir.Call) and each.callee.name in _MEASUREMENTS
     ]
-    if not measurements:
-        return
-    error = pyqir.Function(
-        pyqir.FunctionType(
-            pyqir.Type.void(module.context), [number, number, measurements[0].args[1].type]
-        ),
-        pyqir.Linkage.EXTERNAL,
-        "__quantum__rt__readout_noise",
-        module,
-    )
+    error = _runtime(module, "readout_noise", number, 2)
     builder = pyqir.Builder(module.context)
     for measurement in measurements:
         builder.insert_after(measurement)
