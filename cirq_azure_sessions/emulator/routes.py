@@ -97,7 +97,10 @@ class WorkspaceRoutes:
                 return None
             case "sasUri":
                 container, blob = read_blob_details(await read_json(request))
-                return {"sasUri": await self._sign(container, blob, version)}
+                if version.is_of_2026:
+                    await self.storage.create_container(container)
+                permissions = "rcw" if blob else None
+                return {"sasUri": self.storage.sas_uri(container, blob, permissions)}
             case "sessions":
                 return await page(workspace.sessions)
             case "jobs":
@@ -112,13 +115,6 @@ class WorkspaceRoutes:
             case "quotas":
                 return {"value": self.quotas.documents(), "nextLink": None}
         raise AssertionError(f"{name} is not in ROUTES.")
-
-    async def _sign(self, container: str, blob: str, version: ApiVersion) -> str:
-        if version.is_of_2026:
-            await self.storage.create_container(container)
-        if blob:
-            return self.storage.blob_sas_uri(container, blob, "rcw")
-        return self.storage.container_sas_uri(container)
 
     async def _submit_job(self, job_id: str, document: Mapping[str, Any]) -> Job:
         request = read_job(job_id, document, self.storage)
