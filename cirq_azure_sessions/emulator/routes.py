@@ -73,19 +73,25 @@ class WorkspaceRoutes:
         item_id = read_item_id(request.match_info["id"]) if "id" in request.match_info else ""
         page = partial(self._page, request, documents)
         match name:
+            case "job":
+                return documents.job(await workspace.get_job(item_id), JobView.GET)
+            case "submit":
+                job = await self._submit_job(item_id, await read_json(request))
+                return documents.job(job, JobView.PUT)
+            case "sasUri":
+                container, blob = read_blob_details(await read_json(request))
+                if version.is_of_2026:
+                    await self.storage.create_container(container)
+                permissions = "rcw" if blob else None
+                return {"sasUri": self.storage.sas_uri(container, blob, permissions)}
+            case "close":
+                return documents.session(await workspace.close_session(item_id))
             case "open":
                 opening = read_session(item_id, await read_json(request))
                 self.catalog.check(opening.provider, opening.target)
                 return documents.session(await workspace.open_session(opening))
             case "session":
                 return documents.session(await workspace.get_session(item_id))
-            case "close":
-                return documents.session(await workspace.close_session(item_id))
-            case "submit":
-                job = await self._submit_job(item_id, await read_json(request))
-                return documents.job(job, JobView.PUT)
-            case "job":
-                return documents.job(await workspace.get_job(item_id), JobView.GET)
             case "cancel":
                 return documents.job(await workspace.cancel_job(item_id), JobView.GET)
             case "update":
@@ -95,12 +101,6 @@ class WorkspaceRoutes:
                 remove = workspace.delete_job if version.deletes_jobs else workspace.cancel_job
                 await remove(item_id)
                 return None
-            case "sasUri":
-                container, blob = read_blob_details(await read_json(request))
-                if version.is_of_2026:
-                    await self.storage.create_container(container)
-                permissions = "rcw" if blob else None
-                return {"sasUri": self.storage.sas_uri(container, blob, permissions)}
             case "sessions":
                 return await page(workspace.sessions)
             case "jobs":
