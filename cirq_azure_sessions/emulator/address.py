@@ -7,7 +7,7 @@ import re
 from contextvars import ContextVar
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 __all__ = ["Address"]
 
@@ -41,13 +41,9 @@ class Address:
         """The address for the client of the current request."""
         return f"http://{_REACHED_AS.get(self._local)}" if self._is_wildcard else self.local
 
-    def middleware(self) -> Middleware:
-        """Records the address that each client used."""
-
-        @web.middleware
-        async def note_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-            host = request.headers.get("Host", "")
-            _REACHED_AS.set(host if _HOST.fullmatch(host) else self._local)
-            return await handler(request)
-
-        return note_host
+    @web.middleware
+    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A middleware that records the address that each client used."""
+        host = request.headers.get("Host", "")
+        _REACHED_AS.set(host if _HOST.fullmatch(host) else self._local)
+        return await handler(request)

@@ -49,33 +49,36 @@ class AzureStorage:
         self._service = BlobServiceClient.from_connection_string(connection_string)
         self._lifetimes = lifetimes
 
-    def container_uri(self, container: str) -> str:
+    def uri(self, container: str, blob: str = "") -> str:
+        if blob:
+            return self._blob(container, blob).url
         return self._service.get_container_client(container).url
 
-    def blob_uri(self, container: str, blob: str) -> str:
-        return self._blob(container, blob).url
-
-    def container_sas_uri(self, container: str, permissions: str | None = None) -> str:
-        signing = self._signing(container)
-        if permissions is None:
-            sas = generate_account_sas(resource_types="co", permission="rwlac", **signing)
-        else:
-            sas = generate_container_sas(
-                container_name=container, permission=permissions, **signing
-            )
-        return f"{self.container_uri(container)}?{sas}"
-
-    def blob_sas_uri(
-        self, container: str, blob: str, permissions: str = "r", filename: str | None = None
+    def sas_uri(
+        self,
+        container: str,
+        blob: str = "",
+        permissions: str | None = None,
+        filename: str | None = None,
     ) -> str:
-        sas = generate_blob_sas(
-            container_name=container,
-            blob_name=blob,
-            permission=permissions,
-            content_disposition=filename and f"attachment; filename={filename}",
-            **self._signing(f"{container}/{blob}"),
-        )
-        return f"{self.blob_uri(container, blob)}?{sas}"
+        lifetime = self._lifetimes(f"{container}/{blob}" if blob else container)
+        # The account uses real time, and not the emulated one.
+        now = datetime.fromtimestamp(SystemClock().time(), UTC)
+        signing: dict[str, Any] = {
+            "account_name": self._service.account_name,
+            "account_key": self._service.credential.account_key,
+            "permission": permissions or "rwlac",
+            "start": now - _CLOCK_SKEW,
+            "expiry": now + timedelta(seconds=lifetime.shortest),
+            "content_disposition": filename and f"attachment; filename={filename}",
+        }
+        if permissions is None:
+            sas = generate_account_sas(resource_types="co", **signing)
+        elif blob:
+            sas = generate_blob_sas(container_name=container, blob_name=blob, **signing)
+        else:
+            sas = generate_container_sas(container_name=container, **signing)
+        return f"{self.uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
         account = self._service.primary_endpoint.rstrip("/")
@@ -119,17 +122,6 @@ class AzureStorage:
 
     def _blob(self, container: str, blob: str) -> BlobClient:
         return self._service.get_blob_client(container, blob)
-
-    def _signing(self, resource: str) -> dict[str, Any]:
-        """The common arguments of signatures: the account, its key and the time."""
-        # The account uses real time, and not the emulated one.
-        now = datetime.fromtimestamp(SystemClock().time(), UTC)
-        return {
-            "account_name": self._service.account_name,
-            "account_key": self._service.credential.account_key,
-            "start": now - _CLOCK_SKEW,
-            "expiry": now + timedelta(seconds=self._lifetimes(resource).shortest),
-        }
 
     def __repr__(self) -> str:
         return f"AzureStorage({self._service.account_name!r})"

@@ -11,9 +11,10 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import partial
 from xml.etree import ElementTree
 
 from aiohttp import web
@@ -41,10 +42,6 @@ _BLOB_TYPE = "BlockBlob"
 _META = "x-ms-meta-"
 
 
-# The requested container and blob (empty for the container itself).
-_Handler = Callable[[web.Request, str, str], Awaitable[web.Response]]
-
-
 class BlobService:
     """Serves containers and blobs over HTTP, to requests whose SAS the signer accepts."""
 
@@ -52,18 +49,6 @@ class BlobService:
         self._store = store
         self._signer = signer
         self._clock = clock
-        # By whether they are of a blob, the verb, and the query's `restype` and `comp`.
-        self._operations: dict[tuple[bool, str, str, str], _Handler] = {
-            (False, "PUT", "container", ""): self._create_container,
-            (False, "GET", "container", ""): self._get_container,
-            (False, "HEAD", "container", ""): self._get_container,
-            (False, "GET", "container", "list"): self._list_blobs,
-            (True, "PUT", "", ""): self._put_blob,
-            (True, "PUT", "", "block"): self._put_block,
-            (True, "PUT", "", "blocklist"): self._put_block_list,
-            (True, "GET", "", ""): self._get_blob,
-            (True, "HEAD", "", ""): self._get_blob,
-        }
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes. Add those of the workspace first: these take what is left."""
@@ -74,15 +59,9 @@ class BlobService:
     async def _serve(self, request: web.Request) -> web.Response:
         request_id = str(uuid.uuid4())
         container, blob = request.match_info["container"], request.match_info.get("blob", "")
-        operation = request.query.get("restype", ""), request.query.get("comp", "")
         try:
             _check_characters(request, blob)
-            handler = self._operations.get((bool(blob), request.method, *operation))
-            if request.method not in ("GET", "HEAD", "PUT"):
-                raise StorageError("UnsupportedHttpVerb")
-            if handler is None:
-                raise StorageError("InvalidQueryParameterValue")
-            response = await handler(request, container, blob)
+            response = await self._response(request, container, blob)
         except StorageError as error:
             response = self._refuse(error, request_id)
         except web.HTTPRequestEntityTooLarge:
@@ -106,22 +85,67 @@ class BlobService:
                 raise StorageError("BlobAlreadyExists")
             _check_conditions(request, found)
 
-    async def _create_container(
-        self, request: web.Request, container: str, blob: str
-    ) -> web.Response:
-        self._signer.check(request.query, container, permissions="wc", account_only=True)
-        created = self._store.create_container(container)
-        if created is None:
-            raise StorageError("ContainerAlreadyExists")
-        return web.Response(status=201, headers=_version_headers(created))
+    async def _response(self, request: web.Request, container: str, blob: str) -> web.Response:
+        """Does what is asked of a blob, or without one of its container."""
+        store, query = self._store, request.query
+        allow = partial(self._signer.check, query, container)
+        match bool(blob), request.method, query.get("restype", ""), query.get("comp", ""):
+            case True, "PUT", "", "":
+                self._check_write(request, container, blob)
+                if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
+                    raise StorageError("InvalidHeaderValue")
+                return self._put(request, container, blob, await request.read())
+            case True, "PUT", "", "block":
+                allow(blob, permissions="wc")
+                block_id = _block_id(query.get("blockid", ""))
+                store.stage_block(container, blob, block_id, await request.read())
+                return web.Response(status=201, headers=_WRITTEN_HEADERS)
+            case True, "PUT", "", "blocklist":
+                self._check_write(request, container, blob)
+                block_ids = _parse_block_list(await request.read())
+                content = store.staged_blocks(container, blob, block_ids)
+                return self._put(request, container, blob, content)
+            case True, "GET" | "HEAD", "", "":
+                allow(blob, permissions="r")
+                return self._get_blob(request, container, blob)
+            case False, "PUT", "container", "":
+                allow(permissions="wc", account_only=True)
+                created = store.create_container(container)
+                if created is None:
+                    raise StorageError("ContainerAlreadyExists")
+                return web.Response(status=201, headers=_version_headers(created))
+            case False, "GET" | "HEAD", "container", "":
+                allow(permissions="r", account_only=True)
+                headers = _version_headers(store.properties(container))
+                return web.Response(headers=headers | _LEASE_HEADERS)
+            case False, "GET", "container", "list":
+                allow(permissions="l")
+                return self._list_blobs(request, container)
+            case _, "GET" | "HEAD" | "PUT", _, _:
+                raise StorageError("InvalidQueryParameterValue")
+        raise StorageError("UnsupportedHttpVerb")
 
-    async def _get_container(self, request: web.Request, container: str, blob: str) -> web.Response:
-        self._signer.check(request.query, container, permissions="r", account_only=True)
-        headers = _version_headers(self._store.properties(container))
-        return web.Response(headers=headers | _LEASE_HEADERS)
+    def _put(self, request: web.Request, container: str, blob: str, content: bytes) -> web.Response:
+        written = self._store.put(container, blob, content, _stored_headers(request.headers))
+        return web.Response(status=201, headers=_version_headers(written) | _WRITTEN_HEADERS)
 
-    async def _list_blobs(self, request: web.Request, container: str, blob: str) -> web.Response:
-        self._signer.check(request.query, container, permissions="l")
+    def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
+        part = _range(request.headers) if request.method == "GET" else range(0)
+        wanted = range(MAX_BLOB_BYTES) if part is None else part
+        found, content = self._store.read(container, blob, wanted.start, len(wanted))
+        _check_conditions(request, found)
+        headers = _blob_headers(found, request.query)
+        if request.method == "HEAD":
+            return web.Response(headers=headers | {"Content-Length": str(found.size)})
+        if part is None:
+            return web.Response(body=content, headers=headers)
+        if not content:
+            raise StorageError("InvalidRange")
+        last = part.start + len(content) - 1
+        headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
+        return web.Response(status=206, body=content, headers=headers)
+
+    def _list_blobs(self, request: web.Request, container: str) -> web.Response:
         if "delimiter" in request.query:
             raise StorageError("UnsupportedQueryParameter")
         prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
@@ -138,47 +162,6 @@ class BlobService:
             next_marker=blobs[limit - 1].name if has_more else "",
         )
         return web.Response(text=body, content_type="application/xml")
-
-    async def _put_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
-        self._check_write(request, container, blob)
-        if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
-            raise StorageError("InvalidHeaderValue")
-        return self._put(request, container, blob, await request.read())
-
-    async def _put_block(self, request: web.Request, container: str, blob: str) -> web.Response:
-        self._signer.check(request.query, container, blob, permissions="wc")
-        block_id = _block_id(request.query.get("blockid", ""))
-        self._store.stage_block(container, blob, block_id, await request.read())
-        return web.Response(status=201, headers=_WRITTEN_HEADERS)
-
-    async def _put_block_list(
-        self, request: web.Request, container: str, blob: str
-    ) -> web.Response:
-        self._check_write(request, container, blob)
-        block_ids = _parse_block_list(await request.read())
-        content = self._store.staged_blocks(container, blob, block_ids)
-        return self._put(request, container, blob, content)
-
-    def _put(self, request: web.Request, container: str, blob: str, content: bytes) -> web.Response:
-        written = self._store.put(container, blob, content, _stored_headers(request.headers))
-        return web.Response(status=201, headers=_version_headers(written) | _WRITTEN_HEADERS)
-
-    async def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
-        self._signer.check(request.query, container, blob, permissions="r")
-        part = _range(request.headers) if request.method == "GET" else range(0)
-        wanted = range(MAX_BLOB_BYTES) if part is None else part
-        found, content = self._store.read(container, blob, wanted.start, len(wanted))
-        _check_conditions(request, found)
-        headers = _blob_headers(found, request.query)
-        if request.method == "HEAD":
-            return web.Response(headers=headers | {"Content-Length": str(found.size)})
-        if part is None:
-            return web.Response(body=content, headers=headers)
-        if not content:
-            raise StorageError("InvalidRange")
-        last = part.start + len(content) - 1
-        headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
-        return web.Response(status=206, body=content, headers=headers)
 
 
 _WRITTEN_HEADERS = {"x-ms-request-server-encrypted": "true"}

@@ -109,10 +109,10 @@ _VALUES: dict[str, tuple[str, Callable[[Any], object]]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class Fault:
     """A fault of a request, a job, a session or a signature, whichever of the first four fields is
-    given.
+    given. `times` and `skip` count down as it is used.
 
     Attributes:
         route: The requests it applies to: a name in `requests`, or a glob on the path.
@@ -162,6 +162,10 @@ class Fault:
     rate: float | None = None
 
     def __post_init__(self) -> None:
+        # State: when it ends, from its first use on; for a rate, the requests that may succeed now,
+        # and when they were computed.
+        self.end: float | None = None
+        self._spare, self._counted_at = 0.0, -math.inf
         given = self.document()
         kinds = [kind for kind in _KINDS if kind in given]
         _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
@@ -196,48 +200,22 @@ class Fault:
         """Whether a request is served normally after the delay."""
         return not (self.status or self.reset or self.garbage is not None or self.drip is not None)
 
-    @property
-    def lifetime(self) -> Lifetime:
-        """How long a signature is valid."""
-        after = 0.0 if self.after is None and self.announced is None else self.after
-        usual = Lifetime()
-        return Lifetime(usual.announced if self.announced is None else self.announced, after)
-
-
-@dataclasses.dataclass(slots=True)
-class _Pending:
-    """A fault and how many more times it applies, which may be infinite."""
-
-    fault: Fault
-    times: float
-    skip: int
-    end: float | None = None
-    # For a fault with a rate: how many requests may succeed now, and when that was computed.
-    spare: float = 0.0
-    counted_at: float = -math.inf
-
-    def matches(self, name: str, verb: str, path: str, now: float) -> bool:
-        """Whether the fault counts this request, including one that is skipped."""
-        fault = self.fault
+    def affects(self, name: str, verb: str, path: str, now: float) -> bool:
+        """Whether it spoils this request, which may use up what `skip` and `rate` let pass."""
         has_begun = self.end is not None
-        route = fault.route if has_begun or fault.trigger is None else fault.trigger
-        if fault.verb not in (None, verb) or not is_on_route(route or "*", name, path):
+        route = self.route if has_begun or self.trigger is None else self.trigger
+        if self.verb not in (None, verb) or not is_on_route(route or "*", name, path):
             return False
         if not has_begun and self.skip:
             self.skip -= 1
             return False
-        if fault.rate is not None:
-            refilled = self.spare + fault.rate * (now - self.counted_at)
-            self.spare, self.counted_at = min(refilled, fault.rate), now
-            if self.spare >= 1:
-                self.spare -= 1
+        if self.rate is not None:
+            refilled = self._spare + self.rate * (now - self._counted_at)
+            self._spare, self._counted_at = min(refilled, self.rate), now
+            if self._spare >= 1:
+                self._spare -= 1
                 return False
         return True
-
-    def remaining(self) -> Fault:
-        """The fault, with the number of times that are left."""
-        times = None if self.times == math.inf else int(self.times)
-        return dataclasses.replace(self.fault, times=times)
 
 
 class Faults:
@@ -251,7 +229,7 @@ class Faults:
     def __init__(self, latency: float = 0.0, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         # State: the pending faults, oldest first, and the latency of every request.
-        self._pending: list[_Pending] = []
+        self._pending: list[Fault] = []
         self._latency = 0.0
         # Guards both.
         self._lock = threading.Lock()
@@ -281,9 +259,8 @@ class Faults:
             fault = Fault(**members)
         except TypeError:
             raise ValueError("Unknown fault attribute: see the attributes of Fault.") from None
-        times = math.inf if fault.times is None else fault.times
         with self._lock:
-            self._pending.append(_Pending(fault, times, fault.skip))
+            self._pending.append(fault)
 
     def reset(self, route: str, **members: Any) -> None:
         """The next requests on `route` lose their connection, before or after they take effect."""
@@ -332,41 +309,45 @@ class Faults:
     def pending(self) -> list[dict[str, Any]]:
         """The pending faults, oldest first, as `add` takes them."""
         with self._lock:
-            return [each.remaining().document() for each in self._pending]
+            return [fault.document() for fault in self._pending]
 
     def take_request(self, name: str, verb: str, path: str) -> Fault | None:
         """Takes the fault for this request on the route of this name, if any."""
         now = self._clock.monotonic()
-        return self._take("route", lambda pending: pending.matches(name, verb, path, now))
+        return self._take("route", lambda fault: fault.affects(name, verb, path, now))
 
     def take_job(self, target: str) -> Fault | None:
         """Takes the fault for a job just accepted on `target`, if any."""
-        return self._take("job", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
+        return self._take("job", lambda fault: fnmatch.fnmatchcase(target, fault.target))
 
     def take_session(self, target: str) -> Fault | None:
         """Takes the fault for the session of a submission on `target`: the state it ends in."""
-        return self._take("session", lambda each: fnmatch.fnmatchcase(target, each.fault.target))
+        return self._take("session", lambda fault: fnmatch.fnmatchcase(target, fault.target))
 
     def sas_lifetime(self, resource: str) -> Lifetime:
         """The lifetime of a SAS signed now for `container` or `container/blob`."""
-        fault = self._take("sas", lambda each: fnmatch.fnmatchcase(resource, each.fault.sas or ""))
-        return Lifetime() if fault is None else fault.lifetime
+        fault = self._take("sas", lambda fault: fnmatch.fnmatchcase(resource, fault.sas or ""))
+        if fault is None:
+            return Lifetime()
+        given = {"announced": fault.announced, "actual": fault.after}
+        times = {name: seconds for name, seconds in given.items() if seconds is not None}
+        return Lifetime(**times or {"actual": 0.0})
 
-    def _take(self, kind: str, matches: Callable[[_Pending], bool]) -> Fault | None:
+    def _take(self, kind: str, matches: Callable[[Fault], bool]) -> Fault | None:
         if not self._pending:
             return None
         with self._lock:
             now = self._clock.monotonic()
             self._pending = [each for each in self._pending if each.end is None or now < each.end]
-            for pending in self._pending:
-                fault = pending.fault
-                if getattr(fault, kind) is None or not matches(pending):
+            for fault in self._pending:
+                if getattr(fault, kind) is None or not matches(fault):
                     continue
-                if pending.end is None:
-                    pending.end = math.inf if fault.duration is None else now + fault.duration
-                pending.times -= 1
-                if pending.times == 0:
-                    self._pending.remove(pending)
+                if fault.end is None:
+                    fault.end = math.inf if fault.duration is None else now + fault.duration
+                if fault.times is not None:
+                    fault.times -= 1
+                if fault.times == 0:
+                    self._pending.remove(fault)
                 return fault
             return None
 

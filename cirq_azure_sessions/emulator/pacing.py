@@ -13,7 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,49 +25,25 @@ from cirq_azure_sessions.workspaces.local import JobPace
 __all__ = ["Pacing"]
 
 
-class _Spread(NamedTuple):
-    """Minimum, median and maximum, in seconds."""
+# The minimum, median and maximum of a time, in seconds.
+_Spread: TypeAlias = tuple[float, float, float]
 
-    least: float
-    median: float
-    most: float
-
-    def draw(self, rng: np.random.Generator) -> float:
-        position = 2 * rng.random() - 1
-        if position < 0 or self.median == 0:
-            return self.median + abs(position) * (self.least - self.median)
-        return float(self.median * (self.most / self.median) ** (position**3))
-
-
-class _Times(NamedTuple):
-    """Times from creation to begin, from begin to end, and from end to its report."""
-
-    queue: _Spread
-    run: _Spread
-    visible: _Spread
-
-
-_TIMES = {
-    "ionq.simulator": _Times(_Spread(1.6, 3.5, 280), _Spread(0, 0, 1), _Spread(1.0, 2.3, 3.9)),
-    "quantinuum.sim.h2-1sc": _Times(
-        _Spread(2.6, 3.9, 7.7), _Spread(0, 0, 0), _Spread(1.5, 12.6, 13.8)
-    ),
-    "quantinuum.sim.h2-1e": _Times(
-        _Spread(94, 127, 187), _Spread(1.1, 1.9, 4.3), _Spread(1.1, 2.1, 3.0)
-    ),
-    "rigetti.sim.qvm": _Times(
-        _Spread(2.5, 4.8, 24), _Spread(0.7, 0.7, 0.9), _Spread(0.1, 0.9, 2.1)
-    ),
-    "echo-quantinuum": _Times(_Spread(2.7, 3.5, 5.2), _Spread(1.1, 23, 30), _Spread(0.2, 1.2, 2.1)),
+# Times from creation to begin, from begin to end, and from end to its report.
+_TIMES: dict[str, tuple[_Spread, _Spread, _Spread]] = {
+    "ionq.simulator": ((1.6, 3.5, 280), (0, 0, 1), (1.0, 2.3, 3.9)),
+    "quantinuum.sim.h2-1sc": ((2.6, 3.9, 7.7), (0, 0, 0), (1.5, 12.6, 13.8)),
+    "quantinuum.sim.h2-1e": ((94, 127, 187), (1.1, 1.9, 4.3), (1.1, 2.1, 3.0)),
+    "rigetti.sim.qvm": ((2.5, 4.8, 24), (0.7, 0.7, 0.9), (0.1, 0.9, 2.1)),
+    "echo-quantinuum": ((2.7, 3.5, 5.2), (1.1, 23, 30), (0.2, 1.2, 2.1)),
 }
-_HARDWARE = _Times(_Spread(60, 600, 3600), _Spread(1, 5, 60), _Spread(1, 2, 4))
+_HARDWARE: tuple[_Spread, _Spread, _Spread] = ((60, 600, 3600), (1, 5, 60), (1, 2, 4))
 
 # The service looks for idle sessions periodically: nine ended 602 to 713 s after their last
 # activity.
 _SWEEP_DELAY = (2.0, 113.0)
 
 # From creation to `quantumComputingData`, of 14 jobs on all targets.
-_HANDOVER = _Spread(0.15, 0.7, 3.7)
+_HANDOVER = (0.15, 0.7, 3.7)
 
 # `Finishing` was seen in one of the 71 recorded jobs, for about a second.
 _FINISHING_SHARE = 1 / 71
@@ -122,19 +98,25 @@ class Pacing:
         return float(self._rng.uniform(*_SWEEP_DELAY)) if self._is_realistic else 0.0
 
     def _draw(self, target: str) -> JobPace:
-        times = _times(target)
-        queue, visible = times.queue.draw(self._rng), times.visible.draw(self._rng)
+        queue, run, visible = map(self._seconds, _times(target))
         is_seen_finishing = self._rng.random() < _FINISHING_SHARE
         return JobPace(
             queue=queue,
-            run=times.run.draw(self._rng),
+            run=run,
             visible=visible,
             finishing=min(visible, _FINISHING_SECONDS) if is_seen_finishing else 0.0,
-            handover=min(queue, _HANDOVER.draw(self._rng)),
+            handover=min(queue, self._seconds(_HANDOVER)),
         )
 
+    def _seconds(self, spread: _Spread) -> float:
+        least, median, most = spread
+        position = 2 * self._rng.random() - 1
+        if position < 0 or median == 0:
+            return median + abs(position) * (least - median)
+        return float(median * (most / median) ** (position**3))
 
-def _times(target: str) -> _Times:
+
+def _times(target: str) -> tuple[_Spread, _Spread, _Spread]:
     """The recorded times of a target, or of the most similar one."""
     if target in _TIMES:
         return _TIMES[target]

@@ -13,12 +13,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["Context", "guard", "read", "run", "start"]
+__all__ = ["Context", "Rates", "guard", "read", "run", "start"]
+
+# The probabilities of an error after a gate on one qubit and on two, and of reading 0 as 1, 1 as 0.
+Rates: TypeAlias = tuple[float, float, tuple[float, float]]
 
 # Above the first limit a state vector is slow, and the stabilizer simulator takes over: it has no
 # such limit for programs of Clifford gates with few others.
@@ -148,9 +151,9 @@ def run(
     entry_point: str | None,
     shots: int,
     seed: int,
-    noise: Mapping[str, Any] | None,
+    noise: Rates | None,
 ) -> list[Any]:
-    """The records of each shot: a result is 0, 1 or "-", an array a list, a tuple {"Item1": ...}.
+    """The records of each shot: a result is 0, 1 or "-", an array a list, a tuple a tuple.
 
     Raises:
         TimeoutError: If a shot never ends: qdk gives up silently after a number of steps.
@@ -166,7 +169,7 @@ def run(
         # qdk would ignore its branches and run it from the first line to the last.
         raise ValueError("It has branches, which its profile does not allow.")
     if noise is not None:
-        _add_readout_noise(module, noise["readout"])
+        _add_readout_noise(module, noise[2])
     has_records = is_adaptive and _mark_end(module, function)
     try:
         values = run_qir(
@@ -183,7 +186,7 @@ def run(
         return [*map(_plain, values)]
     if any(value[-1:] != [_END] for value in values):
         raise TimeoutError
-    return [_plain(value[0]) if has_records else {} for value in values]
+    return [_plain(value[0]) if has_records else () for value in values]
 
 
 def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
@@ -258,12 +261,7 @@ def _mark_end(module: Any, function: Any) -> bool:
     builder = pyqir.Builder(module.context)
 
     def record(kind: str, value: int) -> None:
-        name = f"__quantum__rt__{kind}{_RECORDS}"
-        recorder = next((each for each in module.functions if each.name == name), None)
-        if recorder is None:
-            label = pyqir.PointerType(pyqir.IntType(module.context, 8))
-            kinds = pyqir.FunctionType(pyqir.Type.void(module.context), [number, label])
-            recorder = pyqir.Function(kinds, pyqir.Linkage.EXTERNAL, name, module)
+        recorder = _runtime(module, f"{kind}{_RECORDS}", number, 1)
         null = pyqir.Constant.null(recorder.params[1].type)
         builder.call(recorder, [pyqir.const(number, value), null])
 
@@ -282,32 +280,39 @@ def _mark_end(module: Any, function: Any) -> bool:
     return has_records
 
 
+def _runtime(module: Any, name: str, kind: Any, count: int) -> Any:
+    """A function of the runtime, which takes numbers of this kind, and then a pointer."""
+    import pyqir
+
+    name = f"__quantum__rt__{name}"
+    pointer = pyqir.PointerType(pyqir.IntType(module.context, 8))
+    types = pyqir.FunctionType(pyqir.Type.void(module.context), [*[kind] * count, pointer])
+    found = (each for each in module.functions if each.name == name)
+    return next(found, None) or pyqir.Function(types, pyqir.Linkage.EXTERNAL, name, module)
+
+
 def _plain(value: Any) -> Any:
-    """A recorded value as JSON."""
+    """A recorded value without types of qdk."""
     from qdk import Result
 
     if isinstance(value, Result):
         return {Result.Zero: 0, Result.One: 1, Result.Loss: "-"}[value]
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, tuple):
-        return {f"Item{place}": _plain(item) for place, item in enumerate(value, start=1)}
-    return value
+    return type(value)(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
-def _noise_config(noise: Mapping[str, Any]) -> Any:
+def _noise_config(noise: Rates) -> Any:
     """Depolarizing noise after every gate."""
     from qdk.simulation import NoiseConfig
 
     config = NoiseConfig()
     for gate in _ONE_QUBIT:
-        getattr(config, gate).set_depolarizing(noise["one_qubit"])
+        getattr(config, gate).set_depolarizing(noise[0])
     for gate in _TWO_QUBIT:
-        getattr(config, gate).set_depolarizing(noise["two_qubit"])
+        getattr(config, gate).set_depolarizing(noise[1])
     return config
 
 
-def _add_readout_noise(module: Any, rates: list[float]) -> None:
+def _add_readout_noise(module: Any, rates: tuple[float, float]) -> None:
     """Adds a readout error after every measurement, with qdk's instruction for it."""
     import pyqir
 
@@ -318,16 +323,7 @@ def _add_readout_noise(module: Any, rates: list[float]) -> None:
         for each in _instructions(function)
         if isinstance(each, pyqir.Call) and each.callee.name in _MEASUREMENTS
     ]
-    if not measurements:
-        return
-    error = pyqir.Function(
-        pyqir.FunctionType(
-            pyqir.Type.void(module.context), [number, number, measurements[0].args[1].type]
-        ),
-        pyqir.Linkage.EXTERNAL,
-        "__quantum__rt__readout_noise",
-        module,
-    )
+    error = _runtime(module, "readout_noise", number, 2)
     builder = pyqir.Builder(module.context)
     for measurement in measurements:
         builder.insert_after(measurement)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import islice
@@ -30,7 +29,7 @@ from cirq_azure_sessions.openqasm.tokens import Tokens
 from cirq_azure_sessions.workspaces.base import JOBS_PER_PAGE
 from cirq_azure_sessions.workspaces.local.program import Budget, ProgramError
 
-__all__ = ["FIELDS", "ListQuery", "parse_filter", "parse_query", "select"]
+__all__ = ["FIELDS", "parse_filter", "select"]
 
 T = TypeVar("T")
 
@@ -58,74 +57,48 @@ _TOKEN = re.compile(
 _DEEPEST = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """A parsed list request.
-
-    Attributes:
-        texts: `filter` and `orderby` as received, for the link to the next page.
-        predicate: Which items match; None for all.
-        order: The field to sort by; None for the list's default order.
-    """
-
-    texts: Mapping[str, str]
-    predicate: Predicate | None
-    order: str | None
-    descending: bool
-    skip: int
-    top: int
-
-    def next_query(self, api_version: str) -> str:
-        """The query string that asks for the page after this one, written as .NET writes it."""
-        following = {"top": str(self.top), "skip": str(self.skip + self.top)}
-        fields = {**self.texts, **following, "api-version": api_version}
-        text = urlencode(fields, quote_via=quote, safe="()")
-        return re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text)
-
-
-def parse_query(query: Mapping[str, str]) -> ListQuery:
-    """Reads the parameters of a list request. `ApiError` if one is not in the grammar."""
-    texts = {name: query[name] for name in ("filter", "orderby") if query.get(name)}
-    order, descending = _parse_orderby(texts["orderby"]) if "orderby" in texts else (None, False)
-    return ListQuery(
-        texts=texts,
-        predicate=parse_filter(texts["filter"]) if "filter" in texts else None,
-        order=order,
-        descending=descending,
-        skip=_parse_count(query, "skip", default=0, least=0),
-        top=min(_parse_count(query, "top", default=JOBS_PER_PAGE, least=1), JOBS_PER_PAGE),
-    )
-
-
 def select(
     items: Sequence[T],
-    query: ListQuery,
+    parameters: Mapping[str, str],
     read: Callable[[T, str], Any],
     *,
     newest_first: bool = False,
-) -> tuple[list[T], bool]:
-    """The requested page of `items`, and whether more follow it.
+) -> tuple[list[T], str | None]:
+    """The requested page of `items`, and the query string that asks for the page after it, if any.
 
     In creation order it looks at no more items than it takes to fill the page. At worst it looks at
     all of them: 20,000 take some hundredths of a second.
 
     Args:
         items: Oldest first.
-        query: The list request.
+        parameters: Those of the list request.
         read: Reads a field of an item by name.
-        newest_first: The default order, used if the query names none.
+        newest_first: The default order, used if the request names none.
+
+    Raises:
+        ApiError: If a parameter is not in the grammar.
     """
-    order, matches = query.order, query.predicate
-    backwards = query.descending if order else newest_first
-    if order is not None and order != "CreationTime":
+    texts = {name: parameters[name] for name in ("filter", "orderby") if parameters.get(name)}
+    matches = parse_filter(texts["filter"]) if "filter" in texts else None
+    order, backwards = "CreationTime", newest_first
+    if "orderby" in texts:
+        order, backwards = _parse_orderby(texts["orderby"])
+    skip = _parse_count(parameters, "skip", default=0, least=0)
+    top = min(_parse_count(parameters, "top", default=JOBS_PER_PAGE, least=1), JOBS_PER_PAGE)
+    if order != "CreationTime":
         items = sorted(items[:], key=lambda item: read(item, order), reverse=backwards)
         backwards = False
     if matches is None:
-        page = list(islice(_walk(items, backwards, query.skip), query.top + 1))
+        page = list(islice(_walk(items, backwards, skip), top + 1))
     else:
         found = (item for item in _walk(items, backwards) if matches(partial(read, item)))
-        page = list(islice(found, query.skip, query.skip + query.top + 1))
-    return page[: query.top], len(page) > query.top
+        page = list(islice(found, skip, skip + top + 1))
+    if len(page) <= top:
+        return page, None
+    following = {"top": str(top), "skip": str(skip + top), "api-version": parameters["api-version"]}
+    link = urlencode({**texts, **following}, quote_via=quote, safe="()")
+    # As .NET writes it.
+    return page[:top], re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), link)
 
 
 def _walk(items: Sequence[T], backwards: bool, skip: int = 0) -> Iterator[T]:

@@ -25,10 +25,8 @@ __all__ = [
     "read_item_id",
     "read_job",
     "read_json",
-    "read_priority",
     "read_session",
-    "read_tags",
-    "read_text",
+    "read_update",
 ]
 
 # The pattern of job and session ids in Azure's API specification.
@@ -69,51 +67,60 @@ def read_item_id(text: str) -> str:
 def read_session(session_id: str, document: Mapping[str, Any]) -> NotedSessionRequest:
     """The session that a PUT opens."""
     _check_item_type(document, "Session")
-    policy = read_text(document, "jobFailurePolicy", default=JobFailurePolicy.ABORT.value)
+    policy = _read_text(document, "jobFailurePolicy", default=JobFailurePolicy.ABORT.value)
     try:
         failure_policy = JobFailurePolicy(policy.capitalize())
     except ValueError:
         raise _invalid("The field jobFailurePolicy takes Abort or Continue.") from None
     return NotedSessionRequest(
         id=session_id,
-        target=read_text(document, "target"),
-        name=read_text(document, "name", default=f"session-{session_id}"),
+        target=_read_text(document, "target"),
+        name=_read_text(document, "name", default=f"session-{session_id}"),
         job_failure_policy=failure_policy,
-        provider=read_text(document, "providerId").lower(),
-        priority=read_priority(document),
-        tags=read_tags(document),
+        provider=_read_text(document, "providerId").lower(),
+        priority=_read_priority(document),
+        tags=_read_tags(document),
     )
 
 
 def read_job(job_id: str, document: Mapping[str, Any], storage: Storage) -> JobRequest:
     """The job that a PUT submits."""
     _check_item_type(document, "Job")
-    session_id = read_text(document, "sessionId", default="")
+    session_id = _read_text(document, "sessionId", default="")
     return JobRequest(
         id=job_id,
-        target=read_text(document, "target"),
-        name=read_text(document, "name", default=""),
+        target=_read_text(document, "target"),
+        name=_read_text(document, "name", default=""),
         payload=_read_program(document, storage),
-        input_format=read_text(document, "inputDataFormat", default=""),
-        output_format=read_text(document, "outputDataFormat", default=""),
+        input_format=_read_text(document, "inputDataFormat", default=""),
+        output_format=_read_text(document, "outputDataFormat", default=""),
         session_id=read_item_id(session_id) if session_id else None,
         input_params=_read_object(document, "inputParams"),
         metadata=_read_metadata(document),
-        tags=read_tags(document),
-        priority=read_priority(document),
+        tags=_read_tags(document),
+        priority=_read_priority(document),
     )
+
+
+def read_update(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that a PATCH makes to a job; None for what it leaves as it is."""
+    return {
+        "name": _read_text(document, "name", default="") or None,
+        "priority": _read_priority(document),
+        "tags": _read_tags(document) if document.get("tags") is not None else None,
+    }
 
 
 def read_blob_details(document: Mapping[str, Any]) -> tuple[str, str]:
     """The names of a container and of a blob in it (or an empty one), to sign for."""
-    container = read_text(document, "containerName")
-    blob = read_text(document, "blobName", default="")
+    container = _read_text(document, "containerName")
+    blob = _read_text(document, "blobName", default="")
     if not _CONTAINER_NAME.fullmatch(container):
         raise _invalid("A containerName has 3 to 63 small letters, digits and single hyphens.")
     return container, blob
 
 
-def read_text(document: Mapping[str, Any], field: str, *, default: str | None = None) -> str:
+def _read_text(document: Mapping[str, Any], field: str, *, default: str | None = None) -> str:
     """A field of text; without a default it must be present and not empty."""
     value = document.get(field)
     if value is None and default is not None:
@@ -125,15 +132,15 @@ def read_text(document: Mapping[str, Any], field: str, *, default: str | None = 
     return value
 
 
-def read_priority(document: Mapping[str, Any]) -> str | None:
+def _read_priority(document: Mapping[str, Any]) -> str | None:
     """The field `priority`: `Standard` or `High`, in whatever case, or None if there is none."""
-    priority = read_text(document, "priority", default="").capitalize()
+    priority = _read_text(document, "priority", default="").capitalize()
     if priority not in ("", "Standard", "High"):
         raise _invalid("The field priority takes Standard or High.")
     return priority or None
 
 
-def read_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
+def _read_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
     """The field `tags`, a list of text."""
     tags = document.get("tags")
     if tags is None:
@@ -145,18 +152,18 @@ def read_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _check_item_type(document: Mapping[str, Any], item_type: str) -> None:
-    if read_text(document, "itemType", default=item_type) != item_type:
+    if _read_text(document, "itemType", default=item_type) != item_type:
         raise _invalid(f"The field itemType takes {item_type} here.")
 
 
 def _read_program(document: Mapping[str, Any], storage: Storage) -> StoredProgram:
-    container_uri = read_text(document, "containerUri")
+    container_uri = _read_text(document, "containerUri")
     bare_container_uri = container_uri.partition("?")[0]
-    input_uri = read_text(document, "inputDataUri", default=f"{bare_container_uri}/inputData")
+    input_uri = _read_text(document, "inputDataUri", default=f"{bare_container_uri}/inputData")
     container = storage.locate(container_uri)
     program = storage.locate(input_uri)
     return StoredProgram(
-        provider=read_text(document, "providerId").lower(),
+        provider=_read_text(document, "providerId").lower(),
         container=container[0] if container else None,
         blob=program[1] if container and program and program[0] == container[0] else None,
         container_uri=bare_container_uri,

@@ -1,20 +1,18 @@
-"""The data plane's versions, JSON answers and errors, and the middleware that translates errors."""
+"""The data plane's versions and errors, and the middleware that translates errors."""
 
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from cirq_azure_sessions.errors import ServiceError, SessionNotAvailable, UnsupportedTarget
 
-__all__ = ["ApiError", "ApiVersion", "gate_middleware", "json_response"]
+__all__ = ["ApiError", "ApiVersion", "gate_middleware"]
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
@@ -29,10 +27,11 @@ _SESSION_OVER = (
 )
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
     """An error response of the data plane.
 
-    Args:
+    Attributes:
         status: The HTTP status.
         code: Azure's error code, such as `InvalidJobDefinition`.
         message: What is wrong. Never contains a secret, nor more of what the client sent than a
@@ -40,21 +39,15 @@ class ApiError(Exception):
         headers: Further headers of the response.
     """
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers or {}
+    status: int
+    code: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> web.Response:
         """The response, in the recorded form."""
         document = {"error": {"code": self.code, "message": self.message}}
-        response = json_response(document, self.status)
-        response.headers.update(self.headers)
-        return response
+        return web.json_response(document, status=self.status, headers=self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +100,6 @@ class ApiVersion:
         `sasUri` also creates the container, which clients create themselves before.
         """
         return self.name >= "2026"
-
-
-def json_response(document: Mapping[str, Any], status: int = 200) -> web.Response:
-    """A JSON response with the recorded content type."""
-    return web.Response(
-        body=json.dumps(document).encode(),
-        status=status,
-        content_type="application/json",
-        charset="utf-8",
-    )
 
 
 def _translate(error: Exception) -> ApiError:

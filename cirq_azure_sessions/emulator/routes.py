@@ -6,7 +6,7 @@ The rules of sessions and jobs are all in `EmulatedWorkspace`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,19 +17,17 @@ from aiohttp import web
 from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.faults import Fault, Faults
-from cirq_azure_sessions.emulator.query import parse_query, select
+from cirq_azure_sessions.emulator.query import select
 from cirq_azure_sessions.emulator.reading import (
     read_blob_details,
     read_item_id,
     read_job,
     read_json,
-    read_priority,
     read_session,
-    read_tags,
-    read_text,
+    read_update,
 )
 from cirq_azure_sessions.emulator.requests import ROUTES
-from cirq_azure_sessions.emulator.responses import ApiVersion, json_response
+from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.wire import Documents, JobView
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
@@ -37,9 +35,6 @@ from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
 
 __all__ = ["WorkspaceRoutes"]
-
-# Returns the document to answer with, or None for an empty answer.
-_Handler = Callable[[web.Request, Documents], Awaitable[Mapping[str, Any] | None]]
 
 
 @dataclass(eq=False, repr=False)
@@ -62,70 +57,76 @@ class WorkspaceRoutes:
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes of the data plane."""
-        workspace = self.workspace
-        handlers: dict[str, _Handler] = {
-            "open": self._open_session,
-            "session": partial(self._session, workspace.get_session),
-            "close": partial(self._session, workspace.close_session),
-            "sessions": partial(self._list, workspace.sessions),
-            "sessionJobs": self._list_session_jobs,
-            "sasUri": self._sas_uri,
-            "submit": self._submit_job,
-            "job": partial(self._job, workspace.get_job),
-            "update": self._update_job,
-            "cancel": partial(self._job, workspace.cancel_job),
-            "delete": self._delete_job,
-            "jobs": partial(self._list, workspace.jobs),
-            "topLevelItems": partial(self._list, workspace.top_level_items),
-            "providerStatus": partial(self._list_all, self.catalog.documents),
-            "quotas": partial(self._list_all, self.quotas.documents),
-        }
         for name, (verb, path) in ROUTES.items():
-            router.add_route(verb, path, partial(self._serve, handlers[name]), name=name)
+            router.add_route(verb, path, partial(self._serve, name), name=name)
 
-    async def _serve(self, handler: _Handler, request: web.Request) -> web.Response:
+    async def _serve(self, name: str, request: web.Request) -> web.Response:
         version = ApiVersion.parse(request.query.get("api-version"))
-        document = await handler(request, Documents(self.workspace, self.storage, version))
-        return web.Response(status=204) if document is None else json_response(document)
+        document = await self._document(name, request, version)
+        return web.Response(status=204) if document is None else web.json_response(document)
 
-    # Sessions.
+    async def _document(
+        self, name: str, request: web.Request, version: ApiVersion
+    ) -> Mapping[str, Any] | None:
+        """Does what the route of this name is for; the document to answer with, or None."""
+        workspace, documents = self.workspace, Documents(self.workspace, self.storage, version)
+        item_id = read_item_id(request.match_info["id"]) if "id" in request.match_info else ""
+        page = partial(self._page, request, documents)
+        match name:
+            case "job":
+                return documents.job(await workspace.get_job(item_id), JobView.GET)
+            case "submit":
+                job = await self._submit_job(item_id, await read_json(request))
+                return documents.job(job, JobView.PUT)
+            case "sasUri":
+                container, blob = read_blob_details(await read_json(request))
+                if version.is_of_2026:
+                    await self.storage.create_container(container)
+                permissions = "rcw" if blob else None
+                return {"sasUri": self.storage.sas_uri(container, blob, permissions)}
+            case "close":
+                return documents.session(await workspace.close_session(item_id))
+            case "open":
+                opening = read_session(item_id, await read_json(request))
+                self.catalog.check(opening.provider, opening.target)
+                return documents.session(await workspace.open_session(opening))
+            case "session":
+                return documents.session(await workspace.get_session(item_id))
+            case "cancel":
+                return documents.job(await workspace.cancel_job(item_id), JobView.GET)
+            case "update":
+                changes = read_update(await read_json(request))
+                return documents.update(await workspace.update_job(item_id, **changes))
+            case "delete":
+                remove = workspace.delete_job if version.deletes_jobs else workspace.cancel_job
+                await remove(item_id)
+                return None
+            case "sessions":
+                return await page(workspace.sessions)
+            case "jobs":
+                return await page(workspace.jobs)
+            case "topLevelItems":
+                return await page(workspace.top_level_items)
+            case "sessionJobs":
+                jobs = partial(workspace.jobs, item_id)
+                return await page(jobs, item_id, newest_first=version.is_of_2025)
+            case "providerStatus":
+                return {"value": self.catalog.documents(), "nextLink": None}
+            case "quotas":
+                return {"value": self.quotas.documents(), "nextLink": None}
+        raise AssertionError(f"{name} is not in ROUTES.")
 
-    async def _open_session(self, request: web.Request, documents: Documents) -> Mapping[str, Any]:
-        session_request = read_session(_item_id(request), await read_json(request))
-        self.catalog.check(session_request.provider, session_request.target)
-        return documents.session(await self.workspace.open_session(session_request))
-
-    async def _session(
-        self,
-        do: Callable[[str], Awaitable[Session]],
-        request: web.Request,
-        documents: Documents,
-    ) -> Mapping[str, Any]:
-        return documents.session(await do(_item_id(request)))
-
-    # Jobs.
-
-    async def _sas_uri(self, request: web.Request, documents: Documents) -> Mapping[str, Any]:
-        container, blob = read_blob_details(await read_json(request))
-        if documents.version.is_of_2026:
-            await self.storage.create_container(container)
-        if blob:
-            uri = self.storage.blob_sas_uri(container, blob, "rcw")
-        else:
-            uri = self.storage.container_sas_uri(container)
-        return {"sasUri": uri}
-
-    async def _submit_job(self, request: web.Request, documents: Documents) -> Mapping[str, Any]:
-        job_request = read_job(_item_id(request), await read_json(request), self.storage)
-        self.catalog.check(job_request.payload.provider, job_request.target)
-        self.quotas.check(job_request.payload.provider)
-        job_request = await self._disturb(job_request)
-        job = await self.workspace.submit_job(job_request)
-        await self._store_no_more(job_request)
-        fault: Fault | None = job_request.payload.fault
+    async def _submit_job(self, job_id: str, document: Mapping[str, Any]) -> Job:
+        request = read_job(job_id, document, self.storage)
+        self.catalog.check(request.payload.provider, request.target)
+        self.quotas.check(request.payload.provider)
+        request = await self._disturb(request)
+        job = await self.workspace.submit_job(request)
+        await self._store_no_more(request)
+        fault: Fault | None = request.payload.fault
         if fault is not None and fault.job == "cancel":
             await self.workspace.cancel_job(job.id)
-        return documents.job(job, JobView.PUT)
+        return job
 
     async def _disturb(self, request: JobRequest) -> JobRequest:
         """Applies the pending faults to the job and its session."""
@@ -158,67 +159,16 @@ class WorkspaceRoutes:
             else:
                 self._stored.append(job_id)
 
-    async def _job(
-        self, do: Callable[[str], Awaitable[Job]], request: web.Request, documents: Documents
-    ) -> Mapping[str, Any]:
-        return documents.job(await do(_item_id(request)), JobView.GET)
-
-    async def _update_job(self, request: web.Request, documents: Documents) -> Mapping[str, Any]:
-        document = await read_json(request)
-        job = await self.workspace.update_job(
-            _item_id(request),
-            name=read_text(document, "name", default="") or None,
-            priority=read_priority(document),
-            tags=read_tags(document) if document.get("tags") is not None else None,
-        )
-        return documents.update(job)
-
-    async def _delete_job(self, request: web.Request, documents: Documents) -> None:
-        if documents.version.deletes_jobs:
-            await self.workspace.delete_job(_item_id(request))
-        else:
-            await self.workspace.cancel_job(_item_id(request))
-
-    # Lists.
-
-    async def _list(
+    async def _page(
         self,
+        request: web.Request,
+        documents: Documents,
         items: Callable[[], Sequence[Session | Job]],
-        request: web.Request,
-        documents: Documents,
-    ) -> Mapping[str, Any]:
-        await self.workspace.settle()
-        return self._page(request, items(), documents)
-
-    async def _list_session_jobs(
-        self, request: web.Request, documents: Documents
-    ) -> Mapping[str, Any]:
-        session_id = _item_id(request)
-        await self.workspace.settle(session_id)
-        jobs = self.workspace.jobs(session_id)
-        return self._page(request, jobs, documents, newest_first=documents.version.is_of_2025)
-
-    async def _list_all(
-        self, entries: Callable[[], list[Any]], request: web.Request, documents: Documents
-    ) -> Mapping[str, Any]:
-        return {"value": entries(), "nextLink": None}
-
-    def _page(
-        self,
-        request: web.Request,
-        items: Sequence[Session | Job],
-        documents: Documents,
+        session_id: str | None = None,
         *,
         newest_first: bool = False,
     ) -> Mapping[str, Any]:
-        query = parse_query(request.query)
-        page, has_more = select(items, query, documents.field, newest_first=newest_first)
-        link = None
-        if has_more:
-            path = request.rel_url.raw_path
-            link = f"{self.endpoint()}{path}?{query.next_query(documents.version.name)}"
+        await self.workspace.settle(session_id)
+        page, following = select(items(), request.query, documents.field, newest_first=newest_first)
+        link = following and f"{self.endpoint()}{request.rel_url.raw_path}?{following}"
         return {"value": documents.listed(page), "nextLink": link}
-
-
-def _item_id(request: web.Request) -> str:
-    return read_item_id(request.match_info["id"])

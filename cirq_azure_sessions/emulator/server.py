@@ -278,7 +278,7 @@ class EmulatorServer:
         application = web.Application(
             client_max_size=MAX_BLOB_BYTES,
             middlewares=[
-                self._address.middleware(),
+                self._address.note,
                 fault_middleware(self.faults, self.requests, self.clock),
                 gate_middleware(self.key),
             ],

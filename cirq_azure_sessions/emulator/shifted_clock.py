@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Protocol
 
-from cirq_azure_sessions.clock import Clock, SystemClock
+from cirq_azure_sessions.clock import Clock, SystemClock, timeout
 from cirq_azure_sessions.options import check_time, checked
 
 __all__ = ["MovableClock", "ShiftedClock"]
@@ -57,13 +58,10 @@ class ShiftedClock:
         with self._lock:
             deadline = self.monotonic() + seconds
             self._sleepers[is_due] = deadline, asyncio.get_running_loop()
-        sleeping = asyncio.ensure_future(self._real.sleep(seconds))
-        woken = asyncio.ensure_future(is_due.wait())
         try:
-            await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
+            with suppress(TimeoutError):
+                await timeout(self._real, seconds, is_due.wait())
         finally:
-            sleeping.cancel()
-            woken.cancel()
             with self._lock:
                 del self._sleepers[is_due]
 

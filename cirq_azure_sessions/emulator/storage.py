@@ -66,29 +66,26 @@ class LocalStorage:
         """The current address of the blob service."""
         return self._endpoint()
 
-    def container_uri(self, container: str) -> str:
-        """The container's address without a SAS."""
-        return f"{self.endpoint}/{container}"
+    def uri(self, container: str, blob: str = "") -> str:
+        """The address of a container or a blob, without a SAS, in a form that the SDK can parse."""
+        path = f"{ACCOUNT}/{container}/{quote(blob)}" if blob else container
+        return f"{self.endpoint}/{path}"
 
-    def blob_uri(self, container: str, blob: str) -> str:
-        """The blob's address without a SAS, in the form that the SDK can parse."""
-        return f"{self.endpoint}/{ACCOUNT}/{container}/{quote(blob)}"
-
-    def container_sas_uri(self, container: str, permissions: str | None = None) -> str:
-        """The container's address with a SAS for these permissions.
-
-        Without permissions it is the account SAS that `sasUri` returns, which allows creating the
-        container, listing, reading and writing.
-        """
-        sas = self._signer.sign(container, permissions=permissions)
-        return f"{self.container_uri(container)}?{sas}"
-
-    def blob_sas_uri(
-        self, container: str, blob: str, permissions: str = "r", filename: str | None = None
+    def sas_uri(
+        self,
+        container: str,
+        blob: str = "",
+        permissions: str | None = None,
+        filename: str | None = None,
     ) -> str:
-        """The blob's address with a SAS; `filename` is the name under which a browser saves it."""
+        """The address with a SAS for these permissions.
+
+        Without permissions it is the account SAS that `sasUri` returns for a container, which
+        allows creating it, listing, reading and writing. `filename` is the name under which a
+        browser saves a blob.
+        """
         sas = self._signer.sign(container, blob, permissions, filename)
-        return f"{self.blob_uri(container, blob)}?{sas}"
+        return f"{self.uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
         """The container and the blob (empty for a container) of a URI, or None if foreign."""

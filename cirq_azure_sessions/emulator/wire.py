@@ -166,22 +166,22 @@ class Documents:
             return program.container_uri, program.input_uri, f"{program.container_uri}/{blob}"
         if view is JobView.GET:
             return (
-                storage.container_sas_uri(container, "rl" if self.version.is_of_2025 else "rcwl"),
-                storage.blob_sas_uri(container, program.blob, "r", _filename(job, "input")),
-                storage.blob_sas_uri(container, blob, "r", _filename(job, "output")),
+                storage.sas_uri(container, "", "rl" if self.version.is_of_2025 else "rcwl"),
+                storage.sas_uri(container, program.blob, "r", _filename(job, "input")),
+                storage.sas_uri(container, blob, "r", _filename(job, "output")),
             )
-        output = _with_port(storage.blob_uri(container, blob))
+        output = _with_port(storage.uri(container, blob))
         if self.version.is_of_2025:
             return program.container_uri, program.input_uri, output
         # The generation of 2024 signed addresses in every response; PUT returned those sent.
-        signed_container = storage.container_sas_uri(container)
+        signed_container = storage.sas_uri(container)
         if view is JobView.PUT:
             sas = signed_container.partition("?")[2]
             return signed_container, program.input_uri, f"{output}?{sas}"
         return (
             signed_container,
-            storage.blob_sas_uri(container, program.blob, "rcw"),
-            storage.blob_sas_uri(container, blob, "rcw"),
+            storage.sas_uri(container, program.blob, "rcw"),
+            storage.sas_uri(container, blob, "rcw"),
         )
 
 

@@ -91,14 +91,14 @@ class TestLocalStorage(StorageSuite):
 def test_an_account_sas_gives_no_access_elsewhere(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     run(storage.create_container("job-2"))
-    sas = urlsplit(storage.container_sas_uri("job-1")).query
-    wrong = ContainerClient.from_container_url(f"{storage.container_uri('job-2')}?{sas}")
+    sas = urlsplit(storage.sas_uri("job-1")).query
+    wrong = ContainerClient.from_container_url(f"{storage.uri('job-2')}?{sas}")
     with pytest.raises(azure.core.exceptions.ClientAuthenticationError):
         upload(wrong, "inputData", b"{}")
 
 
 def test_sas_on_a_container_does_not_create_it(storage: LocalStorage) -> None:
-    client = ContainerClient.from_container_url(storage.container_sas_uri("job-1", "rcwl"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1", "", "rcwl"))
     with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
         client.create_container()
     assert (refusal.value.status_code, refusal.value.error_code) == (403, "AuthorizationFailure")
@@ -106,7 +106,7 @@ def test_sas_on_a_container_does_not_create_it(storage: LocalStorage) -> None:
 
 def test_a_sas_that_creates_does_not_replace(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
-    blob = BlobClient.from_blob_url(storage.blob_sas_uri("job-1", "inputData", "c"))
+    blob = BlobClient.from_blob_url(storage.sas_uri("job-1", "inputData", "c"))
     blob.upload_blob(b"first", overwrite=True)
     with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
         blob.upload_blob(b"second", overwrite=True)
@@ -119,7 +119,7 @@ def test_a_sas_expires_by_the_clock(
     run(storage.create_container("job-1"))
     storage.write("job-1", "inputData", b"{}")
     lifetimes.next = Lifetime(announced=60.0)
-    uri = storage.blob_sas_uri("job-1", "inputData")
+    uri = storage.sas_uri("job-1", "inputData", "r")
     clock.advance(59.0)
     assert download(uri) == b"{}"
     clock.advance(1.0)
@@ -133,9 +133,9 @@ def test_sas_may_expire_early_and_the_next_is_valid(
     run(storage.create_container("job-1"))
     storage.write("job-1", "inputData", b"{}")
     lifetimes.next = Lifetime(actual=0.0)
-    early = storage.blob_sas_uri("job-1", "inputData")
+    early = storage.sas_uri("job-1", "inputData", "r")
     lifetimes.next = Lifetime()
-    good = storage.blob_sas_uri("job-1", "inputData")
+    good = storage.sas_uri("job-1", "inputData", "r")
     assert dict(parse_qsl(urlsplit(early).query))["se"] > "2026-01-10"
     with pytest.raises(azure.core.exceptions.ClientAuthenticationError):
         download(early)
@@ -144,13 +144,13 @@ def test_sas_may_expire_early_and_the_next_is_valid(
 
 def test_both_forms_of_a_blobs_address_are_served(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
-    client = ContainerClient.from_container_url(storage.container_sas_uri("job-1"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
     derived = upload_blob(client, "inputData", "text/plain", "", b"{}", return_sas_token=False)
     assert derived == f"{storage.endpoint}/job-1/inputData"
-    assert storage.blob_uri("job-1", "inputData") == f"{storage.endpoint}/storage/job-1/inputData"
-    assert storage.locate(derived) == storage.locate(storage.blob_uri("job-1", "inputData"))
-    sas = urlsplit(storage.blob_sas_uri("job-1", "inputData")).query
-    for uri in (derived, storage.blob_uri("job-1", "inputData")):
+    assert storage.uri("job-1", "inputData") == f"{storage.endpoint}/storage/job-1/inputData"
+    assert storage.locate(derived) == storage.locate(storage.uri("job-1", "inputData"))
+    sas = urlsplit(storage.sas_uri("job-1", "inputData", "r")).query
+    for uri in (derived, storage.uri("job-1", "inputData")):
         assert requests.get(f"{uri}?{sas}", timeout=10).content == b"{}"
         assert BlobClient.from_blob_url(uri).container_name == "job-1"
 
@@ -189,9 +189,9 @@ def test_an_address_of_another_account_is_not_ours(storage: LocalStorage) -> Non
 def test_a_blob_keeps_any_name(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     for name in ("a b", "a/b", "ä", "100%", "a+b", "a?b#c", "inputData.json"):
-        client = ContainerClient.from_container_url(storage.container_sas_uri("job-1"))
+        client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
         client.upload_blob(name, name.encode())
-        uri = storage.blob_sas_uri("job-1", name)
+        uri = storage.sas_uri("job-1", name, "r")
         assert storage.locate(uri) == ("job-1", name)
         assert download(uri) == name.encode()
 
@@ -202,7 +202,7 @@ def test_refusal_has_the_recorded_form(storage: LocalStorage) -> None:
         pytest.skip("the recordings of the service are not here")
     exchanges = json.loads(recording.read_text(encoding="utf-8"))["exchanges"]
     recorded = next(exchange for exchange in exchanges if exchange["status"] == 404)
-    uri = storage.container_sas_uri("job-1").replace("?", "?restype=container&")
+    uri = storage.sas_uri("job-1").replace("?", "?restype=container&")
     answer = requests.get(uri, timeout=10)
     assert answer.status_code == recorded["status"]
     assert answer.headers["content-type"].startswith(recorded["response_headers"]["content-type"])
@@ -216,21 +216,21 @@ def without_ids(xml: str) -> str:
 
 def test_signatures_have_the_recorded_shapes(storage: LocalStorage) -> None:
     shapes = {
-        storage.container_sas_uri("job-1"): "sv ss srt spr st se sp sig",
-        storage.container_sas_uri("job-1", "rl"): "sv st se sr sp sig",
-        storage.blob_sas_uri("job-1", "outputData", "r", "a.json"): "sv st se sr sp rscd sig",
-        storage.blob_sas_uri("job-1", "outputData", "rcw"): "sv st se sr sp sig",
+        storage.sas_uri("job-1"): "sv ss srt spr st se sp sig",
+        storage.sas_uri("job-1", "", "rl"): "sv st se sr sp sig",
+        storage.sas_uri("job-1", "outputData", "r", "a.json"): "sv st se sr sp rscd sig",
+        storage.sas_uri("job-1", "outputData", "rcw"): "sv st se sr sp sig",
     }
     for uri, shape in shapes.items():
         assert " ".join(name for name, _ in parse_qsl(urlsplit(uri).query)) == shape
-    fields = dict(parse_qsl(urlsplit(storage.container_sas_uri("job-1")).query))
+    fields = dict(parse_qsl(urlsplit(storage.sas_uri("job-1")).query))
     assert (fields["ss"], fields["srt"], fields["sp"]) == ("b", "co", "rwlac")
 
 
 def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     headers = {"x-ms-version": "2025-05-05", "x-ms-client-request-id": "mine"}
-    uri = storage.blob_sas_uri("job-1", "inputData")
+    uri = storage.sas_uri("job-1", "inputData", "r")
     answer = requests.get(uri, headers=headers, timeout=10)
     assert answer.headers["Content-Type"] == "application/xml"
     assert answer.headers["x-ms-error-code"] == "BlobNotFound"
@@ -286,7 +286,7 @@ def test_a_malformed_request_is_refused_with_its_reason(
 ) -> None:
     run(storage.create_container("job-1"))
     storage.write("job-1", "inputData", b"{}")
-    sas = urlsplit(storage.container_sas_uri("job-1")).query
+    sas = urlsplit(storage.sas_uri("job-1")).query
     uri = f"{storage.endpoint}{path}{'&' if '?' in path else '?'}{sas}"
     answer = requests.request(verb, uri, headers=headers, timeout=10)
     assert (answer.status_code, answer.headers.get("x-ms-error-code")) == (status, code)
@@ -294,7 +294,7 @@ def test_a_malformed_request_is_refused_with_its_reason(
 
 def test_an_oversize_body_is_refused(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
-    client = ContainerClient.from_container_url(storage.container_sas_uri("job-1"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
     with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
         upload(client, "inputData", bytes(1_000_001))
     assert refusal.value.status_code == 413
@@ -303,7 +303,7 @@ def test_an_oversize_body_is_refused(storage: LocalStorage, run: Run) -> None:
 def test_a_block_list_is_not_read_as_a_program(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]><BlockList><Latest>&a;</Latest></BlockList>'
-    uri = storage.blob_sas_uri("job-1", "inputData", "w") + "&comp=blocklist"
+    uri = storage.sas_uri("job-1", "inputData", "w") + "&comp=blocklist"
     assert requests.put(uri, data=bomb, timeout=10).status_code == 400
 
 
@@ -326,7 +326,7 @@ HEADER_VALUES = st.text("abc =-,;/0123456789\xe9", max_size=8).map(str.strip) | 
 def test_no_request_causes_an_internal_error(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     storage.write("job-1", "inputData", b"0123456789")
-    sas = urlsplit(storage.container_sas_uri("job-1")).query
+    sas = urlsplit(storage.sas_uri("job-1")).query
 
     @settings(max_examples=200, deadline=None)
     @given(
@@ -339,19 +339,19 @@ def test_no_request_causes_an_internal_error(storage: LocalStorage, run: Run) ->
     def send(
         verb: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes
     ) -> None:
-        uri = f"{storage.container_uri('job-1')}{path}?{urlencode(query)}&{sas}"
+        uri = f"{storage.uri('job-1')}{path}?{urlencode(query)}&{sas}"
         answer = client.request(verb, uri, headers=headers, data=body, timeout=10)
         assert answer.status_code < 500
         # What was stored, whatever it is, can be told again.
         assert client.get(f"{listing}&{sas}", timeout=10).status_code == 200
 
-    listing = f"{storage.container_uri('job-1')}?restype=container&comp=list&include=metadata"
+    listing = f"{storage.uri('job-1')}?restype=container&comp=list&include=metadata"
     with requests.Session() as client:
         send()
 
 
 def test_no_repr_contains_a_secret(storage: LocalStorage) -> None:
-    signature = dict(parse_qsl(urlsplit(storage.container_sas_uri("job-1")).query))["sig"]
+    signature = dict(parse_qsl(urlsplit(storage.sas_uri("job-1")).query))["sig"]
     assert signature not in repr(storage)
     assert repr(storage) == "LocalStorage(BlobStore('in memory'))"
 

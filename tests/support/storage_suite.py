@@ -53,12 +53,12 @@ class StorageSuite:
     @pytest.fixture
     def client(self, storage: Storage, run: Run, container: str) -> ContainerClient:
         run(storage.create_container(container))
-        return ContainerClient.from_container_url(storage.container_sas_uri(container))
+        return ContainerClient.from_container_url(storage.sas_uri(container))
 
     def test_container_exists_once_the_client_created_it(
         self, storage: Storage, container: str
     ) -> None:
-        client = ContainerClient.from_container_url(storage.container_sas_uri(container))
+        client = ContainerClient.from_container_url(storage.sas_uri(container))
         assert not client.exists()
         client.create_container()
         assert client.exists()
@@ -85,7 +85,7 @@ class StorageSuite:
     def test_an_upload_before_the_container_is_refused(
         self, storage: Storage, container: str
     ) -> None:
-        client = ContainerClient.from_container_url(storage.container_sas_uri(container))
+        client = ContainerClient.from_container_url(storage.sas_uri(container))
         with pytest.raises(azure.core.exceptions.ResourceNotFoundError) as refusal:
             upload(client, "inputData", b"early")
         assert refusal.value.error_code == "ContainerNotFound"
@@ -97,7 +97,7 @@ class StorageSuite:
         run(storage.create_container(container))
         content = (bytes(range(256)) * 20)[:size]
         client = ContainerClient.from_container_url(
-            storage.container_sas_uri(container),
+            storage.sas_uri(container),
             max_single_put_size=1000,
             max_block_size=1000,
             max_single_get_size=1000,
@@ -146,7 +146,7 @@ class StorageSuite:
         run(storage.create_container(container))
         storage.write(container, "rawOutputData", b"{}", "application/json")
         storage.write(container, "rawOutputData", b'{"histogram": {}}', "application/json")
-        uri = storage.blob_sas_uri(container, "rawOutputData", filename="Job+1-id.output.json")
+        uri = storage.sas_uri(container, "rawOutputData", "r", "Job+1-id.output.json")
         properties = BlobClient.from_blob_url(uri).get_blob_properties()
         assert download(uri) == b'{"histogram": {}}'
         assert properties.content_settings.content_type == "application/json"
@@ -155,7 +155,7 @@ class StorageSuite:
         assert storage.locate(uri) == (container, "rawOutputData")
 
     def test_missing_items_are_named(self, storage: Storage, run: Run, container: str) -> None:
-        uri = storage.blob_sas_uri(container, "rawOutputData")
+        uri = storage.sas_uri(container, "rawOutputData", "r")
         for code in ("ContainerNotFound", "BlobNotFound"):
             with pytest.raises(StorageError) as refusal:
                 storage.read(container, "rawOutputData")
@@ -180,7 +180,7 @@ class StorageSuite:
         self, storage: Storage, container: str, client: ContainerClient
     ) -> None:
         upload(client, "inputData", b"{}")
-        reader = ContainerClient.from_container_url(storage.container_sas_uri(container, "rl"))
+        reader = ContainerClient.from_container_url(storage.sas_uri(container, "", "rl"))
         assert list(reader.list_blob_names()) == ["inputData"]
         assert reader.download_blob("inputData").readall() == b"{}"
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
@@ -192,9 +192,9 @@ class StorageSuite:
     ) -> None:
         upload(client, "inputData", b"{}")
         upload(client, "other", b"{}")
-        sas = urlsplit(storage.blob_sas_uri(container, "inputData", "rcw")).query
+        sas = urlsplit(storage.sas_uri(container, "inputData", "rcw")).query
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
-            download(f"{storage.blob_uri(container, 'other')}?{sas}")
+            download(f"{storage.uri(container, 'other')}?{sas}")
         assert refusal.value.status_code == 403
 
     def test_a_sas_on_a_container_gives_no_access_to_others(
@@ -203,9 +203,9 @@ class StorageSuite:
         other = f"{container}-2"
         run(storage.create_container(other))
         storage.write(other, "inputData", b"{}")
-        sas = urlsplit(storage.container_sas_uri(container, "rl")).query
+        sas = urlsplit(storage.sas_uri(container, "", "rl")).query
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
-            download(f"{storage.blob_uri(other, 'inputData')}?{sas}")
+            download(f"{storage.uri(other, 'inputData')}?{sas}")
         assert refusal.value.status_code == 403
 
     @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ class StorageSuite:
         self, storage: Storage, container: str, client: ContainerClient, field: str, value: str
     ) -> None:
         upload(client, "inputData", b"{}")
-        uri = storage.blob_sas_uri(container, "inputData", "r", "name.json")
+        uri = storage.sas_uri(container, "inputData", "r", "name.json")
         fields = {name: values[0] for name, values in parse_qs(urlsplit(uri).query).items()}
-        bare = storage.blob_uri(container, "inputData")
+        bare = storage.uri(container, "inputData")
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(f"{bare}?{urlencode({**fields, field: value})}")
         assert refusal.value.status_code == 403
@@ -229,7 +229,7 @@ class StorageSuite:
     ) -> None:
         upload(client, "inputData", b"{}")
         lifetimes.next = Lifetime(announced=0.0)
-        uri = storage.blob_sas_uri(container, "inputData")
+        uri = storage.sas_uri(container, "inputData", "r")
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
             download(uri)
         assert refusal.value.status_code == 403
@@ -242,5 +242,5 @@ class StorageSuite:
     ) -> None:
         upload(client, "inputData", b"{}")
         with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
-            download(storage.blob_uri(container, "inputData"))
+            download(storage.uri(container, "inputData"))
         assert refusal.value.status_code in (401, 403)

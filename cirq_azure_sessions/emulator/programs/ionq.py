@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cirq
@@ -18,6 +19,7 @@ import numpy as np
 
 from cirq_azure_sessions.emulator.programs.program import Output, read_shots, take_census
 from cirq_azure_sessions.noise import IONQ_MODELS, MachineNoise, is_silent
+from cirq_azure_sessions.openqasm.gates import LIBRARIES
 from cirq_azure_sessions.workspaces.local.engine import Engine
 from cirq_azure_sessions.workspaces.local.program import Budget, Statement, invalid_input
 
@@ -110,63 +112,47 @@ def read(payload: bytes, size: int, budget: Budget) -> tuple[int, list[cirq.Oper
         raise invalid_input("The gateset has to be qis or native.")
     operations: list[cirq.Operation] = []
     for index, fields in enumerate(body["circuit"]):
-        for operation in _read_gate(_Fields(fields, index, num_qubits), _GATESETS[gateset], budget):
+        if not isinstance(fields, dict):
+            raise invalid_input(f"Gate {index} is not a JSON object.")
+        for operation in _read_gate(_Entry(fields, index, num_qubits), _GATESETS[gateset], budget):
             budget.spend(_GATE)
             operations.append(operation)
     return num_qubits, operations
 
 
-class _Fields:
-    """The fields of one gate, read with type checks."""
+@dataclass(slots=True)
+class _Entry:
+    """A gate of a circuit, whose fields are read with type checks."""
 
-    def __init__(self, fields: Any, index: int, num_qubits: int) -> None:
-        if not isinstance(fields, dict):
-            raise invalid_input(f"Gate {index} is not a JSON object.")
-        self._fields = fields
-        self._index = index
-        self._num_qubits = num_qubits
+    fields: Mapping[str, Any]
+    index: int
+    num_qubits: int
 
     def fail(self, message: str) -> Exception:
         """An error that names this gate."""
-        return invalid_input(f"Gate {self._index}: {message}")
-
-    @property
-    def name(self) -> str:
-        name = self._fields.get("gate")
-        if not isinstance(name, str):
-            raise self.fail("it has no name.")
-        return name
-
-    def has(self, name: str) -> bool:
-        return name in self._fields
+        return invalid_input(f"Gate {self.index}: {message}")
 
     def number(self, name: str, default: float | None = None) -> float:
         """A finite number, in radians for qis gates and in turns for native ones."""
-        return self._number(self._fields.get(name, default), name)
+        return self._number(self.fields.get(name, default), name)
 
     def numbers(self, name: str) -> list[float]:
-        return [self._number(value, name) for value in self._list(name)]
-
-    def strings(self, name: str) -> list[str]:
-        values = self._list(name)
-        if not all(isinstance(value, str) for value in values):
-            raise self.fail(f"{name} has to be a list of strings.")
-        return values
+        return [self._number(value, name) for value in self.array(name)]
 
     def qubits(self, singular: str, plural: str) -> list[cirq.LineQubit]:
         """Distinct qubits of the circuit, from either of two fields; none if both are absent."""
-        if not self.has(plural):
-            values = [self._fields[singular]] if self.has(singular) else []
+        if plural in self.fields:
+            values = self.array(plural)
         else:
-            values = self._list(plural)
-        if any(type(value) is not int or not 0 <= value < self._num_qubits for value in values):
-            raise self.fail(f"{plural} have to be qubits from 0 to {self._num_qubits - 1}.")
+            values = [self.fields[singular]] if singular in self.fields else []
+        if any(type(value) is not int or not 0 <= value < self.num_qubits for value in values):
+            raise self.fail(f"{plural} have to be qubits from 0 to {self.num_qubits - 1}.")
         if len(set(values)) < len(values):
             raise self.fail(f"{plural} have to be different qubits.")
         return [*map(cirq.LineQubit, values)]
 
-    def _list(self, name: str) -> list[Any]:
-        values = self._fields.get(name)
+    def array(self, name: str) -> list[Any]:
+        values = self.fields.get(name)
         if not isinstance(values, list):
             raise self.fail(f"{name} has to be a list.")
         return values
@@ -178,40 +164,28 @@ class _Fields:
         return float(value)
 
 
-def _power(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
+def _power(kind: Callable[..., cirq.Gate]) -> Callable[[_Entry], cirq.Gate]:
     """A Pauli gate, or its power if it has a `rotation`: the SDK sends Qiskit's P as such a z."""
-    return lambda fields: kind(exponent=fields.number("rotation", math.pi) / math.pi)
+    return lambda entry: kind(exponent=entry.number("rotation", math.pi) / math.pi)
 
 
-def _constant(gate: cirq.Gate) -> Callable[[_Fields], cirq.Gate]:
-    return lambda fields: gate
+def _of_library(name: str) -> Callable[[_Entry], cirq.Gate]:
+    """A gate of the OpenQASM libraries, whose angle, if it has one, is the `rotation`."""
+    gate = LIBRARIES["hqslib1.inc"][name]
+    return lambda entry: gate.make(*[entry.number("rotation") for _ in range(gate.num_params)])
 
 
-def _rotation(kind: Callable[..., cirq.Gate]) -> Callable[[_Fields], cirq.Gate]:
-    """exp(-i rotation/2 P) for a product P of Paulis."""
-    return lambda fields: kind(exponent=fields.number("rotation") / math.pi, global_shift=-0.5)
-
-
-_QIS: dict[str, Callable[[_Fields], cirq.Gate]] = {
+_QIS: dict[str, Callable[[_Entry], cirq.Gate]] = {
     "x": _power(cirq.XPowGate),
     "y": _power(cirq.YPowGate),
     "z": _power(cirq.ZPowGate),
-    "not": _constant(cirq.X),
-    "cnot": _constant(cirq.X),
-    "h": _constant(cirq.H),
-    "s": _constant(cirq.S),
-    "si": _constant(cirq.S**-1),
-    "t": _constant(cirq.T),
-    "ti": _constant(cirq.T**-1),
-    "v": _constant(cirq.X**0.5),
-    "vi": _constant(cirq.X**-0.5),
-    "swap": _constant(cirq.SWAP),
-    "rx": _rotation(cirq.XPowGate),
-    "ry": _rotation(cirq.YPowGate),
-    "rz": _rotation(cirq.ZPowGate),
-    "xx": _rotation(cirq.XXPowGate),
-    "yy": _rotation(cirq.YYPowGate),
-    "zz": _rotation(cirq.ZZPowGate),
+    **{name: _of_library(name) for name in ("h", "s", "t", "swap", "rx", "ry", "rz")},
+    **{name: _of_library("x") for name in ("not", "cnot")},
+    **{name: _of_library(f"r{name}") for name in ("xx", "yy", "zz")},
+    "si": _of_library("sdg"),
+    "ti": _of_library("tdg"),
+    "v": _of_library("sx"),
+    "vi": _of_library("sxdg"),
 }
 
 
@@ -220,11 +194,11 @@ def _gpi(turns: float, exponent: float = 1.0) -> cirq.Gate:
     return cirq.PhasedXPowGate(exponent=exponent, phase_exponent=2 * turns)
 
 
-def _ms(fields: _Fields) -> cirq.Gate:
-    phases = fields.numbers("phases")
+def _ms(entry: _Entry) -> cirq.Gate:
+    phases = entry.numbers("phases")
     if len(phases) != 2:
-        raise fields.fail("phases has to hold two numbers.")
-    angle = math.pi * fields.number("angle", 0.25)
+        raise entry.fail("phases has to hold two numbers.")
+    angle = math.pi * entry.number("angle", 0.25)
     # The product of the two `_gpi`, from their entries: Cirq takes much longer to make it.
     first, second = phases
     turns = np.array([-first - second, second - first, first - second, first + second])
@@ -232,15 +206,15 @@ def _ms(fields: _Fields) -> cirq.Gate:
     return cirq.MatrixGate(math.cos(angle) * np.eye(4) - 1j * math.sin(angle) * axis)
 
 
-def _zz(fields: _Fields) -> cirq.Gate:
+def _zz(entry: _Entry) -> cirq.Gate:
     # cirq-ionq sends the angle of this gate as `phase`.
-    name = "phase" if fields.has("phase") else "angle"
-    return cirq.ZZPowGate(exponent=2 * fields.number(name, 0.25))
+    name = "phase" if "phase" in entry.fields else "angle"
+    return cirq.ZZPowGate(exponent=2 * entry.number(name, 0.25))
 
 
-_NATIVE: dict[str, Callable[[_Fields], cirq.Gate]] = {
-    "gpi": lambda fields: _gpi(fields.number("phase")),
-    "gpi2": lambda fields: _gpi(fields.number("phase"), 0.5),
+_NATIVE: dict[str, Callable[[_Entry], cirq.Gate]] = {
+    "gpi": lambda entry: _gpi(entry.number("phase")),
+    "gpi2": lambda entry: _gpi(entry.number("phase"), 0.5),
     "ms": _ms,
     "zz": _zz,
 }
@@ -249,46 +223,49 @@ _GATESETS = {"qis": _QIS, "native": _NATIVE}
 
 
 def _read_gate(
-    fields: _Fields, gateset: Mapping[str, Callable[[_Fields], cirq.Gate]], budget: Budget
+    entry: _Entry, gateset: Mapping[str, Callable[[_Entry], cirq.Gate]], budget: Budget
 ) -> Iterator[cirq.Operation]:
-    if fields.name == "pauliexp" and gateset is _QIS:
-        yield from _pauli_exponential(fields, budget)
+    name = entry.fields.get("gate")
+    if name == "pauliexp" and gateset is _QIS:
+        yield from _pauli_exponential(entry, budget)
         return
-    if fields.name not in gateset:
-        raise fields.fail("the gateset has no such gate.")
-    gate = gateset[fields.name](fields)
-    targets = fields.qubits("target", "targets")
-    controls = fields.qubits("control", "controls")
+    if not isinstance(name, str) or name not in gateset:
+        raise entry.fail("the gateset has no such gate.")
+    gate = gateset[name](entry)
+    targets = entry.qubits("target", "targets")
+    controls = entry.qubits("control", "controls")
     if controls and gateset is _NATIVE:
-        raise fields.fail("native gates cannot be controlled.")
-    if fields.name == "cnot" and not controls:
-        raise fields.fail("it needs a control.")
+        raise entry.fail("native gates cannot be controlled.")
+    if name == "cnot" and not controls:
+        raise entry.fail("it needs a control.")
     if len(controls) > _MAX_CONTROLS:
-        raise fields.fail(f"it has more than {_MAX_CONTROLS} controls.")
+        raise entry.fail(f"it has more than {_MAX_CONTROLS} controls.")
     if not set(controls).isdisjoint(targets):
-        raise fields.fail("a qubit cannot control itself.")
+        raise entry.fail("a qubit cannot control itself.")
     size = gate.num_qubits()
     if not targets or (size > 1 and len(targets) != size):
-        raise fields.fail("it has too few or too many targets.")
+        raise entry.fail("it has too few or too many targets.")
     if controls:
         gate = gate.controlled(len(controls))
     for group in [targets] if size > 1 else [[target] for target in targets]:
         yield gate.on(*controls, *group)
 
 
-def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operation]:
+def _pauli_exponential(entry: _Entry, budget: Budget) -> Iterator[cirq.Operation]:
     """exp(-i time sum(coefficient * term)); the last letter of a term is for the first target.
 
     This is IonQ's order of the letters, as cirq-ionq's serializer explains.
     """
-    targets = fields.qubits("target", "targets")
-    terms = [term[::-1] for term in fields.strings("terms")]
-    coefficients = fields.numbers("coefficients")
-    time = fields.number("time")
+    targets = entry.qubits("target", "targets")
+    terms = entry.array("terms")
+    coefficients = entry.numbers("coefficients")
+    time = entry.number("time")
     if time < 0 or len(coefficients) != len(terms):
-        raise fields.fail("it needs a time of 0 or more, and a coefficient for each term.")
-    if not targets or any(len(term) != len(targets) or set(term) - set("IXYZ") for term in terms):
-        raise fields.fail("a term needs one of I, X, Y and Z for each target.")
+        raise entry.fail("it needs a time of 0 or more, and a coefficient for each term.")
+    is_term = re.compile(f"[IXYZ]{{{len(targets)}}}").fullmatch
+    if not targets or not all(isinstance(term, str) and is_term(term) for term in terms):
+        raise entry.fail("a term needs one of I, X, Y and Z for each target.")
+    terms = [term[::-1] for term in terms]
     budget.spend(_TERM * len(terms) ** 2)
     if _commute(terms):
         for term, coefficient in zip(terms, coefficients, strict=True):
@@ -309,7 +286,7 @@ def _pauli_exponential(fields: _Fields, budget: Budget) -> Iterator[cirq.Operati
         matrix = (states * np.exp(-1j * time * energies)) @ states.conj().T
         yield cirq.MatrixGate(matrix).on(*targets)
     else:
-        raise fields.fail(
+        raise entry.fail(
             f"terms that do not commute are limited to {_MAX_DENSE_QUBITS} qubits here."
         )
 

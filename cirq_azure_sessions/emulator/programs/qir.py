@@ -1,13 +1,12 @@
 """Runs QIR programs (`qir.v1`), in text or bitcode; results have Azure's generic formats.
 
 Programs that are plain circuits, as every program of the base profile is, run like those of other
-languages, since qdk simulates each shot separately. qdk runs all others. A recorded value is JSON:
-a result is 0 or 1, an array a list, and a tuple {"Item1": ...}.
+languages, since qdk simulates each shot separately. qdk runs all others. A recorded value is one of
+Python: a result is 0 or 1, an array a list, and a tuple a tuple.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections import Counter
@@ -131,14 +130,10 @@ def _entry_points(params: Mapping[str, Any]) -> list[str | None]:
     return entry_points
 
 
-def _rates(noise: cirq.NoiseModel) -> Mapping[str, Any]:
+def _rates(noise: cirq.NoiseModel) -> qir_worker.Rates:
     if not isinstance(noise, MachineNoise):
         raise invalid_input("QIR with branches runs with a MachineNoise only, or with none.")
-    return {
-        "one_qubit": noise.one_qubit,
-        "two_qubit": noise.two_qubit,
-        "readout": [*noise.readout],
-    }
+    return noise.one_qubit, noise.two_qubit, noise.readout
 
 
 def _lossy(loss: float, rng: np.random.Generator) -> Callable[[Any], Any]:
@@ -223,7 +218,7 @@ class _Program:
                 self._meet(f"calls of {name[:30]}")
         self._num_recorded = Counter(kind == "result" for kind, _ in records)
         # The recorded value, with the measured qubit in place of each result.
-        self._template: Any = {}
+        self._template: Any = ()
         if records and self.obstacle is None:
             self._template = self._read_record(iter(records))
 
@@ -280,9 +275,7 @@ class _Program:
             raise invalid_input("The program records arrays that are nested too deeply.")
         size = _index(number, self.num_results + 1)
         items = [self._read_record(records, depth + 1) for _ in range(size)]
-        if kind == "array":
-            return items
-        return {f"Item{place}": item for place, item in enumerate(items, start=1)}
+        return items if kind == "array" else tuple(items)
 
 
 def _index(value: Any, size: int) -> int:
@@ -293,49 +286,40 @@ def _index(value: Any, size: int) -> int:
 
 def _map(function: Callable[[Any], Any], value: Any) -> Any:
     """A value of the same shape, with the function applied to everything but arrays and tuples."""
-    if isinstance(value, list):
-        return [_map(function, item) for item in value]
-    if isinstance(value, dict):
-        return {name: _map(function, item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_map(function, item) for item in value)
     return function(value)
 
 
-def _as_python(value: Any) -> Any:
-    """A value whose `str` is the service's display: `[0, 1]`, or `(0, 1)` for a tuple."""
-    if isinstance(value, list):
-        return [_as_python(item) for item in value]
-    if isinstance(value, dict):
-        return tuple(_as_python(item) for item in value.values())
-    return value
-
-
-def _group(values: Sequence[Any]) -> list[tuple[Any, str, int]]:
-    """The distinct values with their displays and counts, sorted by display."""
-    displays = [str(_as_python(value)) for value in values]
-    counts, samples = Counter(displays), dict(zip(displays, values, strict=True))
-    return [(samples[display], display, counts[display]) for display in sorted(counts)]
+def _as_json(value: Any) -> Any:
+    """A value as the service writes it: a tuple is `{"Item1": ...}`."""
+    if isinstance(value, tuple):
+        return {f"Item{place}": _as_json(item) for place, item in enumerate(value, start=1)}
+    return [*map(_as_json, value)] if isinstance(value, list) else value
 
 
 def _results_v1(results: Sequence[Sequence[Any]]) -> Any:
     """A flat list of displays and shares, as the SDK reads it; none is recorded."""
     (values,) = results
-    pairs = [(display, count / len(values)) for _, display, count in _group(values)]
-    return {"Histogram": list(itertools.chain.from_iterable(pairs))}
+    counts = sorted(Counter(map(str, values)).items())
+    return {"Histogram": [each for text, count in counts for each in (text, count / len(values))]}
 
 
 def _results_v2(results: Sequence[Sequence[Any]]) -> Any:
+    return {"DataFormat": "microsoft.quantum-results.v2", "Results": [*map(_result_v2, results)]}
+
+
+def _result_v2(values: Sequence[Any]) -> Any:
+    displays = [*map(str, values)]
+    # There are few distinct values, so each is converted only once.
+    distinct = dict(zip(displays, values, strict=True))
+    outcomes = {display: _as_json(value) for display, value in distinct.items()}
     return {
-        "DataFormat": "microsoft.quantum-results.v2",
-        "Results": [
-            {
-                "Histogram": [
-                    {"Outcome": value, "Display": display, "Count": count}
-                    for value, display, count in _group(values)
-                ],
-                "Shots": values,
-            }
-            for values in results
+        "Histogram": [
+            {"Outcome": outcomes[display], "Display": display, "Count": count}
+            for display, count in sorted(Counter(displays).items())
         ],
+        "Shots": [outcomes[display] for display in displays],
     }
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any
 
 from cirq_azure_sessions.clock import SystemClock
@@ -49,16 +50,11 @@ class QirPool:
         if importlib.util.find_spec("qdk") is None:
             raise invalid_input("QIR needs qdk: run pip install '.[emulator]' in your checkout.")
         with self._places:
-            try:
-                return self._exchange(budget, work, *arguments)
-            except BrokenProcessPool:
-                # The process may have died while it was idle.
-                try:
+            # Twice, because the process may have died while it was idle.
+            for _ in range(2):
+                with suppress(BrokenProcessPool):
                     return self._exchange(budget, work, *arguments)
-                except BrokenProcessPool:
-                    raise invalid_input(
-                        "The QIR program cannot be run: the simulator crashed."
-                    ) from None
+        raise invalid_input("The QIR program cannot be run: the simulator crashed.")
 
     def _exchange(self, budget: Budget, *work: Any) -> Any:
         try:
