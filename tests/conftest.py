@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -14,6 +15,12 @@ from cirq_azure_sessions.emulator import EmulatorServer
 # No test asserts on time: a machine that is busy with something else fails none.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what was collected out of garbage collections, which the tests for leaks force."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

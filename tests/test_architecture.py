@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def component_of(module: str) -> str:
 COMPONENTS = {component_of(module) for module in MODULES}
 
 
+@cache
 def parse(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
@@ -171,14 +173,20 @@ def own_names(tree: ast.AST) -> set[str]:
     return names
 
 
-# By name, since a class may be derived from one of another module.
-CLASSES = {
-    node.name: node
-    for module in MODULES
-    for node in ast.walk(parse(module))
-    if isinstance(node, ast.ClassDef)
-}
-OWN_NAMES = set().union(*(own_names(parse(module)) for module in MODULES))
+@cache
+def our_classes() -> dict[str, ast.ClassDef]:
+    """By name, since a class may be derived from one of another module."""
+    return {
+        node.name: node
+        for module in MODULES
+        for node in ast.walk(parse(module))
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+@cache
+def our_names() -> set[str]:
+    return set().union(*(own_names(parse(module)) for module in MODULES))
 
 
 def names_of_class(node: ast.ClassDef) -> set[str]:
@@ -186,8 +194,8 @@ def names_of_class(node: ast.ClassDef) -> set[str]:
     names = own_names(node)
     for base in node.bases:
         parent = ast.unparse(base).partition("[")[0].rpartition(".")[2]
-        if parent in CLASSES and parent != node.name:
-            names |= names_of_class(CLASSES[parent])
+        if parent in our_classes() and parent != node.name:
+            names |= names_of_class(our_classes()[parent])
     return names
 
 
@@ -202,7 +210,7 @@ def foreign_private_names(tree: ast.Module) -> Iterator[str]:
                     if owner in ("self", "cls", "super()") and inner.attr not in own:
                         yield ast.unparse(inner)
         elif isinstance(node, ast.Attribute) and is_private(node.attr):
-            if node.attr not in OWN_NAMES:
+            if node.attr not in our_names():
                 yield ast.unparse(node)
         elif isinstance(node, ast.Call):
             # Ours are never named so: a parameter of a function is for others to use.
@@ -210,7 +218,7 @@ def foreign_private_names(tree: ast.Module) -> Iterator[str]:
             if ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "operator.attrgetter"):
                 texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
                 names = [text for text in texts if isinstance(text, str) and is_private(text)]
-                yield from (name for name in names if name not in OWN_NAMES)
+                yield from (name for name in names if name not in our_names())
         elif isinstance(node, ast.Import | ast.ImportFrom):
             home = getattr(node, "module", None) or ""
             for alias in node.names:

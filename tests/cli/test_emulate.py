@@ -127,45 +127,37 @@ def test_invalid_quota_is_a_usage_error(quota: str) -> None:
     assert call("emulate", "--quota", quota).exit_code == 2
 
 
+AN_ID = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/g/providers/"
 # As it stands in Azure's pages: with a connection string, with the variables alone, and with an id
 # of a workspace and nothing to sign in with.
-SDK_PROGRAM = """
+SDK_PROGRAM = f"""
 import os
 from azure.quantum import Workspace
 from azure.quantum.target import IonQ
-if {connection_string}:
-    workspace = Workspace.from_connection_string(os.environ["AZURE_QUANTUM_CONNECTION_STRING"])
-else:
-    workspace = Workspace({arguments})
-target = IonQ(workspace=workspace, name="ionq.simulator")
 circuit = {{"qubits": 1, "circuit": [{{"gate": "x", "target": 0}}]}}
-print(target.submit(circuit, name="flip", shots=10).get_results())
+for workspace in (
+    Workspace.from_connection_string(os.environ["AZURE_QUANTUM_CONNECTION_STRING"]),
+    Workspace(),
+    Workspace(resource_id="{AN_ID}Microsoft.Quantum/Workspaces/mine", location="westus"),
+):
+    target = IonQ(workspace=workspace, name="ionq.simulator")
+    print(target.submit(circuit, name="flip", shots=10).get_results())
 raise SystemExit(7)
 """
-AN_ID = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/g/providers/"
 
 
-@pytest.mark.parametrize(
-    ("connection_string", "arguments"),
-    [
-        (True, ""),
-        (False, ""),
-        (False, f"resource_id='{AN_ID}Microsoft.Quantum/Workspaces/mine', location='westus'"),
-    ],
-    ids=["connection string", "variables", "resource id"],
-)
 def test_a_program_of_the_sdk_runs_under_it_unmodified(
-    connection_string: bool, arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "program.py"
-    program.write_text(SDK_PROGRAM.format(connection_string=connection_string, arguments=arguments))
+    program.write_text(SDK_PROGRAM)
     command = ["-m", "cirq_azure_sessions", "emulate", "--", sys.executable, str(program)]
     # An organization's proxy reaches no emulator on this machine.
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:8080")
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=False, timeout=100
     )
-    assert "{'histogram': {'1': 1.0}}" in done.stdout, done.stderr
+    assert done.stdout.count("{'histogram': {'1': 1.0}}") == 3, done.stderr
     assert done.returncode == 7
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cirq_azure_sessions.errors import ResultFormatError
 from cirq_azure_sessions.formats import format_for
+from cirq_azure_sessions.formats.translation import JobInput
 
 A, B = cirq.LineQubit.range(2)
 CIRCUIT = cirq.Circuit(
@@ -22,7 +23,6 @@ CIRCUIT = cirq.Circuit(
     cirq.measure(B, key="b", confusion_map={(0,): [[0.5, 0.5], [0.5, 0.5]]}),
 )
 TARGETS = (IONQ, IONQ_HARDWARE, QUANTINUUM, QIR)
-JOBS = {target: job(target, CIRCUIT, repetitions=4) for target in TARGETS}
 
 MEMBERS = ["histogram", "Results", "Histogram", "Shots", "Outcome", "Count", "Display", "Item1"]
 words = st.sampled_from([*MEMBERS, "Item2", "m0", "m1", "m2", "0", "1", "2", "3"])
@@ -44,9 +44,14 @@ documents = st.recursive(
 )
 
 
+@functools.cache
+def sent(target: str) -> JobInput:
+    return job(target, CIRCUIT, repetitions=4)
+
+
 def check(target: str, output: bytes) -> None:
     try:
-        (result,) = format_for(target).decode(output, JOBS[target].layout)
+        (result,) = format_for(target).decode(output, sent(target).layout)
     except ResultFormatError:
         return
     assert result.repetitions + result.lost_shots == 4
@@ -94,4 +99,4 @@ def test_any_bytes(target: str, output: bytes) -> None:
 
 @functools.cache
 def emulated(target: str) -> bytes:
-    return emulate(target, JOBS[target])
+    return emulate(target, sent(target))

@@ -82,8 +82,8 @@ def test_classical_control_needs_the_adaptive_profile() -> None:
 
 
 def guarded_size(num_gates: int, condition: sympy.Basic) -> int:
-    """The length of a program with that many Toffoli gates under a condition on ten bits."""
-    register, others = cirq.LineQubit.range(10), cirq.LineQubit.range(10, 13)
+    """The length of a program with that many Toffoli gates under a condition on eight bits."""
+    register, others = cirq.LineQubit.range(8), cirq.LineQubit.range(8, 11)
     toffoli = cirq.CCX(*others).with_classical_controls(condition)
     circuit = cirq.Circuit(cirq.measure(*register, key="m"), [toffoli] * num_gates)
     return len(payload(QIR, circuit + cirq.measure(*others, key="end")))
@@ -92,9 +92,9 @@ def guarded_size(num_gates: int, condition: sympy.Basic) -> int:
 @pytest.mark.parametrize(
     "condition",
     [
-        sympy.Symbol("m") >= 300,
+        sympy.Symbol("m") >= 75,
         sympy.Eq(sympy.Symbol("m") % 3, 1),
-        sympy.Xor(*[sympy.Ne(sympy.IndexedBase("m")[k], 0) for k in range(10)]),
+        sympy.Xor(*[sympy.Ne(sympy.IndexedBase("m")[k], 0) for k in range(8)]),
     ],
 )
 def test_a_condition_is_evaluated_once_for_all_statements(condition: sympy.Basic) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from children import PROCESSES
 
 from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.workspaces.local import ProgramError
@@ -33,50 +34,66 @@ def gates(*gates: Any, qubits: int = 22) -> str:
     return json.dumps({"qubits": qubits, "circuit": gates})
 
 
-ATTACKS: dict[str, tuple[str, str, int]] = {
-    "conditions on every bit": ("quantinuum.sim.h2-1e", WIDE + "if(c==1) x q[0]; " * 50_000, 10),
+# Target, payload and shots; a payload is made where it is run.
+ATTACKS: dict[str, tuple[str, Callable[[], str], int]] = {
+    "conditions on every bit": (
+        "quantinuum.sim.h2-1e",
+        lambda: WIDE + "if(c==1) x q[0]; " * 50_000,
+        10,
+    ),
     "definitions that double": (
         "quantinuum.sim.h2-1e",
-        HEADER
-        + "gate g0 a { x a; } "
-        + "".join(f"gate g{n} a {{ g{n - 1} a; g{n - 1} a; }} " for n in range(1, 60))
-        + "qreg q[1]; g59 q[0];",
+        lambda: (
+            HEADER
+            + "gate g0 a { x a; } "
+            + "".join(f"gate g{n} a {{ g{n - 1} a; g{n - 1} a; }} " for n in range(1, 60))
+            + "qreg q[1]; g59 q[0];"
+        ),
         10,
     ),
     "parameters of a definition without end": (
         "quantinuum.sim.h2-1e",
-        f"{HEADER}gate g({','.join(f'a{n}' for n in range(100_000))}) q {{{'x q;' * 600_000}}}",
+        lambda: (
+            f"{HEADER}gate g({','.join(f'a{n}' for n in range(100_000))}) q {{{'x q;' * 600_000}}}"
+        ),
         1,
     ),
     "formulas in definitions": (
         "quantinuum.sim.h2-1e",
-        f"{HEADER}gate g(t) a {{ rx({'+'.join(['t'] * 100_000)}) a; }} qreg q[1];{'g(1) q;' * 60}",
+        lambda: (
+            f"{HEADER}gate g(t) a {{ rx({'+'.join(['t'] * 100_000)}) a; }} "
+            f"qreg q[1];{'g(1) q;' * 60}"
+        ),
         10,
     ),
     "measurements whose histories differ": (
         "quantinuum.sim.h2-1e",
-        f"{HEADER}qreg q[1]; creg c[1];{'h q[0];measure q[0]->c[0];' * 19_000}",
+        lambda: f"{HEADER}qreg q[1]; creg c[1];{'h q[0];measure q[0]->c[0];' * 19_000}",
         100_000,
     ),
-    "huge registers": ("rigetti.sim.qvm", "DECLARE ro BIT[4096]\nMEASURE 0 ro[4095]", 200_000),
+    "huge registers": (
+        "rigetti.sim.qvm",
+        lambda: "DECLARE ro BIT[4096]\nMEASURE 0 ro[4095]",
+        200_000,
+    ),
     "registers without end": (
         "rigetti.sim.qvm",
-        "".join(f"DECLARE r{number} REAL[4096]\n" for number in range(3_000)),
+        lambda: "".join(f"DECLARE r{number} REAL[4096]\n" for number in range(3_000)),
         1,
     ),
     "resets of every qubit": (
         "rigetti.sim.qvm",
-        "".join(f"X {qubit}\n" for qubit in range(1_000)) + "RESET\n" * 60_000,
+        lambda: "".join(f"X {qubit}\n" for qubit in range(1_000)) + "RESET\n" * 60_000,
         1,
     ),
     "names in a formula": (
         "rigetti.sim.qvm",
-        f"DECLARE a REAL\nRX({'+'.join(['a'] * 1_500_000)}) 0",
+        lambda: f"DECLARE a REAL\nRX({'+'.join(['a'] * 1_500_000)}) 0",
         1,
     ),
     "matrices of controlled gates": (
         "rigetti.sim.qvm",
-        "".join(
+        lambda: "".join(
             f"{'CONTROLLED ' * 9}RX({angle}) {' '.join(map(str, range(10)))}\n"
             for angle in range(30_000)
         ),
@@ -84,13 +101,13 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
     ),
     "many outcomes": (
         "ionq.simulator",
-        gates({"gate": "h", "targets": [*range(22)]}),
+        lambda: gates({"gate": "h", "targets": [*range(22)]}),
         100,
     ),
-    "much noise": ("ionq.qpu.aria-1", gates(*CHAIN * 24), 1_000),
+    "much noise": ("ionq.qpu.aria-1", lambda: gates(*CHAIN * 24), 1_000),
     "native gates without end": (
         "ionq.qpu.aria-1",
-        json.dumps(
+        lambda: json.dumps(
             {
                 "gateset": "native",
                 "qubits": 2,
@@ -104,7 +121,7 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
     ),
     "terms that do not commute": (
         "ionq.simulator",
-        gates(
+        lambda: gates(
             *[
                 {
                     "gate": "pauliexp",
@@ -120,7 +137,7 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
     ),
     "terms without end": (
         "ionq.simulator",
-        gates(
+        lambda: gates(
             {
                 "gate": "pauliexp",
                 "targets": [0, 1],
@@ -139,15 +156,21 @@ ATTACKS: dict[str, tuple[str, str, int]] = {
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_program_exceeds_the_limits_of_one_job(name: str) -> None:
     """In a process of its own, whose peak of memory is the program's and the package's."""
-    command = [sys.executable, __file__, name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    outcome, kilobytes = done.stdout.split()
+    ours, theirs = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=attack, args=(theirs, name))
+    child.start()
+    theirs.close()
+    try:
+        outcome, kilobytes = ours.recv()
+    except EOFError:
+        child.join()
+        pytest.fail(f"the process ended with {child.exitcode}")
+    child.join()
     assert outcome in ("finished", "ProviderTimeout", "InvalidInputData")
-    assert int(kilobytes) < 1_000_000
+    assert kilobytes < 1_000_000
 
 
-def attack(name: str) -> None:
+def attack(pipe: Any, name: str) -> None:
     import resource
 
     # Ten seconds for a whole job on a machine with nothing else to do, and some for the imports.
@@ -164,15 +187,11 @@ def attack(name: str) -> None:
             provider=target.partition(".")[0],
             input_format=input_format,
             output_format=output_format,
-            payload=payload.encode(),
+            payload=payload().encode(),
             input_params={"shots": shots},
             rng=np.random.default_rng(1),
         )
         outcome = "finished"
     except ProgramError as error:
         outcome = error.code
-    sys.stdout.write(f"{outcome} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
-
-
-if __name__ == "__main__":
-    attack(sys.argv[1])
+    pipe.send((outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
