@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cirq
 import numpy as np
 import pytest
@@ -116,4 +118,7 @@ def test_the_demonstration_shows_samples_sessions_and_agreement() -> None:
         ("quantinuum.sim.h2-1e", "opened, timed out     6"),
         ("quantinuum.sim.h2-1e", "reopened, closed      6"),
     ]
-    assert "4 opened, 1 reopened, 1 timed out, 3 closed, 28 reused" in shown.stdout
+    # How many jobs find out that the session has ended, up to six, is a matter of chance.
+    found = re.search(r"4 opened, 1 reopened, 1 timed out, 3 closed, (\d+) reused", shown.stdout)
+    assert found is not None
+    assert 23 <= int(found[1]) <= 28
