@@ -252,6 +252,8 @@ def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, r
         ("POST", "/job-1/b", {}, 405, "UnsupportedHttpVerb"),
         ("GET", "/job-1/inputData", {"Range": "bytes=9-1"}, 416, "InvalidRange"),
         ("GET", "/job-1/inputData", {"Range": "bytes=2-"}, 416, "InvalidRange"),
+        ("GET", "/job-1/inputData", {"Range": "bytes=4294967296-"}, 416, "InvalidRange"),
+        ("GET", "/job-1/inputData", {"Range": "bytes=0-4294967295"}, 206, None),
         ("GET", "/job-1/inputData", {"Range": "bytes=-1"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
         ("PUT", "/job-1/b", {**BLOCK_BLOB, "x-ms-meta-1st": "a"}, 400, "InvalidMetadata"),
