@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE TABLE IF NOT EXISTS blocks (
     container TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (container, blob, id));
-CREATE TRIGGER IF NOT EXISTS written AFTER INSERT ON items BEGIN
+CREATE TRIGGER IF NOT EXISTS written BEFORE INSERT ON items BEGIN
     DELETE FROM blocks WHERE container = NEW.container AND blob = NEW.name; END;
 CREATE TRIGGER IF NOT EXISTS dropped AFTER DELETE ON items WHEN OLD.name = '' BEGIN
     DELETE FROM blocks WHERE container = OLD.container; END;

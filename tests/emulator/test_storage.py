@@ -406,6 +406,7 @@ def test_blobs_and_uncommitted_blocks_share_the_memory_limit(clock: ManualClock)
     assert len(store.read("job-1", "kept")[1]) == 1 << 20
     store.delete_container("job-1")
     store.create_container("job-new")
+    store.stage_block("job-new", "b", "block-0", bytes(3 << 20))
     store.put("job-new", "b", bytes(3 << 20))
     store.close()
 
