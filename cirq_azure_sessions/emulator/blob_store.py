@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE TABLE IF NOT EXISTS blocks (
     container TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (container, blob, id));
-CREATE TRIGGER IF NOT EXISTS written AFTER INSERT ON items BEGIN
+CREATE TRIGGER IF NOT EXISTS written BEFORE INSERT ON items BEGIN
     DELETE FROM blocks WHERE container = NEW.container AND blob = NEW.name; END;
 CREATE TRIGGER IF NOT EXISTS dropped AFTER DELETE ON items WHEN OLD.name = '' BEGIN
     DELETE FROM blocks WHERE container = OLD.container; END;
@@ -130,14 +130,16 @@ class BlobStore:
         self, container: str, blob: str, start: int = 0, length: int = MAX_BLOB_BYTES
     ) -> tuple[BlobProperties, bytes]:
         """A blob's properties and its content, or `length` bytes of it from `start` on."""
+        # SQLite's substr drops all but 32 bits of its numbers.
+        first, count = min(start, MAX_BLOB_BYTES) + 1, min(length, MAX_BLOB_BYTES)
         rows = self._rows(
             f"SELECT substr(content, ?, ?), {_PROPERTIES} FROM items {_WHERE_NAMED}",
-            (start + 1, length, container, blob),
+            (first, count, container, blob),
         )
         if not rows:
             self._miss(container, blob)
         [(content, *properties)] = rows
-        # SQLite's substr gives NULL for no bytes at all.
+        # It gives NULL for no bytes at all.
         return _to_properties(*properties), content or b""
 
     def put(

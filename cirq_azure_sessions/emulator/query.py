@@ -119,7 +119,7 @@ def parse_filter(text: str) -> Predicate:
         if not tokens.is_at_end:
             raise tokens.fail("there is more than a filter.")
     except ProgramError as error:
-        raise _invalid(f"The filter is not understood. {error}") from None
+        raise _invalid(f"The filter is not understood. {error.message}") from None
     return predicate
 
 

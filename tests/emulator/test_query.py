@@ -96,6 +96,14 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_filter(text)
 
 
+def test_a_refusal_is_a_sentence_that_names_the_place() -> None:
+    with pytest.raises(ApiError) as refusal:
+        parse_filter("State eq 'Failed' State eq 'Failed'")
+    assert refusal.value.message == (
+        "The filter is not understood. Line 1, column 10: there is more than a filter."
+    )
+
+
 @given(st.text())
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
     try:

@@ -252,6 +252,8 @@ def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, r
         ("POST", "/job-1/b", {}, 405, "UnsupportedHttpVerb"),
         ("GET", "/job-1/inputData", {"Range": "bytes=9-1"}, 416, "InvalidRange"),
         ("GET", "/job-1/inputData", {"Range": "bytes=2-"}, 416, "InvalidRange"),
+        ("GET", "/job-1/inputData", {"Range": "bytes=4294967296-"}, 416, "InvalidRange"),
+        ("GET", "/job-1/inputData", {"Range": "bytes=0-4294967295"}, 206, None),
         ("GET", "/job-1/inputData", {"Range": "bytes=-1"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
         ("PUT", "/job-1/b", {**BLOCK_BLOB, "x-ms-meta-1st": "a"}, 400, "InvalidMetadata"),
@@ -404,6 +406,7 @@ def test_blobs_and_uncommitted_blocks_share_the_memory_limit(clock: ManualClock)
     assert len(store.read("job-1", "kept")[1]) == 1 << 20
     store.delete_container("job-1")
     store.create_container("job-new")
+    store.stage_block("job-new", "b", "block-0", bytes(3 << 20))
     store.put("job-new", "b", bytes(3 << 20))
     store.close()
 
