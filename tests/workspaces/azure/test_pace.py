@@ -46,7 +46,25 @@ class RateLimit:
         return is_taken
 
 
-async def ask(pace: Pace, rate: RateLimit, retry_after: float | None) -> None:
+class TokenBucket:
+    """A host that takes a number of requests a second, and saves up those of one second."""
+
+    def __init__(self, clock: Clock, number: int) -> None:
+        self._clock = clock
+        self._number = number
+        self._saved = float(number)
+        self._counted_at = 0.0
+
+    def takes_one_more(self) -> bool:
+        now = self._clock.monotonic()
+        more = self._number * (now - self._counted_at)
+        self._saved, self._counted_at = min(self._saved + more, self._number), now
+        is_taken = self._saved >= 1
+        self._saved -= is_taken
+        return is_taken
+
+
+async def ask(pace: Pace, rate: RateLimit | TokenBucket, retry_after: float | None) -> None:
     """Sends one request until it is taken."""
     while True:
         await pace.turn()
@@ -75,6 +93,22 @@ def test_many_clients_are_throttled_once_and_then_keep_the_pace_of_the_host(
     assert rate.refused < 110
     # The host is asked for most of what it can give.
     assert rate.good > 0.8 * number * clock.monotonic()
+
+
+@pytest.mark.parametrize("number", [80, 100, 110, 120, 130, 150])
+def test_without_retry_after_the_pace_settles_at_what_the_host_took(
+    clock: ManualClock, number: int
+) -> None:
+    bucket, pace = TokenBucket(clock, number), Pace(clock)
+
+    async def story() -> None:
+        for _ in range(8):
+            await asyncio.gather(*(ask(pace, bucket, None) for _ in range(100)))
+        before = clock.monotonic()
+        await asyncio.gather(*(ask(pace, bucket, None) for _ in range(100)))
+        assert 0.99 * number < 100 / (clock.monotonic() - before) < 1.01 * number
+
+    asyncio.run(story())
 
 
 def test_the_pace_is_unlimited_again_once_the_host_accepts_everything(clock: ManualClock) -> None:
