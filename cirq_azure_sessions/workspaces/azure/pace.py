@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import nullcontext
 
 from cirq_azure_sessions.clock import Clock, backoff, jitter
 
@@ -41,7 +42,7 @@ class Pace:
 
     Throttling of one request applies to all. After the pause they go one at a time, at the host's
     average rate so far, pause included; then faster and faster, as long as requests are queued. If
-    one is refused again, they continue a little more slowly.
+    one is refused again, they continue a little more slowly. Urgent requests go before others.
 
     Lives on one event loop.
 
@@ -54,8 +55,10 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # Requests go first come, first served.
+        # Requests go first come, first served; of those that are not urgent, one at a time is in
+        # line, so that the urgent ones wait behind no more.
         self._line = asyncio.Lock()
+        self._second_line = asyncio.Lock()
         # State: when the last request went and the next may go; the interval after the last pause
         # (0 for unlimited), for how long requests have queued since, and the time in which the pace
         # doubles.
@@ -73,9 +76,9 @@ class Pace:
         self.is_paused = False
         self._pauses = 0
 
-    async def turn(self) -> None:
+    async def turn(self, *, is_urgent: bool = False) -> None:
         """Waits until it is the request's turn."""
-        async with self._line:
+        async with nullcontext() if is_urgent else self._second_line, self._line:
             arrival = now = self._clock.monotonic()
             # A refusal in the meantime prolongs the pause.
             while now < self._next_turn:
