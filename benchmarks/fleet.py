@@ -169,7 +169,7 @@ class Worker:
     async def _send(self, *, submits: bool = False) -> None:
         """One request, repeated until the service does not refuse its rate."""
         while True:
-            await self.pace.turn()
+            await self.pace.turn(is_urgent=submits)
             await asyncio.sleep(LATENCY / 2)
             try:
                 self.service.answer(self.clock.monotonic(), submits=submits)

@@ -278,7 +278,8 @@ class HttpClient:
             nonlocal was_sent
             origin = request.address.scheme, request.address.raw_authority
             pace = self._connect().paces[origin]
-            await pace.turn()
+            # Jobs are submitted, and their sessions opened, before more inputs are stored.
+            await pace.turn(is_urgent=request.is_for_service and request.method == "PUT")
             connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:

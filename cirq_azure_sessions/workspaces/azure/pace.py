@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import nullcontext
 
 from cirq_azure_sessions.clock import Clock, backoff, jitter
 
@@ -24,7 +25,8 @@ _GROWTH_TIME = 20.0
 _MAX_GROWTH_TIME = 60.0
 _UNKNOWN_GROWTH_TIME = 2.0
 _FREE_AT = 28.0
-# The factor on a pace that was refused: within a second it was far too fast.
+# The factor on a pace that was refused. Within a second it was far too fast: then it becomes what
+# the host took on average since the refusal before, within these limits.
 _REMAINS = 0.95
 _REMAINS_OF_FAR_TOO_FAST = 0.8
 _FAR_TOO_FAST_WITHIN = 1.0
@@ -40,7 +42,7 @@ class Pace:
 
     Throttling of one request applies to all. After the pause they go one at a time, at the host's
     average rate so far, pause included; then faster and faster, as long as requests are queued. If
-    one is refused again, they continue a little more slowly.
+    one is refused again, they continue a little more slowly. Urgent requests go before others.
 
     Lives on one event loop.
 
@@ -53,8 +55,10 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # Requests go first come, first served.
+        # Requests go first come, first served; of those that are not urgent, one at a time is in
+        # line, so that the urgent ones wait behind no more.
         self._line = asyncio.Lock()
+        self._second_line = asyncio.Lock()
         # State: when the last request went and the next may go; the interval after the last pause
         # (0 for unlimited), for how long requests have queued since, and the time in which the pace
         # doubles.
@@ -63,16 +67,18 @@ class Pace:
         self._interval = 0.0
         self._waited = 0.0
         self._growth_time = _GROWTH_TIME
-        # Also the number of responses since the first request; whether a pause is to be followed by
-        # a new interval; and the number of consecutive pauses without a response between them.
-        self._first_answer = -math.inf
+        # Also the number of responses since the last refusal, or since the first response after a
+        # silence; when the last pause began, whether it is to be followed by a new interval, and
+        # the number of consecutive pauses without a response between them.
         self._answers = 0
+        self._counts_from = math.inf
+        self._refused_at = -math.inf
         self.is_paused = False
         self._pauses = 0
 
-    async def turn(self) -> None:
+    async def turn(self, *, is_urgent: bool = False) -> None:
         """Waits until it is the request's turn."""
-        async with self._line:
+        async with nullcontext() if is_urgent else self._second_line, self._line:
             arrival = now = self._clock.monotonic()
             # A refusal in the meantime prolongs the pause.
             while now < self._next_turn:
@@ -81,7 +87,7 @@ class Pace:
             if self.is_paused:
                 self._slow_down()
             elif now - self._last_turn > _SILENCE:
-                self._answers = 0
+                self._answers, self._counts_from = 0, math.inf
             elif now > arrival:
                 self._waited += now - self._last_turn
             if self._growth() > _FREE_AT:
@@ -97,23 +103,26 @@ class Pace:
     def _slow_down(self) -> None:
         """Sets the interval after a pause."""
         if self._interval:
+            refused = self._interval / self._growth()
             is_far = self._waited < _FAR_TOO_FAST_WITHIN
-            self._interval /= self._growth() * (_REMAINS_OF_FAR_TOO_FAST if is_far else _REMAINS)
+            slowest = refused / (_REMAINS_OF_FAR_TOO_FAST if is_far else _REMAINS)
+            span = self._refused_at - self._counts_from
+            average = span / self._answers if self._answers else math.inf
+            self._interval = min(max(average, refused / _REMAINS), slowest)
             self._growth_time = min(2 * self._growth_time, _MAX_GROWTH_TIME)
         elif self._answers:
-            self._interval = (self._next_turn - self._first_answer) / self._answers
+            self._interval = (self._next_turn - self._counts_from) / self._answers
             self._growth_time = _GROWTH_TIME
         else:
             self._interval, self._growth_time = _UNKNOWN_INTERVAL, _UNKNOWN_GROWTH_TIME
         self._interval = min(self._interval, _MAX_INTERVAL)
         self._waited = 0.0
         self.is_paused = False
-        self._answers = 0
+        self._answers, self._counts_from = 0, self._refused_at
 
     def answered(self) -> None:
         """Records that the host answered without throttling."""
-        if not self._answers:
-            self._first_answer = self._clock.monotonic()
+        self._counts_from = min(self._counts_from, self._clock.monotonic())
         self._answers += 1
         self._pauses = 0
 
@@ -128,6 +137,7 @@ class Pace:
         """
         if not self.is_paused or self._clock.monotonic() >= self._next_turn:
             self._pauses += 1
+            self._refused_at = self._clock.monotonic()
             if seconds is None:
                 seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
             else:

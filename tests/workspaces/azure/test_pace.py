@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
+from collections.abc import Container, Iterable
 
 import cirq
 import pytest
@@ -15,6 +17,7 @@ from cirq_azure_sessions import AzureSessionSampler, JobError, ServiceError, Ses
 from cirq_azure_sessions.clock import Clock, ManualClock, SystemClock
 from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.emulator.faults import Fault
+from cirq_azure_sessions.model import SessionRequest
 from cirq_azure_sessions.workspaces.azure import AzureWorkspace
 from cirq_azure_sessions.workspaces.azure.pace import Pace
 
@@ -46,7 +49,25 @@ class RateLimit:
         return is_taken
 
 
-async def ask(pace: Pace, rate: RateLimit, retry_after: float | None) -> None:
+class TokenBucket:
+    """A host that takes a number of requests a second, and saves up those of one second."""
+
+    def __init__(self, clock: Clock, number: int) -> None:
+        self._clock = clock
+        self._number = number
+        self._saved = float(number)
+        self._counted_at = 0.0
+
+    def takes_one_more(self) -> bool:
+        now = self._clock.monotonic()
+        more = self._number * (now - self._counted_at)
+        self._saved, self._counted_at = min(self._saved + more, self._number), now
+        is_taken = self._saved >= 1
+        self._saved -= is_taken
+        return is_taken
+
+
+async def ask(pace: Pace, rate: RateLimit | TokenBucket, retry_after: float | None) -> None:
     """Sends one request until it is taken."""
     while True:
         await pace.turn()
@@ -75,6 +96,22 @@ def test_many_clients_are_throttled_once_and_then_keep_the_pace_of_the_host(
     assert rate.refused < 110
     # The host is asked for most of what it can give.
     assert rate.good > 0.8 * number * clock.monotonic()
+
+
+@pytest.mark.parametrize("number", [80, 100, 110, 120, 130, 150])
+def test_without_retry_after_the_pace_settles_at_what_the_host_took(
+    clock: ManualClock, number: int
+) -> None:
+    bucket, pace = TokenBucket(clock, number), Pace(clock)
+
+    async def story() -> None:
+        for _ in range(8):
+            await asyncio.gather(*(ask(pace, bucket, None) for _ in range(100)))
+        before = clock.monotonic()
+        await asyncio.gather(*(ask(pace, bucket, None) for _ in range(100)))
+        assert 0.99 * number < 100 / (clock.monotonic() - before) < 1.01 * number
+
+    asyncio.run(story())
 
 
 def test_the_pace_is_unlimited_again_once_the_host_accepts_everything(clock: ManualClock) -> None:
@@ -122,25 +159,65 @@ def test_repeatedly_throttled_client_retries_less_and_less_often(
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-def test_requests_go_first_come_first_served() -> None:
+def _order(urgent: Container[int] = (), cancelled: Iterable[int] = ()) -> list[int]:
+    """The order of five requests that wait for the end of a pause."""
     clock = ManualClock(auto_advance=False)
     pace, order = Pace(clock), list[int]()
 
     async def wait(number: int) -> None:
-        await pace.turn()
+        await pace.turn(is_urgent=number in urgent)
         order.append(number)
 
     async def story() -> None:
         await pace.turn()
         pace.refused(1.0)
         waiting = [asyncio.ensure_future(wait(number)) for number in range(5)]
-        waiting[1].cancel()
+        await asyncio.sleep(0)
+        for number in cancelled:
+            waiting[number].cancel()
         while not all(task.done() for task in waiting):
             await asyncio.sleep(0)
             clock.advance(0.01)
 
     asyncio.run(story())
-    assert order == [0, 2, 3, 4]
+    return order
+
+
+def test_requests_go_first_come_first_served() -> None:
+    assert _order() == [0, 1, 2, 3, 4]
+
+
+def test_urgent_requests_go_before_all_but_the_next() -> None:
+    assert _order(urgent=[2, 4]) == [0, 2, 4, 1, 3]
+
+
+@pytest.mark.parametrize("urgent", [[], [1], [0, 1, 4]])
+def test_a_cancelled_request_holds_up_no_other(urgent: list[int]) -> None:
+    others = [number for number in _order(urgent) if number != 1]
+    assert _order(urgent, cancelled=[1]) == others
+
+
+def test_submissions_of_jobs_and_their_sessions_are_urgent(
+    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = list[bool]()
+
+    async def turn(pace: Pace, *, is_urgent: bool) -> None:
+        turns.append(is_urgent)
+
+    async def story(workspace: AzureWorkspace) -> None:
+        session = await workspace.open_session(
+            SessionRequest(str(uuid.uuid4()), "ionq.simulator", "name")
+        )
+        request = job_request(session.id)
+        job = await workspace.submit_job(request, await workspace.store_input(request))
+        await workspace.list_session_jobs(session.id)
+        await workspace.get_job(job.id)
+
+    monkeypatch.setattr(Pace, "turn", turn)
+    tell(story, server.workspace())
+    # Each upload takes two requests.
+    assert turns == [True, False, False, True, False, False]
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(429, 0.2), (503, 0.2), (429, None)], ids=str)
