@@ -86,7 +86,7 @@ class BlobService:
             _check_conditions(request, found)
 
     async def _response(self, request: web.Request, container: str, blob: str) -> web.Response:
-        """Does what is asked of a blob, or without one of its container."""
+        """Serves an operation on a blob, or on its container if the name is empty."""
         store, query = self._store, request.query
         allow = partial(self._signer.check, query, container)
         match bool(blob), request.method, query.get("restype", ""), query.get("comp", ""):

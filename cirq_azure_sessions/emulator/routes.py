@@ -68,7 +68,7 @@ class WorkspaceRoutes:
     async def _document(
         self, name: str, request: web.Request, version: ApiVersion
     ) -> Mapping[str, Any] | None:
-        """Does what the route of this name is for; the document to answer with, or None."""
+        """Serves the route of this name; returns the document to answer with, if any."""
         workspace, documents = self.workspace, Documents(self.workspace, self.storage, version)
         item_id = read_item_id(request.match_info["id"]) if "id" in request.match_info else ""
         page = partial(self._page, request, documents)
