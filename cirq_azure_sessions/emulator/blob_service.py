@@ -105,9 +105,15 @@ class BlobService:
                 block_ids = _parse_block_list(await request.read())
                 content = store.staged_blocks(container, blob, block_ids)
                 return self._put(request, container, blob, content)
-            case True, "GET" | "HEAD", "", "":
+            case True, "GET", "", "":
                 allow(blob, permissions="r")
                 return self._get_blob(request, container, blob)
+            case True, "HEAD", "", "":
+                allow(blob, permissions="r")
+                found = store.properties(container, blob)
+                _check_conditions(request, found)
+                size = {"Content-Length": str(found.size)}
+                return web.Response(headers=_blob_headers(found, query) | size)
             case False, "PUT", "container", "":
                 allow(permissions="wc", account_only=True)
                 created = store.create_container(container)
@@ -130,13 +136,11 @@ class BlobService:
         return web.Response(status=201, headers=_version_headers(written) | _WRITTEN_HEADERS)
 
     def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
-        part = _range(request.headers) if request.method == "GET" else range(0)
+        part = _range(request.headers)
         wanted = range(MAX_BLOB_BYTES) if part is None else part
         found, content = self._store.read(container, blob, wanted.start, len(wanted))
         _check_conditions(request, found)
         headers = _blob_headers(found, request.query)
-        if request.method == "HEAD":
-            return web.Response(headers=headers | {"Content-Length": str(found.size)})
         if part is None:
             return web.Response(body=content, headers=headers)
         if not content:
