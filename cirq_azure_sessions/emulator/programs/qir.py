@@ -1,8 +1,8 @@
 """Runs QIR programs (`qir.v1`), in text or bitcode; results have Azure's generic formats.
 
 Programs that are plain circuits, as every program of the base profile is, run like those of other
-languages, since qdk simulates each shot separately. qdk runs all others. A recorded value is one of
-Python: a result is 0 or 1, an array a list, and a tuple a tuple.
+languages, since qdk simulates each shot separately. qdk runs all others. Recorded values are Python
+objects: a result is 0 or 1, an array a list, and a tuple a tuple.
 """
 
 from __future__ import annotations
