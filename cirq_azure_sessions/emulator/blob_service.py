@@ -1,14 +1,14 @@
 """The HTTP routes of the emulator's own storage account, as azure-storage-blob calls them.
 
-Based on recorded traffic of the service and, for the other operations that the SDK's uploads,
-downloads and attachments use (block lists, ranges, metadata, listings), on Azure's "Blob Storage
-REST API". Every request needs a SAS; shared keys are not supported. For other verbs use Azurite.
+They are the operations that the SDK's uploads, downloads and attachments use: Put Blob, Get Blob,
+Get Blob Properties, Create Container, Get Container Properties, and List Blobs in one page. They
+are based on recorded traffic of the service and, for ranges, metadata and listings, on Azure's
+"Blob Storage REST API". Every request needs a SAS; shared keys are not supported. All else, such as
+the blocks of which azure-storage-blob makes a blob of more than 64 MiB, is refused: Azurite has it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -36,10 +36,9 @@ _CONTAINER = r"{container:(?!(?:subscriptions|emulator)(?:/|$))[a-z0-9][a-z0-9-]
 _BLOB = "{blob:.+}"
 
 _DEFAULT_VERSION = "2024-05-04"
-_LIST_LIMIT = 5000
 _BLOB_TYPE = "BlockBlob"
-# The prefix of the headers with metadata.
-_META = "x-ms-meta-"
+# What narrows a listing, or adds to it.
+_LISTING_OPTIONS = {"prefix", "delimiter", "marker", "maxresults", "include"}
 
 
 class BlobService:
@@ -93,18 +92,10 @@ class BlobService:
             case True, "PUT", "", "":
                 self._check_write(request, container, blob)
                 if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
-                    raise StorageError("InvalidHeaderValue")
-                return self._put(request, container, blob, await request.read())
-            case True, "PUT", "", "block":
-                allow(blob, permissions="wc")
-                block_id = _block_id(query.get("blockid", ""))
-                store.stage_block(container, blob, block_id, await request.read())
-                return web.Response(status=201, headers=_WRITTEN_HEADERS)
-            case True, "PUT", "", "blocklist":
-                self._check_write(request, container, blob)
-                block_ids = _parse_block_list(await request.read())
-                content = store.staged_blocks(container, blob, block_ids)
-                return self._put(request, container, blob, content)
+                    raise StorageError("UnsupportedHeader")
+                content, headers = await request.read(), _stored_headers(request.headers)
+                written = store.put(container, blob, content, headers)
+                return web.Response(status=201, headers=_version_headers(written) | _ENCRYPTED)
             case True, "GET", "", "":
                 allow(blob, permissions="r")
                 return self._get_blob(request, container, blob)
@@ -124,16 +115,13 @@ class BlobService:
                 allow(permissions="r", account_only=True)
                 headers = _version_headers(store.properties(container))
                 return web.Response(headers=headers | _LEASE_HEADERS)
-            case False, "GET", "container", "list":
+            case False, "GET", "container", "list" if not query.keys() & _LISTING_OPTIONS:
                 allow(permissions="l")
-                return self._list_blobs(request, container)
+                listing = _listing(container, store.list_blobs(container))
+                return web.Response(text=listing, content_type="application/xml")
             case _, "GET" | "HEAD" | "PUT", _, _:
-                raise StorageError("InvalidQueryParameterValue")
+                raise StorageError("UnsupportedQueryParameter")
         raise StorageError("UnsupportedHttpVerb")
-
-    def _put(self, request: web.Request, container: str, blob: str, content: bytes) -> web.Response:
-        written = self._store.put(container, blob, content, _stored_headers(request.headers))
-        return web.Response(status=201, headers=_version_headers(written) | _WRITTEN_HEADERS)
 
     def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
         part = _range(request.headers)
@@ -149,26 +137,8 @@ class BlobService:
         headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
         return web.Response(status=206, body=content, headers=headers)
 
-    def _list_blobs(self, request: web.Request, container: str) -> web.Response:
-        if "delimiter" in request.query:
-            raise StorageError("UnsupportedQueryParameter")
-        prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
-        limit = _list_limit(request.query.get("maxresults", str(_LIST_LIMIT)))
-        # One extra blob shows whether there is a next page.
-        blobs = self._store.list_blobs(container, prefix=prefix, after=marker, limit=limit + 1)
-        has_more = len(blobs) > limit
-        body = _list_blobs_document(
-            f"{request.url.origin()}/",
-            container,
-            blobs[:limit],
-            # The SDK requests the next page with the size named here.
-            request={"Prefix": prefix, "Marker": marker, "MaxResults": str(limit)},
-            next_marker=blobs[limit - 1].name if has_more else "",
-        )
-        return web.Response(text=body, content_type="application/xml")
 
-
-_WRITTEN_HEADERS = {"x-ms-request-server-encrypted": "true"}
+_ENCRYPTED = {"x-ms-request-server-encrypted": "true"}
 _LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available"}
 
 
@@ -176,8 +146,6 @@ def _check_characters(request: web.Request, blob: str) -> None:
     """Refuses characters that cannot be written to a header or to XML."""
     if not blob.isprintable():
         raise StorageError("InvalidUri")
-    if not all(value.isprintable() for value in request.query.values()):
-        raise StorageError("InvalidQueryParameterValue")
     if not all(value.isascii() for value in request.headers.values()):
         raise StorageError("InvalidHeaderValue")
 
@@ -212,13 +180,9 @@ def _stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     stored = {"Content-Type": kind or "application/octet-stream"}
     if encoding := headers.get("x-ms-blob-content-encoding"):
         stored["Content-Encoding"] = encoding
-    for name, value in headers.items():
-        if name.lower().startswith(_META):
-            # Azure requires identifiers, because a listing uses them as the names of XML elements.
-            if not re.fullmatch(r"[A-Za-z_]\w*", name[len(_META) :], re.ASCII):
-                raise StorageError("InvalidMetadata")
-            stored[_META + name[len(_META) :]] = value
-    return stored
+    return stored | {
+        name: value for name, value in headers.items() if name.lower().startswith("x-ms-meta-")
+    }
 
 
 def _range(headers: Mapping[str, str]) -> range | None:
@@ -233,82 +197,25 @@ def _range(headers: Mapping[str, str]) -> range | None:
     return range(start, int(match[2]) + 1 if match[2] else start + MAX_BLOB_BYTES)
 
 
-def _list_limit(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,8}", text):
-        raise StorageError("InvalidQueryParameterValue")
-    return min(int(text), _LIST_LIMIT)
-
-
-def _block_id(text: str) -> str:
-    """The id, checked to be the Base64 form of 1 to 64 bytes, as Azure requires."""
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise StorageError("InvalidQueryParameterValue") from None
-    if not 1 <= len(decoded) <= 64:
-        raise StorageError("InvalidQueryParameterValue")
-    return text
-
-
-def _parse_block_list(body: bytes) -> list[str]:
-    """The ids of the blocks to commit, in order."""
-    try:
-        text = body.decode()
-        # A DOCTYPE allows entities that expand without bound; a block list has none.
-        if "<!" in text:
-            raise ValueError
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, LookupError):
-        raise StorageError("InvalidXmlDocument") from None
-    return [(block.text or "").strip() for block in root]
-
-
-def _list_blobs_document(
-    service: str,
-    container: str,
-    blobs: Iterable[BlobProperties],
-    *,
-    request: Mapping[str, str],
-    next_marker: str,
-) -> str:
+def _listing(container: str, blobs: Iterable[BlobProperties]) -> str:
     """The XML of List Blobs, limited to the elements that azure-storage-blob reads."""
-    root = ElementTree.Element(
-        "EnumerationResults", {"ServiceEndpoint": service, "ContainerName": container}
-    )
-    _add_text(root, request)
+    root = ElementTree.Element("EnumerationResults", {"ContainerName": container})
     parent = ElementTree.SubElement(root, "Blobs")
     for blob in blobs:
         element = ElementTree.SubElement(parent, "Blob")
-        _add_text(element, {"Name": blob.name})
-        _add_text(ElementTree.SubElement(element, "Properties"), _listed_properties(blob))
-        metadata = {
-            name.removeprefix(_META): text
-            for name, text in blob.headers.items()
-            if name.startswith(_META)
-        }
-        _add_text(ElementTree.SubElement(element, "Metadata"), metadata)
-    _add_text(root, {"NextMarker": next_marker})
+        ElementTree.SubElement(element, "Name").text = blob.name
+        properties = ElementTree.SubElement(element, "Properties")
+        for name, text in {
+            "Creation-Time": _http_date(blob.modified),
+            "Last-Modified": _http_date(blob.modified),
+            "Etag": blob.etag.strip('"'),
+            "Content-Length": str(blob.size),
+            "Content-Type": blob.headers["Content-Type"],
+            "Content-Encoding": blob.headers.get("Content-Encoding", ""),
+            "BlobType": _BLOB_TYPE,
+        }.items():
+            ElementTree.SubElement(properties, name).text = text
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
-
-
-def _listed_properties(blob: BlobProperties) -> dict[str, str]:
-    return {
-        "Creation-Time": _http_date(blob.modified),
-        "Last-Modified": _http_date(blob.modified),
-        "Etag": blob.etag.strip('"'),
-        "Content-Length": str(blob.size),
-        "Content-Type": blob.headers["Content-Type"],
-        "Content-Encoding": blob.headers.get("Content-Encoding", ""),
-        "BlobType": _BLOB_TYPE,
-        "LeaseStatus": "unlocked",
-        "LeaseState": "available",
-        "ServerEncrypted": "true",
-    }
-
-
-def _add_text(parent: ElementTree.Element, children: Mapping[str, str]) -> None:
-    for name, text in children.items():
-        ElementTree.SubElement(parent, name).text = text
 
 
 def _http_date(time: float) -> str:

@@ -84,8 +84,8 @@ class EmulatorServer:
         quotas: How much jobs may consume, by dimension, such as `{"ehqc": 100.0}`.
         session_timeout: Seconds of idleness after which a session times out.
         store: Where programs and results are kept: a directory, or the connection string of an
-            Azurite or Azure storage account. None keeps them in memory, up to 2 GiB; an upload
-            beyond that is refused with 413.
+            Azurite or Azure storage account, which alone takes uploads in blocks. None keeps them
+            in memory, up to 2 GiB; an upload beyond that is refused with 413.
         max_stored_jobs: The number of finished jobs whose programs and results are kept; those of
             the oldest are dropped. None keeps all.
         noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own. Any

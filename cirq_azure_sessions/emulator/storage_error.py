@@ -16,6 +16,10 @@ _UNAUTHENTICATED = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is "
     "formed correctly including the signature."
 )
+_UNSUPPORTED = (
+    "The emulator's own storage takes a block blob in one piece, and lists all of a container: for "
+    "other operations, keep the blobs in Azurite with EmulatorServer(store=<connection string>)."
+)
 
 _CODES: dict[str, tuple[int, str]] = {
     "AuthenticationFailed": (403, _UNAUTHENTICATED),
@@ -32,32 +36,23 @@ _CODES: dict[str, tuple[int, str]] = {
     ),
     "ContainerAlreadyExists": (409, "The specified container already exists."),
     "ContainerNotFound": (404, "The specified container does not exist."),
-    "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (
         400,
         "The value for one of the HTTP headers is not in the correct format.",
-    ),
-    "InvalidMetadata": (400, "The specified metadata is invalid. It has invalid characters."),
-    "InvalidQueryParameterValue": (
-        400,
-        "Value for one of the query parameters specified in the request URI is invalid.",
     ),
     "InvalidRange": (
         416,
         "The range specified is invalid for the current size of the resource.",
     ),
     "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
-    "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
     "NoAuthenticationInformation": (401, _UNAUTHENTICATED),
     "RequestBodyTooLarge": (
         413,
         "The request body is too large and exceeds the maximum permissible limit.",
     ),
-    "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),
-    "UnsupportedQueryParameter": (
-        400,
-        "One of the query parameters specified in the request URI is not supported.",
-    ),
+    "UnsupportedHeader": (400, _UNSUPPORTED),
+    "UnsupportedHttpVerb": (405, _UNSUPPORTED),
+    "UnsupportedQueryParameter": (400, _UNSUPPORTED),
 }
 
 
