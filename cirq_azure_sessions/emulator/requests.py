@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -116,15 +115,17 @@ class Requests:
             server.requests["sasUri"]     # one route, by its name
             server.requests.connections   # TCP connections accepted
 
-    Thread-safe. Requests to the control routes are not counted.
+    Requests to the control routes are not counted.
+
+    Attributes:
+        connections: TCP connections accepted.
     """
 
     def __init__(self) -> None:
-        # State: counts since the last clear().
+        # State: counts since the last clear(). Only the server's thread counts; any may read, or
+        # clear, which makes a new counter.
         self._by_route: Counter[str] = Counter()
-        self._connections = 0
-        # Guards both.
-        self._lock = threading.Lock()
+        self.connections = 0
         # Tracks the open connections.
         self._server: web.Server | None = None
 
@@ -136,13 +137,7 @@ class Requests:
     @property
     def by_route(self) -> dict[str, int]:
         """Requests by the name of their route; see this module."""
-        with self._lock:
-            return dict(self._by_route)
-
-    @property
-    def connections(self) -> int:
-        """TCP connections accepted."""
-        return self._connections
+        return dict(self._by_route)
 
     @property
     def open_connections(self) -> int:
@@ -162,22 +157,19 @@ class Requests:
 
     def clear(self) -> None:
         """Resets the counts; open connections are still counted as open."""
-        with self._lock:
-            self._by_route.clear()
-            self._connections = 0
+        self._by_route = Counter()
+        self.connections = 0
 
     def count(self, route: str) -> None:
         """Counts one request on a route."""
-        with self._lock:
-            self._by_route[route] += 1
+        self._by_route[route] += 1
 
     def counting(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """A protocol factory for `loop.create_server` that counts the connections of a server."""
         self._server = server
 
         def connect() -> asyncio.Protocol:
-            with self._lock:
-                self._connections += 1
+            self.connections += 1
             return server()
 
         return connect
