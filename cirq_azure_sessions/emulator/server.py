@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
 from cirq_azure_sessions.background import EventLoopThread
-from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES
 from cirq_azure_sessions.emulator.catalog import Catalog
@@ -58,6 +60,11 @@ _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _RESOURCE_GROUP = "myresourcegroup"
 _WORKSPACE = "myworkspace"
 _LOCATION = "eastus"
+
+# A host name or address with an optional port, as in the Host header.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?", re.ASCII)
+# The address that the client of the current request used.
+_REACHED_AS: ContextVar[str] = ContextVar("reached_as")
 
 
 class EmulatorServer:
@@ -128,7 +135,7 @@ class EmulatorServer:
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
-        self._address = Address(*self._socket.getsockname()[:2])
+        self._address = _Address(*self._socket.getsockname()[:2])
         self._loop = EventLoopThread("emulator")
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
@@ -291,6 +298,32 @@ class EmulatorServer:
 
     def __repr__(self) -> str:
         return f"EmulatorServer({self.endpoint!r})"
+
+
+class _Address:
+    """The address of a listening server.
+
+    A server on a wildcard address such as 0.0.0.0 gives each client the address that the client
+    used to reach it.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._is_wildcard = host in ("0.0.0.0", "::")
+        if self._is_wildcard:
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        # For clients on this machine.
+        self.local = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def public(self) -> str:
+        """The address for the client of the current request."""
+        return _REACHED_AS.get(self.local) if self._is_wildcard else self.local
+
+    @web.middleware
+    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A middleware that records the address that each client used."""
+        host = request.headers.get("Host", "")
+        _REACHED_AS.set(f"http://{host}" if _HOST.fullmatch(host) else self.local)
+        return await handler(request)
 
 
 def _listen(host: str, port: int) -> socket.socket:
