@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -25,7 +24,8 @@ from azure.storage.blob import (
 )
 
 from cirq_azure_sessions.clock import SystemClock
-from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes
+from cirq_azure_sessions.emulator.sas import Lifetimes
+from cirq_azure_sessions.emulator.storage import locate
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = ["AzureStorage"]
@@ -37,15 +37,11 @@ _CLOCK_SKEW = timedelta(minutes=15)
 class AzureStorage:
     """A storage account, with the methods of `LocalStorage`.
 
-    Args:
-        connection_string: The connection string of the account, including its key.
-        lifetimes: Called for each SAS; returns its lifetime. The account enforces the expiry in the
-            SAS, so a SAS that is to expire early is signed with an early expiry.
+    The account enforces the expiry in a SAS, so one that is to expire early is signed with an early
+    expiry.
     """
 
-    def __init__(
-        self, connection_string: str, *, lifetimes: Lifetimes = lambda resource: Lifetime()
-    ) -> None:
+    def __init__(self, connection_string: str, lifetimes: Lifetimes) -> None:
         self._service = BlobServiceClient.from_connection_string(connection_string)
         self._lifetimes = lifetimes
 
@@ -81,13 +77,7 @@ class AzureStorage:
         return f"{self.uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
-        account = self._service.primary_endpoint.rstrip("/")
-        if not uri.startswith(f"{account}/"):
-            return None
-        path = unquote(urlsplit(uri).path)
-        path = path.removeprefix(urlsplit(account).path).lstrip("/")
-        container, _, blob = path.partition("/")
-        return (container, blob) if container else None
+        return locate(uri, self._service.primary_endpoint.rstrip("/"))
 
     async def create_container(self, container: str) -> None:
         with suppress(ResourceExistsError):

@@ -65,12 +65,10 @@ class SasSigner:
     Args:
         key: The account's key; it never leaves this object.
         clock: The time when signatures begin and expire.
-        lifetimes: Called for each SAS; returns its lifetime.
+        lifetimes: Returns the lifetime of each SAS.
     """
 
-    def __init__(
-        self, key: bytes, clock: Clock, lifetimes: Lifetimes = lambda resource: Lifetime()
-    ) -> None:
+    def __init__(self, key: bytes, clock: Clock, lifetimes: Lifetimes) -> None:
         self._key = key
         self._clock = clock
         self._lifetimes = lifetimes

@@ -21,19 +21,19 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.blob_service import ACCOUNT, BlobService
 from cirq_azure_sessions.emulator.blob_store import BlobStore
-from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes, SasSigner
+from cirq_azure_sessions.emulator.sas import Lifetimes, SasSigner
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.emulator.azure_storage import AzureStorage
 
-__all__ = ["LocalStorage", "Storage", "open_storage"]
+__all__ = ["LocalStorage", "Storage", "locate", "open_storage"]
 
 Storage: TypeAlias = Union["LocalStorage", "AzureStorage"]
 
@@ -44,22 +44,21 @@ class LocalStorage:
     Args:
         endpoint: Returns the address at which clients reach it, such as `http://127.0.0.1:8080`.
         clock: The time for the dates of blobs and the expiry of SAS.
-        store: Holds the blobs; by default in memory.
-        lifetimes: Called for each SAS; returns its lifetime.
+        lifetimes: Returns the lifetime of each SAS.
+        directory: Where to keep the blobs; None keeps them in memory.
     """
 
     def __init__(
         self,
         endpoint: Callable[[], str],
         clock: Clock,
-        store: BlobStore | None = None,
-        *,
-        lifetimes: Lifetimes = lambda resource: Lifetime(),
+        lifetimes: Lifetimes,
+        directory: Path | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._signer = SasSigner(secrets.token_bytes(32), clock, lifetimes)
-        self._store = store or BlobStore(clock)
+        self._store = BlobStore(clock, directory)
 
     @property
     def endpoint(self) -> str:
@@ -67,7 +66,7 @@ class LocalStorage:
         return self._endpoint()
 
     def uri(self, container: str, blob: str = "") -> str:
-        """The address of a container or a blob, without a SAS, in a form that the SDK can parse."""
+        """The address of a container or a blob, without a SAS."""
         path = f"{ACCOUNT}/{container}/{quote(blob)}" if blob else container
         return f"{self.endpoint}/{path}"
 
@@ -88,12 +87,8 @@ class LocalStorage:
         return f"{self.uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
-        """The container and the blob (empty for a container) of a URI, or None if foreign."""
-        if not uri.startswith(f"{self.endpoint}/"):
-            return None
-        path = unquote(urlsplit(uri).path).removeprefix(f"/{ACCOUNT}/").lstrip("/")
-        container, _, blob = path.partition("/")
-        return (container, blob) if container else None
+        """The container and the blob of a URI, as `locate` finds them in an account."""
+        return locate(uri, f"{self.endpoint}/{ACCOUNT}") or locate(uri, self.endpoint)
 
     async def create_container(self, container: str) -> None:
         """Creates the container unless it exists."""
@@ -137,6 +132,17 @@ def open_storage(
         # azure-storage-blob takes a second to import; the emulator's own account does without.
         from cirq_azure_sessions.emulator.azure_storage import AzureStorage
 
-        return AzureStorage(store, lifetimes=lifetimes)
-    directory = None if store is None else Path(store)
-    return LocalStorage(endpoint, clock, BlobStore(clock, directory), lifetimes=lifetimes)
+        return AzureStorage(store, lifetimes)
+    return LocalStorage(endpoint, clock, lifetimes, None if store is None else Path(store))
+
+
+def locate(uri: str, account: str) -> tuple[str, str] | None:
+    """The container and the blob (empty for a container) of a URI, or None if it is elsewhere.
+
+    `account` is the address of the account.
+    """
+    if not uri.startswith(f"{account}/"):
+        return None
+    path = unquote(uri.removeprefix(account).partition("?")[0])
+    container, _, blob = path.lstrip("/").partition("/")
+    return (container, blob) if container else None

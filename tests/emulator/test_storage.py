@@ -68,7 +68,7 @@ def storage(
     """A storage account that listens on a free port of loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    storage = LocalStorage(lambda: f"http://127.0.0.1:{port}", clock, lifetimes=lifetimes)
+    storage = LocalStorage(lambda: f"http://127.0.0.1:{port}", clock, lifetimes)
     app = web.Application(client_max_size=1_000_000)
     storage.add_routes(app.router)
     runner = web.AppRunner(app)
@@ -412,7 +412,7 @@ SAS_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 def test_a_signature_covers_every_field_and_the_resource(
     container: str, blob: str, filename: str, other: dict[str, str]
 ) -> None:
-    signer = SasSigner(b"key", ManualClock())
+    signer = SasSigner(b"key", ManualClock(), Lifetimes())
     query = dict(parse_qsl(signer.sign(container, blob, "r", filename), strict_parsing=True))
     signer.check(query, container=container, blob=blob, permissions="r")
     for wrong in (query | other, {name: query[name] for name in query if name != "rscd"}):
