@@ -35,7 +35,6 @@ ACCOUNT = "storage"
 _CONTAINER = r"{container:(?!(?:subscriptions|emulator)(?:/|$))[a-z0-9][a-z0-9-]{1,61}[a-z0-9]}"
 _BLOB = "{blob:.+}"
 
-_DEFAULT_VERSION = "2024-05-04"
 _BLOB_TYPE = "BlockBlob"
 # What narrows a listing, or adds to it.
 _LISTING_OPTIONS = {"prefix", "delimiter", "marker", "maxresults", "include"}
@@ -66,7 +65,6 @@ class BlobService:
         except web.HTTPRequestEntityTooLarge:
             response = self._refuse(StorageError("RequestBodyTooLarge"), request_id)
         response.headers["x-ms-request-id"] = request_id
-        response.headers["x-ms-version"] = request.headers.get("x-ms-version", _DEFAULT_VERSION)
         if "x-ms-client-request-id" in request.headers:
             response.headers["x-ms-client-request-id"] = request.headers["x-ms-client-request-id"]
         return response
@@ -79,10 +77,8 @@ class BlobService:
         """Checks write permission on this blob; `c` suffices to create one, not to replace it."""
         found = self._store.find(container, blob)
         self._signer.check(request.query, container, blob, permissions="w" if found else "wc")
-        if found is not None:
-            if request.headers.get("If-None-Match") == "*":
-                raise StorageError("BlobAlreadyExists")
-            _check_conditions(request, found)
+        if found and request.headers.get("If-None-Match") == "*":
+            raise StorageError("BlobAlreadyExists")
 
     async def _response(self, request: web.Request, container: str, blob: str) -> web.Response:
         """Serves an operation on a blob, or on its container if the name is empty."""
@@ -95,26 +91,23 @@ class BlobService:
                     raise StorageError("UnsupportedHeader")
                 content, headers = await request.read(), _stored_headers(request.headers)
                 written = store.put(container, blob, content, headers)
-                return web.Response(status=201, headers=_version_headers(written) | _ENCRYPTED)
+                return web.Response(status=201, headers=_version_headers(written))
             case True, "GET", "", "":
                 allow(blob, permissions="r")
                 return self._get_blob(request, container, blob)
             case True, "HEAD", "", "":
                 allow(blob, permissions="r")
                 found = store.properties(container, blob)
-                _check_conditions(request, found)
                 size = {"Content-Length": str(found.size)}
                 return web.Response(headers=_blob_headers(found, query) | size)
             case False, "PUT", "container", "":
                 allow(permissions="wc", account_only=True)
-                created = store.create_container(container)
-                if created is None:
+                if not store.create_container(container):
                     raise StorageError("ContainerAlreadyExists")
-                return web.Response(status=201, headers=_version_headers(created))
+                return web.Response(status=201)
             case False, "GET" | "HEAD", "container", "":
                 allow(permissions="r", account_only=True)
-                headers = _version_headers(store.properties(container))
-                return web.Response(headers=headers | _LEASE_HEADERS)
+                return web.Response(headers=_version_headers(store.properties(container)))
             case False, "GET", "container", "list" if not query.keys() & _LISTING_OPTIONS:
                 allow(permissions="l")
                 listing = _listing(container, store.list_blobs(container))
@@ -127,7 +120,9 @@ class BlobService:
         part = _range(request.headers)
         wanted = range(MAX_BLOB_BYTES) if part is None else part
         found, content = self._store.read(container, blob, wanted.start, len(wanted))
-        _check_conditions(request, found)
+        # The SDK downloads a blob in parts on condition that all are of the same version.
+        if request.headers.get("If-Match", found.etag) != found.etag:
+            raise StorageError("ConditionNotMet")
         headers = _blob_headers(found, request.query)
         if part is None:
             return web.Response(body=content, headers=headers)
@@ -138,10 +133,6 @@ class BlobService:
         return web.Response(status=206, body=content, headers=headers)
 
 
-_ENCRYPTED = {"x-ms-request-server-encrypted": "true"}
-_LEASE_HEADERS = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available"}
-
-
 def _check_characters(request: web.Request, blob: str) -> None:
     """Refuses characters that cannot be written to a header or to XML."""
     if not blob.isprintable():
@@ -150,28 +141,14 @@ def _check_characters(request: web.Request, blob: str) -> None:
         raise StorageError("InvalidHeaderValue")
 
 
-def _check_conditions(request: web.Request, blob: BlobProperties) -> None:
-    wanted = request.headers.get("If-Match", "*")
-    unwanted = request.headers.get("If-None-Match", "")
-    if wanted not in ("*", blob.etag) or unwanted == blob.etag:
-        raise StorageError("ConditionNotMet")
-
-
 def _version_headers(found: BlobProperties) -> dict[str, str]:
     return {"ETag": found.etag, "Last-Modified": _http_date(found.modified)}
 
 
 def _blob_headers(blob: BlobProperties, query: Mapping[str, str]) -> dict[str, str]:
-    headers = {
-        "Accept-Ranges": "bytes",
-        "x-ms-blob-type": _BLOB_TYPE,
-        "x-ms-creation-time": _http_date(blob.modified),
-        "x-ms-server-encrypted": "true",
-    }
     # The file name for saving the blob is part of the SAS, and covered by its signature.
-    if "rscd" in query:
-        headers["Content-Disposition"] = query["rscd"]
-    return headers | _version_headers(blob) | _LEASE_HEADERS | dict(blob.headers)
+    saving = {"Content-Disposition": query["rscd"]} if "rscd" in query else {}
+    return {"x-ms-blob-type": _BLOB_TYPE} | _version_headers(blob) | saving | dict(blob.headers)
 
 
 def _stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -206,7 +183,6 @@ def _listing(container: str, blobs: Iterable[BlobProperties]) -> str:
         ElementTree.SubElement(element, "Name").text = blob.name
         properties = ElementTree.SubElement(element, "Properties")
         for name, text in {
-            "Creation-Time": _http_date(blob.modified),
             "Last-Modified": _http_date(blob.modified),
             "Etag": blob.etag.strip('"'),
             "Content-Length": str(blob.size),
@@ -219,5 +195,4 @@ def _listing(container: str, blobs: Iterable[BlobProperties]) -> str:
 
 
 def _http_date(time: float) -> str:
-    """A time in seconds since the epoch as headers and listings write it."""
     return formatdate(time, usegmt=True)

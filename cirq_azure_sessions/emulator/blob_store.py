@@ -37,39 +37,25 @@ _PROPERTIES = "name, headers, etag, modified, length(content)"
 
 @dataclass(frozen=True, slots=True)
 class BlobProperties:
-    """The properties of a blob or a container, without its content.
+    """The properties of a blob or a container, without its content."""
 
-    Attributes:
-        name: The blob's name; empty for a container.
-        headers: The headers of a response with this blob, such as its type and metadata.
-        modified: When it was written, in seconds since the epoch.
-        size: Bytes.
-    """
-
+    # Empty for a container.
     name: str
+    # Those of a response with this blob, such as its type and metadata.
     headers: Mapping[str, str] = field(repr=False)
     etag: str
+    # In seconds since the epoch.
     modified: float
     size: int
 
 
 class BlobStore:
-    """Containers and blobs.
+    """Containers and blobs, in a directory, which is created if missing, or in memory.
 
-    Args:
-        clock: The source of modification times.
-        directory: Where to keep the blobs; created if missing. None keeps them in memory.
-        max_memory_bytes: How much memory they may take; more is refused with `RequestBodyTooLarge`,
-            as is what a full disk has no room for.
+    What memory or the disk has no room for is refused with `RequestBodyTooLarge`.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        directory: Path | None = None,
-        *,
-        max_memory_bytes: int = _MAX_MEMORY_BYTES,
-    ) -> None:
+    def __init__(self, clock: Clock, directory: Path | None = None) -> None:
         self._clock = clock
         self._directory = directory
         if directory is not None:
@@ -84,15 +70,13 @@ class BlobStore:
         self._database.execute("PRAGMA synchronous = OFF")
         if directory is None:
             [(page_bytes,)] = self._database.execute("PRAGMA page_size")
-            self._database.execute(f"PRAGMA max_page_count = {max_memory_bytes // page_bytes}")
+            self._database.execute(f"PRAGMA max_page_count = {_MAX_MEMORY_BYTES // page_bytes}")
         self._database.execute(_SCHEMA)
 
-    def create_container(self, name: str) -> BlobProperties | None:
-        """Creates a container, and returns its properties; None if it exists."""
-        created = BlobProperties("", {}, _new_etag(), self._clock.time(), 0)
-        row = (name, "", "{}", created.etag, created.modified, b"")
-        is_new = self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-        return created if is_new else None
+    def create_container(self, name: str) -> bool:
+        """Creates a container. False if it exists."""
+        row = (name, "", "{}", _new_etag(), self._clock.time(), b"")
+        return self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def delete_container(self, name: str) -> None:
         """Deletes a container with its blobs. Harmless if there is none."""
