@@ -18,6 +18,7 @@ import base64
 import hashlib
 import hmac
 import math
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,16 +61,10 @@ Lifetimes = Callable[[str], Lifetime]
 
 
 class SasSigner:
-    """Signs and checks the query strings of SAS URLs.
+    """Signs and checks the query strings of SAS URLs, whose times are those of the clock."""
 
-    Args:
-        key: The account's key; it never leaves this object.
-        clock: The time when signatures begin and expire.
-        lifetimes: Returns the lifetime of each SAS.
-    """
-
-    def __init__(self, key: bytes, clock: Clock, lifetimes: Lifetimes) -> None:
-        self._key = key
+    def __init__(self, clock: Clock, lifetimes: Lifetimes) -> None:
+        self._key = secrets.token_bytes(32)
         self._clock = clock
         self._lifetimes = lifetimes
         # The signatures that expire before their `se`, and when; only injected faults create any.
@@ -82,13 +77,10 @@ class SasSigner:
         permissions: str | None = None,
         filename: str | None = None,
     ) -> str:
-        """The query string of a SAS on a blob, or on a container.
+        """The query string of a SAS on a blob or, without its name, on all in a container.
 
-        Args:
-            blob: The blob's name; empty for all in the container.
-            permissions: Azure's letters: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete, `l`ist.
-                None makes it the account SAS, which also creates the container.
-            filename: The name under which a browser saves the blob, if any.
+        `permissions` are Azure's letters: read, add, create, write, delete, list. None makes it the
+        account SAS, which also creates the container. A browser saves the blob as `filename`.
         """
         fields = {"sv": _VERSION, "st": "", "se": "", "sr": "b" if blob else "c"}
         if permissions is None:

@@ -17,7 +17,6 @@ or `localhost` for an account name.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
@@ -39,13 +38,9 @@ Storage: TypeAlias = Union["LocalStorage", "AzureStorage"]
 
 
 class LocalStorage:
-    """The emulator's own storage account.
+    """The emulator's own storage account, in a directory or in memory.
 
-    Args:
-        endpoint: Returns the address at which clients reach it, such as `http://127.0.0.1:8080`.
-        clock: The time for the dates of blobs and the expiry of SAS.
-        lifetimes: Returns the lifetime of each SAS.
-        directory: Where to keep the blobs; None keeps them in memory.
+    `endpoint` returns the address at which clients reach it, such as `http://127.0.0.1:8080`.
     """
 
     def __init__(
@@ -55,20 +50,15 @@ class LocalStorage:
         lifetimes: Lifetimes,
         directory: Path | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._clock = clock
-        self._signer = SasSigner(secrets.token_bytes(32), clock, lifetimes)
+        self._signer = SasSigner(clock, lifetimes)
         self._store = BlobStore(clock, directory)
-
-    @property
-    def endpoint(self) -> str:
-        """The current address of the blob service."""
-        return self._endpoint()
 
     def uri(self, container: str, blob: str = "") -> str:
         """The address of a container or a blob, without a SAS."""
         path = f"{ACCOUNT}/{container}/{quote(blob)}" if blob else container
-        return f"{self.endpoint}/{path}"
+        return f"{self.endpoint()}/{path}"
 
     def sas_uri(
         self,
@@ -77,18 +67,13 @@ class LocalStorage:
         permissions: str | None = None,
         filename: str | None = None,
     ) -> str:
-        """The address with a SAS for these permissions.
-
-        Without permissions it is the account SAS that `sasUri` returns for a container, which
-        allows creating it, listing, reading and writing. `filename` is the name under which a
-        browser saves a blob.
-        """
+        """The address with a SAS, as `SasSigner.sign` makes it."""
         sas = self._signer.sign(container, blob, permissions, filename)
         return f"{self.uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
         """The container and the blob of a URI, as `locate` finds them in an account."""
-        return locate(uri, f"{self.endpoint}/{ACCOUNT}") or locate(uri, self.endpoint)
+        return locate(uri, f"{self.endpoint()}/{ACCOUNT}") or locate(uri, self.endpoint())
 
     async def create_container(self, container: str) -> None:
         """Creates the container unless it exists."""

@@ -57,11 +57,9 @@ _CODES: dict[str, tuple[int, str]] = {
 
 
 class StorageError(Exception):
-    """An error response of the blob service.
+    """An error response of the blob service: a code of Azure Storage, which has its own message.
 
-    Args:
-        code: A code of Azure Storage, such as `BlobNotFound`; determines status and message.
-        detail: A more specific message. Never contains a signature.
+    `detail` is more specific, and never contains a signature.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
