@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import http.client
 import math
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -46,8 +46,7 @@ from cirq_azure_sessions.emulator.storage_error import error_response
 
 __all__ = ["Fault", "Faults", "fault_middleware"]
 
-# The error codes of Azure's services; storage uses ServerBusy for both of the last two statuses.
-_CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
+# Azure's error codes are mostly the status in words; these are not.
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
 
@@ -374,8 +373,8 @@ async def _drip(request: web.Request, pause: float) -> web.StreamResponse:
 def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
     if fault.status is None:
         return web.Response(text=fault.garbage or "", content_type="application/json")
-    codes = _STORAGE_CODES if is_storage else _CODES
-    code = fault.code or codes.get(fault.status) or HTTPStatus(fault.status).name
+    in_words = http.client.responses.get(fault.status, "Unknown").replace(" ", "")
+    code = fault.code or (is_storage and _STORAGE_CODES.get(fault.status)) or in_words
     message = fault.message or "The emulator was told to answer with this fault."
     if is_storage:
         response = error_response(fault.status, code, message)
