@@ -7,13 +7,12 @@ would. azure-storage-blob does the sending, retrying and signing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import (
     BlobClient,
     BlobServiceClient,
@@ -84,8 +83,11 @@ class AzureStorage:
             await asyncio.to_thread(self._service.create_container, container)
 
     def read(self, container: str, blob: str) -> bytes:
-        with _refusals():
+        try:
             return self._blob(container, blob).download_blob().readall()
+        except ResourceNotFoundError as error:
+            is_there = self._service.get_container_client(container).exists()
+            raise StorageError("BlobNotFound" if is_there else "ContainerNotFound") from error
 
     def write(
         self,
@@ -95,10 +97,7 @@ class AzureStorage:
         content_type: str = "application/octet-stream",
     ) -> None:
         settings = ContentSettings(content_type=content_type)
-        with _refusals():
-            self._blob(container, blob).upload_blob(
-                content, overwrite=True, content_settings=settings
-            )
+        self._blob(container, blob).upload_blob(content, overwrite=True, content_settings=settings)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds no routes: the account is a server itself."""
@@ -115,17 +114,3 @@ class AzureStorage:
 
     def __repr__(self) -> str:
         return f"AzureStorage({self._service.account_name!r})"
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Translates errors for missing blobs and containers to those of the emulator."""
-    try:
-        yield
-    except HttpResponseError as error:
-        # azure-storage-blob adds this attribute to azure-core's error: an enum member or a string.
-        code = getattr(error, "error_code", "")
-        code = str(getattr(code, "value", code))
-        if code not in ("BlobNotFound", "ContainerNotFound"):
-            raise
-        raise StorageError(code) from error
