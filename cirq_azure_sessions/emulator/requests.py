@@ -136,7 +136,7 @@ class Requests:
 
     @property
     def by_route(self) -> dict[str, int]:
-        """Requests by the name of their route; see this module."""
+        """Requests by the name of their route."""
         return dict(self._by_route)
 
     @property
