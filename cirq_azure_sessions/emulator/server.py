@@ -131,7 +131,6 @@ class EmulatorServer:
         self.faults: Faults = Faults(latency, self.clock)
         self.requests: Requests = Requests()
         self._catalog = Catalog(is_realistic=realistic)
-        self._quotas = Quotas(quotas)
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
@@ -140,12 +139,8 @@ class EmulatorServer:
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        runner = ProgramRunner(
-            storage=self._storage,
-            quotas=self._quotas,
-            noise=noise,
-            seed=seed,
-        )
+        budget = Quotas(quotas)
+        runner = ProgramRunner(storage=self._storage, quotas=budget, noise=noise, seed=seed)
         self._workspace = EmulatedWorkspace(
             backends=dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
@@ -155,9 +150,15 @@ class EmulatorServer:
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
-        self._max_stored_jobs = max_stored_jobs
+        self._runner = web.AppRunner(
+            self._application(budget, max_stored_jobs),
+            access_log=None,
+            logger=_logger,
+            # Compressed bodies are stored as sent.
+            auto_decompress=False,
+            shutdown_timeout=_STOP_TIMEOUT,
+        )
         self._process = os.getpid()
-        self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
     @property
@@ -252,14 +253,6 @@ class EmulatorServer:
         self.stop()
 
     async def _start(self) -> None:
-        self._runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            logger=_logger,
-            # Compressed bodies are stored as sent.
-            auto_decompress=False,
-            shutdown_timeout=_STOP_TIMEOUT,
-        )
         await self._runner.setup()
         assert self._runner.server is not None
         self._listener = await asyncio.get_running_loop().create_server(
@@ -267,20 +260,20 @@ class EmulatorServer:
         )
 
     async def _stop(self) -> None:
-        if self._runner is not None and self._listener is not None:
+        if self._listener is not None:
             self._listener.close()
             await self._runner.cleanup()
             self._storage.close()
 
-    def _application(self) -> web.Application:
+    def _application(self, quotas: Quotas, max_stored_jobs: int | None) -> web.Application:
         routes = WorkspaceRoutes(
             self._address.public,
             self._workspace,
             self._storage,
             self._catalog,
-            self._quotas,
+            quotas,
             self.faults,
-            self._max_stored_jobs,
+            max_stored_jobs,
         )
         application = web.Application(
             client_max_size=MAX_BLOB_BYTES,
