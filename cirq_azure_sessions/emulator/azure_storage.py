@@ -64,7 +64,7 @@ class AzureStorage:
             "account_key": self._service.credential.account_key,
             "permission": permissions or "rwlac",
             "start": now - _CLOCK_SKEW,
-            "expiry": now + timedelta(seconds=lifetime.shortest),
+            "expiry": now + timedelta(seconds=min(lifetime.announced, lifetime.actual)),
             "content_disposition": filename and f"attachment; filename={filename}",
         }
         if permissions is None:
@@ -111,6 +111,3 @@ class AzureStorage:
 
     def _blob(self, container: str, blob: str) -> BlobClient:
         return self._service.get_blob_client(container, blob)
-
-    def __repr__(self) -> str:
-        return f"AzureStorage({self._service.account_name!r})"

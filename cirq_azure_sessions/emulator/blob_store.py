@@ -57,7 +57,6 @@ class BlobStore:
 
     def __init__(self, clock: Clock, directory: Path | None = None) -> None:
         self._clock = clock
-        self._directory = directory
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
         path = ":memory:" if directory is None else directory / "storage.db"
@@ -152,9 +151,6 @@ class BlobStore:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             raise StorageError("RequestBodyTooLarge") from None
-
-    def __repr__(self) -> str:
-        return f"BlobStore({str(self._directory or 'in memory')!r})"
 
 
 _WHERE_NAMED = "WHERE container = ? AND name = ?"

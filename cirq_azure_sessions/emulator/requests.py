@@ -20,7 +20,6 @@ from collections.abc import Callable
 from aiohttp import web
 
 __all__ = [
-    "ALIASES",
     "CONTROL",
     "ROUTES",
     "ROUTE_NAMES",
@@ -36,7 +35,7 @@ CONTROL = "emulator"
 
 STORAGE_ROUTES = frozenset({"upload", "download", "blob", "container"})
 
-ALIASES: dict[str, frozenset[str]] = {"poll": frozenset({"job", "sessionJobs"})}
+_ALIASES: dict[str, frozenset[str]] = {"poll": frozenset({"job", "sessionJobs"})}
 
 _WORKSPACE = (
     r"/subscriptions/{workspace:[^/]+/(?i:resourceGroups/[^/]+/providers/Microsoft\.Quantum"
@@ -89,9 +88,9 @@ def is_route(route: object) -> bool:
     A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`. `ValueError` with the
     names if it is none of these.
     """
-    if isinstance(route, str) and (_is_glob(route) or route in ROUTE_NAMES | ALIASES.keys()):
+    if isinstance(route, str) and (_is_glob(route) or route in ROUTE_NAMES | _ALIASES.keys()):
         return True
-    listed = ", ".join(sorted(ROUTE_NAMES | ALIASES.keys()))
+    listed = ", ".join(sorted(ROUTE_NAMES | _ALIASES.keys()))
     raise ValueError(f"Name a route, one of {listed}, or give a glob such as */jobs/*.")
 
 
@@ -99,7 +98,7 @@ def is_on_route(route: str, name: str, path: str) -> bool:
     """Whether a request on the route of this name, and on this path, is one of `route`."""
     if _is_glob(route):
         return fnmatch.fnmatchcase(path, route)
-    return name in ALIASES.get(route, {route})
+    return name in _ALIASES.get(route, {route})
 
 
 def _is_glob(route: str) -> bool:
@@ -150,10 +149,10 @@ class Requests:
         Raises:
             KeyError: If no route has this name.
         """
-        if route not in ROUTE_NAMES and route not in ALIASES:
+        if route not in ROUTE_NAMES and route not in _ALIASES:
             raise KeyError(f"No route is called {route!r}.")
         counts = self.by_route
-        return sum(counts.get(name, 0) for name in ALIASES.get(route, {route}))
+        return sum(counts.get(name, 0) for name in _ALIASES.get(route, {route}))
 
     def clear(self) -> None:
         """Resets the counts; open connections are still counted as open."""

@@ -44,16 +44,11 @@ class Lifetime:
     Attributes:
         announced: The lifetime according to its `se`. The SDK signs for two weeks, and renews a SAS
             with less than five minutes left.
-        actual: The lifetime until it is refused regardless, or None if `se` is accurate.
+        actual: The lifetime until it is refused regardless of its `se`.
     """
 
     announced: float = 14 * 24 * 3600.0
-    actual: float | None = None
-
-    @property
-    def shortest(self) -> float:
-        """The time after which it is certainly refused."""
-        return self.announced if self.actual is None else min(self.announced, self.actual)
+    actual: float = math.inf
 
 
 # Returns the lifetime of the next SAS on a resource, `container` or `container/blob`.
@@ -92,10 +87,10 @@ class SasSigner:
         now = self._clock.time()
         # A SAS that expires early begins a second earlier, so that it differs from a regular one
         # signed at the same time.
-        fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual is not None))
+        fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual < math.inf))
         fields["se"] = _format(now + lifetime.announced)
         signature = self._signature(fields, container, blob)
-        if lifetime.actual is not None:
+        if lifetime.actual < math.inf:
             self._early_expiries[signature] = now + lifetime.actual
         query = "&".join([f"{name}={_quoted(value)}" for name, value in fields.items()])
         return f"{query}&sig={quote(signature, safe='')}"

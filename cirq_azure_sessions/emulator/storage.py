@@ -206,9 +206,6 @@ class LocalStorage:
         headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
         return web.Response(status=206, body=content, headers=headers)
 
-    def __repr__(self) -> str:
-        return f"LocalStorage({self._store!r})"
-
 
 def open_storage(
     store: str | Path | None, endpoint: Callable[[], str], clock: Clock, lifetimes: Lifetimes

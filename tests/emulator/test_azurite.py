@@ -104,4 +104,3 @@ def test_a_sweep_goes_through_azurite(workspace: Workspace, target: str) -> None
 def test_the_accounts_key_is_never_shown(connection_string: str) -> None:
     with EmulatorServer(store=connection_string) as server:
         assert KEY not in repr(server)
-        assert KEY not in repr(AzureStorage(connection_string, Lifetimes()))
