@@ -100,6 +100,7 @@ class EmulatorServer:
         seed: Makes results and times of jobs reproducible.
 
     Attributes:
+        endpoint: The address of the service for this machine, such as `http://127.0.0.1:8080`.
         key: The key of the workspace. A secret.
         clock: The service's clock.
         faults: The faults to inject.
@@ -135,6 +136,7 @@ class EmulatorServer:
         # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._address = _Address(*self._socket.getsockname()[:2])
+        self.endpoint: str = self._address.local
         self._loop = EventLoopThread("emulator")
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
@@ -160,11 +162,6 @@ class EmulatorServer:
         )
         self._process = os.getpid()
         self._listener: asyncio.Server | None = None
-
-    @property
-    def endpoint(self) -> str:
-        """The address of the service for this machine, such as `http://127.0.0.1:8080`."""
-        return self._address.local
 
     @property
     def resource_id(self) -> str:
