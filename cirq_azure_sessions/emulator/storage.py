@@ -38,7 +38,7 @@ from aiohttp import web
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES, BlobProperties, BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetimes, SasSigner
-from cirq_azure_sessions.emulator.storage_error import StorageError
+from cirq_azure_sessions.emulator.storage_error import StorageError, error_response
 
 if TYPE_CHECKING:
     from cirq_azure_sessions.emulator.azure_storage import AzureStorage
@@ -148,7 +148,8 @@ class LocalStorage:
 
     def _refuse(self, error: StorageError, request_id: str) -> web.Response:
         time = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="microseconds")
-        return error.response(request_id, time.replace("+00:00", "0Z"))
+        ids = f"RequestId:{request_id}\nTime:{time.replace('+00:00', '0Z')}"
+        return error_response(error.status, error.code, f"{error.message}\n{ids}", error.detail)
 
     async def _response(self, request: web.Request, container: str, blob: str) -> web.Response:
         """Serves an operation on a blob, or on its container if the name is empty."""

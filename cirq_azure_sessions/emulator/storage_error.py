@@ -68,21 +68,12 @@ class StorageError(Exception):
         self.detail = detail
         super().__init__(f"{code}: {detail or self.message}")
 
-    def response(self, request_id: str, time: str) -> web.Response:
-        """The response, with the identifiers that Azure adds to every message."""
-        detail = ""
-        if self.detail:
-            detail = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
-        message = f"{self.message}\nRequestId:{request_id}\nTime:{time}"
-        return error_response(self.status, self.code, message, detail)
 
-
-def error_response(status: int, code: str, message: str, more: str = "") -> web.Response:
-    """An error as XML; `more` is XML that follows the message."""
-    text = (
-        '\ufeff<?xml version="1.0" encoding="utf-8"?>'
-        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"
-    )
+def error_response(status: int, code: str, message: str, detail: str = "") -> web.Response:
+    """An error as XML."""
+    fields = {"Code": code, "Message": message, "AuthenticationErrorDetail": detail}
+    error = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fields.items() if text)
+    text = f'\ufeff<?xml version="1.0" encoding="utf-8"?><Error>{error}</Error>'
     return web.Response(
         status=status,
         # Bytes, because Azure names no charset.
