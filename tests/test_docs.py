@@ -124,7 +124,7 @@ def test_reference_shows_public_names_only(site: Path) -> None:
     assert [name for name in shown if "._" in name] == []
     # Classes and functions; the members of classes lie below their names.
     names = {name.rpartition(".")[2] for name in shown if not re.search(r"\.[A-Z]\w*\.", name)}
-    modules = {"emulator", "errors", "faults", "telemetry"}
+    modules = {"control", "emulator", "errors", "faults", "requests", "telemetry"}
     assert names - modules == {*cirq_azure_sessions.__all__, *BESIDE_THE_PACKAGE} - ALIASES
 
 

@@ -7,14 +7,12 @@ would. azure-storage-blob does the sending, retrying and signing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import (
     BlobClient,
     BlobServiceClient,
@@ -25,7 +23,8 @@ from azure.storage.blob import (
 )
 
 from cirq_azure_sessions.clock import SystemClock
-from cirq_azure_sessions.emulator.sas import Lifetime, Lifetimes
+from cirq_azure_sessions.emulator.sas import Lifetimes
+from cirq_azure_sessions.emulator.storage import locate
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = ["AzureStorage"]
@@ -37,15 +36,11 @@ _CLOCK_SKEW = timedelta(minutes=15)
 class AzureStorage:
     """A storage account, with the methods of `LocalStorage`.
 
-    Args:
-        connection_string: The connection string of the account, including its key.
-        lifetimes: Called for each SAS; returns its lifetime. The account enforces the expiry in the
-            SAS, so a SAS that is to expire early is signed with an early expiry.
+    The account enforces the expiry in a SAS, so one that is to expire early is signed with an early
+    expiry.
     """
 
-    def __init__(
-        self, connection_string: str, *, lifetimes: Lifetimes = lambda resource: Lifetime()
-    ) -> None:
+    def __init__(self, connection_string: str, lifetimes: Lifetimes) -> None:
         self._service = BlobServiceClient.from_connection_string(connection_string)
         self._lifetimes = lifetimes
 
@@ -69,7 +64,7 @@ class AzureStorage:
             "account_key": self._service.credential.account_key,
             "permission": permissions or "rwlac",
             "start": now - _CLOCK_SKEW,
-            "expiry": now + timedelta(seconds=lifetime.shortest),
+            "expiry": now + timedelta(seconds=min(lifetime.announced, lifetime.actual)),
             "content_disposition": filename and f"attachment; filename={filename}",
         }
         if permissions is None:
@@ -81,21 +76,18 @@ class AzureStorage:
         return f"{self.uri(container, blob)}?{sas}"
 
     def locate(self, uri: str) -> tuple[str, str] | None:
-        account = self._service.primary_endpoint.rstrip("/")
-        if not uri.startswith(f"{account}/"):
-            return None
-        path = unquote(urlsplit(uri).path)
-        path = path.removeprefix(urlsplit(account).path).lstrip("/")
-        container, _, blob = path.partition("/")
-        return (container, blob) if container else None
+        return locate(uri, self._service.primary_endpoint.rstrip("/"))
 
     async def create_container(self, container: str) -> None:
         with suppress(ResourceExistsError):
             await asyncio.to_thread(self._service.create_container, container)
 
     def read(self, container: str, blob: str) -> bytes:
-        with _refusals():
+        try:
             return self._blob(container, blob).download_blob().readall()
+        except ResourceNotFoundError as error:
+            is_there = self._service.get_container_client(container).exists()
+            raise StorageError("BlobNotFound" if is_there else "ContainerNotFound") from error
 
     def write(
         self,
@@ -105,10 +97,7 @@ class AzureStorage:
         content_type: str = "application/octet-stream",
     ) -> None:
         settings = ContentSettings(content_type=content_type)
-        with _refusals():
-            self._blob(container, blob).upload_blob(
-                content, overwrite=True, content_settings=settings
-            )
+        self._blob(container, blob).upload_blob(content, overwrite=True, content_settings=settings)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds no routes: the account is a server itself."""
@@ -122,20 +111,3 @@ class AzureStorage:
 
     def _blob(self, container: str, blob: str) -> BlobClient:
         return self._service.get_blob_client(container, blob)
-
-    def __repr__(self) -> str:
-        return f"AzureStorage({self._service.account_name!r})"
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Translates errors for missing blobs and containers to those of the emulator."""
-    try:
-        yield
-    except HttpResponseError as error:
-        # azure-storage-blob adds this attribute to azure-core's error: an enum member or a string.
-        code = getattr(error, "error_code", "")
-        code = str(getattr(code, "value", code))
-        if code not in ("BlobNotFound", "ContainerNotFound"):
-            raise
-        raise StorageError(code) from error

@@ -1,4 +1,4 @@
-"""Containers, blobs and uncommitted blocks, in memory or in a file.
+"""Containers and blobs, in memory or in a file.
 
 A thin layer over SQLite: the same statements serve both, a lookup among 20,000 containers is as
 fast as among ten, and blobs on disk are still there at the next start.
@@ -25,18 +25,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
     container TEXT NOT NULL, name TEXT NOT NULL, headers TEXT NOT NULL, etag TEXT NOT NULL,
     modified REAL NOT NULL, content BLOB NOT NULL, PRIMARY KEY (container, name));
-CREATE TABLE IF NOT EXISTS blocks (
-    container TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, content BLOB NOT NULL,
-    PRIMARY KEY (container, blob, id));
-CREATE TRIGGER IF NOT EXISTS written BEFORE INSERT ON items BEGIN
-    DELETE FROM blocks WHERE container = NEW.container AND blob = NEW.name; END;
-CREATE TRIGGER IF NOT EXISTS dropped AFTER DELETE ON items WHEN OLD.name = '' BEGIN
-    DELETE FROM blocks WHERE container = OLD.container; END;
 """
 
 # Enough for programs and results; Azure accepts far larger blobs.
 MAX_BLOB_BYTES = 256 * 1024 * 1024
-# Everything in memory together, with blocks that nobody commits; Azure's accounts have no limit.
+# Everything in memory together; Azure's accounts have no limit.
 _MAX_MEMORY_BYTES = 2 * 1024**3
 
 _PROPERTIES = "name, headers, etag, modified, length(content)"
@@ -44,41 +37,26 @@ _PROPERTIES = "name, headers, etag, modified, length(content)"
 
 @dataclass(frozen=True, slots=True)
 class BlobProperties:
-    """The properties of a blob or a container, without its content.
+    """The properties of a blob or a container, without its content."""
 
-    Attributes:
-        name: The blob's name; empty for a container.
-        headers: The headers of a response with this blob, such as its type and metadata.
-        modified: When it was written, in seconds since the epoch.
-        size: Bytes.
-    """
-
+    # Empty for a container.
     name: str
+    # Those of a response with this blob, such as its type and metadata.
     headers: Mapping[str, str] = field(repr=False)
     etag: str
+    # In seconds since the epoch.
     modified: float
     size: int
 
 
 class BlobStore:
-    """Containers and blobs.
+    """Containers and blobs, in a directory, which is created if missing, or in memory.
 
-    Args:
-        clock: The source of modification times.
-        directory: Where to keep the blobs; created if missing. None keeps them in memory.
-        max_memory_bytes: How much memory they may take; more is refused with `RequestBodyTooLarge`,
-            as is what a full disk has no room for.
+    What memory or the disk has no room for is refused with `RequestBodyTooLarge`.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        directory: Path | None = None,
-        *,
-        max_memory_bytes: int = _MAX_MEMORY_BYTES,
-    ) -> None:
+    def __init__(self, clock: Clock, directory: Path | None = None) -> None:
         self._clock = clock
-        self._directory = directory
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
         path = ":memory:" if directory is None else directory / "storage.db"
@@ -91,15 +69,13 @@ class BlobStore:
         self._database.execute("PRAGMA synchronous = OFF")
         if directory is None:
             [(page_bytes,)] = self._database.execute("PRAGMA page_size")
-            self._database.execute(f"PRAGMA max_page_count = {max_memory_bytes // page_bytes}")
-        self._database.executescript(_SCHEMA)
+            self._database.execute(f"PRAGMA max_page_count = {_MAX_MEMORY_BYTES // page_bytes}")
+        self._database.execute(_SCHEMA)
 
-    def create_container(self, name: str) -> BlobProperties | None:
-        """Creates a container, and returns its properties; None if it exists."""
-        created = BlobProperties("", {}, _new_etag(), self._clock.time(), 0)
-        row = (name, "", "{}", created.etag, created.modified, b"")
-        is_new = self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-        return created if is_new else None
+    def create_container(self, name: str) -> bool:
+        """Creates a container. False if it exists."""
+        row = (name, "", "{}", _new_etag(), self._clock.time(), b"")
+        return self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def delete_container(self, name: str) -> None:
         """Deletes a container with its blobs. Harmless if there is none."""
@@ -114,17 +90,14 @@ class BlobStore:
         """The properties of a blob or a container. `StorageError` if it is missing."""
         return self.find(container, blob) or self._miss(container, blob)
 
-    def list_blobs(
-        self, container: str, *, prefix: str = "", after: str = "", limit: int = 5000
-    ) -> Sequence[BlobProperties]:
-        """Up to `limit` blobs whose names start with `prefix`, in order of name, after `after`."""
-        self.properties(container)
-        rows = self._rows(
-            f"SELECT {_PROPERTIES} FROM items WHERE container = ? AND name > ? "
-            "AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
-            (container, after, len(prefix), prefix, limit),
-        )
-        return [_to_properties(*row) for row in rows]
+    def list_blobs(self, container: str) -> Sequence[BlobProperties]:
+        """All blobs of a container, in order of name. `StorageError` if it is missing."""
+        statement = f"SELECT {_PROPERTIES} FROM items WHERE container = ? ORDER BY name"
+        rows = self._rows(statement, (container,))
+        if not rows:
+            raise StorageError("ContainerNotFound")
+        # The first is the container itself.
+        return [_to_properties(*row) for row in rows[1:]]
 
     def read(
         self, container: str, blob: str, start: int = 0, length: int = MAX_BLOB_BYTES
@@ -145,30 +118,16 @@ class BlobStore:
     def put(
         self, container: str, blob: str, content: bytes, headers: Mapping[str, str] | None = None
     ) -> BlobProperties:
-        """Writes a whole blob, replacing any earlier one."""
+        """Writes or replaces a blob. `StorageError` if the container is missing."""
         written = BlobProperties(blob, headers or {}, _new_etag(), self._clock.time(), len(content))
         row = (container, blob, json.dumps({**written.headers}), written.etag, written.modified)
-        self._write_in(container, "items", (*row, content))
-        return written
-
-    def stage_block(self, container: str, blob: str, block_id: str, content: bytes) -> None:
-        """Stages a block until it is committed, or discarded by another upload of the blob."""
-        self._write_in(container, "blocks", (container, blob, block_id, content))
-
-    def staged_blocks(self, container: str, blob: str, block_ids: Sequence[str]) -> bytes:
-        """The staged blocks with these ids, joined in this order; at most a request body's size."""
-        rows = self._rows(
-            "SELECT id, content FROM blocks WHERE container = ? AND blob = ?", (container, blob)
+        statement = (
+            "INSERT OR REPLACE INTO items SELECT ?, ?, ?, ?, ?, ? "
+            f"WHERE EXISTS (SELECT * FROM items {_WHERE_NAMED})"
         )
-        staged: dict[str, bytes] = dict(rows)
-        try:
-            blocks = [staged[block_id] for block_id in block_ids]
-        except KeyError:
-            raise StorageError("InvalidBlockList") from None
-        # A list may repeat a block any number of times.
-        if sum(map(len, blocks)) > MAX_BLOB_BYTES:
-            raise StorageError("RequestBodyTooLarge")
-        return b"".join(blocks)
+        if not self._write(statement, (*row, content, container, "")):
+            raise StorageError("ContainerNotFound")
+        return written
 
     def close(self) -> None:
         """Closes the file; data in memory is lost."""
@@ -192,18 +151,6 @@ class BlobStore:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             raise StorageError("RequestBodyTooLarge") from None
-
-    def _write_in(self, container: str, table: str, row: Sequence[Any]) -> None:
-        """Inserts or replaces a row of a container. `StorageError` if there is no such one."""
-        statement = (
-            f"INSERT OR REPLACE INTO {table} SELECT {', '.join('?' * len(row))} "
-            f"WHERE EXISTS (SELECT * FROM items {_WHERE_NAMED})"
-        )
-        if not self._write(statement, (*row, container, "")):
-            raise StorageError("ContainerNotFound")
-
-    def __repr__(self) -> str:
-        return f"BlobStore({str(self._directory or 'in memory')!r})"
 
 
 _WHERE_NAMED = "WHERE container = ? AND name = ?"

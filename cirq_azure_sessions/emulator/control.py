@@ -33,7 +33,6 @@ class Control:
     faults: Faults
     requests: Requests
     clock: MovableClock
-    # Sets a target's availability; `ValueError` if the target or the word is unknown.
     set_availability: Callable[[str, str], Awaitable[None]]
 
     def add_routes(self, router: web.UrlDispatcher) -> None:

@@ -6,24 +6,12 @@
         faults.add("poll", delay=30)                              # 30 s late on the server's clock
         faults.add("job", status=404, duration=60)                # for a minute from the first one
         faults.add("*", status=429, rate=120, times=None)         # beyond 120 requests a second
-        faults.reset("upload")                                    # lost before it took effect
-        faults.reset("upload", after=True)                        # ... after the blob was stored
-        faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
-        faults.garble("job")                                      # 200 with a body that is not JSON
         faults.add("close", drip=0.1)                             # a body of ten bytes a second
-        faults.add("*/jobs/*", verb="PUT", status=500)            # any path, as a glob
-        faults.latency = 0.05                                     # of every request, until changed
-
-        faults.fail_job(code="InternalError", message="Lost.")    # the next job submitted
-        faults.hang_job(target="ionq.*")                          # it executes forever
-        faults.cancel_job()                                       # the service cancels it
-        faults.time_out_session()                                 # when the next job is submitted
-        faults.fail_session()
-        faults.expire_sas("*/rawOutputData")                      # refused despite a valid `se`
-        faults.expire_sas(announced=60)                           # with an early `se`: in a minute
-
-        faults.pending()    # as JSON
-        faults.clear()
+        faults.garble("*/jobs/*", verb="PUT")                     # any path, as a glob
+        faults.reset("upload", after=True)                        # lost after the blob was stored
+        faults.reset("*", trigger="upload", skip=4, duration=3600)  # no network from the 5th upload
+        faults.fail_job(code="InternalError", target="ionq.*")    # the next job submitted there
+        faults.expire_sas("*/rawOutputData", announced=60)        # with an early `se`: in a minute
 
 Each call adds a `Fault`. To do the same over HTTP, POST its attributes as JSON with the server's
 key, such as `{"route": "submit", "status": 429, "retry_after": 1, "times": 3}`, to
@@ -34,11 +22,11 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import http.client
 import math
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -58,20 +46,8 @@ from cirq_azure_sessions.emulator.storage_error import error_response
 
 __all__ = ["Fault", "Faults", "fault_middleware"]
 
-# The error codes of Azure's services; storage uses ServerBusy for both of the last two statuses.
-_CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
+# Azure's error codes are mostly the status in words; these are not.
 _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
-
-# The attributes of each kind of fault, in addition to the common ones.
-_KINDS = {
-    "route": (
-        *("verb", "status", "retry_after", "delay", "reset", "garbage", "drip", "after"),
-        *("code", "message", "trigger", "skip", "rate"),
-    ),
-    "job": ("target", "code", "message"),
-    "session": ("target",),
-    "sas": ("after", "announced"),
-}
 
 
 def _is_duration(value: Any) -> bool:
@@ -83,30 +59,43 @@ def _is_whole(value: object, least: int, most: int = 10**9) -> bool:
     return type(value) is int and least <= value <= most
 
 
-# The values that each attribute takes, in words and as a check.
-_VALUES: dict[str, tuple[str, Callable[[Any], object]]] = {
-    **dict.fromkeys(("route", "trigger"), ("a route", is_route)),
-    **dict.fromkeys(
-        ("sas", "target", "garbage", "code", "message"),
-        ("a text", lambda value: isinstance(value, str)),
-    ),
-    **dict.fromkeys(
-        ("duration", "retry_after", "delay", "drip", "announced"),
-        ("seconds, 0 or more", _is_duration),
-    ),
-    "job": ("fail, hang or cancel", ("fail", "hang", "cancel").count),
-    "session": ("TimedOut or Failed", ("TimedOut", "Failed").count),
-    "times": ("a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
-    "verb": (
-        "an HTTP verb in capitals",
-        lambda value: isinstance(value, str) and value.isascii() and value.isupper(),
-    ),
-    "status": ("400 to 599", lambda value: _is_whole(value, 400, 599)),
-    "reset": ("true or false", lambda value: type(value) is bool),
-    "after": ("true, or seconds", lambda value: type(value) is bool or _is_duration(value)),
-    "skip": ("a whole number from 0", lambda value: _is_whole(value, 0)),
-    "rate": ("1 or more a second", lambda value: _is_duration(value) and value >= 1),
+_Values: TypeAlias = tuple[str, Callable[[Any], object]]
+
+_TEXT: _Values = "a text", lambda value: isinstance(value, str)
+_SECONDS: _Values = "seconds, 0 or more", _is_duration
+_SWITCH: _Values = "true or false", lambda value: type(value) is bool
+
+# The attributes of each kind of fault, with the values that they take in words and as a check.
+_KINDS: dict[str, dict[str, _Values]] = {
+    "route": {
+        **dict.fromkeys(("route", "trigger"), ("a route", is_route)),
+        **dict.fromkeys(("garbage", "code", "message"), _TEXT),
+        **dict.fromkeys(("retry_after", "delay", "drip"), _SECONDS),
+        **dict.fromkeys(("reset", "after"), _SWITCH),
+        "verb": (
+            "an HTTP verb in capitals",
+            lambda value: isinstance(value, str) and value.isascii() and value.isupper(),
+        ),
+        "status": ("400 to 599", lambda value: _is_whole(value, 400, 599)),
+        "skip": ("a whole number from 0", lambda value: _is_whole(value, 0)),
+        "rate": ("1 or more a second", lambda value: _is_duration(value) and value >= 1),
+    },
+    "job": {
+        "job": ("fail, hang or cancel", ("fail", "hang", "cancel").count),
+        **dict.fromkeys(("target", "code", "message"), _TEXT),
+    },
+    "session": {
+        "session": ("TimedOut or Failed", ("TimedOut", "Failed").count),
+        "target": _TEXT,
+    },
+    "sas": {"sas": _TEXT, "after": _SECONDS, "announced": _SECONDS},
 }
+_COMMON: dict[str, _Values] = {
+    "times": ("a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
+    "duration": _SECONDS,
+}
+# The attributes that replace a request's answer.
+_ANSWERS = {"status", "reset", "garbage", "drip"}
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -169,23 +158,21 @@ class Fault:
         given = self.document()
         kinds = [kind for kind in _KINDS if kind in given]
         _check(len(kinds) == 1, "a fault", f"one of {', '.join(_KINDS)}")
-        others = given.keys() - {*kinds, "times", "duration", *_KINDS[kinds[0]]}
-        _check(not others, f"a {kinds[0]} fault", "only its own attributes")
+        values = _COMMON | _KINDS[kinds[0]]
+        _check(given.keys() <= values.keys(), f"a {kinds[0]} fault", "only its own attributes")
         for name, value in given.items():
-            description, is_valid = _VALUES[name]
+            description, is_valid = values[name]
             _check(is_valid(value), name, description)
         if self.job in ("hang", "cancel"):
             _check(not (self.code or self.message), "code and message", "to a job that fails")
-        if self.route is None:
-            _check(type(self.after) is not bool, "after", "seconds, 0 or more")
-            return
-        _check(self.after is None or type(self.after) is bool, "after", "true or false")
-        _check(self.retry_after is None or self.status is not None, "retry_after", "with a status")
-        ways = self.status, self.reset or None, self.garbage, self.drip
-        spoils = sum(way is not None for way in ways)
-        _check(spoils <= 1, "a fault", "one of a status, a reset, garbage and a drip")
-        _check(spoils or self.delay > 0, "a fault", "a status, a reset, garbage, a drip or a delay")
-        _check(spoils or not self.after, "after", "with a status, a reset, garbage or a drip")
+        answers = given.keys() & _ANSWERS
+        # Whether a request is served normally after the delay.
+        self.is_only_late = not answers
+        if self.route is not None:
+            valid = "a delay, or one of a status, a reset, garbage and a drip"
+            _check(len(answers) == 1 or (not answers and self.delay), "a fault", valid)
+            _check(answers or not self.after, "after", "with a status, a reset, garbage or a drip")
+            _check(self.status or self.retry_after is None, "retry_after", "with a status")
 
     def document(self) -> dict[str, Any]:
         """The attributes that are not at their defaults, as `Faults.add` takes them."""
@@ -194,11 +181,6 @@ class Fault:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
-
-    @property
-    def is_only_late(self) -> bool:
-        """Whether a request is served normally after the delay."""
-        return not (self.status or self.reset or self.garbage is not None or self.drip is not None)
 
     def affects(self, name: str, verb: str, path: str, now: float) -> bool:
         """Whether it spoils this request, which may use up what `skip` and `rate` let pass."""
@@ -219,19 +201,13 @@ class Fault:
 
 
 class Faults:
-    """The pending faults. Thread-safe.
-
-    Args:
-        latency: Seconds that every request waits first, on the server's clock.
-        clock: The server's clock.
-    """
+    """The pending faults of a server, on its clock. Thread-safe."""
 
     def __init__(self, latency: float = 0.0, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        # State: the pending faults, oldest first, and the latency of every request.
+        # State: the pending faults, oldest first.
         self._pending: list[Fault] = []
-        self._latency = 0.0
-        # Guards both.
+        # Guards them, and what they count down.
         self._lock = threading.Lock()
         self.latency = latency
 
@@ -356,11 +332,7 @@ class Faults:
 
 
 def fault_middleware(faults: Faults, requests: Requests, clock: Clock) -> Middleware:
-    """The outermost middleware of the server.
-
-    Every request except those to the control routes is counted, delayed by the latency, and subject
-    to at most one fault.
-    """
+    """Counts, delays and spoils every request except those to the control routes."""
 
     @web.middleware
     async def disturb(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -401,8 +373,8 @@ async def _drip(request: web.Request, pause: float) -> web.StreamResponse:
 def _answer(fault: Fault, *, is_storage: bool) -> web.Response:
     if fault.status is None:
         return web.Response(text=fault.garbage or "", content_type="application/json")
-    codes = _STORAGE_CODES if is_storage else _CODES
-    code = fault.code or codes.get(fault.status) or HTTPStatus(fault.status).name
+    in_words = http.client.responses.get(fault.status, "Unknown").replace(" ", "")
+    code = fault.code or (is_storage and _STORAGE_CODES.get(fault.status)) or in_words
     message = fault.message or "The emulator was told to answer with this fault."
     if is_storage:
         response = error_response(fault.status, code, message)

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-import threading
 from collections import Counter
 from collections.abc import Callable
 
 from aiohttp import web
 
 __all__ = [
-    "ALIASES",
     "CONTROL",
     "ROUTES",
     "ROUTE_NAMES",
@@ -37,7 +35,7 @@ CONTROL = "emulator"
 
 STORAGE_ROUTES = frozenset({"upload", "download", "blob", "container"})
 
-ALIASES: dict[str, frozenset[str]] = {"poll": frozenset({"job", "sessionJobs"})}
+_ALIASES: dict[str, frozenset[str]] = {"poll": frozenset({"job", "sessionJobs"})}
 
 _WORKSPACE = (
     r"/subscriptions/{workspace:[^/]+/(?i:resourceGroups/[^/]+/providers/Microsoft\.Quantum"
@@ -90,9 +88,9 @@ def is_route(route: object) -> bool:
     A glob has a slash or a star, such as `*/jobs/*` or `/job-*/inputData`. `ValueError` with the
     names if it is none of these.
     """
-    if isinstance(route, str) and (_is_glob(route) or route in ROUTE_NAMES | ALIASES.keys()):
+    if isinstance(route, str) and (_is_glob(route) or route in ROUTE_NAMES | _ALIASES.keys()):
         return True
-    listed = ", ".join(sorted(ROUTE_NAMES | ALIASES.keys()))
+    listed = ", ".join(sorted(ROUTE_NAMES | _ALIASES.keys()))
     raise ValueError(f"Name a route, one of {listed}, or give a glob such as */jobs/*.")
 
 
@@ -100,7 +98,7 @@ def is_on_route(route: str, name: str, path: str) -> bool:
     """Whether a request on the route of this name, and on this path, is one of `route`."""
     if _is_glob(route):
         return fnmatch.fnmatchcase(path, route)
-    return name in ALIASES.get(route, {route})
+    return name in _ALIASES.get(route, {route})
 
 
 def _is_glob(route: str) -> bool:
@@ -116,15 +114,17 @@ class Requests:
             server.requests["sasUri"]     # one route, by its name
             server.requests.connections   # TCP connections accepted
 
-    Thread-safe. Requests to the control routes are not counted.
+    Requests to the control routes are not counted.
+
+    Attributes:
+        connections: TCP connections accepted.
     """
 
     def __init__(self) -> None:
-        # State: counts since the last clear().
+        # State: counts since the last clear(). Only the server's thread counts; any may read, or
+        # clear, which makes a new counter.
         self._by_route: Counter[str] = Counter()
-        self._connections = 0
-        # Guards both.
-        self._lock = threading.Lock()
+        self.connections = 0
         # Tracks the open connections.
         self._server: web.Server | None = None
 
@@ -135,14 +135,8 @@ class Requests:
 
     @property
     def by_route(self) -> dict[str, int]:
-        """Requests by the name of their route; see this module."""
-        with self._lock:
-            return dict(self._by_route)
-
-    @property
-    def connections(self) -> int:
-        """TCP connections accepted."""
-        return self._connections
+        """Requests by the name of their route."""
+        return dict(self._by_route)
 
     @property
     def open_connections(self) -> int:
@@ -155,29 +149,26 @@ class Requests:
         Raises:
             KeyError: If no route has this name.
         """
-        if route not in ROUTE_NAMES and route not in ALIASES:
+        if route not in ROUTE_NAMES and route not in _ALIASES:
             raise KeyError(f"No route is called {route!r}.")
         counts = self.by_route
-        return sum(counts.get(name, 0) for name in ALIASES.get(route, {route}))
+        return sum(counts.get(name, 0) for name in _ALIASES.get(route, {route}))
 
     def clear(self) -> None:
         """Resets the counts; open connections are still counted as open."""
-        with self._lock:
-            self._by_route.clear()
-            self._connections = 0
+        self._by_route = Counter()
+        self.connections = 0
 
     def count(self, route: str) -> None:
         """Counts one request on a route."""
-        with self._lock:
-            self._by_route[route] += 1
+        self._by_route[route] += 1
 
     def counting(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """A protocol factory for `loop.create_server` that counts the connections of a server."""
         self._server = server
 
         def connect() -> asyncio.Protocol:
-            with self._lock:
-                self._connections += 1
+            self.connections += 1
             return server()
 
         return connect

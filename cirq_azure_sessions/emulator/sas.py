@@ -18,6 +18,7 @@ import base64
 import hashlib
 import hmac
 import math
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,16 +44,11 @@ class Lifetime:
     Attributes:
         announced: The lifetime according to its `se`. The SDK signs for two weeks, and renews a SAS
             with less than five minutes left.
-        actual: The lifetime until it is refused regardless, or None if `se` is accurate.
+        actual: The lifetime until it is refused regardless of its `se`.
     """
 
     announced: float = 14 * 24 * 3600.0
-    actual: float | None = None
-
-    @property
-    def shortest(self) -> float:
-        """The time after which it is certainly refused."""
-        return self.announced if self.actual is None else min(self.announced, self.actual)
+    actual: float = math.inf
 
 
 # Returns the lifetime of the next SAS on a resource, `container` or `container/blob`.
@@ -60,18 +56,10 @@ Lifetimes = Callable[[str], Lifetime]
 
 
 class SasSigner:
-    """Signs and checks the query strings of SAS URLs.
+    """Signs and checks the query strings of SAS URLs, whose times are those of the clock."""
 
-    Args:
-        key: The account's key; it never leaves this object.
-        clock: The time when signatures begin and expire.
-        lifetimes: Called for each SAS; returns its lifetime.
-    """
-
-    def __init__(
-        self, key: bytes, clock: Clock, lifetimes: Lifetimes = lambda resource: Lifetime()
-    ) -> None:
-        self._key = key
+    def __init__(self, clock: Clock, lifetimes: Lifetimes) -> None:
+        self._key = secrets.token_bytes(32)
         self._clock = clock
         self._lifetimes = lifetimes
         # The signatures that expire before their `se`, and when; only injected faults create any.
@@ -84,13 +72,10 @@ class SasSigner:
         permissions: str | None = None,
         filename: str | None = None,
     ) -> str:
-        """The query string of a SAS on a blob, or on a container.
+        """The query string of a SAS on a blob or, without its name, on all in a container.
 
-        Args:
-            blob: The blob's name; empty for all in the container.
-            permissions: Azure's letters: `r`ead, `a`dd, `c`reate, `w`rite, `d`elete, `l`ist.
-                None makes it the account SAS, which also creates the container.
-            filename: The name under which a browser saves the blob, if any.
+        `permissions` are Azure's letters: read, add, create, write, delete, list. None makes it the
+        account SAS, which also creates the container. A browser saves the blob as `filename`.
         """
         fields = {"sv": _VERSION, "st": "", "se": "", "sr": "b" if blob else "c"}
         if permissions is None:
@@ -102,10 +87,10 @@ class SasSigner:
         now = self._clock.time()
         # A SAS that expires early begins a second earlier, so that it differs from a regular one
         # signed at the same time.
-        fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual is not None))
+        fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual < math.inf))
         fields["se"] = _format(now + lifetime.announced)
         signature = self._signature(fields, container, blob)
-        if lifetime.actual is not None:
+        if lifetime.actual < math.inf:
             self._early_expiries[signature] = now + lifetime.actual
         query = "&".join([f"{name}={_quoted(value)}" for name, value in fields.items()])
         return f"{query}&sig={quote(signature, safe='')}"

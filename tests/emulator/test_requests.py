@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import requests
 
@@ -88,18 +86,6 @@ def test_requests_are_counted_by_route_until_the_counts_are_cleared() -> None:
 def test_unknown_route_raises_key_error() -> None:
     with pytest.raises(KeyError, match="sasUrl"):
         Requests()["sasUrl"]
-
-
-def test_counting_from_many_threads_loses_nothing() -> None:
-    counts = Requests()
-    threads = [
-        threading.Thread(target=lambda: [counts.count("job") for _ in range(500)]) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert counts["job"] == 4000
 
 
 def test_a_server_counts_requests_and_the_connections_they_came_over() -> None:

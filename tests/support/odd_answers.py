@@ -87,8 +87,8 @@ class OddService(EmulatorServer):
 
     spoil: Callable[[str, Any], bytes | None] = staticmethod(lambda route, document: None)
 
-    def _application(self) -> web.Application:
-        application = super()._application()
+    def _application(self, *parts: Any) -> web.Application:
+        application = super()._application(*parts)
 
         @web.middleware
         async def spoil(request: web.Request, handler: Handler) -> web.StreamResponse:
