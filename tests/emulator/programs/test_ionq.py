@@ -17,10 +17,10 @@ import cirq_ionq
 import numpy as np
 import pytest
 import scipy.linalg
+from emulated import run_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS, ionq
 from cirq_azure_sessions.workspaces.local import ProgramError
 from cirq_azure_sessions.workspaces.local.engine import Engine
@@ -40,7 +40,7 @@ def run(
     **options: Any,
 ) -> dict[int, float]:
     payload = json.dumps({"gateset": gateset, "qubits": qubits, "circuit": circuit}).encode()
-    output = programs.run(
+    output = run_program(
         target=target,
         provider="ionq",
         input_format="ionq.circuit.v1",
@@ -455,7 +455,7 @@ def test_small_blocks_fill_a_machine(target: str) -> None:
 
 def test_other_output_format_cannot_be_translated() -> None:
     with pytest.raises(ProgramError) as caught:
-        programs.run(
+        run_program(
             target=SIMULATOR,
             provider="ionq",
             input_format="ionq.circuit.v1",

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulated import run_program
 from services import wait_until
 from shared import SHARED
 
-from cirq_azure_sessions.emulator import programs, qir_worker
+from cirq_azure_sessions.emulator import qir_worker
 from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.workspaces.local import ProgramError
@@ -49,7 +50,7 @@ def run(
     **options: Any,
 ) -> Any:
     provider = "microsoft.test.firstparty" if target == ECHO else target.split(".")[0]
-    output = programs.run(
+    output = run_program(
         target=target,
         provider=provider,
         input_format="qir.v1",
