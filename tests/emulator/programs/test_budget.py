@@ -120,22 +120,6 @@ ATTACKS: dict[str, tuple[str, Callable[[], str], int]] = {
         ),
         1,
     ),
-    "terms that do not commute": (
-        "ionq.simulator",
-        lambda: gates(
-            *[
-                {
-                    "gate": "pauliexp",
-                    "targets": [0, 1, 2, 3, 4],
-                    "terms": ["XXXXX", "ZIIII"],
-                    "coefficients": [1, 1],
-                    "time": 1,
-                }
-            ]
-            * 35_000
-        ),
-        1,
-    ),
     "terms without end": (
         "ionq.simulator",
         lambda: gates(
