@@ -163,8 +163,9 @@ def run(
 
     module, function = _load(qir, entry_point)
     is_small = (pyqir.required_num_qubits(function) or 0) <= _MAX_STATE_VECTOR
-    profile = function.attributes.func["qir_profiles"]
-    is_adaptive = profile is not None and profile.string_value == "adaptive_profile"
+    attributes = function.attributes.func
+    profile = attributes["qir_profiles"].string_value if "qir_profiles" in attributes else ""
+    is_adaptive = profile == "adaptive_profile"
     if not (is_adaptive or _is_straight(function)):
         # qdk would ignore its branches and run it from the first line to the last.
         raise ValueError("It has branches, which its profile does not allow.")

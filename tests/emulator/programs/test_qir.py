@@ -530,6 +530,11 @@ def test_branches_in_the_base_profile_are_refused(body: Sequence[str]) -> None:
         run(module(*body))
 
 
+def test_a_program_that_names_no_profile_has_the_base_profile() -> None:
+    program = module(FOR_QDK, gate("x", 0), measure(0, 0), *VALUE, RETURN)
+    assert shots(program.replace('"qir_profiles"="base_profile"', "")) == [[1]] * 20
+
+
 def with_function(*body: str) -> str:
     """A program that calls a function of this body."""
     text = module("call void @function()", *VALUE, RETURN, profile="adaptive")
