@@ -112,16 +112,12 @@ def run(
     rng: np.random.Generator,
     noise: cirq.NoiseModel | None = None,
 ) -> Output:
-    """Runs a job's program.
+    """Runs a job's program, whose uploaded content this is.
 
     Args:
-        content: The program as uploaded.
         rng: The only source of randomness: the same arguments give the same result.
-        noise: The noise of the target, `NOISELESS` for none; by default that of its hardware, from
-            the table in `cirq_azure_sessions.noise`. The job's noise parameters override it.
-
-    Returns:
-        The content of the job's output blob, and the gate counts to bill.
+        noise: The noise of the target; by default that of its hardware, from the table in
+            `cirq_azure_sessions.noise`. The job's noise parameters override it.
 
     Raises:
         ProgramError: If the program cannot be read or run, or its result cannot be converted to the
