@@ -28,21 +28,8 @@ Two further differences are intended:
 - The targets of Pasqal, Microsoft and Elements are listed and take jobs, which then fail with
   `InvalidInputData`: the emulator runs no pulses, estimates no resources and does no chemistry.
 
-Where the recordings show nothing, the emulator behaves as follows:
-
-- A second PUT of a job or session returns the existing one. A closed session accepts no more jobs,
-  but jobs already in it still run; a session that fails under Abort cancels its unfinished jobs.
-- Submissions to an unknown provider or target, or an unavailable one, and malformed requests are
-  refused with 400, an unknown session or job with 404, an unsupported verb with 405, jobs over the
-  concurrency limit with 429, and jobs over a quota with 403.
-- A page has at most 100 items, regardless of `top`.
-- Deleting a job keeps its container, with the program and the result.
-- Any subscription, resource group and workspace name in the path is accepted: the key identifies
-  the client.
-- `2026-01-15-preview`, of which there is no recording, has the fields of 2025 and, from the SDK's
-  source, `priority`, `usage`, `lastUpdatedTime` and a session's `tags`.
-- Queue times of hardware targets are plausible but invented; see `pacing`. Their noise is a model
-  based on published figures; see `cirq_azure_sessions.noise`.
+What the emulator does where the recordings show nothing is in the documentation, under "How
+faithful it is" (docs/how-to/emulate.md).
 """
 
 from __future__ import annotations

@@ -1,116 +1,104 @@
-"""The providers and targets of the emulated workspace, and their availability.
+"""The providers and targets of the emulated workspace, their availability, and their jobs' times.
 
-Targets, their order, queue times and status pages are those of the recordings (`providerStatus` in
-October and November 2025, and the additional ones of August 2024), and newer targets that the SDK
-and the tests of Azure's command line name. Only the availability differs: some targets were down
-when recorded; here all are available until `set_availability` changes that.
+`providers.json` lists them as `providerStatus` does. Targets, their order, queue times and status
+pages are recorded (October and November 2025, and the additional ones of August 2024), or are newer
+targets that the SDK and the tests of Azure's command line name. The QIR profile and the number of
+qubits, which the service reports for some targets only, are from the SDK (azure.quantum.target in
+azure-quantum 3.13). Only the availability differs: some targets were down when recorded; here all
+are available until `set_availability` changes that.
+
+Queue and run times of jobs are zero, fixed, or as recorded: the minimum, median and maximum over a
+few jobs on simulators. Half of the drawn times lie below the median, spread evenly, and half above
+it, concentrated near it: one or two jobs in a hundred come close to the maximum. No recording has a
+hardware target. Their times are invented: a queue of minutes to an hour.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.emulator.responses import ApiError
+from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.options import shortened
+from cirq_azure_sessions.workspaces.local import JobPace
 
-__all__ = ["DEGRADED", "Catalog"]
+__all__ = ["Catalog"]
 
-_TEST_PROVIDER = "Microsoft.Test.FirstParty"
+_PROVIDERS: list[dict[str, Any]] = json.loads(
+    files(__package__).joinpath("providers.json").read_text(encoding="utf-8")
+)
 
-# Azure's terms. A degraded target accepts jobs without running them, an unavailable one refuses
-# them.
-AVAILABLE, DEGRADED, UNAVAILABLE = "Available", "Degraded", "Unavailable"
-
-# Average queue times in seconds, by provider and target.
-_TARGETS: dict[str, dict[str, int]] = {
-    "ionq": {
-        "ionq.qpu": 0,
-        "ionq.qpu.aria-1": 0,
-        "ionq.qpu.aria-2": 0,
-        "ionq.simulator": 3,
-        "ionq.qpu.forte-1": 0,
-        "ionq.qpu.forte-enterprise-1": 0,
-    },
-    "pasqal": {"pasqal.sim.emu-tn": 0, "pasqal.qpu.fresnel": 0},
-    "quantinuum": {
-        "quantinuum.qpu.h1-1": 93331,
-        "quantinuum.sim.h1-1sc": 52,
-        "quantinuum.sim.h1-1e": 7324,
-        "quantinuum.qpu.h2-1": 248309,
-        "quantinuum.sim.h2-1sc": 1,
-        "quantinuum.sim.h2-1e": 199773,
-        "quantinuum.qpu.h2-2": 0,
-        "quantinuum.sim.h2-2sc": 14,
-        "quantinuum.sim.h2-2e": 987,
-        "quantinuum.sim.h1-1sc-preview": 52,
-        "quantinuum.sim.h1-1e-preview": 7324,
-        "quantinuum.sim.h1-2e-preview": 0,
-        "quantinuum.qpu.h1-1-preview": 93331,
-        "quantinuum.qpu.helios-1": 0,
-        "quantinuum.sim.helios-1sc": 0,
-        "quantinuum.sim.helios-1e": 0,
-    },
-    "rigetti": {
-        "rigetti.sim.qvm": 5,
-        "rigetti.qpu.ankaa-2": 5,
-        "rigetti.qpu.ankaa-3": 5,
-        "rigetti.qpu.cepheus-1-36q": 5,
-        "rigetti.qpu.cepheus-1-108q": 5,
-    },
-    # A neutral-atom machine whose name does not contain the provider's id.
-    "atom-boulder": {"msft.sim.ac1000.physical": 0},
-    "microsoft-qc": {"microsoft.estimator": 0},
-    "qci": {"qci.simulator": 0, "qci.machine1": 0, "qci.simulator.noisy": 0},
-    "Microsoft.ChemistryHpc": {"microsoft.hpc": 0},
-    _TEST_PROVIDER: {
-        "echo-rigetti": 1,
-        "echo-quantinuum": 1,
-        "echo-qci": 1,
-        "echo-ionq": 1,
-        "echo-aquarius": 1,
-        "sparse-sim-rigetti": 1,
-        "sparse-sim-quantinuum": 1,
-        "sparse-sim-qci": 1,
-        "sparse-sim-ionq": 1,
-        "echo-output": 1,
-    },
+# The provider of each target, in lower case.
+_PROVIDER_OF: dict[str, str] = {
+    target["id"]: provider["id"].lower()
+    for provider in _PROVIDERS
+    for target in provider["targets"]
 }
 
-# The QIR profile and the number of qubits, which the service reports for some targets only. These
-# values are from the SDK (azure.quantum.target in azure-quantum 3.13).
-_CAPABILITIES: dict[str, dict[str, Any]] = {
-    "quantinuum.qpu.helios-1": {"targetProfile": "Adaptive_RIF"},
-    "quantinuum.sim.helios-1sc": {"targetProfile": "Adaptive_RIF"},
-    "quantinuum.sim.helios-1e": {"targetProfile": "Adaptive_RIF"},
-    "rigetti.qpu.cepheus-1-108q": {"targetProfile": "Base", "numQubits": 108},
+# Azure's terms, the best first. A degraded target accepts jobs without running them, an unavailable
+# one refuses them.
+AVAILABLE, DEGRADED, UNAVAILABLE = _WORDS = ("Available", "Degraded", "Unavailable")
+
+# The minimum, median and maximum of a time, in seconds.
+_Spread: TypeAlias = tuple[float, float, float]
+
+# Times from creation to begin, from begin to end, and from end to its report, by the first pattern
+# that matches the target: similar targets share the times of one that was recorded.
+_TIMES: dict[str, tuple[_Spread, _Spread, _Spread]] = {
+    "*.qpu*": ((60, 600, 3600), (1, 5, 60), (1, 2, 4)),
+    "ionq.simulator": ((1.6, 3.5, 280), (0, 0, 1), (1.0, 2.3, 3.9)),
+    "quantinuum.sim.*sc*": ((2.6, 3.9, 7.7), (0, 0, 0), (1.5, 12.6, 13.8)),
+    "quantinuum.sim.*": ((94, 127, 187), (1.1, 1.9, 4.3), (1.1, 2.1, 3.0)),
+    "rigetti.sim.qvm": ((2.5, 4.8, 24), (0.7, 0.7, 0.9), (0.1, 0.9, 2.1)),
+    "*": ((2.7, 3.5, 5.2), (1.1, 23, 30), (0.2, 1.2, 2.1)),
 }
 
-_PROVIDER_IDS = {provider.lower() for provider in _TARGETS}
-_PROVIDERS = {target: provider for provider, targets in _TARGETS.items() for target in targets}
+# The service looks for idle sessions periodically: nine ended 602 to 713 s after their last
+# activity.
+_SWEEP_DELAY = (2.0, 113.0)
 
-_STATUS_PAGES: dict[str, str | None] = {
-    "ionq": "https://status.ionq.co",
-    "quantinuum": "https://calendar.qapi.quantinuum.com/?target={machine}&key=PLACEHOLDER",
-    "rigetti": "https://rigetti.statuspage.io/",
-    "pasqal": "",
-    _TEST_PROVIDER: "",
-}
+# From creation to `quantumComputingData`, of 14 jobs on all targets.
+_HANDOVER = (0.15, 0.7, 3.7)
+
+# `Finishing` was seen in one of the 71 recorded jobs, for about a second.
+_FINISHING_SHARE = 1 / 71
+_FINISHING_SECONDS = 1.0
 
 
 class Catalog:
-    """The targets and their availability.
+    """The targets, their availability, and the queue and run times of their jobs.
+
+    Lives on the server's event loop, and needs no lock.
 
     Args:
-        is_realistic: Whether jobs queue for recorded times. If not, they run at once, and no target
-            lists a queue time.
+        is_realistic: Whether jobs take recorded times, and targets list recorded queue times.
+        job_time: If not, the seconds that every job runs, or a function that gives a job's times.
+        seed: Makes the times reproducible.
     """
 
-    def __init__(self, *, is_realistic: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_realistic: bool = False,
+        job_time: float | Callable[[JobRequest], JobPace] = 0.0,
+        seed: int | None = None,
+    ) -> None:
         self._is_realistic = is_realistic
-        # State: the availability of every target. Needs no lock: each access is one dict operation.
-        self._availability = {
-            target: AVAILABLE for targets in _TARGETS.values() for target in targets
-        }
+        self._job_time = job_time if callable(job_time) else lambda _: JobPace(run=job_time)
+        self._rng = np.random.default_rng(seed)
+        # State: the availability of every target, and the jobs waiting for a degraded one.
+        self._availability = dict.fromkeys(_PROVIDER_OF, AVAILABLE)
+        self._held: dict[str, list[JobRequest]] = defaultdict(list)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -119,9 +107,9 @@ class Catalog:
 
     def check(self, provider: str, target: str) -> None:
         """Checks that this provider has this target, and that it takes jobs. `ApiError` if not."""
-        if provider.lower() not in _PROVIDER_IDS:
+        if provider not in _PROVIDER_OF.values():
             message = "The provider specified does not exist in this workspace."
-        elif _PROVIDERS.get(target, "").lower() != provider.lower():
+        elif _PROVIDER_OF.get(target) != provider:
             message = "The target specified does not exist at this provider."
         elif self._availability[target] == UNAVAILABLE:
             message = "The target is unavailable and takes no jobs now."
@@ -129,49 +117,70 @@ class Catalog:
             return
         raise ApiError(400, "InvalidJobDefinition", message)
 
-    def availability(self, target: str) -> str | None:
-        """`Available`, `Degraded` or `Unavailable`; None for a target that does not exist."""
-        return self._availability.get(target)
+    def set_availability(self, target: str, availability: str) -> list[JobRequest]:
+        """Sets the availability of a target. `ValueError` if it or the target is unknown.
 
-    def set_availability(self, target: str, availability: str) -> None:
-        """Sets the availability of a target. `ValueError` if it or the target is unknown."""
+        Returns:
+            The jobs that waited for the target, which need a new pace.
+        """
         word = availability.capitalize()
-        if word not in (AVAILABLE, DEGRADED, UNAVAILABLE):
+        if word not in _WORDS:
             raise ValueError(f"A target is Available, Degraded or Unavailable, not {availability}.")
         if target not in self._availability:
             raise ValueError(f"There is no target {shortened(target)}; see `targets`.")
         self._availability[target] = word
+        return self._held.pop(target, [])
 
     def documents(self) -> list[dict[str, Any]]:
         """The entries of `providerStatus`."""
         return [
             {
-                "id": provider,
-                "currentAvailability": self._provider_availability(targets),
-                "targets": [
-                    self._target_document(provider, target, seconds)
-                    for target, seconds in targets.items()
-                ],
+                **provider,
+                # In the recordings a provider is Available while one of its targets is.
+                "currentAvailability": min(
+                    (self._availability[target["id"]] for target in provider["targets"]),
+                    key=_WORDS.index,
+                ),
+                "targets": [*map(self._target_document, provider["targets"])],
             }
-            for provider, targets in _TARGETS.items()
+            for provider in _PROVIDERS
         ]
 
-    def _target_document(self, provider: str, target: str, queue_time: int) -> dict[str, Any]:
-        # The preview of a listed machine has that machine's status page.
-        listed = target.removesuffix("-preview")
-        machine = (listed if listed in _PROVIDERS else target).rpartition(".")[2].upper()
-        page = _STATUS_PAGES.get(provider)
-        return {
-            "id": target,
-            "currentAvailability": self._availability[target],
-            "averageQueueTime": queue_time if self._is_realistic else 0,
-            "statusPage": page.format(machine=machine) if page else page,
-            **_CAPABILITIES.get(target, {}),
-        }
+    def _target_document(self, recorded: dict[str, Any]) -> dict[str, Any]:
+        now = {"currentAvailability": self._availability[recorded["id"]]}
+        return recorded | now | ({} if self._is_realistic else {"averageQueueTime": 0})
 
-    def _provider_availability(self, targets: dict[str, int]) -> str:
-        found = {self._availability[target] for target in targets}
-        if found == {UNAVAILABLE}:
-            return UNAVAILABLE
-        # In the recordings a provider is Available while one of its targets is.
-        return AVAILABLE if AVAILABLE in found else DEGRADED
+    def pace(self, request: JobRequest) -> JobPace:
+        """The times of this job, from now on."""
+        if self._availability[request.target] == DEGRADED:
+            self._held[request.target].append(request)
+            return JobPace(queue=math.inf)
+        pace = self._draw(request.target) if self._is_realistic else self._job_time(request)
+        program: StoredProgram = request.payload
+        # It runs until it is cancelled, by the client or by the service.
+        if program.fault is not None and program.fault.job in ("hang", "cancel"):
+            pace = replace(pace, run=math.inf)
+        return pace
+
+    def timeout_notice(self) -> float:
+        """The delay in seconds before an idle session's timeout is noticed; thread-safe."""
+        return float(self._rng.uniform(*_SWEEP_DELAY)) if self._is_realistic else 0.0
+
+    def _draw(self, target: str) -> JobPace:
+        spreads = next(times for pattern, times in _TIMES.items() if fnmatchcase(target, pattern))
+        queue, run, visible = map(self._seconds, spreads)
+        is_seen_finishing = self._rng.random() < _FINISHING_SHARE
+        return JobPace(
+            queue=queue,
+            run=run,
+            visible=visible,
+            finishing=min(visible, _FINISHING_SECONDS) if is_seen_finishing else 0.0,
+            handover=min(queue, self._seconds(_HANDOVER)),
+        )
+
+    def _seconds(self, spread: _Spread) -> float:
+        least, median, most = spread
+        position = 2 * self._rng.random() - 1
+        if position < 0 or median == 0:
+            return median + abs(position) * (least - median)
+        return float(median * (most / median) ** (position**3))

@@ -98,9 +98,7 @@ def _end_with_parent() -> None:
 def guard(seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a function, and kills the process if it takes too long.
 
-    Raises:
-        ValueError: If the program is at fault.
-        TimeoutError: If it never ends.
+    `ValueError` if the program is at fault, `TimeoutError` if it never ends.
     """
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
@@ -131,40 +129,31 @@ def read(qir: bytes, entry_point: str | None) -> dict[str, Any]:
         return None if isinstance(value, pyqir.GlobalVariable) else pyqir.ptr_id(value)
 
     _, function = _load(qir, entry_point)
-    instructions = _instructions(function)
-    ends = (pyqir.Opcode.BR, pyqir.Opcode.RET)
+    listed = (pyqir.Opcode.CALL, pyqir.Opcode.BR, pyqir.Opcode.RET)
     return {
         "qubits": pyqir.required_num_qubits(function),
         "results": pyqir.required_num_results(function),
-        "calls": [
-            [each.callee.name, *map(argument, each.args)]
-            for each in instructions
-            if isinstance(each, pyqir.Call)
-        ],
+        "calls": [[each.callee.name, *map(argument, each.args)] for each in _calls(function)],
         "is_list": _is_straight(function)
-        and all(isinstance(each, pyqir.Call) or each.opcode in ends for each in instructions),
+        and all(each.opcode in listed for each in _instructions(function)),
     }
 
 
 def run(
-    qir: bytes,
-    entry_point: str | None,
-    shots: int,
-    seed: int,
-    noise: Rates | None,
+    qir: bytes, entry_point: str | None, shots: int, seed: int, noise: Rates | None
 ) -> list[Any]:
     """The records of each shot: a result is 0, 1 or "-", an array a list, a tuple a tuple.
 
-    Raises:
-        TimeoutError: If a shot never ends: qdk gives up silently after a number of steps.
+    `TimeoutError` if a shot never ends: qdk gives up silently after a number of steps.
     """
     import pyqir
     from qdk.simulation import run_qir
 
     module, function = _load(qir, entry_point)
     is_small = (pyqir.required_num_qubits(function) or 0) <= _MAX_STATE_VECTOR
-    profile = function.attributes.func["qir_profiles"]
-    is_adaptive = profile is not None and profile.string_value == "adaptive_profile"
+    attributes = function.attributes.func
+    profile = attributes["qir_profiles"].string_value if "qir_profiles" in attributes else ""
+    is_adaptive = profile == "adaptive_profile"
     if not (is_adaptive or _is_straight(function)):
         # qdk would ignore its branches and run it from the first line to the last.
         raise ValueError("It has branches, which its profile does not allow.")
@@ -190,12 +179,7 @@ def run(
 
 
 def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
-    """Parses a module from text or bitcode, keeping only this entry point.
-
-    Raises:
-        ValueError: If it is not a valid module, lacks the entry point, or declares no size or one
-            that is too large.
-    """
+    """Parses a module from text or bitcode, keeping only this entry point."""
     import pyqir
 
     context = pyqir.Context()
@@ -212,23 +196,23 @@ def _load(qir: bytes, entry_point: str | None) -> tuple[Any, Any]:
     for function in entry_points:
         if function.name != chosen.name:
             function.delete()
-    limits = {
-        "qubits": (pyqir.required_num_qubits(chosen), _MAX_QUBITS),
-        "results": (pyqir.required_num_results(chosen), _MAX_RESULTS),
-    }
-    for name, (required, limit) in limits.items():
+    for name, required, limit in (
+        ("qubits", pyqir.required_num_qubits(chosen), _MAX_QUBITS),
+        ("results", pyqir.required_num_results(chosen), _MAX_RESULTS),
+    ):
         if required is None or not 0 <= required <= limit:
             raise ValueError(f"The program has to say how many {name} it needs, up to {limit}.")
-    return module, next(filter(pyqir.is_entry_point, module.functions))
+    return module, chosen
 
 
 def _instructions(function: Any) -> list[Any]:
     return [each for block in function.basic_blocks for each in block.instructions]
 
 
-def _is_record(instruction: Any) -> bool:
-    callee = getattr(instruction, "callee", None)
-    return callee is not None and callee.name.endswith(_RECORDS)
+def _calls(function: Any) -> list[Any]:
+    import pyqir
+
+    return [each for each in _instructions(function) if isinstance(each, pyqir.Call)]
 
 
 def _is_straight(function: Any) -> bool:
@@ -239,13 +223,9 @@ def _is_straight(function: Any) -> bool:
 
 
 def _mark_end(module: Any, function: Any) -> bool:
-    """Makes a program record a mark after its value when it ends.
+    """Makes a program record a mark after its value when it ends; whether it has a value.
 
-    Returns:
-        Whether it has a value.
-
-    Raises:
-        TimeoutError: If it can never end.
+    `TimeoutError` if it can never end.
     """
     import pyqir
 
@@ -253,9 +233,13 @@ def _mark_end(module: Any, function: Any) -> bool:
     returns = [each for each in instructions if each.opcode == pyqir.Opcode.RET]
     if not returns:
         raise TimeoutError
-    records = {each.name: any(map(_is_record, _instructions(each))) for each in module.functions}
-    has_records = records.pop(function.name)
-    if any(records.values()):
+    recording = {
+        each.name
+        for each in module.functions
+        if any(call.callee.name.endswith(_RECORDS) for call in _calls(each))
+    }
+    has_records = function.name in recording
+    if recording - {function.name}:
         raise ValueError("It records a result elsewhere than in its entry point.")
     number = pyqir.IntType(module.context, 64)
     builder = pyqir.Builder(module.context)
@@ -317,14 +301,10 @@ def _add_readout_noise(module: Any, rates: tuple[float, float]) -> None:
     import pyqir
 
     number = pyqir.Type.double(module.context)
-    measurements = [
-        each
-        for function in module.functions
-        for each in _instructions(function)
-        if isinstance(each, pyqir.Call) and each.callee.name in _MEASUREMENTS
-    ]
     error = _runtime(module, "readout_noise", number, 2)
     builder = pyqir.Builder(module.context)
-    for measurement in measurements:
-        builder.insert_after(measurement)
-        builder.call(error, [*(pyqir.const(number, rate) for rate in rates), measurement.args[1]])
+    for function in module.functions:
+        for call in _calls(function):
+            if call.callee.name in _MEASUREMENTS:
+                builder.insert_after(call)
+                builder.call(error, [*(pyqir.const(number, rate) for rate in rates), call.args[1]])

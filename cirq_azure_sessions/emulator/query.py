@@ -71,18 +71,14 @@ def select(
 
     Args:
         items: Oldest first.
-        parameters: Those of the list request.
         read: Reads a field of an item by name.
         newest_first: The default order, used if the request names none.
-
-    Raises:
-        ApiError: If a parameter is not in the grammar.
     """
     texts = {name: parameters[name] for name in ("filter", "orderby") if parameters.get(name)}
     matches = parse_filter(texts["filter"]) if "filter" in texts else None
     order, backwards = "CreationTime", newest_first
     if "orderby" in texts:
-        order, backwards = _parse_orderby(texts["orderby"])
+        order, backwards = _parse("orderby", texts["orderby"], _read_order)
     skip = _parse_count(parameters, "skip", default=0, least=0)
     top = min(_parse_count(parameters, "top", default=JOBS_PER_PAGE, least=1), JOBS_PER_PAGE)
     if order != "CreationTime":
@@ -113,17 +109,25 @@ def _walk(items: Sequence[T], backwards: bool, skip: int = 0) -> Iterator[T]:
 
 def parse_filter(text: str) -> Predicate:
     """Compiles a filter. `ApiError` if it is not in the grammar."""
+    return _parse("filter", text, _read_level)
+
+
+def _parse(name: str, text: str, read: Callable[[Tokens], T]) -> T:
     try:
         tokens = Tokens(text, Budget(), pattern=_TOKEN)
-        predicate = _read_level(tokens, 0)
-        if not tokens.is_at_end:
-            raise tokens.fail("there is more than a filter.")
+        value = read(tokens)
+        tokens.read("end", "the end")
     except ProgramError as error:
-        raise _invalid(f"The filter is not understood. {error.message}") from None
-    return predicate
+        raise _invalid(f"The {name} is not understood. {error.message}") from None
+    return value
 
 
-def _read_level(tokens: Tokens, depth: int, level: int = 0) -> Predicate:
+def _read_order(tokens: Tokens) -> tuple[str, bool]:
+    """A field, and whether its order is reversed."""
+    return _read_field(tokens), tokens.accept("asc", "desc") == "desc"
+
+
+def _read_level(tokens: Tokens, depth: int = 0, level: int = 0) -> Predicate:
     if level == len(_LEVELS):
         return _read_one(tokens, depth)
     word, combine = _LEVELS[level]
@@ -183,15 +187,6 @@ def _letters(state: str) -> str:
     `State eq 'SessionStatus.FAILURE_S_'`.
     """
     return re.sub("[^a-z]", "", state.rpartition(".")[2].lower())
-
-
-def _parse_orderby(text: str) -> tuple[str, bool]:
-    field, _, direction = text.strip().partition(" ")
-    name = _FIELD_NAMES.get(field.lower())
-    direction = direction.strip().lower() or "asc"
-    if name is None or direction not in ("asc", "desc"):
-        raise _invalid("The orderby takes a field's name, then asc or desc.")
-    return name, direction == "desc"
 
 
 def _parse_count(query: Mapping[str, str], name: str, *, default: int, least: int) -> int:

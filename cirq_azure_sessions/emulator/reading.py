@@ -17,7 +17,7 @@ from aiohttp import web
 from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.emulator.responses import ApiError
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import NotedSessionRequest
+from cirq_azure_sessions.emulator.workspace import NotedSessionRequest
 from cirq_azure_sessions.model import JobFailurePolicy, JobRequest
 
 __all__ = [
@@ -42,14 +42,9 @@ _MAX_DEPTH = 32
 
 async def read_json(request: web.Request) -> dict[str, Any]:
     """The body of a request: a JSON object."""
+    body = await request.clone(client_max_size=_MAX_BODY_BYTES).read()
     try:
-        if (request.content_length or 0) > _MAX_BODY_BYTES:
-            raise web.HTTPRequestEntityTooLarge(_MAX_BODY_BYTES, request.content_length or 0)
-        body = await request.clone(client_max_size=_MAX_BODY_BYTES).read()
         document = json.loads(body)
-    except web.HTTPRequestEntityTooLarge:
-        message = f"The body is larger than {_MAX_BODY_BYTES} bytes."
-        raise ApiError(413, "RequestBodyTooLarge", message) from None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):

@@ -29,7 +29,7 @@ from cirq_azure_sessions.emulator.reading import (
 from cirq_azure_sessions.emulator.requests import ROUTES
 from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
-from cirq_azure_sessions.emulator.wire import Documents, JobView
+from cirq_azure_sessions.emulator.wire import Documents
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace
 from cirq_azure_sessions.errors import ServiceError
 from cirq_azure_sessions.model import Job, JobRequest, Session, SessionStatus
@@ -74,10 +74,10 @@ class WorkspaceRoutes:
         page = partial(self._page, request, documents)
         match name:
             case "job":
-                return documents.job(await workspace.get_job(item_id), JobView.GET)
+                return documents.job(await workspace.get_job(item_id), "get")
             case "submit":
                 job = await self._submit_job(item_id, await read_json(request))
-                return documents.job(job, JobView.PUT)
+                return documents.job(job, "put")
             case "sasUri":
                 container, blob = read_blob_details(await read_json(request))
                 if version.is_of_2026:
@@ -93,7 +93,7 @@ class WorkspaceRoutes:
             case "session":
                 return documents.session(await workspace.get_session(item_id))
             case "cancel":
-                return documents.job(await workspace.cancel_job(item_id), JobView.GET)
+                return documents.job(await workspace.cancel_job(item_id), "get")
             case "update":
                 changes = read_update(await read_json(request))
                 return documents.update(await workspace.update_job(item_id, **changes))

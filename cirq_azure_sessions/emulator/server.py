@@ -24,7 +24,6 @@ from cirq_azure_sessions.emulator.blob_store import MAX_BLOB_BYTES
 from cirq_azure_sessions.emulator.catalog import Catalog
 from cirq_azure_sessions.emulator.control import Control
 from cirq_azure_sessions.emulator.faults import Faults, fault_middleware
-from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import ProgramRunner
 from cirq_azure_sessions.emulator.requests import Requests
 from cirq_azure_sessions.emulator.responses import gate_middleware
@@ -131,8 +130,7 @@ class EmulatorServer:
         self.clock: MovableClock = clock or ShiftedClock()
         self.faults: Faults = Faults(latency, self.clock)
         self.requests: Requests = Requests()
-        self._catalog = Catalog(is_realistic=realistic)
-        self._pacing = Pacing(self._catalog, is_realistic=realistic, job_time=job_time, seed=seed)
+        self._catalog = Catalog(is_realistic=realistic, job_time=job_time, seed=seed)
         # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._address = _Address(*self._socket.getsockname()[:2])
@@ -147,8 +145,8 @@ class EmulatorServer:
             backends=dict.fromkeys(self._catalog.targets, runner),
             session_timeout=session_timeout,
             clock=self.clock,
-            pace=self._pacing.pace,
-            timeout_notice=self._pacing.timeout_notice,
+            pace=self._catalog.pace,
+            timeout_notice=self._catalog.timeout_notice,
             max_jobs=max_concurrent_jobs,
             slots=slots,
         )
@@ -221,10 +219,9 @@ class EmulatorServer:
         self._loop.run(self._change_availability, target, availability)
 
     async def _change_availability(self, target: str, availability: str) -> None:
-        self._catalog.set_availability(target, availability)
-        for request in self._pacing.release(target):
+        for request in self._catalog.set_availability(target, availability):
             with contextlib.suppress(ServiceError):
-                await self._workspace.change_pace(request.id, self._pacing.pace(request))
+                await self._workspace.change_pace(request.id, self._catalog.pace(request))
 
     def start(self) -> None:
         """Starts the server; it is ready on return."""

@@ -7,12 +7,11 @@ in lists; `beginExecutionTime` and `endExecutionTime` have the provider's format
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote_plus
 
 from cirq_azure_sessions.emulator.program_runner import StoredProgram, result_blob
@@ -20,15 +19,9 @@ from cirq_azure_sessions.emulator.responses import ApiVersion
 from cirq_azure_sessions.emulator.storage import Storage
 from cirq_azure_sessions.emulator.workspace import EmulatedWorkspace, JobDetails
 from cirq_azure_sessions.errors import ServiceError
-from cirq_azure_sessions.model import (
-    Cost,
-    Job,
-    JobStatus,
-    Session,
-    SessionRequest,
-)
+from cirq_azure_sessions.model import Cost, Job, JobStatus, Session
 
-__all__ = ["Documents", "JobView", "NotedSessionRequest"]
+__all__ = ["Documents"]
 
 _ZULU = "Z"
 _OFFSET = "+00:00"
@@ -37,27 +30,8 @@ _OFFSET = "+00:00"
 _MILLISECOND_PROVIDERS = ("ionq", "microsoft.test.firstparty", "microsoft.test")
 
 
-class JobView(enum.Enum):
-    """The kinds of responses that contain a job."""
-
-    PUT = "put"
-    GET = "get"
-    LIST = "list"
-
-
-@dataclass(frozen=True, slots=True)
-class NotedSessionRequest(SessionRequest):
-    """A session to open, with fields that only the service's answers use.
-
-    Attributes:
-        provider: The provider's id, in lower case as the service returns it.
-        priority: `Standard` or `High`, if given.
-        tags: Tags chosen by the client.
-    """
-
-    provider: str = ""
-    priority: str | None = None
-    tags: tuple[str, ...] = ()
+# The kinds of responses that contain a job.
+_View: TypeAlias = Literal["put", "get", "list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +39,16 @@ class Documents:
     """The sessions and jobs of a workspace as documents, and their fields for filters.
 
     A full history drops a job whenever another one finishes; a list then omits it.
-
-    Attributes:
-        workspace: Holds the sessions and jobs.
-        storage: Signs the addresses of blobs.
-        version: The version that the client asks for.
     """
 
     workspace: EmulatedWorkspace
+    # It signs the addresses of blobs.
     storage: Storage
     version: ApiVersion
 
     def session(self, session: Session) -> dict[str, Any]:
         """A session, which is the same in every response."""
-        request = self._request(session.id)
+        request = self.workspace.session_request(session.id)
         return {
             "status": session.status.value,
             "jobFailurePolicy": session.job_failure_policy.value,
@@ -94,12 +64,13 @@ class Documents:
             "itemType": "Session",
         }
 
-    def job(self, job: Job, view: JobView) -> dict[str, Any]:
+    def job(self, job: Job, view: _View) -> dict[str, Any]:
         """A job, as it appears in this kind of response."""
         details = self.workspace.job_details(job.id)
         request, program = details.request, details.request.payload
         container_uri, input_uri, output_uri = self._uris(job, program, view)
-        zone = _ZULU if view is JobView.LIST else _OFFSET
+        zone = _ZULU if view == "list" else _OFFSET
+        cancelled = job.end_time if job.status is JobStatus.CANCELLED else None
         return {
             "containerUri": container_uri,
             "inputDataUri": input_uri,
@@ -113,7 +84,7 @@ class Documents:
             "outputDataFormat": request.output_format,
             "outputDataUri": output_uri,
             "beginExecutionTime": _execution_time(job.begin_time, program.provider, zone),
-            "cancellationTime": _format_time(details.cancellation_time, zone),
+            "cancellationTime": _format_time(cancelled, zone),
             **_modification(details.last_modified_time, zone, self.version),
             "quantumComputingData": _quantum_computing_data(details, view),
             "errorData": _error_document(job),
@@ -140,7 +111,7 @@ class Documents:
         for item in items:
             with suppress(ServiceError):
                 if isinstance(item, Job):
-                    documents.append(self.job(item, JobView.LIST))
+                    documents.append(self.job(item, "list"))
                 else:
                     documents.append(self.session(item))
         return documents
@@ -151,20 +122,16 @@ class Documents:
             return _FIELDS[name](item)
         with suppress(ServiceError):
             if isinstance(item, Session):
-                return self._request(item.id).provider
+                return self.workspace.session_request(item.id).provider
             return self.workspace.job_details(item.id).request.payload.provider
         return ""
 
-    def _request(self, session_id: str) -> NotedSessionRequest:
-        # The emulator opens all sessions of its workspace with such requests.
-        return cast(NotedSessionRequest, self.workspace.session_request(session_id))
-
-    def _uris(self, job: Job, program: StoredProgram, view: JobView) -> tuple[str, str, str]:
+    def _uris(self, job: Job, program: StoredProgram, view: _View) -> tuple[str, str, str]:
         """The addresses of a job's container, program and result."""
         container, blob, storage = program.container, _output_blob(job), self.storage
         if container is None or program.blob is None:
             return program.container_uri, program.input_uri, f"{program.container_uri}/{blob}"
-        if view is JobView.GET:
+        if view == "get":
             return (
                 storage.sas_uri(container, "", "rl" if self.version.is_of_2025 else "rcwl"),
                 storage.sas_uri(container, program.blob, "r", _filename(job, "input")),
@@ -175,7 +142,7 @@ class Documents:
             return program.container_uri, program.input_uri, output
         # The generation of 2024 signed addresses in every response; PUT returned those sent.
         signed_container = storage.sas_uri(container)
-        if view is JobView.PUT:
+        if view == "put":
             sas = signed_container.partition("?")[2]
             return signed_container, program.input_uri, f"{output}?{sas}"
         return (
@@ -239,12 +206,12 @@ def _modification(time: float, zone: str, version: ApiVersion) -> dict[str, Any]
     return document | ({"lastUpdatedTime": modified, "usage": None} if version.is_of_2026 else {})
 
 
-def _quantum_computing_data(details: JobDetails, view: JobView) -> dict[str, int] | None:
+def _quantum_computing_data(details: JobDetails, view: _View) -> dict[str, int] | None:
     """How many programs a job has, once it has reached the provider: its `items`, or one.
 
     It is in no recorded response to PUT.
     """
-    if view is JobView.PUT or not details.was_handed_over:
+    if view == "put" or not details.was_handed_over:
         return None
     items = details.request.input_params.get("items")
     return {"count": len(items) if isinstance(items, list) and items else 1}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from cirq_azure_sessions.model import (
     Cost,
     Job,
     JobRequest,
-    JobStatus,
     Session,
     SessionRequest,
     SessionStatus,
@@ -19,7 +18,7 @@ from cirq_azure_sessions.model import (
 from cirq_azure_sessions.workspaces.local import JobPace, LocalWorkspace
 from cirq_azure_sessions.workspaces.local.state import Outcome
 
-__all__ = ["EmulatedWorkspace", "JobDetails"]
+__all__ = ["EmulatedWorkspace", "JobDetails", "NotedSessionRequest"]
 
 # The service keeps everything; an emulator that runs for days must limit its memory.
 _MAX_HISTORY = 100_000
@@ -27,20 +26,27 @@ _MAX_HISTORY = 100_000
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
-    """The fields of a job's document that its `Job` does not have.
+    """What a job's document tells that its `Job` does not.
 
     Attributes:
         request: The submitted request, with any later updates.
         last_modified_time: When it was created, handed to the provider or finished, whichever came
             last, in seconds since the epoch.
-        was_handed_over: Whether it has been handed to the provider.
-        cancellation_time: When it was cancelled, if it was.
     """
 
     request: JobRequest
     last_modified_time: float
     was_handed_over: bool
-    cancellation_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotedSessionRequest(SessionRequest):
+    """A session to open, with what only its document tells."""
+
+    # In lower case, as the service returns it.
+    provider: str = ""
+    priority: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class EmulatedWorkspace(LocalWorkspace):
@@ -73,22 +79,21 @@ class EmulatedWorkspace(LocalWorkspace):
         """All sessions, and the jobs outside any session: a view, as `jobs()` is."""
         return self._live.view(self._schedule.top_level)
 
-    def session_request(self, session_id: str) -> SessionRequest:
+    def session_request(self, session_id: str) -> NotedSessionRequest:
         """The request that opened a session. `ServiceError.is_missing` if there is none."""
-        return self._session(session_id).request
+        return cast(NotedSessionRequest, self._session(session_id).request)
 
     def job_details(self, job_id: str) -> JobDetails:
         """The further fields of a job. `ServiceError.is_missing` if there is none."""
         with self._live.deciding() as now:
-            job, epoch = self._job(job_id), self._live.epoch
+            job = self._job(job_id)
             handed_over = job.created + job.pace.handover
             last_step = handed_over if now >= handed_over else job.created
-            ended = None if job.ended is None else epoch + job.ended
+            last_step = last_step if job.ended is None else job.ended
             return JobDetails(
                 request=job.request,
-                last_modified_time=epoch + last_step if ended is None else ended,
+                last_modified_time=self._live.epoch + last_step,
                 was_handed_over=now > handed_over or job.final is not None,
-                cancellation_time=ended if job.final is JobStatus.CANCELLED else None,
             )
 
     async def break_off_session(self, session_id: str, status: SessionStatus) -> None:

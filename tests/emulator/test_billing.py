@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyqir
 import pytest
+from emulated import run_program
 
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import estimate_cost
 from cirq_azure_sessions.model import Cost
 
@@ -72,7 +72,7 @@ RESULTS = {
 
 def bill(target: str, input_format: str, payload: bytes, params: Any) -> Cost | None:
     """What a program costs that is run with these parameters."""
-    output = programs.run(
+    output = run_program(
         target=target,
         provider="microsoft.test.firstparty" if "echo" in target else target.split(".")[0],
         input_format=input_format,

@@ -100,7 +100,8 @@ def test_a_refusal_is_a_sentence_that_names_the_place() -> None:
     with pytest.raises(ApiError) as refusal:
         parse_filter("State eq 'Failed' State eq 'Failed'")
     assert refusal.value.message == (
-        "The filter is not understood. Line 1, column 10: there is more than a filter."
+        "The filter is not understood. "
+        "Line 1, column 19: there should be the end instead of 'State'."
     )
 
 

@@ -190,7 +190,7 @@ class TestForTheServer:
         job = desk.submit()
         clock.advance(30)
         desk.run(desk.workspace.cancel_job(job.id))
-        assert desk.workspace.job_details(job.id).cancellation_time == pytest.approx(clock.time())
+        assert desk.job(job).end_time == pytest.approx(clock.time())
 
     def test_job_was_last_modified_when_it_was_handed_over_or_finished(self, desks: Any) -> None:
         clock = ManualClock()

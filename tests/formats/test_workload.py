@@ -9,10 +9,10 @@ import formats_lab as lab
 import numpy as np
 import pytest
 import sympy
+from emulated import run_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.billing import estimate_cost
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import Workload
@@ -30,7 +30,7 @@ def consumed(target: str, circuit: cirq.AbstractCircuit, repetitions: int) -> di
     """What the emulator, which counts with code of its own, writes into the bill."""
     job = lab.job(target, circuit, repetitions=repetitions)
     input_format = format_for(target).input_format
-    output = programs.run(
+    output = run_program(
         target=target,
         provider=target.partition(".")[0],
         input_format=input_format,

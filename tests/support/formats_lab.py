@@ -16,10 +16,11 @@ import cirq
 import numpy as np
 import pytest
 import scipy.stats
+from emulated import run_program
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.formats import format_for
 from cirq_azure_sessions.formats.translation import JobInput, Translation, TranslationOptions
 from cirq_azure_sessions.results.azure_result import AzureResult
@@ -85,10 +86,10 @@ def emulate(
     target: str,
     job: JobInput,
     seed: int = 1,
-    noise: cirq.NoiseModel | None = programs.NOISELESS,
+    noise: cirq.NoiseModel | None = NOISELESS,
 ) -> bytes:
     """The bytes that a service answers: without noise, or with the published noise if None."""
-    output = programs.run(
+    output = run_program(
         target=target,
         provider=target.split(".")[0],
         input_format=format_for(target).input_format,

@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 import numpy as np
 import requests
 from earlier import NEWEST, Step, earlier_steps
+from emulated import run_program
 from recordings import Exchange, times
 
 from cirq_azure_sessions.clock import ManualClock
-from cirq_azure_sessions.emulator import EmulatorServer, programs
+from cirq_azure_sessions.emulator import EmulatorServer
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace, ProgramError
 
@@ -149,7 +150,7 @@ class Replay:
 def _start_reader_of_qir() -> None:
     """Starts the process that reads QIR: on a busy machine that takes longer than a job may."""
     with suppress(ProgramError):
-        programs.run(
+        run_program(
             target="echo-quantinuum",
             provider="Microsoft.Test.FirstParty",
             input_format="qir.v1",

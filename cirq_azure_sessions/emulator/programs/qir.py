@@ -73,12 +73,7 @@ def run(
     params: Mapping[str, Any],
     output_format: str,
 ) -> Output:
-    """Runs a program, or each of the `items` of a batch, and returns the bytes of the result.
-
-    Args:
-        output_format: `microsoft.quantum-results.v2` has one entry per item; the others hold the
-            result of one program only.
-    """
+    """Runs a program, or each of the `items` of a batch: only V2 results can hold several."""
     if output_format not in _DOCUMENTS:
         raise untranslatable(provider)
     entry_points = _entry_points(params)
@@ -88,22 +83,25 @@ def run(
     if provider == "quantinuum":
         engine = replace(engine, noise=read_noise(params, engine.noise))
     noise, rng, budget = engine.noise, engine.rng, engine.budget
+    loss = noise.loss if isinstance(noise, MachineNoise) else 0.0
     results, operations = [], []
     for entry_point in entry_points:
-        program = _Program(_POOL.run(budget, qir_worker.read, payload, entry_point), budget)
-        program.reserve(shots)
+        module = _POOL.run(budget, qir_worker.read, payload, entry_point)
+        program = _Program(module, budget, shots)
         operations += program.operations + program.measurements
         if provider == "ionq":
             values = _run_on_ionq(engine, target, program, params, shots)
-        elif program.obstacle is None:
+        elif not program.obstacles:
             values = _run_circuit(engine, program, shots)
         else:
             rates = None if is_silent(noise) else _rates(noise)
             seed = int(rng.integers(1 << 32))
             values = _POOL.run(budget, qir_worker.run, payload, entry_point, shots, seed, rates)
-        if isinstance(noise, MachineNoise) and noise.loss:
+        if loss:
             # "-" marks a lost qubit in place of a result, as in the SDK's tests.
-            values = [*map(_lossy(noise.loss, rng), values)]
+            values = [
+                _map(lambda bit: "-" if rng.random() < loss else bit, value) for value in values
+            ]
         if is_syntax_checker(target):
             values = [_map(lambda leaf: type(leaf)(0), value) for value in values]
         results.append(values)
@@ -136,10 +134,6 @@ def _rates(noise: cirq.NoiseModel) -> qir_worker.Rates:
     return noise.one_qubit, noise.two_qubit, noise.readout
 
 
-def _lossy(loss: float, rng: np.random.Generator) -> Callable[[Any], Any]:
-    return lambda value: _map(lambda bit: "-" if rng.random() < loss else bit, value)
-
-
 def _run_circuit(engine: Engine, program: _Program, shots: int) -> list[Any]:
     measured = sorted({each.qubits[0] for each in program.measurements})
     keys = [f"{qubit}" for qubit in measured]
@@ -162,8 +156,8 @@ def _run_on_ionq(
     outcomes of probability 1/4 has 125 shots of each, in the order of the histogram, and one of
     1,000 shots with 32 equal outcomes has 31 of each, 992 in all.
     """
-    if program.obstacle is not None:
-        raise invalid_input(f"The target does not run {program.obstacle}.")
+    if program.obstacles:
+        raise invalid_input(f"The target does not run {program.obstacles[0]}.")
     # Compilers number qubits from 0, and declare none that they do not use.
     num_qubits = program.num_qubits
     if num_qubits > ionq.machine_size(target):
@@ -188,24 +182,24 @@ class _Program:
 
     Args:
         program: The result of `qir_worker.read`.
+        budget: That of the job, from which the recorded values of its shots are taken.
 
     Attributes:
-        num_qubits, num_results: How many the program declares.
-        obstacle: Why the program is not a circuit, such as a branch, or None. If it is not, the
-            other attributes serve only to count.
+        num_qubits: How many the program declares.
+        obstacles: Why the program is not a circuit, such as a branch. If there are any, the other
+            attributes serve only to count.
         operations: The gates.
         measurements: The measurements, each with its qubit as the key.
     """
 
-    def __init__(self, program: Mapping[str, Any], budget: Budget) -> None:
+    def __init__(self, program: Mapping[str, Any], budget: Budget, shots: int) -> None:
         self.num_qubits: int = program["qubits"]
-        self.num_results: int = program["results"]
-        self.obstacle: str | None = None if program["is_list"] else "branches"
+        self._num_results: int = program["results"]
+        self.obstacles = [] if program["is_list"] else ["branches"]
         self.operations: list[cirq.Operation] = []
         self.measurements: list[cirq.Operation] = []
         self._measured: set[cirq.LineQubit] = set()
         self._qubit_of: dict[int, cirq.LineQubit] = {}
-        self._budget = budget
         records: list[tuple[str, Any]] = []
         budget.spend(_CALL * len(program["calls"]))
         for name, *args in program["calls"]:
@@ -215,39 +209,32 @@ class _Program:
                 kind = name.removeprefix("__quantum__rt__").removesuffix("_record_output")
                 records.append((kind, args[0]))
             elif name not in _WITHOUT_EFFECT:
-                self._meet(f"calls of {name[:30]}")
-        self._num_recorded = Counter(kind == "result" for kind, _ in records)
+                self.obstacles.append(f"calls of {name[:30]}")
         # The recorded value, with the measured qubit in place of each result.
         self._template: Any = ()
-        if records and self.obstacle is None:
+        if records and not self.obstacles:
             self._template = self._read_record(iter(records))
-
-    def reserve(self, shots: int) -> None:
-        """Reserves the budget for the recorded values."""
-        results, arrays = self._num_recorded[True], self._num_recorded[False]
-        self._budget.spend(_RECORD * shots * (results + arrays))
-        self._budget.hold(_RESULT_SIZE * shots * max(self.num_results, results))
+        num_results = sum(kind == "result" for kind, _ in records)
+        budget.spend(_RECORD * shots * len(records))
+        budget.hold(_RESULT_SIZE * shots * max(self._num_results, num_results))
         # Shots with equal bits share one value.
-        different = min(shots, 2 ** len(self._measured)) if self.obstacle is None else shots
-        self._budget.hold(_ARRAY_SIZE * different * arrays)
+        different = shots if self.obstacles else min(shots, 2 ** len(self._measured))
+        budget.hold(_ARRAY_SIZE * different * (len(records) - num_results))
 
     def value(self, bits: Mapping[Any, int]) -> Any:
         """The value that the program records when the measured qubits have these bits."""
         return _map(bits.__getitem__, self._template)
-
-    def _meet(self, obstacle: str) -> None:
-        self.obstacle = self.obstacle or obstacle
 
     def _add(self, name: str, args: Sequence[Any]) -> None:
         if name in _MEASUREMENTS:
             qubit = self._qubit(args[0])
             self._measured.add(qubit)
             self.measurements.append(cirq.measure(qubit, key=str(qubit)))
-            self._qubit_of[_index(args[1], self.num_results)] = qubit
+            self._qubit_of[_index(args[1], self._num_results)] = qubit
         elif name in _GATES:
             self._add_gate(name, args)
         elif name != "barrier__body":
-            self._meet(f"the operation {name[:30]}")
+            self.obstacles.append(f"the operation {name[:30]}")
 
     def _add_gate(self, name: str, args: Sequence[Any]) -> None:
         kind = _GATES[name]
@@ -258,7 +245,7 @@ class _Program:
         if len(qubits) != kind.num_qubits or len(set(qubits)) < len(qubits):
             raise invalid_input("A gate needs the right number of qubits, all different.")
         if not set(qubits).isdisjoint(self._measured):
-            self._meet("gates on qubits that were measured")
+            self.obstacles.append("gates on qubits that were measured")
         self.operations.append(kind.make(*params).on(*qubits))
 
     def _qubit(self, number: Any) -> cirq.LineQubit:
@@ -269,11 +256,11 @@ class _Program:
         if kind == "result" and number in self._qubit_of:
             return self._qubit_of[number]
         if kind not in ("array", "tuple"):
-            self._meet(f"the record of {kind[:30]}")
+            self.obstacles.append(f"the record of {kind[:30]}")
             return None
         if depth > _MAX_DEPTH:
             raise invalid_input("The program records arrays that are nested too deeply.")
-        size = _index(number, self.num_results + 1)
+        size = _index(number, self._num_results + 1)
         items = [self._read_record(records, depth + 1) for _ in range(size)]
         return items if kind == "array" else tuple(items)
 
@@ -333,9 +320,9 @@ def _registers(results: Sequence[Sequence[Any]]) -> Any:
 
 
 def _leaves(value: Any) -> list[Any]:
-    found: list[Any] = []
-    _map(lambda leaf: found.append(int(leaf) if leaf in (0, 1) else leaf), value)
-    return found
+    if isinstance(value, list | tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [int(value) if value in (0, 1) else value]
 
 
 # Writes the values of all shots of each program, by `outputDataFormat`. Only the second supports

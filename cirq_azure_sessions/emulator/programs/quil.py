@@ -15,27 +15,11 @@ from typing import Any
 import cirq
 import numpy as np
 
-from cirq_azure_sessions.emulator.programs.program import (
-    ROW_SIZE,
-    Census,
-    Output,
-    read_shots,
-    take_census,
-)
+from cirq_azure_sessions.emulator.programs.program import ROW_SIZE, Output, read_shots
 from cirq_azure_sessions.openqasm.gates import COMMON, LIBRARIES, LibraryGate
-from cirq_azure_sessions.openqasm.tokens import (
-    Expression,
-    Tokens,
-    evaluate,
-    read_parameters,
-)
+from cirq_azure_sessions.openqasm.tokens import Expression, Tokens, evaluate, read_parameters
 from cirq_azure_sessions.workspaces.local.engine import Engine
-from cirq_azure_sessions.workspaces.local.program import (
-    Budget,
-    ProgramError,
-    Statement,
-    invalid_input,
-)
+from cirq_azure_sessions.workspaces.local.program import Budget, Statement, invalid_input
 
 __all__ = ["run"]
 
@@ -48,12 +32,6 @@ _MAX_MEMORY = 4_096
 # The cost of a run, an instruction, a declared number and a reset, in units of the budget.
 _INSTRUCTION = 3_000
 
-
-def _xy(angle: float) -> cirq.Gate:
-    """exp(i angle/4 (XX + YY)), which turns |01> into |10>."""
-    return cirq.ISwapPowGate(exponent=angle / math.pi)
-
-
 _LIBRARY = LIBRARIES["qelib1.inc"]
 _GATES = {
     **{name.upper(): _LIBRARY[name] for name in (*COMMON, "cswap")},
@@ -63,7 +41,8 @@ _GATES = {
     "CCNOT": _LIBRARY["ccx"],
     "CPHASE": _LIBRARY["cp"],
     "ISWAP": LibraryGate(0, 2, lambda: cirq.ISWAP),
-    "XY": LibraryGate(1, 2, _xy),
+    # exp(i angle/4 (XX + YY)), which turns |01> into |10>.
+    "XY": LibraryGate(1, 2, lambda angle: cirq.ISwapPowGate(exponent=angle / math.pi)),
 }
 
 
@@ -78,20 +57,17 @@ def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) 
         raise invalid_input("The program is not UTF-8 text.") from error
     shots = read_shots(params, "rigetti")
     results: dict[str, list[Any]] = {}
-    census = Census()
     for values in _substitutions(params):
         engine.budget.spend(_INSTRUCTION)
         program = _Program(values, engine.budget)
         program.read(text)
-        census = take_census(program.operations)
         keys = [key for register in program.registers.values() for key in register]
         engine.budget.hold(ROW_SIZE * shots * len(program.registers))
-        bits = engine.sample([Statement(program.operations)], keys, shots).T
-        columns = dict(zip(keys, bits, strict=True))
-        for name, register in program.registers.items():
-            rows = np.stack([columns[key] for key in register], axis=1).tolist()
-            results.setdefault(name, []).extend(rows)
-    return Output(json.dumps(results).encode(), census)
+        bits = engine.sample([Statement(program.operations)], keys, shots)
+        ends = np.cumsum([len(register) for register in program.registers.values()])
+        for name, rows in zip(program.registers, np.hsplit(bits, ends), strict=False):
+            results.setdefault(name, []).extend(rows.tolist())
+    return Output(json.dumps(results).encode())
 
 
 def _substitutions(params: Mapping[str, Any]) -> Iterator[dict[str, float]]:
@@ -187,7 +163,12 @@ class _Program:
             modifiers.append(modifier)
         name = tokens.name()
         if name not in _GATES:
-            raise _unknown(phrase, name)
+            # The QVM's recorded error.
+            raise invalid_input(
+                "QVM reported a problem running your program: error when calling QVM: failed to "
+                f"perform multishot: Encountered the invalid instruction\n\n    {phrase[:200]}\n\n"
+                f"which could not be executed because the operator {name[:20]} is not known"
+            )
         expressions = read_parameters(tokens, self._read_name)
         try:
             params = [evaluate(each, self._values) for each in expressions]
@@ -228,12 +209,3 @@ def _index(tokens: Tokens, default: int) -> int:
     index = tokens.integer()
     tokens.expect("]")
     return index
-
-
-def _unknown(phrase: str, name: str) -> ProgramError:
-    """The QVM's recorded error for an unknown instruction."""
-    return invalid_input(
-        "QVM reported a problem running your program: error when calling QVM: failed to perform "
-        f"multishot: Encountered the invalid instruction\n\n    {phrase[:200]}\n\nwhich could not "
-        f"be executed because the operator {name[:20]} is not known"
-    )

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from children import PROCESSES
+from emulated import run_program
 
-from cirq_azure_sessions.emulator import programs
+from cirq_azure_sessions.emulator import program_runner
 from cirq_azure_sessions.workspaces.local import ProgramError
 from cirq_azure_sessions.workspaces.local.program import Budget
 
@@ -119,22 +120,6 @@ ATTACKS: dict[str, tuple[str, Callable[[], str], int]] = {
         ),
         1,
     ),
-    "terms that do not commute": (
-        "ionq.simulator",
-        lambda: gates(
-            *[
-                {
-                    "gate": "pauliexp",
-                    "targets": [0, 1, 2, 3, 4],
-                    "terms": ["XXXXX", "ZIIII"],
-                    "coefficients": [1, 1],
-                    "time": 1,
-                }
-            ]
-            * 35_000
-        ),
-        1,
-    ),
     "terms without end": (
         "ionq.simulator",
         lambda: gates(
@@ -178,11 +163,11 @@ def attack(pipe: Any, name: str) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     budget = Budget()
     budget.spend_seconds(budget.seconds * (1 - SHARE))
-    programs.Budget = lambda: budget  # type: ignore[misc, assignment]
+    program_runner.Budget = lambda: budget  # type: ignore[misc, assignment]
     target, payload, shots = ATTACKS[name]
     input_format, output_format = FORMATS[target]
     try:
-        programs.run(
+        run_program(
             target=target,
             provider=target.partition(".")[0],
             input_format=input_format,

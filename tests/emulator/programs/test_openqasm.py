@@ -17,11 +17,11 @@ from typing import Any
 import cirq
 import numpy as np
 import pytest
+from emulated import run_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHARED
 
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.openqasm import reader
 from cirq_azure_sessions.openqasm.circuit import to_circuit
@@ -46,7 +46,7 @@ def run(
     **options: Any,
 ) -> dict[str, list[str]]:
     """Runs a program, without noise unless told otherwise."""
-    output = programs.run(
+    output = run_program(
         target=target,
         provider="quantinuum",
         input_format="honeywell.openqasm.v1",
@@ -623,7 +623,7 @@ def test_a_machine_full_of_idle_qubits_is_simulated_without_them() -> None:
 
 def test_text_that_is_not_utf8_fails() -> None:
     with pytest.raises(ProgramError, match="UTF-8"):
-        programs.run(
+        run_program(
             target=EMULATOR,
             provider="quantinuum",
             input_format="honeywell.openqasm.v1",

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulated import run_program
 from services import wait_until
 from shared import SHARED
 
-from cirq_azure_sessions.emulator import programs, qir_worker
+from cirq_azure_sessions.emulator import qir_worker
 from cirq_azure_sessions.emulator.programs import NOISELESS
 from cirq_azure_sessions.emulator.programs.qir_pool import QirPool
 from cirq_azure_sessions.workspaces.local import ProgramError
@@ -49,7 +50,7 @@ def run(
     **options: Any,
 ) -> Any:
     provider = "microsoft.test.firstparty" if target == ECHO else target.split(".")[0]
-    output = programs.run(
+    output = run_program(
         target=target,
         provider=provider,
         input_format="qir.v1",
@@ -527,6 +528,11 @@ def test_a_program_with_several_ends_gives_what_it_recorded_before_them() -> Non
 def test_branches_in_the_base_profile_are_refused(body: Sequence[str]) -> None:
     with pytest.raises(ProgramError, match="which its profile does not allow"):
         run(module(*body))
+
+
+def test_a_program_that_names_no_profile_has_the_base_profile() -> None:
+    program = module(FOR_QDK, gate("x", 0), measure(0, 0), *VALUE, RETURN)
+    assert shots(program.replace('"qir_profiles"="base_profile"', "")) == [[1]] * 20
 
 
 def with_function(*body: str) -> str:

@@ -11,17 +11,17 @@ from typing import Any
 import cirq
 import numpy as np
 import pytest
+from emulated import run_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.emulator.programs import quil
 from cirq_azure_sessions.workspaces.local import ProgramError
 from cirq_azure_sessions.workspaces.local.program import Budget
 
 
 def run(text: str, params: Mapping[str, Any] | None = None) -> dict[str, list[list[int]]]:
-    output = programs.run(
+    output = run_program(
         target="rigetti.sim.qvm",
         provider="rigetti",
         input_format="rigetti.quil.v1",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cirq
 import numpy as np
 import pytest
+from emulated import run_program
 
 from cirq_azure_sessions import noise as rates
-from cirq_azure_sessions.emulator import programs
 from cirq_azure_sessions.workspaces.local import ProgramError
 
 
@@ -47,7 +47,7 @@ def test_hardware_noise_gives_gates_the_published_infidelities(
 
 
 def echo(payload: bytes, **fields: str) -> bytes:
-    output = programs.run(
+    output = run_program(
         **{
             "target": "echo-output",
             "provider": "Microsoft.Test.FirstParty",

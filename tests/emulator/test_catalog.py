@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from cirq_azure_sessions.emulator.catalog import Catalog
-from cirq_azure_sessions.emulator.pacing import Pacing
 from cirq_azure_sessions.emulator.program_runner import StoredProgram
 from cirq_azure_sessions.model import JobRequest
 from cirq_azure_sessions.workspaces.local import JobPace
@@ -19,8 +18,8 @@ def request(target: str) -> JobRequest:
 
 
 def draw(target: str) -> list[JobPace]:
-    pacing = Pacing(Catalog(), is_realistic=True, seed=1)
-    return [pacing.pace(request(target)) for _ in range(DRAWS)]
+    catalog = Catalog(is_realistic=True, seed=1)
+    return [catalog.pace(request(target)) for _ in range(DRAWS)]
 
 
 # AZURE_WIRE, section 3: creation to begin, and end to visible.
