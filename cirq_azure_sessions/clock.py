@@ -10,7 +10,6 @@ import asyncio
 import heapq
 import itertools
 import logging
-import math
 import random
 import threading
 import time
@@ -180,8 +179,9 @@ async def timeout(clock: Clock, seconds: float | None, work: Coroutine[Any, Any,
     Raises:
         TimeoutError: If the time ran out; the work has then been cancelled and has cleaned up.
     """
-    if seconds is None or math.isinf(seconds):
-        return await work
+    if seconds is None or isinstance(clock, SystemClock):
+        async with asyncio.timeout(seconds):
+            return await work
     task = asyncio.ensure_future(work)
     alarm = asyncio.ensure_future(clock.sleep(seconds))
     try:

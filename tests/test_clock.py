@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -199,11 +200,15 @@ def test_a_deadline_past_the_last_year_sets_no_limit(seconds: float) -> None:
 
 @pytest.mark.parametrize("clock", [SystemClock(), ShiftedClock(), ManualClock()], ids=repr)
 class TestTimeout:
-    def test_no_limit_returns_what_the_work_returns(self, clock: Clock) -> None:
+    @pytest.mark.parametrize("seconds", [None, math.inf])
+    def test_no_limit_returns_what_the_work_returns(
+        self, clock: Clock, seconds: float | None
+    ) -> None:
         async def work() -> str:
+            await asyncio.sleep(0)
             return "done"
 
-        assert asyncio.run(timeout(clock, None, work())) == "done"
+        assert asyncio.run(timeout(clock, seconds, work())) == "done"
 
     def test_an_error_of_the_work_is_raised(self, clock: Clock) -> None:
         async def work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
@@ -216,7 +217,10 @@ def _check_condition(
 def _with_keys(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
     """The operations that measure or read keys, in order, those of subcircuits included."""
     for operation in circuit.all_operations():
-        if type(operation) is cirq.GateOperation and not cirq.is_measurement(operation):
+        # Asking Cirq takes longer than all else, and most gates are of a few of its classes.
+        if type(operation) is cirq.GateOperation and (
+            _never_measures(type(operation.gate)) or not cirq.is_measurement(operation)
+        ):
             continue
         plain = operation.untagged
         if (
@@ -230,18 +234,23 @@ def _with_keys(circuit: cirq.AbstractCircuit) -> Iterator[cirq.Operation]:
             yield operation
 
 
+@functools.cache
+def _never_measures(kind: type[cirq.Gate]) -> bool:
+    return kind.__module__.startswith("cirq.") and issubclass(kind, cirq.EigenGate)
+
+
 class _Recorder(cirq.ParamResolver):
-    """Records each formula that it evaluates, by its text."""
+    """Records each formula that it evaluates."""
 
     def __init__(self, param_dict: Any) -> None:
         # Cirq initializes a resolver again whenever it is passed on.
         if not hasattr(self, "formulas"):
             super().__init__(param_dict)
-            self.formulas: dict[str, Any] = {}
+            self.formulas: dict[str | sympy.Basic, None] = {}
 
     def value_of(self, value: Any, recursive: bool = True) -> Any:
         if isinstance(value, str | sympy.Basic):
-            self.formulas.setdefault(str(value), value)
+            self.formulas[value] = None
             # Whatever takes a number takes this one, the repetitions of a subcircuit included.
             return 1
         return value
@@ -253,19 +262,17 @@ def _formulas(program: cirq.AbstractCircuit) -> list[Any]:
     # Cirq does not ask an empty resolver for anything.
     recorder = _Recorder({"": 1})
     # Most operations share a gate with others, and have no parameters beside its own.
-    for value in {
-        op.gate if type(op) is cirq.GateOperation else op
-        for op in program.all_operations()
-        if cirq.is_parameterized(op)
-    }:
-        cirq.resolve_parameters(value, recorder)
+    parts = [op.gate if type(op) is cirq.GateOperation else op for op in program.all_operations()]
+    distinct = {id(part): part for part in parts}.values()
+    for part in {*filter(cirq.is_parameterized, distinct)}:
+        cirq.resolve_parameters(part, recorder)
     seen = {
         str(symbol)
-        for formula in recorder.formulas.values()
+        for formula in recorder.formulas
         for symbol in getattr(formula, "free_symbols", [formula])
     }
     # Symbols in subcircuits need a value too.
-    return [*recorder.formulas.values(), *map(sympy.Symbol, sorted(names - seen))]
+    return [*recorder.formulas, *map(sympy.Symbol, sorted(names - seen))]
 
 
 def _unproven(formulas: Sequence[Any], resolvers: Sequence[cirq.ParamResolver]) -> list[Any]:

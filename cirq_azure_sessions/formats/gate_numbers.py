@@ -56,13 +56,13 @@ def check_numbers(value: cirq.Gate | cirq.Operation) -> None:
             if type(part) in (float, int) and -MAX_NUMBER < part < MAX_NUMBER:
                 continue
             # A global shift is the one number that Cirq does not resolve.
-            if isinstance(part, sympy.Basic) and part.free_symbols and "shift" not in name:
+            if isinstance(part, sympy.Basic) and _is_open(part) and "shift" not in name:
                 continue
             if isinstance(part, cirq.Gate | cirq.Operation):
                 check_numbers(part)
                 continue
             number = _plain(name, part)
-            if isinstance(number, sympy.Basic) and not number.free_symbols:
+            if isinstance(number, sympy.Basic) and not _is_open(number):
                 number = cirq.ParamResolver().value_of(number)
             if isinstance(number, sympy.Basic) and "shift" not in name:
                 continue
@@ -88,7 +88,7 @@ def with_plain_numbers(value: _Part) -> _Part:
     """
     plain: dict[str, object] = {}
     for name, held in _attributes(value):
-        if type(held) is float or isinstance(held, sympy.Basic):
+        if type(held) in (float, int, str, tuple) or isinstance(held, sympy.Basic):
             continue
         is_part = isinstance(held, cirq.Gate | cirq.Operation)
         part = with_plain_numbers(held) if is_part else _plain(name, held)
@@ -107,6 +107,13 @@ def is_finite(number: Complex) -> bool:
         return abs(complex(number)) < MAX_NUMBER
     except OverflowError:
         return False
+
+
+def _is_open(formula: sympy.Basic) -> bool:
+    """Whether it has free symbols; sympy makes a set of them for each of its parts."""
+    if formula.is_Add or formula.is_Mul or formula.is_Pow:
+        return any(map(_is_open, formula.args))
+    return formula.is_Symbol or (not formula.is_Number and bool(formula.free_symbols))
 
 
 def _attributes(value: cirq.Gate | cirq.Operation) -> Iterator[tuple[str, Any]]:

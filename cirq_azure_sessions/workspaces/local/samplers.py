@@ -137,24 +137,30 @@ def _measured_keys(circuit: cirq.AbstractCircuit) -> tuple[Mapping[str, int], Se
     """The keys that results must have, with the dimensions of their outcomes, and all keys."""
     import cirq
 
+    # Asking Cirq takes longer than all else, and most gates are unitary ones of Cirq's own.
+    operations = [
+        op
+        for op in circuit.all_operations()
+        if type(op) is not cirq.GateOperation
+        or not isinstance(op.gate, cirq.EigenGate)
+        or not _is_cirqs(op.gate)
+    ]
     # The key of a channel or of a conditional measurement is optional.
     gates = cirq.MeasurementGate | cirq.PauliMeasurementGate
-    measurements = [op for op in circuit.all_operations() if isinstance(op.gate, gates)]
     needed = {
         key: max(cirq.qid_shape(op))
-        for op in measurements
+        for op in operations
+        if isinstance(op.gate, gates)
         for key in cirq.measurement_key_names(op)
     }
     # Gates of the user's own may measure in their parts without saying so.
-    own = [
-        op
-        for op in circuit.all_operations()
-        if op.gate is not None and not type(op.gate).__module__.startswith("cirq.")
-    ]
+    own = [op for op in operations if op.gate is not None and not _is_cirqs(op.gate)]
     parts = cirq.decompose(own, keep=cirq.has_unitary, on_stuck_raise=None)
-    return needed, cirq.measurement_key_names(circuit).union(
-        *map(cirq.measurement_key_names, parts)
-    )
+    return needed, set().union(*map(cirq.measurement_key_names, [*operations, *parts]))
+
+
+def _is_cirqs(gate: cirq.Gate) -> bool:
+    return type(gate).__module__.startswith("cirq.")
 
 
 def _sample(
