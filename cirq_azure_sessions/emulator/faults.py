@@ -24,6 +24,7 @@ import dataclasses
 import fnmatch
 import http.client
 import math
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -51,8 +52,8 @@ _STORAGE_CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
 
 def _is_duration(value: Any) -> bool:
-    # By its type, since a bool is an int too.
-    return type(value) in (int, float) and 0 <= value < math.inf
+    # By its type, since a bool is an int too; an int may be larger than any float.
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _is_whole(value: object, least: int, most: int = 10**9) -> bool:

@@ -360,6 +360,7 @@ def test_the_clock_is_moved_over_http(server: EmulatorServer, client: Client) ->
         ("POST", "clock", {"advance": 1e300}),
         ("POST", "clock", {}),
         ("PUT", "latency", {"seconds": None}),
+        ("PUT", "latency", {"seconds": 10**400}),
     ],
 )
 def test_invalid_fault_request_is_a_bad_request(
