@@ -138,6 +138,8 @@ class Pace:
         if not self.is_paused or self._clock.monotonic() >= self._next_turn:
             self._pauses += 1
             self._refused_at = self._clock.monotonic()
+            # Should the first answer come after the pause, the average is still that until its end.
+            self._counts_from = min(self._counts_from, self._refused_at)
             if seconds is None:
                 seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
             else:

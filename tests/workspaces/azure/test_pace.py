@@ -127,6 +127,22 @@ def test_the_pace_is_unlimited_again_once_the_host_accepts_everything(clock: Man
     assert asyncio.run(story()) == 0.0
 
 
+def test_an_answer_after_the_pause_does_not_make_the_pace_unlimited(clock: ManualClock) -> None:
+    rate, pace = RateLimit(clock, 20), Pace(clock)
+
+    async def story() -> None:
+        await pace.turn()
+        await pace.turn()
+        # The refused request is given up, and the other one is answered late.
+        pace.refused(1.0)
+        clock.advance(1.5)
+        pace.answered()
+        await asyncio.gather(*(ask(pace, rate, 1.0) for _ in range(200)))
+
+    asyncio.run(story())
+    assert rate.refused < 20
+
+
 def test_single_refusal_slows_requests_only_briefly(
     clock: ManualClock,
 ) -> None:
