@@ -25,6 +25,9 @@ _GROWTH_TIME = 20.0
 _MAX_GROWTH_TIME = 60.0
 _UNKNOWN_GROWTH_TIME = 2.0
 _FREE_AT = 28.0
+# Seconds after a refusal from which it says nothing about the host any more. Requests that queue
+# for as long are unlimited by then.
+_FORGOTTEN_AFTER = 300.0
 # The factor on a pace that was refused. Within a second it was far too fast: then it becomes what
 # the host took on average since the refusal before, within these limits.
 _REMAINS = 0.95
@@ -42,7 +45,8 @@ class Pace:
 
     Throttling of one request applies to all. After the pause they go one at a time, at the host's
     average rate so far, pause included; then faster and faster, as long as requests are queued. If
-    one is refused again, they continue a little more slowly. Urgent requests go before others.
+    one is refused again, they continue a little more slowly. If none is for minutes, the pace is
+    unlimited again. Urgent requests go before others.
 
     Lives on one event loop.
 
@@ -90,7 +94,7 @@ class Pace:
                 self._answers, self._counts_from = 0, math.inf
             elif now > arrival:
                 self._waited += now - self._last_turn
-            if self._growth() > _FREE_AT:
+            if self._growth() > _FREE_AT or now - self._refused_at > _FORGOTTEN_AFTER:
                 self._interval = 0.0
             interval = self._interval / self._growth()
             self._next_turn = max(self._next_turn, now - max(interval, _LATENESS)) + interval

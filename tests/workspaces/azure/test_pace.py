@@ -127,6 +127,26 @@ def test_the_pace_is_unlimited_again_once_the_host_accepts_everything(clock: Man
     assert asyncio.run(story()) == 0.0
 
 
+def test_a_host_that_took_few_requests_is_asked_for_more_after_some_minutes(
+    clock: ManualClock,
+) -> None:
+    free, pace = RateLimit(clock, 10**9), Pace(clock)
+
+    async def story() -> None:
+        await ask(pace, free, 1.0)
+        await pace.turn()
+        pace.refused(1.0)
+        # Requests that need not queue, such as polls, do not show what the host takes.
+        for _ in range(310):
+            await ask(pace, free, 1.0)
+            clock.advance(1.0)
+        before = clock.monotonic()
+        await asyncio.gather(*(ask(pace, free, 1.0) for _ in range(100)))
+        assert clock.monotonic() == before
+
+    asyncio.run(story())
+
+
 def test_an_answer_after_the_pause_does_not_make_the_pace_unlimited(clock: ManualClock) -> None:
     rate, pace = RateLimit(clock, 20), Pace(clock)
 
