@@ -55,9 +55,9 @@ _Origin = tuple[str, str]
 # long one is reported after 3 to 6 s.
 _MAX_FAULTS = 5
 _MAX_BACKOFF = 5.0
-# A service that throttles, or says how long to wait, is alive, and is retried for longer: for this
-# many seconds in total, and this many at a time, since a wait of a day would block even the closing
-# of sessions.
+# A service that throttles, or says how long to wait, is alive, and is retried for longer: for at
+# least this many seconds in total, and at most this many at a time, since a wait of a day would
+# block even the closing of sessions.
 _THROTTLING_TIMEOUT = 300.0
 _MAX_RETRY_AFTER = 60.0
 
@@ -329,8 +329,10 @@ class HttpClient:
             is_asked_to_wait = is_throttled or error.retry_after is not None
             failures[is_asked_to_wait] += 1
             if is_asked_to_wait:
-                # 3. The next attempt waits its turn, as all requests to this host do.
-                return None if elapsed >= _THROTTLING_TIMEOUT else 0.0
+                # 3. The next attempt waits its turn, as all requests to this host do. Where many
+                # do, that alone may take minutes.
+                is_often = failures[True] > _MAX_FAULTS
+                return None if is_often and elapsed >= _THROTTLING_TIMEOUT else 0.0
             if failures[False] > _MAX_FAULTS or elapsed >= _EXCHANGE_TIMEOUT:
                 return None
             # 4. Exponential backoff.

@@ -290,6 +290,18 @@ def test_a_pause_outlives_the_connections(server: EmulatorServer, clock: ManualC
     tell(story, server.workspace(), clock=clock)
 
 
+def test_a_request_that_waited_for_minutes_is_not_given_up_when_it_is_refused(
+    server: EmulatorServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def turn(pace: Pace, *, is_urgent: bool) -> None:
+        # Behind the requests of many other jobs.
+        await clock.sleep(400.0)
+
+    monkeypatch.setattr(Pace, "turn", turn)
+    server.faults.add("providerStatus", status=429, retry_after=1)
+    assert tell(lambda workspace: workspace.list_targets(), server.workspace(), clock=clock)
+
+
 def test_a_refused_submission_pauses_the_others_only_as_the_service_says(
     server: EmulatorServer, clock: ManualClock
 ) -> None:
