@@ -279,7 +279,7 @@ class HttpClient:
             origin = request.address.scheme, request.address.raw_authority
             pace = self._connect().paces[origin]
             # Jobs are submitted, and their sessions opened, before more inputs are stored.
-            await pace.turn(is_urgent=request.is_for_service and request.method == "PUT")
+            turn = await pace.turn(is_urgent=request.is_for_service and request.method == "PUT")
             connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:
@@ -307,7 +307,7 @@ class HttpClient:
                     is_paused = pace.is_paused and request.method == "PUT"
                     was_sent = not (failure.is_throttled and is_paused)
                     if repeatable or not was_sent:
-                        pace.refused(failure.retry_after)
+                        pace.refused(failure.retry_after, turn)
                     elif failure.retry_after is not None:
                         pace.pause(failure.retry_after)
                 else:

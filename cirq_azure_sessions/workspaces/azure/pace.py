@@ -80,8 +80,8 @@ class Pace:
         self.is_paused = False
         self._pauses = 0
 
-    async def turn(self, *, is_urgent: bool = False) -> None:
-        """Waits until it is the request's turn."""
+    async def turn(self, *, is_urgent: bool = False) -> float:
+        """Waits until it is the request's turn, and returns when that is."""
         async with nullcontext() if is_urgent else self._second_line, self._line:
             arrival = now = self._clock.monotonic()
             # A refusal in the meantime prolongs the pause.
@@ -99,6 +99,7 @@ class Pace:
             interval = self._interval / self._growth()
             self._next_turn = max(self._next_turn, now - max(interval, _LATENESS)) + interval
             self._last_turn = now
+            return now
 
     def _growth(self) -> float:
         """The current rate of requests, relative to that after the last pause."""
@@ -134,12 +135,14 @@ class Pace:
         """Pauses all requests, which the host asked for, for a reason other than their rate."""
         self._next_turn = max(self._next_turn, self._clock.monotonic() + seconds)
 
-    def refused(self, seconds: float | None) -> None:
+    def refused(self, seconds: float | None, turn: float) -> None:
         """Records that the host throttles, with the pause it asks for, if any.
 
-        Many requests refused at once cause a single pause.
+        Many requests refused at once cause a single pause, even if some are answered after it:
+        those whose turn was before it began.
         """
-        if not self.is_paused or self._clock.monotonic() >= self._next_turn:
+        is_over = not self.is_paused or self._clock.monotonic() >= self._next_turn
+        if is_over and turn >= self._refused_at:
             self._pauses += 1
             self._refused_at = self._clock.monotonic()
             # Should the first answer come after the pause, the average is still that until its end.
