@@ -169,7 +169,7 @@ class Worker:
     async def _send(self, *, submits: bool = False) -> None:
         """One request, repeated until the service does not refuse its rate."""
         while True:
-            await self.pace.turn(is_urgent=submits)
+            turn = await self.pace.turn(is_urgent=submits)
             await asyncio.sleep(LATENCY / 2)
             try:
                 self.service.answer(self.clock.monotonic(), submits=submits)
@@ -177,7 +177,7 @@ class Worker:
                 await asyncio.sleep(LATENCY / 2)
                 if error.retry_after is None:
                     raise
-                self.pace.refused(error.retry_after)
+                self.pace.refused(error.retry_after, turn)
                 continue
             await asyncio.sleep(LATENCY / 2)
             self.pace.answered()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import cmath
 import contextlib
 import functools
+import json
 import math
 import numbers
 import operator
@@ -175,6 +176,17 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
 
     Empty for any other value, since no gate can depend on it.
     """
+    try:
+        parts = _parts(params, key)
+        # This refuses integers of more digits than Python reads.
+        json.dumps(parts)
+    except Exception:
+        # The circuit does not use the parameter: cirq cannot evaluate it.
+        return []
+    return parts
+
+
+def _parts(params: cirq.ParamResolver, key: Any) -> list[Any]:
     value = params.param_dict[key]
     if value is None:
         return [["None"]]
@@ -182,7 +194,7 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
         return [["Text", str(value)]]
     if isinstance(value, sympy.Basic):
         # A function of another version may not be what its name and arguments say.
-        with contextlib.suppress(KeyError, ValueError, TypeError):
+        with contextlib.suppress(KeyError, ValueError, TypeError, RecursionError):
             parts = _expression_to_json(value)
             if _expression_from_json(parts) == value:
                 return [parts]

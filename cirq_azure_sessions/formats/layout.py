@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from sys import float_info
 from typing import Any, ClassVar
 
 import cirq
@@ -318,7 +318,7 @@ def write_layout(layout: Layout | PackLayout) -> dict[str, str]:
         numbers: dict[str, Any] = {}
         others: list[list[Any]] = []
         for key, value in block.params.param_dict.items():
-            if type(key) is str and type(value) in (float, int) and abs(value) < math.inf:
+            if type(key) is str and type(value) in (float, int) and abs(value) <= float_info.max:
                 numbers[key] = value
             elif value_parts := value_to_json(block.params, key):
                 others.append([int(not isinstance(key, str)), str(key), *value_parts])

@@ -191,7 +191,8 @@ _VERSIONS = (
 # Closing any handle on a file releases all locks that this process has on it, SQLite's included
 # (https://www.sqlite.org/howtocorrupt.html, 2.2). So files are created and opened one at a time.
 # And SQLite remembers the locks on a file for the process: the child of a fork in mid-transaction
-# could never write. So forks wait.
+# could never write, and one of a fork while another thread reads may wait for ever for a lock that
+# this thread held in memory. So forks wait.
 no_fork = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -236,7 +237,7 @@ class JournalFile:
         Raises:
             JournalError: If the file is damaged.
         """
-        with self._translating():
+        with no_fork, self._translating():
             (result,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if result != "ok":
             raise self._error(_DAMAGED)

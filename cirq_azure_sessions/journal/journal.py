@@ -33,7 +33,7 @@ from cirq_azure_sessions.errors import (
     JournalError,
     ResultNotAvailable,
 )
-from cirq_azure_sessions.journal.file import GroupCommit, JournalFile
+from cirq_azure_sessions.journal.file import GroupCommit, JournalFile, no_fork
 from cirq_azure_sessions.journal.lock import RunLock
 from cirq_azure_sessions.journal.rows import (
     EntryState,
@@ -262,7 +262,7 @@ class Journal(PickledAsRecipe):
         """Whether the file is known to have jobs of several points, or with other repetitions."""
         if self._has_others:
             return True
-        with self._reading() as file:
+        with no_fork, self._reading() as file:
             # Null comes from an earlier version. Each term is a search in the index.
             others = "repetitions < ?1 OR repetitions > ?1 OR repetitions IS NULL"
             odd = file.execute(f"SELECT 1 FROM places WHERE {others} LIMIT 1", (repetitions,))

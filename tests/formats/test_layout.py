@@ -7,6 +7,8 @@ import json
 import operator
 import zlib
 from dataclasses import replace
+from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import cirq
@@ -144,8 +146,23 @@ def test_parameter_that_is_not_a_number_is_preserved(value: object) -> None:
     assert _come_back({"t": 1, "u": 0.5, "label": value}).param_dict["label"] == value
 
 
-def test_a_text_too_long_for_a_label_is_left_out() -> None:
-    assert [*_come_back({"t": 1, "u": "x" * 10_000}).param_dict] == ["t"]
+@pytest.mark.parametrize(
+    "value",
+    [
+        "longer than a label " * 500,
+        # More digits than Python reads in JSON.
+        10**5000,
+        sympy.Integer(10) ** 5000,
+        Fraction(10**400),
+        sympy.Function("f")(sympy.Symbol("s")),
+        sympy.Lambda(sympy.Symbol("s"), sympy.Symbol("s")),
+        # Nested more deeply than Python calls functions.
+        reduce(lambda inner, _: sympy.sin(inner, evaluate=False), range(2000), sympy.Symbol("s")),
+    ],
+    ids=["text", "int", "Integer", "Fraction", "function", "lambda", "deep"],
+)
+def test_a_value_that_cannot_be_written_is_left_out(value: object) -> None:
+    assert [*_come_back({"t": 1, "u": value}).param_dict] == ["t"]
 
 
 expressions = st.recursive(

@@ -343,6 +343,42 @@ def test_the_child_of_a_fork_in_mid_transaction_writes_as_well(path: Path):
     assert run_python(script, str(path)) == "2\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("work", ["journal._open_file().check()", "journal._is_mixed(1)"])
+def test_a_fork_waits_while_the_file_is_read_at_the_start_of_a_call(path: Path, work: str):
+    # Else the child may find one of SQLite's locks taken, by a thread that it does not have.
+    script = """
+        import os, sys, threading
+        from cirq_azure_sessions import Journal
+        from cirq_azure_sessions.journal.file import JournalFile
+        connect = JournalFile._connect
+        begun, ends = threading.Event(), []
+
+        def pause():
+            if threading.current_thread().name == "reader" and not begun.is_set():
+                begun.set()
+                # Nothing tells that somebody waits in order to fork.
+                threading.Event().wait(0.2)
+                ends.append(True)
+
+        def connect_observed(file, uri):
+            connection = connect(file, uri)
+            connection.set_progress_handler(pause, 1)
+            return connection
+
+        JournalFile._connect = connect_observed
+        journal = Journal(sys.argv[1])
+        reader = threading.Thread(target=lambda: eval(sys.argv[2]), name="reader")
+        reader.start()
+        begun.wait()
+        if not (child := os.fork()):
+            os._exit(len(ends))
+        reader.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(script, str(path), work) == "1\n"
+
+
 def test_many_threads_of_one_run_write_at_once(path: Path):
     def use(journal: Journal, number: int) -> None:
         for turn in range(5):

@@ -55,9 +55,9 @@ _Origin = tuple[str, str]
 # long one is reported after 3 to 6 s.
 _MAX_FAULTS = 5
 _MAX_BACKOFF = 5.0
-# A service that throttles, or says how long to wait, is alive, and is retried for longer: for this
-# many seconds in total, and this many at a time, since a wait of a day would block even the closing
-# of sessions.
+# A service that throttles, or says how long to wait, is alive, and is retried for longer: for at
+# least this many seconds in total, and at most this many at a time, since a wait of a day would
+# block even the closing of sessions.
 _THROTTLING_TIMEOUT = 300.0
 _MAX_RETRY_AFTER = 60.0
 
@@ -279,7 +279,7 @@ class HttpClient:
             origin = request.address.scheme, request.address.raw_authority
             pace = self._connect().paces[origin]
             # Jobs are submitted, and their sessions opened, before more inputs are stored.
-            await pace.turn(is_urgent=request.is_for_service and request.method == "PUT")
+            turn = await pace.turn(is_urgent=request.is_for_service and request.method == "PUT")
             connections = self._connect()
             request_id = request.headers[_CLIENT_ID_HEADER] = str(uuid.uuid4())
             try:
@@ -307,7 +307,7 @@ class HttpClient:
                     is_paused = pace.is_paused and request.method == "PUT"
                     was_sent = not (failure.is_throttled and is_paused)
                     if repeatable or not was_sent:
-                        pace.refused(failure.retry_after)
+                        pace.refused(failure.retry_after, turn)
                     elif failure.retry_after is not None:
                         pace.pause(failure.retry_after)
                 else:
@@ -329,8 +329,10 @@ class HttpClient:
             is_asked_to_wait = is_throttled or error.retry_after is not None
             failures[is_asked_to_wait] += 1
             if is_asked_to_wait:
-                # 3. The next attempt waits its turn, as all requests to this host do.
-                return None if elapsed >= _THROTTLING_TIMEOUT else 0.0
+                # 3. The next attempt waits its turn, as all requests to this host do. Where many
+                # do, that alone may take minutes.
+                is_often = failures[True] > _MAX_FAULTS
+                return None if is_often and elapsed >= _THROTTLING_TIMEOUT else 0.0
             if failures[False] > _MAX_FAULTS or elapsed >= _EXCHANGE_TIMEOUT:
                 return None
             # 4. Exponential backoff.

@@ -25,6 +25,9 @@ _GROWTH_TIME = 20.0
 _MAX_GROWTH_TIME = 60.0
 _UNKNOWN_GROWTH_TIME = 2.0
 _FREE_AT = 28.0
+# Seconds after a refusal from which it says nothing about the host any more. Requests that queue
+# for as long are unlimited by then.
+_FORGOTTEN_AFTER = 300.0
 # The factor on a pace that was refused. Within a second it was far too fast: then it becomes what
 # the host took on average since the refusal before, within these limits.
 _REMAINS = 0.95
@@ -42,7 +45,8 @@ class Pace:
 
     Throttling of one request applies to all. After the pause they go one at a time, at the host's
     average rate so far, pause included; then faster and faster, as long as requests are queued. If
-    one is refused again, they continue a little more slowly. Urgent requests go before others.
+    one is refused again, they continue a little more slowly. If none is for minutes, the pace is
+    unlimited again. Urgent requests go before others.
 
     Lives on one event loop.
 
@@ -76,8 +80,8 @@ class Pace:
         self.is_paused = False
         self._pauses = 0
 
-    async def turn(self, *, is_urgent: bool = False) -> None:
-        """Waits until it is the request's turn."""
+    async def turn(self, *, is_urgent: bool = False) -> float:
+        """Waits until it is the request's turn, and returns when that is."""
         async with nullcontext() if is_urgent else self._second_line, self._line:
             arrival = now = self._clock.monotonic()
             # A refusal in the meantime prolongs the pause.
@@ -90,11 +94,12 @@ class Pace:
                 self._answers, self._counts_from = 0, math.inf
             elif now > arrival:
                 self._waited += now - self._last_turn
-            if self._growth() > _FREE_AT:
+            if self._growth() > _FREE_AT or now - self._refused_at > _FORGOTTEN_AFTER:
                 self._interval = 0.0
             interval = self._interval / self._growth()
             self._next_turn = max(self._next_turn, now - max(interval, _LATENESS)) + interval
             self._last_turn = now
+            return now
 
     def _growth(self) -> float:
         """The current rate of requests, relative to that after the last pause."""
@@ -130,14 +135,18 @@ class Pace:
         """Pauses all requests, which the host asked for, for a reason other than their rate."""
         self._next_turn = max(self._next_turn, self._clock.monotonic() + seconds)
 
-    def refused(self, seconds: float | None) -> None:
+    def refused(self, seconds: float | None, turn: float) -> None:
         """Records that the host throttles, with the pause it asks for, if any.
 
-        Many requests refused at once cause a single pause.
+        Many requests refused at once cause a single pause, even if some are answered after it:
+        those whose turn was before it began.
         """
-        if not self.is_paused or self._clock.monotonic() >= self._next_turn:
+        is_over = not self.is_paused or self._clock.monotonic() >= self._next_turn
+        if is_over and turn >= self._refused_at:
             self._pauses += 1
             self._refused_at = self._clock.monotonic()
+            # Should the first answer come after the pause, the average is still that until its end.
+            self._counts_from = min(self._counts_from, self._refused_at)
             if seconds is None:
                 seconds = backoff(self._pauses, max_delay=_MAX_BACKOFF) * jitter(self._clock)
             else:

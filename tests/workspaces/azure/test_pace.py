@@ -70,12 +70,12 @@ class TokenBucket:
 async def ask(pace: Pace, rate: RateLimit | TokenBucket, retry_after: float | None) -> None:
     """Sends one request until it is taken."""
     while True:
-        await pace.turn()
+        turn = await pace.turn()
         await asyncio.sleep(0)
         if rate.takes_one_more():
             pace.answered()
             return
-        pace.refused(retry_after)
+        pace.refused(retry_after, turn)
 
 
 @pytest.mark.parametrize("number", [5, 20, 120])
@@ -127,18 +127,66 @@ def test_the_pace_is_unlimited_again_once_the_host_accepts_everything(clock: Man
     assert asyncio.run(story()) == 0.0
 
 
+def test_a_host_that_took_few_requests_is_asked_for_more_after_some_minutes(
+    clock: ManualClock,
+) -> None:
+    free, pace = RateLimit(clock, 10**9), Pace(clock)
+
+    async def story() -> None:
+        await ask(pace, free, 1.0)
+        pace.refused(1.0, await pace.turn())
+        # Requests that need not queue, such as polls, do not show what the host takes.
+        for _ in range(310):
+            await ask(pace, free, 1.0)
+            clock.advance(1.0)
+        before = clock.monotonic()
+        await asyncio.gather(*(ask(pace, free, 1.0) for _ in range(100)))
+        assert clock.monotonic() == before
+
+    asyncio.run(story())
+
+
+def test_an_answer_after_the_pause_does_not_make_the_pace_unlimited(clock: ManualClock) -> None:
+    rate, pace = RateLimit(clock, 20), Pace(clock)
+
+    async def story() -> None:
+        await pace.turn()
+        # The refused request is given up, and the other one is answered late.
+        pace.refused(1.0, await pace.turn())
+        clock.advance(1.5)
+        pace.answered()
+        await asyncio.gather(*(ask(pace, rate, 1.0) for _ in range(200)))
+
+    asyncio.run(story())
+    assert rate.refused < 20
+
+
 def test_single_refusal_slows_requests_only_briefly(
     clock: ManualClock,
 ) -> None:
     free, pace = RateLimit(clock, 10**9), Pace(clock)
 
     async def story() -> None:
-        await pace.turn()
-        pace.refused(1.0)
+        pace.refused(1.0, await pace.turn())
         await asyncio.gather(*(ask(pace, free, 1.0) for _ in range(400)))
 
     asyncio.run(story())
     assert clock.monotonic() < 8.0
+
+
+def test_requests_sent_before_a_pause_and_refused_after_it_cause_no_other(
+    clock: ManualClock,
+) -> None:
+    pace = Pace(clock)
+
+    async def story() -> None:
+        for turn in [await pace.turn() for _ in range(10)]:
+            clock.advance(1.0)
+            pace.refused(None, turn)
+        clock.advance(1.0)
+        assert await pace.turn() == 11.0
+
+    asyncio.run(story())
 
 
 def test_repeatedly_throttled_client_retries_less_and_less_often(
@@ -149,9 +197,8 @@ def test_repeatedly_throttled_client_retries_less_and_less_often(
 
     async def story() -> None:
         for _ in range(7):
-            await pace.turn()
-            returns.append(clock.monotonic())
-            pace.refused(1.0)
+            returns.append(await pace.turn())
+            pace.refused(1.0, returns[-1])
 
     asyncio.run(story())
     pauses = [after - before for before, after in itertools.pairwise(returns)]
@@ -169,8 +216,7 @@ def _order(urgent: Container[int] = (), cancelled: Iterable[int] = ()) -> list[i
         order.append(number)
 
     async def story() -> None:
-        await pace.turn()
-        pace.refused(1.0)
+        pace.refused(1.0, await pace.turn())
         waiting = [asyncio.ensure_future(wait(number)) for number in range(5)]
         await asyncio.sleep(0)
         for number in cancelled:
@@ -202,8 +248,9 @@ def test_submissions_of_jobs_and_their_sessions_are_urgent(
 ) -> None:
     turns = list[bool]()
 
-    async def turn(pace: Pace, *, is_urgent: bool) -> None:
+    async def turn(pace: Pace, *, is_urgent: bool) -> float:
         turns.append(is_urgent)
+        return 0.0
 
     async def story(workspace: AzureWorkspace) -> None:
         session = await workspace.open_session(
@@ -252,6 +299,19 @@ def test_a_pause_outlives_the_connections(server: EmulatorServer, clock: ManualC
         assert clock.monotonic() >= 30
 
     tell(story, server.workspace(), clock=clock)
+
+
+def test_a_request_that_waited_for_minutes_is_not_given_up_when_it_is_refused(
+    server: EmulatorServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def turn(pace: Pace, *, is_urgent: bool) -> float:
+        # Behind the requests of many other jobs.
+        await clock.sleep(400.0)
+        return clock.monotonic()
+
+    monkeypatch.setattr(Pace, "turn", turn)
+    server.faults.add("providerStatus", status=429, retry_after=1)
+    assert tell(lambda workspace: workspace.list_targets(), server.workspace(), clock=clock)
 
 
 def test_a_refused_submission_pauses_the_others_only_as_the_service_says(
