@@ -17,7 +17,7 @@ import time
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -522,10 +522,14 @@ def local(effort: Effort) -> Iterator[Figure]:
         decides=False,
         detail=f"{points} points; by processor time {by_cpu[points]:+.1f} %{sizes}",
     )
-    with (
-        ProcessPoolExecutor(2) as executor,
-        AzureSessionSampler("local.simulator", executor=executor) as sampler,
-    ):
+    with ProcessPoolExecutor(2) as executor:
+        yield _speedup("two processes", executor, effort)
+
+
+def _speedup(workers: str, executor: Executor, effort: Effort) -> Figure:
+    """How much faster a sweep is on two workers than without."""
+    circuit, simulator = heavy(), cirq.Simulator()
+    with AzureSessionSampler("local.simulator", executor=executor) as sampler:
         sampler.run_sweep(circuit, sweep(4), repetitions=10)
 
         def speedup(points: int) -> float:
@@ -536,9 +540,9 @@ def local(effort: Effort) -> Iterator[Figure]:
             ]
             return statistics.median(ratios)
 
-        factor, sizes = by_size(effort, (points, effort.of(96, 16), 240), "points", speedup)
-    yield Figure(
-        "speed of two processes, to one",
+        factor, sizes = by_size(effort, (24, effort.of(96, 16), 240), "points", speedup)
+    return Figure(
+        f"speed of {workers}, to one",
         factor,
         "times",
         at_least=1.75,
@@ -585,26 +589,16 @@ def _beside(
 
 
 def cluster(effort: Effort) -> Iterator[Figure]:
-    """Forty points of ten qubits on two workers of a Dask cluster; it takes long to start."""
+    """`local.simulator` on two workers of a Dask cluster, which takes long to start."""
     if effort.is_quick:
         return
     from distributed import Client, LocalCluster
 
-    circuit, points, simulator = ansatz(), sweep(40), cirq.Simulator()
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as workers,
         Client(workers) as client,
-        AzureSessionSampler("local.simulator", executor=client.get_executor()) as sampler,
     ):
-        sampler.run_sweep(circuit, points, repetitions=100)
-        speedup = statistics.median(
-            seconds(lambda: simulator.run_sweep(circuit, points, repetitions=100))
-            / seconds(lambda: sampler.run_sweep(circuit, points, repetitions=100))
-            for _ in range(9)
-        )
-    yield Figure(
-        "speed of two Dask workers, to none", speedup, "times", at_least=1.5, decides=False
-    )
+        yield _speedup("two Dask workers", client.get_executor(), effort)
 
 
 def _more(
