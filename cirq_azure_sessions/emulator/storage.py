@@ -157,15 +157,17 @@ class LocalStorage:
         allow = partial(self._signer.check, query, container)
         match bool(blob), request.method, query.get("restype", ""), query.get("comp", ""):
             case True, "PUT", "", "":
+                # Read first: of two uploads at once, only one may find that there is no such blob.
+                content = await request.read()
                 found = store.find(container, blob)
                 # `c` suffices to create a blob, not to replace it.
                 allow(blob, permissions="w" if found else "wc")
                 if found and request.headers.get("If-None-Match") == "*":
                     raise StorageError("BlobAlreadyExists")
+                _check_conditions(request.headers, found)
                 if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
                     raise StorageError("UnsupportedHeader")
-                content, headers = await request.read(), _stored_headers(request.headers)
-                written = store.put(container, blob, content, headers)
+                written = store.put(container, blob, content, _stored_headers(request.headers))
                 return web.Response(status=201, headers=_version_headers(written))
             case True, "GET", "", "":
                 allow(blob, permissions="r")
@@ -173,6 +175,7 @@ class LocalStorage:
             case True, "HEAD", "", "":
                 allow(blob, permissions="r")
                 properties = store.properties(container, blob)
+                _check_conditions(request.headers, properties)
                 size = {"Content-Length": str(properties.size)}
                 return web.Response(headers=_blob_headers(properties, query) | size)
             case False, "PUT", "container", "":
@@ -195,9 +198,7 @@ class LocalStorage:
         part = _range(request.headers)
         wanted = range(MAX_BLOB_BYTES) if part is None else part
         found, content = self._store.read(container, blob, wanted.start, len(wanted))
-        # The SDK downloads a blob in parts on condition that all are of the same version.
-        if request.headers.get("If-Match", found.etag) != found.etag:
-            raise StorageError("ConditionNotMet")
+        _check_conditions(request.headers, found)
         headers = _blob_headers(found, request.query)
         if part is None:
             return web.Response(body=content, headers=headers)
@@ -238,6 +239,19 @@ def _check_characters(request: web.Request, blob: str) -> None:
         raise StorageError("InvalidUri")
     if not all(value.isascii() for value in request.headers.values()):
         raise StorageError("InvalidHeaderValue")
+
+
+def _check_conditions(headers: Mapping[str, str], found: BlobProperties | None) -> None:
+    """Checks a request's conditions on the version of the blob.
+
+    The SDK downloads a blob in parts on condition that all are of the same version.
+    """
+    etag = found and found.etag
+    wanted, unwanted = headers.get("If-Match", etag), headers.get("If-None-Match")
+    if wanted not in (etag, found and "*") or (found and unwanted == etag):
+        raise StorageError("ConditionNotMet")
+    if "If-Modified-Since" in headers or "If-Unmodified-Since" in headers:
+        raise StorageError("UnsupportedHeader")
 
 
 def _version_headers(found: BlobProperties) -> dict[str, str]:

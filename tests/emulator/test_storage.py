@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import azure.core.exceptions
 import pytest
 import requests
 from aiohttp import web
+from azure.core import MatchConditions
 from azure.quantum.storage import upload_blob
 from azure.quantum.target import IonQ
 from azure.storage.blob import BlobClient, ContainerClient
@@ -253,6 +257,8 @@ def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, r
         ("GET", "/job-1/inputData", {"Range": "bytes=0-4294967295"}, 206, None),
         ("GET", "/job-1/inputData", {"Range": "bytes=-1"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
+        ("GET", "/job-1/inputData", {"If-Match": "*"}, 200, None),
+        ("HEAD", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
         ("PUT", "/job-1/b", {"x-ms-meta-a": "\xe9"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/a%07b", {}, 400, "InvalidUri"),
         ("GET", "/job-1?restype=container", {}, 200, None),
@@ -277,12 +283,75 @@ def test_a_malformed_request_is_refused_with_its_reason(
     assert (answer.status_code, answer.headers.get("x-ms-error-code")) == (status, code)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_condition_on_the_version_of_a_blob_holds_for_every_operation(
+    storage: LocalStorage, run: Run, is_replaced: bool
+) -> None:
+    run(storage.create_container("job-1"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
+    blob = client.upload_blob("notes", b"first")
+    version = {"etag": blob.get_blob_properties().etag}
+    if is_replaced:
+        blob.upload_blob(b"second", overwrite=True)
+    same = {**version, "match_condition": MatchConditions.IfNotModified}
+    other = {**version, "match_condition": MatchConditions.IfModified}
+    for held, failed in [(other, same) if is_replaced else (same, other)]:
+        assert blob.download_blob(**held).readall() == (b"second" if is_replaced else b"first")
+        assert blob.get_blob_properties(**held).name == "notes"
+        for operate in (
+            blob.download_blob,
+            blob.get_blob_properties,
+            partial(blob.upload_blob, b"third", overwrite=True),
+        ):
+            with pytest.raises(azure.core.exceptions.ResourceModifiedError):
+                operate(**failed)
+        blob.upload_blob(b"third", overwrite=True, **held)
+
+
+def test_a_condition_on_the_version_of_a_missing_blob_fails(
+    storage: LocalStorage, run: Run
+) -> None:
+    run(storage.create_container("job-1"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
+    with pytest.raises(azure.core.exceptions.ResourceModifiedError):
+        client.upload_blob(
+            "notes",
+            b"second",
+            overwrite=True,
+            etag='"0x1"',
+            match_condition=MatchConditions.IfNotModified,
+        )
+    assert not list(client.list_blobs())
+
+
+def test_of_two_uploads_at_once_that_create_a_blob_one_is_refused(
+    storage: LocalStorage, run: Run
+) -> None:
+    run(storage.create_container("job-1"))
+    sas = urlsplit(storage.sas_uri("job-1")).query
+    address = urlsplit(storage.endpoint())
+    headers = {"x-ms-blob-type": "BlockBlob", "If-None-Match": "*", "Content-Length": "2"}
+    with closing(http.client.HTTPConnection(address.netloc, timeout=10)) as slow:
+        slow.putrequest("PUT", f"/job-1/notes?{sas}")
+        for name, value in headers.items():
+            slow.putheader(name, value)
+        slow.endheaders(b"a")
+        # By the answer to this one, the server has the first part of the other.
+        ContainerClient.from_container_url(storage.sas_uri("job-1")).upload_blob("notes", b"b")
+        slow.send(b"a")
+        assert slow.getresponse().status == 409
+    assert storage.read("job-1", "notes") == b"b"
+
+
 def test_an_oversize_body_is_refused(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
     with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
         upload(client, "inputData", bytes(1_000_001))
     assert refusal.value.status_code == 413
+
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +362,7 @@ def test_an_oversize_body_is_refused(storage: LocalStorage, run: Run) -> None:
         lambda client: client.get_blob_client("b").upload_blob(bytes(5)),
         lambda client: client.get_blob_client("b").create_append_blob(),
         lambda client: client.get_blob_client("b").set_blob_metadata({"a": "1"}),
+        lambda client: client.get_blob_client("b").upload_blob(b"", if_modified_since=LONG_AGO),
         lambda client: client.delete_blob("inputData"),
         lambda client: list(client.list_blobs(name_starts_with="in")),
         lambda client: list(client.list_blobs(include=["metadata"])),
