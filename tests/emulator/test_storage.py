@@ -378,7 +378,7 @@ def test_an_operation_that_no_job_needs_is_refused_with_the_name_of_a_storage_th
     client = ContainerClient.from_container_url(
         storage.sas_uri("job-1"), max_single_put_size=4, max_block_size=4
     )
-    sentence = r"keep the blobs in Azurite with EmulatorServer\(store=<connection string>\)\."
+    sentence = r"in Azurite, whose connection string EmulatorServer\(store=...\) and emulate"
     with pytest.raises(azure.core.exceptions.HttpResponseError, match=sentence):
         operate(client)
     assert [blob.name for blob in client.list_blobs()] == ["inputData"]
@@ -445,7 +445,7 @@ def test_an_upload_beyond_the_memory_limit_is_refused(
     store = BlobStore(clock)
     store.create_container("job-1")
     store.put("job-1", "kept", bytes(3 << 20))
-    with pytest.raises(StorageError, match="RequestBodyTooLarge") as refusal:
+    with pytest.raises(StorageError, match=r"RequestBodyTooLarge.* emulate --store") as refusal:
         store.put("job-1", "b", bytes(1 << 20))
     assert refusal.value.status == 413
     with pytest.raises(StorageError, match="RequestBodyTooLarge"):
@@ -456,6 +456,19 @@ def test_an_upload_beyond_the_memory_limit_is_refused(
     store.create_container("job-new")
     store.put("job-new", "b", bytes(3 << 20))
     store.close()
+
+
+def test_a_result_that_has_no_room_fails_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_store, "_MAX_MEMORY_BYTES", 1 << 20)
+    program = "OPENQASM 2.0; qreg q[50]; creg c[50]; measure q->c;"
+    with EmulatorServer() as server:
+        target = server.workspace().get_targets("quantinuum.sim.h2-1sc")
+        job = target.submit(program, shots=50_000)
+        job.wait_until_completed()
+    assert job.details.error_data.code == "InternalError"
+    assert "The result cannot be stored. The request body is too large" in str(
+        job.details.error_data.message
+    )
 
 
 @given(content=st.binary(max_size=60), start=st.integers(0, 70), length=st.integers(0, 70))
