@@ -213,7 +213,7 @@ def open_storage(
     store: str | Path | None, endpoint: Callable[[], str], clock: Clock, lifetimes: Lifetimes
 ) -> Storage:
     """The storage that a user names: None for memory, a directory, or a connection string."""
-    if isinstance(store, str) and "AccountName=" in store:
+    if isinstance(store, str) and re.search("AccountName=|UseDevelopmentStorage=", store, re.I):
         # azure-storage-blob takes a second to import; the emulator's own account does without.
         from cirq_azure_sessions.emulator.azure_storage import AzureStorage
 

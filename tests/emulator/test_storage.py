@@ -35,7 +35,7 @@ from cirq_azure_sessions.emulator import blob_store
 from cirq_azure_sessions.emulator.blob_store import BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, SasSigner
 from cirq_azure_sessions.emulator.server import EmulatorServer
-from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.emulator.storage import LocalStorage, open_storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
 RECORDINGS = SHARED / "recordings"
@@ -182,6 +182,20 @@ def test_a_server_keeps_its_blobs_in_the_directory_that_it_is_given(tmp_path: Pa
     store = BlobStore(ManualClock(), tmp_path)
     assert json.loads(store.read(f"job-{job.id}", "rawOutputData")[1]) == {"histogram": {"1": 1.0}}
     store.close()
+
+
+@pytest.mark.parametrize(
+    "store",
+    ["UseDevelopmentStorage=true", "accountname=devstoreaccount1;accountkey=AAAA"],
+)
+def test_a_connection_string_is_never_taken_for_a_directory(
+    store: str, lifetimes: Lifetimes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = open_storage(store, lambda: "http://127.0.0.1:1", ManualClock(), lifetimes)
+    assert "devstoreaccount1" in storage.sas_uri("job-1")
+    assert not list(tmp_path.iterdir())
+    storage.close()
 
 
 def test_an_address_of_another_account_is_not_ours(storage: LocalStorage) -> None:
