@@ -196,8 +196,8 @@ class LocalStorage:
 
     def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
         part = _range(request.headers)
-        wanted = range(MAX_BLOB_BYTES) if part is None else part
-        found, content = self._store.read(container, blob, wanted.start, len(wanted))
+        requested = range(MAX_BLOB_BYTES) if part is None else part
+        found, content = self._store.read(container, blob, requested.start, len(requested))
         _check_conditions(request.headers, found)
         headers = _blob_headers(found, request.query)
         if part is None:
@@ -247,8 +247,8 @@ def _check_conditions(headers: Mapping[str, str], found: BlobProperties | None) 
     The SDK downloads a blob in parts on condition that all are of the same version.
     """
     etag = found and found.etag
-    wanted, unwanted = headers.get("If-Match", etag), headers.get("If-None-Match")
-    if wanted not in (etag, found and "*") or (found and unwanted == etag):
+    same, other = headers.get("If-Match", etag), headers.get("If-None-Match")
+    if same not in (etag, found and "*") or (found and other == etag):
         raise StorageError("ConditionNotMet")
     if "If-Modified-Since" in headers or "If-Unmodified-Since" in headers:
         raise StorageError("UnsupportedHeader")
