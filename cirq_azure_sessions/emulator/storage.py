@@ -182,7 +182,8 @@ class LocalStorage:
                 allow(permissions="wc", account_only=True)
                 if not store.create_container(container):
                     raise StorageError("ContainerAlreadyExists")
-                return web.Response(status=201)
+                created = store.properties(container)
+                return web.Response(status=201, headers=_version_headers(created))
             case False, "GET" | "HEAD", "container", "":
                 allow(permissions="r", account_only=True)
                 return web.Response(headers=_version_headers(store.properties(container)))

@@ -60,8 +60,9 @@ class StorageSuite:
     ) -> None:
         client = ContainerClient.from_container_url(storage.sas_uri(container))
         assert not client.exists()
-        client.create_container()
+        created = client.create_container()
         assert client.exists()
+        assert created["etag"] == client.get_container_properties().etag
         with pytest.raises(azure.core.exceptions.ResourceExistsError):
             client.create_container()
 
