@@ -135,7 +135,7 @@ def _parse_quotas(
     metavar="PATH",
     # A directory, or a connection string.
     type=click.UNPROCESSED,
-    help="Store programs and results in this directory, not in memory.",
+    help="Store programs and results in this directory, or in Azurite by its connection string.",
 )
 @click.option(
     "--max-stored-jobs",

@@ -98,7 +98,11 @@ class ProgramRunner:
         is_json = request.output_format in _JSON_FORMATS
         content_type = "application/json" if is_json else "application/octet-stream"
         blob = result_blob(request.output_format)
-        self.storage.write(program.container, blob, output.content, content_type)
+        try:
+            self.storage.write(program.container, blob, output.content, content_type)
+        except StorageError as error:
+            message = f"The result cannot be stored. {error.message}"
+            raise ProgramError("InternalError", message) from None
         cost = estimate_cost(
             request.target, request.input_format, request.input_params, output.census
         )

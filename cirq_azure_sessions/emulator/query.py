@@ -54,7 +54,7 @@ _TOKEN = re.compile(
 )
 
 # Nested parentheses: far more than the SDK writes, far fewer than Python's stack allows.
-_DEEPEST = 16
+_MAX_DEPTH = 16
 
 
 def select(
@@ -139,7 +139,7 @@ def _read_level(tokens: Tokens, depth: int = 0, level: int = 0) -> Predicate:
 
 def _read_one(tokens: Tokens, depth: int) -> Predicate:
     if tokens.accept("("):
-        if depth == _DEEPEST:
+        if depth == _MAX_DEPTH:
             raise tokens.fail("it is nested too deeply.")
         inner = _read_level(tokens, depth + 1)
         tokens.expect(")")
@@ -164,8 +164,8 @@ def _read_one(tokens: Tokens, depth: int) -> Predicate:
         return lambda read: compare(read(field), value)
     # The rest are words of the service, whose case varies between its versions.
     fold = _letters if field == "State" else str.lower
-    wanted = fold(value)
-    return lambda read: compare(fold(read(field)), wanted)
+    expected = fold(value)
+    return lambda read: compare(fold(read(field)), expected)
 
 
 def _read_field(tokens: Tokens) -> str:

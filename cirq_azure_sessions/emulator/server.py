@@ -131,6 +131,7 @@ class EmulatorServer:
         self.faults: Faults = Faults(latency, self.clock)
         self.requests: Requests = Requests()
         self._catalog = Catalog(is_realistic=realistic, job_time=job_time, seed=seed)
+        budget = Quotas(quotas)
         # The socket listens from the start, so that the endpoint is known before `start`.
         self._socket = _listen(host, port)
         self._address = _Address(*self._socket.getsockname()[:2])
@@ -139,7 +140,6 @@ class EmulatorServer:
         self._storage = open_storage(
             store, self._address.public, self.clock, self.faults.sas_lifetime
         )
-        budget = Quotas(quotas)
         runner = ProgramRunner(storage=self._storage, quotas=budget, noise=noise, seed=seed)
         self._workspace = EmulatedWorkspace(
             backends=dict.fromkeys(self._catalog.targets, runner),

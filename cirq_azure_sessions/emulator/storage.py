@@ -157,15 +157,17 @@ class LocalStorage:
         allow = partial(self._signer.check, query, container)
         match bool(blob), request.method, query.get("restype", ""), query.get("comp", ""):
             case True, "PUT", "", "":
+                # Read first: of two uploads at once, only one may find that there is no such blob.
+                content = await request.read()
                 found = store.find(container, blob)
                 # `c` suffices to create a blob, not to replace it.
                 allow(blob, permissions="w" if found else "wc")
                 if found and request.headers.get("If-None-Match") == "*":
                     raise StorageError("BlobAlreadyExists")
+                _check_conditions(request.headers, found)
                 if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
                     raise StorageError("UnsupportedHeader")
-                content, headers = await request.read(), _stored_headers(request.headers)
-                written = store.put(container, blob, content, headers)
+                written = store.put(container, blob, content, _stored_headers(request.headers))
                 return web.Response(status=201, headers=_version_headers(written))
             case True, "GET", "", "":
                 allow(blob, permissions="r")
@@ -173,13 +175,15 @@ class LocalStorage:
             case True, "HEAD", "", "":
                 allow(blob, permissions="r")
                 properties = store.properties(container, blob)
+                _check_conditions(request.headers, properties)
                 size = {"Content-Length": str(properties.size)}
                 return web.Response(headers=_blob_headers(properties, query) | size)
             case False, "PUT", "container", "":
                 allow(permissions="wc", account_only=True)
                 if not store.create_container(container):
                     raise StorageError("ContainerAlreadyExists")
-                return web.Response(status=201)
+                created = store.properties(container)
+                return web.Response(status=201, headers=_version_headers(created))
             case False, "GET" | "HEAD", "container", "":
                 allow(permissions="r", account_only=True)
                 return web.Response(headers=_version_headers(store.properties(container)))
@@ -193,11 +197,9 @@ class LocalStorage:
 
     def _get_blob(self, request: web.Request, container: str, blob: str) -> web.Response:
         part = _range(request.headers)
-        wanted = range(MAX_BLOB_BYTES) if part is None else part
-        found, content = self._store.read(container, blob, wanted.start, len(wanted))
-        # The SDK downloads a blob in parts on condition that all are of the same version.
-        if request.headers.get("If-Match", found.etag) != found.etag:
-            raise StorageError("ConditionNotMet")
+        requested = range(MAX_BLOB_BYTES) if part is None else part
+        found, content = self._store.read(container, blob, requested.start, len(requested))
+        _check_conditions(request.headers, found)
         headers = _blob_headers(found, request.query)
         if part is None:
             return web.Response(body=content, headers=headers)
@@ -212,7 +214,7 @@ def open_storage(
     store: str | Path | None, endpoint: Callable[[], str], clock: Clock, lifetimes: Lifetimes
 ) -> Storage:
     """The storage that a user names: None for memory, a directory, or a connection string."""
-    if isinstance(store, str) and "AccountName=" in store:
+    if isinstance(store, str) and re.search("AccountName=|UseDevelopmentStorage=", store, re.I):
         # azure-storage-blob takes a second to import; the emulator's own account does without.
         from cirq_azure_sessions.emulator.azure_storage import AzureStorage
 
@@ -238,6 +240,19 @@ def _check_characters(request: web.Request, blob: str) -> None:
         raise StorageError("InvalidUri")
     if not all(value.isascii() for value in request.headers.values()):
         raise StorageError("InvalidHeaderValue")
+
+
+def _check_conditions(headers: Mapping[str, str], found: BlobProperties | None) -> None:
+    """Checks a request's conditions on the version of the blob.
+
+    The SDK downloads a blob in parts on condition that all are of the same version.
+    """
+    etag = found and found.etag
+    same, other = headers.get("If-Match", etag), headers.get("If-None-Match")
+    if same not in (etag, found and "*") or (found and other == etag):
+        raise StorageError("ConditionNotMet")
+    if "If-Modified-Since" in headers or "If-Unmodified-Since" in headers:
+        raise StorageError("UnsupportedHeader")
 
 
 def _version_headers(found: BlobProperties) -> dict[str, str]:

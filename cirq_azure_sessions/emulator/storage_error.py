@@ -17,8 +17,13 @@ _UNAUTHENTICATED = (
     "formed correctly including the signature."
 )
 _UNSUPPORTED = (
-    "The emulator's own storage takes a block blob in one piece, and lists all of a container: for "
-    "other operations, keep the blobs in Azurite with EmulatorServer(store=<connection string>)."
+    "The emulator's own storage takes a block blob in one request, up to 64 MiB from Azure's "
+    "client, and lists all of a container: for other operations, keep the blobs in Azurite, whose "
+    "connection string EmulatorServer(store=...) and emulate --store take."
+)
+_TOO_LARGE = (
+    "The request body is too large and exceeds the maximum permissible limit: 256 MiB a blob, and "
+    "2 GiB in memory together. EmulatorServer(store=...) and emulate --store keep blobs on disk."
 )
 
 _CODES: dict[str, tuple[int, str]] = {
@@ -46,10 +51,7 @@ _CODES: dict[str, tuple[int, str]] = {
     ),
     "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
     "NoAuthenticationInformation": (401, _UNAUTHENTICATED),
-    "RequestBodyTooLarge": (
-        413,
-        "The request body is too large and exceeds the maximum permissible limit.",
-    ),
+    "RequestBodyTooLarge": (413, _TOO_LARGE),
     "UnsupportedHeader": (400, _UNSUPPORTED),
     "UnsupportedHttpVerb": (405, _UNSUPPORTED),
     "UnsupportedQueryParameter": (400, _UNSUPPORTED),

@@ -254,6 +254,17 @@ def test_delayed_request_does_not_delay_the_servers_stop() -> None:
             waiting.result()
 
 
+def test_a_server_that_cannot_be_made_leaves_its_port_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # The error keeps what its frames hold, as a notebook does after a cell has failed.
+    with pytest.raises(ValueError, match="no job consumes hours") as refusal:
+        EmulatorServer(port=port, quotas={"hours": 1.0})
+    with EmulatorServer(port=port) as server:
+        assert server.endpoint.endswith(f":{port}")
+    assert refusal.traceback
+
+
 @NEEDS_FORK
 def test_a_forked_child_leaves_the_server_to_its_parent() -> None:
     program = """

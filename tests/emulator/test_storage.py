@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import azure.core.exceptions
 import pytest
 import requests
 from aiohttp import web
+from azure.core import MatchConditions
 from azure.quantum.storage import upload_blob
 from azure.quantum.target import IonQ
 from azure.storage.blob import BlobClient, ContainerClient
@@ -31,7 +35,7 @@ from cirq_azure_sessions.emulator import blob_store
 from cirq_azure_sessions.emulator.blob_store import BlobStore
 from cirq_azure_sessions.emulator.sas import Lifetime, SasSigner
 from cirq_azure_sessions.emulator.server import EmulatorServer
-from cirq_azure_sessions.emulator.storage import LocalStorage
+from cirq_azure_sessions.emulator.storage import LocalStorage, open_storage
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
 RECORDINGS = SHARED / "recordings"
@@ -180,6 +184,20 @@ def test_a_server_keeps_its_blobs_in_the_directory_that_it_is_given(tmp_path: Pa
     store.close()
 
 
+@pytest.mark.parametrize(
+    "store",
+    ["UseDevelopmentStorage=true", "accountname=devstoreaccount1;accountkey=AAAA"],
+)
+def test_a_connection_string_is_never_taken_for_a_directory(
+    store: str, lifetimes: Lifetimes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = open_storage(store, lambda: "http://127.0.0.1:1", ManualClock(), lifetimes)
+    assert "devstoreaccount1" in storage.sas_uri("job-1")
+    assert not list(tmp_path.iterdir())
+    storage.close()
+
+
 def test_an_address_of_another_account_is_not_ours(storage: LocalStorage) -> None:
     assert storage.locate("https://mystorage.blob.core.windows.net/job-1/inputData") is None
     assert storage.locate(f"{storage.endpoint()}0/job-1/inputData") is None
@@ -253,6 +271,8 @@ def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, r
         ("GET", "/job-1/inputData", {"Range": "bytes=0-4294967295"}, 206, None),
         ("GET", "/job-1/inputData", {"Range": "bytes=-1"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
+        ("GET", "/job-1/inputData", {"If-Match": "*"}, 200, None),
+        ("HEAD", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
         ("PUT", "/job-1/b", {"x-ms-meta-a": "\xe9"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/a%07b", {}, 400, "InvalidUri"),
         ("GET", "/job-1?restype=container", {}, 200, None),
@@ -277,12 +297,75 @@ def test_a_malformed_request_is_refused_with_its_reason(
     assert (answer.status_code, answer.headers.get("x-ms-error-code")) == (status, code)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_condition_on_the_version_of_a_blob_holds_for_every_operation(
+    storage: LocalStorage, run: Run, is_replaced: bool
+) -> None:
+    run(storage.create_container("job-1"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
+    blob = client.upload_blob("notes", b"first")
+    version = {"etag": blob.get_blob_properties().etag}
+    if is_replaced:
+        blob.upload_blob(b"second", overwrite=True)
+    same = {**version, "match_condition": MatchConditions.IfNotModified}
+    other = {**version, "match_condition": MatchConditions.IfModified}
+    for held, failed in [(other, same) if is_replaced else (same, other)]:
+        assert blob.download_blob(**held).readall() == (b"second" if is_replaced else b"first")
+        assert blob.get_blob_properties(**held).name == "notes"
+        for operate in (
+            blob.download_blob,
+            blob.get_blob_properties,
+            partial(blob.upload_blob, b"third", overwrite=True),
+        ):
+            with pytest.raises(azure.core.exceptions.ResourceModifiedError):
+                operate(**failed)
+        blob.upload_blob(b"third", overwrite=True, **held)
+
+
+def test_a_condition_on_the_version_of_a_missing_blob_fails(
+    storage: LocalStorage, run: Run
+) -> None:
+    run(storage.create_container("job-1"))
+    client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
+    with pytest.raises(azure.core.exceptions.ResourceModifiedError):
+        client.upload_blob(
+            "notes",
+            b"second",
+            overwrite=True,
+            etag='"0x1"',
+            match_condition=MatchConditions.IfNotModified,
+        )
+    assert not list(client.list_blobs())
+
+
+def test_of_two_uploads_at_once_that_create_a_blob_one_is_refused(
+    storage: LocalStorage, run: Run
+) -> None:
+    run(storage.create_container("job-1"))
+    sas = urlsplit(storage.sas_uri("job-1")).query
+    address = urlsplit(storage.endpoint())
+    headers = {"x-ms-blob-type": "BlockBlob", "If-None-Match": "*", "Content-Length": "2"}
+    with closing(http.client.HTTPConnection(address.netloc, timeout=10)) as slow:
+        slow.putrequest("PUT", f"/job-1/notes?{sas}")
+        for name, value in headers.items():
+            slow.putheader(name, value)
+        slow.endheaders(b"a")
+        # By the answer to this one, the server has the first part of the other.
+        ContainerClient.from_container_url(storage.sas_uri("job-1")).upload_blob("notes", b"b")
+        slow.send(b"a")
+        assert slow.getresponse().status == 409
+    assert storage.read("job-1", "notes") == b"b"
+
+
 def test_an_oversize_body_is_refused(storage: LocalStorage, run: Run) -> None:
     run(storage.create_container("job-1"))
     client = ContainerClient.from_container_url(storage.sas_uri("job-1"))
     with pytest.raises(azure.core.exceptions.HttpResponseError) as refusal:
         upload(client, "inputData", bytes(1_000_001))
     assert refusal.value.status_code == 413
+
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +376,7 @@ def test_an_oversize_body_is_refused(storage: LocalStorage, run: Run) -> None:
         lambda client: client.get_blob_client("b").upload_blob(bytes(5)),
         lambda client: client.get_blob_client("b").create_append_blob(),
         lambda client: client.get_blob_client("b").set_blob_metadata({"a": "1"}),
+        lambda client: client.get_blob_client("b").upload_blob(b"", if_modified_since=LONG_AGO),
         lambda client: client.delete_blob("inputData"),
         lambda client: list(client.list_blobs(name_starts_with="in")),
         lambda client: list(client.list_blobs(include=["metadata"])),
@@ -308,7 +392,7 @@ def test_an_operation_that_no_job_needs_is_refused_with_the_name_of_a_storage_th
     client = ContainerClient.from_container_url(
         storage.sas_uri("job-1"), max_single_put_size=4, max_block_size=4
     )
-    sentence = r"keep the blobs in Azurite with EmulatorServer\(store=<connection string>\)\."
+    sentence = r"in Azurite, whose connection string EmulatorServer\(store=...\) and emulate"
     with pytest.raises(azure.core.exceptions.HttpResponseError, match=sentence):
         operate(client)
     assert [blob.name for blob in client.list_blobs()] == ["inputData"]
@@ -375,7 +459,7 @@ def test_an_upload_beyond_the_memory_limit_is_refused(
     store = BlobStore(clock)
     store.create_container("job-1")
     store.put("job-1", "kept", bytes(3 << 20))
-    with pytest.raises(StorageError, match="RequestBodyTooLarge") as refusal:
+    with pytest.raises(StorageError, match=r"RequestBodyTooLarge.* emulate --store") as refusal:
         store.put("job-1", "b", bytes(1 << 20))
     assert refusal.value.status == 413
     with pytest.raises(StorageError, match="RequestBodyTooLarge"):
@@ -386,6 +470,19 @@ def test_an_upload_beyond_the_memory_limit_is_refused(
     store.create_container("job-new")
     store.put("job-new", "b", bytes(3 << 20))
     store.close()
+
+
+def test_a_result_that_has_no_room_fails_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_store, "_MAX_MEMORY_BYTES", 1 << 20)
+    program = "OPENQASM 2.0; qreg q[50]; creg c[50]; measure q->c;"
+    with EmulatorServer() as server:
+        target = server.workspace().get_targets("quantinuum.sim.h2-1sc")
+        job = target.submit(program, shots=50_000)
+        job.wait_until_completed()
+    assert job.details.error_data.code == "InternalError"
+    assert "The result cannot be stored. The request body is too large" in str(
+        job.details.error_data.message
+    )
 
 
 @given(content=st.binary(max_size=60), start=st.integers(0, 70), length=st.integers(0, 70))

@@ -1,6 +1,6 @@
 """What every storage account of the emulated workspace does, as the SDK's own storage code sees it.
 
-`test_emulator_storage` runs it on the emulator's account over HTTP, `test_emulator_azurite` on
+`emulator/test_storage` runs it on the emulator's account over HTTP, `emulator/test_azurite` on
 Azurite, Microsoft's own emulator: where both pass, the emulator's is as true as Azurite. Where
 Azure and Azurite give a refusal different codes, only its status is held to here.
 """
@@ -60,8 +60,9 @@ class StorageSuite:
     ) -> None:
         client = ContainerClient.from_container_url(storage.sas_uri(container))
         assert not client.exists()
-        client.create_container()
+        created = client.create_container()
         assert client.exists()
+        assert created["etag"] == client.get_container_properties().etag
         with pytest.raises(azure.core.exceptions.ResourceExistsError):
             client.create_container()
 

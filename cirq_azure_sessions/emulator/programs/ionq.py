@@ -27,7 +27,7 @@ __all__ = ["histogram", "machine_size", "run"]
 
 # The qubits of each target (Azure's page on the provider, and the SDK).
 _SIZES = {"ionq.simulator": 29, "ionq.qpu.aria-1": 25, "ionq.qpu.aria-2": 25}
-_LARGEST = 36
+_MAX_SIZE = 36
 
 # IonQ's documented limit.
 _MAX_CONTROLS = 7
@@ -51,7 +51,7 @@ def run(engine: Engine, target: str, payload: bytes, params: Mapping[str, Any]) 
 
 def machine_size(target: str) -> int:
     """The target's number of qubits."""
-    return _SIZES.get(target, _LARGEST)
+    return _SIZES.get(target, _MAX_SIZE)
 
 
 def histogram(
