@@ -164,7 +164,7 @@ class LocalStorage:
                 allow(blob, permissions="w" if found else "wc")
                 if found and request.headers.get("If-None-Match") == "*":
                     raise StorageError("BlobAlreadyExists")
-                _check_conditions(request.headers, found)
+                _check_conditions(request, found)
                 if request.headers.get("x-ms-blob-type") != _BLOB_TYPE:
                     raise StorageError("UnsupportedHeader")
                 written = store.put(container, blob, content, _stored_headers(request.headers))
@@ -175,7 +175,7 @@ class LocalStorage:
             case True, "HEAD", "", "":
                 allow(blob, permissions="r")
                 properties = store.properties(container, blob)
-                _check_conditions(request.headers, properties)
+                _check_conditions(request, properties)
                 size = {"Content-Length": str(properties.size)}
                 return web.Response(headers=_blob_headers(properties, query) | size)
             case False, "PUT", "container", "":
@@ -199,7 +199,7 @@ class LocalStorage:
         part = _range(request.headers)
         requested = range(MAX_BLOB_BYTES) if part is None else part
         found, content = self._store.read(container, blob, requested.start, len(requested))
-        _check_conditions(request.headers, found)
+        _check_conditions(request, found)
         headers = _blob_headers(found, request.query)
         if part is None:
             return web.Response(body=content, headers=headers)
@@ -242,17 +242,21 @@ def _check_characters(request: web.Request, blob: str) -> None:
         raise StorageError("InvalidHeaderValue")
 
 
-def _check_conditions(headers: Mapping[str, str], found: BlobProperties | None) -> None:
+def _check_conditions(request: web.Request, found: BlobProperties | None) -> None:
     """Checks a request's conditions on the version of the blob.
 
     The SDK downloads a blob in parts on condition that all are of the same version.
     """
-    etag = found and found.etag
-    same, other = headers.get("If-Match", etag), headers.get("If-None-Match")
-    if same not in (etag, found and "*") or (found and other == etag):
+    headers, etag = request.headers, found and found.etag
+    if headers.get("If-Match", etag) not in (etag, found and "*"):
         raise StorageError("ConditionNotMet")
-    if "If-Modified-Since" in headers or "If-Unmodified-Since" in headers:
-        raise StorageError("UnsupportedHeader")
+    if found and headers.get("If-None-Match") == etag:
+        # A browser then shows the copy that it has.
+        raise StorageError("ConditionNotMet", status=412 if request.method == "PUT" else 304)
+    # A condition on the time counts only without one on the version (RFC 9110, 13.1).
+    for version, time in (("Match", "Unmodified"), ("None-Match", "Modified")):
+        if f"If-{time}-Since" in headers and f"If-{version}" not in headers:
+            raise StorageError("UnsupportedHeader")
 
 
 def _version_headers(found: BlobProperties) -> dict[str, str]:

@@ -61,12 +61,13 @@ _CODES: dict[str, tuple[int, str]] = {
 class StorageError(Exception):
     """An error response of the blob service: a code of Azure Storage, which has its own message.
 
-    `detail` is more specific, and never contains a signature.
+    `detail` is more specific, and never contains a signature. One code has two statuses.
     """
 
-    def __init__(self, code: str, detail: str = "") -> None:
+    def __init__(self, code: str, detail: str = "", *, status: int | None = None) -> None:
         self.code = code
-        self.status, self.message = _CODES[code]
+        usual, self.message = _CODES[code]
+        self.status = status or usual
         self.detail = detail
         super().__init__(f"{code}: {detail or self.message}")
 

@@ -272,6 +272,8 @@ def test_response_has_the_ids_that_clients_correlate_by(storage: LocalStorage, r
         ("GET", "/job-1/inputData", {"Range": "bytes=-1"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
         ("GET", "/job-1/inputData", {"If-Match": "*"}, 200, None),
+        ("GET", "/job-1/inputData", {"If-Modified-Since": "now"}, 400, "UnsupportedHeader"),
+        ("PUT", "/job-1/inputData", {"If-Unmodified-Since": "now"}, 400, "UnsupportedHeader"),
         ("HEAD", "/job-1/inputData", {"If-Match": '"0x1"'}, 412, "ConditionNotMet"),
         ("PUT", "/job-1/b", {"x-ms-meta-a": "\xe9"}, 400, "InvalidHeaderValue"),
         ("GET", "/job-1/a%07b", {}, 400, "InvalidUri"),
@@ -320,6 +322,20 @@ def test_a_condition_on_the_version_of_a_blob_holds_for_every_operation(
             with pytest.raises(azure.core.exceptions.ResourceModifiedError):
                 operate(**failed)
         blob.upload_blob(b"third", overwrite=True, **held)
+
+
+def test_a_browser_that_has_the_blob_is_told_that_it_has_not_changed(
+    storage: LocalStorage, run: Run
+) -> None:
+    run(storage.create_container("job-1"))
+    storage.write("job-1", "outputData", b"{}")
+    uri = storage.sas_uri("job-1", "outputData", "r")
+    seen = requests.get(uri, timeout=10).headers
+    versions = {"If-None-Match": seen["ETag"], "If-Modified-Since": seen["Last-Modified"]}
+    again = requests.get(uri, headers=versions, timeout=10)
+    assert (again.status_code, again.content) == (304, b"")
+    storage.write("job-1", "outputData", b"[]")
+    assert requests.get(uri, headers=versions, timeout=10).content == b"[]"
 
 
 def test_a_condition_on_the_version_of_a_missing_blob_fails(
