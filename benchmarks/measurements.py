@@ -592,8 +592,11 @@ def cluster(effort: Effort) -> Iterator[Figure]:
     """`local.simulator` on two workers of a Dask cluster, which takes long to start."""
     if effort.is_quick:
         return
+    import dask
     from distributed import Client, LocalCluster
 
+    # As docs/how-to/processes.md recommends for large circuits.
+    dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20})
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as workers,
         Client(workers) as client,
