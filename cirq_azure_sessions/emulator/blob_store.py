@@ -72,10 +72,12 @@ class BlobStore:
             self._database.execute(f"PRAGMA max_page_count = {_MAX_MEMORY_BYTES // page_bytes}")
         self._database.execute(_SCHEMA)
 
-    def create_container(self, name: str) -> bool:
-        """Creates a container. False if it exists."""
-        row = (name, "", "{}", _new_etag(), self._clock.time(), b"")
-        return self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
+    def create_container(self, name: str) -> BlobProperties | None:
+        """Creates a container, and returns its properties; None if it exists."""
+        created = BlobProperties("", {}, _new_etag(), self._clock.time(), 0)
+        row = (name, "", "{}", created.etag, created.modified, b"")
+        is_new = self._write("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
+        return created if is_new else None
 
     def delete_container(self, name: str) -> None:
         """Deletes a container with its blobs. Harmless if there is none."""

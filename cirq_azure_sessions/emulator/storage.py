@@ -180,9 +180,9 @@ class LocalStorage:
                 return web.Response(headers=_blob_headers(properties, query) | size)
             case False, "PUT", "container", "":
                 allow(permissions="wc", account_only=True)
-                if not store.create_container(container):
+                created = store.create_container(container)
+                if created is None:
                     raise StorageError("ContainerAlreadyExists")
-                created = store.properties(container)
                 return web.Response(status=201, headers=_version_headers(created))
             case False, "GET" | "HEAD", "container", "":
                 allow(permissions="r", account_only=True)
