@@ -23,14 +23,11 @@ from azure.storage.blob import (
 )
 
 from cirq_azure_sessions.clock import SystemClock
-from cirq_azure_sessions.emulator.sas import Lifetimes
+from cirq_azure_sessions.emulator.sas import CLOCK_SKEW, Lifetimes
 from cirq_azure_sessions.emulator.storage import locate
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
 __all__ = ["AzureStorage"]
-
-# A SAS becomes valid a little before it is signed, because clocks differ between machines.
-_CLOCK_SKEW = timedelta(minutes=15)
 
 
 class AzureStorage:
@@ -63,7 +60,7 @@ class AzureStorage:
             "account_name": self._service.account_name,
             "account_key": self._service.credential.account_key,
             "permission": permissions or "rwlac",
-            "start": now - _CLOCK_SKEW,
+            "start": now - timedelta(seconds=CLOCK_SKEW),
             "expiry": now + timedelta(seconds=min(lifetime.announced, lifetime.actual)),
             "content_disposition": filename and f"attachment; filename={filename}",
         }

@@ -28,10 +28,10 @@ from urllib.parse import quote
 from cirq_azure_sessions.clock import Clock
 from cirq_azure_sessions.emulator.storage_error import StorageError
 
-__all__ = ["Lifetime", "Lifetimes", "SasSigner"]
+__all__ = ["CLOCK_SKEW", "Lifetime", "Lifetimes", "SasSigner"]
 
 # A SAS becomes valid a little before it is signed, because clocks differ between machines.
-_CLOCK_SKEW = 900.0
+CLOCK_SKEW = 900.0
 
 _VERSION = "2024-05-04"
 _SIGNED_FIELDS = ("sv", "ss", "srt", "spr", "st", "se", "sr", "sp", "rscd")
@@ -87,7 +87,7 @@ class SasSigner:
         now = self._clock.time()
         # A SAS that expires early begins a second earlier, so that it differs from a regular one
         # signed at the same time.
-        fields["st"] = _format(now - _CLOCK_SKEW - (lifetime.actual < math.inf))
+        fields["st"] = _format(now - CLOCK_SKEW - (lifetime.actual < math.inf))
         fields["se"] = _format(now + lifetime.announced)
         signature = self._signature(fields, container, blob)
         if lifetime.actual < math.inf:
