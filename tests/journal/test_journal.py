@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children import NEEDS_FORK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -297,7 +298,7 @@ def test_killed_run_is_distinguished_from_a_live_one_even_with_the_same_process_
 
 
 # Not the shared mark: children import this module without the path of tests/support.
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 def test_a_fork_is_a_separate_run_and_its_end_does_not_end_the_parents(path: Path):
     script = """
         import os, sys
@@ -316,7 +317,7 @@ def test_a_fork_is_a_separate_run_and_its_end_does_not_end_the_parents(path: Pat
     assert run_python(script, str(path)).split() == ["2", "b", "d"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 def test_the_child_of_a_fork_in_mid_transaction_writes_as_well(path: Path):
     script = """
         import os, sys, threading
@@ -343,7 +344,7 @@ def test_the_child_of_a_fork_in_mid_transaction_writes_as_well(path: Path):
     assert run_python(script, str(path)) == "2\n"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@NEEDS_FORK
 @pytest.mark.parametrize("work", ["journal._open_file().check()", "journal._is_mixed(1)"])
 def test_a_fork_waits_while_the_file_is_read_at_the_start_of_a_call(path: Path, work: str):
     # Else the child may find one of SQLite's locks taken, by a thread that it does not have.
@@ -1102,13 +1103,14 @@ def test_a_full_disk_is_one_clear_error_and_what_was_recorded_stays(path: Path):
 
 
 def start_python(script: str, *args: str) -> subprocess.Popen[str]:
+    here = Path(__file__).parent
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here, here.parent / "support")))},
     )
 
 
