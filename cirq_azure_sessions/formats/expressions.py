@@ -181,7 +181,8 @@ def value_to_json(params: cirq.ParamResolver, key: Any) -> list[Any]:
         # This refuses integers of more digits than Python reads.
         json.dumps(parts)
     except Exception:
-        # The circuit does not use the parameter: cirq cannot evaluate it.
+        # cirq and sympy fail with errors of any kind. No gate uses the parameter, since those of
+        # gates have been evaluated, and a call must not end for it after its first jobs are paid.
         return []
     return parts
 

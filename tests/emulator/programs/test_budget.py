@@ -163,6 +163,7 @@ def attack(pipe: Any, name: str) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     budget = Budget()
     budget.spend_seconds(budget.seconds * (1 - SHARE))
+    # Only in this process, which ends with the program.
     program_runner.Budget = lambda: budget  # type: ignore[misc, assignment]
     target, payload, shots = ATTACKS[name]
     input_format, output_format = FORMATS[target]
